@@ -1,0 +1,128 @@
+"""From a `_target_` node to the thing it names, with its arguments checked against the callable's own signature."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+from kd_runner.config import Node, SettingsError
+
+TRUSTED = ("kd_runner", "torch.nn", "torch.optim", "torchvision.models", "timm")
+
+
+def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> Any:
+    """Call what `node` names with its arguments, and with those of `offered` that its signature asks for by name.
+
+    Args:
+        key: Where the node stands in the settings; every message starts with it.
+        trust: Packages beside the trusted ones from which a callable may come.
+
+    Raises:
+        SettingsError: an unknown or untrusted target, an argument that it does not take, or a value that it refuses.
+    """
+    target, arguments = _prepared(node, key, trust, offered)
+    try:
+        return target(**arguments)
+    except (ValueError, AssertionError, OSError) as error:
+        raise SettingsError(f"{key}: {one_line(error)}") from error
+
+
+def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:
+    """What `node` names with its arguments bound, for a call with the argument `first` alone."""
+    target, arguments = _prepared(node, key, trust, {first: None})
+    arguments.pop(first, None)
+    return functools.partial(target, **arguments)
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text without line breaks, or its type's name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _prepared(
+    node: Node, key: str, trust: Iterable[str], offered: Mapping[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    target = _located(node, key, tuple(trust))
+    given = {name: value for name, value in node.items() if name != "_target_"}
+    parameters = inspect.signature(target).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    own = [name for name in parameters if name not in offered]
+    hints = _hints(target)
+    arguments: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in own and (not takes_any or name in offered):
+            raise SettingsError(_unknown(f"{key}.{name}", name, own, node["_target_"]))
+        if isinstance(value, dict) and "_target_" in value:
+            arguments[name] = build(value, f"{key}.{name}", trust, **offered)
+        else:
+            arguments[name] = _converted(value, hints.get(name), f"{key}.{name}")
+    for name, parameter in parameters.items():
+        if name in offered:
+            arguments[name] = offered[name]
+        elif parameter.default is parameter.empty and name not in given and parameter.kind not in _VARIADIC:
+            raise SettingsError(f"{key}.{name}: must be given, {node['_target_']} needs it")
+    if takes_any and "num_classes" in offered:
+        # torchvision's builders pass it on: the one argument that every model takes.
+        arguments["num_classes"] = offered["num_classes"]
+    return target, arguments
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _located(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
+    name = node.get("_target_")
+    if not isinstance(name, str):
+        raise SettingsError(f"{key}._target_: must name a callable, got {name!r}")
+    if not any(name.startswith(f"{package}.") for package in (*TRUSTED, *trust)):
+        raise SettingsError(
+            f"{key}._target_: must come from {', '.join((*TRUSTED, *trust))}, got {name}; "
+            f"to run code of your own, add its package on the command line: trust=[{name.split('.')[0]}]"
+        )
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"{key}._target_: cannot import {module_name}: {one_line(error)}") from error
+    except AttributeError:
+        raise SettingsError(f"{key}._target_: {module_name} has no {attribute}") from None
+    if not callable(target):
+        raise SettingsError(f"{key}._target_: must name a callable, got {name}")
+    return target
+
+
+def _unknown(key: str, name: str, known: list[str], target: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    takes = ", ".join(known) if known else "no settings"
+    return f"{key}: no such setting{hint}; {target} takes {takes}"
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):  # annotations of others that exist for type checkers only
+        return {}
+
+
+def _converted(value: Any, hint: Any, key: str) -> Any:
+    """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked."""
+    if hint is None:
+        return value
+    if isinstance(value, bool) and hint in (int, float):
+        raise SettingsError(f"{key}: must be a number, got {value}")
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        rule = error.errors()[0]["msg"].replace("Input should be", "must be", 1)
+        raise SettingsError(f"{key}: {rule}, got {value!r}") from None
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return value

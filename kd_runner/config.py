@@ -1,0 +1,151 @@
+"""The settings kd-runner itself reads, with their ranges. Defaults live in conf/, one place each.
+
+What a `_target_` takes beside them is checked against its own signature by `kd_runner.build`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Node = dict[str, Any]  # a `_target_` and its arguments
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class SettingsError(ValueError):
+    """A setting, file or data set that cannot work; the message is one line for the person who typed it."""
+
+
+class RunFailed(RuntimeError):
+    """A run that started well and cannot be finished; the message is one line."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Built(_Section):
+    """A section whose keys beside its own fields are a callable and its arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    target: str = Field(alias="_target_")
+
+    @property
+    def node(self) -> Node:
+        """The callable and its arguments, without the section's own fields."""
+        return {"_target_": self.target, **(self.model_extra or {})}
+
+
+class DatasetSettings(_Built):
+    mean: list[Number] | None
+    std: list[Annotated[float, Field(gt=0)]] | None
+    crop_padding: Annotated[int, Field(strict=True, ge=0)]
+    flip: Flag
+
+
+class TeacherSettings(_Built):
+    epochs: Count
+    checkpoint: str | None
+    layers: list[str]
+    optimizer: Node | None
+    scheduler: Node | None
+
+
+class StudentSettings(_Built):
+    epochs: Count
+    layers: list[str]
+    optimizer: Node | None
+    scheduler: Node | None
+
+
+class FinetuneSettings(_Section):
+    epochs: Annotated[int, Field(strict=True, ge=0)]
+    optimizer: Node | None
+    scheduler: Node | None
+
+
+class DistillationSettings(_Built):
+    weight: Weight
+    label_weight: Weight
+
+
+class TrainerSettings(_Section):
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Annotated[int, Field(strict=True, ge=1, le=1)]
+    precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(str)]
+    deterministic: Flag
+    threads: Count | None
+
+
+class Settings(_Section):
+    """One run."""
+
+    dataset: DatasetSettings
+    teacher: TeacherSettings
+    student: StudentSettings
+    finetune: FinetuneSettings
+    baseline: Flag
+    distillation: DistillationSettings
+    plus: dict[str, DistillationSettings]
+    temperature: Node
+    optimizer: Node
+    scheduler: Node
+    batch_size: Annotated[int, Field(strict=True, ge=2)]
+    trainer: TrainerSettings
+    seed: Seed
+    data_seed: Seed
+    store: str
+    trust: list[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with anything that can change the result, and with no path."""
+        content = self.model_dump(mode="json", by_alias=True, exclude={"store", "trust"})
+        content["dataset"].pop("root", None)
+        return digest(content)[:16]
+
+    def for_stage(self, own: Node | None, shared: Literal["optimizer", "scheduler"]) -> Node:
+        """A stage's optimizer or scheduler: the shared one, with the stage's own keys over it.
+
+        A stage that names a `_target_` of its own shares nothing.
+        """
+        if own is not None and "_target_" in own:
+            return own
+        return {**getattr(self, shared), **(own or {})}
+
+
+def check(container: Mapping[str, Any]) -> Settings:
+    """Settings from plain nested dictionaries.
+
+    Raises:
+        SettingsError: a line for each wrong value: its key, what must hold, what was given.
+    """
+    try:
+        return Settings.model_validate(container)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from None
+
+
+def _line(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: no such setting, got {problem['input']!r}"
+    if problem["type"] == "missing":
+        return f"{key}: must be given"
+    rule = problem["msg"].replace("Input should be", "must be", 1)
+    return f"{key}: {rule}, got {problem['input']!r}"
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of plain data, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

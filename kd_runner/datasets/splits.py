@@ -1,0 +1,108 @@
+"""What every data set becomes: three splits of images and labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """images: uint8 [N, C, H, W]. labels: int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+            raise ValueError(f"images must be uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 [{len(self.images)}], got {self.labels.dtype} {list(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> Split:
+        """The images at `indices`, int64 [M], in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training, validation and test images of one classification problem.
+
+    Raises:
+        ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
+    """
+
+    train: Split
+    val: Split
+    test: Split
+    classes: Sequence[str]
+
+    def __post_init__(self) -> None:
+        for name, split in (("training", self.train), ("validation", self.val), ("test", self.test)):
+            if len(split) == 0:
+                raise ValueError(f"the {name} split is empty; every split needs at least one image")
+            if split.images.shape[1:] != self.train.images.shape[1:]:
+                raise ValueError(
+                    f"images must have one shape: the training split has {list(self.image_shape)}, "
+                    f"the {name} split {list(split.images.shape[1:])}"
+                )
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(f"labels must be 0 to {self.num_classes - 1}, the {name} split has {low} to {high}")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    def training_fingerprint(self) -> str:
+        """SHA-256 of what a network is trained on: the training images, their labels and the class names."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        digest.update(str(tuple(self.train.images.shape)).encode())
+        digest.update(self.train.images.contiguous().numpy())
+        digest.update(self.train.labels.contiguous().numpy())
+        return digest.hexdigest()
+
+
+def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the rest and of a random `fraction` of each class, both ascending.
+
+    Every class with two images or more keeps at least one on either side; a class's only image stays in the rest.
+
+    Raises:
+        ValueError: a fraction outside 0 to 1 (both excluded), or no class with two images.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"the share of images to set aside must be between 0 and 1, got {fraction:g}")
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for label in labels.unique().tolist():
+        members = torch.nonzero(labels == label).flatten().numpy()
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        chosen.append(generator.permutation(members)[:count])
+    taken = torch.from_numpy(np.sort(np.concatenate(chosen)))
+    if len(taken) == 0:
+        raise ValueError("no class has two images, so none can be set aside")
+    rest = torch.ones(len(labels), dtype=torch.bool)
+    rest[taken] = False
+    return torch.nonzero(rest).flatten(), taken
+
+
+def cut(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """The rest of `split` and a stratified random `fraction` of it."""
+    rest, taken = stratified_indices(split.labels, fraction, seed)
+    return split.subset(rest), split.subset(taken)

@@ -1,0 +1,66 @@
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through torchvision's readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torchvision import datasets
+
+from kd_runner.datasets.splits import Split, Splits, cut
+
+# What a person has to put under the root when there is no way to download it.
+FILES = {
+    "MNIST": "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+    "FashionMNIST": "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+    "CIFAR10": "cifar-10-batches-py/",
+    "CIFAR100": "cifar-100-python/",
+}
+
+
+def torchvision_set(
+    name: Literal["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"],
+    root: str,
+    seed: int,
+    download: bool = True,
+    val_fraction: float = 0.1,
+) -> Splits:
+    """The data set `name`, its published test split, and a validation split cut from the training images.
+
+    Args:
+        root: Folder in torchvision's layout; `~` is expanded.
+        download: Fetch the data set when it is missing.
+        val_fraction: Share of each class of the training images kept for validation, drawn with `seed`.
+
+    Raises:
+        FileNotFoundError: not under `root`, and not downloaded.
+    """
+    folder = Path(root).expanduser()
+    train, classes = _read(name, folder, train=True, download=download)
+    test, _ = _read(name, folder, train=False, download=download)
+    train, val = cut(train, val_fraction, seed)
+    return Splits(train, val, test, classes)
+
+
+def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, list[str]]:
+    reader = getattr(datasets, name)
+    try:
+        data = reader(root=str(folder), train=train, download=False)
+    except RuntimeError as missing:
+        wanted = f"no {name} under {folder.resolve()}"
+        remedy = f"put {FILES[name]} there or set dataset.root to a folder that has it"
+        if not download:
+            raise FileNotFoundError(f"{wanted}, and dataset.download is false: {remedy}") from missing
+        try:
+            data = reader(root=str(folder), train=train, download=True)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(f"{wanted}, and downloading it failed ({_first_line(error)}): {remedy}") from error
+    images = torch.as_tensor(np.asarray(data.data))
+    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
+    return Split(images, torch.as_tensor(data.targets, dtype=torch.int64)), list(data.classes)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")

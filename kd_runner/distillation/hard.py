@@ -1,0 +1,31 @@
+"""Hard targets: the teacher's predicted class takes the label's place.
+
+The hard form of DeiT's distillation (Touvron et al. 2021, arXiv:2012.12877, equation 3) for any student;
+with `distillation.label_weight=0` the student never sees a label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Outputs
+
+
+def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy of the student with the class the teacher predicts, mean over the batch; logits [N, K].
+
+    The class is the argmax of the logits as they are: rounding the probabilities first would
+    turn every row without a probability above 0.5 into class 0.
+    """
+    return F.cross_entropy(student_logits.float(), teacher_logits.argmax(1))
+
+
+@dataclass(frozen=True)
+class Hard:
+    """Cross-entropy with the teacher's predicted class; the temperature plays no part."""
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return hard_cross_entropy(student.logits, teacher.logits)

@@ -1,0 +1,52 @@
+"""Soft and hard targets mixed by one number: `soft_share` of soft targets, the rest hard ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """soft_share · T²·KL(teacher || student) + (1 − soft_share) · CE(student, hard target).
+
+    With `form=target_mix` the targets are mixed instead of the losses: the cross-entropy with
+    soft_share · p_teacher + (1 − soft_share) · one-hot. At T=1 both have the same gradient; at other
+    temperatures only the teacher is softened in the mix, because one student distribution meets both targets.
+
+    Args:
+        soft_share: Between 0 (hard targets only) and 1 (soft targets only).
+        hard_source: The label itself, or the class the teacher predicts.
+
+    Raises:
+        ValueError: `soft_share` outside 0 to 1.
+    """
+
+    soft_share: float = 0.9
+    hard_source: Literal["ground_truth", "teacher_argmax"] = "ground_truth"
+    form: Literal["loss_mix", "target_mix"] = "loss_mix"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.soft_share <= 1:
+            raise ValueError(f"soft_share must be between 0 and 1, got {self.soft_share:g}")
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        student_logits, teacher_logits = student.logits.float(), teacher.logits.float()
+        hard = labels if self.hard_source == "ground_truth" else teacher_logits.argmax(1)
+        if self.form == "target_mix":
+            one_hot = F.one_hot(hard, student_logits.shape[1])
+            soft_targets = F.softmax(teacher_logits / temperature, dim=1)
+            return F.cross_entropy(student_logits, self.soft_share * soft_targets + (1 - self.soft_share) * one_hot)
+        soft = F.kl_div(
+            F.log_softmax(student_logits / temperature, dim=1),
+            F.log_softmax(teacher_logits / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        hard_loss = F.cross_entropy(student_logits, hard)
+        return self.soft_share * temperature**2 * soft + (1 - self.soft_share) * hard_loss

@@ -1,0 +1,17 @@
+"""No distillation: the student learns from labels alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kd_runner.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Zero."""
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return student.logits.new_zeros(())

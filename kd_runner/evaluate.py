@@ -1,0 +1,103 @@
+"""Metrics of a network, and of a student beside its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchmetrics.functional.classification import (
+    multiclass_calibration_error,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+from kd_runner.batches import PlainBatches
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """logits: float32 [N, K] by network's name. labels: int64 [N]. All on the CPU."""
+
+    logits: Mapping[str, Tensor]
+    labels: Tensor
+
+
+def predict(networks: Mapping[str, nn.Module], batches: PlainBatches) -> Predictions:
+    """What each network says about the same images, read once. The networks are left in eval mode."""
+    for network in networks.values():
+        network.to(batches.device).eval()
+    logits: dict[str, list[Tensor]] = {name: [] for name in networks}
+    labels = []
+    with torch.inference_mode():
+        for batch in batches:
+            labels.append(batch.labels)
+            for name, network in networks.items():
+                logits[name].append(network(batch.images).float())
+    return Predictions({name: torch.cat(parts).cpu() for name, parts in logits.items()}, torch.cat(labels).cpu())
+
+
+def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Metrics of `logits` [N, K] against `labels` [N].
+
+    Accuracies, macro-averaged precision, recall and F1 (over the classes that occur in labels or predictions),
+    negative log-likelihood in nats, and the expected calibration error with 15 bins of equal width
+    (Guo et al. 2017, arXiv:1706.04599). With 5 classes or fewer, top-5 accuracy is 1.
+    """
+    classes = logits.shape[1]
+    predictions = logits.argmax(1)
+    top = logits.topk(min(5, classes), dim=1).indices
+    return {
+        "accuracy": (predictions == labels).double().mean().item(),
+        "top5_accuracy": (top == labels.unsqueeze(1)).any(1).double().mean().item(),
+        "precision": multiclass_precision(predictions, labels, classes, average="macro").item(),
+        "recall": multiclass_recall(predictions, labels, classes, average="macro").item(),
+        "f1": multiclass_f1_score(predictions, labels, classes, average="macro").item(),
+        "nll": F.cross_entropy(logits.double(), labels).item(),
+        "ece": multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=15, norm="l1").item(),
+    }
+
+
+def pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, Any]:
+    """How close a student's predictions are to its teacher's; logits [N, K].
+
+    agreement: share of images on which both predict the same class (Stanton et al. 2021, arXiv:2106.05945).
+    kl_to_teacher: KL(teacher || student) at temperature 1, in nats, mean over the images.
+    against_teacher: the student's metrics with the teacher's predicted classes as labels.
+    """
+    teacher_classes = teacher_logits.argmax(1)
+    kl = F.kl_div(
+        student_logits.double().log_softmax(1),
+        teacher_logits.double().log_softmax(1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return {
+        "agreement": (student_logits.argmax(1) == teacher_classes).double().mean().item(),
+        "kl_to_teacher": kl.item(),
+        "against_teacher": classification_metrics(student_logits, teacher_classes),
+    }
+
+
+def cost(network: nn.Module, image: Tensor) -> dict[str, int]:
+    """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W]."""
+    counter = FlopCounterMode(display=False)
+    network.eval()
+    with torch.no_grad(), counter:
+        network(image)
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "macs": counter.get_total_flops() // 2,
+    }
+
+
+def gap_closed(student: float, baseline: float, teacher: float) -> float | None:
+    """The share of the accuracy between baseline and teacher that the student won; None where there is no gap."""
+    if teacher <= baseline:
+        return None
+    return (student - baseline) / (teacher - baseline)

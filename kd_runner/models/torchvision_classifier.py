@@ -1,0 +1,111 @@
+"""Any classifier of torchvision by name, fitted to the images at hand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torchvision import models
+from torchvision.models.vision_transformer import VisionTransformer
+
+SMALL = 32  # images of this side or less get the small-image stem
+
+
+def torchvision_classifier(
+    num_classes: int, image_shape: Sequence[int], name: str, pretrained: bool = False
+) -> nn.Module:
+    """torchvision's `name` with `num_classes` logits [N, num_classes] for images of `image_shape`.
+
+    Published networks shrink an image by 4 before their first block, which leaves nothing of 32 pixels.
+    For images of 32x32 or less the first convolution therefore does not stride (and shrinks to 3x3 where
+    it was larger), a max-pooling right behind it is dropped, and a vision transformer's patches are 4x4.
+
+    Args:
+        name: As in `torchvision.models.list_models()`: resnet18, mobilenet_v2, vit_b_16, …
+        pretrained: Start from the published ImageNet weights (downloaded by torchvision), with a new
+            classifier where the number of classes differs. Layers that the stem changes start afresh.
+
+    Raises:
+        ValueError: an unknown name, or weights that cannot be had.
+    """
+    names = models.list_models(module=models)
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"name must be a classifier of torchvision, got {name!r}{hint}; they are {', '.join(names)}")
+    small = min(image_shape[1:]) <= SMALL
+    arguments: dict[str, object] = {"num_classes": num_classes}
+    if name in ("googlenet", "inception_v3"):
+        # Their auxiliary classifiers return a tuple in training; a model here returns logits.
+        arguments |= {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_") and not small:
+        arguments["image_size"] = image_shape[1]
+    if pretrained:
+        network = _with_published_weights(name, num_classes)
+    else:
+        network = models.get_model(name, weights=None, **arguments)
+    if small and isinstance(network, VisionTransformer):
+        _small_patches(network, image_shape[1])
+    _fit_stem(network, image_shape[0], small)
+    if small:
+        for module in network.modules():
+            if isinstance(module, nn.MaxPool2d):
+                module.ceil_mode = True  # five poolings would leave nothing of 28 pixels
+    return network
+
+
+def _with_published_weights(name: str, num_classes: int) -> nn.Module:
+    try:
+        network = models.get_model(name, weights="DEFAULT")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
+    classifier_name, classifier = [
+        (path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)
+    ][-1]
+    if classifier.out_features != num_classes:
+        network.set_submodule(classifier_name, nn.Linear(classifier.in_features, num_classes))
+    for attribute in ("aux_logits", "AuxLogits", "aux1", "aux2"):
+        if hasattr(network, attribute):
+            setattr(network, attribute, False if attribute == "aux_logits" else None)
+    return network
+
+
+def _fit_stem(network: nn.Module, image_channels: int, small: bool) -> None:
+    """Replace the first convolution where the images ask for another one, and drop the max-pooling behind it."""
+    convolutions = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    path, first = convolutions[0]
+    patches = isinstance(network, VisionTransformer)
+    stride = (1, 1) if small and not patches else first.stride
+    kernel = (3, 3) if small and not patches and first.kernel_size[0] > 3 else first.kernel_size
+    if (first.in_channels, first.stride, first.kernel_size) == (image_channels, stride, kernel):
+        return
+    padding = first.padding if kernel == first.kernel_size else (1, 1)
+    stem = nn.Conv2d(image_channels, first.out_channels, kernel, stride, padding, bias=first.bias is not None)
+    network.set_submodule(path, stem)
+    if small and stride != first.stride:
+        _drop_first_pool(network, len(convolutions))
+
+
+def _drop_first_pool(network: nn.Module, convolutions: int) -> None:
+    seen = 0
+    for path, module in network.named_modules():
+        seen += isinstance(module, nn.Conv2d)
+        if isinstance(module, nn.MaxPool2d) and (seen == 1 or path in ("maxpool", "maxpool1")):
+            network.set_submodule(path, nn.Identity())
+            return
+
+
+def _small_patches(network: VisionTransformer, side: int, patch: int = 4) -> None:
+    """4x4 patches, so that a 32x32 image is a sequence of 64 and not of 4."""
+    if side % patch:
+        raise ValueError(f"a vision transformer needs small images whose side is a multiple of {patch}, got {side}")
+    old = network.conv_proj
+    network.conv_proj = nn.Conv2d(old.in_channels, old.out_channels, patch, patch)
+    network.image_size, network.patch_size = side, patch
+    network.seq_length = (side // patch) ** 2 + 1
+    network.encoder.pos_embedding = nn.Parameter(
+        torch.empty(1, network.seq_length, network.hidden_dim).normal_(std=0.02)
+    )
+

@@ -1,0 +1,49 @@
+"""What a network says about a batch: its logits and the activations of the layers that were asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """logits: [N, K], unnormalised. features: activations by layer name, in the order asked for."""
+
+    logits: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Observed:
+    """Calls `network` and returns Outputs, with the activations of `layers` taken by forward hooks.
+
+    Not an nn.Module on purpose: an observed teacher never becomes part of what a student saves or trains.
+
+    Raises:
+        ValueError: a name in `layers` is no submodule of `network`.
+    """
+
+    def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
+        self.network = network
+        self._features: dict[str, Tensor] = {}
+        modules = {name: module for name, module in network.named_modules() if name}
+        for layer in layers:
+            if layer not in modules:
+                close = difflib.get_close_matches(layer, modules, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                raise ValueError(f"no layer {layer!r}{hint}; the network's layers are {', '.join(modules)}")
+            modules[layer].register_forward_hook(self._keep(layer))
+
+    def _keep(self, layer: str):
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            self._features[layer] = output
+
+        return hook
+
+    def __call__(self, images: Tensor) -> Outputs:
+        logits = self.network(images)
+        features, self._features = self._features, {}
+        return Outputs(logits, features)

@@ -1,0 +1,201 @@
+"""Everything a run is made of, built and tried on two blank images before anything trains."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_runner import checkpoints
+from kd_runner.batches import TrainingBatches, View
+from kd_runner.build import build, build_partial, one_line
+from kd_runner.config import DatasetSettings, Node, Settings, SettingsError
+from kd_runner.datasets.splits import Splits
+from kd_runner.modules import Mode, Recipe, Schedule
+from kd_runner.outputs import Observed, Outputs
+from kd_runner.randomness import derived_seed, seeded
+from kd_runner.training import device_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One run's data, networks (with their first weights, or the given teacher's) and ways to train them.
+
+    recipes: of the stages 'teacher', 'student' (the baseline's too) and 'finetune'.
+    """
+
+    settings: Settings
+    splits: Splits
+    view: View
+    device: torch.device
+    teacher: nn.Module
+    student: nn.Module
+    recipes: Mapping[str, Recipe]
+    modes: tuple[Mode, ...]
+    temperature: Schedule
+
+    def training_batches(self, recipe: Recipe) -> TrainingBatches:
+        """Batches of the training split in the order and with the augmentation of `recipe`'s seed."""
+        return TrainingBatches(self.splits.train, self.view, self.settings.batch_size, recipe.seed, self.device)
+
+    def describe(self, node: Node) -> dict[str, Any]:
+        """What `checkpoints.save` keeps beside the weights of the network that `node` builds."""
+        return {
+            "network": node,
+            "num_classes": self.splits.num_classes,
+            "image_shape": list(self.splits.image_shape),
+            "classes": list(self.splits.classes),
+            "mean": self.view.mean.tolist(),
+            "std": self.view.std.tolist(),
+        }
+
+
+def assemble(settings: Settings) -> Parts:
+    """Build every part.
+
+    Raises:
+        SettingsError: a part that cannot be built.
+    """
+    if settings.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    if settings.trainer.threads:
+        torch.set_num_threads(settings.trainer.threads)
+    recipes = {
+        "teacher": _recipe(settings, "teacher", settings.teacher.epochs),
+        "student": _recipe(settings, "student", settings.student.epochs),
+        "finetune": _recipe(settings, "finetune", settings.finetune.epochs),
+    }
+    temperature = build(settings.temperature, "temperature", settings.trust)
+    modes = _modes(settings)
+
+    splits = build(settings.dataset.node, "dataset", settings.trust, seed=settings.data_seed)
+    if not isinstance(splits, Splits):
+        raise SettingsError(f"dataset: {settings.dataset.target} must return Splits, got {type(splits).__name__}")
+    log.info(
+        "data      %s: %s training, %s validation, %s test images of %s, %d classes",
+        settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2]),
+        *(f"{len(split):,}" for split in (splits.train, splits.val, splits.test)),
+        "x".join(map(str, splits.image_shape)),
+        splits.num_classes,
+    )
+    device = device_of(settings.trainer)
+    teacher = _network(settings, "teacher", settings.teacher.node, splits)
+    if settings.teacher.checkpoint is not None:
+        _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits.num_classes)
+    student = _network(settings, "student", settings.student.node, splits)
+    return Parts(
+        settings, splits, _view(settings.dataset, splits, device), device, teacher, student, recipes, modes, temperature
+    )
+
+
+def rehearse(parts: Parts) -> None:
+    """Push two blank images through networks and losses. Nothing is trained or changed.
+
+    Raises:
+        SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
+            [N, num_classes], a loss that cannot take what the networks give.
+    """
+    outputs = {
+        role: _rehearsed(role, copy.deepcopy(network), layers, parts.splits)
+        for role, network, layers in (
+            ("teacher", parts.teacher, parts.settings.teacher.layers),
+            ("student", parts.student, parts.settings.student.layers),
+        )
+    }
+    labels = torch.arange(2) % parts.splits.num_classes
+    for mode in parts.modes:
+        try:
+            mode.loss(outputs["student"], outputs["teacher"], labels, parts.temperature(0.0))
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise SettingsError(f"{mode.key}: {one_line(error)}") from error
+    coolest = min(parts.temperature(0.0), parts.temperature(1.0))
+    if coolest < 1:
+        log.info(
+            "note      a temperature below 1 (%g) sharpens the teacher's probabilities towards hard labels; "
+            "distillation usually softens them, with a temperature above 1",
+            coolest,
+        )
+
+
+def _rehearsed(role: str, network: nn.Module, layers: list[str], splits: Splits) -> Outputs:
+    try:
+        observed = Observed(network.eval(), layers)
+    except ValueError as error:
+        raise SettingsError(f"{role}.layers: {error}") from error
+    try:
+        with torch.no_grad():
+            outputs = observed(torch.zeros(2, *splits.image_shape))
+    except Exception as error:  # whatever a network of anyone's raises, the person needs to know which one
+        shape = "x".join(map(str, splits.image_shape))
+        raise SettingsError(f"{role}: cannot take images of {shape}: {one_line(error)}") from error
+    wanted = [2, splits.num_classes]
+    given = list(outputs.logits.shape) if isinstance(outputs.logits, torch.Tensor) else type(outputs.logits).__name__
+    if given != wanted:
+        raise SettingsError(f"{role}: must return logits of shape {wanted} for two images, got {given}")
+    return outputs
+
+
+def _recipe(settings: Settings, stage: str, epochs: int) -> Recipe:
+    own = getattr(settings, stage)
+    # A message names the key that the person can change: the stage's where it has one, else the shared one.
+    optimizer_key = f"{stage}.optimizer" if own.optimizer else "optimizer"
+    make = build_partial(settings.for_stage(own.optimizer, "optimizer"), optimizer_key, "params", settings.trust)
+    try:
+        made = make([nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise SettingsError(f"{optimizer_key}: {one_line(error)}") from error
+    if not isinstance(made, torch.optim.Optimizer):
+        raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(made).__name__}")
+    scheduler_key = f"{stage}.scheduler" if own.scheduler else "scheduler"
+    schedule = build(settings.for_stage(own.scheduler, "scheduler"), scheduler_key, settings.trust)
+    return Recipe(make, schedule, epochs, derived_seed(settings.seed, stage))
+
+
+def _modes(settings: Settings) -> tuple[Mode, ...]:
+    named = {"distillation": settings.distillation, **{f"plus.{name}": node for name, node in settings.plus.items()}}
+    with seeded(settings.seed, "distillation", "weights"):
+        modes = tuple(Mode(key, build(part.node, key, settings.trust), part.weight) for key, part in named.items())
+    if settings.distillation.label_weight == 0 and not any(mode.weight for mode in modes):
+        raise SettingsError("distillation.weight: must be above 0 where label_weight is 0, got 0: nothing would train")
+    return modes
+
+
+def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
+    # Seeded by role: another student, mode or data order leaves the teacher's first weights as they are.
+    with seeded(settings.seed, role, "weights"):
+        network = build(
+            node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape
+        )
+    if not isinstance(network, nn.Module):
+        raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
+    return network
+
+
+def _load_given(teacher: nn.Module, path: Path, num_classes: int) -> None:
+    try:
+        state, _ = checkpoints.read(path)
+        checkpoints.fit_state(teacher, state, num_classes, str(path))
+    except SettingsError as error:
+        raise SettingsError(f"teacher.checkpoint: {error}") from error
+
+
+def _view(data: DatasetSettings, splits: Splits, device: torch.device) -> View:
+    channels, height, _ = splits.image_shape
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        if values is not None and len(values) not in (1, channels):
+            raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
+    if data.crop_padding > height:
+        raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
+    # A thousand images tell a channel's mean to about a percent, more than normalisation needs.
+    pixels = splits.train.images[:1000].float().div(255).transpose(0, 1).flatten(1)
+    mean = torch.tensor(data.mean).expand(channels) if data.mean is not None else pixels.mean(1)
+    std = torch.tensor(data.std).expand(channels) if data.std is not None else pixels.std(1).clamp_min(1e-3)
+    return View(mean.float().to(device), std.float().to(device), data.crop_padding, data.flip)

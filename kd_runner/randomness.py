@@ -1,0 +1,48 @@
+"""Random numbers that depend on what they are for, never on what was drawn before.
+
+A number drawn for (seed, epoch, image) is the same whichever mode trains, whatever ran first, and after a resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed below 2**63 for `parts`, for example (seed, "teacher", epoch)."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextmanager
+def seeded(*parts: object) -> Iterator[None]:
+    """PyTorch's global generator seeded by `parts` inside, as it was before outside."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
+        torch.manual_seed(derived_seed(*parts))
+        yield
+
+
+def keyed_uniform(indices: Tensor, seed: int, draws: int) -> Tensor:
+    """Uniform numbers in [0, 1), float32 [draws, N], each a function of `seed`, its index and its row alone.
+
+    A hash in integer arithmetic (the finaliser of MurmurHash3, Appleby 2011, twice), so that a whole batch costs a
+    handful of operations on whatever device `indices`, int64 [N], lives on.
+    """
+    rows = torch.arange(1, draws + 1, device=indices.device).unsqueeze(1) * 0x9E3779B97F4A7C1
+    state = _mixed(indices.unsqueeze(0) + rows + seed % 2**62)
+    state = _mixed(state ^ (seed % 2**61))
+    return ((state >> 40) & 0xFFFFFF).float() / 2**24
+
+
+def _mixed(state: Tensor) -> Tensor:
+    # '& mask' makes the arithmetic shift of a signed integer a logical one; products wrap, as they must.
+    state = state ^ ((state >> 33) & 0x7FFFFFFF)
+    state = state * -0x00AE502812AA7333  # 0xFF51AFD7ED558CCD
+    state = state ^ ((state >> 33) & 0x7FFFFFFF)
+    state = state * -0x3B314601E57A13AD  # 0xC4CEB9FE1A85EC53
+    return state ^ ((state >> 33) & 0x7FFFFFFF)

@@ -1,0 +1,111 @@
+"""What a run leaves behind for people and programs: result.json and a table."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from kd_runner import __version__
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` at once or not at all; numbers that JSON does not have become null."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    os.replace(temporary, path)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and the device, for the record."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": name,
+        "kd_runner": __version__,
+        "git": _commit(),
+    }
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from; None for an installed one."""
+    package = Path(__file__).parent
+    try:
+        top, commit = subprocess.run(
+            ["git", "rev-parse", "--show-toplevel", "HEAD"],
+            cwd=package,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        ).stdout.split("\n")[:2]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return commit if Path(top) == package.parent else None
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The result as a person reads it."""
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("")
+    for heading in ("accuracy", "top-5", "F1", "NLL", "ECE", "parameters", "MACs", "agreement"):
+        grid.add_column(heading, justify="right")
+    rows = [(stage, stage, result[stage]) for stage in ("teacher", "baseline", "student") if result[stage]]
+    for stage, name, numbers in rows:
+        agreement = f"{100 * numbers['agreement']:.2f} %" if stage == "student" else ""
+        grid.add_row(
+            name,
+            f"{100 * numbers['accuracy']:.2f} %",
+            f"{100 * numbers['top5_accuracy']:.2f} %",
+            f"{numbers['f1']:.4f}",
+            f"{numbers['nll']:.4f}",
+            f"{numbers['ece']:.4f}",
+            f"{numbers['parameters']:,}",
+            f"{numbers['macs']:,}",
+            agreement,
+        )
+    text = io.StringIO()
+    Console(file=text, width=100, color_system=None).print(grid)
+    lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    return "\n".join([*lines, "", *_sentences(result)])
+
+
+def _sentences(result: Mapping[str, Any]) -> list[str]:
+    teacher, baseline, student = result["teacher"], result["baseline"], result["student"]
+    best = student["best_val"]
+    sentences = [
+        f"The student is {teacher['parameters'] / student['parameters']:.1f} times smaller than the teacher and predicts "
+        f"the teacher's class on {100 * student['agreement']:.2f} % of the test images.",
+        f"Its best validation epoch was {best['epoch']}, with {100 * best['accuracy']:.2f} % on the test images.",
+    ]
+    if baseline is not None:
+        gain = 100 * (student["accuracy"] - baseline["accuracy"])
+        closed = result["gap_closed"]
+        share = f": {100 * closed:.0f} % of the gap to the teacher" if closed is not None else ""
+        none = "; the teacher is not better than the baseline, so there is no gap to close" if closed is None else ""
+        sentences.insert(0, f"Distillation gave {gain:+.2f} points over the baseline{share}{none}.")
+    return sentences

@@ -1,0 +1,200 @@
+"""One run, top to bottom: teacher, baseline, student, finetune, evaluation, report."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_runner import checkpoints
+from kd_runner.batches import PlainBatches
+from kd_runner.config import Node, Settings
+from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
+from kd_runner.modules import Best, Classifier, Distiller, Recipe
+from kd_runner.outputs import Observed
+from kd_runner.parts import Parts, assemble, rehearse
+from kd_runner.report import environment, table, write_json
+from kd_runner.store import trained_once
+from kd_runner.training import fit, tensorboard
+
+log = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 1000
+
+
+def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that one command does, in `folder`; returns what it also writes to result.json there.
+
+    Raises:
+        SettingsError: the settings cannot work together; nothing was trained.
+        RunFailed: a stage that could not be finished.
+    """
+    parts = assemble(settings)
+    rehearse(parts)
+    seconds: dict[str, float | None] = dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
+
+    with timed(seconds, "teacher"):
+        files = {"teacher": teacher_file(parts, folder)}
+    if settings.baseline:
+        with timed(seconds, "baseline"):
+            files["baseline"] = labels_only(parts, folder, "baseline", settings.student.node, parts.recipes["student"])
+    with timed(seconds, "student"):
+        best = distil(parts, folder)
+        if settings.finetune.epochs:
+            best = train(parts, folder, "finetune", parts.student, parts.recipes["finetune"])
+        files |= save_student(parts, folder, best)
+    with timed(seconds, "evaluate"):
+        stages = evaluate(parts, files, best)
+
+    result = {
+        "status": "completed",
+        "fingerprint": settings.fingerprint,
+        "overrides": list(overrides),
+        **stages,
+        "seconds": seconds,
+        "environment": environment(parts.device),
+    }
+    log_final(parts, folder, stages)
+    write_json(folder / "result.json", result)
+    log.info("\n%s\n\n%s", table(result), folder)
+    return result
+
+
+@contextmanager
+def timed(seconds: dict[str, float | None], stage: str) -> Iterator[None]:
+    """Notes in `seconds` how long the block took."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 3)
+
+
+def teacher_file(parts: Parts, folder: Path) -> Path:
+    """Bring `parts.teacher` to its final weights, given, stored or trained; returns their file in `folder`."""
+    own = parts.settings.teacher
+    if own.checkpoint is None:
+        return labels_only(parts, folder, "teacher", own.node, parts.recipes["teacher"])
+    log.info("teacher   taken from %s", own.checkpoint)
+    path = folder / "teacher.safetensors"
+    checkpoints.save(path, parts.teacher.state_dict(), parts.describe(own.node))
+    return path
+
+
+def labels_only(parts: Parts, folder: Path, stage: str, node: Node, recipe: Recipe) -> Path:
+    """The file in `folder` of a network trained on labels, trained now if the store does not have it."""
+    settings = parts.settings
+    network = parts.teacher if stage == "teacher" else copy.deepcopy(parts.student)
+    own = settings.teacher if stage == "teacher" else settings.student
+    made_of = {
+        "network": node,
+        "role": "teacher" if stage == "teacher" else "student",  # it decides the seeds
+        "optimizer": settings.for_stage(own.optimizer, "optimizer"),
+        "scheduler": settings.for_stage(own.scheduler, "scheduler"),
+        "epochs": recipe.epochs,
+        "batch_size": settings.batch_size,
+        "seed": settings.seed,
+        "precision": settings.trainer.precision,
+        "data": parts.splits.training_fingerprint(),
+        "view": {"crop_padding": parts.view.crop_padding, "flip": parts.view.flip},
+    }
+
+    def trained() -> nn.Module:
+        train(parts, folder, stage, network, recipe)
+        return network
+
+    stored = trained_once(
+        Path(settings.store).expanduser(), stage, made_of | parts.describe(node), parts.describe(node), trained
+    )
+    network.load_state_dict(stored.state)
+    return kept(folder / f"{stage}.safetensors", stored.path)
+
+
+def train(parts: Parts, folder: Path, stage: str, network: nn.Module, recipe: Recipe) -> Best:
+    """Train `network` on labels alone; returns its best epoch on the validation split."""
+    return fitted(parts, folder, Classifier(stage, network, parts.training_batches(recipe), recipe))
+
+
+def distil(parts: Parts, folder: Path) -> Best:
+    """Train the student on labels and on its teacher; returns its best epoch on the validation split."""
+    settings, recipe = parts.settings, parts.recipes["student"]
+    module = Distiller(
+        Observed(parts.student, settings.student.layers),
+        Observed(parts.teacher, settings.teacher.layers),
+        parts.modes,
+        settings.distillation.label_weight,
+        parts.temperature,
+        parts.training_batches(recipe),
+        recipe,
+    )
+    return fitted(parts, folder, module)
+
+
+def fitted(parts: Parts, folder: Path, module: Classifier) -> Best:
+    """Fit `module` and return its best epoch."""
+    validation = PlainBatches(parts.splits.val, parts.view, EVALUATION_BATCH, parts.device)
+    fit(module, validation, parts.settings.trainer, tensorboard(folder))
+    assert module.best is not None
+    return module.best
+
+
+def save_student(parts: Parts, folder: Path, best: Best) -> dict[str, Path]:
+    """The files of the student after its last epoch and after its best."""
+    info = parts.describe(parts.settings.student.node)
+    files = {"student": folder / "student_last.safetensors", "best": folder / "student_best.safetensors"}
+    checkpoints.save(files["student"], parts.student.state_dict(), info)
+    checkpoints.save(files["best"], best.state, info)
+    return files
+
+
+def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]:
+    """The test split, read once and with every network as it was saved: the stages' part of the result."""
+    networks = {}
+    for name, path in files.items():
+        networks[name], _ = checkpoints.load(path, parts.settings.trust)
+    predictions = predict(networks, PlainBatches(parts.splits.test, parts.view, EVALUATION_BATCH, parts.device))
+    image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
+
+    stages: dict[str, Any] = {"teacher": None, "baseline": None, "student": None}
+    for stage in [stage for stage in stages if stage in files]:
+        stages[stage] = {
+            **classification_metrics(predictions.logits[stage], predictions.labels),
+            **cost(networks[stage], image),
+            "checkpoint": str(files[stage]),
+        }
+    at_best = classification_metrics(predictions.logits["best"], predictions.labels)
+    stages["student"] |= {
+        **pair_metrics(predictions.logits["student"], predictions.logits["teacher"]),
+        "best_val": {"epoch": best.epoch, "accuracy": at_best["accuracy"], "val_accuracy": best.accuracy},
+    }
+    teacher, baseline, student = stages.values()
+    closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None
+    return {**stages, "gap_closed": closed}
+
+
+def kept(path: Path, source: Path) -> Path:
+    """`source` under the name `path`, without a second copy where the file system can do that."""
+    path.unlink(missing_ok=True)
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+    return path
+
+
+def log_final(parts: Parts, folder: Path, stages: dict[str, Any]) -> None:
+    """The test metrics as TensorBoard scalars, at the last epoch of their stage."""
+    logger = tensorboard(folder)
+    for stage in ("teacher", "baseline", "student"):
+        if stages[stage]:
+            names = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
+            metrics = {f"{stage}/{tag}": stages[stage][name] for name, tag in names.items() if name in stages[stage]}
+            logger.log_metrics(metrics, parts.recipes["teacher" if stage == "teacher" else "student"].epochs)
+    logger.finalize("success")

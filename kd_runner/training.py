@@ -1,0 +1,118 @@
+"""Fitting one stage with Lightning, quietly, and saying how it goes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from kd_runner.batches import PlainBatches
+from kd_runner.config import TrainerSettings
+from kd_runner.modules import Classifier
+
+log = logging.getLogger(__name__)
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's hints to itself: those about its products, and those about what kd-runner does on purpose."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning)\b.*")
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+
+
+def device_of(settings: TrainerSettings) -> torch.device:
+    """The device that a run computes on."""
+    if settings.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def tensorboard(folder: Path) -> TensorBoardLogger:
+    """Lightning's logger, writing under `folder`/tensorboard."""
+    return TensorBoardLogger(save_dir=folder, name="", version="tensorboard", default_hp_metric=False)
+
+
+def fit(
+    module: Classifier, validation: PlainBatches, settings: TrainerSettings, logger: TensorBoardLogger | None
+) -> float:
+    """Train `module` for its recipe's epochs; returns the seconds it took."""
+    quiet_lightning()
+    started = time.perf_counter()
+    trainer = Trainer(
+        accelerator="cpu" if device_of(settings).type == "cpu" else "gpu",
+        devices=1,
+        precision=settings.precision,
+        deterministic="warn" if settings.deterministic else False,
+        benchmark=not settings.deterministic,
+        max_epochs=module.recipe.epochs,
+        logger=logger or False,
+        callbacks=[EpochBar() if sys.stdout.isatty() else EpochLines()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    try:
+        trainer.fit(module, module.batches, validation)
+    except SystemExit as ended:
+        # Lightning turns Ctrl-C into exit code 1 and SIGTERM into 0, and leaves SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if trainer.received_sigterm:
+            raise SystemExit(128 + signal.SIGTERM) from ended
+        raise KeyboardInterrupt from ended
+    return time.perf_counter() - started
+
+
+class EpochLines(Callback):
+    """A line for each epoch, at most about ten for a stage: for logs and pipes."""
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        epoch, epochs = trainer.current_epoch + 1, module.recipe.epochs
+        if epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0:
+            log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, _summary(module))
+
+
+class EpochBar(Callback):
+    """A bar that lives as long as the stage, then one line of what it reached: for a terminal."""
+
+    progress: Progress
+    task: TaskID
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[summary]}"))
+        self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True)
+        self.task = self.progress.add_task(module.stage, total=module.steps, summary="")
+        self.progress.start()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
+        assert isinstance(module, Classifier)
+        self.progress.update(self.task, completed=module.step)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        summary = f"epoch {trainer.current_epoch + 1}/{module.recipe.epochs}  {_summary(module)}"
+        self.progress.update(self.task, summary=summary)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        self.progress.stop()
+        log.info("%-9s %d epochs  %s", module.stage, module.recipe.epochs, _summary(module))
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self.progress.stop()
+
+
+def _summary(module: Classifier) -> str:
+    metrics = module.metrics
+    return f"train loss {metrics['train_loss']:.4f}  val accuracy {metrics['val_accuracy']:.4f}"
