@@ -171,9 +171,7 @@ def _modes(settings: Settings) -> tuple[Mode, ...]:
 def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
     # Seeded by role: another student, mode or data order leaves the teacher's first weights as they are.
     with seeded(settings.seed, role, "weights"):
-        network = build(
-            node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape
-        )
+        network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
     if not isinstance(network, nn.Module):
         raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
     return network

@@ -98,8 +98,8 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
     teacher, baseline, student = result["teacher"], result["baseline"], result["student"]
     best = student["best_val"]
     sentences = [
-        f"The student is {teacher['parameters'] / student['parameters']:.1f} times smaller than the teacher and predicts "
-        f"the teacher's class on {100 * student['agreement']:.2f} % of the test images.",
+        f"The student has {teacher['parameters'] / student['parameters']:.1f} times fewer parameters than the teacher "
+        f"and predicts the teacher's class on {100 * student['agreement']:.2f} % of the test images.",
         f"Its best validation epoch was {best['epoch']}, with {100 * best['accuracy']:.2f} % on the test images.",
     ]
     if baseline is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import os
 import shutil
@@ -10,21 +11,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from kd_runner import checkpoints
 from kd_runner.batches import PlainBatches
-from kd_runner.config import Node, Settings
+from kd_runner.config import Settings
 from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.report import environment, table, write_json
 from kd_runner.store import trained_once
-from kd_runner.training import fit, tensorboard
+from kd_runner.training import RunLogger, fit
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +41,19 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict
     """
     parts = assemble(settings)
     rehearse(parts)
+    (folder / "settings.json").write_text(json.dumps(settings.model_dump(mode="json", by_alias=True), indent=2) + "\n")
+    logger = RunLogger(folder)
     seconds: dict[str, float | None] = dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
 
     with timed(seconds, "teacher"):
-        files = {"teacher": teacher_file(parts, folder)}
+        files = {"teacher": teacher_file(parts, folder, logger)}
     if settings.baseline:
         with timed(seconds, "baseline"):
-            files["baseline"] = labels_only(parts, folder, "baseline", settings.student.node, parts.recipes["student"])
+            files["baseline"] = labels_only(parts, folder, logger, "baseline")
     with timed(seconds, "student"):
-        best = distil(parts, folder)
+        best = distil(parts, logger)
         if settings.finetune.epochs:
-            best = train(parts, folder, "finetune", parts.student, parts.recipes["finetune"])
+            best = train(parts, logger, "finetune", parts.student, parts.recipes["finetune"])
         files |= save_student(parts, folder, best)
     with timed(seconds, "evaluate"):
         stages = evaluate(parts, files, best)
@@ -63,7 +66,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict
         "seconds": seconds,
         "environment": environment(parts.device),
     }
-    log_final(parts, folder, stages)
+    log_final(parts, logger, stages)
     write_json(folder / "result.json", result)
     log.info("\n%s\n\n%s", table(result), folder)
     return result
@@ -77,25 +80,26 @@ def timed(seconds: dict[str, float | None], stage: str) -> Iterator[None]:
     seconds[stage] = round(time.perf_counter() - started, 3)
 
 
-def teacher_file(parts: Parts, folder: Path) -> Path:
+def teacher_file(parts: Parts, folder: Path, logger: RunLogger) -> Path:
     """Bring `parts.teacher` to its final weights, given, stored or trained; returns their file in `folder`."""
     own = parts.settings.teacher
     if own.checkpoint is None:
-        return labels_only(parts, folder, "teacher", own.node, parts.recipes["teacher"])
+        return labels_only(parts, folder, logger, "teacher")
     log.info("teacher   taken from %s", own.checkpoint)
     path = folder / "teacher.safetensors"
     checkpoints.save(path, parts.teacher.state_dict(), parts.describe(own.node))
     return path
 
 
-def labels_only(parts: Parts, folder: Path, stage: str, node: Node, recipe: Recipe) -> Path:
+def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["teacher", "baseline"]) -> Path:
     """The file in `folder` of a network trained on labels, trained now if the store does not have it."""
     settings = parts.settings
+    role: Literal["teacher", "student"] = "teacher" if stage == "teacher" else "student"
+    own, recipe = getattr(settings, role), parts.recipes[role]
     network = parts.teacher if stage == "teacher" else copy.deepcopy(parts.student)
-    own = settings.teacher if stage == "teacher" else settings.student
-    made_of = {
-        "network": node,
-        "role": "teacher" if stage == "teacher" else "student",  # it decides the seeds
+    info = parts.describe(own.node)
+    made_of = info | {
+        "role": role,  # it decides the seeds
         "optimizer": settings.for_stage(own.optimizer, "optimizer"),
         "scheduler": settings.for_stage(own.scheduler, "scheduler"),
         "epochs": recipe.epochs,
@@ -103,26 +107,24 @@ def labels_only(parts: Parts, folder: Path, stage: str, node: Node, recipe: Reci
         "seed": settings.seed,
         "precision": settings.trainer.precision,
         "data": parts.splits.training_fingerprint(),
-        "view": {"crop_padding": parts.view.crop_padding, "flip": parts.view.flip},
+        "augmentation": {"crop_padding": parts.view.crop_padding, "flip": parts.view.flip},
     }
 
     def trained() -> nn.Module:
-        train(parts, folder, stage, network, recipe)
+        train(parts, logger, stage, network, recipe)
         return network
 
-    stored = trained_once(
-        Path(settings.store).expanduser(), stage, made_of | parts.describe(node), parts.describe(node), trained
-    )
+    stored = trained_once(Path(settings.store).expanduser(), stage, made_of, info, trained)
     network.load_state_dict(stored.state)
     return kept(folder / f"{stage}.safetensors", stored.path)
 
 
-def train(parts: Parts, folder: Path, stage: str, network: nn.Module, recipe: Recipe) -> Best:
+def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recipe: Recipe) -> Best:
     """Train `network` on labels alone; returns its best epoch on the validation split."""
-    return fitted(parts, folder, Classifier(stage, network, parts.training_batches(recipe), recipe))
+    return fitted(parts, logger, Classifier(stage, network, parts.training_batches(recipe), recipe))
 
 
-def distil(parts: Parts, folder: Path) -> Best:
+def distil(parts: Parts, logger: RunLogger) -> Best:
     """Train the student on labels and on its teacher; returns its best epoch on the validation split."""
     settings, recipe = parts.settings, parts.recipes["student"]
     module = Distiller(
@@ -134,13 +136,13 @@ def distil(parts: Parts, folder: Path) -> Best:
         parts.training_batches(recipe),
         recipe,
     )
-    return fitted(parts, folder, module)
+    return fitted(parts, logger, module)
 
 
-def fitted(parts: Parts, folder: Path, module: Classifier) -> Best:
+def fitted(parts: Parts, logger: RunLogger, module: Classifier) -> Best:
     """Fit `module` and return its best epoch."""
     validation = PlainBatches(parts.splits.val, parts.view, EVALUATION_BATCH, parts.device)
-    fit(module, validation, parts.settings.trainer, tensorboard(folder))
+    fit(module, validation, parts.settings.trainer, logger)
     assert module.best is not None
     return module.best
 
@@ -189,12 +191,11 @@ def kept(path: Path, source: Path) -> Path:
     return path
 
 
-def log_final(parts: Parts, folder: Path, stages: dict[str, Any]) -> None:
+def log_final(parts: Parts, logger: RunLogger, stages: dict[str, Any]) -> None:
     """The test metrics as TensorBoard scalars, at the last epoch of their stage."""
-    logger = tensorboard(folder)
+    tags = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
     for stage in ("teacher", "baseline", "student"):
-        if stages[stage]:
-            names = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
-            metrics = {f"{stage}/{tag}": stages[stage][name] for name, tag in names.items() if name in stages[stage]}
-            logger.log_metrics(metrics, parts.recipes["teacher" if stage == "teacher" else "student"].epochs)
-    logger.finalize("success")
+        numbers = stages[stage] or {}
+        metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
+        logger.log_metrics(metrics, parts.recipes["teacher" if stage == "teacher" else "student"].epochs)
+    logger.experiment.close()

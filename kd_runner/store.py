@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -57,7 +56,7 @@ def trained_once(
     checkpoints.save(unfinished / path.name, network.state_dict(), info)
     (unfinished / "made_of.json").write_text(json.dumps(content, indent=2, sort_keys=True))
     try:
-        os.rename(unfinished, entry)  # whole or not at all
+        unfinished.rename(entry)  # whole or not at all
     except OSError:  # another run was faster
         shutil.rmtree(unfinished)
     return Stored(path, checkpoints.read(path)[0], reused=False)

@@ -1,4 +1,4 @@
-"""Schedules of the softmax temperature: callables from the share of the stage that is done, 0 to 1, to a temperature."""
+"""Schedules of the softmax temperature: callables from the share of the stage done, 0 to 1, to a temperature."""
 
 from __future__ import annotations
 

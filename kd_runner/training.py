@@ -36,14 +36,21 @@ def device_of(settings: TrainerSettings) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def tensorboard(folder: Path) -> TensorBoardLogger:
-    """Lightning's logger, writing under `folder`/tensorboard."""
-    return TensorBoardLogger(save_dir=folder, name="", version="tensorboard", default_hp_metric=False)
+class RunLogger(TensorBoardLogger):
+    """Lightning's TensorBoard logger, writing all stages of a run to one event file under `folder`/tensorboard."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(save_dir=folder, name="", version="tensorboard", default_hp_metric=False)
+
+    def finalize(self, status: str) -> None:
+        """Called after each stage: closing the file there would start another for the next."""
+        self.experiment.flush()
+
+    def save(self) -> None:
+        """No hparams.yaml: the settings are beside it, resolved."""
 
 
-def fit(
-    module: Classifier, validation: PlainBatches, settings: TrainerSettings, logger: TensorBoardLogger | None
-) -> float:
+def fit(module: Classifier, validation: PlainBatches, settings: TrainerSettings, logger: RunLogger) -> float:
     """Train `module` for its recipe's epochs; returns the seconds it took."""
     quiet_lightning()
     started = time.perf_counter()
@@ -54,7 +61,7 @@ def fit(
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
         max_epochs=module.recipe.epochs,
-        logger=logger or False,
+        logger=logger,
         callbacks=[EpochBar() if sys.stdout.isatty() else EpochLines()],
         enable_checkpointing=False,
         enable_progress_bar=False,

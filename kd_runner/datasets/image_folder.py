@@ -27,8 +27,8 @@ def image_folder(
     """Images under `root`, decoded once and kept in memory as bytes.
 
     With `root/train/CLASS/*` and `root/test/CLASS/*` those are the splits, and `root/val/CLASS/*` is the
-    validation split if it exists, else `val_fraction` of the training images. With `root/CLASS/*` both the
-    test and the validation split are cut, stratified, with `seed`. Class names are sorted; hidden files are passed over.
+    validation split if it exists, else `val_fraction` of the training images. With `root/CLASS/*` both the test
+    and the validation split are cut, stratified, with `seed`. Class names are sorted; hidden files are passed over.
 
     Args:
         image_size: Images are resized so that the shorter side has this many pixels, and cropped to the middle square.
@@ -52,7 +52,7 @@ def image_folder(
         train, val = cut(rest, val_fraction, seed)
         return Splits(train, val, test, classes)
     classes = _classes(named["train"])
-    for name, split_folder in named.items():
+    for split_folder in named.values():
         if _classes(split_folder) != classes:
             different = sorted(set(classes) ^ set(_classes(split_folder)))
             raise ValueError(
@@ -69,7 +69,9 @@ def image_folder(
 def _classes(folder: Path) -> list[str]:
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
-        raise FileNotFoundError(f"no class folders under {folder.resolve()}: it must hold one folder of images per class")
+        raise FileNotFoundError(
+            f"no class folders in {folder.resolve()}: it must hold a folder of images for each class"
+        )
     return classes
 
 

@@ -73,8 +73,8 @@ class Splits:
         """SHA-256 of what a network is trained on: the training images, their labels and the class names."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         digest.update(str(tuple(self.train.images.shape)).encode())
-        digest.update(self.train.images.contiguous().numpy())
-        digest.update(self.train.labels.contiguous().numpy())
+        digest.update(self.train.images.contiguous().numpy().data)
+        digest.update(self.train.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
 

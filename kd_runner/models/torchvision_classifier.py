@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,25 +75,25 @@ def _with_published_weights(name: str, num_classes: int) -> nn.Module:
 
 def _fit_stem(network: nn.Module, image_channels: int, small: bool) -> None:
     """Replace the first convolution where the images ask for another one, and drop the max-pooling behind it."""
-    convolutions = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    path, first = convolutions[0]
-    patches = isinstance(network, VisionTransformer)
-    stride = (1, 1) if small and not patches else first.stride
-    kernel = (3, 3) if small and not patches and first.kernel_size[0] > 3 else first.kernel_size
-    if (first.in_channels, first.stride, first.kernel_size) == (image_channels, stride, kernel):
+    path, first = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    unstride = small and first.stride != (1, 1) and not isinstance(network, VisionTransformer)
+    if first.in_channels == image_channels and not unstride:
         return
-    padding = first.padding if kernel == first.kernel_size else (1, 1)
-    stem = nn.Conv2d(image_channels, first.out_channels, kernel, stride, padding, bias=first.bias is not None)
+    shape: dict[str, Any] = {"kernel_size": first.kernel_size, "stride": first.stride, "padding": first.padding}
+    if unstride:
+        shape["stride"] = 1
+        if first.kernel_size[0] > 3:
+            shape |= {"kernel_size": 3, "padding": 1}
+        _drop_first_pool(network)
+    stem = nn.Conv2d(image_channels, first.out_channels, bias=first.bias is not None, **shape)
     network.set_submodule(path, stem)
-    if small and stride != first.stride:
-        _drop_first_pool(network, len(convolutions))
 
 
-def _drop_first_pool(network: nn.Module, convolutions: int) -> None:
-    seen = 0
+def _drop_first_pool(network: nn.Module) -> None:
+    convolutions = 0
     for path, module in network.named_modules():
-        seen += isinstance(module, nn.Conv2d)
-        if isinstance(module, nn.MaxPool2d) and (seen == 1 or path in ("maxpool", "maxpool1")):
+        convolutions += isinstance(module, nn.Conv2d)
+        if isinstance(module, nn.MaxPool2d) and (convolutions == 1 or path in ("maxpool", "maxpool1")):
             network.set_submodule(path, nn.Identity())
             return
 
@@ -108,4 +109,3 @@ def _small_patches(network: VisionTransformer, side: int, patch: int = 4) -> Non
     network.encoder.pos_embedding = nn.Parameter(
         torch.empty(1, network.seq_length, network.hidden_dim).normal_(std=0.02)
     )
-
