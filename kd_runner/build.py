@@ -31,7 +31,9 @@ def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> An
     try:
         return target(**arguments)
     except (ValueError, AssertionError, OSError) as error:
-        raise SettingsError(f"{key}: {one_line(error)}") from error
+        message = one_line(error)
+        named = message.split(" ", 1)[0] in node  # "depth must be …" becomes "teacher.depth must be …"
+        raise SettingsError(f"{key}.{message}" if named else f"{key}: {message}") from error
 
 
 def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:
@@ -123,6 +125,7 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         rule = error.errors()[0]["msg"].replace("Input should be", "must be", 1)
+        rule = rule.replace("Field required", "must have more values")
         raise SettingsError(f"{key}: {rule}, got {value!r}") from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return value

@@ -12,24 +12,25 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package in a wheel, beside it in a checkout.
 CONF_DIR = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
 
-log = logging.getLogger(__name__)
-
 COMPLETED, FAILED, BAD_SETTINGS, INTERRUPTED = 0, 1, 2, 130
 
-_exit_code = COMPLETED
+_exit_code: int | None = None  # of the last job; None until one starts
 
 
 def main() -> int:
@@ -40,45 +41,58 @@ def main() -> int:
     # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        words = sys.argv[1:]
+        if {"--help", "-h"} & set(words) and not any(word.startswith("--config") for word in words):
+            print(_help([word for word in words if not word.startswith("-")]))
+            return COMPLETED
         _hydra_main()
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except (HydraException, OmegaConfBaseException) as error:
-        _say(_explained(error))
-        return BAD_SETTINGS
     except Exception as error:
-        code = _expected(error)
-        if code is None:
+        if _exit_code is None:  # composing the settings is all that Hydra has done so far
+            _say(_explained(error))
+            return BAD_SETTINGS
+        if _expected(error) is None:
             raise
-        return code
-    return _exit_code
+    return _exit_code or COMPLETED
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
 def _hydra_main(config: DictConfig) -> None:
     """One job: a run of its own, or one of a sweep."""
-    from kd_runner.config import check
-
     global _exit_code
+    _exit_code = _exit_code or COMPLETED
     job = HydraConfig.get()
     try:
-        settings = check(_plain(config))
+        plain = _plain(config)
+        from kd_runner.config import check
+
+        settings = check(plain)
         from kd_runner.run import run
 
         run(settings, Path(job.runtime.output_dir), list(job.overrides.task))
     except Exception as error:
         code = _expected(error)
         if code is None:
+            _exit_code = FAILED
             raise
-        log.error("%s", error)
+        _exit_code = code
+        _say(str(error))
+        logging.getLogger("kd_runner.problems").error("%s", error)
         if job.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and ends with this error
-        _exit_code = code
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    from kd_runner.config import SettingsError
+
+    try:
+        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise SettingsError(f"{error.full_key}: must be given") from None
+    except OmegaConfBaseException as error:
+        raise SettingsError(" ".join(str(error).split())) from None
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 
@@ -92,22 +106,40 @@ def _expected(error: BaseException) -> int | None:
     return FAILED if isinstance(error, RunFailed) else None
 
 
-def _say(line: str) -> None:
-    print(f"kd-runner: {line}", file=sys.stderr)
+def _help(overrides: list[str]) -> str:
+    """Hydra's help from our template. Hydra builds it too, and takes a second to list the groups twice."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=overrides)
+    text = OmegaConf.load(CONF_DIR / "hydra" / "help" / "kd_runner.yaml")
+    folders = sorted(path for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
+    groups = [f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in folders]
+    template = OmegaConf.create({"hydra": {"help": text}}).hydra.help.template
+    return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(groups) + "\n", CONFIG=OmegaConf.to_yaml(config))
+
+
+def _say(message: str) -> None:
+    for line in message.splitlines():
+        print(f"kd-runner: {line}", file=sys.stderr)
 
 
 def _explained(error: Exception) -> str:
     """What Hydra says over several lines, in one, with a suggestion where a key was misspelt."""
-    text = str(error)
+    text = str(error) or type(error).__name__
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         key = unknown[1]
         known = list(_known_keys(key))
         close = difflib.get_close_matches(key, known, n=1)
         section = key.rpartition(".")[0]
-        siblings = [name for name in known if name.rpartition(".")[0] == section]
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{key}: no such setting{hint} {section or 'the top level'} has {', '.join(siblings) or 'no settings'}"
+        siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        there = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
+        return f"{key}: no such setting{hint}{there}"
+    if text.startswith("Config group override must be"):  # Hydra does not say which
+        groups = [word.partition("=")[0] for word in sys.argv[1:] if word.endswith("=null")]
+        return f"{' or '.join(groups) or 'a group'}: must be one of its options (see --help), got null"
+    if isinstance(error, OSError):
+        return f"hydra.run.dir: the run's folder cannot be made ({error})"
     missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
     if missing and options:
@@ -121,9 +153,6 @@ def _explained(error: Exception) -> str:
 
 def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     GlobalHydra.instance().clear()
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
     for overrides in (words, []):

@@ -66,6 +66,10 @@ def assemble(settings: Settings) -> Parts:
     """
     if settings.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    try:
+        Path(settings.store).expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"store: must be a folder that can be written, got {settings.store} ({error})") from error
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = {

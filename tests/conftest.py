@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from kd_runner.cli import CONF_DIR
+from kd_runner.config import Settings, check
+from kd_runner.outputs import Outputs
+from kd_runner.run import run
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """Settings as the command line composes them, as plain dictionaries."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        content = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Checked settings of a run that takes a second: an epoch of each stage on the digits."""
+
+    def make(*overrides: str) -> Settings:
+        short = ("teacher.epochs=1", "student.epochs=1", f"store={tmp_path / 'store'}")
+        return check(composed(*short, *overrides))
+
+    return make
+
+
+@pytest.fixture
+def result_of(settings: Callable[..., Settings], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs with some overrides, each in a folder of its own; gives the result."""
+    count = iter(range(1000))
+
+    def make(*overrides: str) -> dict[str, Any]:
+        folder = tmp_path / f"run{next(count)}"
+        folder.mkdir()
+        return run(settings(*overrides), folder, overrides)
+
+    return make
+
+
+class Golden:
+    """The inputs of the golden values: N=4, C=5, float64."""
+
+    def __init__(self) -> None:
+        n, c = np.arange(4)[:, None], np.arange(5)[None, :]
+        self.zs: np.ndarray = 2 * np.sin(1 + 5 * n + c)
+        self.zt: np.ndarray = 4 * np.cos(2 + 1.3 * (5 * n + c))
+        self.y: np.ndarray = np.array([0, 3, 1, 4])
+
+    @property
+    def student(self) -> Outputs:
+        return Outputs(torch.tensor(self.zs))
+
+    @property
+    def teacher(self) -> Outputs:
+        return Outputs(torch.tensor(self.zt))
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.tensor(self.y)
+
+
+@pytest.fixture
+def golden() -> Golden:
+    return Golden()
+
+
+def softmax(z: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Row-wise, in float64, written without PyTorch."""
+    shifted = z / temperature - (z / temperature).max(1, keepdims=True)
+    return np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
