@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kd_runner.build import build
 from kd_runner.config import SettingsError
 
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 SHOWN = 5  # differences listed before '…'
 
 
@@ -73,7 +74,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     refused = f"{path} is not a plain weights file (safetensors, or a state dict saved by torch)"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*_UNREADABLE, SafetensorError) as error:  # newer versions of torch read safetensors, too
         # torch's own message explains how to run the file's code all the same; ours does not.
         raise SettingsError(f"{refused}; refused") from error
     for name in ("state_dict", "model"):

@@ -17,6 +17,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+LayerName = Annotated[str, BeforeValidator(str)]  # those of an nn.Sequential are numbers
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -55,14 +56,14 @@ class DatasetSettings(_Built):
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: str | None
-    layers: list[str]
+    layers: list[LayerName]
     optimizer: Node | None
     scheduler: Node | None
 
 
 class StudentSettings(_Built):
     epochs: Count
-    layers: list[str]
+    layers: list[LayerName]
     optimizer: Node | None
     scheduler: Node | None
 

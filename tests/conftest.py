@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from kd_runner.cli import CONF_DIR
 from kd_runner.config import Settings, check
 from kd_runner.outputs import Outputs
 from kd_runner.run import run
+
+
+# Networks this small are fastest on one thread, and several at once must not fight for the cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 def composed(*overrides: str) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def test_vgg16_has_its_published_parameters() -> None:
         assert parameters(vgg(10, CIFAR, 16)) == 14_723_136 + 512 * 10 + 10 - 4_224
 
 
-@pytest.mark.parametrize(("depth", "widths", "count"), [(20, (16, 16, 32, 64), 278_324), (56, (16, 16, 32, 64), 861_620)])
+@pytest.mark.parametrize(
+    ("depth", "widths", "count"), [(20, (16, 16, 32, 64), 278_324), (56, (16, 16, 32, 64), 861_620)]
+)
 def test_resnets_of_the_published_tables(depth: int, widths: tuple[int, ...], count: int) -> None:
     assert parameters(ResNet(100, CIFAR, depth, widths)) == count
 
@@ -101,7 +103,10 @@ def test_torchvision_networks_are_left_alone_on_large_images() -> None:
         (lambda: vgg(10, CIFAR, 15), "depth must be one of 11, 13, 16, 19, got 15"),
         (lambda: mlp(10, CIFAR, [0]), r"hidden must hold widths of 1 or more, got \[0\]"),
         (lambda: plain_cnn(10, CIFAR, [8], padding=2), "padding must be 0 or 1, got 2"),
-        (lambda: plain_cnn(10, CIFAR, [8], pool=2), r"pool must be between 0 and the number of convolutions \(1\), got 2"),
+        (
+            lambda: plain_cnn(10, CIFAR, [8], pool=2),
+            r"pool must be between 0 and the number of convolutions \(1\), got 2",
+        ),
         (lambda: plain_cnn(10, (1, 4, 4), [8, 8, 8], padding=0), "has shrunk to nothing after convolution 2"),
         (lambda: plain_cnn(10, CIFAR, [0]), "channels and hidden must all be 1 or more"),
         (lambda: torchvision_classifier(10, CIFAR, "resnet19"), r"got 'resnet19' \(did you mean resnet1"),

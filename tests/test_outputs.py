@@ -20,5 +20,7 @@ def test_features_are_what_the_layers_gave() -> None:
 
 def test_an_unknown_layer_is_answered_with_the_layers_there_are() -> None:
     network = nn.Sequential(nn.Sequential(nn.Linear(3, 4)), nn.ReLU())
-    with pytest.raises(ValueError, match=r"no layer '0\.1' \(did you mean 0\.0\?\); the network's layers are 0, 0\.0, 1"):
+    with pytest.raises(
+        ValueError, match=r"no layer '0\.1' \(did you mean 0\.0\?\); the network's layers are 0, 0\.0, 1"
+    ):
         Observed(network, ["0.1"])

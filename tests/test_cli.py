@@ -1,0 +1,121 @@
+"""The command as people type it: exit codes, one line for what cannot work, sweeps, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SHORT = ("teacher.epochs=1", "student.epochs=1")
+
+
+def kd_runner(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kd_runner", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_help_explains_itself_without_importing_torch(tmp_path: Path) -> None:
+    code = "import sys; from kd_runner.cli import main; main(); assert 'torch' not in sys.modules; print('light')"
+    for words in (["--help"], ["teacher=resnet", "-h"], ["--cfg", "job"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout.rstrip().endswith("light"), done.stderr
+        assert "optimizer" in done.stdout
+    text = kd_runner(tmp_path, "teacher=resnet", "--help").stdout
+    assert "kd-runner -m distillation=soft,hard" in text
+    assert "distillation: hard, hybrid, logits_l2, none, soft" in text
+    assert "depth: 56" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_from_the_command_line(tmp_path: Path) -> None:
+    done = kd_runner(tmp_path, *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("data      digits: 1,132 training")
+    assert any(line.split()[:1] == ["teacher"] and "agreement" not in line for line in lines)
+    assert "Distillation gave" in done.stdout
+    folder = Path(lines[-1])
+    result = json.loads((folder / "result.json").read_text())
+    assert result["overrides"] == list(SHORT)
+    assert f"{100 * result['student']['accuracy']:.2f} %" in done.stdout
+    assert "teacher" in (folder / "kd-runner.log").read_text()
+
+
+def test_a_sweep_shares_its_teacher(tmp_path: Path) -> None:
+    done = kd_runner(tmp_path, "-m", *SHORT, "temperature.value=1,4", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((tmp_path / "sweep" / str(job) / "result.json").read_text()) for job in (0, 1)]
+    assert results[0]["teacher"]["nll"] == results[1]["teacher"]["nll"]
+    assert results[0]["student"]["nll"] != results[1]["student"]["nll"]
+    assert done.stdout.count("reused from") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["tempreture.value=3"], "tempreture.value: no such setting (did you mean temperature.value?)"),
+        (
+            ["teacher=resnet", "teacher.dept=8"],
+            "teacher.dept: no such setting (did you mean teacher.depth?); teacher has",
+        ),
+        (["teacher=resnet99"], "teacher: must be one of cifar_cnn, "),
+        (["temperature.value=1,2"], "Ambiguous value for argument 'temperature.value=1,2'"),
+        (["temperature.value=[1"], "no viable alternative at input '[1'"),
+        (["distillation=null"], "distillation: must be one of its options (see --help), got null"),
+        (["dataset=image_folder"], "dataset.root: must be given"),
+        (["+typo=1"], "typo: no such setting, got 1"),
+        (["teacher.epochs=0"], "teacher.epochs: must be greater than or equal to 1, got 0"),
+        (["student.epochs=${nope}"], "Interpolation key 'nope' not found"),
+        (["teacher=resnet", "teacher.depth=9"], "teacher.depth must be 6n+2 (8, 14, 20, …), got 9"),
+        (["dataset=mnist", "dataset.root=none", "dataset.download=false"], "dataset: no MNIST under"),
+        (["hydra.run.dir=/proc/x"], "hydra.run.dir: the run's folder cannot be made"),
+        (
+            ["-m", "distillation=soft,nope"],
+            "distillation: must be one of hard, hybrid, ",
+        ),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str], line: str) -> None:
+    done = kd_runner(tmp_path, *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"kd-runner: {line}"), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_bad_job_of_a_sweep_does_not_stop_the_others(tmp_path: Path) -> None:
+    done = kd_runner(tmp_path, "-m", *SHORT, "temperature.value=0,4", "hydra.sweep.dir=sweep", "baseline=false")
+    assert done.returncode == 2
+    assert "kd-runner: temperature.value must be above 0 and at most 1000, got 0" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "sweep" / "1" / "result.json").is_file()
+
+
+def test_a_failed_run_is_exit_code_1(tmp_path: Path) -> None:
+    done = kd_runner(tmp_path, *SHORT, "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant")
+    assert done.returncode == 1
+    assert done.stderr.startswith("kd-runner: teacher: the loss is not finite in epoch 1")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-m", "kd_runner", "teacher.epochs=100000", "hydra.run.dir=run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    deadline = time.monotonic() + 120
+    while "epoch" not in process.stdout.readline():
+        assert time.monotonic() < deadline
+    os.kill(process.pid, sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert not (tmp_path / "run" / "result.json").exists()

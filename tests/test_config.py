@@ -1,0 +1,119 @@
+"""Every YAML composes, checks and builds; every wrong value is answered with its key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import composed
+from torch import nn
+
+from kd_runner.build import build, build_partial
+from kd_runner.cli import CONF_DIR
+from kd_runner.config import SettingsError, check
+
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}" for path in CONF_DIR.glob("*/*.yaml") if path.parent.name != "trainer"
+)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_its_parts_build(option: str) -> None:
+    settings = check(composed(option, *(["dataset.root=x"] if option == "dataset=image_folder" else [])))
+    build(settings.temperature, "temperature")
+    build(settings.scheduler, "scheduler")
+    build(settings.distillation.node, "distillation")
+    for name, node in settings.plus.items():
+        build(node.node, f"plus.{name}")
+    build_partial(settings.optimizer, "optimizer", "params")([nn.Parameter(torch.zeros(1))])
+
+
+def test_every_group_but_the_trainer_offers_a_choice() -> None:
+    groups = {option.partition("=")[0] for option in OPTIONS}
+    assert groups == {
+        "dataset", "distillation", "experiment", "optimizer", "scheduler", "student", "teacher", "temperature",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.epochs=0", r"teacher\.epochs: must be greater than or equal to 1, got 0"),
+        ("student.epochs=2.5", r"student\.epochs: must be a valid integer, got 2\.5"),
+        ("student.epochs=true", r"student\.epochs: must be a valid integer, got True"),
+        ("finetune.epochs=-1", r"finetune\.epochs: must be greater than or equal to 0, got -1"),
+        ("distillation.weight=-1", r"distillation\.weight: must be greater than or equal to 0, got -1"),
+        ("distillation.label_weight=x", r"distillation\.label_weight: must be a valid number, got 'x'"),
+        ("distillation.weight=nan", r"distillation\.weight: must be .* got nan"),
+        ("batch_size=1", r"batch_size: must be greater than or equal to 2, got 1"),
+        ("seed=-1", r"seed: must be greater than or equal to 0, got -1"),
+        ("baseline=maybe", r"baseline: must be a valid boolean, got 'maybe'"),
+        ("student.layers=5", r"student\.layers: must be a valid list, got 5"),
+        ("trainer.devices=2", r"trainer\.devices: must be less than or equal to 1, got 2"),
+        ("trainer.precision=64", r"trainer\.precision: must be '32', 'bf16-mixed' or '16-mixed', got '64'"),
+        ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
+        ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),
+        ("dataset.crop_padding=-1", r"dataset\.crop_padding: must be greater than or equal to 0, got -1"),
+        ("+typo=1", r"typo: no such setting, got 1"),
+        ("+trainer.typo=1", r"trainer\.typo: no such setting, got 1"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_its_key(override: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{message}$"):
+        check(composed(override))
+
+
+def test_a_missing_value_is_named() -> None:
+    content = composed()
+    del content["student"]["epochs"]
+    with pytest.raises(SettingsError, match=r"student\.epochs: must be given"):
+        check(content)
+
+
+def test_the_fingerprint_changes_with_what_changes_the_result() -> None:
+    base = check(composed()).fingerprint
+    assert check(composed("store=elsewhere")).fingerprint == base
+    assert check(composed("temperature.value=2")).fingerprint != base
+    assert check(composed("seed=1")).fingerprint != base
+    mnist = check(composed("dataset=mnist", "dataset.root=a")).fingerprint
+    assert mnist == check(composed("dataset=mnist", "dataset.root=b")).fingerprint != base
+
+
+def test_a_stages_own_optimizer_keys_lie_over_the_shared_ones() -> None:
+    settings = check(composed("teacher.optimizer={lr: 0.5}"))
+    assert settings.for_stage(settings.teacher.optimizer, "optimizer") == {**settings.optimizer, "lr": 0.5}
+    assert settings.for_stage(settings.student.optimizer, "optimizer") == settings.optimizer
+    settings = check(composed("+optimizer@teacher.optimizer=sgd", "teacher.optimizer.momentum=0.5"))
+    own = settings.for_stage(settings.teacher.optimizer, "optimizer")
+    assert own["_target_"] == "torch.optim.SGD"
+    assert own["momentum"] == 0.5
+    assert "betas" not in own
+
+
+def test_yaml_lists_every_argument_worth_overriding() -> None:
+    """A class's setting that its YAML does not show would be invisible in --help."""
+    import inspect
+
+    from kd_runner.build import _located
+
+    for path in CONF_DIR.glob("*/*.yaml"):
+        group = path.parent.name
+        if group in ("trainer", "experiment", "optimizer"):
+            continue
+        node = composed(f"{group}={path.stem}", *(["dataset.root=x"] if path.stem == "image_folder" else []))[group]
+        given = {"num_classes", "image_shape", "seed"}
+        parameters = set(inspect.signature(_located(node, group, ())).parameters) - given
+        assert parameters <= set(node), f"{path} does not list {parameters - set(node)}"
+
+
+def test_checking_changes_nothing() -> None:
+    content = composed()
+    before = copy.deepcopy(content)
+    check(content)
+    assert content == before
+
+
+def test_conf_is_beside_or_inside_the_package() -> None:
+    assert (Path(CONF_DIR) / "config.yaml").is_file()

@@ -1,0 +1,172 @@
+"""Readers on small files of the real formats, stratified cuts, and the messages for data that cannot be used."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets
+
+from kd_runner.datasets.digits import digits
+from kd_runner.datasets.image_folder import image_folder
+from kd_runner.datasets.splits import Split, Splits, stratified_indices
+from kd_runner.datasets.torchvision_set import torchvision_set
+
+
+def test_digits_are_real_and_cut_by_their_seed() -> None:
+    first, again, other = digits(seed=0), digits(seed=0), digits(seed=1)
+    assert [len(split) for split in (first.train, first.val, first.test)] == [1132, 126, 539]
+    assert first.num_classes == 10
+    assert first.image_shape == (1, 8, 8)
+    assert int(first.train.images.max()) == 255
+    assert torch.equal(first.test.images, again.test.images)
+    assert not torch.equal(first.test.labels, other.test.labels)
+    assert first.training_fingerprint() == again.training_fingerprint() != other.training_fingerprint()
+
+
+def test_a_cut_is_stratified_and_disjoint() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 20 + [2] * 2)
+    rest, taken = stratified_indices(labels, 0.1, seed=3)
+    assert torch.bincount(labels[taken]).tolist() == [10, 2, 1]
+    assert sorted(rest.tolist() + taken.tolist()) == list(range(122))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
+def test_a_cut_refuses_all_or_nothing(fraction: float) -> None:
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
+        stratified_indices(torch.tensor([0, 0, 1, 1]), fraction, seed=0)
+
+
+def split(labels: list[int], side: int = 4) -> Split:
+    return Split(torch.zeros(len(labels), 1, side, side, dtype=torch.uint8), torch.tensor(labels, dtype=torch.int64))
+
+
+def test_splits_refuse_what_cannot_be_trained_on() -> None:
+    good, classes = split([0, 1]), ["a", "b"]
+    with pytest.raises(ValueError, match="the validation split is empty"):
+        Splits(good, split([]), good, classes)
+    with pytest.raises(ValueError, match="labels must be 0 to 1, the test split has 0 to 2"):
+        Splits(good, good, split([0, 2]), classes)
+    with pytest.raises(ValueError, match=r"the training split has \[1, 4, 4\], the test split \[1, 5, 5\]"):
+        Splits(good, good, split([0], side=5), classes)
+    with pytest.raises(ValueError, match=r"images must be uint8 \[N, C, H, W\], got torch.float32"):
+        Split(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"labels must be int64 \[2\], got torch.int64 \[3\]"):
+        Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.astype(np.uint8).tobytes())
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+def test_the_mnist_format(tmp_path: Path, name: str) -> None:
+    raw = tmp_path / name / "raw"
+    raw.mkdir(parents=True)
+    images = np.arange(40 * 28 * 28).reshape(40, 28, 28) % 251
+    for prefix, count in (("train", 40), ("t10k", 10)):
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", images[:count])
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+    splits = torchvision_set(name, str(tmp_path), seed=0, download=False, val_fraction=0.25)
+    assert [len(split) for split in (splits.train, splits.val, splits.test)] == [30, 10, 10]
+    assert splits.image_shape == (1, 28, 28)
+    assert np.array_equal(splits.test.images[3, 0].numpy(), images[3])
+    assert splits.test.labels.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(("name", "classes"), [("CIFAR10", 10), ("CIFAR100", 100)])
+def test_the_cifar_format(tmp_path: Path, name: str, classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = getattr(datasets, name)
+    monkeypatch.setattr(reader, "_check_integrity", lambda self: True)  # our small files have other checksums
+    monkeypatch.setattr(reader, "_load_meta", lambda self: setattr(self, "classes", [f"c{i}" for i in range(classes)]))
+    folder = tmp_path / reader.base_folder
+    folder.mkdir()
+    key = "labels" if classes == 10 else "fine_labels"
+    pixels = np.arange(200 * 3072, dtype=np.int64).reshape(200, 3072) % 253
+    for file, _ in reader.train_list + reader.test_list:
+        content = {"data": pixels.astype(np.uint8), key: [i % classes for i in range(200)]}
+        (folder / file).write_bytes(pickle.dumps(content))
+    splits = torchvision_set(name, str(tmp_path), seed=0, download=False, val_fraction=0.5)
+    assert splits.num_classes == classes
+    assert splits.image_shape == (3, 32, 32)
+    assert np.array_equal(splits.test.images[7].numpy(), pixels[7].reshape(3, 32, 32))
+    assert len(splits.test) == 200
+
+
+def test_a_missing_data_set_says_where_it_looked_and_what_to_put_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no MNIST under .*nowhere, and dataset.download is false: put MNIST"):
+        torchvision_set("MNIST", str(tmp_path / "nowhere"), seed=0, download=False)
+
+
+def test_a_failed_download_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(self) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nTried https://…")
+
+    monkeypatch.setattr(datasets.MNIST, "download", no_network)
+    with pytest.raises(FileNotFoundError, match=r"downloading it failed \(Error downloading train-images"):
+        torchvision_set("MNIST", str(tmp_path), seed=0)
+
+
+def write_images(folder: Path, classes: dict[str, int], shade: int = 10) -> None:
+    for number, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.full((6, 8, 3), shade * (number + 1), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+
+
+def test_an_image_folder_with_train_and_test(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", {"cat": 10, "dog": 10})
+    write_images(tmp_path / "test", {"cat": 3, "dog": 2})
+    (tmp_path / "train" / "cat" / ".hidden.png").write_bytes(b"not an image")
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("nor is this")
+    splits = image_folder(str(tmp_path), seed=0, image_size=4, val_fraction=0.2)
+    assert splits.classes == ["cat", "dog"]
+    assert [len(split) for split in (splits.train, splits.val, splits.test)] == [16, 4, 5]
+    assert splits.image_shape == (3, 4, 4)
+    assert splits.test.labels.tolist() == [0, 0, 0, 1, 1]
+    assert splits.test.images[:, 0, 0, 0].tolist() == [10, 10, 10, 20, 20]
+    write_images(tmp_path / "val", {"cat": 1, "dog": 1})
+    assert len(image_folder(str(tmp_path), seed=0, image_size=4).val) == 2
+
+
+def test_an_image_folder_without_splits(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a": 20, "b": 20})
+    splits = image_folder(str(tmp_path), seed=0, image_size=5, color="gray", val_fraction=0.25, test_fraction=0.2)
+    assert [len(split) for split in (splits.train, splits.val, splits.test)] == [24, 8, 8]
+    assert torch.bincount(splits.test.labels).tolist() == [4, 4]
+    assert splits.image_shape == (1, 5, 5)
+
+
+def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere: it must hold train/CLASS"):
+        image_folder(str(tmp_path / "nowhere"), seed=0)
+    with pytest.raises(FileNotFoundError, match="no class folders in"):
+        image_folder(str(tmp_path), seed=0)
+    write_images(tmp_path / "train", {"a": 2, "b": 2, "c": 2})
+    write_images(tmp_path / "test", {"a": 2, "c": 2})
+    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['b'\]"):
+        image_folder(str(tmp_path), seed=0)
+    (tmp_path / "test" / "b").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no images under .*test/b"):
+        image_folder(str(tmp_path), seed=0)
+    (tmp_path / "test" / "b" / "x.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as an image"):
+        image_folder(str(tmp_path), seed=0)
+
+
+def test_a_wide_image_is_cropped_to_its_middle(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 12, 3), dtype=np.uint8)
+    pixels[:, 4:8] = 200
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    splits = image_folder(str(tmp_path), seed=0, image_size=4, test_fraction=0.25, val_fraction=0.3)
+    assert splits.train.images.unique().tolist() == [200]

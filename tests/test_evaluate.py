@@ -1,0 +1,51 @@
+"""Metrics against restatements in NumPy and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import Golden, softmax
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from kd_runner.evaluate import classification_metrics, gap_closed, pair_metrics
+
+
+def test_golden_metrics(golden: Golden) -> None:
+    metrics = classification_metrics(torch.tensor(golden.zs), golden.labels)
+    assert metrics["nll"] == pytest.approx(1.682454, abs=1e-6)
+    assert metrics["ece"] == pytest.approx(0.443580, abs=1e-6)
+    pair = pair_metrics(torch.tensor(golden.zs), torch.tensor(golden.zt))
+    assert pair["agreement"] == 0.25
+    assert pair["kl_to_teacher"] == pytest.approx(1.743256, abs=1e-6)
+    assert pair["against_teacher"]["accuracy"] == 0.25
+    assert pair["against_teacher"]["nll"] == pytest.approx(2.099535, abs=1e-6)
+
+
+def test_metrics_are_scikit_learns() -> None:
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(500, 8)), generator.integers(0, 8, 500)
+    logits[np.arange(500), labels] += 1.0
+    metrics = classification_metrics(torch.tensor(logits).float(), torch.tensor(labels))
+    predicted = logits.argmax(1)
+    assert metrics["accuracy"] == pytest.approx((predicted == labels).mean())
+    top5 = np.argsort(-logits, 1)[:, :5]
+    assert metrics["top5_accuracy"] == pytest.approx((top5 == labels[:, None]).any(1).mean())
+    for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        assert metrics[name] == pytest.approx(score(labels, predicted, average="macro"), abs=1e-6)
+    confidence, hit = softmax(logits).max(1), predicted == labels
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    gaps = [abs(hit[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
+    assert metrics["ece"] == pytest.approx(sum(gaps), abs=1e-5)
+
+
+def test_two_classes() -> None:
+    metrics = classification_metrics(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+    assert metrics["accuracy"] == 0.5
+    assert metrics["top5_accuracy"] == 1
+
+
+def test_the_gap() -> None:
+    assert gap_closed(student=0.93, baseline=0.9, teacher=0.95) == pytest.approx(0.6)
+    assert gap_closed(student=0.89, baseline=0.9, teacher=0.95) == pytest.approx(-0.2)
+    assert gap_closed(student=0.93, baseline=0.95, teacher=0.95) is None
