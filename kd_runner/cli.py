@@ -138,7 +138,7 @@ def _explained(error: Exception) -> str:
     if text.startswith("Config group override must be"):  # Hydra does not say which
         groups = [word.partition("=")[0] for word in sys.argv[1:] if word.endswith("=null")]
         return f"{' or '.join(groups) or 'a group'}: must be one of its options (see --help), got null"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"hydra.run.dir: the run's folder cannot be made ({error})"
     missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)

@@ -17,6 +17,7 @@ from kd_runner.models.resnet import ResNet
 from kd_runner.models.torchvision_classifier import torchvision_classifier
 from kd_runner.models.vgg import vgg
 
+NETWORKS = [*CONF_DIR.glob("teacher/*.yaml"), *CONF_DIR.glob("student/*.yaml")]
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 
 
@@ -70,9 +71,9 @@ def test_macs_are_half_of_the_counted_flops() -> None:
 
 
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
-@pytest.mark.parametrize("role", ["teacher", "student"])
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF_DIR / "teacher").glob("*.yaml")))
-def test_every_network_gives_logits(role: str, name: str, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("option", sorted(f"{p.parent.name}={p.stem}" for p in NETWORKS))
+def test_every_network_gives_logits(option: str, shape: tuple[int, int, int]) -> None:
+    role, _, name = option.partition("=")
     network = from_yaml(role, name, shape, num_classes=7)
     assert network(torch.zeros(2, *shape)).shape == (2, 7)
 
