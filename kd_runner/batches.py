@@ -30,17 +30,20 @@ class View:
         mean, std: Per channel, of pixels scaled to [0, 1].
         crop_padding: In training, pad by this many black pixels on each side and crop at a random place.
         flip: In training, mirror every second image left to right.
+        memory_format: Of the batches: channels_last suits convolutions, whose shape stays [N, C, H, W].
     """
 
     mean: Tensor
     std: Tensor
     crop_padding: int = 0
     flip: bool = False
+    memory_format: torch.memory_format = torch.contiguous_format
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 [N, C, H, W] to float32 of mean 0 and standard deviation 1."""
         scale = 1 / (255 * self.std)
-        return images * scale.view(-1, 1, 1) - (self.mean / self.std).view(-1, 1, 1)
+        scaled = images * scale.view(-1, 1, 1) - (self.mean / self.std).view(-1, 1, 1)
+        return scaled.contiguous(memory_format=self.memory_format)
 
     def augmented(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
         """uint8 [N, C, H, W], cropped and flipped by numbers that depend on `seed` and each image's index."""

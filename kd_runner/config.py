@@ -83,6 +83,8 @@ class TrainerSettings(_Section):
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Annotated[int, Field(strict=True, ge=1, le=1)]
     precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(str)]
+    channels_last: Flag
+    keep_memory: Flag
     deterministic: Flag
     threads: Count | None
 

@@ -17,6 +17,7 @@ from kd_runner.batches import TrainingBatches, View
 from kd_runner.build import build, build_partial, one_line
 from kd_runner.config import DatasetSettings, Node, Settings, SettingsError
 from kd_runner.datasets.splits import Splits
+from kd_runner.memory import keep_memory
 from kd_runner.modules import Mode, Recipe, Schedule
 from kd_runner.outputs import Observed, Outputs
 from kd_runner.randomness import derived_seed, seeded
@@ -91,12 +92,22 @@ def assemble(settings: Settings) -> Parts:
         splits.num_classes,
     )
     device = device_of(settings.trainer)
+    if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
+        log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
     teacher = _network(settings, "teacher", settings.teacher.node, splits)
     if settings.teacher.checkpoint is not None:
         _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits.num_classes)
     student = _network(settings, "student", settings.student.node, splits)
     return Parts(
-        settings, splits, _view(settings.dataset, splits, device), device, teacher, student, recipes, modes, temperature
+        settings,
+        splits,
+        _view(settings.dataset, splits, device, settings.trainer.channels_last),
+        device,
+        teacher,
+        student,
+        recipes,
+        modes,
+        temperature,
     )
 
 
@@ -176,6 +187,8 @@ def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Mo
     # Seeded by role: another student, mode or data order leaves the teacher's first weights as they are.
     with seeded(settings.seed, role, "weights"):
         network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
+    if isinstance(network, nn.Module) and settings.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
     if not isinstance(network, nn.Module):
         raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
     return network
@@ -189,7 +202,7 @@ def _load_given(teacher: nn.Module, path: Path, num_classes: int) -> None:
         raise SettingsError(f"teacher.checkpoint: {error}") from error
 
 
-def _view(data: DatasetSettings, splits: Splits, device: torch.device) -> View:
+def _view(data: DatasetSettings, splits: Splits, device: torch.device, channels_last: bool) -> View:
     channels, height, _ = splits.image_shape
     for name, values in (("mean", data.mean), ("std", data.std)):
         if values is not None and len(values) not in (1, channels):
@@ -200,4 +213,5 @@ def _view(data: DatasetSettings, splits: Splits, device: torch.device) -> View:
     pixels = splits.train.images[:1000].float().div(255).transpose(0, 1).flatten(1)
     mean = torch.tensor(data.mean).expand(channels) if data.mean is not None else pixels.mean(1)
     std = torch.tensor(data.std).expand(channels) if data.std is not None else pixels.std(1).clamp_min(1e-3)
-    return View(mean.float().to(device), std.float().to(device), data.crop_padding, data.flip)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return View(mean.float().to(device), std.float().to(device), data.crop_padding, data.flip, memory_format)

@@ -160,7 +160,7 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     """The test split, read once and with every network as it was saved: the stages' part of the result."""
     networks = {}
     for name, path in files.items():
-        networks[name], _ = checkpoints.load(path, parts.settings.trust)
+        networks[name] = checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
     predictions = predict(networks, PlainBatches(parts.splits.test, parts.view, EVALUATION_BATCH, parts.device))
     image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
 

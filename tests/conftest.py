@@ -17,7 +17,6 @@ from kd_runner.config import Settings, check
 from kd_runner.outputs import Outputs
 from kd_runner.run import run
 
-
 # Networks this small are fastest on one thread, and several at once must not fight for the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
