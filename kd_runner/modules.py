@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from kd_runner.batches import Batch, TrainingBatches
 from kd_runner.config import RunFailed
 from kd_runner.outputs import Observed, Outputs
 from kd_runner.randomness import derived_seed
+
+PARTS = ("label_loss", "distillation_loss")
 
 Schedule = Callable[[float], float]
 Loss = Callable[[Outputs, Outputs, Tensor, float], Tensor]
@@ -62,7 +65,8 @@ class Classifier(LightningModule):
         self.step = 0
         self.best: Best | None = None
         self.metrics: dict[str, float] = {}
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}  # on the device
+        self._counts = {"train": 0, "val": 0}
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         """The loss to train on under 'loss', its parts by name, and the logits."""
@@ -75,7 +79,7 @@ class Classifier(LightningModule):
     def on_train_epoch_start(self) -> None:
         self.batches.epoch = self.current_epoch
         torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.current_epoch))  # for dropout
-        self._sums = {}
+        self._sums, self._counts = {}, {"train": 0, "val": 0}
 
     def training_step(self, chunk: Sequence[Tensor], chunk_index: int) -> None:
         optimizer = self.optimizers(use_pl_optimizer=True)
@@ -94,12 +98,11 @@ class Classifier(LightningModule):
             self._add("train", losses, logits, batch.labels)
 
     def _add(self, split: str, losses: dict[str, Tensor], logits: Tensor, labels: Tensor) -> None:
-        sums = {name: loss.detach() * len(labels) for name, loss in losses.items()}
-        sums["correct"] = (logits.detach().argmax(1) == labels).sum()
-        sums["images"] = torch.tensor(float(len(labels)), device=logits.device)
+        sums = {f"{split}_{name}": loss.detach() * len(labels) for name, loss in losses.items()}
+        sums[f"{split}_accuracy"] = (logits.detach().argmax(1) == labels).sum()
         for name, value in sums.items():
-            key = f"{split}_{name}"
-            self._sums[key] = self._sums[key] + value if key in self._sums else value
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts[split] += len(labels)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         logits = self.network(batch.images)
@@ -108,20 +111,13 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Read the sums of the epoch and its validation, once; keep the best weights, and log."""
-        names = list(self._sums)
-        sums = dict(zip(names, torch.stack([self._sums[name].float() for name in names]).tolist(), strict=True))
-        metrics = {}
-        for split in ("train", "val"):
-            images = sums.pop(f"{split}_images")
-            metrics[f"{split}_accuracy"] = sums.pop(f"{split}_correct") / images
-            for name in [name for name in sums if name.startswith(split)]:
-                metrics[name] = sums.pop(name) / images
-        # The parts of the training loss go by their own names.
-        self.metrics = {
-            name.removeprefix("train_") if name.endswith(("label_loss", "distillation_loss")) else name: value
-            for name, value in metrics.items()
-        }
-        if not torch.isfinite(torch.tensor(list(metrics.values()))).all():
+        sums = torch.stack([value.double() for value in self._sums.values()]).tolist()
+        self.metrics = {}
+        for name, value in zip(self._sums, sums, strict=True):
+            mean = value / self._counts[name.partition("_")[0]]
+            # The parts of the training loss go by their own names.
+            self.metrics[name.removeprefix("train_") if name.endswith(PARTS) else name] = mean
+        if not all(math.isfinite(value) for value in self.metrics.values()):
             parts = ", ".join(f"{name} {value:g}" for name, value in self.metrics.items() if "loss" in name)
             raise RunFailed(f"{self.stage}: the loss is not finite in epoch {self.current_epoch + 1}: {parts}")
         if self.best is None or self.metrics["val_accuracy"] > self.best.accuracy:
