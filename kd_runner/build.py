@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 import importlib
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
-from kd_runner.config import Node, SettingsError
+from kd_runner.config import Node, SettingsError, rule_of
 
-TRUSTED = ("kd_runner", "torch.nn", "torch.optim", "torchvision.models", "timm")
+# Of kd_runner itself the packages that hold options: the rest reads and writes files.
+OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule")
+TRUSTED = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
 
 
 def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> Any:
@@ -30,7 +34,7 @@ def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> An
     target, arguments = _prepared(node, key, trust, offered)
     try:
         return target(**arguments)
-    except (ValueError, AssertionError, OSError) as error:
+    except Exception as error:  # anyone's code: the person needs to know which of the settings it was
         message = one_line(error)
         named = message.split(" ", 1)[0] in node  # "depth must be …" becomes "teacher.depth must be …"
         raise SettingsError(f"{key}.{message}" if named else f"{key}: {message}") from error
@@ -83,11 +87,8 @@ def _located(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]
     name = node.get("_target_")
     if not isinstance(name, str):
         raise SettingsError(f"{key}._target_: must name a callable, got {name!r}")
-    if not any(name.startswith(f"{package}.") for package in (*TRUSTED, *trust)):
-        raise SettingsError(
-            f"{key}._target_: must come from {', '.join((*TRUSTED, *trust))}, got {name}; "
-            f"to run code of your own, add its package on the command line: trust=[{name.split('.')[0]}]"
-        )
+    if not _trusted(name, trust):
+        raise SettingsError(_untrusted(key, name, trust))
     module_name, _, attribute = name.rpartition(".")
     try:
         target = getattr(importlib.import_module(module_name), attribute)
@@ -97,7 +98,29 @@ def _located(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]
         raise SettingsError(f"{key}._target_: {module_name} has no {attribute}") from None
     if not callable(target):
         raise SettingsError(f"{key}._target_: must name a callable, got {name}")
+    # A module of a trusted package may import anything; what counts is where the code was written.
+    if not _trusted(f"{getattr(target, '__module__', None)}.", trust):
+        raise SettingsError(_untrusted(key, f"{name}, which is {target.__module__}.{attribute}", trust))
     return target
+
+
+def _trusted(name: str, trust: tuple[str, ...]) -> bool:
+    return any(name.startswith(f"{package}.") for package in (*TRUSTED, *trust))
+
+
+def _untrusted(key: str, name: str, trust: tuple[str, ...]) -> str:
+    return (
+        f"{key}._target_: must come from {', '.join((*TRUSTED, *trust))}, got {name}; "
+        f"to run code of your own, add its package on the command line: trust=[{name.split('.')[0]}]"
+    )
+
+
+def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None:
+    """SHA-256 of the file that defines what `node` names, where that is a user's own and may be edited; else None."""
+    target = _located(node, key, tuple(trust))
+    if _trusted(f"{target.__module__}.", ()):
+        return None
+    return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
 
 
 def _unknown(key: str, name: str, known: list[str], target: str) -> str:
@@ -124,8 +147,6 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
         return adapter.validate_python(value)
     except ValidationError as error:
-        rule = error.errors()[0]["msg"].replace("Input should be", "must be", 1)
-        rule = rule.replace("Field required", "must have more values")
-        raise SettingsError(f"{key}: {rule}, got {value!r}") from None
+        raise SettingsError(f"{key}: {rule_of(error.errors()[0])}, got {value!r}") from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return value

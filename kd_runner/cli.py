@@ -40,15 +40,20 @@ def main() -> int:
     """
     # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    words = sys.argv[1:]
+    # Hydra wants its flags before the settings; people put -m anywhere.
+    sys.argv[1:] = sorted(words, key=lambda word: word not in ("-m", "--multirun"))
     try:
-        words = sys.argv[1:]
-        if {"--help", "-h"} & set(words) and not any(word.startswith("--config") for word in words):
+        if {"--help", "-h"} & set(words) and not any(word.startswith(("--config", "-c")) for word in words):
             print(_help([word for word in words if not word.startswith("-")]))
             return COMPLETED
         _hydra_main()
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except Exception as error:
         if _exit_code is None:  # composing the settings is all that Hydra has done so far
             _say(_explained(error))
@@ -64,24 +69,48 @@ def _hydra_main(config: DictConfig) -> None:
     global _exit_code
     _exit_code = _exit_code or COMPLETED
     job = HydraConfig.get()
+    overrides = [str(word) for word in OmegaConf.to_container(job.overrides.task, resolve=False)]  # as typed
     try:
         plain = _plain(config)
         from kd_runner.config import check
 
+        _check_overrides(overrides)
         settings = check(plain)
+        if settings.trust:
+            sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
         from kd_runner.run import run
 
-        run(settings, Path(job.runtime.output_dir), list(job.overrides.task))
+        run(settings, Path(job.runtime.output_dir), overrides)
     except Exception as error:
         code = _expected(error)
         if code is None:
             _exit_code = FAILED
             raise
         _exit_code = code
-        _say(str(error))
-        logging.getLogger("kd_runner.problems").error("%s", error)
+        message = _with_origin(str(error), overrides)
+        _say(message)
+        logging.getLogger("kd_runner.problems").error("%s", message)
         if job.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and ends with this error
+
+
+def _check_overrides(overrides: list[str]) -> None:
+    """A setting that would be ignored is an error."""
+    from kd_runner.config import SettingsError
+
+    for word in overrides:
+        key = word.lstrip("+~").partition("=")[0]
+        if re.fullmatch(r"plus\.[^.]+\.label_weight", key):
+            raise SettingsError(f"{key}: has no effect; the labels' weight is distillation.label_weight, got {word}")
+
+
+def _with_origin(message: str, overrides: list[str]) -> str:
+    """`message`, and how to take a setting back that an experiment made for another option of its group."""
+    key, _, rest = message.partition(": ")
+    experiments = [word for word in overrides if word.startswith(("experiment=", "+experiment="))]
+    if experiments and rest.startswith("no such setting") and not any(key in word for word in overrides):
+        return f"{message}; {experiments[0].lstrip('+')} sets it: add ~{key} to take it back"
+    return message
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -128,6 +157,9 @@ def _explained(error: Exception) -> str:
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         key = unknown[1]
+        part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
+        if part:  # a stage's own settings are null until it has some
+            return f"{key}: write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
         known = list(_known_keys(key))
         close = difflib.get_close_matches(key, known, n=1)
         section = key.rpartition(".")[0]
@@ -155,6 +187,7 @@ def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
     GlobalHydra.instance().clear()
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
+    words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # of a sweep, the first
     for overrides in (words, []):
         try:
             with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

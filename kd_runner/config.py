@@ -109,12 +109,14 @@ class Settings(_Section):
     store: str
     trust: list[str]
 
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with anything that can change the result, and with no path."""
+    def decisive(self) -> dict[str, Any]:
+        """What can change the result, as plain data: no path, and nothing that only decides where or how fast."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"store", "trust"})
         content["dataset"].pop("root", None)
-        return digest(content)[:16]
+        content["teacher"].pop("checkpoint")
+        for name in ("threads", "keep_memory"):
+            content["trainer"].pop(name)
+        return content
 
     def for_stage(self, own: Node | None, shared: Literal["optimizer", "scheduler"]) -> Node:
         """A stage's optimizer or scheduler: the shared one, with the stage's own keys over it.
@@ -144,8 +146,19 @@ def _line(problem: Any) -> str:
         return f"{key}: no such setting, got {problem['input']!r}"
     if problem["type"] == "missing":
         return f"{key}: must be given"
-    rule = problem["msg"].replace("Input should be", "must be", 1)
-    return f"{key}: {rule}, got {problem['input']!r}"
+    return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
+
+
+def rule_of(problem: Any) -> str:
+    """pydantic's description of a wrong value, in our words."""
+    kind = problem["type"]
+    if kind in ("sequence_str", "list_type", "is_instance_of"):
+        return "must be a list"
+    if kind == "dict_type":
+        return "must be settings such as {lr: 0.1}, or null"
+    return (
+        str(problem["msg"]).replace("Input should be", "must be", 1).replace("Field required", "must have more values")
+    )
 
 
 def digest(content: Any) -> str:

@@ -88,8 +88,13 @@ def cost(network: nn.Module, image: Tensor) -> dict[str, int]:
     """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W]."""
     counter = FlopCounterMode(display=False)
     network.eval()
-    with torch.no_grad(), counter:
-        network(image)
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into the fused attention
+    try:
+        with torch.no_grad(), counter:
+            network(image)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "macs": counter.get_total_flops() // 2,

@@ -43,8 +43,9 @@ class Mode:
 
 @dataclass
 class Best:
-    """The epoch (from 1) with the highest validation accuracy, the first of equals, and the weights it ended with."""
+    """The stage's epoch (from 1) with the highest validation accuracy, the first of equals, and its weights."""
 
+    stage: str
     epoch: int
     accuracy: float
     state: dict[str, Tensor]
@@ -122,7 +123,7 @@ class Classifier(LightningModule):
             raise RunFailed(f"{self.stage}: the loss is not finite in epoch {self.current_epoch + 1}: {parts}")
         if self.best is None or self.metrics["val_accuracy"] > self.best.accuracy:
             state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
-            self.best = Best(self.current_epoch + 1, self.metrics["val_accuracy"], state)
+            self.best = Best(self.stage, self.current_epoch + 1, self.metrics["val_accuracy"], state)
         if self.logger is not None:
             self.logger.log_metrics(
                 {f"{self.stage}/{name}": value for name, value in self.epoch_metrics().items()}, self.current_epoch + 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,29 @@ class Observed:
     def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
         self.network = network
         self._features: dict[str, Tensor] = {}
+        self._hooks: list[RemovableHandle] = []
         modules = {name: module for name, module in network.named_modules() if name}
         for layer in layers:
             if layer not in modules:
                 close = difflib.get_close_matches(layer, modules, n=1)
                 hint = f" (did you mean {close[0]}?)" if close else ""
                 raise ValueError(f"no layer {layer!r}{hint}; the network's layers are {', '.join(modules)}")
-            modules[layer].register_forward_hook(self._keep(layer))
+            self._hooks.append(modules[layer].register_forward_hook(self._keep(layer)))
+        if layers:
+            for module in modules.values():
+                if getattr(module, "inplace", False):
+                    module.inplace = False  # or it would overwrite what the layer before it gave
 
     def _keep(self, layer: str):
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             self._features[layer] = output
 
         return hook
+
+    def release(self) -> None:
+        """Take the hooks off the network."""
+        for hook in self._hooks:
+            hook.remove()
 
     def __call__(self, images: Tensor) -> Outputs:
         logits = self.network(images)

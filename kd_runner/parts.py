@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import nn
 from kd_runner import checkpoints
 from kd_runner.batches import TrainingBatches, View
 from kd_runner.build import build, build_partial, one_line
-from kd_runner.config import DatasetSettings, Node, Settings, SettingsError
+from kd_runner.config import DatasetSettings, Node, Settings, SettingsError, digest
 from kd_runner.datasets.splits import Splits
 from kd_runner.memory import keep_memory
 from kd_runner.modules import Mode, Recipe, Schedule
@@ -47,10 +48,23 @@ class Parts:
         """Batches of the training split in the order and with the augmentation of `recipe`'s seed."""
         return TrainingBatches(self.splits.train, self.view, self.settings.batch_size, recipe.seed, self.device)
 
+    @property
+    def evaluation_batch(self) -> int:
+        """Images in a batch of evaluation: a thousand small ones, fewer large ones, which need more memory."""
+        _, height, width = self.splits.image_shape
+        return max(self.settings.batch_size, min(1000, 2**20 // (height * width)))
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with whatever can change the result."""
+        given = self.settings.teacher.checkpoint
+        weights = hashlib.sha256(Path(given).expanduser().read_bytes()).hexdigest() if given is not None else None
+        return digest([self.settings.decisive(), self.splits.fingerprint, weights])[:16]
+
     def describe(self, node: Node) -> dict[str, Any]:
         """What `checkpoints.save` keeps beside the weights of the network that `node` builds."""
         return {
-            "network": node,
+            # The weights are in the file: building the network again must not fetch published ones.
+            "network": {**node, "pretrained": False} if "pretrained" in node else node,
             "num_classes": self.splits.num_classes,
             "image_shape": list(self.splits.image_shape),
             "classes": list(self.splits.classes),
@@ -67,6 +81,8 @@ def assemble(settings: Settings) -> Parts:
     """
     if settings.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    if settings.trainer.precision == "16-mixed" and device_of(settings.trainer).type == "cpu":
+        raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
     try:
         Path(settings.store).expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,21 +110,12 @@ def assemble(settings: Settings) -> Parts:
     device = device_of(settings.trainer)
     if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
         log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
+    view = _view(settings.dataset, splits, device, settings.trainer.channels_last)
     teacher = _network(settings, "teacher", settings.teacher.node, splits)
     if settings.teacher.checkpoint is not None:
-        _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits.num_classes)
+        _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits, view)
     student = _network(settings, "student", settings.student.node, splits)
-    return Parts(
-        settings,
-        splits,
-        _view(settings.dataset, splits, device, settings.trainer.channels_last),
-        device,
-        teacher,
-        student,
-        recipes,
-        modes,
-        temperature,
-    )
+    return Parts(settings, splits, view, device, teacher, student, recipes, modes, temperature)
 
 
 def rehearse(parts: Parts) -> None:
@@ -126,11 +133,17 @@ def rehearse(parts: Parts) -> None:
         )
     }
     labels = torch.arange(2) % parts.splits.num_classes
+    student = Outputs(outputs["student"].logits.clone().requires_grad_(), outputs["student"].features)
     for mode in parts.modes:
         try:
-            mode.loss(outputs["student"], outputs["teacher"], labels, parts.temperature(0.0))
-        except (ValueError, RuntimeError, KeyError) as error:
+            loss = copy.deepcopy(mode.loss)(student, outputs["teacher"], labels, parts.temperature(0.0))
+        except Exception as error:  # anyone's loss
             raise SettingsError(f"{mode.key}: {one_line(error)}") from error
+        if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
+            given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
+        if mode.weight > 0 and not (loss.requires_grad or student.features):
+            raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
     coolest = min(parts.temperature(0.0), parts.temperature(1.0))
     if coolest < 1:
         log.info(
@@ -151,6 +164,12 @@ def _rehearsed(role: str, network: nn.Module, layers: list[str], splits: Splits)
     except Exception as error:  # whatever a network of anyone's raises, the person needs to know which one
         shape = "x".join(map(str, splits.image_shape))
         raise SettingsError(f"{role}: cannot take images of {shape}: {one_line(error)}") from error
+    for name, feature in outputs.features.items():
+        if not isinstance(feature, torch.Tensor):
+            raise SettingsError(f"{role}.layers: {name} must give a tensor, gives {type(feature).__name__}")
+    unused = [name for name in layers if name not in outputs.features]
+    if unused:
+        raise SettingsError(f"{role}.layers: {unused[0]} is not used when the network runs")
     wanted = [2, splits.num_classes]
     given = list(outputs.logits.shape) if isinstance(outputs.logits, torch.Tensor) else type(outputs.logits).__name__
     if given != wanted:
@@ -164,8 +183,12 @@ def _recipe(settings: Settings, stage: str, epochs: int) -> Recipe:
     optimizer_key = f"{stage}.optimizer" if own.optimizer else "optimizer"
     make = build_partial(settings.for_stage(own.optimizer, "optimizer"), optimizer_key, "params", settings.trust)
     try:
-        made = make([nn.Parameter(torch.zeros(1))])
-    except (ValueError, TypeError, RuntimeError) as error:
+        parameter = nn.Parameter(torch.zeros(1))
+        parameter.grad = torch.zeros(1)
+        made = make([parameter])
+        if isinstance(made, torch.optim.Optimizer):
+            made.step()
+    except Exception as error:  # anyone's optimizer
         raise SettingsError(f"{optimizer_key}: {one_line(error)}") from error
     if not isinstance(made, torch.optim.Optimizer):
         raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(made).__name__}")
@@ -194,12 +217,25 @@ def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Mo
     return network
 
 
-def _load_given(teacher: nn.Module, path: Path, num_classes: int) -> None:
+def _load_given(teacher: nn.Module, path: Path, splits: Splits, view: View) -> None:
     try:
-        state, _ = checkpoints.read(path)
-        checkpoints.fit_state(teacher, state, num_classes, str(path))
+        state, info = checkpoints.read(path)
+        if info is not None:
+            _check_given(info, splits, view, path)
+        checkpoints.fit_state(teacher, state, splits.num_classes, str(path))
     except SettingsError as error:
         raise SettingsError(f"teacher.checkpoint: {error}") from error
+
+
+def _check_given(info: Mapping[str, Any], splits: Splits, view: View, path: Path) -> None:
+    """Refuse a teacher that kd-runner trained on images unlike these: it would answer, and be wrong."""
+    here = {"image_shape": list(splits.image_shape), "classes": list(splits.classes)}
+    for name, value in here.items():
+        if info[name] != value:
+            raise SettingsError(f"{path} was trained with {name} {info[name]}, this data set has {value}")
+    for name, values in (("mean", view.mean.tolist()), ("std", view.std.tolist())):
+        if any(abs(theirs - ours) > 0.05 for theirs, ours in zip(info[name], values, strict=True)):
+            raise SettingsError(f"{path} was trained with dataset.{name}={info[name]}, this run has {values}")
 
 
 def _view(data: DatasetSettings, splits: Splits, device: torch.device, channels_last: bool) -> View:
@@ -209,8 +245,9 @@ def _view(data: DatasetSettings, splits: Splits, device: torch.device, channels_
             raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
     if data.crop_padding > height:
         raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
-    # A thousand images tell a channel's mean to about a percent, more than normalisation needs.
-    pixels = splits.train.images[:1000].float().div(255).transpose(0, 1).flatten(1)
+    # A thousand images tell a channel's mean to about a percent, more than normalisation needs. Taken from all over
+    # the split, because a folder's images lie sorted by class.
+    pixels = splits.train.images[:: max(1, len(splits.train) // 1000)].float().div(255).transpose(0, 1).flatten(1)
     mean = torch.tensor(data.mean).expand(channels) if data.mean is not None else pixels.mean(1)
     std = torch.tensor(data.std).expand(channels) if data.std is not None else pixels.std(1).clamp_min(1e-3)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format

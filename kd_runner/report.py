@@ -68,8 +68,8 @@ def _commit() -> str | None:
     return commit if Path(top) == package.parent else None
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The result as a person reads it."""
+def table(result: Mapping[str, Any], finetuned: int = 0) -> str:
+    """The result as a person reads it; `finetuned` is the epochs that the student trained beyond the baseline's."""
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     grid.add_column("")
     for heading in ("accuracy", "top-5", "F1", "NLL", "ECE", "parameters", "MACs", "agreement"):
@@ -91,21 +91,23 @@ def table(result: Mapping[str, Any]) -> str:
     text = io.StringIO()
     Console(file=text, width=100, color_system=None).print(grid)
     lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    return "\n".join([*lines, "", *_sentences(result)])
+    return "\n".join([*lines, "", *_sentences(result, finetuned)])
 
 
-def _sentences(result: Mapping[str, Any]) -> list[str]:
+def _sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     teacher, baseline, student = result["teacher"], result["baseline"], result["student"]
     best = student["best_val"]
+    epoch = f"{best['epoch']} of finetuning" if best["stage"] == "finetune" else best["epoch"]
     sentences = [
         f"The student has {teacher['parameters'] / student['parameters']:.1f} times fewer parameters than the teacher "
         f"and predicts the teacher's class on {100 * student['agreement']:.2f} % of the test images.",
-        f"Its best validation epoch was {best['epoch']}, with {100 * best['accuracy']:.2f} % on the test images.",
+        f"Its best validation epoch was {epoch}, with {100 * best['accuracy']:.2f} % on the test images.",
     ]
     if baseline is not None:
         gain = 100 * (student["accuracy"] - baseline["accuracy"])
         closed = result["gap_closed"]
         share = f": {100 * closed:.0f} % of the gap to the teacher" if closed is not None else ""
         none = "; the teacher is not better than the baseline, so there is no gap to close" if closed is None else ""
-        sentences.insert(0, f"Distillation gave {gain:+.2f} points over the baseline{share}{none}.")
+        what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
+        sentences.insert(0, f"{what} gave {gain:+.2f} points over the baseline{share}{none}.")
     return sentences

@@ -18,6 +18,7 @@ from torch import nn
 
 from kd_runner import checkpoints
 from kd_runner.batches import PlainBatches
+from kd_runner.build import source_digest
 from kd_runner.config import Settings
 from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
@@ -29,8 +30,6 @@ from kd_runner.training import RunLogger, fit
 
 log = logging.getLogger(__name__)
 
-EVALUATION_BATCH = 1000
-
 
 def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that one command does, in `folder`; returns what it also writes to result.json there.
@@ -39,6 +38,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict
         SettingsError: the settings cannot work together; nothing was trained.
         RunFailed: a stage that could not be finished.
     """
+    (folder / "result.json").unlink(missing_ok=True)  # an earlier run's, in a folder that was named twice
     parts = assemble(settings)
     rehearse(parts)
     (folder / "settings.json").write_text(json.dumps(settings.model_dump(mode="json", by_alias=True), indent=2) + "\n")
@@ -53,14 +53,15 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict
     with timed(seconds, "student"):
         best = distil(parts, logger)
         if settings.finetune.epochs:
-            best = train(parts, logger, "finetune", parts.student, parts.recipes["finetune"])
+            tuned = train(parts, logger, "finetune", parts.student, parts.recipes["finetune"])
+            best = max(best, tuned, key=lambda stage: stage.accuracy)
         files |= save_student(parts, folder, best)
     with timed(seconds, "evaluate"):
         stages = evaluate(parts, files, best)
 
     result = {
         "status": "completed",
-        "fingerprint": settings.fingerprint,
+        "fingerprint": parts.fingerprint(),
         "overrides": list(overrides),
         **stages,
         "seconds": seconds,
@@ -68,7 +69,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict
     }
     log_final(parts, logger, stages)
     write_json(folder / "result.json", result)
-    log.info("\n%s\n\n%s", table(result), folder)
+    log.info("\n%s\n\n%s", table(result, settings.finetune.epochs), folder)
     return result
 
 
@@ -99,6 +100,8 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["t
     network = parts.teacher if stage == "teacher" else copy.deepcopy(parts.student)
     info = parts.describe(own.node)
     made_of = info | {
+        "network": own.node,
+        "source": source_digest(own.node, role, settings.trust),
         "role": role,  # it decides the seeds
         "optimizer": settings.for_stage(own.optimizer, "optimizer"),
         "scheduler": settings.for_stage(own.scheduler, "scheduler"),
@@ -106,7 +109,10 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["t
         "batch_size": settings.batch_size,
         "seed": settings.seed,
         "precision": settings.trainer.precision,
-        "data": parts.splits.training_fingerprint(),
+        "channels_last": settings.trainer.channels_last,
+        "device": parts.device.type,
+        "deterministic": settings.trainer.deterministic,
+        "data": parts.splits.training_fingerprint,
         "augmentation": {"crop_padding": parts.view.crop_padding, "flip": parts.view.flip},
     }
 
@@ -127,21 +133,25 @@ def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recip
 def distil(parts: Parts, logger: RunLogger) -> Best:
     """Train the student on labels and on its teacher; returns its best epoch on the validation split."""
     settings, recipe = parts.settings, parts.recipes["student"]
+    student = Observed(parts.student, settings.student.layers)
+    teacher = Observed(parts.teacher, settings.teacher.layers)
     module = Distiller(
-        Observed(parts.student, settings.student.layers),
-        Observed(parts.teacher, settings.teacher.layers),
+        student,
+        teacher,
         parts.modes,
         settings.distillation.label_weight,
         parts.temperature,
         parts.training_batches(recipe),
         recipe,
     )
-    return fitted(parts, logger, module)
+    best = fitted(parts, logger, module)
+    student.release()
+    return best
 
 
 def fitted(parts: Parts, logger: RunLogger, module: Classifier) -> Best:
     """Fit `module` and return its best epoch."""
-    validation = PlainBatches(parts.splits.val, parts.view, EVALUATION_BATCH, parts.device)
+    validation = PlainBatches(parts.splits.val, parts.view, parts.evaluation_batch, parts.device)
     fit(module, validation, parts.settings.trainer, logger)
     assert module.best is not None
     return module.best
@@ -161,7 +171,7 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     networks = {}
     for name, path in files.items():
         networks[name] = checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
-    predictions = predict(networks, PlainBatches(parts.splits.test, parts.view, EVALUATION_BATCH, parts.device))
+    predictions = predict(networks, PlainBatches(parts.splits.test, parts.view, parts.evaluation_batch, parts.device))
     image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
 
     stages: dict[str, Any] = {"teacher": None, "baseline": None, "student": None}
@@ -174,7 +184,12 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     at_best = classification_metrics(predictions.logits["best"], predictions.labels)
     stages["student"] |= {
         **pair_metrics(predictions.logits["student"], predictions.logits["teacher"]),
-        "best_val": {"epoch": best.epoch, "accuracy": at_best["accuracy"], "val_accuracy": best.accuracy},
+        "best_val": {
+            "stage": best.stage,
+            "epoch": best.epoch,
+            "accuracy": at_best["accuracy"],
+            "val_accuracy": best.accuracy,
+        },
     }
     teacher, baseline, student = stages.values()
     closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None

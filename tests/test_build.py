@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_runner.build import build, build_partial
+from kd_runner.build import build, build_partial, source_digest
 from kd_runner.config import SettingsError
 
 RESNET = {"_target_": "kd_runner.models.resnet.ResNet", "depth": 8, "widths": [4, 4, 8, 8]}
@@ -65,3 +65,23 @@ def test_trust_admits_a_package() -> None:
     with pytest.raises(SettingsError, match=r"trust=\[fractions\]"):
         build(node, "x")
     assert build(node, "x", ["fractions"]) == 3
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torchvision.models._api.load_state_dict_from_url",  # lives in torch.hub
+        "torch.nn.parallel.data_parallel.warnings.warn",
+        "kd_runner.checkpoints.read",
+        "kd_runner.models.vgg.published.vgg16",  # a module, not a trusted name for its content
+    ],
+)
+def test_what_a_trusted_module_imports_is_not_trusted(target: str) -> None:
+    with pytest.raises(SettingsError, match=r"x\._target_: (must come from|cannot import)"):
+        build({"_target_": target, "url": "file:///nowhere"}, "x")
+
+
+def test_the_source_of_ones_own_code_is_known() -> None:
+    assert source_digest(RESNET, "teacher") is None
+    assert source_digest({"_target_": "torchvision.models.resnet18"}, "teacher") is None
+    assert len(source_digest({"_target_": "fractions.Fraction"}, "x", ["fractions"]) or "") == 64

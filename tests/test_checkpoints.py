@@ -73,6 +73,14 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, capsys: pytest.Ca
         checkpoints.read(tmp_path / "nothing.pth")
 
 
+def test_a_file_cannot_name_code_that_is_no_option(tmp_path: Path) -> None:
+    url = (tmp_path / "payload.pth").as_uri()
+    node = {"_target_": "torchvision.models._api.load_state_dict_from_url", "url": url, "weights_only": False}
+    checkpoints.save(tmp_path / "net.safetensors", network().state_dict(), {**INFO, "network": node})
+    with pytest.raises(SettingsError, match=r"_target_: must come from .* which is torch\.hub"):
+        kd_runner.load(tmp_path / "net.safetensors")
+
+
 def test_another_number_of_classes_is_said_as_such() -> None:
     with pytest.raises(SettingsError, match="net has 7 classes, the data set has 3: they must be equal"):
         checkpoints.fit_state(network(3), network(7).state_dict(), 3, "net")

@@ -27,7 +27,7 @@ def test_help_explains_itself_without_importing_torch(tmp_path: Path) -> None:
         assert done.stdout.rstrip().endswith("light"), done.stderr
         assert "optimizer" in done.stdout
     text = kd_runner(tmp_path, "teacher=resnet", "--help").stdout
-    assert "kd-runner -m distillation=soft,hard" in text
+    assert "kd-runner -m distillation=soft,hybrid" in text
     assert "distillation: hard, hybrid, logits_l2, none, soft" in text
     assert "depth: 56" in text
     assert not list(tmp_path.iterdir())
@@ -49,7 +49,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_sweep_shares_its_teacher(tmp_path: Path) -> None:
-    done = kd_runner(tmp_path, "-m", *SHORT, "temperature.value=1,4", "hydra.sweep.dir=sweep")
+    done = kd_runner(tmp_path, *SHORT, "-m", "temperature.value=1,4", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     results = [json.loads((tmp_path / "sweep" / str(job) / "result.json").read_text()) for job in (0, 1)]
     assert results[0]["teacher"]["nll"] == results[1]["teacher"]["nll"]
@@ -70,6 +70,13 @@ def test_a_sweep_shares_its_teacher(tmp_path: Path) -> None:
         (["temperature.value=[1"], "no viable alternative at input '[1'"),
         (["distillation=null"], "distillation: must be one of its options (see --help), got null"),
         (["dataset=image_folder"], "dataset.root: must be given"),
+        (["+distillation@plus.l2=logits_l2", "plus.l2.label_weight=9"], "plus.l2.label_weight: has no effect"),
+        (["teacher.optimizer.lr=0.1"], "teacher.optimizer.lr: write 'teacher.optimizer={lr: …}'"),
+        (
+            ["-m", "teacher=resnet", "teacher.dept=8", "seed=0,1"],
+            "teacher.dept: no such setting (did you mean teacher.dep",
+        ),
+        (["experiment=article_mlp", "optimizer=adam"], "optimizer.momentum: no such setting; torch"),
         (["+typo=1"], "typo: no such setting, got 1"),
         (["teacher.epochs=0"], "teacher.epochs: must be greater than or equal to 1, got 0"),
         (["student.epochs=${nope}"], "Interpolation key 'nope' not found"),
@@ -97,6 +104,28 @@ def test_a_bad_job_of_a_sweep_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "kd-runner: temperature.value must be above 0 and at most 1000, got 0" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "sweep" / "1" / "result.json").is_file()
+
+
+def test_ones_own_mode_is_one_python_and_one_yaml_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("")
+    (tmp_path / "mine" / "huber.py").write_text(
+        "import torch.nn.functional as F\n"
+        "class Huber:\n"
+        "    def __init__(self, delta: float):\n"
+        "        self.delta = delta\n"
+        "    def __call__(self, student, teacher, labels, temperature):\n"
+        "        return F.huber_loss(student.logits, teacher.logits, delta=self.delta)\n"
+    )
+    (tmp_path / "conf" / "distillation").mkdir(parents=True)
+    node = "_target_: mine.huber.Huber\nweight: 1.0\nlabel_weight: 1.0\ndelta: 2.0\n"
+    (tmp_path / "conf" / "distillation" / "huber.yaml").write_text(node)
+    words = ("--config-dir", "conf", "distillation=huber", *SHORT)
+    refused = kd_runner(tmp_path, *words)
+    assert refused.returncode == 2
+    assert "trust=[mine]" in refused.stderr
+    done = kd_runner(tmp_path, *words, "trust=[mine]", "distillation.delta=1.5")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_failed_run_is_exit_code_1(tmp_path: Path) -> None:

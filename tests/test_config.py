@@ -50,7 +50,7 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("batch_size=1", r"batch_size: must be greater than or equal to 2, got 1"),
         ("seed=-1", r"seed: must be greater than or equal to 0, got -1"),
         ("baseline=maybe", r"baseline: must be a valid boolean, got 'maybe'"),
-        ("student.layers=5", r"student\.layers: must be a valid list, got 5"),
+        ("student.layers=5", r"student\.layers: must be a list, got 5"),
         ("trainer.devices=2", r"trainer\.devices: must be less than or equal to 1, got 2"),
         ("trainer.precision=64", r"trainer\.precision: must be '32', 'bf16-mixed' or '16-mixed', got '64'"),
         ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
@@ -70,15 +70,6 @@ def test_a_missing_value_is_named() -> None:
     del content["student"]["epochs"]
     with pytest.raises(SettingsError, match=r"student\.epochs: must be given"):
         check(content)
-
-
-def test_the_fingerprint_changes_with_what_changes_the_result() -> None:
-    base = check(composed()).fingerprint
-    assert check(composed("store=elsewhere")).fingerprint == base
-    assert check(composed("temperature.value=2")).fingerprint != base
-    assert check(composed("seed=1")).fingerprint != base
-    mnist = check(composed("dataset=mnist", "dataset.root=a")).fingerprint
-    assert mnist == check(composed("dataset=mnist", "dataset.root=b")).fingerprint != base
 
 
 def test_a_stages_own_optimizer_keys_lie_over_the_shared_ones() -> None:

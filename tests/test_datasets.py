@@ -26,7 +26,7 @@ def test_digits_are_real_and_cut_by_their_seed() -> None:
     assert int(first.train.images.max()) == 255
     assert torch.equal(first.test.images, again.test.images)
     assert not torch.equal(first.test.labels, other.test.labels)
-    assert first.training_fingerprint() == again.training_fingerprint() != other.training_fingerprint()
+    assert first.training_fingerprint == again.training_fingerprint != other.training_fingerprint
 
 
 def test_a_cut_is_stratified_and_disjoint() -> None:
@@ -48,6 +48,10 @@ def split(labels: list[int], side: int = 4) -> Split:
 
 def test_splits_refuse_what_cannot_be_trained_on() -> None:
     good, classes = split([0, 1]), ["a", "b"]
+    with pytest.raises(ValueError, match=r"at least two classes, got \['a'\]"):
+        Splits(split([0, 0]), split([0]), split([0]), ["a"])
+    with pytest.raises(ValueError, match="the training split must have at least two images, got 1"):
+        Splits(split([0]), good, good, classes)
     with pytest.raises(ValueError, match="the validation split is empty"):
         Splits(good, split([]), good, classes)
     with pytest.raises(ValueError, match="labels must be 0 to 1, the test split has 0 to 2"):
@@ -78,6 +82,16 @@ def test_the_mnist_format(tmp_path: Path, name: str) -> None:
     assert splits.image_shape == (1, 28, 28)
     assert np.array_equal(splits.test.images[3, 0].numpy(), images[3])
     assert splits.test.labels.tolist() == list(range(10))
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (raw / f"{prefix}-{kind}-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x09broken")
+    with pytest.raises(ValueError, match=r"MNIST under .* cannot be read"):
+        torchvision_set("MNIST", str(tmp_path), seed=0)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("CIFAR10", 10), ("CIFAR100", 100)])
@@ -153,6 +167,9 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     write_images(tmp_path / "test", {"a": 2, "c": 2})
     with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['b'\]"):
         image_folder(str(tmp_path), seed=0)
+    write_images(tmp_path / "other" / "test", {"a": 2})
+    with pytest.raises(ValueError, match="has a folder test and none called train"):
+        image_folder(str(tmp_path / "other"), seed=0)
     (tmp_path / "test" / "b").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no images under .*test/b"):
         image_folder(str(tmp_path), seed=0)

@@ -70,6 +70,14 @@ def test_macs_are_half_of_the_counted_flops() -> None:
     assert cost(network, torch.zeros(1, 3, 32, 32))["macs"] * 2 == pytest.approx(74_033_152, rel=0.001)
 
 
+def test_macs_of_attention_are_counted() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
+    tokens = torch.zeros(1, 5, 8)
+    projections, attention, feed_forward = 4 * 5 * 8 * 8, 2 * 5 * 5 * 8, 2 * 5 * 8 * 16
+    assert cost(layer, tokens)["macs"] == projections + attention + feed_forward
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
 @pytest.mark.parametrize("option", sorted(f"{p.parent.name}={p.stem}" for p in NETWORKS))
 def test_every_network_gives_logits(option: str, shape: tuple[int, int, int]) -> None:

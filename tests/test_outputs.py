@@ -18,6 +18,14 @@ def test_features_are_what_the_layers_gave() -> None:
     assert outputs.logits.requires_grad
 
 
+def test_a_layer_after_it_that_works_in_place_does_not_change_a_feature() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
+    observed = Observed(network, ["0"])
+    assert observed(torch.randn(20, 3)).features["0"].min() < 0
+    observed.release()
+    assert observed(torch.randn(20, 3)).features == {}
+
+
 def test_an_unknown_layer_is_answered_with_the_layers_there_are() -> None:
     network = nn.Sequential(nn.Sequential(nn.Linear(3, 4)), nn.ReLU())
     with pytest.raises(

@@ -111,7 +111,7 @@ def test_the_same_command_gives_the_same_bits(result_of: RunIt, tmp_path: Path) 
     ]
     assert texts[0] == texts[1] == texts[2]
     assert other["teacher"]["nll"] != first["teacher"]["nll"]
-    assert other["fingerprint"] != first["fingerprint"]
+    assert other["fingerprint"] != first["fingerprint"] == reused["fingerprint"]
 
 
 def test_a_teacher_is_the_same_whatever_it_teaches(result_of: RunIt, tmp_path: Path) -> None:
@@ -219,6 +219,11 @@ def test_the_store_trains_once(result_of: RunIt, tmp_path: Path, caplog: pytest.
         (["teacher.checkpoint=/nope"], r"teacher\.checkpoint: no file /nope"),
         (["teacher=torchvision", "teacher.name=maxvit_t"], r"teacher: cannot take images of 1x8x8: "),
         (["student=torchvision", "student.name=resnet19"], r"student\.name must be a classifier of torchvision"),
+        (["trainer.precision=16-mixed"], r"trainer\.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed"),
+        (["optimizer._target_=torch.optim.LBFGS"], r"optimizer\.betas: no such setting"),
+        (["student.hidden=abc"], r"student\.hidden: must be a list, got 'abc'"),
+        (["student.hidden=[99999999999]"], r"student: .*allocate"),
+        (["teacher.optimizer=sgd"], r"teacher\.optimizer: must be settings such as \{lr: 0\.1\}, or null, got 'sgd'"),
         (["store=/proc/nowhere"], r"store: must be a folder that can be written, got /proc/nowhere"),
         (["teacher._target_=os.system"], r"teacher\._target_: must come from"),
         (["teacher._target_=torch.nn.Linear"], r"teacher\.channels: no such setting; torch\.nn\.Linear takes"),
@@ -235,6 +240,44 @@ def test_what_cannot_work_is_said_before_anything_trains(
     with pytest.raises(SettingsError, match=f"^{message}"):
         result_of(*overrides)
     assert not list((tmp_path / "run0").iterdir())
+
+
+def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) -> None:
+    result_of("baseline=false")
+    given = f"teacher.checkpoint={tmp_path / 'run0' / 'teacher.safetensors'}"
+    with pytest.raises(SettingsError, match=r"was trained with dataset\.mean=\[0\.3\d+\], this run has \[0\.0\]"):
+        result_of(given, "dataset.mean=[0.0]", "dataset.std=[5.0]")
+
+
+class Batchwise:
+    def __call__(self, student: Any, teacher: Any, labels: Tensor, temperature: float) -> Tensor:
+        return student.logits.sum(1)
+
+
+class Blind(Batchwise):
+    def __call__(self, student: Any, teacher: Any, labels: Tensor, temperature: float) -> Tensor:
+        return (student.logits.argmax(1) != labels).float().mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Batchwise", r"distillation: must give one number for a batch, gave a tensor of shape \[2\]"),
+        ("Blind", r"distillation: must depend on the student's logits or features, and does not"),
+    ],
+)
+def test_a_mode_must_give_one_number_that_depends_on_the_student(result_of: RunIt, name: str, message: str) -> None:
+    node = f"{{_target_: {__name__}.{name}, weight: 1, label_weight: 0}}"
+    with pytest.raises(SettingsError, match=message):
+        result_of("~distillation", f"+distillation={node}", f"trust=[{__name__}]")
+
+
+def test_the_gain_of_finetuning_is_not_called_distillations(result_of: RunIt, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "kd_runner")
+    result = result_of("finetune.epochs=3")
+    assert "Distillation and 3 more epochs of finetuning gave" in caplog.text
+    assert result["student"]["best_val"]["stage"] == "finetune"
+    assert "epoch was 3 of finetuning" in caplog.text
 
 
 def test_another_number_of_classes_is_refused(result_of: RunIt, tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def image_folder(
             f"no folder {folder.resolve()}: it must hold train/CLASS/* and test/CLASS/*, or CLASS/*, with images"
         )
     named = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
-    if "train" not in named:
+    if named and "train" not in named:
+        raise ValueError(f"{folder} has a folder {' and '.join(named)} and none called train: it must have that, too")
+    if not named:
         classes = _classes(folder)
         rest, test = cut(_decode(folder, classes, image_size, color), test_fraction, seed)
         train, val = cut(rest, val_fraction, seed)
@@ -79,7 +81,7 @@ def _decode(folder: Path, classes: Sequence[str], size: int, color: str) -> Spli
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        files = sorted(path for path in (folder / name).rglob("*") if _is_image(path))
+        files = sorted(path for path in (folder / name).iterdir() if _is_image(path))
         if not files:
             raise FileNotFoundError(f"no images under {folder / name}")
         paths += files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the images and labels."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
+
     def subset(self, indices: Tensor) -> Split:
         """The images at `indices`, int64 [M], in that order."""
         return Split(self.images[indices], self.labels[indices])
@@ -48,6 +56,10 @@ class Splits:
     classes: Sequence[str]
 
     def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise ValueError(f"there must be at least two classes, got {list(self.classes)}")
+        if len(self.train) == 1:
+            raise ValueError("the training split must have at least two images, got 1")
         for name, split in (("training", self.train), ("validation", self.val), ("test", self.test)):
             if len(split) == 0:
                 raise ValueError(f"the {name} split is empty; every split needs at least one image")
@@ -69,13 +81,16 @@ class Splits:
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
+    @functools.cached_property
     def training_fingerprint(self) -> str:
         """SHA-256 of what a network is trained on: the training images, their labels and the class names."""
-        digest = hashlib.sha256("\n".join(self.classes).encode())
-        digest.update(str(tuple(self.train.images.shape)).encode())
-        digest.update(self.train.images.contiguous().numpy().data)
-        digest.update(self.train.labels.contiguous().numpy().data)
-        return digest.hexdigest()
+        return hashlib.sha256(repr((list(self.classes), self.train.fingerprint())).encode()).hexdigest()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all splits and the class names."""
+        parts = (self.training_fingerprint, self.val.fingerprint(), self.test.fingerprint())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -48,7 +49,9 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, 
     reader = getattr(datasets, name)
     try:
         data = reader(root=str(folder), train=train, download=False)
-    except RuntimeError as missing:
+    except (RuntimeError, ValueError, AssertionError, EOFError, OSError, UnpicklingError) as missing:
+        if "not found" not in str(missing):  # torchvision's word for a missing data set, a RuntimeError as well
+            raise ValueError(f"{name} under {folder.resolve()} cannot be read ({_first_line(missing)})") from missing
         wanted = f"no {name} under {folder.resolve()}"
         remedy = f"put {FILES[name]} there or set dataset.root to a folder that has it"
         if not download:

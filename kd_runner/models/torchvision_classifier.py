@@ -58,18 +58,17 @@ def torchvision_classifier(
 
 
 def _with_published_weights(name: str, num_classes: int) -> nn.Module:
+    if name.startswith(("googlenet", "inception", "squeezenet")):
+        # The first two rescale their input and have further heads, the last has no dense layer to replace.
+        raise ValueError(f"pretrained must be false for {name}")
     try:
         network = models.get_model(name, weights="DEFAULT")
     except (OSError, ValueError) as error:
         raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
-    classifier_name, classifier = [
-        (path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)
-    ][-1]
+    dense = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    path, classifier = dense[-1]
     if classifier.out_features != num_classes:
-        network.set_submodule(classifier_name, nn.Linear(classifier.in_features, num_classes))
-    for attribute in ("aux_logits", "AuxLogits", "aux1", "aux2"):
-        if hasattr(network, attribute):
-            setattr(network, attribute, False if attribute == "aux_logits" else None)
+        network.set_submodule(path, nn.Linear(classifier.in_features, num_classes))
     return network
 
 
