@@ -69,7 +69,9 @@ def _hydra_main(config: DictConfig) -> None:
     global _exit_code
     _exit_code = _exit_code or COMPLETED
     job = HydraConfig.get()
-    overrides = [str(word) for word in OmegaConf.to_container(job.overrides.task, resolve=False)]  # as typed
+    typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
+    assert isinstance(typed, list)
+    overrides = [str(word) for word in typed]
     try:
         plain = _plain(config)
         from kd_runner.config import check
