@@ -20,6 +20,8 @@ from rich.table import Table
 
 from kd_runner import __version__
 
+WORTH_SHARING = 0.5  # points: a share of a smaller gap than this would be noise
+
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` at once or not at all; numbers that JSON does not have become null."""
@@ -105,9 +107,11 @@ def _sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     ]
     if baseline is not None:
         gain = 100 * (student["accuracy"] - baseline["accuracy"])
-        closed = result["gap_closed"]
-        share = f": {100 * closed:.0f} % of the gap to the teacher" if closed is not None else ""
-        none = "; the teacher is not better than the baseline, so there is no gap to close" if closed is None else ""
+        gap = 100 * (teacher["accuracy"] - baseline["accuracy"])
+        if gap >= WORTH_SHARING:
+            of_gap = f": {100 * result['gap_closed']:.0f} % of the gap to the teacher"
+        else:
+            of_gap = f"; the teacher is {gap:+.2f} points from the baseline, too little to speak of a gap"
         what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
-        sentences.insert(0, f"{what} gave {gain:+.2f} points over the baseline{share}{none}.")
+        sentences.insert(0, f"{what} gave {gain:+.2f} points over the baseline{of_gap}.")
     return sentences

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_runner.evaluate import gap_closed
+from kd_runner.report import table, write_json
+
+
+def result(teacher: float, baseline: float | None, student: float) -> dict[str, Any]:
+    numbers = {"top5_accuracy": 1.0, "f1": 0.9, "nll": 0.3, "ece": 0.01, "parameters": 1000, "macs": 2000}
+    stages = {
+        "teacher": {**numbers, "accuracy": teacher, "parameters": 5000},
+        "baseline": None if baseline is None else {**numbers, "accuracy": baseline},
+        "student": {
+            **numbers,
+            "accuracy": student,
+            "agreement": 0.97,
+            "best_val": {"stage": "student", "epoch": 3, "accuracy": 0.9},
+        },
+    }
+    closed = None if baseline is None else gap_closed(student, baseline, teacher)
+    return {**stages, "gap_closed": closed}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "baseline", "student", "sentence"),
+    [
+        (0.95, 0.9, 0.93, "Distillation gave +3.00 points over the baseline: 60 % of the gap to the teacher."),
+        (0.95, 0.9, 0.89, "Distillation gave -1.00 points over the baseline: -20 % of the gap to the teacher."),
+        (0.9835, 0.9833, 0.9814, "the teacher is +0.02 points from the baseline, too little to speak of a gap."),
+        (0.9, 0.95, 0.94, "the teacher is -5.00 points from the baseline, too little to speak of a gap."),
+    ],
+)
+def test_the_answer_in_a_sentence(teacher: float, baseline: float, student: float, sentence: str) -> None:
+    assert sentence in table(result(teacher, baseline, student))
+
+
+def test_without_a_baseline_nothing_is_said_of_the_gain() -> None:
+    text = table(result(0.95, None, 0.93))
+    assert "Distillation gave" not in text
+    assert "5.0 times fewer parameters" in text
+
+
+def test_numbers_that_json_does_not_have_become_null(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": 2}})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": 2}}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
