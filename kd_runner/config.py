@@ -51,6 +51,14 @@ class DatasetSettings(_Built):
     std: list[Annotated[float, Field(gt=0)]] | None
     crop_padding: Annotated[int, Field(strict=True, ge=0)]
     flip: Flag
+    rand_augment: Annotated[int, Field(strict=True, ge=0)]
+    rand_augment_magnitude: Annotated[int, Field(strict=True, ge=0, le=30)]
+    cutout: Annotated[int, Field(strict=True, ge=0)]
+    random_erasing: Annotated[float, Field(strict=True, ge=0, le=1)]
+    mixup: Weight
+    cutmix: Weight
+    residency: Literal["auto", "device", "host", "stream"]
+    workers: Annotated[int, Field(strict=True, ge=0)] | None
 
 
 class TeacherSettings(_Built):
@@ -84,6 +92,7 @@ class TrainerSettings(_Section):
     devices: Annotated[int, Field(strict=True, ge=1, le=1)]
     precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(str)]
     channels_last: Flag
+    compile: Flag
     keep_memory: Flag
     deterministic: Flag
     threads: Count | None
@@ -112,7 +121,8 @@ class Settings(_Section):
     def decisive(self) -> dict[str, Any]:
         """What can change the result, as plain data: no path, and nothing that only decides where or how fast."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"store", "trust"})
-        content["dataset"].pop("root", None)
+        for name in ("root", "residency", "workers", "cache"):
+            content["dataset"].pop(name, None)
         content["teacher"].pop("checkpoint")
         for name in ("threads", "keep_memory"):
             content["trainer"].pop(name)

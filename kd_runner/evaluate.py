@@ -28,10 +28,10 @@ class Predictions:
     labels: Tensor
 
 
-def predict(networks: Mapping[str, nn.Module], batches: PlainBatches) -> Predictions:
+def predict(networks: Mapping[str, nn.Module], batches: PlainBatches, device: torch.device) -> Predictions:
     """What each network says about the same images, read once. The networks are left in eval mode."""
     for network in networks.values():
-        network.to(batches.device).eval()
+        network.to(device).eval()
     logits: dict[str, list[Tensor]] = {name: [] for name in networks}
     labels = []
     with torch.inference_mode():

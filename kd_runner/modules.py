@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from kd_runner.batches import Batch, TrainingBatches
 from kd_runner.config import RunFailed
 from kd_runner.outputs import Observed, Outputs
 from kd_runner.randomness import derived_seed
+from kd_runner.speed import Mixed, Precision, compiled, folded
 
 PARTS = ("label_loss", "distillation_loss")
 
@@ -51,64 +54,109 @@ class Best:
     state: dict[str, Tensor]
 
 
+class Measured(NamedTuple):
+    """What a step leaves for the epoch's metrics; `partners` and `share` as in Batch."""
+
+    losses: dict[str, Tensor]
+    logits: Tensor
+    labels: Tensor
+    partners: Tensor | None = None
+    share: float = 1.0
+
+
 class Classifier(LightningModule):
     """Trains `network` on labels; `stage` names its metrics.
 
-    Steps through whole chunks of batches in one `training_step`, sums its metrics on the device and reads
-    them once an epoch, so that neither the framework nor a synchronisation is paid for at every batch.
+    Steps through whole chunks of batches in one `training_step`, keeps what it measures on the device and reads
+    it once an epoch, so that neither the framework nor a synchronisation is paid for at every batch.
+
+    Args:
+        precision: Of the network; losses are computed in float32.
+        compile: Run the network through torch.compile.
     """
 
-    def __init__(self, stage: str, network: nn.Module, batches: TrainingBatches, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        stage: str,
+        network: nn.Module,
+        batches: TrainingBatches,
+        recipe: Recipe,
+        precision: Precision = "32",
+        compile: bool = False,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.stage, self.network, self.batches, self.recipe = stage, network, batches, recipe
+        self.precision, self.compile_networks = precision, compile
         self.steps = recipe.epochs * batches.count
         self.step = 0
         self.best: Best | None = None
         self.metrics: dict[str, float] = {}
+        self._mixed = Mixed(precision, torch.device("cpu"))
+        # In a list, where nn.Module does not look for submodules.
+        self._call: list[Callable[[Tensor], Tensor]] = [network]
         self._sums: dict[str, Tensor] = {}  # on the device
         self._counts = {"train": 0, "val": 0}
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        """The loss to train on under 'loss', its parts by name, and the logits."""
-        logits = self.network(batch.images)
-        return {"loss": F.cross_entropy(logits.float(), batch.labels)}, logits
+        """The parts of the loss, whose sum is trained on, by name, and the logits."""
+        with self._mixed.autocast():
+            logits = self._call[0](batch.images)
+        logits = logits.float()
+        return {"loss": over_labels(batch, lambda labels: F.cross_entropy(logits, labels))}, logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.recipe.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+
+    def on_fit_start(self) -> None:
+        self._mixed = Mixed(self.precision, self.device)
+        if self.compile_networks:
+            self._call = [compiled(self.network)]
 
     def on_train_epoch_start(self) -> None:
         self.batches.epoch = self.current_epoch
         torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.current_epoch))  # for dropout
         self._sums, self._counts = {}, {"train": 0, "val": 0}
 
-    def training_step(self, chunk: Sequence[Tensor], chunk_index: int) -> None:
-        optimizer = self.optimizers(use_pl_optimizer=True)
-        assert not isinstance(optimizer, list)
-        for indices in chunk:
+    def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
+        # The optimizer itself, not Lightning's wrapper: what that does at each step is ours to do once a chunk.
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        measured = []
+        for batch in chunk:
             progress = self.step / self.steps
             factor = self.recipe.schedule(progress)
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
-            batch = self.batches.batch(indices)
             losses, logits = self.losses(batch, progress)
-            optimizer.zero_grad(set_to_none=True)
-            self.manual_backward(losses["loss"])
-            optimizer.step()
+            self._mixed.step(sum_of(losses.values()), optimizer)
             self.step += 1
-            self._add("train", losses, logits, batch.labels)
+            parts = {name: loss.detach() for name, loss in losses.items()}
+            measured.append(Measured(parts, logits.detach(), batch.labels, batch.partners, batch.share))
+        self._add("train", measured)
 
-    def _add(self, split: str, losses: dict[str, Tensor], logits: Tensor, labels: Tensor) -> None:
-        sums = {f"{split}_{name}": loss.detach() * len(labels) for name, loss in losses.items()}
-        sums[f"{split}_accuracy"] = (logits.detach().argmax(1) == labels).sum()
+    def _add(self, split: str, measured: Sequence[Measured]) -> None:
+        """Add what batches gave to the epoch's sums, in a handful of operations however many batches they are."""
+        losses, logits, labels, partners, shares = zip(*measured, strict=True)
+        device = logits[0].device
+        sizes = torch.tensor([len(each) for each in labels])
+        weights = sizes.double().to(device)
+        sums = {f"{split}_{name}": (torch.stack([each[name] for each in losses]) * weights).sum() for name in losses[0]}
+        classes = torch.cat(logits).argmax(1)
+        hits = (classes == torch.cat(labels)).double()
+        if partners[0] is not None:
+            share = torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes).to(device)
+            hits = share * hits + (1 - share) * (classes == torch.cat(partners)).double()
+        sums[f"{split}_accuracy"] = hits.sum()
         for name, value in sums.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._counts[split] += len(labels)
+        self._counts[split] += int(sizes.sum())
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        logits = self.network(batch.images)
-        losses = {"loss": F.cross_entropy(logits.float(), batch.labels)}
-        self._add("val", losses, logits, batch.labels)
+        with self._mixed.autocast():
+            logits = self.network(batch.images)
+        logits = logits.float()
+        self._add("val", [Measured({"loss": F.cross_entropy(logits, batch.labels)}, logits, batch.labels)])
 
     def on_validation_epoch_end(self) -> None:
         """Read the sums of the epoch and its validation, once; keep the best weights, and log."""
@@ -118,9 +166,12 @@ class Classifier(LightningModule):
             mean = value / self._counts[name.partition("_")[0]]
             # The parts of the training loss go by their own names.
             self.metrics[name.removeprefix("train_") if name.endswith(PARTS) else name] = mean
+        parts = [value for name, value in self.metrics.items() if name in PARTS]
+        if parts:
+            self.metrics["train_loss"] = sum(parts)
         if not all(math.isfinite(value) for value in self.metrics.values()):
-            parts = ", ".join(f"{name} {value:g}" for name, value in self.metrics.items() if "loss" in name)
-            raise RunFailed(f"{self.stage}: the loss is not finite in epoch {self.current_epoch + 1}: {parts}")
+            found = ", ".join(f"{name} {value:g}" for name, value in self.metrics.items() if "loss" in name)
+            raise RunFailed(f"{self.stage}: the loss is not finite in epoch {self.current_epoch + 1}: {found}")
         if self.best is None or self.metrics["val_accuracy"] > self.best.accuracy:
             state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
             self.best = Best(self.stage, self.current_epoch + 1, self.metrics["val_accuracy"], state)
@@ -156,8 +207,10 @@ class Distiller(Classifier):
         temperature: Schedule,
         batches: TrainingBatches,
         recipe: Recipe,
+        precision: Precision = "32",
+        compile: bool = False,
     ) -> None:
-        super().__init__("student", student.network, batches, recipe)
+        super().__init__("student", student.network, batches, recipe, precision, compile)
         self.student, self.label_weight, self.temperature = student, label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
@@ -165,26 +218,54 @@ class Distiller(Classifier):
         teacher.network.requires_grad_(False).eval()
 
     def on_fit_start(self) -> None:
-        self._teacher[0].network.to(self.device)
+        super().on_fit_start()
+        teacher = self._teacher[0]
+        teacher.network.to(self.device)
+        if not teacher.layers:
+            images = next(self.batches.batches()).images
+            teacher.call = folded(teacher.network, images)
+        if self.compile_networks:
+            teacher.call, self.student.call = compiled(teacher.call), compiled(self.student.network)
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        student = self.student(batch.images)
-        label_loss = self.label_weight * F.cross_entropy(student.logits.float(), batch.labels)
-        losses = {"loss": label_loss, "label_loss": label_loss}
+        with self._mixed.autocast():
+            student = self.student(batch.images)
+        student = student.float()
+        label_loss = self.label_weight * over_labels(batch, lambda labels: F.cross_entropy(student.logits, labels))
+        losses = {"label_loss": label_loss}
         if self.modes:
             teacher = self.ask_teacher(batch.images)
             temperature = self.temperature(progress)
-            terms = [mode.weight * mode.loss(student, teacher, batch.labels, temperature) for mode in self.modes]
-            losses["distillation_loss"] = torch.stack(terms).sum()
-            losses["loss"] = label_loss + losses["distillation_loss"]
+            losses["distillation_loss"] = over_labels(
+                batch, lambda labels: self._distillation_loss(student, teacher, labels, temperature)
+            )
         return losses, student.logits
 
+    def _distillation_loss(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return sum_of(mode.weight * mode.loss(student, teacher, labels, temperature) for mode in self.modes)
+
     def ask_teacher(self, images: Tensor) -> Outputs:
-        """The teacher's outputs, without gradient."""
-        with torch.inference_mode():
-            outputs = self._teacher[0](images)
-        # Clones made out here are ordinary tensors, which a loss may keep for its backward pass.
-        return Outputs(outputs.logits.clone(), {name: value.clone() for name, value in outputs.features.items()})
+        """The teacher's outputs, without gradient, in float32."""
+        teacher = self._teacher[0]
+        if teacher.layers:  # large, so better made as ordinary tensors than copied into them
+            with torch.no_grad(), self._mixed.autocast():
+                return teacher(images).float()
+        with torch.inference_mode(), self._mixed.autocast():
+            outputs = teacher(images)
+        # A clone made out here is an ordinary tensor, which a loss may keep for its backward pass.
+        return Outputs(outputs.logits.clone()).float()
 
     def epoch_metrics(self) -> dict[str, float]:
         return {**super().epoch_metrics(), "temperature": self.temperature((self.step - 1) / self.steps)}
+
+
+def over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """`loss` of the batch's labels; of mixed images, of both labels by their shares."""
+    if batch.partners is None:
+        return loss(batch.labels)
+    return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.partners)
+
+
+def sum_of(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    return functools.reduce(torch.add, tensors)

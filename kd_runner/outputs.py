@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -16,6 +17,12 @@ class Outputs:
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def float(self) -> Outputs:
+        """The same in float32, in which every loss is computed."""
+        if not self.features and self.logits.dtype == torch.float32:
+            return self
+        return Outputs(self.logits.float(), {name: value.float() for name, value in self.features.items()})
 
 
 class Observed:
@@ -29,6 +36,8 @@ class Observed:
 
     def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
         self.network = network
+        self.call: Callable[[Tensor], Tensor] = network  # a faster way to the same logits may take its place
+        self.layers = tuple(layers)
         self._features: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
         modules = {name: module for name, module in network.named_modules() if name}
@@ -55,6 +64,6 @@ class Observed:
             hook.remove()
 
     def __call__(self, images: Tensor) -> Outputs:
-        logits = self.network(images)
+        logits = self.call(images)
         features, self._features = self._features, {}
         return Outputs(logits, features)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from kd_runner import checkpoints
-from kd_runner.batches import TrainingBatches, View
+from kd_runner.batches import Augmentation, PlainBatches, Source, TrainingBatches, View, source_of
 from kd_runner.build import build, build_partial, one_line
 from kd_runner.config import DatasetSettings, Node, Settings, SettingsError, digest
 from kd_runner.datasets.splits import Splits
@@ -43,10 +44,23 @@ class Parts:
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
+    _sources: dict[str, Source] = field(default_factory=dict, repr=False)
 
     def training_batches(self, recipe: Recipe) -> TrainingBatches:
         """Batches of the training split in the order and with the augmentation of `recipe`'s seed."""
-        return TrainingBatches(self.splits.train, self.view, self.settings.batch_size, recipe.seed, self.device)
+        return TrainingBatches(self.source("train"), self.view, self.settings.batch_size, recipe.seed)
+
+    def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
+        """The images of a split as they are, in large batches."""
+        return PlainBatches(self.source(split), self.view, self.evaluation_batch)
+
+    def source(self, split: Literal["train", "val", "test"]) -> Source:
+        """Where the images of a split are read from."""
+        if split not in self._sources:
+            own = self.settings.dataset
+            workers = own.workers if own.workers is not None else min(8, os.cpu_count() or 1)
+            self._sources[split] = source_of(getattr(self.splits, split), self.device, own.residency, workers)
+        return self._sources[split]
 
     @property
     def evaluation_batch(self) -> int:
@@ -97,7 +111,8 @@ def assemble(settings: Settings) -> Parts:
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
 
-    splits = build(settings.dataset.node, "dataset", settings.trust, seed=settings.data_seed)
+    data = settings.dataset
+    splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
     if not isinstance(splits, Splits):
         raise SettingsError(f"dataset: {settings.dataset.target} must return Splits, got {type(splits).__name__}")
     log.info(
@@ -110,7 +125,7 @@ def assemble(settings: Settings) -> Parts:
     device = device_of(settings.trainer)
     if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
         log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
-    view = _view(settings.dataset, splits, device, settings.trainer.channels_last)
+    view = _view(settings.dataset, splits, settings.trainer.channels_last)
     teacher = _network(settings, "teacher", settings.teacher.node, splits)
     if settings.teacher.checkpoint is not None:
         _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits, view)
@@ -238,17 +253,19 @@ def _check_given(info: Mapping[str, Any], splits: Splits, view: View, path: Path
             raise SettingsError(f"{path} was trained with dataset.{name}={info[name]}, this run has {values}")
 
 
-def _view(data: DatasetSettings, splits: Splits, device: torch.device, channels_last: bool) -> View:
+def _view(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
     channels, height, _ = splits.image_shape
     for name, values in (("mean", data.mean), ("std", data.std)):
         if values is not None and len(values) not in (1, channels):
             raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
     if data.crop_padding > height:
         raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
-    # A thousand images tell a channel's mean to about a percent, more than normalisation needs. Taken from all over
-    # the split, because a folder's images lie sorted by class.
-    pixels = splits.train.images[:: max(1, len(splits.train) // 1000)].float().div(255).transpose(0, 1).flatten(1)
-    mean = torch.tensor(data.mean).expand(channels) if data.mean is not None else pixels.mean(1)
-    std = torch.tensor(data.std).expand(channels) if data.std is not None else pixels.std(1).clamp_min(1e-3)
+    mean, std = (torch.tensor(given or [0.0]).expand(channels) for given in (data.mean, data.std))
+    if data.mean is None or data.std is None:
+        # A thousand images tell a channel's mean to about a percent, more than normalisation needs.
+        pixels = splits.train.sample(1000).float().div(255).transpose(0, 1).flatten(1)
+        mean = pixels.mean(1) if data.mean is None else mean
+        std = pixels.std(1).clamp_min(1e-3) if data.std is None else std
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return View(mean.float().to(device), std.float().to(device), data.crop_padding, data.flip, memory_format)
+    augmentation = Augmentation(**{each.name: getattr(data, each.name) for each in fields(Augmentation)})
+    return View(mean.float(), std.float(), augmentation, memory_format)

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ import torch
 from torch import nn
 
 from kd_runner import checkpoints
-from kd_runner.batches import PlainBatches
 from kd_runner.build import source_digest
 from kd_runner.config import Settings
 from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
@@ -110,10 +110,11 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["t
         "seed": settings.seed,
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
+        "compile": settings.trainer.compile,
         "device": parts.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": parts.splits.training_fingerprint,
-        "augmentation": {"crop_padding": parts.view.crop_padding, "flip": parts.view.flip},
+        "augmentation": asdict(parts.view.augmentation),
     }
 
     def trained() -> nn.Module:
@@ -127,7 +128,9 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["t
 
 def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recipe: Recipe) -> Best:
     """Train `network` on labels alone; returns its best epoch on the validation split."""
-    return fitted(parts, logger, Classifier(stage, network, parts.training_batches(recipe), recipe))
+    own = parts.settings.trainer
+    module = Classifier(stage, network, parts.training_batches(recipe), recipe, own.precision, own.compile)
+    return fitted(parts, logger, module)
 
 
 def distil(parts: Parts, logger: RunLogger) -> Best:
@@ -143,6 +146,8 @@ def distil(parts: Parts, logger: RunLogger) -> Best:
         parts.temperature,
         parts.training_batches(recipe),
         recipe,
+        settings.trainer.precision,
+        settings.trainer.compile,
     )
     best = fitted(parts, logger, module)
     student.release()
@@ -151,8 +156,7 @@ def distil(parts: Parts, logger: RunLogger) -> Best:
 
 def fitted(parts: Parts, logger: RunLogger, module: Classifier) -> Best:
     """Fit `module` and return its best epoch."""
-    validation = PlainBatches(parts.splits.val, parts.view, parts.evaluation_batch, parts.device)
-    fit(module, validation, parts.settings.trainer, logger)
+    fit(module, parts.plain_batches("val"), parts.settings.trainer, logger)
     assert module.best is not None
     return module.best
 
@@ -171,7 +175,7 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     networks = {}
     for name, path in files.items():
         networks[name] = checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
-    predictions = predict(networks, PlainBatches(parts.splits.test, parts.view, parts.evaluation_batch, parts.device))
+    predictions = predict(networks, parts.plain_batches("test"), parts.device)
     image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
 
     stages: dict[str, Any] = {"teacher": None, "baseline": None, "student": None}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,10 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from kd_runner.batches import Augmentation, PlainBatches, TrainingBatches, View, source_of
+from kd_runner.config import RunFailed, SettingsError
 from kd_runner.datasets.digits import digits
+from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split, Splits, stratified_indices
 from kd_runner.datasets.torchvision_set import torchvision_set
@@ -187,3 +193,127 @@ def test_a_wide_image_is_cropped_to_its_middle(tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
     splits = image_folder(str(tmp_path), seed=0, image_size=4, test_fraction=0.25, val_fraction=0.3)
     assert splits.train.images.unique().tolist() == [200]
+
+
+def noisy_folder(folder: Path, count: int = 12, side: int = 10) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = generator.integers(0, 256, (side, side + 2, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+
+
+def test_decoded_images_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy_folder(tmp_path / "images")
+    opened: list[Path] = []
+    really = Image.open
+
+    def watched(path: Path):
+        opened.append(path)
+        return really(path)
+
+    monkeypatch.setattr(Image, "open", watched)
+
+    def read(**options: object) -> Splits:
+        opened.clear()
+        return image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(tmp_path / "cache"), **options)
+
+    first = read()
+    assert len(opened) == 24
+    again = read()
+    assert not opened
+    assert first.fingerprint == again.fingerprint
+    read(color="gray")
+    assert len(opened) == 24
+    Image.fromarray(np.zeros((20, 20, 3), dtype=np.uint8)).save(tmp_path / "images" / "a" / "3.png")
+    assert read().fingerprint != first.fingerprint
+    assert len(opened) == 24
+    assert not [each for each in (tmp_path / "cache").iterdir() if each.name.startswith(".")]
+
+
+def test_a_cut_off_cache_is_made_anew(tmp_path: Path) -> None:
+    noisy_folder(tmp_path / "images")
+    wanted = image_folder(str(tmp_path / "images"), seed=0, image_size=8)
+    (cache := tmp_path / "cache").mkdir()
+    image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(cache))
+    (file,) = cache.glob("*.npy")
+    for content in (file.read_bytes()[:-100], b"", b"nonsense"):
+        file.write_bytes(content)
+        again = image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(cache))
+        assert again.fingerprint == wanted.fingerprint
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noisy_folder(tmp_path / "images")
+    (tmp_path / "cache").write_text("a file")
+    with caplog.at_level("INFO"):
+        image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(tmp_path / "cache"))
+    assert "decoded images cannot be kept in" in caplog.text
+
+
+DECODE = """
+import sys
+from pathlib import Path
+from PIL import Image
+from kd_runner.datasets.image_folder import image_folder
+opened, really = [], Image.open
+Image.open = lambda path: (opened.append(path), really(path))[1]
+splits = image_folder(sys.argv[1], seed=0, image_size=8, cache=sys.argv[2])
+print(len(opened), splits.fingerprint)
+"""
+
+
+def test_jobs_that_start_together_decode_once(tmp_path: Path) -> None:
+    noisy_folder(tmp_path / "images", count=60)
+    command = [sys.executable, "-c", DECODE, str(tmp_path / "images"), str(tmp_path / "cache")]
+    jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = [job.communicate()[0].split() for job in jobs]
+    assert sorted(int(count) for count, _ in answers) == [0, 0, 120]
+    assert len({fingerprint for _, fingerprint in answers}) == 1
+
+
+def test_streamed_images_are_those_in_memory(tmp_path: Path) -> None:
+    noisy_folder(tmp_path / "images")
+    everything = Augmentation(crop_padding=2, flip=True, random_erasing=0.5)
+    view = View(torch.full((3,), 0.5), torch.full((3,), 0.25), everything)
+    runs = []
+    for residency in ("host", "stream"):
+        splits = image_folder(str(tmp_path / "images"), seed=0, image_size=8, residency=residency)
+        batches = TrainingBatches(source_of(splits.train, torch.device("cpu"), "auto", workers=1), view, 4, seed=1)
+        images = []
+        for epoch in (0, 1):
+            batches.epoch = epoch
+            next(batches.batches())  # begun and left: the next pass starts over
+            images += [(batch.images, batch.labels) for batch in batches.batches()]
+        plain = PlainBatches(source_of(splits.test, torch.device("cpu"), "auto", workers=1), view, 3)
+        runs.append([*images, *((batch.images, batch.labels) for batch in plain)])
+    assert isinstance(splits.train, ImageFiles)
+    for (memory, labels), (streamed, same) in zip(*runs, strict=True):
+        assert torch.equal(memory, streamed)
+        assert torch.equal(labels, same)
+
+
+def test_more_images_than_memory_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy_folder(tmp_path / "images")
+    assert isinstance(image_folder(str(tmp_path / "images"), seed=0, image_size=8).train, Split)
+    pages = {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 1000}  # 10 kB, of which the 24 images of 192 bytes take half
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    assert isinstance(image_folder(str(tmp_path / "images"), seed=0, image_size=8).train, ImageFiles)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_streamed_image_that_cannot_be_read_is_named(tmp_path: Path, workers: int) -> None:
+    noisy_folder(tmp_path / "images")
+    (tmp_path / "images" / "a" / "3.png").write_bytes(b"broken")
+    splits = image_folder(str(tmp_path / "images"), seed=0, image_size=8, residency="stream")
+    view = View(torch.zeros(3), torch.ones(3))
+    found = [each for each in (splits.train, splits.val, splits.test) if "a/3.png" in each.paths]  # type: ignore[attr-defined]
+    batches = PlainBatches(source_of(found[0], torch.device("cpu"), "auto", workers), view, 4)
+    with pytest.raises(RunFailed, match=r"^\S+3\.png cannot be read as an image: cannot identify"):
+        list(batches)
+
+
+def test_only_files_can_be_streamed() -> None:
+    with pytest.raises(SettingsError, match=r"dataset\.residency: must be auto, device or host for a data set in mem"):
+        source_of(split([0, 1]), torch.device("cpu"), "stream")

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import logging
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
+from kd_runner.datasets.files import Color, ImageFiles
 from kd_runner.datasets.splits import Split, Splits, cut
 
+log = logging.getLogger(__name__)
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+SHARE_OF_MEMORY = 0.4  # of the machine's, for all decoded images; more are read from their files while training
 
 
 def image_folder(
     root: str,
     seed: int,
     image_size: int = 32,
-    color: Literal["rgb", "gray"] = "rgb",
+    color: Color = "rgb",
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
+    cache: str | None = None,
+    residency: Literal["auto", "device", "host", "stream"] = "auto",
 ) -> Splits:
-    """Images under `root`, decoded once and kept in memory as bytes.
+    """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
 
     With `root/train/CLASS/*` and `root/test/CLASS/*` those are the splits, and `root/val/CLASS/*` is the
     validation split if it exists, else `val_fraction` of the training images. With `root/CLASS/*` both the test
@@ -33,6 +38,8 @@ def image_folder(
     Args:
         image_size: Images are resized so that the shorter side has this many pixels, and cropped to the middle square.
         color: `gray` makes one channel, `rgb` three.
+        cache: Folder in which decoded images are kept for the next run; `~` is expanded.
+        residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.
 
     Raises:
         FileNotFoundError: no such folder, no class folders, or a class folder without images.
@@ -50,7 +57,9 @@ def image_folder(
         raise ValueError(f"{folder} has a folder {' and '.join(named)} and none called train: it must have that, too")
     if not named:
         classes = _classes(folder)
-        rest, test = cut(_decode(folder, classes, image_size, color), test_fraction, seed)
+        found = _found(folder, classes, image_size, color)
+        everything = _placed([found], residency)(found, cache)
+        rest, test = cut(everything, test_fraction, seed)
         train, val = cut(rest, val_fraction, seed)
         return Splits(train, val, test, classes)
     classes = _classes(named["train"])
@@ -60,7 +69,9 @@ def image_folder(
             raise ValueError(
                 f"{split_folder} must have the class folders of {named['train']}; only one of them has {different[:5]}"
             )
-    splits = {name: _decode(path, classes, image_size, color) for name, path in named.items()}
+    files = {name: _found(path, classes, image_size, color) for name, path in named.items()}
+    place = _placed(list(files.values()), residency)
+    splits = {name: place(each, cache) for name, each in files.items()}
     if "test" not in splits:
         splits["train"], splits["test"] = cut(splits["train"], test_fraction, seed)
     if "val" not in splits:
@@ -77,41 +88,27 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _decode(folder: Path, classes: Sequence[str], size: int, color: str) -> Split:
-    paths: list[Path] = []
+def _found(folder: Path, classes: Sequence[str], size: int, color: Color) -> ImageFiles:
+    paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        files = sorted(path for path in (folder / name).iterdir() if _is_image(path))
+        files = sorted(each.name for each in os.scandir(folder / name) if _is_image(each))
         if not files:
             raise FileNotFoundError(f"no images under {folder / name}")
-        paths += files
+        paths += [f"{name}/{file}" for file in files]
         labels += [label] * len(files)
-    images = torch.empty(len(paths), 3 if color == "rgb" else 1, size, size, dtype=torch.uint8)
-
-    def fill(number: int) -> None:
-        images[number] = _image(paths[number], size, color)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(fill, range(len(paths)), chunksize=64))
-    return Split(images, torch.tensor(labels))
+    return ImageFiles(folder, paths, torch.tensor(labels), size, color)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
 
 
-def _image(path: Path, size: int, color: str) -> torch.Tensor:
-    """uint8 [C, size, size]."""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB" if color == "rgb" else "L")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    if image.size != (size, size):
-        scale = size / min(image.size)
-        width, height = (max(size, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = (width - size) // 2, (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.unsqueeze(0) if color == "gray" else pixels.permute(2, 0, 1)
+def _placed(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles, str | None], Split | ImageFiles]:
+    """How each of `files` becomes a split: decoded, or left where it is."""
+    needed = sum(each.bytes for each in files)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if residency == "stream" or (residency == "auto" and needed > SHARE_OF_MEMORY * memory):
+        log.info("data      %.1f GB of images are read from their files while training", needed / 1e9)
+        return lambda each, cache: each
+    return lambda each, cache: each.decoded(Path(cache).expanduser() if cache else None)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
     def fingerprint(self) -> str:
         """SHA-256 of the images and labels."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
@@ -41,6 +48,31 @@ class Split:
         """The images at `indices`, int64 [M], in that order."""
         return Split(self.images[indices], self.labels[indices])
 
+    def sample(self, count: int) -> Tensor:
+        """uint8 [about `count`, C, H, W], from all over the split."""
+        return self.images[:: max(1, len(self) // count)]
+
+
+class Images(Protocol):
+    """What a split must offer: Split does with its images in memory, ImageFiles with images in files."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def fingerprint(self) -> str: ...
+
+    def subset(self, indices: Tensor) -> Any: ...
+
+    def sample(self, count: int) -> Tensor: ...
+
+
+AnyImages = TypeVar("AnyImages", bound=Images)
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -50,9 +82,9 @@ class Splits:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
     """
 
-    train: Split
-    val: Split
-    test: Split
+    train: Images
+    val: Images
+    test: Images
     classes: Sequence[str]
 
     def __post_init__(self) -> None:
@@ -63,10 +95,10 @@ class Splits:
         for name, split in (("training", self.train), ("validation", self.val), ("test", self.test)):
             if len(split) == 0:
                 raise ValueError(f"the {name} split is empty; every split needs at least one image")
-            if split.images.shape[1:] != self.train.images.shape[1:]:
+            if split.image_shape != self.train.image_shape:
                 raise ValueError(
                     f"images must have one shape: the training split has {list(self.image_shape)}, "
-                    f"the {name} split {list(split.images.shape[1:])}"
+                    f"the {name} split {list(split.image_shape)}"
                 )
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.num_classes:
@@ -78,8 +110,7 @@ class Splits:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+        return self.train.image_shape
 
     @functools.cached_property
     def training_fingerprint(self) -> str:
@@ -117,7 +148,7 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     return torch.nonzero(rest).flatten(), taken
 
 
-def cut(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+def cut(split: AnyImages, fraction: float, seed: int) -> tuple[AnyImages, AnyImages]:
     """The rest of `split` and a stratified random `fraction` of it."""
     rest, taken = stratified_indices(split.labels, fraction, seed)
     return split.subset(rest), split.subset(taken)

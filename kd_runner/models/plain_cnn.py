@@ -39,11 +39,14 @@ def plain_cnn(
     width, height, breadth = image_shape
     for number, out in enumerate(channels):
         layers.append(nn.Conv2d(width, out, 3, padding=padding, bias=not batch_norm))
-        layers += [nn.BatchNorm2d(out), nn.ReLU()] if batch_norm else [nn.ReLU()]
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(out))
         height, breadth = (side - 2 + 2 * padding for side in (height, breadth))
         if number < pool:
+            # Before the ReLU: the same values and gradients as behind it, with a quarter of the ReLUs.
             layers.append(nn.MaxPool2d(2))
             height, breadth = height // 2, breadth // 2
+        layers.append(nn.ReLU())
         if height < 1 or breadth < 1:
             raise ValueError(f"an image of {list(image_shape)} has shrunk to nothing after convolution {number + 1}")
         width = out

@@ -1,0 +1,87 @@
+"""What the benchmarks share: interleaved timing, a table, and a JSON file beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each contender's call, in every round after one another, so that a slow minute hits all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, call in contenders.items():
+            synchronise()
+            started = time.perf_counter()
+            call()
+            synchronise()
+            if number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def ratio_of_medians(numerator: list[float], denominator: list[float]) -> float:
+    return median(numerator) / median(denominator)
+
+
+def device(name: str) -> torch.device:
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def machine(where: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    arguments.add_argument("--rounds", type=int, default=rounds, help=f"how often each is measured (default {rounds})")
+    arguments.add_argument("--json", type=Path, help="also write the numbers to this file")
+    return arguments
+
+
+def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=140).print(table)
+
+
+def write(path: Path | None, content: Mapping[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(content, indent=2) + "\n")

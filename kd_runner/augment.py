@@ -1,0 +1,197 @@
+"""Augmentation of whole batches: every image's random numbers come in, and are applied to all images at once.
+
+Bytes are uint8 [N, H, W, C]: with the channels last, a crop is one run of memory. The random numbers live on
+the CPU, where they cost nothing to look at; the images may live on any device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision.transforms.v2.functional as vision
+from torch import Tensor
+
+MAGNITUDES = 31  # RandAugment's scale goes from 0 to 30
+ATTEMPTS = 10  # random_erasing looks this often for a rectangle that fits
+
+
+def crop_and_flip(images: Tensor, padding: int, top: Tensor, left: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Each image padded with black and cropped to its old size at (top, left), then mirrored left to right or not.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        padding: Pixels on each side.
+        top, left: int64 [N], 0 to 2 · padding: where the window starts in the padded image.
+        mirrored: bool [N], or None for no image.
+    """
+    count, height, width, channels = images.shape
+    place = torch.arange(count)
+    if mirrored is not None:
+        # The mirrored images go behind the others, and the windows below find each image in its place.
+        behind = torch.argsort(mirrored.byte(), stable=True)
+        place = torch.empty_like(behind)
+        place[behind] = torch.arange(count)
+        plain, flipped = images.index_select(0, behind.to(images.device)).split(
+            [count - int(mirrored.sum()), int(mirrored.sum())]
+        )
+        images = torch.cat([plain, _mirror(flipped)])
+        left = torch.where(mirrored, 2 * padding - left, left)
+    if not padding:
+        return images.index_select(0, place.to(images.device))
+    # In memory, a window is one run of bytes that starts somewhere in the padded image: its rows, and between
+    # them what lies outside. Taking the run and dropping the outside is several times faster than an index a pixel.
+    row = (width + 2 * padding) * channels
+    rows = height + 2 * padding + 1  # one more, for the last run to end in
+    flat = F.pad(images.reshape(count, height, width * channels), (padding * channels,) * 2 + (padding, padding + 1))
+    starts = (place * rows + top) * row + left * channels
+    runs = flat.view(-1).as_strided(((count * rows - height) * row + 1, height * row), (1, 1))
+    windows = runs.index_select(0, starts.to(images.device))
+    return windows.view(count, height, width + 2 * padding, channels)[:, :, :width]
+
+
+def _mirror(images: Tensor) -> Tensor:
+    # As [N, C, H, W] in channels_last, for which PyTorch has a fast kernel.
+    return images.permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1)
+
+
+def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """`images` [N, C, H, W] with a rectangle of each set to zero, which is the mean of normalised images.
+
+    Args:
+        top, left, height, width: int64 [N], in pixels; what lies outside the image is passed over.
+    """
+    rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    start, end, first, last = (
+        numbers.to(images.device).unsqueeze(1) for numbers in (top, top + height, left, left + width)
+    )
+    inside = ((rows >= start) & (rows < end)).unsqueeze(2) & ((columns >= first) & (columns < last)).unsqueeze(1)
+    return images.masked_fill(inside.unsqueeze(1), 0)
+
+
+def cutout_boxes(numbers: Tensor, side: int, height: int, width: int) -> tuple[Tensor, ...]:
+    """(top, left, height, width) of squares of `side` pixels around any pixel of the image.
+
+    Cutout (DeVries and Taylor 2017, arXiv:1708.04552): the square may reach over the edge.
+
+    Args:
+        numbers: Uniform in [0, 1), [2, N].
+    """
+    top = (numbers[0] * height).long() - side // 2
+    left = (numbers[1] * width).long() - side // 2
+    sides = torch.full_like(top, side)
+    return top, left, sides, sides
+
+
+def erasing_boxes(numbers: Tensor, share: float, height: int, width: int) -> tuple[Tensor, ...]:
+    """(top, left, height, width) of random rectangles, empty for all but a `share` of the images.
+
+    Random erasing (Zhong et al. 2017, arXiv:1708.04896) with torchvision's defaults: 2 to 33 % of the area, an aspect
+    ratio from 0.3 to 3.3, ten attempts to find a rectangle that fits.
+
+    Args:
+        numbers: Uniform in [0, 1), [3 + 2 · ATTEMPTS, N].
+    """
+    area = height * width * (0.02 + 0.31 * numbers[3 : 3 + ATTEMPTS])
+    ratio = torch.exp(math.log(0.3) + (math.log(3.3) - math.log(0.3)) * numbers[3 + ATTEMPTS :])
+    heights = torch.round(torch.sqrt(area * ratio)).long()
+    widths = torch.round(torch.sqrt(area / ratio)).long()
+    fits = (heights < height) & (widths < width)
+    first = fits.byte().argmax(0, keepdim=True)
+    wanted = (numbers[0] < share) & fits.any(0)
+    box_height = torch.where(wanted, heights.gather(0, first)[0], 0)
+    box_width = torch.where(wanted, widths.gather(0, first)[0], 0)
+    top = (numbers[1] * (height - box_height + 1)).long()
+    left = (numbers[2] * (width - box_width + 1)).long()
+    return top, left, box_height, box_width
+
+
+def mixup(images: Tensor, share: float) -> Tensor:
+    """share · each image + (1 − share) · the one before it in the batch (Zhang et al. 2017, arXiv:1710.09412)."""
+    return torch.lerp(images.roll(1, 0), images, share)
+
+
+def cutmix(images: Tensor, share: float, across: float, down: float) -> tuple[Tensor, float]:
+    """Each image with a box of the one before it in the batch pasted in, and the share that is still its own.
+
+    CutMix (Yun et al. 2019, arXiv:1905.04899): a box with a `1 − share` of the area around one pixel, the same in the
+    whole batch; what reaches over the edge is cut, and the share corrected.
+
+    Args:
+        images: [N, C, H, W].
+        across, down: The box's middle, as shares of width and height.
+    """
+    height, width = images.shape[2:]
+    x, y = int(across * width), int(down * height)
+    half = 0.5 * math.sqrt(1 - share)
+    top, bottom = max(y - int(half * height), 0), min(y + int(half * height), height)
+    left, right = max(x - int(half * width), 0), min(x + int(half * width), width)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images.roll(1, 0)[:, :, top:bottom, left:right]
+    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def mixing_share(concentration: float, key: int) -> float:
+    """A number of the distribution Beta(concentration, concentration), a function of `key` alone."""
+    return float(np.random.default_rng(key).beta(concentration, concentration))
+
+
+def rand_augment(images: Tensor, numbers: Tensor, magnitude: int) -> Tensor:
+    """Random operations on each image, one after another.
+
+    RandAugment (Cubuk et al. 2019, arXiv:1909.13719) with torchvision's fourteen operations and scales. Images that
+    drew the same operation go through it together.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        numbers: Uniform in [0, 1), [operations, 2, N]: which operation, and which sign of its magnitude.
+        magnitude: 0 to 30.
+    """
+    planar = images.permute(0, 3, 1, 2).contiguous()
+    kinds = _operations(magnitude, *planar.shape[2:])
+    for which, sign in numbers:
+        # Twice the number of the operation, plus one where its magnitude is negative.
+        drawn = (which * len(kinds)).long() * 2 + (sign < 0.5)
+        for choice in drawn.unique().tolist():
+            chosen = torch.nonzero(drawn == choice).flatten().to(planar.device)
+            changed = kinds[choice // 2](planar.index_select(0, chosen), -1.0 if choice % 2 else 1.0)
+            planar = planar.index_copy(0, chosen, changed)
+    return planar.permute(0, 2, 3, 1)
+
+
+def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tensor, float], Tensor]]:
+    """Callables of uint8 [N, C, H, W] and a sign, which those that have no two directions pass over."""
+    level = magnitude / (MAGNITUDES - 1)
+    shear, turn, colour = math.degrees(math.atan(0.3 * level)), 30.0 * level, 0.9 * level
+    across, down = 150.0 / 331.0 * width * level, 150.0 / 331.0 * height * level
+    bits = round(8 - magnitude / ((MAGNITUDES - 1) / 4))
+
+    def moved(translate: tuple[int, int] = (0, 0), slant: tuple[float, float] = (0.0, 0.0)):
+        def apply(x: Tensor, sign: float) -> Tensor:
+            move = [int(sign * t) for t in translate]
+            corner = [0.0, 0.0] if any(slant) else None
+            return vision.affine(
+                x, angle=0.0, translate=move, scale=1.0, shear=[sign * s for s in slant], center=corner
+            )
+
+        return apply
+
+    return [
+        lambda x, sign: x,
+        moved(slant=(shear, 0.0)),
+        moved(slant=(0.0, shear)),
+        moved(translate=(int(across), 0)),
+        moved(translate=(0, int(down))),
+        lambda x, sign: vision.rotate(x, angle=sign * turn),
+        lambda x, sign: vision.adjust_brightness(x, 1 + sign * colour),
+        lambda x, sign: vision.adjust_saturation(x, 1 + sign * colour),
+        lambda x, sign: vision.adjust_contrast(x, 1 + sign * colour),
+        lambda x, sign: vision.adjust_sharpness(x, 1 + sign * colour),
+        lambda x, sign: vision.posterize(x, bits),
+        lambda x, sign: vision.solarize(x, 255 * (1 - level)),
+        lambda x, sign: vision.autocontrast(x),
+        lambda x, sign: vision.equalize(x),
+    ]
