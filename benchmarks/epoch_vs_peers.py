@@ -232,7 +232,7 @@ def view(case: Case) -> View:
 def trainer(device: torch.device, precision: str = "32", compile: bool = False) -> TrainerSettings:
     return TrainerSettings(
         accelerator="cpu" if device.type == "cpu" else "gpu", devices=1, precision=precision, channels_last=True,
-        compile=compile, keep_memory=True, deterministic=False, threads=None,
+        compile=compile, keep_memory=True, deterministic=False, log_every=100, threads=None,
     )  # fmt: skip
 
 

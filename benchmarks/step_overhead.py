@@ -116,7 +116,7 @@ def contenders(case: Case, device: torch.device) -> dict[str, Callable[[], objec
     logger = RunLogger(folder)
     trainer = TrainerSettings(
         accelerator="cpu" if device.type == "cpu" else "gpu", devices=1, precision="32", channels_last=True,
-        compile=False, keep_memory=True, deterministic=False, threads=None,
+        compile=False, keep_memory=True, deterministic=False, log_every=100, threads=None,
     )  # fmt: skip
     one_batch = PlainBatches(source_of(Split(images[:2], split.labels[:2]), device, "auto"), view, 2)
 

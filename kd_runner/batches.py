@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kd_runner import augment
-from kd_runner.config import RunFailed, SettingsError
+from kd_runner.config import RunFailed
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.randomness import derived_seed, keyed_uniform
@@ -126,15 +126,10 @@ def source_of(
 
     Args:
         workers: Processes that decode where the images stay in files.
-
-    Raises:
-        SettingsError: images in memory that should be read from files.
     """
     if isinstance(split, ImageFiles):
         return Streamed(split, device, workers)
     assert isinstance(split, Split)
-    if residency == "stream":
-        raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got 'stream'")
     home = torch.device("cpu")
     if device.type == "cuda" and residency != "host":
         free, _ = torch.cuda.mem_get_info(device)

@@ -95,6 +95,7 @@ class TrainerSettings(_Section):
     compile: Flag
     keep_memory: Flag
     deterministic: Flag
+    log_every: Annotated[int, Field(strict=True, ge=0)]
     threads: Count | None
 
 
@@ -124,7 +125,7 @@ class Settings(_Section):
         for name in ("root", "residency", "workers", "cache"):
             content["dataset"].pop(name, None)
         content["teacher"].pop("checkpoint")
-        for name in ("threads", "keep_memory"):
+        for name in ("threads", "keep_memory", "log_every"):
             content["trainer"].pop(name)
         return content
 

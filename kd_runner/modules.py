@@ -73,6 +73,7 @@ class Classifier(LightningModule):
     Args:
         precision: Of the network; losses are computed in float32.
         compile: Run the network through torch.compile.
+        log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
     """
 
     def __init__(
@@ -83,11 +84,14 @@ class Classifier(LightningModule):
         recipe: Recipe,
         precision: Precision = "32",
         compile: bool = False,
+        log_every: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.stage, self.network, self.batches, self.recipe = stage, network, batches, recipe
         self.precision, self.compile_networks = precision, compile
+        self.log_every, self._logged = log_every, 0
+        self._recent: list[tuple[Tensor, int]] = []  # sums of the loss, on the device, and of how many images
         self.steps = recipe.epochs * batches.count
         self.step = 0
         self.best: Best | None = None
@@ -133,9 +137,21 @@ class Classifier(LightningModule):
             self.step += 1
             parts = {name: loss.detach() for name, loss in losses.items()}
             measured.append(Measured(parts, logits.detach(), batch.labels, batch.partners, batch.share))
-        self._add("train", measured)
+        sums = self._add("train", measured)
+        self._log_steps(
+            sum_of(sums[f"train_{name}"] for name in measured[0].losses), sum(len(m.labels) for m in measured)
+        )
 
-    def _add(self, split: str, measured: Sequence[Measured]) -> None:
+    def _log_steps(self, loss: Tensor, images: int) -> None:
+        """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""
+        self._recent.append((loss, images))
+        if self.logger is None or not self.log_every or self.step - self._logged < self.log_every:
+            return
+        losses, counts = zip(*self._recent, strict=True)
+        self.logger.log_metrics({f"{self.stage}/train_loss_step": float(sum_of(losses)) / sum(counts)}, self.step)
+        self._recent, self._logged = [], self.step
+
+    def _add(self, split: str, measured: Sequence[Measured]) -> dict[str, Tensor]:
         """Add what batches gave to the epoch's sums, in a handful of operations however many batches they are."""
         losses, logits, labels, partners, shares = zip(*measured, strict=True)
         device = logits[0].device
@@ -151,6 +167,7 @@ class Classifier(LightningModule):
         for name, value in sums.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._counts[split] += int(sizes.sum())
+        return sums
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         with self._mixed.autocast():
@@ -209,8 +226,9 @@ class Distiller(Classifier):
         recipe: Recipe,
         precision: Precision = "32",
         compile: bool = False,
+        log_every: int = 0,
     ) -> None:
-        super().__init__("student", student.network, batches, recipe, precision, compile)
+        super().__init__("student", student.network, batches, recipe, precision, compile, log_every)
         self.student, self.label_weight, self.temperature = student, label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))

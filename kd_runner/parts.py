@@ -18,11 +18,12 @@ from kd_runner import checkpoints
 from kd_runner.batches import Augmentation, PlainBatches, Source, TrainingBatches, View, source_of
 from kd_runner.build import build, build_partial, one_line
 from kd_runner.config import DatasetSettings, Node, Settings, SettingsError, digest
-from kd_runner.datasets.splits import Splits
+from kd_runner.datasets.splits import Split, Splits
 from kd_runner.memory import keep_memory
 from kd_runner.modules import Mode, Recipe, Schedule
 from kd_runner.outputs import Observed, Outputs
 from kd_runner.randomness import derived_seed, seeded
+from kd_runner.speed import slow_bfloat16
 from kd_runner.training import device_of
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ def assemble(settings: Settings) -> Parts:
     splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
     if not isinstance(splits, Splits):
         raise SettingsError(f"dataset: {settings.dataset.target} must return Splits, got {type(splits).__name__}")
+    if data.residency == "stream" and isinstance(splits.train, Split):
+        raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
     log.info(
         "data      %s: %s training, %s validation, %s test images of %s, %d classes",
         settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2]),
@@ -125,6 +128,10 @@ def assemble(settings: Settings) -> Parts:
     device = device_of(settings.trainer)
     if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
         log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
+    if settings.trainer.precision == "bf16-mixed" and slow_bfloat16(device):
+        log.info(
+            "note      this CPU has no bfloat16 instructions: trainer.precision=bf16-mixed is slower on it than 32"
+        )
     view = _view(settings.dataset, splits, settings.trainer.channels_last)
     teacher = _network(settings, "teacher", settings.teacher.node, splits)
     if settings.teacher.checkpoint is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -11,11 +11,19 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-log = logging.getLogger(__name__)
+from kd_runner.config import RunFailed
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 EXACT = 1e-4  # of the largest logit: how far a folded network may be off
+
+
+def slow_bfloat16(device: torch.device) -> bool:
+    """Whether `device` is a CPU that has no instructions for bfloat16 and makes do with float32's and conversions."""
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return has is not None and not has()
 
 
 class Mixed:
@@ -44,14 +52,25 @@ class Mixed:
 
 
 def compiled(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """`call` compiled for the shape of the first batch; a smaller last one takes the usual way."""
+    """`call` compiled for the shape of the first batch; a smaller last one takes the usual way.
+
+    The result raises RunFailed where PyTorch's compiler fails, for want of a C++ compiler, say.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
     fast = torch.compile(call, dynamic=False)
     shapes: list[torch.Size] = []
 
     def either(images: Tensor) -> Tensor:
         if not shapes:
             shapes.append(images.shape)
-        return (fast if images.shape == shapes[0] else call)(images)
+        if images.shape != shapes[0]:
+            return call(images)
+        try:
+            return fast(images)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RunFailed(f"trainer.compile: the network cannot be compiled here, got {reason}") from error
 
     return either
 
@@ -91,5 +110,6 @@ def _folded(graph: fx.GraphModule) -> fx.GraphModule | None:
         node.replace_all_uses_with(before)
         graph.graph.erase_node(node)
         count += 1
+    graph.delete_all_unused_submodules()
     graph.recompile()
     return graph if count else None

@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision import datasets
 
 from kd_runner.batches import Augmentation, PlainBatches, TrainingBatches, View, source_of
-from kd_runner.config import RunFailed, SettingsError
+from kd_runner.config import RunFailed
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
@@ -312,8 +312,3 @@ def test_a_streamed_image_that_cannot_be_read_is_named(tmp_path: Path, workers: 
     batches = PlainBatches(source_of(found[0], torch.device("cpu"), "auto", workers), view, 4)
     with pytest.raises(RunFailed, match=r"^\S+3\.png cannot be read as an image: cannot identify"):
         list(batches)
-
-
-def test_only_files_can_be_streamed() -> None:
-    with pytest.raises(SettingsError, match=r"dataset\.residency: must be auto, device or host for a data set in mem"):
-        source_of(split([0, 1]), torch.device("cpu"), "stream")

@@ -215,6 +215,7 @@ def test_the_store_trains_once(result_of: RunIt, tmp_path: Path, caplog: pytest.
         (["dataset=image_folder", "dataset.root=/nope"], r"dataset: no folder /nope"),
         (["dataset.val_fraction=0"], r"dataset: the share of images to set aside must be between 0 and 1, got 0"),
         (["dataset.mean=[1,2]"], r"dataset\.mean: must be one number or 1, one a channel, got \[1\.0, 2\.0\]"),
+        (["dataset.residency=stream"], r"dataset\.residency: must be auto, device or host for a data set in memory"),
         (["dataset.crop_padding=9"], r"dataset\.crop_padding: must be at most the height, 8, got 9"),
         (["teacher.checkpoint=/nope"], r"teacher\.checkpoint: no file /nope"),
         (["teacher=torchvision", "teacher.name=maxvit_t"], r"teacher: cannot take images of 1x8x8: "),
