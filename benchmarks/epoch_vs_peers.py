@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import statistics
 import subprocess
@@ -144,7 +143,6 @@ def textbook(job: Job, workers: int) -> None:
 
 
 def torchdistill(job: Job, workers: int) -> None:
-    logging.disable(logging.INFO)
     student_and_teacher = {f"{who}_module_path": "." for who in ("student", "teacher")} | {
         f"{who}_module_io": "output" for who in ("student", "teacher")
     }

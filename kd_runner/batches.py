@@ -59,10 +59,7 @@ class Resident:
 
     def __init__(self, split: Split, device: torch.device, home: torch.device) -> None:
         self.device, self.home, self.image_shape = device, home, split.image_shape
-        pixels = split.images.permute(0, 2, 3, 1).contiguous()
-        if home.type == "cpu" and device.type == "cuda":
-            pixels = pixels.pin_memory()
-        self.pixels = pixels.to(home)
+        self.pixels = split.images.permute(0, 2, 3, 1).contiguous().to(home)
         self.labels = split.labels.to(device)
 
     def __len__(self) -> int:
@@ -71,7 +68,9 @@ class Resident:
     def read(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for indices in order.split(count):
             # index_select copies whole images and is many times faster than indexing.
-            images = self.pixels.index_select(0, indices.to(self.home)).to(self.device, non_blocking=True)
+            images = self.pixels.index_select(0, indices.to(self.home))
+            if self.home != self.device:
+                images = images.pin_memory().to(self.device, non_blocking=True)
             yield indices, images, self.labels.index_select(0, indices.to(self.device, non_blocking=True))
 
 

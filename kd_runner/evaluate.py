@@ -22,7 +22,7 @@ from kd_runner.batches import PlainBatches
 
 @dataclass(frozen=True)
 class Predictions:
-    """logits: float32 [N, K] by network's name. labels: int64 [N]. All on the CPU."""
+    """logits: float32 [N, K] by network's name. labels: int64 [N]. All on the device that computed them."""
 
     logits: Mapping[str, Tensor]
     labels: Tensor
@@ -39,7 +39,7 @@ def predict(networks: Mapping[str, nn.Module], batches: PlainBatches, device: to
             labels.append(batch.labels)
             for name, network in networks.items():
                 logits[name].append(network(batch.images).float())
-    return Predictions({name: torch.cat(parts).cpu() for name, parts in logits.items()}, torch.cat(labels).cpu())
+    return Predictions({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(labels))
 
 
 def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:

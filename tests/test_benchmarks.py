@@ -1,0 +1,59 @@
+"""The benchmarks run, on a handful of images; what they measure is not looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from kd_runner.datasets.splits import Split
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def benchmark_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    yield load
+    for name in ("measure", "step_overhead", "data_pipeline", "epoch_vs_peers"):
+        sys.modules.pop(name, None)
+
+
+def test_step_overhead(benchmark_named) -> None:
+    module = benchmark_named("step_overhead")
+    for case in module.CASES:
+        for call in module.contenders(dataclasses.replace(case, steps=2, batch=4), CPU).values():
+            call()
+
+
+def test_data_pipeline(benchmark_named, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = benchmark_named("data_pipeline")
+    monkeypatch.setattr(module, "BATCHES", 1)
+    for shape, padding in module.SHAPES.values():
+        contenders = module.contenders(shape, padding, CPU)
+        assert "kd-runner" in contenders
+        for call in contenders.values():
+            call()
+
+
+@pytest.mark.parametrize("case", ["fashion", "resnet"])
+def test_epoch_vs_peers(benchmark_named, case: str) -> None:
+    module = benchmark_named("epoch_vs_peers")
+    chosen = dataclasses.replace(module.CASES[case], batch=4)
+    shape = module.GRAY if case == "fashion" else module.RGB
+    split = Split(torch.randint(0, 256, (8, *shape), dtype=torch.uint8), torch.arange(8))
+    for name in ("kd-runner", "textbook loop", *(["torchdistill"] if module.get_distillation_box else [])):
+        student = chosen.student()
+        before = [parameter.clone() for parameter in student.parameters()]
+        module.CONTENDERS[name](module.Job(chosen, CPU, chosen.teacher(), student, split, 1, 0))
+        assert any(not torch.equal(old, new) for old, new in zip(before, student.parameters(), strict=True)), name
