@@ -78,7 +78,7 @@ def main() -> None:
     keep_memory()
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning's, and slow; see kd_runner/training.py
     rows, numbers = [], []
-    for case in CASES[: int(os.environ.get("NCASES", 9))]:
+    for case in CASES:
         seconds = measure.interleaved(contenders(case, device), arguments.rounds)
         steps = {name: measure.median(values) / case.steps * 1e3 for name, values in seconds.items()}
         ratio = measure.ratio_of_medians(seconds["kd-runner"], seconds["plain loop"])

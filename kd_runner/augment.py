@@ -65,9 +65,8 @@ def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tens
         top, left, height, width: int64 [N], in pixels; what lies outside the image is passed over.
     """
     rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
-    start, end, first, last = (
-        numbers.to(images.device).unsqueeze(1) for numbers in (top, top + height, left, left + width)
-    )
+    edges = torch.stack([top, top + height, left, left + width]).unsqueeze(2)
+    start, end, first, last = edges.to(images.device, non_blocking=True)
     inside = ((rows >= start) & (rows < end)).unsqueeze(2) & ((columns >= first) & (columns < last)).unsqueeze(1)
     return images.masked_fill(inside.unsqueeze(1), 0)
 

@@ -96,6 +96,7 @@ class Streamed:
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0,
                 pin_memory=self.device.type == "cuda",
+                generator=torch.Generator(),  # its own: the global one is dropout's
             )
         try:
             for indices, images in zip(order.split(count), self._loaders[count], strict=True):
@@ -140,6 +141,8 @@ def source_of(
 @dataclass(frozen=True)
 class Augmentation:
     """What training images go through; every random number is a function of (seed, epoch, index) alone.
+
+    The index is the image's; where a batch draws together (mixup, cutmix), that of its first image.
 
     Args:
         crop_padding: Pad by this many black pixels on each side and crop at a random place.

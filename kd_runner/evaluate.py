@@ -10,12 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchmetrics.functional.classification import (
-    multiclass_calibration_error,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kd_runner.batches import PlainBatches
 
@@ -50,17 +45,27 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     (Guo et al. 2017, arXiv:1706.04599). With 5 classes or fewer, top-5 accuracy is 1.
     """
     classes = logits.shape[1]
-    predictions = logits.argmax(1)
+    confusion = confusion_matrix(logits.argmax(1), labels, classes).double()
+    hits, labelled, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    occurring = labelled + predicted > 0
     top = logits.topk(min(5, classes), dim=1).indices
     return {
-        "accuracy": (predictions == labels).double().mean().item(),
+        "accuracy": (hits.sum() / confusion.sum()).item(),
         "top5_accuracy": (top == labels.unsqueeze(1)).any(1).double().mean().item(),
-        "precision": multiclass_precision(predictions, labels, classes, average="macro").item(),
-        "recall": multiclass_recall(predictions, labels, classes, average="macro").item(),
-        "f1": multiclass_f1_score(predictions, labels, classes, average="macro").item(),
+        "precision": (hits / predicted.clamp_min(1))[occurring].mean().item(),
+        "recall": (hits / labelled.clamp_min(1))[occurring].mean().item(),
+        "f1": (2 * hits / (labelled + predicted).clamp_min(1))[occurring].mean().item(),
         "nll": F.cross_entropy(logits.double(), labels).item(),
         "ece": multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=15, norm="l1").item(),
     }
+
+
+def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """int64 [K, K]: how many images of the class of each row were predicted to be of the class of each column."""
+    # A sum of integers, the same in any order. torchmetrics' own takes [N, K²] of memory in deterministic mode.
+    counts = torch.zeros(num_classes**2, dtype=torch.int64, device=labels.device)
+    counts.scatter_add_(0, labels * num_classes + predictions, torch.ones_like(labels))
+    return counts.view(num_classes, num_classes)
 
 
 def pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class Classifier(LightningModule):
 
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.precision, self.device)
+        self.network.train()  # whatever mode it was built in
         if self.compile_networks:
             self._call = [compiled(self.network)]
 
@@ -239,7 +240,7 @@ class Distiller(Classifier):
         super().on_fit_start()
         teacher = self._teacher[0]
         teacher.network.to(self.device)
-        if not teacher.layers:
+        if self.modes and not teacher.layers:
             images = next(self.batches.batches()).images
             teacher.call = folded(teacher.network, images)
         if self.compile_networks:

@@ -270,7 +270,11 @@ def _view(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
     mean, std = (torch.tensor(given or [0.0]).expand(channels) for given in (data.mean, data.std))
     if data.mean is None or data.std is None:
         # A thousand images tell a channel's mean to about a percent, more than normalisation needs.
-        pixels = splits.train.sample(1000).float().div(255).transpose(0, 1).flatten(1)
+        try:
+            sample = splits.train.sample(1000).contiguous()  # in one order of memory, so that sums are always the same
+        except ValueError as error:
+            raise SettingsError(f"dataset: {error}") from error
+        pixels = sample.float().div(255).transpose(0, 1).flatten(1)
         mean = pixels.mean(1) if data.mean is None else mean
         std = pixels.std(1).clamp_min(1e-3) if data.std is None else std
     memory_format = torch.channels_last if channels_last else torch.contiguous_format

@@ -82,18 +82,20 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
     The network itself comes back where it has none of these, cannot be traced, or would give other logits:
     the two are compared on a few of `images` [N, C, H, W].
     """
-    # On the CPU, where float32 is float32: a GPU's convolutions may round to TF32, more than folding does.
-    original, sample = copy.deepcopy(network).cpu(), images[:8].cpu()
     try:
+        # On the CPU, where float32 is float32: a GPU's convolutions may round to TF32, more than folding does.
+        original, sample = copy.deepcopy(network).cpu(), images[:8].cpu()
         candidate = _folded(fx.symbolic_trace(original))
-    except Exception:  # a network of anyone's: what cannot be traced runs as it is
+        if candidate is None:
+            return network
+        with torch.inference_mode():
+            wanted, given = original(sample), candidate(sample)
+            candidate = candidate.to(images.device)
+            candidate(images[:8])
+    except Exception:  # a network of anyone's: what cannot be traced or folded runs as it is
         return network
-    if candidate is None:
-        return network
-    with torch.inference_mode():
-        wanted, given = original(sample), candidate(sample)
     off = (wanted - given).abs().max() / wanted.abs().max().clamp_min(1e-12)
-    return candidate.to(images.device) if bool(off <= EXACT) else network
+    return candidate if bool(off <= EXACT) else network
 
 
 def _folded(graph: fx.GraphModule) -> fx.GraphModule | None:

@@ -312,3 +312,45 @@ def test_a_streamed_image_that_cannot_be_read_is_named(tmp_path: Path, workers: 
     batches = PlainBatches(source_of(found[0], torch.device("cpu"), "auto", workers), view, 4)
     with pytest.raises(RunFailed, match=r"^\S+3\.png cannot be read as an image: cannot identify"):
         list(batches)
+
+
+def test_folders_that_differ_in_their_pixels_alone_are_not_confused(tmp_path: Path) -> None:
+    """Uncompressed images of equal size and time, as an archive with fixed times leaves them."""
+    for shade, name in ((10, "train"), (90, "test")):
+        for label in ("a", "b"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for index in range(4):
+                file = tmp_path / name / label / f"{index}.bmp"
+                Image.fromarray(np.full((8, 8, 3), shade, dtype=np.uint8)).save(file)
+                os.utime(file, (1, 1))
+    splits = image_folder(str(tmp_path), seed=0, image_size=8, val_fraction=0.25, cache=str(tmp_path / "cache"))
+    assert splits.train.sample(9).unique().tolist() == [10]
+    assert splits.test.sample(9).unique().tolist() == [90]
+    streamed = image_folder(str(tmp_path), seed=0, image_size=8, val_fraction=0.25, residency="stream")
+    assert streamed.test.sample(9).unique().tolist() == [90]
+
+
+def test_a_full_disk_costs_the_cache_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    noisy_folder(tmp_path / "images")
+    monkeypatch.setattr(np.lib.format, "write_array_header_2_0", full)
+    with caplog.at_level("INFO"):
+        splits = image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(tmp_path / "cache"))
+    assert len(splits.train) == 18
+    assert "No space left on device" in caplog.text
+    assert [each.suffix for each in (tmp_path / "cache").iterdir()] in ([], [".lock"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_files_leaves_the_global_generator_alone(tmp_path: Path, workers: int) -> None:
+    noisy_folder(tmp_path / "images")
+    splits = image_folder(str(tmp_path / "images"), seed=0, image_size=8, residency="stream")
+    source = source_of(splits.train, torch.device("cpu"), "auto", workers)
+    before = torch.get_rng_state()
+    for _ in range(2):
+        list(source.read(torch.arange(8), 4))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -39,6 +39,19 @@ def test_metrics_are_scikit_learns() -> None:
     assert metrics["ece"] == pytest.approx(sum(gaps), abs=1e-5)
 
 
+def test_classes_that_do_not_occur_are_left_out_and_many_classes_take_little_memory() -> None:
+    labels = torch.tensor([3, 3, 7, 900])
+    predicted = torch.tensor([3, 7, 7, 5])
+    logits = torch.nn.functional.one_hot(predicted, 1000).float()
+    torch.use_deterministic_algorithms(True)  # in which torchmetrics' confusion matrix takes [N, K²]
+    try:
+        metrics = classification_metrics(logits.repeat(500, 1), labels.repeat(500))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        assert metrics[name] == pytest.approx(score(labels, predicted, average="macro", zero_division=0)), name
+
+
 def test_two_classes() -> None:
     metrics = classification_metrics(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     assert metrics["accuracy"] == 0.5

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from kd_runner.datasets.splits import Split
 
 log = logging.getLogger(__name__)
 
+BLOCK = 1024
 DECODER = 1  # raise by one when the same file becomes other bytes: caches made before are then no longer used
 
 Color = Literal["rgb", "gray"]
@@ -57,7 +58,7 @@ class ImageFiles:
         try:
             with Image.open(path) as opened:
                 image = opened.convert("RGB" if self.color == "rgb" else "L")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
         if image.size != (self.size, self.size):
             image = vision.center_crop(vision.resize(image, [self.size]), [self.size, self.size])
@@ -83,8 +84,12 @@ class ImageFiles:
         return torch.stack([self[index] for index in range(0, len(self), max(1, len(self) // count))])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the files' names, sizes and times of change, of the labels, and of what decoding makes of them."""
-        digest = hashlib.sha256(repr((self.size, self.color, DECODER, self.labels.tolist())).encode())
+        """SHA-256 of where the files are, their names, sizes and times of change, the labels and the way of decoding.
+
+        The place belongs to it: uncompressed images of equal size unpacked from one archive differ in nothing else.
+        """
+        place = str(self.folder.resolve())
+        digest = hashlib.sha256(repr((place, self.size, self.color, DECODER, self.labels.tolist())).encode())
         for path in self.paths:
             status = (self.folder / path).stat()
             digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
@@ -97,9 +102,7 @@ class ImageFiles:
         others wait; a file appears under its name only when it is whole.
         """
         if cache is None:
-            fresh = np.empty((len(self), self.size, self.size, self.image_shape[0]), dtype=np.uint8)
-            self._decode_into(fresh)
-            return self._split(fresh)
+            return self._split(np.concatenate(list(self._blocks())))
         file = cache / f"{self.fingerprint()[:32]}.npy"
         try:
             cache.mkdir(parents=True, exist_ok=True)
@@ -128,22 +131,26 @@ class ImageFiles:
         return images if images.shape == (len(self), height, width, channels) else None
 
     def _write(self, file: Path) -> None:
+        for abandoned in file.parent.glob(f".{file.stem}.*"):  # by a job that was killed; this one holds the lock
+            abandoned.unlink(missing_ok=True)
         unfinished = file.with_name(f".{file.stem}.{uuid.uuid4().hex}")
         channels, height, width = self.image_shape
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(self), height, width, channels)}
         try:
-            images = np.lib.format.open_memmap(
-                unfinished, mode="w+", dtype=np.uint8, shape=(len(self), height, width, channels)
-            )
-            self._decode_into(images)
-            images.flush()
+            with unfinished.open("wb") as out:
+                np.lib.format.write_array_header_2_0(out, header)
+                for block in self._blocks():
+                    # Written, not mapped: a full disk is then an error and not the end of the process.
+                    out.write(block.tobytes())
+                out.flush()
+                os.fsync(out.fileno())
             os.replace(unfinished, file)
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def _decode_into(self, images: np.ndarray) -> None:
-        def fill(number: int) -> None:
-            images[number] = self[number].permute(1, 2, 0).numpy()
-
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """uint8 [up to 1024, size, size, C], in order, decoded by several threads."""
         with ThreadPoolExecutor() as pool:
-            for _ in pool.map(fill, range(len(self)), chunksize=64):
-                pass
+            for start in range(0, len(self), BLOCK):
+                images = pool.map(self.__getitem__, range(start, min(start + BLOCK, len(self))))
+                yield torch.stack(list(images)).permute(0, 2, 3, 1).contiguous().numpy()

@@ -16,7 +16,7 @@ from kd_runner.datasets.splits import Split, Splits, cut
 log = logging.getLogger(__name__)
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
-SHARE_OF_MEMORY = 0.4  # of the machine's, for all decoded images; more are read from their files while training
+SHARE_OF_MEMORY = 0.2  # of the machine's, for all decoded images; more are read from their files while training
 
 
 def image_folder(
