@@ -65,7 +65,7 @@ CASES = [
         "ResNet-20 from ResNet-20, 32x32",
         CIFAR,
         64,
-        20,
+        40,
         partial(ResNet, 10, CIFAR, 20, [16, 16, 32, 64]),
         partial(ResNet, 10, CIFAR, 20, [16, 16, 32, 64]),
     ),
@@ -73,12 +73,14 @@ CASES = [
 
 
 def main() -> None:
-    arguments = measure.parser(__doc__, rounds=7).parse_args()
+    parser = measure.parser(__doc__, rounds=7)
+    parser.add_argument("--only", choices=["tiny", "small", "ResNet-20"], help="one of the three students")
+    arguments = parser.parse_args()
     device = measure.device(arguments.device)
     keep_memory()
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning's, and slow; see kd_runner/training.py
     rows, numbers = [], []
-    for case in CASES:
+    for case in [case for case in CASES if case.name.startswith(arguments.only or "")]:
         seconds = measure.interleaved(contenders(case, device), arguments.rounds)
         steps = {name: measure.median(values) / case.steps * 1e3 for name, values in seconds.items()}
         ratio = measure.ratio_of_medians(seconds["kd-runner"], seconds["plain loop"])

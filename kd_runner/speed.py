@@ -90,8 +90,9 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
             return network
         with torch.inference_mode():
             wanted, given = original(sample), candidate(sample)
-            candidate = candidate.to(images.device)
-            candidate(images[:8])
+            if images.device.type != "cpu":
+                candidate = candidate.to(images.device)
+                candidate(images[:8])  # what was traced must not be tied to the CPU
     except Exception:  # a network of anyone's: what cannot be traced or folded runs as it is
         return network
     off = (wanted - given).abs().max() / wanted.abs().max().clamp_min(1e-12)
