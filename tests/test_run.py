@@ -243,6 +243,19 @@ def test_what_cannot_work_is_said_before_anything_trains(
     assert not list((tmp_path / "run0").iterdir())
 
 
+@pytest.mark.parametrize("residency", ["host", "stream"])
+def test_an_image_that_cannot_be_read_is_named_before_anything_trains(
+    result_of: RunIt, tmp_path: Path, residency: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(8):
+            (tmp_path / "images" / name / f"{index}.png").write_bytes(b"broken")
+    overrides = ["dataset=image_folder", f"dataset.root={tmp_path / 'images'}", "dataset.cache=null"]
+    with pytest.raises(SettingsError, match=r"^dataset: \S+\.png cannot be read as an image"):
+        result_of(*overrides, f"dataset.residency={residency}")
+
+
 def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) -> None:
     result_of("baseline=false")
     given = f"teacher.checkpoint={tmp_path / 'run0' / 'teacher.safetensors'}"
