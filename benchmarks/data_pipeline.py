@@ -12,10 +12,8 @@ from collections.abc import Callable
 
 import measure
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from kd_runner.batches import Augmentation, TrainingBatches, View, source_of
@@ -24,21 +22,6 @@ from kd_runner.memory import keep_memory
 
 BATCH, BATCHES, WORKERS = 128, 24, 2
 SHAPES = {"CIFAR-shaped, 32x32 RGB": ((3, 32, 32), 4), "Fashion-MNIST-shaped, 28x28 gray": ((1, 28, 28), 2)}
-
-
-class Images(Dataset):
-    """As torchvision's data sets: an image from an array, through a transform."""
-
-    def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[object], Tensor], pil: bool) -> None:
-        self.images, self.labels, self.transform, self.pil = images, labels.tolist(), transform, pil
-        self.arrays = [array.squeeze() for array in images.permute(0, 2, 3, 1).contiguous().numpy()]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = Image.fromarray(self.arrays[index]) if self.pil else self.images[index]
-        return self.transform(image), self.labels[index]
 
 
 def main() -> None:
@@ -63,14 +46,7 @@ def contenders(shape: tuple[int, int, int], padding: int, device: torch.device) 
     images = torch.randint(0, 256, (BATCH * BATCHES, *shape), dtype=torch.uint8)
     labels = torch.randint(0, 10, (len(images),))
     mean, std = [0.5] * shape[0], [0.25] * shape[0]
-    pil = transforms.Compose(
-        [
-            transforms.RandomCrop(shape[1:], padding=padding),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(mean, std),
-        ]
-    )
+    pil = measure.on_pil(shape[1], padding, mean, std)
     tensor = v2.Compose(
         [
             v2.RandomCrop(shape[1:], padding=padding),
@@ -83,7 +59,7 @@ def contenders(shape: tuple[int, int, int], padding: int, device: torch.device) 
     ours = TrainingBatches(source_of(Split(images, labels), device, "auto"), view, BATCH, seed=0)
 
     def through(transform: Callable[[object], Tensor], as_pil: bool, workers: int) -> Callable[[], object]:
-        data = Images(images, labels, transform, as_pil)
+        data = measure.PeersImages(images, labels, transform, as_pil)
         batches = DataLoader(data, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
         return lambda: [(x.to(device), y.to(device))[:0] for x, y in batches]
 

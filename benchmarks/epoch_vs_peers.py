@@ -31,13 +31,11 @@ from typing import Any
 import measure
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler
-from torchvision import transforms
+from torch import nn
+from torch.utils.data import DataLoader, RandomSampler
 
 from kd_runner.batches import Augmentation, PlainBatches, TrainingBatches, View, source_of
-from kd_runner.config import TrainerSettings
+from kd_runner.config import Precision
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.datasets.torchvision_set import torchvision_set
@@ -105,7 +103,7 @@ class Job:
     seed: int
 
 
-def kd_runner(job: Job, precision: str = "32", compile: bool = False) -> None:
+def kd_runner(job: Job, precision: Precision = "32", compile: bool = False) -> None:
     keep_memory()
     source = source_of(job.split, job.device, "auto")
     for network in (job.teacher, job.student):
@@ -113,9 +111,9 @@ def kd_runner(job: Job, precision: str = "32", compile: bool = False) -> None:
     module = Distiller(
         Observed(job.student), Observed(job.teacher), [Mode("distillation", Soft(), SOFT)], HARD,
         Constant(TEMPERATURE), TrainingBatches(source, view(job.case), job.case.batch, job.seed),
-        Recipe(fused_sgd, ConstantRate(), job.epochs, job.seed), precision, compile,
+        Recipe(fused_sgd, ConstantRate(), job.epochs, job.seed, precision, compile),
     )  # fmt: skip
-    fit(module, a_few(job), trainer(job.device, precision, compile), RunLogger(Path(tempfile.mkdtemp())))
+    fit(module, a_few(job), measure.trainer(job.device), RunLogger(Path(tempfile.mkdtemp())))
 
 
 def textbook(job: Job, workers: int) -> None:
@@ -196,42 +194,15 @@ CONTENDERS: dict[str, Callable[[Job], None]] = {
 PEERS = [name for name in CONTENDERS if not name.startswith("kd-runner")]
 
 
-class PeersData(Dataset):
-    """As torchvision's data sets give it: a PIL image from an array, through transforms."""
-
-    def __init__(self, split: Split, case: Case) -> None:
-        self.arrays = [array.squeeze() for array in split.images.permute(0, 2, 3, 1).contiguous().numpy()]
-        self.labels = split.labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(split.images.shape[2:], padding=case.padding),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(case.mean, case.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.arrays[index])), self.labels[index]
-
-
-def peers_data(job: Job) -> PeersData:
-    return PeersData(job.split, job.case)
+def peers_data(job: Job) -> measure.PeersImages:
+    case, split = job.case, job.split
+    transform = measure.on_pil(split.image_shape[1], case.padding, case.mean, case.std)
+    return measure.PeersImages(split.images, split.labels, transform)
 
 
 def view(case: Case) -> View:
     augmentation = Augmentation(case.padding, flip=True)
     return View(torch.tensor(case.mean), torch.tensor(case.std), augmentation, torch.channels_last)
-
-
-def trainer(device: torch.device, precision: str = "32", compile: bool = False) -> TrainerSettings:
-    return TrainerSettings(
-        accelerator="cpu" if device.type == "cpu" else "gpu", devices=1, precision=precision, channels_last=True,
-        compile=compile, keep_memory=True, deterministic=False, log_every=100, threads=None,
-    )  # fmt: skip
 
 
 def a_few(job: Job) -> PlainBatches:
@@ -294,8 +265,8 @@ def train_teacher(job: Job, path: Path) -> None:
     keep_memory()
     network = job.teacher.to(memory_format=torch.channels_last)
     batches = TrainingBatches(source_of(job.split, job.device, "auto"), view(job.case), job.case.batch, 0)
-    module = Classifier("teacher", network, batches, Recipe(adam, ConstantRate(), job.epochs, 0))
-    fit(module, a_few(job), trainer(job.device), RunLogger(Path(tempfile.mkdtemp())))
+    module = Classifier("teacher", Observed(network), batches, Recipe(adam, ConstantRate(), job.epochs, 0))
+    fit(module, a_few(job), measure.trainer(job.device), RunLogger(Path(tempfile.mkdtemp())))
     torch.save(network.state_dict(), path)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, a table, and a JSON file beside it."""
+"""What the benchmarks share: timing, the peers' images, a table, and a JSON file beside it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import transforms
+
+from kd_runner.config import TrainerSettings
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -46,6 +52,46 @@ def ratio_of_medians(numerator: list[float], denominator: list[float]) -> float:
 
 def device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def trainer(where: torch.device) -> TrainerSettings:
+    """kd-runner's own, without what slows it down for the sake of equal bits."""
+    return TrainerSettings(
+        accelerator="cpu" if where.type == "cpu" else "gpu", devices=1, precision="32", channels_last=True,
+        compile=False, keep_memory=True, deterministic=False, log_every=100, threads=None,
+    )  # fmt: skip
+
+
+class PeersImages(Dataset):
+    """As torchvision's data sets give them: an image from an array, through a transform.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        pil: Hand the transform a PIL image; else a tensor.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[Any], Tensor], pil: bool = True) -> None:
+        self.images, self.labels, self.transform, self.pil = images, labels.tolist(), transform, pil
+        self.arrays = [array.squeeze() for array in images.permute(0, 2, 3, 1).contiguous().numpy()]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = Image.fromarray(self.arrays[index]) if self.pil else self.images[index]
+        return self.transform(image), self.labels[index]
+
+
+def on_pil(side: int, padding: int, mean: list[float], std: list[float]) -> Callable[[Any], Tensor]:
+    """torchvision's usual training transform: pad, crop, mirror half of the images, normalise."""
+    return transforms.Compose(
+        [
+            transforms.RandomCrop(side, padding=padding),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
 
 
 def machine(where: torch.device) -> dict[str, Any]:

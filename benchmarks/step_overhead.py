@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.batches import Augmentation, PlainBatches, TrainingBatches, View, source_of
-from kd_runner.config import TrainerSettings
 from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft
 from kd_runner.memory import keep_memory
@@ -116,10 +115,6 @@ def contenders(case: Case, device: torch.device) -> dict[str, Callable[[], objec
 
     folder = Path(tempfile.mkdtemp())
     logger = RunLogger(folder)
-    trainer = TrainerSettings(
-        accelerator="cpu" if device.type == "cpu" else "gpu", devices=1, precision="32", channels_last=True,
-        compile=False, keep_memory=True, deterministic=False, log_every=100, threads=None,
-    )  # fmt: skip
     one_batch = PlainBatches(source_of(Split(images[:2], split.labels[:2]), device, "auto"), view, 2)
 
     def ours() -> None:
@@ -128,7 +123,7 @@ def contenders(case: Case, device: torch.device) -> dict[str, Callable[[], objec
             Observed(our_student), Observed(teacher), [Mode("distillation", Soft(), SOFT)], HARD,
             Constant(TEMPERATURE), batches, Recipe(adam, ConstantRate(), 1, 0),
         )  # fmt: skip
-        fit(module, one_batch, trainer, logger)
+        fit(module, one_batch, measure.trainer(device), logger)
 
     return {"plain loop": plain, "kd-runner": ours}
 

@@ -35,9 +35,8 @@ def crop_and_flip(images: Tensor, padding: int, top: Tensor, left: Tensor, mirro
         behind = torch.argsort(mirrored.byte(), stable=True)
         place = torch.empty_like(behind)
         place[behind] = torch.arange(count)
-        plain, flipped = images.index_select(0, behind.to(images.device)).split(
-            [count - int(mirrored.sum()), int(mirrored.sum())]
-        )
+        flips = int(mirrored.sum())
+        plain, flipped = images.index_select(0, behind.to(images.device)).split([count - flips, flips])
         images = torch.cat([plain, _mirror(flipped)])
         left = torch.where(mirrored, 2 * padding - left, left)
     if not padding:

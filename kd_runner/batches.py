@@ -6,14 +6,14 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kd_runner import augment
-from kd_runner.config import RunFailed
+from kd_runner.config import Residency, RunFailed
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.randomness import derived_seed, keyed_uniform
@@ -119,9 +119,7 @@ class Order(Sampler[int]):
         return len(self.indices)
 
 
-def source_of(
-    split: Images, device: torch.device, residency: Literal["auto", "device", "host", "stream"], workers: int = 0
-) -> Source:
+def source_of(split: Images, device: torch.device, residency: Residency, workers: int = 0) -> Source:
     """A split's images: in the memory of the device where there is room (`auto`), of the host, or in files.
 
     Args:

@@ -19,6 +19,8 @@ Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 LayerName = Annotated[str, BeforeValidator(str)]  # those of an nn.Sequential are numbers
 Flag = Annotated[bool, Field(strict=True)]
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+Residency = Literal["auto", "device", "host", "stream"]
 
 
 class SettingsError(ValueError):
@@ -57,7 +59,7 @@ class DatasetSettings(_Built):
     random_erasing: Annotated[float, Field(strict=True, ge=0, le=1)]
     mixup: Weight
     cutmix: Weight
-    residency: Literal["auto", "device", "host", "stream"]
+    residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
 
 
@@ -90,7 +92,7 @@ class DistillationSettings(_Built):
 class TrainerSettings(_Section):
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Annotated[int, Field(strict=True, ge=1, le=1)]
-    precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(str)]
+    precision: Annotated[Precision, BeforeValidator(str)]
     channels_last: Flag
     compile: Flag
     keep_memory: Flag

@@ -14,10 +14,10 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from kd_runner.batches import Batch, TrainingBatches
-from kd_runner.config import RunFailed
+from kd_runner.config import Precision, RunFailed
 from kd_runner.outputs import Observed, Outputs
 from kd_runner.randomness import derived_seed
-from kd_runner.speed import Mixed, Precision, compiled, folded
+from kd_runner.speed import Mixed, compiled, folded
 
 PARTS = ("label_loss", "distillation_loss")
 
@@ -27,12 +27,23 @@ Loss = Callable[[Outputs, Outputs, Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a stage trains: its optimizer (a callable of parameters), learning-rate schedule, epochs and seed."""
+    """How a stage trains.
+
+    Args:
+        optimizer: A callable of parameters.
+        schedule: Of the learning rate.
+        precision: Of the networks; losses are computed in float32.
+        compile: Run the networks through torch.compile.
+        log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
+    """
 
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
     schedule: Schedule
     epochs: int
     seed: int
+    precision: Precision = "32"
+    compile: bool = False
+    log_every: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,58 +76,46 @@ class Measured(NamedTuple):
 
 
 class Classifier(LightningModule):
-    """Trains `network` on labels; `stage` names its metrics.
+    """Trains the network of `observed` on labels; `stage` names its metrics.
 
     Steps through whole chunks of batches in one `training_step`, keeps what it measures on the device and reads
     it once an epoch, so that neither the framework nor a synchronisation is paid for at every batch.
-
-    Args:
-        precision: Of the network; losses are computed in float32.
-        compile: Run the network through torch.compile.
-        log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
     """
 
-    def __init__(
-        self,
-        stage: str,
-        network: nn.Module,
-        batches: TrainingBatches,
-        recipe: Recipe,
-        precision: Precision = "32",
-        compile: bool = False,
-        log_every: int = 0,
-    ) -> None:
+    def __init__(self, stage: str, observed: Observed, batches: TrainingBatches, recipe: Recipe) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.stage, self.network, self.batches, self.recipe = stage, network, batches, recipe
-        self.precision, self.compile_networks = precision, compile
-        self.log_every, self._logged = log_every, 0
+        self.stage, self.observed, self.network = stage, observed, observed.network
+        self.batches, self.recipe = batches, recipe
+        self._logged = 0  # the step at which the loss was last logged by step
         self._recent: list[tuple[Tensor, int]] = []  # sums of the loss, on the device, and of how many images
         self.steps = recipe.epochs * batches.count
         self.step = 0
         self.best: Best | None = None
         self.metrics: dict[str, float] = {}
-        self._mixed = Mixed(precision, torch.device("cpu"))
-        # In a list, where nn.Module does not look for submodules.
-        self._call: list[Callable[[Tensor], Tensor]] = [network]
+        self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._sums: dict[str, Tensor] = {}  # on the device
         self._counts = {"train": 0, "val": 0}
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         """The parts of the loss, whose sum is trained on, by name, and the logits."""
-        with self._mixed.autocast():
-            logits = self._call[0](batch.images)
-        logits = logits.float()
+        logits = self.ask(batch.images).logits
         return {"loss": over_labels(batch, lambda labels: F.cross_entropy(logits, labels))}, logits
+
+    def ask(self, images: Tensor) -> Outputs:
+        """The outputs of the network that trains, in float32."""
+        with self._mixed.autocast():
+            outputs = self.observed(images)
+        return outputs.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.recipe.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
 
     def on_fit_start(self) -> None:
-        self._mixed = Mixed(self.precision, self.device)
+        self._mixed = Mixed(self.recipe.precision, self.device)
         self.network.train()  # whatever mode it was built in
-        if self.compile_networks:
-            self._call = [compiled(self.network)]
+        if self.recipe.compile:
+            self.observed.call = compiled(self.network)
 
     def on_train_epoch_start(self) -> None:
         self.batches.epoch = self.current_epoch
@@ -146,7 +145,8 @@ class Classifier(LightningModule):
     def _log_steps(self, loss: Tensor, images: int) -> None:
         """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""
         self._recent.append((loss, images))
-        if self.logger is None or not self.log_every or self.step - self._logged < self.log_every:
+        every = self.recipe.log_every
+        if self.logger is None or not every or self.step - self._logged < every:
             return
         losses, counts = zip(*self._recent, strict=True)
         self.logger.log_metrics({f"{self.stage}/train_loss_step": float(sum_of(losses)) / sum(counts)}, self.step)
@@ -225,12 +225,9 @@ class Distiller(Classifier):
         temperature: Schedule,
         batches: TrainingBatches,
         recipe: Recipe,
-        precision: Precision = "32",
-        compile: bool = False,
-        log_every: int = 0,
     ) -> None:
-        super().__init__("student", student.network, batches, recipe, precision, compile, log_every)
-        self.student, self.label_weight, self.temperature = student, label_weight, temperature
+        super().__init__("student", student, batches, recipe)
+        self.label_weight, self.temperature = label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self._teacher = [teacher]  # in a list, where nn.Module does not look for submodules
@@ -243,13 +240,11 @@ class Distiller(Classifier):
         if self.modes and not teacher.layers:
             images = next(self.batches.batches()).images
             teacher.call = folded(teacher.network, images)
-        if self.compile_networks:
-            teacher.call, self.student.call = compiled(teacher.call), compiled(self.student.network)
+        if self.recipe.compile:
+            teacher.call = compiled(teacher.call)
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        with self._mixed.autocast():
-            student = self.student(batch.images)
-        student = student.float()
+        student = self.ask(batch.images)
         label_loss = self.label_weight * over_labels(batch, lambda labels: F.cross_entropy(student.logits, labels))
         losses = {"label_loss": label_loss}
         if self.modes:

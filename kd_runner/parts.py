@@ -216,7 +216,9 @@ def _recipe(settings: Settings, stage: str, epochs: int) -> Recipe:
         raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(made).__name__}")
     scheduler_key = f"{stage}.scheduler" if own.scheduler else "scheduler"
     schedule = build(settings.for_stage(own.scheduler, "scheduler"), scheduler_key, settings.trust)
-    return Recipe(make, schedule, epochs, derived_seed(settings.seed, stage))
+    trainer = settings.trainer
+    seed = derived_seed(settings.seed, stage)
+    return Recipe(make, schedule, epochs, seed, trainer.precision, trainer.compile, trainer.log_every)
 
 
 def _modes(settings: Settings) -> tuple[Mode, ...]:

@@ -128,11 +128,7 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["t
 
 def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recipe: Recipe) -> Best:
     """Train `network` on labels alone; returns its best epoch on the validation split."""
-    own = parts.settings.trainer
-    module = Classifier(
-        stage, network, parts.training_batches(recipe), recipe, own.precision, own.compile, own.log_every
-    )
-    return fitted(parts, logger, module)
+    return fitted(parts, logger, Classifier(stage, Observed(network), parts.training_batches(recipe), recipe))
 
 
 def distil(parts: Parts, logger: RunLogger) -> Best:
@@ -148,9 +144,6 @@ def distil(parts: Parts, logger: RunLogger) -> Best:
         parts.temperature,
         parts.training_batches(recipe),
         recipe,
-        settings.trainer.precision,
-        settings.trainer.compile,
-        settings.trainer.log_every,
     )
     best = fitted(parts, logger, module)
     student.release()

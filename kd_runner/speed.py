@@ -6,15 +6,14 @@ import copy
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from kd_runner.config import RunFailed
+from kd_runner.config import Precision, RunFailed
 
-Precision = Literal["32", "bf16-mixed", "16-mixed"]
 DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 EXACT = 1e-4  # of the largest logit: how far a folded network may be off
 

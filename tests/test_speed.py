@@ -58,7 +58,7 @@ def fitted(module: Classifier, folder: Path, device: str = "cpu") -> Classifier:
 def distiller(student: nn.Module, teacher: nn.Module, chunk: int | None = None, **options: object) -> Distiller:
     return Distiller(
         Observed(student), Observed(teacher), [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0),
-        TrainingBatches(data(), view(), 8, seed=0, chunk=chunk), Recipe(sgd, ConstantRate(), 2, 0), **options,
+        TrainingBatches(data(), view(), 8, seed=0, chunk=chunk), Recipe(sgd, ConstantRate(), 2, 0, **options),
     )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def test_losses_are_computed_in_float32_whatever_the_networks_give() -> None:
     module.modes = [Mode("distillation", loss, 1.0)]
     module._mixed = Mixed("bf16-mixed", CPU)
     with module._mixed.autocast():
-        assert module.student(next(module.batches.batches()).images).logits.dtype == torch.bfloat16
+        assert module.observed(next(module.batches.batches()).images).logits.dtype == torch.bfloat16
     losses, logits = module.losses(next(module.batches.batches()), 0.0)
     assert set(seen) == {torch.float32}
     assert logits.dtype == losses["label_loss"].dtype == torch.float32
@@ -130,7 +130,7 @@ def test_mixed_images_are_trained_on_both_labels(augmentation: Augmentation) -> 
 
 def test_sums_are_those_of_the_whole_epoch(tmp_path: Path) -> None:
     module = Classifier(
-        "teacher", network(1, batch_norm=False), TrainingBatches(data(), view(), 7, seed=0, chunk=2),
+        "teacher", Observed(network(1, batch_norm=False)), TrainingBatches(data(), view(), 7, seed=0, chunk=2),
         Recipe(lambda parameters: torch.optim.SGD(parameters, lr=0.0), ConstantRate(), 1, 0),
     )  # fmt: skip
     fitted(module, tmp_path)
