@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 import torch
@@ -34,6 +34,7 @@ class Batch:
         indices: int64 [N], on the CPU: positions in the split.
         partners: int64 [N]: the labels of what was mixed into the images; None where nothing was.
         share: How much of each image is its own, 0 to 1.
+        strong: The same images through RandAugment as well, for modes that ask for a second view.
     """
 
     images: Tensor
@@ -41,6 +42,7 @@ class Batch:
     indices: Tensor
     partners: Tensor | None = None
     share: float = 1.0
+    strong: Tensor | None = None
 
 
 class Source(Protocol):
@@ -197,12 +199,24 @@ class Augmentation:
             return batch
         which, across, down = keyed_uniform(batch.indices[:1], derived_seed(seed, "mix"), draws=3).flatten().tolist()
         key = derived_seed(seed, "share", int(batch.indices[0]))
+        views = [batch.images] if batch.strong is None else [batch.images, batch.strong]
         if self.mixup and (not self.cutmix or which < 0.5):
             share = augment.mixing_share(self.mixup, key)
-            images = augment.mixup(batch.images, share)
+            images = [augment.mixup(view, share) for view in views]
         else:
-            images, share = augment.cutmix(batch.images, augment.mixing_share(self.cutmix, key), across, down)
-        return Batch(images, batch.labels, batch.indices, batch.labels.roll(1, 0), share)
+            drawn = augment.mixing_share(self.cutmix, key)
+            pasted = [augment.cutmix(view, drawn, across, down) for view in views]
+            images, share = [view for view, _ in pasted], pasted[0][1]
+        return replace(
+            batch,
+            images=images[0],
+            strong=images[1] if len(images) > 1 else None,
+            partners=batch.labels.roll(1, 0),
+            share=share,
+        )
+
+
+STRONG = Augmentation(rand_augment=2, rand_augment_magnitude=10)  # what the second view goes through as well
 
 
 @dataclass(frozen=True)
@@ -243,8 +257,11 @@ class TrainingBatches:
     A last batch of a single image is left out: batch norm and relational losses need two.
     """
 
-    def __init__(self, source: Source, view: View, batch_size: int, seed: int, chunk: int | None = None) -> None:
+    def __init__(
+        self, source: Source, view: View, batch_size: int, seed: int, chunk: int | None = None, strong: bool = False
+    ) -> None:
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
+        self.strong = strong  # whether batches have a second view, through RandAugment
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // (batch_size * math.prod(source.image_shape))))
         self._together = batch_size * max(1, CACHED_FLOATS // (batch_size * math.prod(source.image_shape)))
         self.epoch = 0
@@ -270,13 +287,17 @@ class TrainingBatches:
         augmentation = self.view.augmentation
         seed = derived_seed(self.seed, "augmentation", self.epoch)
         for indices, images, labels in self.source.read(self.order(), self.chunk * self.batch_size):
-            images = augmentation.of_bytes(images, indices, seed)
+            views = [augmentation.of_bytes(images, indices, seed)]
+            if self.strong:
+                views.append(STRONG.of_bytes(views[0], indices, derived_seed(seed, "strong")))
             # Bytes come a chunk at a time, floats as many batches at a time as stay in a processor's cache.
-            for chosen, floats in zip(indices.split(self._together), images.split(self._together), strict=True):
-                floats = augmentation.of_floats(self.view.normalised(floats), chosen, seed)
+            for chosen, *some in zip(*(each.split(self._together) for each in (indices, *views)), strict=True):
+                floats = [augmentation.of_floats(self.view.normalised(view), chosen, seed) for view in some]
                 classes, labels = labels[: len(chosen)], labels[len(chosen) :]
-                for part in zip(*(each.split(self.batch_size) for each in (floats, classes, chosen)), strict=True):
-                    yield augmentation.mixed(Batch(*part), seed)
+                parts = (each.split(self.batch_size) for each in (floats[0], classes, chosen, *floats[1:]))
+                for own, theirs, which, *second in zip(*parts, strict=True):
+                    batch = Batch(own, theirs, which, strong=second[0] if second else None)
+                    yield augmentation.mixed(batch, seed)
 
 
 class PlainBatches:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 from kd_runner.config import Node, SettingsError, rule_of
 
 # Of kd_runner itself the packages that hold options: the rest reads and writes files.
-OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule")
+OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
 TRUSTED = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
 
 
@@ -67,6 +67,8 @@ def _prepared(
             raise SettingsError(_unknown(f"{key}.{name}", name, own, node["_target_"]))
         if isinstance(value, dict) and "_target_" in value:
             arguments[name] = build(value, f"{key}.{name}", trust, **offered)
+        elif isinstance(value, dict) and value and all(isinstance(v, dict) and "_target_" in v for v in value.values()):
+            arguments[name] = {part: build(v, f"{key}.{name}.{part}", trust, **offered) for part, v in value.items()}
         else:
             arguments[name] = _converted(value, hints.get(name), f"{key}.{name}")
     for name, parameter in parameters.items():

@@ -44,6 +44,7 @@ def main() -> int:
     # Hydra wants its flags before the settings; people put -m anywhere.
     sys.argv[1:] = sorted(words, key=lambda word: word not in ("-m", "--multirun"))
     try:
+        sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]
         if {"--help", "-h"} & set(words) and not any(word.startswith(("--config", "-c")) for word in words):
             print(_help([word for word in words if not word.startswith("-")]))
             return COMPLETED
@@ -72,10 +73,10 @@ def _hydra_main(config: DictConfig) -> None:
     typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
     assert isinstance(typed, list)
     overrides = [str(word) for word in typed]
+    from kd_runner.config import Answer, check
+
     try:
         plain = _plain(config)
-        from kd_runner.config import check
-
         _check_overrides(overrides)
         settings = check(plain)
         if settings.trust:
@@ -83,6 +84,8 @@ def _hydra_main(config: DictConfig) -> None:
         from kd_runner.run import run
 
         run(settings, Path(job.runtime.output_dir), overrides)
+    except Answer as answer:
+        print(answer)
     except Exception as error:
         code = _expected(error)
         if code is None:
@@ -94,6 +97,19 @@ def _hydra_main(config: DictConfig) -> None:
         logging.getLogger("kd_runner.problems").error("%s", message)
         if job.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and ends with this error
+
+
+def _summed(word: str) -> list[str]:
+    """`distillation=[a,b]` as Hydra says it: the mode a, and b under its own name in `plus`."""
+    several = re.fullmatch(r"distillation=\[([\w\s,]*)\]", word)
+    if several is None:
+        return [word]
+    modes = [name.strip() for name in several[1].split(",") if name.strip()]
+    if not modes or len(set(modes)) < len(modes):
+        from kd_runner.config import SettingsError
+
+        raise SettingsError(f"distillation: must name one mode or more, each once, got {word.partition('=')[2]}")
+    return [f"distillation={modes[0]}", *(f"+distillation@plus.{name}={name}" for name in modes[1:])]
 
 
 def _check_overrides(overrides: list[str]) -> None:

@@ -18,6 +18,9 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 LayerName = Annotated[str, BeforeValidator(str)]  # those of an nn.Sequential are numbers
+ASKED = ["?"]  # in place of layers: which there are
+Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Flag = Annotated[bool, Field(strict=True)]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Residency = Literal["auto", "device", "host", "stream"]
@@ -25,6 +28,10 @@ Residency = Literal["auto", "device", "host", "stream"]
 
 class SettingsError(ValueError):
     """A setting, file or data set that cannot work; the message is one line for the person who typed it."""
+
+
+class Answer(Exception):
+    """What a person asked for in place of a run; the message is the answer."""
 
 
 class RunFailed(RuntimeError):
@@ -66,14 +73,26 @@ class DatasetSettings(_Built):
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: str | None
-    layers: list[LayerName]
+    layers: Layers
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)]
+    weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
     optimizer: Node | None
     scheduler: Node | None
 
 
+class ExtraTeacherSettings(_Built):
+    """One of several teachers; what it leaves out is as the first teacher has it."""
+
+    epochs: Count | None = None
+    checkpoint: str | None = None
+    optimizer: Node | None = None
+    scheduler: Node | None = None
+    weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
+
+
 class StudentSettings(_Built):
     epochs: Count
-    layers: list[LayerName]
+    layers: Layers
     optimizer: Node | None
     scheduler: Node | None
 
@@ -87,6 +106,13 @@ class FinetuneSettings(_Section):
 class DistillationSettings(_Built):
     weight: Weight
     label_weight: Weight
+    warmup: Share = 0.0
+    init_share: Share = 0.0
+    standardize: Flag = False
+    adapter_weight_decay: Weight | None = None
+    student_layers: list[LayerName] = []
+    teacher_layers: list[LayerName] = []
+    default_temperature: float | None = None  # read by conf/temperature/constant.yaml
 
 
 class TrainerSettings(_Section):
@@ -106,6 +132,7 @@ class Settings(_Section):
 
     dataset: DatasetSettings
     teacher: TeacherSettings
+    teachers: dict[str, ExtraTeacherSettings]
     student: StudentSettings
     finetune: FinetuneSettings
     baseline: Flag
@@ -126,10 +153,27 @@ class Settings(_Section):
         content = self.model_dump(mode="json", by_alias=True, exclude={"store", "trust"})
         for name in ("root", "residency", "workers", "cache"):
             content["dataset"].pop(name, None)
-        content["teacher"].pop("checkpoint")
+        for teacher in (content["teacher"], *content["teachers"].values()):
+            teacher.pop("checkpoint")
+        for mode in (content["distillation"], *content["plus"].values()):
+            mode.pop("default_temperature")
         for name in ("threads", "keep_memory", "log_every"):
             content["trainer"].pop(name)
         return content
+
+    @property
+    def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:
+        """The teachers by the names of their stages, with what the further ones leave to the first filled in."""
+        first = self.teacher
+        filled = {
+            f"teachers.{name}": own.model_copy(
+                update={
+                    each: getattr(own, each) or getattr(first, each) for each in ("epochs", "optimizer", "scheduler")
+                }
+            )
+            for name, own in self.teachers.items()
+        }
+        return {"teacher": first, **filled}
 
     def for_stage(self, own: Node | None, shared: Literal["optimizer", "scheduler"]) -> Node:
         """A stage's optimizer or scheduler: the shared one, with the stage's own keys over it.

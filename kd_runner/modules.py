@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kd_runner.batches import Batch, TrainingBatches
 from kd_runner.config import Precision, RunFailed
-from kd_runner.outputs import Observed, Outputs
+from kd_runner.outputs import Needs, Observed, Outputs, needs_of
 from kd_runner.randomness import derived_seed
 from kd_runner.speed import Mixed, compiled, folded
 
@@ -30,29 +30,64 @@ class Recipe:
     """How a stage trains.
 
     Args:
-        optimizer: A callable of parameters.
+        optimizer: A callable of parameters or groups of them.
         schedule: Of the learning rate.
         precision: Of the networks; losses are computed in float32.
         compile: Run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
+        label_smoothing: Of stages on labels alone.
     """
 
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
     schedule: Schedule
     epochs: int
     seed: int
     precision: Precision = "32"
     compile: bool = False
     log_every: int = 0
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
 class Mode:
-    """A distillation loss, the key of its settings and its weight in the sum."""
+    """A distillation loss and how it takes part in the student's training.
+
+    Args:
+        key: Of its settings.
+        weight: In the sum of the losses.
+        student_layers, teacher_layers: Whose features it is handed.
+        warmup: Share of the stage over which the weight grows from 0.
+        init_share: Share of the stage at whose start it trains the student alone, to rest afterwards; 0 for a
+            mode that takes part throughout.
+        standardize: Hand it standardized logits.
+        adapter_weight_decay: Of its own parameters; None for the optimizer's.
+    """
 
     key: str
     loss: Loss
     weight: float
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+    warmup: float = 0.0
+    init_share: float = 0.0
+    standardize: bool = False
+    adapter_weight_decay: float | None = None
+
+    @property
+    def needs(self) -> Needs:
+        return needs_of(self.loss)
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when that share of the stage is done; 0 where the mode rests."""
+        if self.init_share and progress >= self.init_share:
+            return 0.0
+        return self.weight * min(1.0, progress / self.warmup) if self.warmup else self.weight
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        student, teacher = student.of(self.student_layers), teacher.of(self.teacher_layers)
+        if self.standardize:
+            student, teacher = student.standardized(), teacher.standardized()
+        return self.loss(student, teacher, labels, temperature)
 
 
 @dataclass
@@ -100,7 +135,9 @@ class Classifier(LightningModule):
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         """The parts of the loss, whose sum is trained on, by name, and the logits."""
         logits = self.ask(batch.images).logits
-        return {"loss": over_labels(batch, lambda labels: F.cross_entropy(logits, labels))}, logits
+        smoothing = self.recipe.label_smoothing
+        loss = over_labels(batch, lambda labels: F.cross_entropy(logits, labels, label_smoothing=smoothing))
+        return {"loss": loss}, logits
 
     def ask(self, images: Tensor) -> Outputs:
         """The outputs of the network that trains, in float32."""
@@ -109,7 +146,11 @@ class Classifier(LightningModule):
         return outputs.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.recipe.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        return self.recipe.optimizer(self.parameter_groups())
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What trains: a group for the optimizer."""
+        return [{"params": [parameter for parameter in self.network.parameters() if parameter.requires_grad]}]
 
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.recipe.precision, self.device)
@@ -133,7 +174,7 @@ class Classifier(LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
             losses, logits = self.losses(batch, progress)
-            self._mixed.step(sum_of(losses.values()), optimizer)
+            self._mixed.step(losses, optimizer)
             self.step += 1
             parts = {name: loss.detach() for name, loss in losses.items()}
             measured.append(Measured(parts, logits.detach(), batch.labels, batch.partners, batch.share))
@@ -211,9 +252,10 @@ class Classifier(LightningModule):
 class Distiller(Classifier):
     """Trains a student on labels and on its teacher's outputs for the same view of each image.
 
-    label_weight · CE(student, labels) + Σ weight · loss(student, teacher, labels, temperature). The teacher
-    is held outside the module tree, so that it is neither saved with the student nor put into training mode.
-    Losses that are nn.Modules train along with the student and stay out of its weights.
+    label_weight · CE(student, labels) + Σ weight · loss(student, teacher, labels, temperature). Where a mode asks for
+    a strong view, the label loss is that of both views. The teacher is held outside the module tree, so that it
+    is neither saved with the student nor put into training mode. Losses and temperatures that are nn.Modules train
+    along with the student and stay out of its weights.
     """
 
     def __init__(
@@ -233,8 +275,18 @@ class Distiller(Classifier):
         self._teacher = [teacher]  # in a list, where nn.Module does not look for submodules
         teacher.network.requires_grad_(False).eval()
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        groups = super().parameter_groups()
+        for mode in self.modes:
+            if isinstance(mode.loss, nn.Module):
+                groups.append(_group(mode.loss, mode.adapter_weight_decay))
+        if isinstance(self.temperature, nn.Module):
+            groups.append(_group(self.temperature, 0.0))
+        return [group for group in groups if group["params"]]
+
     def on_fit_start(self) -> None:
         super().on_fit_start()
+        self.loss_modules.train()
         teacher = self._teacher[0]
         teacher.network.to(self.device)
         if self.modes and not teacher.layers:
@@ -245,18 +297,40 @@ class Distiller(Classifier):
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         student = self.ask(batch.images)
-        label_loss = self.label_weight * over_labels(batch, lambda labels: F.cross_entropy(student.logits, labels))
+        if batch.strong is not None:
+            student = replace(student, strong=self.ask(batch.strong))
+        # A mode that initialises the student does so alone.
+        alone = [mode for mode in self.modes if progress < mode.init_share]
+        label_loss = (0.0 if alone else self.label_weight) * over_labels(
+            batch, lambda labels: sum_of(F.cross_entropy(view.logits, labels) for view in views(student))
+        )
         losses = {"label_loss": label_loss}
         if self.modes:
-            teacher = self.ask_teacher(batch.images)
-            temperature = self.temperature(progress)
-            losses["distillation_loss"] = over_labels(
-                batch, lambda labels: self._distillation_loss(student, teacher, labels, temperature)
-            )
+            losses["distillation_loss"] = self._distillation_loss(batch, student, alone or self.modes, progress)
         return losses, student.logits
 
-    def _distillation_loss(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        return sum_of(mode.weight * mode.loss(student, teacher, labels, temperature) for mode in self.modes)
+    def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
+        weights = [(mode, mode.weight_at(progress)) for mode in modes]
+        active = [(mode, weight) for mode, weight in weights if weight]
+        if not active:
+            return student.logits.new_zeros(())
+        indices = batch.indices.to(student.logits.device) if any(mode.needs.indices for mode, _ in active) else None
+        student = replace(student, indices=indices, progress=progress)
+        teacher = Outputs(student.logits.detach())  # for modes that do not look at it
+        if any(mode.needs.uses_teacher for mode, _ in active):
+            teacher = self.ask_teacher(batch.images)
+            if batch.strong is not None:
+                teacher = replace(teacher, strong=self.ask_teacher(batch.strong))
+        teacher = replace(teacher, indices=indices, progress=progress)
+        temperature = self.temperature(progress)
+        parts = []
+        for mode, weight in active:
+            if mode.needs.labels:
+                loss = over_labels(batch, functools.partial(mode, student, teacher, temperature=temperature))
+            else:
+                loss = mode(student, teacher, batch.labels, temperature)
+            parts.append(weight * loss)
+        return sum_of(parts)
 
     def ask_teacher(self, images: Tensor) -> Outputs:
         """The teacher's outputs, without gradient, in float32."""
@@ -270,7 +344,18 @@ class Distiller(Classifier):
         return Outputs(outputs.logits.clone()).float()
 
     def epoch_metrics(self) -> dict[str, float]:
-        return {**super().epoch_metrics(), "temperature": self.temperature((self.step - 1) / self.steps)}
+        with torch.no_grad():
+            return {**super().epoch_metrics(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
+
+
+def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
+    own = {} if weight_decay is None else {"weight_decay": weight_decay}
+    return {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], **own}
+
+
+def views(outputs: Outputs) -> list[Outputs]:
+    """What a network gave for each view of the images."""
+    return [outputs] if outputs.strong is None else [outputs, outputs.strong]
 
 
 def over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:

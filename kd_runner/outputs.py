@@ -1,34 +1,182 @@
-"""What a network says about a batch: its logits and the activations of the layers that were asked for."""
+"""What a network says about a batch, what a distillation mode asks of it, and how to listen to its layers."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
+
+# What automatic layers may be asked for by; see kd_runner.layers.
+Role = Literal["stages", "preactivations", "map", "hint", "embedding", "stages and embedding"]
+
 
 @dataclass(frozen=True)
 class Outputs:
-    """logits: [N, K], unnormalised. features: activations by layer name, in the order asked for."""
+    """What a network gave for a batch.
+
+    Args:
+        logits: [N, K], unnormalised.
+        features: Activations by layer name, shallow to deep; a mode is handed those of its own layers.
+        indices: int64 [N], on the logits' device: positions in the training split.
+        strong: The same for the strongly augmented view of the images, for modes that ask for it.
+        progress: The share of the student's training that is done, 0 to 1.
+    """
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    indices: Tensor | None = None
+    strong: Outputs | None = None
+    progress: float = 0.0
 
     def float(self) -> Outputs:
         """The same in float32, in which every loss is computed."""
         if not self.features and self.logits.dtype == torch.float32:
             return self
-        return Outputs(self.logits.float(), {name: value.float() for name, value in self.features.items()})
+        features = {name: value.float() for name, value in self.features.items()}
+        return dataclasses.replace(self, logits=self.logits.float(), features=features)
+
+    def of(self, layers: Iterable[str]) -> Outputs:
+        """The same with the features of `layers` alone, in their order."""
+        features = {name: self.features[name] for name in layers}
+        strong = self.strong.of(layers) if self.strong is not None else None
+        return dataclasses.replace(self, features=features, strong=strong)
+
+    def standardized(self) -> Outputs:
+        """The same with standardized logits."""
+        strong = self.strong.standardized() if self.strong is not None else None
+        return dataclasses.replace(self, logits=standardized(self.logits), strong=strong)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a mode asks for, declared as its attribute `needs`; a mode without one is given logits, labels and layers.
+
+    Args:
+        student, teacher: Which layers, where the settings name none.
+        labels: Whether the loss depends on the labels. Of mixed images, such a mode is asked for both.
+        teacher_logits: Whether it depends on what the teacher says; without that and layers, the teacher rests.
+        strong_view: Whether both networks also see the images strongly augmented (`Outputs.strong`).
+        indices: Whether it asks which images these are (`Outputs.indices`).
+        maps: Whether features must have a height and a width.
+    """
+
+    student: Role | None = None
+    teacher: Role | None = None
+    labels: bool = False
+    teacher_logits: bool = False
+    strong_view: bool = False
+    indices: bool = False
+    maps: bool = False
+
+    @property
+    def uses_teacher(self) -> bool:
+        return self.teacher_logits or self.teacher is not None
+
+
+UNDECLARED = Needs(labels=True, teacher_logits=True)
+
+
+def needs_of(loss: object) -> Needs:
+    """What `loss` declares that it needs."""
+    return getattr(loss, "needs", UNDECLARED)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a mode with a method `adapt` is shaped by, once, before anything trains.
+
+    Args:
+        student, teacher: What the networks give for a few images of noise, with the mode's layers.
+        student_network, teacher_network: Not to be kept as submodules: only the adapters join the optimizer.
+        teacher_head: The dense layer that gives the teacher's logits, where it ends in one.
+        labels: int64 [images], of the whole training split, in the order that `Outputs.indices` counts.
+    """
+
+    student: Outputs
+    teacher: Outputs
+    student_network: nn.Module
+    teacher_network: nn.Module
+    teacher_head: nn.Linear | None
+    labels: Tensor
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """(student's, teacher's) feature of each layer, as maps [N, C, H, W].
+
+        Raises:
+            ValueError: the two networks have not equally many layers.
+        """
+        given = [list(map(maps, each.features.values())) for each in (self.student, self.teacher)]
+        if len(given[0]) != len(given[1]) or not given[0]:
+            raise ValueError(
+                f"must have as many student layers as teacher layers, got {_names(self.student)} and "
+                f"{_names(self.teacher)}"
+            )
+        return list(zip(*given, strict=True))
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Another form of the student, which a mode with a method `deployed` trains, saves and evaluates in its place.
+
+    Args:
+        network: With the student inside.
+        node: What builds it again, without the student, which it takes as its argument `student`.
+        layers: Of `network`, whose features the mode is handed.
+    """
+
+    network: nn.Module
+    node: dict[str, object]
+    layers: tuple[str, ...]
+
+
+def _names(outputs: Outputs) -> str:
+    return ", ".join(outputs.features) or "none"
+
+
+def standardized(logits: Tensor) -> Tensor:
+    """Each row of [N, K] less its mean, over its standard deviation.
+
+    A student then need not match the range of its teacher's logits, only their pattern
+    (Sun et al. 2024, equation 9, arXiv:2403.01427; unbiased deviation plus 1e-7, as in their code).
+    """
+    logits = logits.float()
+    return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)
+
+
+def maps(feature: Tensor) -> Tensor:
+    """A feature as maps [N, C, H, W]: a vector [N, C] is one pixel, tokens [N, L, C] are one column of them."""
+    if feature.dim() == 2:
+        return feature[:, :, None, None]
+    if feature.dim() == 3:
+        return feature.transpose(1, 2).unsqueeze(3)
+    return feature
+
+
+def vectors(feature: Tensor) -> Tensor:
+    """A feature as vectors [N, C]: maps and tokens are averaged over their places."""
+    return feature if feature.dim() == 2 else maps(feature).mean((2, 3))
+
+
+def only(features: Mapping[str, Tensor]) -> Tensor:
+    """The deepest of `features`."""
+    return list(features.values())[-1]
 
 
 class Observed:
     """Calls `network` and returns Outputs, with the activations of `layers` taken by forward hooks.
 
     Not an nn.Module on purpose: an observed teacher never becomes part of what a student saves or trains.
+
+    Args:
+        layers: Names of submodules; with '.input' behind it, what goes into the submodule.
 
     Raises:
         ValueError: a name in `layers` is no submodule of `network`.
@@ -37,16 +185,20 @@ class Observed:
     def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
         self.network = network
         self.call: Callable[[Tensor], Tensor] = network  # a faster way to the same logits may take its place
-        self.layers = tuple(layers)
+        self.layers = tuple(dict.fromkeys(layers))
         self._features: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
         modules = {name: module for name, module in network.named_modules() if name}
-        for layer in layers:
-            if layer not in modules:
-                close = difflib.get_close_matches(layer, modules, n=1)
+        for layer in self.layers:
+            name = layer.removesuffix(INPUT)
+            if name not in modules:
+                close = difflib.get_close_matches(name, modules, n=1)
                 hint = f" (did you mean {close[0]}?)" if close else ""
-                raise ValueError(f"no layer {layer!r}{hint}; the network's layers are {', '.join(modules)}")
-            self._hooks.append(modules[layer].register_forward_hook(self._keep(layer)))
+                raise ValueError(f"no layer {layer!r}{hint}")
+            if layer.endswith(INPUT) and layer not in modules:
+                self._hooks.append(modules[name].register_forward_pre_hook(self._keep_input(layer)))
+            else:
+                self._hooks.append(modules[name].register_forward_hook(self._keep(layer)))
         if layers:
             for module in modules.values():
                 if getattr(module, "inplace", False):
@@ -58,6 +210,12 @@ class Observed:
 
         return hook
 
+    def _keep_input(self, layer: str):
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self._features[layer] = inputs[0]
+
+        return hook
+
     def release(self) -> None:
         """Take the hooks off the network."""
         for hook in self._hooks:
@@ -66,4 +224,5 @@ class Observed:
     def __call__(self, images: Tensor) -> Outputs:
         logits = self.call(images)
         features, self._features = self._features, {}
-        return Outputs(logits, features)
+        # In the order asked for, whatever order the network runs in.
+        return Outputs(logits, {name: features[name] for name in self.layers if name in features})

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,13 @@ from torch import nn
 from kd_runner import checkpoints
 from kd_runner.batches import Augmentation, PlainBatches, Source, TrainingBatches, View, source_of
 from kd_runner.build import build, build_partial, one_line
-from kd_runner.config import DatasetSettings, Node, Settings, SettingsError, digest
+from kd_runner.config import DatasetSettings, DistillationSettings, Node, Settings, SettingsError, digest
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.memory import keep_memory
+from kd_runner.models.ensemble import Ensemble
 from kd_runner.modules import Mode, Recipe, Schedule
-from kd_runner.outputs import Observed, Outputs
+from kd_runner.outputs import Outputs, needs_of
+from kd_runner.pairing import Pairing, noise, observed_outputs, paired
 from kd_runner.randomness import derived_seed, seeded
 from kd_runner.speed import slow_bfloat16
 from kd_runner.training import device_of
@@ -33,23 +35,54 @@ log = logging.getLogger(__name__)
 class Parts:
     """One run's data, networks (with their first weights, or the given teacher's) and ways to train them.
 
-    recipes: of the stages 'teacher', 'student' (the baseline's too) and 'finetune'.
+    Args:
+        teachers: The teacher by the name 'teacher', and more of them as 'teachers.NAME'.
+        recipes: Of the teachers by their names, of 'student' (the baseline's too) and of 'finetune'.
+        modes: Without adapters, which `paired` makes.
     """
 
     settings: Settings
     splits: Splits
     view: View
     device: torch.device
-    teacher: nn.Module
+    teachers: Mapping[str, nn.Module]
     student: nn.Module
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
     _sources: dict[str, Source] = field(default_factory=dict, repr=False)
 
-    def training_batches(self, recipe: Recipe) -> TrainingBatches:
+    @property
+    def teacher(self) -> nn.Module:
+        """The network that the student learns from: the teacher, or the mean of several."""
+        if len(self.teachers) == 1:
+            return self.teachers["teacher"]
+        return Ensemble(self.teachers, self.teacher_weights)
+
+    @property
+    def teacher_weights(self) -> dict[str, float]:
+        """By the teachers' names."""
+        return {name: own.weight for name, own in self.settings.all_teachers.items()}
+
+    def teacher_node(self) -> Node:
+        """What builds `teacher`."""
+        members = {name: own.node for name, own in self.settings.all_teachers.items()}
+        if len(members) == 1:
+            return members["teacher"]
+        target = f"{Ensemble.__module__}.{Ensemble.__name__}"
+        return {"_target_": target, "members": members, "weights": self.teacher_weights}
+
+    def paired(self, copies: bool = False) -> Pairing:
+        """Student and teacher with hooks and adapters; of copies, for a rehearsal."""
+        teacher, student, modes = self.teacher, self.student, self.modes
+        if copies:
+            teacher, student = copy.deepcopy(teacher), copy.deepcopy(student)
+            modes = tuple(replace(mode, loss=copy.deepcopy(mode.loss)) for mode in modes)
+        return paired(self.settings, self.splits, teacher, student, modes)
+
+    def training_batches(self, recipe: Recipe, strong: bool = False) -> TrainingBatches:
         """Batches of the training split in the order and with the augmentation of `recipe`'s seed."""
-        return TrainingBatches(self.source("train"), self.view, self.settings.batch_size, recipe.seed)
+        return TrainingBatches(self.source("train"), self.view, self.settings.batch_size, recipe.seed, strong=strong)
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """The images of a split as they are, in large batches."""
@@ -71,21 +104,27 @@ class Parts:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with whatever can change the result."""
-        given = self.settings.teacher.checkpoint
-        weights = hashlib.sha256(Path(given).expanduser().read_bytes()).hexdigest() if given is not None else None
+        given = [own.checkpoint for own in self.settings.all_teachers.values()]
+        weights = [path and hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest() for path in given]
         return digest([self.settings.decisive(), self.splits.fingerprint, weights])[:16]
 
     def describe(self, node: Node) -> dict[str, Any]:
         """What `checkpoints.save` keeps beside the weights of the network that `node` builds."""
         return {
-            # The weights are in the file: building the network again must not fetch published ones.
-            "network": {**node, "pretrained": False} if "pretrained" in node else node,
+            "network": _unfetched(node),
             "num_classes": self.splits.num_classes,
             "image_shape": list(self.splits.image_shape),
             "classes": list(self.splits.classes),
             "mean": self.view.mean.tolist(),
             "std": self.view.std.tolist(),
         }
+
+
+def _unfetched(node: Any) -> Any:
+    # The weights are in the file: building the network again must not fetch published ones.
+    if not isinstance(node, dict):
+        return node
+    return {name: False if name == "pretrained" else _unfetched(value) for name, value in node.items()}
 
 
 def assemble(settings: Settings) -> Parts:
@@ -105,9 +144,9 @@ def assemble(settings: Settings) -> Parts:
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = {
-        "teacher": _recipe(settings, "teacher", settings.teacher.epochs),
-        "student": _recipe(settings, "student", settings.student.epochs),
-        "finetune": _recipe(settings, "finetune", settings.finetune.epochs),
+        **{name: _recipe(settings, name, own) for name, own in settings.all_teachers.items()},
+        "student": _recipe(settings, "student", settings.student),
+        "finetune": _recipe(settings, "finetune", settings.finetune),
     }
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
@@ -133,74 +172,59 @@ def assemble(settings: Settings) -> Parts:
             "note      this CPU has no bfloat16 instructions: trainer.precision=bf16-mixed is slower on it than 32"
         )
     view = _view(settings.dataset, splits, settings.trainer.channels_last)
-    teacher = _network(settings, "teacher", settings.teacher.node, splits)
-    if settings.teacher.checkpoint is not None:
-        _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits, view)
+    teachers = {}
+    for name, own in settings.all_teachers.items():
+        teachers[name] = _network(settings, name, own.node, splits)
+        if own.checkpoint is not None:
+            _load_given(teachers[name], name, Path(own.checkpoint).expanduser(), splits, view)
     student = _network(settings, "student", settings.student.node, splits)
-    return Parts(settings, splits, view, device, teacher, student, recipes, modes, temperature)
+    return Parts(settings, splits, view, device, teachers, student, recipes, modes, temperature)
 
 
 def rehearse(parts: Parts) -> None:
-    """Push two blank images through networks and losses. Nothing is trained or changed.
+    """Push two images of noise through networks and losses. Nothing is trained or changed.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
             [N, num_classes], a loss that cannot take what the networks give.
+        Answer: what was asked for in place of a run.
     """
-    outputs = {
-        role: _rehearsed(role, copy.deepcopy(network), layers, parts.splits)
-        for role, network, layers in (
-            ("teacher", parts.teacher, parts.settings.teacher.layers),
-            ("student", parts.student, parts.settings.student.layers),
-        )
-    }
+    pairing = parts.paired(copies=True)
     labels = torch.arange(2) % parts.splits.num_classes
-    student = Outputs(outputs["student"].logits.clone().requires_grad_(), outputs["student"].features)
-    for mode in parts.modes:
+    images = noise(parts.splits.image_shape)
+    with torch.no_grad():
+        outputs = {role: observed_outputs(getattr(pairing, role), images) for role in ("student", "teacher")}
+    if any(mode.needs.strong_view for mode in pairing.modes):
+        outputs = {role: replace(given, strong=given) for role, given in outputs.items()}
+    student = _with_gradients(outputs["student"])
+    for mode in pairing.modes:
         try:
-            loss = copy.deepcopy(mode.loss)(student, outputs["teacher"], labels, parts.temperature(0.0))
+            loss = mode(student, outputs["teacher"], labels, parts.temperature(0.0))
         except Exception as error:  # anyone's loss
             raise SettingsError(f"{mode.key}: {one_line(error)}") from error
         if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
             given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
-        if mode.weight > 0 and not (loss.requires_grad or student.features):
+        if mode.weight > 0 and not loss.requires_grad:
             raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
-    coolest = min(parts.temperature(0.0), parts.temperature(1.0))
+    coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
     if coolest < 1:
         log.info(
             "note      a temperature below 1 (%g) sharpens the teacher's probabilities towards hard labels; "
             "distillation usually softens them, with a temperature above 1",
             coolest,
         )
+    if parts.settings.teacher.label_smoothing:
+        log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
 
 
-def _rehearsed(role: str, network: nn.Module, layers: list[str], splits: Splits) -> Outputs:
-    try:
-        observed = Observed(network.eval(), layers)
-    except ValueError as error:
-        raise SettingsError(f"{role}.layers: {error}") from error
-    try:
-        with torch.no_grad():
-            outputs = observed(torch.zeros(2, *splits.image_shape))
-    except Exception as error:  # whatever a network of anyone's raises, the person needs to know which one
-        shape = "x".join(map(str, splits.image_shape))
-        raise SettingsError(f"{role}: cannot take images of {shape}: {one_line(error)}") from error
-    for name, feature in outputs.features.items():
-        if not isinstance(feature, torch.Tensor):
-            raise SettingsError(f"{role}.layers: {name} must give a tensor, gives {type(feature).__name__}")
-    unused = [name for name in layers if name not in outputs.features]
-    if unused:
-        raise SettingsError(f"{role}.layers: {unused[0]} is not used when the network runs")
-    wanted = [2, splits.num_classes]
-    given = list(outputs.logits.shape) if isinstance(outputs.logits, torch.Tensor) else type(outputs.logits).__name__
-    if given != wanted:
-        raise SettingsError(f"{role}: must return logits of shape {wanted} for two images, got {given}")
-    return outputs
+def _with_gradients(outputs: Outputs) -> Outputs:
+    features = {name: value.clone().requires_grad_() for name, value in outputs.features.items()}
+    strong = _with_gradients(outputs.strong) if outputs.strong is not None else None
+    return replace(outputs, logits=outputs.logits.clone().requires_grad_(), features=features, strong=strong)
 
 
-def _recipe(settings: Settings, stage: str, epochs: int) -> Recipe:
-    own = getattr(settings, stage)
+def _recipe(settings: Settings, stage: str, own: Any) -> Recipe:
     # A message names the key that the person can change: the stage's where it has one, else the shared one.
     optimizer_key = f"{stage}.optimizer" if own.optimizer else "optimizer"
     make = build_partial(settings.for_stage(own.optimizer, "optimizer"), optimizer_key, "params", settings.trust)
@@ -214,20 +238,40 @@ def _recipe(settings: Settings, stage: str, epochs: int) -> Recipe:
         raise SettingsError(f"{optimizer_key}: {one_line(error)}") from error
     if not isinstance(made, torch.optim.Optimizer):
         raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(made).__name__}")
+    if hasattr(made, "keep") and settings.trainer.precision == "16-mixed":
+        raise SettingsError("trainer.precision: must be 32 or bf16-mixed with this optimizer, got 16-mixed")
     scheduler_key = f"{stage}.scheduler" if own.scheduler else "scheduler"
     schedule = build(settings.for_stage(own.scheduler, "scheduler"), scheduler_key, settings.trust)
     trainer = settings.trainer
     seed = derived_seed(settings.seed, stage)
-    return Recipe(make, schedule, epochs, seed, trainer.precision, trainer.compile, trainer.log_every)
+    smoothing = settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0
+    return Recipe(make, schedule, own.epochs, seed, trainer.precision, trainer.compile, trainer.log_every, smoothing)
 
 
 def _modes(settings: Settings) -> tuple[Mode, ...]:
     named = {"distillation": settings.distillation, **{f"plus.{name}": node for name, node in settings.plus.items()}}
     with seeded(settings.seed, "distillation", "weights"):
-        modes = tuple(Mode(key, build(part.node, key, settings.trust), part.weight) for key, part in named.items())
+        modes = tuple(_mode(key, part, settings.trust) for key, part in named.items())
     if settings.distillation.label_weight == 0 and not any(mode.weight for mode in modes):
         raise SettingsError("distillation.weight: must be above 0 where label_weight is 0, got 0: nothing would train")
     return modes
+
+
+def _mode(key: str, own: DistillationSettings, trust: list[str]) -> Mode:
+    loss = build(own.node, key, trust)
+    if own.standardize and not needs_of(loss).teacher_logits:
+        raise SettingsError(f"{key}.standardize: has no effect, {own.target} does not compare logits, got true")
+    return Mode(
+        key,
+        loss,
+        own.weight,
+        tuple(own.student_layers),
+        tuple(own.teacher_layers),
+        own.warmup,
+        own.init_share,
+        own.standardize,
+        own.adapter_weight_decay,
+    )
 
 
 def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
@@ -241,14 +285,14 @@ def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Mo
     return network
 
 
-def _load_given(teacher: nn.Module, path: Path, splits: Splits, view: View) -> None:
+def _load_given(teacher: nn.Module, key: str, path: Path, splits: Splits, view: View) -> None:
     try:
         state, info = checkpoints.read(path)
         if info is not None:
             _check_given(info, splits, view, path)
         checkpoints.fit_state(teacher, state, splits.num_classes, str(path))
     except SettingsError as error:
-        raise SettingsError(f"teacher.checkpoint: {error}") from error
+        raise SettingsError(f"{key}.checkpoint: {error}") from error
 
 
 def _check_given(info: Mapping[str, Any], splits: Splits, view: View, path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from kd_runner.config import Settings
 from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
+from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.report import environment, table, write_json
 from kd_runner.store import trained_once
@@ -51,11 +52,12 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict
         with timed(seconds, "baseline"):
             files["baseline"] = labels_only(parts, folder, logger, "baseline")
     with timed(seconds, "student"):
-        best = distil(parts, logger)
+        pairing = parts.paired()
+        best = distil(parts, pairing, logger)
         if settings.finetune.epochs:
-            tuned = train(parts, logger, "finetune", parts.student, parts.recipes["finetune"])
+            tuned = train(parts, logger, "finetune", pairing.student.network, parts.recipes["finetune"])
             best = max(best, tuned, key=lambda stage: stage.accuracy)
-        files |= save_student(parts, folder, best)
+        files |= save_student(parts, pairing, folder, best)
     with timed(seconds, "evaluate"):
         stages = evaluate(parts, files, best)
 
@@ -82,29 +84,41 @@ def timed(seconds: dict[str, float | None], stage: str) -> Iterator[None]:
 
 
 def teacher_file(parts: Parts, folder: Path, logger: RunLogger) -> Path:
-    """Bring `parts.teacher` to its final weights, given, stored or trained; returns their file in `folder`."""
-    own = parts.settings.teacher
-    if own.checkpoint is None:
-        return labels_only(parts, folder, logger, "teacher")
-    log.info("teacher   taken from %s", own.checkpoint)
+    """Bring the teachers to their final weights, given, stored or trained; returns the file of all in `folder`."""
+    settings = parts.settings
+    for name, own in settings.all_teachers.items():
+        if own.checkpoint is not None:
+            log.info("%-9s taken from %s", name, own.checkpoint)
+            continue
+        path = labels_only(parts, folder, logger, name)
+        if len(parts.teachers) == 1:
+            return path
     path = folder / "teacher.safetensors"
-    checkpoints.save(path, parts.teacher.state_dict(), parts.describe(own.node))
+    path.unlink(missing_ok=True)
+    checkpoints.save(path, parts.teacher.state_dict(), parts.describe(parts.teacher_node()))
     return path
 
 
-def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: Literal["teacher", "baseline"]) -> Path:
-    """The file in `folder` of a network trained on labels, trained now if the store does not have it."""
+def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: str) -> Path:
+    """The file in `folder` of a network trained on labels, trained now if the store does not have it.
+
+    Args:
+        stage: A teacher's name, or 'baseline'.
+    """
     settings = parts.settings
-    role: Literal["teacher", "student"] = "teacher" if stage == "teacher" else "student"
-    own, recipe = getattr(settings, role), parts.recipes[role]
-    network = parts.teacher if stage == "teacher" else copy.deepcopy(parts.student)
-    info = parts.describe(own.node)
+    role = "student" if stage == "baseline" else stage
+    recipe = parts.recipes[role]
+    network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
+    own = settings.student if stage == "baseline" else settings.all_teachers[stage]
+    node = own.node
+    info = parts.describe(node)
     made_of = info | {
-        "network": own.node,
-        "source": source_digest(own.node, role, settings.trust),
+        "network": node,
+        "source": source_digest(node, role, settings.trust),
         "role": role,  # it decides the seeds
         "optimizer": settings.for_stage(own.optimizer, "optimizer"),
         "scheduler": settings.for_stage(own.scheduler, "scheduler"),
+        "label_smoothing": recipe.label_smoothing,
         "epochs": recipe.epochs,
         "batch_size": settings.batch_size,
         "seed": settings.seed,
@@ -131,22 +145,21 @@ def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recip
     return fitted(parts, logger, Classifier(stage, Observed(network), parts.training_batches(recipe), recipe))
 
 
-def distil(parts: Parts, logger: RunLogger) -> Best:
+def distil(parts: Parts, pairing: Pairing, logger: RunLogger) -> Best:
     """Train the student on labels and on its teacher; returns its best epoch on the validation split."""
     settings, recipe = parts.settings, parts.recipes["student"]
-    student = Observed(parts.student, settings.student.layers)
-    teacher = Observed(parts.teacher, settings.teacher.layers)
+    strong = any(mode.needs.strong_view for mode in pairing.modes if mode.weight > 0)
     module = Distiller(
-        student,
-        teacher,
-        parts.modes,
+        pairing.student,
+        pairing.teacher,
+        pairing.modes,
         settings.distillation.label_weight,
         parts.temperature,
-        parts.training_batches(recipe),
+        parts.training_batches(recipe, strong),
         recipe,
     )
     best = fitted(parts, logger, module)
-    student.release()
+    pairing.student.release()
     return best
 
 
@@ -157,11 +170,11 @@ def fitted(parts: Parts, logger: RunLogger, module: Classifier) -> Best:
     return module.best
 
 
-def save_student(parts: Parts, folder: Path, best: Best) -> dict[str, Path]:
+def save_student(parts: Parts, pairing: Pairing, folder: Path, best: Best) -> dict[str, Path]:
     """The files of the student after its last epoch and after its best."""
-    info = parts.describe(parts.settings.student.node)
+    info = parts.describe(pairing.node)
     files = {"student": folder / "student_last.safetensors", "best": folder / "student_best.safetensors"}
-    checkpoints.save(files["student"], parts.student.state_dict(), info)
+    checkpoints.save(files["student"], pairing.student.network.state_dict(), info)
     checkpoints.save(files["best"], best.state, info)
     return files
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -37,18 +38,32 @@ class Mixed:
         """To be left before the optimizer steps: inside, low-precision copies of the weights are kept."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients of `loss`, and a step along them."""
+    def step(self, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+        """A step along the gradient of the sum of `losses`.
+
+        An optimizer with a method `keep(name)` is shown the gradient of each loss by itself before it steps.
+        """
+        keep = getattr(optimizer, "keep", None)
+        if keep is None:
+            self._backward(functools.reduce(torch.add, losses.values()), optimizer)
+        else:
+            left = len(losses)
+            for name, loss in losses.items():
+                left -= 1
+                if loss.requires_grad:
+                    self._backward(loss, optimizer, retain_graph=left > 0)
+                    keep(name)
+        if self.scaler.is_enabled():
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
+
+    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer, retain_graph: bool = False) -> None:
         for group in optimizer.param_groups:  # what zero_grad does, less its profiling
             for parameter in group["params"]:
                 parameter.grad = None
-        if not self.scaler.is_enabled():
-            loss.backward()
-            optimizer.step()
-            return
-        self.scaler.scale(loss).backward()
-        self.scaler.step(optimizer)
-        self.scaler.update()
+        self.scaler.scale(loss).backward(retain_graph=retain_graph)
 
 
 def compiled(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -10,6 +10,7 @@ from torchvision.models import VisionTransformer
 
 from kd_runner.build import build
 from kd_runner.cli import CONF_DIR
+from kd_runner.config import check
 from kd_runner.evaluate import cost
 from kd_runner.models.mlp import mlp
 from kd_runner.models.plain_cnn import plain_cnn
@@ -26,9 +27,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def from_yaml(role: str, name: str, shape: tuple[int, int, int], num_classes: int = 10) -> nn.Module:
-    node = composed(f"{role}={name}")[role]
-    own = {"epochs", "checkpoint", "layers", "optimizer", "scheduler"}
-    node = {key: value for key, value in node.items() if key not in own}
+    node = getattr(check(composed(f"{role}={name}")), role).node
     return build(node, role, num_classes=num_classes, image_shape=shape)
 
 

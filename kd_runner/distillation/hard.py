@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Outputs
+from kd_runner.outputs import Needs, Outputs
 
 
 def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -26,6 +26,8 @@ def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor
 @dataclass(frozen=True)
 class Hard:
     """Cross-entropy with the teacher's predicted class; the temperature plays no part."""
+
+    needs = Needs(teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         return hard_cross_entropy(student.logits, teacher.logits)

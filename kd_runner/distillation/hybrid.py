@@ -8,7 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Outputs
+from kd_runner.outputs import Needs, Outputs
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Hybrid:
     Raises:
         ValueError: `soft_share` outside 0 to 1.
     """
+
+    needs = Needs(labels=True, teacher_logits=True)
 
     soft_share: float = 0.9
     hard_source: Literal["ground_truth", "teacher_argmax"] = "ground_truth"

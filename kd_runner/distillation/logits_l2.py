@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from kd_runner.outputs import Outputs
+from kd_runner.outputs import Needs, Outputs
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class LogitsL2:
         center: Subtract each row's mean first. A softmax cannot tell shifted logits apart, so with
             `center` neither does the loss. Off in the paper.
     """
+
+    needs = Needs(teacher_logits=True)
 
     reduction: Literal["mean", "sum"] = "mean"
     center: bool = False

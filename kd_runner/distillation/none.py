@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kd_runner.outputs import Outputs
+from kd_runner.outputs import Needs, Outputs
 
 
 @dataclass(frozen=True)
 class Nothing:
     """Zero."""
+
+    needs = Needs()
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         return student.logits.new_zeros(())

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Outputs
+from kd_runner.outputs import Needs, Outputs
 
 
 def soft_divergence(
@@ -62,6 +62,8 @@ class Soft:
     Raises:
         ValueError: `form=cross_entropy` with a direction other than forward.
     """
+
+    needs = Needs(teacher_logits=True)
 
     direction: Literal["forward", "reverse", "jensen_shannon"] = "forward"
     form: Literal["divergence", "cross_entropy"] = "divergence"

@@ -1,0 +1,135 @@
+"""Which layers of any network distillation listens to when the settings name none: found by running it once."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kd_runner.outputs import INPUT, Role
+
+# A stage is better heard behind its activation than right behind these.
+UNFINISHED = (nn.Conv2d, nn.modules.batchnorm._BatchNorm, nn.Dropout, nn.Flatten, nn.Linear, nn.LayerNorm)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.ELU)
+MOST_BLOCKS = 4  # of a network whose features all have one size
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A network's layers, in the order in which they finish.
+
+    Args:
+        shapes: Of each layer's output without the batch; 'none' where that is no tensor.
+        stages: Names: the last finished layer at each size of the maps, shallow to deep.
+        preactivations: What goes into the activations that end the stages, or the stages that end in none.
+        embedding: What the dense layer that gives the logits is fed; None where the network ends otherwise.
+        head: That dense layer's name.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    stages: tuple[str, ...]
+    preactivations: tuple[str, ...]
+    embedding: str | None
+    head: str | None
+
+    def of(self, role: Role) -> tuple[str, ...]:
+        """The names that a role stands for.
+
+        Raises:
+            ValueError: the network has none.
+        """
+        if role == "embedding":
+            if self.embedding is None:
+                raise ValueError("must end in a dense layer, whose input is the embedding; name a layer instead")
+            return (self.embedding,)
+        if not self.stages:
+            raise ValueError("has no layers that could be found; name them")
+        if role == "map":
+            return self.stages[-1:]
+        if role == "hint":
+            return self.stages[len(self.stages) // 2 :][:1]
+        if role == "preactivations":
+            return self.preactivations
+        return self.stages if role == "stages" or self.embedding is None else (*self.stages, self.embedding)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {'x'.join(map(str, shape)) or '?'}" for name, shape in self.shapes.items())
+
+
+def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
+    """The layers of `network`, found by running a copy of it, in evaluation mode, on `images` [N, C, H, W].
+
+    Raises:
+        ValueError: it returns other than logits [N, num_classes].
+    """
+    network = copy.deepcopy(network).cpu().eval()
+    ran: list[tuple[str, nn.Module, Tensor | None, Tensor | None]] = []  # in the order in which they finish
+    for name, module in network.named_modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False
+        if name:
+            module.register_forward_hook(
+                lambda module, inputs, output, name=name: ran.append((name, module, _tensor(inputs), _tensor(output)))
+            )
+    with torch.no_grad():
+        logits = network(images)
+    wanted = [len(images), num_classes]
+    given = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if given != wanted:
+        raise ValueError(f"must return logits of shape {wanted} for two images, got {given}")
+    shapes = {name: tuple(output.shape[1:]) if output is not None else () for name, _, _, output in ran}
+    head = next((name for name, module, _, out in ran if out is logits and isinstance(module, nn.Linear)), None)
+    stages = _stages([each for each in ran if each[3] is not None and each[3] is not logits])
+    named = {name: output for name, _, _, output in ran}
+    activated = {
+        id(output): f"{name}{INPUT}"
+        for name, module, inputs, output in ran
+        if isinstance(module, ACTIVATIONS) and inputs is not None
+    }
+    before = tuple(activated.get(id(named[name]), name) for name in stages)
+    return Layers(shapes, stages, before, f"{head}{INPUT}" if head else None, head)
+
+
+def _tensor(value: object) -> Tensor | None:
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    return value if isinstance(value, Tensor) else None
+
+
+def _stages(ran: list[tuple[str, nn.Module, Tensor | None, Tensor | None]]) -> tuple[str, ...]:
+    """The last finished layer at each size of maps; where there is but one size, up to four, evenly spaced."""
+    for dimensions in (4, 3, 2):
+        found = [(name, module, output) for name, module, _, output in ran if output is not None]
+        # A map of one pixel is a vector in disguise.
+        found = [each for each in found if each[2].dim() == dimensions and each[2].shape[2:].numel() > (dimensions > 2)]
+        finished = [each for each in found if not isinstance(each[1], UNFINISHED)] or found
+        if dimensions == 4 and len({output.shape[2:] for _, _, output in finished}) > 1:
+            return _last_of_each_size(finished)
+        if len(finished) > 1 or (finished and dimensions == 2):
+            blocks = _alike(finished)
+            wanted = min(MOST_BLOCKS, len(blocks))
+            return tuple(blocks[round((i + 1) * len(blocks) / wanted) - 1] for i in range(wanted))
+    return ()
+
+
+def _last_of_each_size(finished: list[tuple[str, nn.Module, Tensor]]) -> tuple[str, ...]:
+    # The outermost layers of a size, of these the last: the first layers of the next block may still have its size.
+    chosen: dict[torch.Size, str] = {}
+    for name, _, output in finished:
+        size = output.shape[2:]
+        if size not in chosen or name.count(".") <= chosen[size].count("."):
+            chosen[size] = name
+    outermost = min(name.count(".") for name in chosen.values())
+    names = {name for name in chosen.values() if name.count(".") <= outermost + 1}
+    return tuple(name for name, _, _ in finished if name in names)
+
+
+def _alike(finished: list[tuple[str, nn.Module, Tensor]]) -> list[str]:
+    """The layers of the commonest type, of these the outermost: the blocks of a network that repeats one."""
+    kinds = Counter(type(module) for _, module, _ in finished)
+    depths = {type(module): name.count(".") for name, module, _ in finished}
+    kind = max(kinds, key=lambda kind: (kinds[kind], -depths[kind]))
+    return [name for name, module, _ in finished if type(module) is kind]
