@@ -53,7 +53,8 @@ class Layers:
             return self.stages[len(self.stages) // 2 :][:1]
         if role == "preactivations":
             return self.preactivations
-        return self.stages if role == "stages" or self.embedding is None else (*self.stages, self.embedding)
+        chosen = self.stages[-1:] if role == "map and embedding" else self.stages
+        return chosen if role == "stages" or self.embedding is None else (*chosen, self.embedding)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {'x'.join(map(str, shape)) or '?'}" for name, shape in self.shapes.items())

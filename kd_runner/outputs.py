@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
 
 # What automatic layers may be asked for by; see kd_runner.layers.
-Role = Literal["stages", "preactivations", "map", "hint", "embedding", "stages and embedding"]
+Role = Literal["stages", "preactivations", "map", "hint", "embedding", "stages and embedding", "map and embedding"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Example:
         student, teacher: What the networks give for a few images of noise, with the mode's layers.
         student_network, teacher_network: Not to be kept as submodules: only the adapters join the optimizer.
         teacher_head: The dense layer that gives the teacher's logits, where it ends in one.
+        student_head: The name of the student's.
         labels: int64 [images], of the whole training split, in the order that `Outputs.indices` counts.
     """
 
@@ -105,6 +107,7 @@ class Example:
     student_network: nn.Module
     teacher_network: nn.Module
     teacher_head: nn.Linear | None
+    student_head: str | None
     labels: Tensor
 
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
@@ -113,13 +116,12 @@ class Example:
         Raises:
             ValueError: the two networks have not equally many layers.
         """
-        given = [list(map(maps, each.features.values())) for each in (self.student, self.teacher)]
-        if len(given[0]) != len(given[1]) or not given[0]:
+        if len(self.student.features) != len(self.teacher.features):
             raise ValueError(
                 f"must have as many student layers as teacher layers, got {_names(self.student)} and "
                 f"{_names(self.teacher)}"
             )
-        return list(zip(*given, strict=True))
+        return map_pairs(self.student, self.teacher)
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,21 @@ def vectors(feature: Tensor) -> Tensor:
     return feature if feature.dim() == 2 else maps(feature).mean((2, 3))
 
 
-def only(features: Mapping[str, Tensor]) -> Tensor:
-    """The deepest of `features`."""
-    return list(features.values())[-1]
+def deepest(outputs: Outputs) -> Tensor:
+    """The last of the features that a mode was handed."""
+    return list(outputs.features.values())[-1]
+
+
+def same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Both maps [N, C, H, W], each side of the larger averaged down to the smaller."""
+    size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
+    smaller = [m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, size) for m in (first, second)]
+    return smaller[0], smaller[1]
+
+
+def map_pairs(student: Outputs, teacher: Outputs) -> list[tuple[Tensor, Tensor]]:
+    """(student's, teacher's) maps of each layer, shallow to deep, as they are."""
+    return [(maps(s), maps(t)) for s, t in zip(student.features.values(), teacher.features.values(), strict=True)]
 
 
 class Observed:

@@ -180,7 +180,15 @@ def _example(
     layer = networks["teacher"].get_submodule(head) if head is not None else None
     assert layer is None or isinstance(layer, nn.Linear)
     labels = splits.train.labels
-    return Example(outputs["student"], outputs["teacher"], networks["student"], networks["teacher"], layer, labels)
+    return Example(
+        outputs["student"],
+        outputs["teacher"],
+        networks["student"],
+        networks["teacher"],
+        layer,
+        found["student"].head,
+        labels,
+    )
 
 
 def observed_outputs(observed: Observed, images: Tensor) -> Outputs:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor, nn
+
 # Above this the soft targets are uniform to float32 precision and the loss is rounding noise times its square.
 HIGHEST = 1000.0
 
@@ -56,3 +59,38 @@ class Cosine:
 
     def __call__(self, progress: float) -> float:
         return self.end + (self.start - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Learned(nn.Module):
+    """A temperature that is learned against the student: it moves to where the distillation loss is larger.
+
+    Curriculum temperature (Li et al. 2022, "Curriculum Temperature for Knowledge Distillation", arXiv:2211.16231,
+    equations 4 to 8): lowest + span · sigmoid(θ), with the gradient of θ reversed, by a strength that grows from 0
+    to 1 along half a cosine wave.
+
+    Args:
+        lowest, span: The temperature lies between lowest and lowest + span.
+        theta: Where θ starts; 1, as in the authors' code, is a temperature of 15.6.
+        ramp: Share of the stage after which the reversed gradient has its full strength: 10 of 240 epochs.
+
+    Raises:
+        ValueError: a range that leaves (0, 1000], or a ramp outside 0 to 1.
+    """
+
+    def __init__(self, lowest: float = 1.0, span: float = 20.0, theta: float = 1.0, ramp: float = 0.04) -> None:
+        super().__init__()
+        check_temperature("lowest", lowest)
+        check_temperature("span", span)
+        check_temperature("lowest + span", lowest + span)
+        if not 0 <= ramp <= 1:
+            raise ValueError(f"ramp must be a share of the stage between 0 and 1, got {ramp:g}")
+        self.lowest, self.span, self.ramp = lowest, span, ramp
+        self.theta = nn.Parameter(torch.tensor(float(theta)))
+
+    def forward(self, progress: float) -> Tensor:
+        """The temperature, a scalar whose gradient is reversed."""
+        done = min(1.0, progress / self.ramp) if self.ramp else 1.0
+        strength = 0.5 * (1 - math.cos(math.pi * done))
+        temperature = self.lowest + self.span * torch.sigmoid(self.theta)
+        # Worth the temperature, with −strength times its gradient.
+        return temperature.detach() - strength * (temperature - temperature.detach())

@@ -1,0 +1,127 @@
+"""Contrastive representation distillation: an image's two embeddings are told from those of other images.
+
+Tian, Krishnan and Isola 2020, "Contrastive Representation Distillation", arXiv:1910.10699.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_runner.outputs import Example, Needs, Outputs, deepest, vectors
+
+SMALL = 1e-7
+
+
+class CRD(nn.Module):
+    """Noise-contrastive loss between student and teacher embeddings, both ways (equations 15 to 18).
+
+    Embeddings are dense layers of the penultimate features, of length 1. `memory`: each image's embeddings are kept; an
+    image's partner is told from `negatives` images of other classes, drawn on the device. `in_batch`: from the rest of
+    the batch, by cross-entropy (InfoNCE), which needs no memory.
+
+    Args:
+        dimensions: Of the embeddings. The memory is 2 · images · dimensions numbers: 1.3 GB for ImageNet.
+        negatives: For each image and step.
+        sharpness: By which similarities are divided: 0.07 in the paper.
+        momentum: How much of an embedding in the memory stays when its image is seen.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    needs = Needs(student="embedding", teacher="embedding", indices=True)
+
+    memory_student: Tensor
+    memory_teacher: Tensor
+    order: Tensor
+    starts: Tensor
+    counts: Tensor
+    classes: Tensor
+
+    def __init__(
+        self,
+        form: Literal["memory", "in_batch"] = "memory",
+        dimensions: int = 128,
+        negatives: int = 16384,
+        sharpness: float = 0.07,
+        momentum: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if dimensions < 1 or negatives < 1 or sharpness <= 0:
+            raise ValueError(
+                f"dimensions and negatives must be 1 or more and sharpness above 0, got {dimensions}, {negatives} "
+                f"and {sharpness:g}"
+            )
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be 0 or more and below 1, got {momentum:g}")
+        self.form, self.dimensions, self.negatives = form, dimensions, negatives
+        self.sharpness, self.momentum = sharpness, momentum
+        self._constants: dict[str, float] = {}
+
+    def adapt(self, example: Example) -> None:
+        """Builds the embeddings, and a memory of random ones."""
+        self.embed_student = nn.Linear(vectors(deepest(example.student)).shape[1], self.dimensions)
+        self.embed_teacher = nn.Linear(vectors(deepest(example.teacher)).shape[1], self.dimensions)
+        if self.form == "in_batch":
+            return
+        labels = example.labels.cpu()
+        counts = torch.bincount(labels, minlength=example.student.logits.shape[1])
+        if int(counts.max()) == len(labels):
+            raise ValueError("must have images of two classes or more, the negatives are those of the others")
+        self.register_buffer("classes", labels)
+        self.register_buffer("order", labels.argsort(stable=True))  # by class, so that others are two runs of indices
+        self.register_buffer("counts", counts)
+        self.register_buffer("starts", counts.cumsum(0) - counts)
+        bound = 1 / math.sqrt(self.dimensions / 3)
+        for name in ("memory_student", "memory_teacher"):
+            self.register_buffer(name, torch.empty(len(labels), self.dimensions).uniform_(-bound, bound))
+
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        ours = F.normalize(self.embed_student(vectors(deepest(student))))
+        theirs = F.normalize(self.embed_teacher(vectors(deepest(teacher))))
+        if self.form == "in_batch":
+            scores = ours @ theirs.t() / self.sharpness
+            partners = torch.arange(len(scores), device=scores.device)
+            return F.cross_entropy(scores, partners) + F.cross_entropy(scores.t(), partners)
+        indices = student.indices
+        assert indices is not None
+        drawn = torch.cat([indices.unsqueeze(1), self.others(indices)], dim=1)
+        loss = self._contrast("student", ours, self.memory_teacher, drawn)
+        loss = loss + self._contrast("teacher", theirs, self.memory_student, drawn)
+        self._remember(self.memory_student, ours.detach(), indices)
+        self._remember(self.memory_teacher, theirs.detach(), indices)
+        return loss
+
+    def others(self, indices: Tensor) -> Tensor:
+        """int64 [N, negatives]: images of other classes than those at `indices` [N], each as likely."""
+        classes = self.classes[indices].unsqueeze(1)
+        count, start = self.counts[classes], self.starts[classes]
+        uniform = torch.rand(len(indices), self.negatives, device=indices.device, dtype=torch.float64)
+        place = (uniform * (len(self.order) - count)).long()
+        return self.order[torch.where(place >= start, place + count, place)]
+
+    def _contrast(self, anchor: str, embeddings: Tensor, memory: Tensor, drawn: Tensor) -> Tensor:
+        images = len(memory)
+        if images <= 4 * self.negatives:
+            # All products and a choice among them: less to read than a copy of every drawn embedding.
+            products = (embeddings @ memory.clone().t()).gather(1, drawn)
+        else:
+            products = (memory[drawn] @ embeddings.unsqueeze(2)).squeeze(2)
+        scores = torch.exp(products / self.sharpness)
+        if anchor not in self._constants:  # Z of the paper, estimated once, from the first batch
+            self._constants[anchor] = float(scores.detach().mean()) * images
+        scores = scores / self._constants[anchor]
+        noise = self.negatives / images
+        positive = (scores[:, 0] / (scores[:, 0] + noise + SMALL)).log()
+        negative = (noise / (scores[:, 1:] + noise + SMALL)).log()
+        return -(positive.sum() + negative.sum()) / len(scores)
+
+    @torch.no_grad()
+    def _remember(self, memory: Tensor, embeddings: Tensor, indices: Tensor) -> None:
+        moved = self.momentum * memory[indices] + (1 - self.momentum) * embeddings
+        memory.index_copy_(0, indices, F.normalize(moved))

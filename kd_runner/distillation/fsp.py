@@ -1,0 +1,52 @@
+"""Flow of the solution procedure: how one layer's channels turn into the next one's.
+
+Yim et al. 2017, "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning"
+(CVPR 2017, pages 4133 to 4141).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+
+
+def flow(first: Tensor, second: Tensor) -> Tensor:
+    """[N, C1, C2]: products of two layers' channels, mean over the places; the larger is max-pooled (equation 1)."""
+    size = tuple(min(sides) for sides in zip(first.shape[2:], second.shape[2:], strict=True))
+    first, second = (F.adaptive_max_pool2d(each, size).flatten(2) for each in (first, second))
+    return first @ second.transpose(1, 2) / first.shape[2]
+
+
+class FSP(nn.Module):
+    """Mean squared difference of the flow matrices, summed over neighbouring layers (equation 2).
+
+    The paper wants equal widths. Where they differ, a 1x1 convolution brings the student's layer to the teacher's.
+    As in the paper, `init_share` of the stage initialises the student by this loss alone.
+    """
+
+    needs = Needs(student="stages", teacher="stages")
+
+    def adapt(self, example: Example) -> None:
+        """Builds the adapters. Raises ValueError with fewer than two layers."""
+        pairs = example.pairs()
+        if len(pairs) < 2:
+            raise ValueError(f"must have two layers or more of each network, got {len(pairs)}")
+        self.adapters = nn.ModuleList(
+            nn.Identity()
+            if student.shape[1] == teacher.shape[1]
+            else nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False)
+            for student, teacher in pairs
+        )
+
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        pairs = map_pairs(student, teacher)
+        ours = [adapter(layer) for adapter, (layer, _) in zip(self.adapters, pairs, strict=True)]
+        theirs = [layer for _, layer in pairs]
+        loss = student.logits.new_zeros(())
+        for mine, its in zip(itertools.pairwise(ours), itertools.pairwise(theirs), strict=True):
+            loss = loss + F.mse_loss(flow(*mine), flow(*its))
+        return loss

@@ -1,0 +1,35 @@
+"""Label smoothing: the student learns from labels that give every other class a little.
+
+Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7, arXiv:1512.00567.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Needs, Outputs
+
+
+@dataclass(frozen=True)
+class LabelSmoothing:
+    """Cross-entropy with (1 − smoothing) · one-hot + smoothing / K; the teacher plays no part.
+
+    It takes the label loss's place, so `label_weight` is 0. The virtual teacher to hold real ones against.
+
+    Raises:
+        ValueError: `smoothing` outside 0 to 1.
+    """
+
+    smoothing: float = 0.1
+
+    needs = Needs(labels=True)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing must be 0 or more and below 1, got {self.smoothing:g}")
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return F.cross_entropy(student.logits.float(), labels, label_smoothing=self.smoothing)

@@ -1,0 +1,32 @@
+"""Logit standardization: soft targets from logits of zero mean and unit deviation, so that their range is left free.
+
+Sun et al. 2024, "Logit Standardization in Knowledge Distillation", arXiv:2403.01427.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Needs, Outputs, standardized
+
+
+@dataclass(frozen=True)
+class LogitStandardization:
+    """T² · KL(teacher || student) of standardized logits (algorithm 1).
+
+    The student's own logits may have any range, so its probabilities need calibration before they are used. Other
+    modes take standardized logits with `distillation.standardize=true`.
+    """
+
+    needs = Needs(teacher_logits=True)
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return temperature**2 * F.kl_div(
+            F.log_softmax(standardized(student.logits) / temperature, dim=1),
+            F.log_softmax(standardized(teacher.logits) / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )

@@ -1,0 +1,58 @@
+"""Multi-level logit distillation: images, batches and classes, at several temperatures, on a weak and a strong view.
+
+Jin, Wang and Lin 2023, "Multi-Level Logit Distillation" (CVPR 2023, pages 24276 to 24285).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Needs, Outputs
+
+
+@dataclass(frozen=True)
+class MLKD:
+    """Σ over views and temperatures of T² · KL + batch-level + class-level distance.
+
+    With P [N, K] the probabilities at a temperature: batch-level is ‖P_s P_sᵀ − P_t P_tᵀ‖² / N, class-level
+    ‖P_sᵀ P_s − P_tᵀ P_t‖² / K (equations 4 to 8). All three count on both views; the published code computes the
+    strong view's and drops them. The label loss, too, is that of both views.
+
+    Args:
+        scales: Of the run's temperature: with 4, temperatures of 2 to 6 as in the paper.
+        batch_weight, class_weight: Of the two correlations.
+
+    Raises:
+        ValueError: no scale, or one of 0 or less.
+    """
+
+    scales: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5)
+    batch_weight: float = 1.0
+    class_weight: float = 1.0
+
+    needs = Needs(teacher_logits=True, strong_view=True)
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must hold numbers above 0, got {list(self.scales)}")
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        assert student.strong is not None
+        assert teacher.strong is not None
+        loss = student.logits.new_zeros((), dtype=student.logits.float().dtype)
+        for ours, theirs in ((student, teacher), (student.strong, teacher.strong)):
+            for scale in self.scales:
+                loss = loss + self._at(ours.logits.float(), theirs.logits.float(), scale * temperature)
+        return loss
+
+    def _at(self, logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+        ours, theirs = F.log_softmax(logits / temperature, dim=1), F.log_softmax(targets / temperature, dim=1)
+        images = temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        ours, theirs = ours.exp(), theirs.exp()
+        batch = (ours @ ours.t() - theirs @ theirs.t()).square().sum() / len(ours)
+        classes = (ours.t() @ ours - theirs.t() @ theirs).square().sum() / ours.shape[1]
+        return images + self.batch_weight * batch + self.class_weight * classes

@@ -1,0 +1,127 @@
+"""SimKD: the student takes over the teacher's classifier and learns to feed it.
+
+Chen et al. 2022, "Knowledge Distillation with the Reused Teacher Classifier", arXiv:2203.14001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_runner.outputs import Deployed, Example, Needs, Outputs, deepest, maps, same_size, vectors
+
+
+class Reused(nn.Module):
+    """The student as it is deployed: its layers, a projector, and the teacher's classifier; logits [N, K].
+
+    Args:
+        student: The network, whose own classifier is taken off.
+        layer: Its layer that feeds the projector.
+        size: Height and width to which that layer is averaged down first.
+        features: What the teacher's classifier is fed.
+        reduction: By which the projector is narrower inside.
+        positive: Whether the features have no negative numbers, so that the projector ends in a ReLU.
+        classifier: The name of the student's own, or null.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        student: nn.Module,
+        layer: str,
+        size: Sequence[int],
+        features: int,
+        reduction: int,
+        positive: bool,
+        width: int,
+        classifier: str | None,
+    ) -> None:
+        super().__init__()
+        if classifier is not None:
+            student.set_submodule(classifier, nn.Identity())
+        self.student, self.layer, self.size = student, layer, (size[0], size[1])
+        inner = max(1, features // reduction)
+        self.projector = nn.Sequential(
+            *_convolution(width, inner, 1),
+            nn.ReLU(),
+            *_convolution(inner, inner, 3),
+            nn.ReLU(),
+            *_convolution(inner, features, 1),
+            nn.ReLU() if positive else nn.Identity(),
+        )
+        self.head = nn.Linear(features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        heard: list[Tensor] = []
+        # For this call alone: a hook that stayed would be shared by copies of the network.
+        hook = self.student.get_submodule(self.layer).register_forward_hook(
+            lambda module, inputs, output: heard.append(output)
+        )
+        try:
+            self.student(images)
+        finally:
+            hook.remove()
+        layer = maps(heard[-1])
+        if layer.shape[2:] != self.size:
+            layer = F.adaptive_avg_pool2d(layer, self.size)
+        return self.head(vectors(self.projector(layer)))
+
+
+def _convolution(inputs: int, outputs: int, side: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(inputs, outputs, side, padding=side // 2, bias=False), nn.BatchNorm2d(outputs)
+
+
+class SimKD:
+    """Mean squared distance of the projected features and the teacher's; no labels, no logits (equation 3).
+
+    The exported student keeps the projector and the teacher's classifier, which its parameter count includes. Where the
+    teacher's classifier is fed something else than its averaged last maps, the embedding itself is projected to.
+
+    Args:
+        reduction: r of the paper.
+
+    Raises:
+        ValueError: a reduction below 1, or a teacher that does not end in a dense layer.
+    """
+
+    needs = Needs(student="map", teacher="map and embedding")
+
+    def __init__(self, reduction: int = 2) -> None:
+        if reduction < 1:
+            raise ValueError(f"reduction must be 1 or more, got {reduction}")
+        self.reduction = reduction
+
+    def deployed(self, example: Example) -> Deployed:
+        """The student with projector and the teacher's classifier."""
+        head = example.teacher_head
+        (layer, ours), theirs = list(example.student.features.items())[-1], list(example.teacher.features.values())
+        if head is None or vectors(theirs[-1]).shape[1] != head.in_features:
+            raise ValueError("must have a teacher that ends in a dense layer, and the input of that for its last layer")
+        if layer.endswith(".input"):
+            raise ValueError(f"must have a student's layer, not what goes into one, got {layer}")
+        ours = maps(ours)
+        last, embedding = maps(theirs[0]), vectors(theirs[-1])
+        self.averaged = last.shape[1] == embedding.shape[1] and bool(
+            (vectors(last) - embedding).abs().max() <= 1e-4 * embedding.abs().max()
+        )
+        size = tuple(same_size(ours, last)[0].shape[2:]) if self.averaged else (1, 1)
+        arguments: dict[str, Any] = {
+            "layer": layer,
+            "size": list(size),
+            "features": head.in_features,
+            "reduction": self.reduction,
+            "positive": bool(embedding.min() >= 0),
+            "width": ours.shape[1],
+            "classifier": example.student_head,
+        }
+        network = Reused(head.out_features, example.student_network, **arguments)
+        network.head = head  # the teacher's own, which is frozen, and has its final weights when the student trains
+        return Deployed(network, {"_target_": f"{__name__}.Reused", **arguments}, ("projector",))
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        theirs = list(teacher.features.values())
+        target = maps(theirs[0] if self.averaged else theirs[-1])
+        return F.mse_loss(*same_size(maps(deepest(student)), target))

@@ -1,0 +1,26 @@
+"""Similarity preserving: images that look alike to the teacher should look alike to the student.
+
+Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Needs, Outputs, deepest
+
+
+def similarities(features: Tensor) -> Tensor:
+    """[N, N]: inner products of the flattened features, each row of length 1 (equation 1)."""
+    flat = features.flatten(1)
+    return F.normalize(flat @ flat.t())
+
+
+class SP:
+    """Mean over all pairs of images of the squared difference of similarities (equation 4)."""
+
+    needs = Needs(student="map", teacher="map")
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return (similarities(deepest(student)) - similarities(deepest(teacher))).square().mean()

@@ -1,0 +1,57 @@
+"""Softmax regression: the student's features should mean to the teacher's classifier what the teacher's own mean.
+
+Yang et al. 2021, "Knowledge Distillation via Softmax Regression Representation Learning" (ICLR 2021, openreview
+ZzwDy_wiWv).
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_runner.outputs import Example, Needs, Outputs, deepest, maps, vectors
+
+
+class SRRL(nn.Module):
+    """MSE(connector(student), teacher's embedding) + classifier_weight · MSE(teacher's classifier of it, its logits).
+
+    The connector is a 1x1 convolution of the student's last layer with batch norm, averaged over its places, with a
+    ReLU where the teacher's embedding has no negative numbers (equations 2 and 4).
+
+    Args:
+        classifier_weight: β of the paper: 1.
+
+    Raises:
+        ValueError: a teacher that does not end in a dense layer.
+    """
+
+    needs = Needs(student="map", teacher="embedding", teacher_logits=True)
+
+    def __init__(self, classifier_weight: float = 1.0) -> None:
+        super().__init__()
+        self.classifier_weight = classifier_weight
+
+    def adapt(self, example: Example) -> None:
+        """Builds the connector and keeps the teacher's classifier, which is not the student's to save or train."""
+        if example.teacher_head is None:
+            raise ValueError("must have a teacher that ends in a dense layer")
+        embedding = vectors(deepest(example.teacher))
+        width = embedding.shape[1]
+        if width != example.teacher_head.in_features:
+            raise ValueError(
+                f"must have the input of the teacher's last dense layer, {example.teacher_head.in_features} wide, "
+                f"for its layer, got {width}"
+            )
+        layers: list[nn.Module] = [
+            nn.Conv2d(maps(deepest(example.student)).shape[1], width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        ]
+        if bool(embedding.min() >= 0):
+            layers.append(nn.ReLU())
+        self.connector = nn.Sequential(*layers)
+        self._head = [example.teacher_head]  # in a list, where nn.Module does not look for submodules
+
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        ours = vectors(self.connector(maps(deepest(student))))
+        features = F.mse_loss(ours, vectors(deepest(teacher)))
+        return features + self.classifier_weight * F.mse_loss(self._head[0](ours), teacher.logits)

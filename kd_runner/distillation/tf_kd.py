@@ -1,0 +1,83 @@
+"""Teacher-free distillation: from a virtual teacher that is mostly right, or from a network like the student.
+
+Yuan et al. 2020, "Revisiting Knowledge Distillation via Label Smoothing Regularization", arXiv:1909.11723.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_runner.outputs import Example, Needs, Outputs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VirtualTeacher:
+    """T² · KL(virtual teacher at T || student), the virtual teacher giving the label a fixed probability (equation 11).
+
+    Args:
+        correct_probability: Of the label, the others share the rest alike; the paper has 0.99.
+        variant: How the temperature meets the virtual teacher. `paper`: as it meets any teacher, softmax(log p / T).
+            `official`: softmax(p / T), as the authors' code does, which at T = 20 is uniform to within a twentieth:
+            label smoothing with almost no label.
+
+    Raises:
+        ValueError: a probability not above 0 and below 1.
+    """
+
+    correct_probability: float = 0.99
+    variant: Literal["paper", "official"] = "paper"
+
+    needs = Needs(labels=True)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.correct_probability < 1:
+            raise ValueError(f"correct_probability must be above 0 and below 1, got {self.correct_probability:g}")
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        logits = student.logits.float()
+        others = (1 - self.correct_probability) / (logits.shape[1] - 1)
+        right, wrong = self.correct_probability, others
+        if self.variant == "paper":
+            right, wrong = math.log(right), math.log(wrong)
+        virtual = torch.full_like(logits, wrong).scatter(1, labels.unsqueeze(1), right)
+        return temperature**2 * F.kl_div(
+            F.log_softmax(logits / temperature, dim=1),
+            F.log_softmax(virtual / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+
+
+class SelfTraining:
+    """T² · KL(teacher || student) for a teacher of the student's own architecture, trained before it (equation 9)."""
+
+    needs = Needs(teacher_logits=True)
+
+    def adapt(self, example: Example) -> None:
+        """Says so where the two networks have not the same weights by name and shape."""
+        shapes = [
+            {name: tuple(value.shape) for name, value in network.state_dict().items()}
+            for network in (example.student_network, example.teacher_network)
+        ]
+        if shapes[0] != shapes[1]:
+            log.info(
+                "note      tf_kd_self means a teacher of the student's own architecture; this one has another, "
+                "which makes it distillation=soft"
+            )
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        return temperature**2 * F.kl_div(
+            F.log_softmax(student.logits.float() / temperature, dim=1),
+            F.log_softmax(teacher.logits.float() / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
