@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 Node = dict[str, Any]  # a `_target_` and its arguments
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -66,9 +66,17 @@ class DatasetSettings(_Built):
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: str | None
+    checkpoint_format: Literal["repdistiller", "mdistiller"] | None
     layers: list[LayerName]
     optimizer: Node | None
     scheduler: Node | None
+
+    @field_validator("checkpoint_format")
+    @classmethod
+    def _has_a_checkpoint(cls, given: str | None, info: ValidationInfo) -> str | None:
+        if given is not None and info.data.get("checkpoint") is None:
+            raise ValueError("has no effect without teacher.checkpoint")
+        return given
 
 
 class StudentSettings(_Built):
@@ -126,7 +134,8 @@ class Settings(_Section):
         content = self.model_dump(mode="json", by_alias=True, exclude={"store", "trust"})
         for name in ("root", "residency", "workers", "cache"):
             content["dataset"].pop(name, None)
-        content["teacher"].pop("checkpoint")
+        for name in ("checkpoint", "checkpoint_format"):
+            content["teacher"].pop(name)
         for name in ("threads", "keep_memory", "log_every"):
             content["trainer"].pop(name)
         return content
@@ -169,9 +178,8 @@ def rule_of(problem: Any) -> str:
         return "must be a list"
     if kind == "dict_type":
         return "must be settings such as {lr: 0.1}, or null"
-    return (
-        str(problem["msg"]).replace("Input should be", "must be", 1).replace("Field required", "must have more values")
-    )
+    message = str(problem["msg"]).removeprefix("Value error, ")  # what a validator of ours says
+    return message.replace("Input should be", "must be", 1).replace("Field required", "must have more values")
 
 
 def digest(content: Any) -> str:

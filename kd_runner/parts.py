@@ -22,6 +22,7 @@ from kd_runner.datasets.splits import Split, Splits
 from kd_runner.memory import keep_memory
 from kd_runner.modules import Mode, Recipe, Schedule
 from kd_runner.outputs import Observed, Outputs
+from kd_runner.published import renamed
 from kd_runner.randomness import derived_seed, seeded
 from kd_runner.speed import slow_bfloat16
 from kd_runner.training import device_of
@@ -135,7 +136,8 @@ def assemble(settings: Settings) -> Parts:
     view = _view(settings.dataset, splits, settings.trainer.channels_last)
     teacher = _network(settings, "teacher", settings.teacher.node, splits)
     if settings.teacher.checkpoint is not None:
-        _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), splits, view)
+        published = settings.teacher.checkpoint_format is not None
+        _load_given(teacher, Path(settings.teacher.checkpoint).expanduser(), published, splits, view)
     student = _network(settings, "student", settings.student.node, splits)
     return Parts(settings, splits, view, device, teacher, student, recipes, modes, temperature)
 
@@ -241,9 +243,13 @@ def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Mo
     return network
 
 
-def _load_given(teacher: nn.Module, path: Path, splits: Splits, view: View) -> None:
+def _load_given(teacher: nn.Module, path: Path, published: bool, splits: Splits, view: View) -> None:
     try:
         state, info = checkpoints.read(path)
+        if published and info is not None:
+            raise SettingsError(f"{path} was saved by kd-runner: teacher.checkpoint_format must be null")
+        if published:  # both formats have the same names
+            state = renamed(state)
         if info is not None:
             _check_given(info, splits, view, path)
         checkpoints.fit_state(teacher, state, splits.num_classes, str(path))

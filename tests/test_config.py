@@ -56,6 +56,11 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
         ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),
         ("dataset.crop_padding=-1", r"dataset\.crop_padding: must be greater than or equal to 0, got -1"),
+        (
+            "teacher.checkpoint_format=repdistiller",
+            r"teacher\.checkpoint_format: has no effect without teacher\.checkpoint, got 'repdistiller'",
+        ),
+        ("teacher.checkpoint_format=x", r"teacher\.checkpoint_format: must be 'repdistiller' or 'mdistiller', got 'x'"),
         ("+typo=1", r"typo: no such setting, got 1"),
         ("+trainer.typo=1", r"trainer\.typo: no such setting, got 1"),
     ],
@@ -97,6 +102,12 @@ def test_yaml_lists_every_argument_worth_overriding() -> None:
         given = {"num_classes", "image_shape", "seed"}
         parameters = set(inspect.signature(_located(node, group, ())).parameters) - given
         assert parameters <= set(node), f"{path} does not list {parameters - set(node)}"
+
+
+def test_whose_file_the_teacher_is_decides_nothing_beside_its_weights() -> None:
+    plain = check(composed("teacher.checkpoint=x.pth")).decisive()
+    assert check(composed("teacher.checkpoint=x.pth", "teacher.checkpoint_format=mdistiller")).decisive() == plain
+    assert check(composed()).decisive() == plain
 
 
 def test_checking_changes_nothing() -> None:

@@ -47,7 +47,7 @@ def from_yaml(role: str, name: str, shape: tuple[int, int, int], num_classes: in
     if name == "timm":
         pytest.importorskip("timm", reason="needs kd-runner[timm]")
     node = composed(f"{role}={name}")[role]
-    own = {"epochs", "checkpoint", "layers", "optimizer", "scheduler"}
+    own = {"epochs", "checkpoint", "checkpoint_format", "layers", "optimizer", "scheduler"}
     node = {key: value for key, value in node.items() if key not in own}
     return build(node, role, num_classes=num_classes, image_shape=shape)
 
