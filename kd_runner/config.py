@@ -53,6 +53,7 @@ class DatasetSettings(_Built):
     std: list[Annotated[float, Field(gt=0)]] | None
     crop_padding: Annotated[int, Field(strict=True, ge=0)]
     flip: Flag
+    resized_crop: Annotated[float, Field(strict=True, ge=0, le=1)]
     rand_augment: Annotated[int, Field(strict=True, ge=0)]
     rand_augment_magnitude: Annotated[int, Field(strict=True, ge=0, le=30)]
     cutout: Annotated[int, Field(strict=True, ge=0)]
@@ -61,6 +62,13 @@ class DatasetSettings(_Built):
     cutmix: Weight
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
+
+    @field_validator("resized_crop")
+    @classmethod
+    def _is_the_only_crop(cls, given: float, info: ValidationInfo) -> float:
+        if given and info.data.get("crop_padding"):
+            raise ValueError(f"must be 0 where dataset.crop_padding is above 0 ({info.data['crop_padding']})")
+        return given
 
 
 class TeacherSettings(_Built):

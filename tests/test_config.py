@@ -61,6 +61,7 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
             r"teacher\.checkpoint_format: has no effect without teacher\.checkpoint, got 'repdistiller'",
         ),
         ("teacher.checkpoint_format=x", r"teacher\.checkpoint_format: must be 'repdistiller' or 'mdistiller', got 'x'"),
+        ("dataset.resized_crop=2", r"dataset\.resized_crop: must be less than or equal to 1, got 2"),
         ("+typo=1", r"typo: no such setting, got 1"),
         ("+trainer.typo=1", r"trainer\.typo: no such setting, got 1"),
     ],
@@ -102,6 +103,13 @@ def test_yaml_lists_every_argument_worth_overriding() -> None:
         given = {"num_classes", "image_shape", "seed"}
         parameters = set(inspect.signature(_located(node, group, ())).parameters) - given
         assert parameters <= set(node), f"{path} does not list {parameters - set(node)}"
+
+
+def test_images_are_cropped_in_one_way() -> None:
+    message = r"^dataset\.resized_crop: must be 0 where dataset\.crop_padding is above 0 \(4\), got 0\.08$"
+    with pytest.raises(SettingsError, match=message):
+        check(composed("dataset=cifar10", "dataset.resized_crop=0.08"))
+    check(composed("dataset=cifar10", "dataset.resized_crop=0.08", "dataset.crop_padding=0"))
 
 
 def test_whose_file_the_teacher_is_decides_nothing_beside_its_weights() -> None:

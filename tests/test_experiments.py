@@ -86,7 +86,8 @@ def test_a_recipe_leaves_the_other_groups_open() -> None:
     for node, key in ((settings.temperature, "temperature"), (settings.scheduler, "scheduler")):
         build(node, key)
     build_partial(settings.optimizer, "optimizer", "params")([nn.Parameter(torch.zeros(1))])
-    assert of("cifar100_resnet56_resnet20", "student.depth=14", "student=cnn").student.target.endswith("plain_cnn")
+    settings = of("cifar100_recipe", "teacher=cnn", "student=shufflenet_v1", "student.optimizer={lr: 0.01}")
+    assert settings.for_stage(settings.student.optimizer, "optimizer")["lr"] == 0.01
 
 
 def test_the_imagenet_recipe() -> None:
