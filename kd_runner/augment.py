@@ -16,7 +16,7 @@ import torchvision.transforms.v2.functional as vision
 from torch import Tensor
 
 MAGNITUDES = 31  # RandAugment's scale goes from 0 to 30
-ATTEMPTS = 10  # random_erasing looks this often for a rectangle that fits
+ATTEMPTS = 10  # random_erasing and resized_crop look this often for a rectangle that fits
 
 
 def crop_and_flip(images: Tensor, padding: int, top: Tensor, left: Tensor, mirrored: Tensor | None) -> Tensor:
@@ -50,6 +50,55 @@ def crop_and_flip(images: Tensor, padding: int, top: Tensor, left: Tensor, mirro
     runs = flat.view(-1).as_strided(((count * rows - height) * row + 1, height * row), (1, 1))
     windows = runs.index_select(0, starts.to(images.device))
     return windows.view(count, height, width + 2 * padding, channels)[:, :, :width]
+
+
+def crop_boxes(numbers: Tensor, least: float, height: int, width: int) -> tuple[Tensor, ...]:
+    """(top, left, height, width) of random windows of the image, for `resized_crop`.
+
+    Inception's crops (Szegedy et al. 2014, arXiv:1409.4842, section 6) as torchvision draws them: `least` to all of the
+    area, an aspect ratio from 3/4 to 4/3, ten attempts to find a window that fits, and else the largest in the middle.
+
+    Args:
+        numbers: Uniform in [0, 1), [2 + 2 · ATTEMPTS, N].
+    """
+    area = height * width * (least + (1 - least) * numbers[2 : 2 + ATTEMPTS])
+    ratio = torch.exp(math.log(3 / 4) + math.log(16 / 9) * numbers[2 + ATTEMPTS :])
+    widths = torch.round(torch.sqrt(area * ratio)).long()
+    heights = torch.round(torch.sqrt(area / ratio)).long()
+    fits = (heights >= 1) & (widths >= 1) & (heights <= height) & (widths <= width)
+    first, found = fits.byte().argmax(0, keepdim=True), fits.any(0)
+    largest_height, largest_width = min(height, round(width / (3 / 4))), min(width, round(height * 4 / 3))
+    box_height = torch.where(found, heights.gather(0, first)[0], largest_height)
+    box_width = torch.where(found, widths.gather(0, first)[0], largest_width)
+    top = torch.where(found, (numbers[0] * (height - box_height + 1)).long(), (height - largest_height) // 2)
+    left = torch.where(found, (numbers[1] * (width - box_width + 1)).long(), (width - largest_width) // 2)
+    return top, left, box_height, box_width
+
+
+def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """A window of each image, enlarged to the image's size by bilinear interpolation.
+
+    A window is never larger than what becomes of it, so that there is nothing to smooth against aliasing.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        top, left, height, width: int64 [N], in pixels, inside the image.
+    """
+    rows, columns = images.shape[1:3]
+    down = _sampled(top, height, rows).to(images.device, non_blocking=True)
+    right = _sampled(left, width, columns).to(images.device, non_blocking=True)
+    grid = torch.stack(torch.broadcast_tensors(right[:, None, :], down[:, :, None]), 3)
+    planar = images.permute(0, 3, 1, 2).float()
+    enlarged = F.grid_sample(planar, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return enlarged.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _sampled(start: Tensor, length: Tensor, side: int) -> Tensor:
+    """Where a window's `side` new pixels lie in the old ones, [N, side], from -1, the first, to 1, the last."""
+    centres = (torch.arange(side) + 0.5) * (length[:, None] / side) - 0.5
+    # At the window's edge its last pixel is repeated: what lies outside must not be seen.
+    inside = torch.minimum(centres.clamp_min(0), length[:, None] - 1.0)
+    return (start[:, None] + inside) * (2 / max(side - 1, 1)) - 1
 
 
 def _mirror(images: Tensor) -> Tensor:

@@ -147,6 +147,8 @@ class Augmentation:
     Args:
         crop_padding: Pad by this many black pixels on each side and crop at a random place.
         flip: Mirror every second image left to right.
+        resized_crop: The smallest share of an image's area that a random window takes, which is then enlarged to the
+            image's size; 0 for no such window.
         rand_augment: How many of RandAugment's operations an image goes through.
         rand_augment_magnitude: How strong they are, 0 to 30.
         cutout: Side in pixels of a square that is set to the mean.
@@ -157,6 +159,7 @@ class Augmentation:
 
     crop_padding: int = 0
     flip: bool = False
+    resized_crop: float = 0.0
     rand_augment: int = 0
     rand_augment_magnitude: int = 9
     cutout: int = 0
@@ -166,6 +169,11 @@ class Augmentation:
 
     def of_bytes(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
         """uint8 [N, H, W, C]: cropped, flipped, and through RandAugment."""
+        if self.resized_crop:
+            draws = 2 + 2 * augment.ATTEMPTS
+            numbers = keyed_uniform(indices, derived_seed(seed, "resized_crop"), draws)
+            boxes = augment.crop_boxes(numbers, self.resized_crop, *images.shape[1:3])
+            images = augment.resized_crop(images, *boxes)
         if self.crop_padding or self.flip:
             down, right, mirror = keyed_uniform(indices, seed, draws=3)
             places = 2 * self.crop_padding + 1

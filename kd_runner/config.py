@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 Node = dict[str, Any]  # a `_target_` and its arguments
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -60,6 +60,7 @@ class DatasetSettings(_Built):
     std: list[Annotated[float, Field(gt=0)]] | None
     crop_padding: Annotated[int, Field(strict=True, ge=0)]
     flip: Flag
+    resized_crop: Annotated[float, Field(strict=True, ge=0, le=1)]
     rand_augment: Annotated[int, Field(strict=True, ge=0)]
     rand_augment_magnitude: Annotated[int, Field(strict=True, ge=0, le=30)]
     cutout: Annotated[int, Field(strict=True, ge=0)]
@@ -69,15 +70,30 @@ class DatasetSettings(_Built):
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
 
+    @field_validator("resized_crop")
+    @classmethod
+    def _is_the_only_crop(cls, given: float, info: ValidationInfo) -> float:
+        if given and info.data.get("crop_padding"):
+            raise ValueError(f"must be 0 where dataset.crop_padding is above 0 ({info.data['crop_padding']})")
+        return given
+
 
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: str | None
+    checkpoint_format: Literal["repdistiller", "mdistiller"] | None
     layers: Layers
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)]
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
     optimizer: Node | None
     scheduler: Node | None
+
+    @field_validator("checkpoint_format")
+    @classmethod
+    def _has_a_checkpoint(cls, given: str | None, info: ValidationInfo) -> str | None:
+        if given is not None and info.data.get("checkpoint") is None:
+            raise ValueError("has no effect without teacher.checkpoint")
+        return given
 
 
 class ExtraTeacherSettings(_Built):
@@ -85,6 +101,7 @@ class ExtraTeacherSettings(_Built):
 
     epochs: Count | None = None
     checkpoint: str | None = None
+    checkpoint_format: Literal["repdistiller", "mdistiller"] | None = None
     optimizer: Node | None = None
     scheduler: Node | None = None
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
@@ -155,6 +172,7 @@ class Settings(_Section):
             content["dataset"].pop(name, None)
         for teacher in (content["teacher"], *content["teachers"].values()):
             teacher.pop("checkpoint")
+            teacher.pop("checkpoint_format")
         for mode in (content["distillation"], *content["plus"].values()):
             mode.pop("default_temperature")
         for name in ("threads", "keep_memory", "log_every"):
@@ -213,9 +231,8 @@ def rule_of(problem: Any) -> str:
         return "must be a list"
     if kind == "dict_type":
         return "must be settings such as {lr: 0.1}, or null"
-    return (
-        str(problem["msg"]).replace("Input should be", "must be", 1).replace("Field required", "must have more values")
-    )
+    message = str(problem["msg"]).removeprefix("Value error, ")  # what a validator of ours says
+    return message.replace("Input should be", "must be", 1).replace("Field required", "must have more values")
 
 
 def digest(content: Any) -> str:

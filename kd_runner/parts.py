@@ -24,6 +24,7 @@ from kd_runner.models.ensemble import Ensemble
 from kd_runner.modules import Mode, Recipe, Schedule
 from kd_runner.outputs import Outputs, needs_of
 from kd_runner.pairing import Pairing, noise, observed_outputs, paired
+from kd_runner.published import renamed
 from kd_runner.randomness import derived_seed, seeded
 from kd_runner.speed import slow_bfloat16
 from kd_runner.training import device_of
@@ -176,7 +177,8 @@ def assemble(settings: Settings) -> Parts:
     for name, own in settings.all_teachers.items():
         teachers[name] = _network(settings, name, own.node, splits)
         if own.checkpoint is not None:
-            _load_given(teachers[name], name, Path(own.checkpoint).expanduser(), splits, view)
+            published = own.checkpoint_format is not None
+            _load_given(teachers[name], name, Path(own.checkpoint).expanduser(), published, splits, view)
     student = _network(settings, "student", settings.student.node, splits)
     return Parts(settings, splits, view, device, teachers, student, recipes, modes, temperature)
 
@@ -285,9 +287,13 @@ def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Mo
     return network
 
 
-def _load_given(teacher: nn.Module, key: str, path: Path, splits: Splits, view: View) -> None:
+def _load_given(teacher: nn.Module, key: str, path: Path, published: bool, splits: Splits, view: View) -> None:
     try:
         state, info = checkpoints.read(path)
+        if published and info is not None:
+            raise SettingsError(f"{path} was saved by kd-runner: checkpoint_format must be null")
+        if published:  # both formats have the same names
+            state = renamed(state)
         if info is not None:
             _check_given(info, splits, view, path)
         checkpoints.fit_state(teacher, state, splits.num_classes, str(path))

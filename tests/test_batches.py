@@ -63,6 +63,57 @@ def test_crops_and_mirrors_are_torchvisions(channels: int) -> None:
         assert torch.equal(out[number], reference.horizontal_flip(wanted) if mirrored[number] else wanted)
 
 
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32)])
+def test_resized_crops_are_torchvisions(channels: int, side: int) -> None:
+    pictures = images(200, channels, side)
+    boxes = augment.crop_boxes(keyed_uniform(torch.arange(200), 3, 2 + 2 * augment.ATTEMPTS), 0.08, side, side)
+    out = planar(augment.resized_crop(channels_last(pictures), *boxes))
+    for number in range(200):
+        box = [int(each[number]) for each in boxes]
+        wanted = reference.resized_crop(pictures[number].float(), *box, size=[side, side], antialias=True)
+        # Half of a 255th for the rounding to bytes, and a hundredth for floating point.
+        torch.testing.assert_close(out[number].float(), wanted, rtol=0, atol=0.51)
+
+
+def test_a_window_of_the_whole_image_changes_nothing() -> None:
+    pictures, zero, whole = channels_last(images(3)), torch.zeros(3, dtype=torch.int64), torch.full((3,), 8)
+    assert torch.equal(augment.resized_crop(pictures, zero, zero, whole, whole), pictures)
+
+
+def test_windows_have_torchvisions_sizes() -> None:
+    numbers = keyed_uniform(torch.arange(4000), 5, 2 + 2 * augment.ATTEMPTS)
+    top, left, height, width = augment.crop_boxes(numbers, 0.25, 64, 64)
+    assert ((top >= 0) & (left >= 0) & (top + height <= 64) & (left + width <= 64)).all()
+    area, ratio = (height * width) / 64**2, width / height
+    assert area.min() > 0.24
+    assert 0.71 < ratio.min() < ratio.max() < 1.4
+    torch.manual_seed(0)
+    draw = v2.RandomResizedCrop.get_params
+    theirs = torch.tensor([draw(images(1, side=64)[0], [0.25, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)])
+    ours = torch.stack([top, left, height, width], 1).float()
+    torch.testing.assert_close(ours.mean(0), theirs.float().mean(0), rtol=0, atol=1.0)
+    torch.testing.assert_close(ours.std(0), theirs.float().std(0), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(("height", "width", "box"), [(64, 8, (26, 0, 11, 8)), (8, 64, (0, 26, 8, 11))])
+def test_where_no_window_fits_it_is_the_largest_in_the_middle(
+    height: int, width: int, box: tuple[int, int, int, int]
+) -> None:
+    found = augment.crop_boxes(torch.full((2 + 2 * augment.ATTEMPTS, 1), 0.5), 0.9, height, width)
+    assert tuple(int(each) for each in found) == box
+
+
+def test_windows_depend_on_seed_and_index_alone() -> None:
+    windows = Augmentation(resized_crop=0.1, flip=True)
+    pictures = channels_last(images(20))
+    together = windows.of_bytes(pictures, torch.arange(20), 7)
+    alone = torch.cat([windows.of_bytes(pictures[i : i + 1], torch.tensor([i]), 7) for i in range(20)])
+    assert torch.equal(together, alone)
+    assert not torch.equal(together, windows.of_bytes(pictures, torch.arange(20), 8))
+    assert together.shape == pictures.shape
+    assert together.dtype == torch.uint8
+
+
 def test_without_padding_images_are_only_mirrored_and_without_mirrors_only_cropped() -> None:
     pictures, zero = images(4), torch.zeros(4, dtype=torch.int64)
     mirrored = torch.tensor([True, False, False, True])

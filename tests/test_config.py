@@ -21,7 +21,7 @@ OPTIONS = sorted(
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_its_parts_build(option: str) -> None:
-    settings = check(composed(option, *(["dataset.root=x"] if option == "dataset=image_folder" else [])))
+    settings = check(composed(option, *(["dataset.root=x"] if "image" in option else [])))
     build(settings.temperature, "temperature")
     build(settings.scheduler, "scheduler")
     build(settings.distillation.node, "distillation")
@@ -56,6 +56,12 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
         ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),
         ("dataset.crop_padding=-1", r"dataset\.crop_padding: must be greater than or equal to 0, got -1"),
+        (
+            "teacher.checkpoint_format=repdistiller",
+            r"teacher\.checkpoint_format: has no effect without teacher\.checkpoint, got 'repdistiller'",
+        ),
+        ("teacher.checkpoint_format=x", r"teacher\.checkpoint_format: must be 'repdistiller' or 'mdistiller', got 'x'"),
+        ("dataset.resized_crop=2", r"dataset\.resized_crop: must be less than or equal to 1, got 2"),
         ("+typo=1", r"typo: no such setting, got 1"),
         ("+trainer.typo=1", r"trainer\.typo: no such setting, got 1"),
     ],
@@ -97,6 +103,19 @@ def test_yaml_lists_every_argument_worth_overriding() -> None:
         given = {"num_classes", "image_shape", "seed"}
         parameters = set(inspect.signature(_located(node, group, ())).parameters) - given
         assert parameters <= set(node), f"{path} does not list {parameters - set(node)}"
+
+
+def test_images_are_cropped_in_one_way() -> None:
+    message = r"^dataset\.resized_crop: must be 0 where dataset\.crop_padding is above 0 \(4\), got 0\.08$"
+    with pytest.raises(SettingsError, match=message):
+        check(composed("dataset=cifar10", "dataset.resized_crop=0.08"))
+    check(composed("dataset=cifar10", "dataset.resized_crop=0.08", "dataset.crop_padding=0"))
+
+
+def test_whose_file_the_teacher_is_decides_nothing_beside_its_weights() -> None:
+    plain = check(composed("teacher.checkpoint=x.pth")).decisive()
+    assert check(composed("teacher.checkpoint=x.pth", "teacher.checkpoint_format=mdistiller")).decisive() == plain
+    assert check(composed()).decisive() == plain
 
 
 def test_checking_changes_nothing() -> None:

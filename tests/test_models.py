@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from conftest import composed
@@ -13,13 +15,29 @@ from kd_runner.cli import CONF_DIR
 from kd_runner.config import check
 from kd_runner.evaluate import cost
 from kd_runner.models.mlp import mlp
+from kd_runner.models.mobilenet_v2 import MobileNetV2
 from kd_runner.models.plain_cnn import plain_cnn
-from kd_runner.models.resnet import ResNet
+from kd_runner.models.resnet import BasicBlock, ResNet
+from kd_runner.models.shufflenet_v1 import ShuffleNetV1
+from kd_runner.models.shufflenet_v2 import ShuffleNetV2
+from kd_runner.models.timm_classifier import timm_classifier
 from kd_runner.models.torchvision_classifier import torchvision_classifier
 from kd_runner.models.vgg import vgg
+from kd_runner.models.wide_resnet import PreactivationBlock, WideResNet
 
 NETWORKS = [*CONF_DIR.glob("teacher/*.yaml"), *CONF_DIR.glob("student/*.yaml")]
-MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
+DIGITS, MNIST, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
+OF_THE_TABLES = (
+    "resnet",
+    "resnet_x4",
+    "wide_resnet",
+    "vgg",
+    "mobilenet_v2",
+    "shufflenet_v1",
+    "shufflenet_v2",
+    "resnet50",
+)
+NARROW, X4 = (16, 16, 32, 64), (32, 64, 128, 256)
 
 
 def parameters(network: nn.Module) -> int:
@@ -27,6 +45,8 @@ def parameters(network: nn.Module) -> int:
 
 
 def from_yaml(role: str, name: str, shape: tuple[int, int, int], num_classes: int = 10) -> nn.Module:
+    if name == "timm":
+        pytest.importorskip("timm", reason="needs kd-runner[timm]")
     node = getattr(check(composed(f"{role}={name}")), role).node
     return build(node, role, num_classes=num_classes, image_shape=shape)
 
@@ -56,10 +76,98 @@ def test_vgg16_has_its_published_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "widths", "count"), [(20, (16, 16, 32, 64), 278_324), (56, (16, 16, 32, 64), 861_620)]
+    ("build_it", "count"),
+    [
+        (lambda: ResNet(100, CIFAR, 20, NARROW), 278_324),
+        (lambda: ResNet(100, CIFAR, 32, NARROW), 472_756),
+        (lambda: ResNet(100, CIFAR, 56, NARROW), 861_620),
+        (lambda: ResNet(100, CIFAR, 110, NARROW), 1_736_564),
+        (lambda: ResNet(100, CIFAR, 8, X4), 1_233_540),
+        (lambda: ResNet(100, CIFAR, 32, X4), 7_433_860),
+        (lambda: WideResNet(100, CIFAR, 16, 2), 703_284),
+        (lambda: WideResNet(100, CIFAR, 40, 1), 569_780),
+        (lambda: WideResNet(100, CIFAR, 40, 2), 2_255_156),
+        # Less the convolutions' biases, which do nothing in front of batch norm.
+        (lambda: vgg(100, CIFAR, 8, poolings=3), 3_965_028 - (64 + 128 + 256 + 512 + 512)),
+        (lambda: vgg(100, CIFAR, 13, poolings=3), 9_462_180 - 2 * (64 + 128 + 256 + 512 + 512)),
+        (lambda: torchvision_classifier(100, CIFAR, "resnet50"), 23_705_252),
+        (lambda: MobileNetV2(100, CIFAR, 0.5, 6), 812_836),
+        (lambda: ShuffleNetV1(100, CIFAR, 3), 949_258),
+        (lambda: ShuffleNetV2(100, CIFAR, 1), 1_355_528),
+    ],
 )
-def test_resnets_of_the_published_tables(depth: int, widths: tuple[int, ...], count: int) -> None:
-    assert parameters(ResNet(100, CIFAR, depth, widths)) == count
+def test_networks_of_the_published_tables(build_it, count: int) -> None:
+    with torch.device("meta"):
+        assert parameters(build_it()) == count
+
+
+def test_networks_of_the_published_tables_see_maps_of_their_sizes() -> None:
+    sizes = {}
+    for name in OF_THE_TABLES:
+        network, last = from_yaml("teacher", name, CIFAR), []
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(lambda _module, _given, maps, last=last: last.append(maps.shape[-1]))
+        network(torch.zeros(2, *CIFAR))
+        sizes[name] = last[-1]
+    assert sizes == {
+        "resnet": 8, "resnet_x4": 8, "wide_resnet": 8, "vgg": 4, "mobilenet_v2": 2, "shufflenet_v1": 4,
+        "shufflenet_v2": 4, "resnet50": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [DIGITS, MNIST, CIFAR])
+@pytest.mark.parametrize("name", OF_THE_TABLES)
+def test_networks_of_the_published_tables_train_on_two_images(name: str, shape: tuple[int, int, int]) -> None:
+    network = from_yaml("student", name, shape, num_classes=7).train()
+    logits = network(torch.randn(2, *shape))
+    logits.sum().backward()
+    assert logits.shape == (2, 7)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_a_residual_block_ends_in_a_relu_of_its_own() -> None:
+    block, given = BasicBlock(4, 8, 2).eval(), []
+    block.relu2.register_forward_pre_hook(lambda _module, arguments: given.append(arguments[0]))
+    maps = block(torch.randn(2, 4, 8, 8))
+    assert len(given) == 1
+    assert (given[0] < 0).any()
+    assert torch.equal(maps, given[0].relu())
+
+
+@pytest.mark.parametrize(("inputs", "stride"), [(4, 1), (2, 2)])
+def test_a_wide_block_is_the_papers_formula(inputs: int, stride: int) -> None:
+    block, maps = PreactivationBlock(inputs, 4, stride).eval(), torch.randn(2, inputs, 6, 6)
+    # In evaluation a fresh batch norm divides by the root of one plus its epsilon.
+    active = (maps / (1 + 1e-5) ** 0.5).relu()
+    inner = nn.functional.conv2d(active, block.conv1.weight, stride=stride, padding=1)
+    residual = nn.functional.conv2d((inner / (1 + 1e-5) ** 0.5).relu(), block.conv2.weight, padding=1)
+    shortcut = maps if inputs == 4 else nn.functional.conv2d(active, block.downsample.weight, stride=stride)
+    torch.testing.assert_close(block(maps), residual + shortcut)
+
+
+def test_vgg_pools_as_often_as_asked() -> None:
+    def pools(network: nn.Module) -> int:
+        return sum(isinstance(module, nn.MaxPool2d) for module in network.modules())
+
+    with torch.device("meta"):
+        assert [pools(vgg(10, CIFAR, 8, poolings=count)) for count in range(6)] == [0, 1, 2, 3, 4, 5]
+        assert pools(vgg(10, (3, 64, 64), 8)) == 5
+        assert sum(isinstance(module, nn.Linear) for module in vgg(10, (3, 64, 64), 13, poolings=4).modules()) == 1
+
+
+def test_timm_networks_are_built_by_name() -> None:
+    pytest.importorskip("timm", reason="needs kd-runner[timm]")
+    assert timm_classifier(7, (1, 32, 32), "resnet18")(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+    assert timm_classifier(7, (3, 48, 48), "vit_tiny_patch16_224")(torch.zeros(2, 3, 48, 48)).shape == (2, 7)
+    with pytest.raises(ValueError, match=r"name must be a classifier of timm, got 'resnet19' \(did you mean resnet"):
+        timm_classifier(7, CIFAR, "resnet19")
+
+
+def test_a_missing_timm_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ValueError, match=r"^timm is not installed: pip install 'kd-runner\[timm\]'$"):
+        timm_classifier(7, CIFAR, "resnet18")
 
 
 def test_macs_are_half_of_the_counted_flops() -> None:
@@ -108,7 +216,14 @@ def test_torchvision_networks_are_left_alone_on_large_images() -> None:
     [
         (lambda: ResNet(10, CIFAR, 9, (16, 16, 32, 64)), r"depth must be 6n\+2 \(8, 14, 20, …\), got 9"),
         (lambda: ResNet(10, CIFAR, 8, (16, 32)), r"widths must be four numbers of 1 or more, got \[16, 32\]"),
-        (lambda: vgg(10, CIFAR, 15), "depth must be one of 11, 13, 16, 19, got 15"),
+        (lambda: vgg(10, CIFAR, 15), "depth must be one of 8, 11, 13, 16, 19, got 15"),
+        (lambda: vgg(10, CIFAR, 13, poolings=6), "poolings must be between 0 and 5, got 6"),
+        (lambda: WideResNet(10, CIFAR, 20, 2), r"depth must be 6n\+4 \(10, 16, 22, …\), got 20"),
+        (lambda: WideResNet(10, CIFAR, 16, 0), "widen_factor must be 1 or more, got 0"),
+        (lambda: MobileNetV2(10, CIFAR, 0.05, 6), "width must be at least 1/16, .* got 0.05"),
+        (lambda: MobileNetV2(10, CIFAR, 0.5, 0), "expansion must be 1 or more, got 0"),
+        (lambda: ShuffleNetV1(10, CIFAR, 4), "groups must be one of 1, 2, 3, got 4"),
+        (lambda: ShuffleNetV2(10, CIFAR, 3), "size must be one of 0.5, 1, 1.5, 2, got 3"),
         (lambda: mlp(10, CIFAR, [0]), r"hidden must hold widths of 1 or more, got \[0\]"),
         (lambda: plain_cnn(10, CIFAR, [8], padding=2), "padding must be 0 or 1, got 2"),
         (

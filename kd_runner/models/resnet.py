@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; the first convolution strides."""
+    """Two 3x3 convolutions and a shortcut; the first convolution strides.
+
+    The last thing it does is `relu2`, whose input is the block's pre-activation.
+    """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
+        self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample: nn.Module = nn.Identity()
@@ -27,11 +30,12 @@ class BasicBlock(nn.Module):
                 nn.Conv2d(inputs, width, 1, stride, bias=False),
                 nn.BatchNorm2d(width),
             )
+        self.relu2 = nn.ReLU()
 
     def forward(self, maps: Tensor) -> Tensor:
-        residual = F.relu(self.bn1(self.conv1(maps)))
+        residual = self.relu1(self.bn1(self.conv1(maps)))
         residual = self.bn2(self.conv2(residual))
-        return F.relu(residual + self.downsample(maps))
+        return self.relu2(residual + self.downsample(maps))
 
 
 class ResNet(nn.Module):
@@ -54,6 +58,7 @@ class ResNet(nn.Module):
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(image_shape[0], widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU()
         self.layer1 = self._stage(widths[0], widths[1], blocks, stride=1)
         self.layer2 = self._stage(widths[1], widths[2], blocks, stride=2)
         self.layer3 = self._stage(widths[2], widths[3], blocks, stride=2)
@@ -68,6 +73,6 @@ class ResNet(nn.Module):
         return nn.Sequential(BasicBlock(inputs, width, stride), *rest)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = F.relu(self.bn1(self.conv1(images)))
+        maps = self.relu(self.bn1(self.conv1(images)))
         maps = self.layer3(self.layer2(self.layer1(maps)))
         return self.fc(maps.mean((2, 3)))

@@ -1,0 +1,44 @@
+"""Any classifier of timm by name; timm comes with kd-runner[timm] and is imported when a network is built."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+
+def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pretrained: bool = False) -> nn.Module:
+    """timm's `name` with `num_classes` logits [N, num_classes] for images of `image_shape`.
+
+    The network is timm's own, and shrinks an image by 4 or more before its first block: for small images the other
+    networks here suit better. Where an architecture is made for one size of image (transformers), it is made for ours.
+
+    Args:
+        name: As in `timm.list_models()`: resnet34, vit_tiny_patch16_224, convnext_atto, …
+        pretrained: Start from published weights (downloaded by timm), with a new classifier where the number of
+            classes differs.
+
+    Raises:
+        ValueError: timm is not installed, an unknown name, or weights that cannot be had.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ValueError("timm is not installed: pip install 'kd-runner[timm]'") from error
+    names = timm.list_models()
+    if name.partition(".")[0] not in names:  # what follows the dot names published weights
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"name must be a classifier of timm, got {name!r}{hint}; timm.list_models() has them all")
+    arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": image_shape[0]}
+    published = timm.models.get_pretrained_cfg(name)
+    if published is not None and published.fixed_input_size:
+        arguments["img_size"] = tuple(image_shape[1:])
+    if not pretrained:
+        return timm.create_model(name, pretrained=False, **arguments)
+    try:
+        return timm.create_model(name, pretrained=True, **arguments)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
