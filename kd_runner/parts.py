@@ -209,7 +209,8 @@ def rehearse(parts: Parts) -> None:
             raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
         if mode.weight > 0 and not loss.requires_grad:
             raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
-    coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
+    with torch.no_grad():
+        coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
     if coolest < 1:
         log.info(
             "note      a temperature below 1 (%g) sharpens the teacher's probabilities towards hard labels; "

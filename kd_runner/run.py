@@ -158,6 +158,11 @@ def distil(parts: Parts, pairing: Pairing, logger: RunLogger) -> Best:
         parts.training_batches(recipe, strong),
         recipe,
     )
+    if pairing.node != settings.student.node:
+        log.info(
+            "note      the student that is saved has %s parameters: it keeps what its mode needs to predict",
+            f"{sum(parameter.numel() for parameter in pairing.student.network.parameters()):,}",
+        )
     best = fitted(parts, logger, module)
     pairing.student.release()
     return best

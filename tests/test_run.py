@@ -75,7 +75,7 @@ def test_tensorboard_has_the_words_of_the_field(result_of: RunIt, tmp_path: Path
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_trains(result_of: RunIt, mode: str) -> None:
-    result = result_of(f"distillation={mode}", "baseline=false", "student=mlp", "student.epochs=3")
+    result = result_of(f"distillation={mode}", "baseline=false", "batch_size=32", "student.epochs=12")
     assert result["baseline"] is None
     assert result["gap_closed"] is None
     assert result["student"]["accuracy"] > 0.5
