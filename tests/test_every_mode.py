@@ -259,7 +259,7 @@ def test_several_teachers_are_averaged_by_their_weights(settings: Make, tmp_path
         ),
         (
             ["distillation=crd", "distillation.negatives=0"],
-            r"distillation: dimensions and negatives",
+            r"distillation\.negatives must be 1 or more, got 0",
         ),
         (["distillation=nkd", "+distillation.student_layers=['3']"], r"distillation\.student_layers: has no effect"),
         (["distillation=at", "+distillation.standardize=true"], r"distillation\.standardize: has no effect"),

@@ -52,11 +52,12 @@ class CRD(nn.Module):
         momentum: float = 0.5,
     ) -> None:
         super().__init__()
-        if dimensions < 1 or negatives < 1 or sharpness <= 0:
-            raise ValueError(
-                f"dimensions and negatives must be 1 or more and sharpness above 0, got {dimensions}, {negatives} "
-                f"and {sharpness:g}"
-            )
+        if dimensions < 1:
+            raise ValueError(f"dimensions must be 1 or more, got {dimensions}")
+        if negatives < 1:
+            raise ValueError(f"negatives must be 1 or more, got {negatives}")
+        if sharpness <= 0:
+            raise ValueError(f"sharpness must be above 0, got {sharpness:g}")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be 0 or more and below 1, got {momentum:g}")
         self.form, self.dimensions, self.negatives = form, dimensions, negatives

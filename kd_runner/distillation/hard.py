@@ -1,7 +1,9 @@
 """Hard targets: the teacher's predicted class takes the label's place.
 
-The hard form of DeiT's distillation (Touvron et al. 2021, arXiv:2012.12877, equation 3) for any student;
-with `distillation.label_weight=0` the student never sees a label.
+Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention", arXiv:2012.12877.
+
+The hard form of DeiT's distillation (equation 3) for any student; with `distillation.label_weight=0` the student never
+sees a label.
 """
 
 from __future__ import annotations
