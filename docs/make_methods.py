@@ -23,11 +23,11 @@ COMMAND = (
 )
 INTRO = """# Distillation modes
 
-Made by `python docs/make_methods.py` from the code, the YAML files and the measured numbers; the tests check that it is
-up to date. The loss is `label_weight` · cross-entropy with the labels + `weight` · what the mode measures. Several modes
-add up: `'distillation=[dkd,at]' plus.at.weight=500`. Needs: L logits, F features (by hooks on layers that are found by
-themselves or named by `student.layers`, `teacher.layers`), M modules of its own that train along, B memory or indices
-of images, V a strongly augmented second view, Y labels, – no teacher.
+Made by `python docs/make_methods.py` from the code, the YAML files and the measured numbers; the tests check that it
+is up to date. The loss is `label_weight` · cross-entropy with the labels + `weight` · what the mode measures. Several
+modes add up: `'distillation=[dkd,at]' plus.at.weight=500`. Needs: L logits, F features (by hooks on layers that are
+found by themselves or named by `student.layers`, `teacher.layers`), M modules of its own that train along, B memory or
+indices of images, V a strongly augmented second view, Y labels, – no teacher.
 
 """
 
@@ -60,7 +60,7 @@ def needs_of(target: Any) -> str:
     letters = {
         "L": needs.teacher_logits,
         "F": needs.student is not None,
-        "M": hasattr(target, "adapt") and hasattr(target, "parameters") or hasattr(target, "deployed"),
+        "M": (hasattr(target, "adapt") and hasattr(target, "parameters")) or hasattr(target, "deployed"),
         "B": needs.indices,
         "V": needs.strong_view,
         "Y": needs.labels,
@@ -99,13 +99,21 @@ def sweep() -> str:
         f"| `{name}` | {100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f} | {len(values)} |"
         for name, values in ((name, accuracies[name]) for name in ranked)
     ]
-    text = (
-        "\n## All modes once, on Fashion-MNIST\n\nA small pair for a short time: 9,000 training images, a CNN of 421,738 "
-        "parameters to one of 9,122, two epochs, every mode with its default weights, three seeds. It shows that "
-        "everything runs and what the default weights do in so short a time, not which method is best: weights and "
-        "schedules come from papers that train for 240 epochs. `none` is the student without a teacher.\n\n"
-        f"```bash\n{COMMAND}\n```\n\n| mode | test accuracy, %, mean ± standard deviation | seeds |\n| --- | --- | --- |\n"
-    )
+    text = f"""
+## All modes once, on Fashion-MNIST
+
+A small pair for a short time: 9,000 training images, a CNN of 421,738 parameters to one of 9,122, two epochs, every
+mode with its default weights. It shows that everything runs and what the default weights do in so short a time, not
+which method is best: weights and schedules come from papers that train for 240 epochs. `none` is the student without a
+teacher.
+
+```bash
+{COMMAND}
+```
+
+| mode | test accuracy, %, mean ± standard deviation | seeds |
+| --- | --- | --- |
+"""
     return text + "\n".join(rows) + "\n"
 
 

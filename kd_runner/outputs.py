@@ -179,6 +179,15 @@ def same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return smaller[0], smaller[1]
 
 
+def unit(features: Tensor, dim: int = 1) -> Tensor:
+    """`features` scaled to length 1 along `dim`; what is shorter than 1e-6 becomes 0 and has no gradient.
+
+    A plain division would multiply the gradient of a silent layer by the inverse of its length.
+    """
+    length = features.norm(dim=dim, keepdim=True)
+    return features * torch.where(length > 1e-6, 1 / length.clamp_min(1e-6), 0.0)
+
+
 def map_pairs(student: Outputs, teacher: Outputs) -> list[tuple[Tensor, Tensor]]:
     """(student's, teacher's) maps of each layer, shallow to deep, as they are."""
     return [(maps(s), maps(t)) for s, t in zip(student.features.values(), teacher.features.values(), strict=True)]

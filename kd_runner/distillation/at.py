@@ -6,15 +6,14 @@ Networks via Attention Transfer", arXiv:1612.03928.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size
+from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size, unit
 
 
 def attention(maps: Tensor, power: int) -> Tensor:
     """[N, H·W]: the mean over the channels of |maps| to a power, each image's of length 1."""
-    return F.normalize(maps.abs().pow(power).mean(1).flatten(1))
+    return unit(maps.abs().pow(power).mean(1).flatten(1))
 
 
 class AT:

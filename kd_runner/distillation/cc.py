@@ -9,16 +9,15 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, deepest, vectors
+from kd_runner.outputs import Needs, Outputs, deepest, unit, vectors
 
 
 def correlations(embeddings: Tensor, gamma: float, order: int) -> Tensor:
     """[N, N]: exp(−γ ‖x − y‖²) of unit embeddings, by its Taylor series of x · y up to `order` (equations 8 to 10)."""
-    unit = F.normalize(embeddings)
-    products = unit @ unit.t()
+    directions = unit(embeddings)
+    products = directions @ directions.t()
     terms = [(2 * gamma) ** p / math.factorial(p) * products.pow(p) for p in range(order + 1)]
     return math.exp(-2 * gamma) * torch.stack(terms).sum(0)
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest, vectors
+from kd_runner.outputs import Example, Needs, Outputs, deepest, unit, vectors
 
 SMALL = 1e-7
 
@@ -83,8 +83,8 @@ class CRD(nn.Module):
             self.register_buffer(name, torch.empty(len(labels), self.dimensions).uniform_(-bound, bound))
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        ours = F.normalize(self.embed_student(vectors(deepest(student))))
-        theirs = F.normalize(self.embed_teacher(vectors(deepest(teacher))))
+        ours = unit(self.embed_student(vectors(deepest(student))))
+        theirs = unit(self.embed_teacher(vectors(deepest(teacher))))
         if self.form == "in_batch":
             scores = ours @ theirs.t() / self.sharpness
             partners = torch.arange(len(scores), device=scores.device)
@@ -125,4 +125,4 @@ class CRD(nn.Module):
     @torch.no_grad()
     def _remember(self, memory: Tensor, embeddings: Tensor, indices: Tensor) -> None:
         moved = self.momentum * memory[indices] + (1 - self.momentum) * embeddings
-        memory.index_copy_(0, indices, F.normalize(moved))
+        memory.index_copy_(0, indices, unit(moved))

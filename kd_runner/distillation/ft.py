@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest, maps, same_size
+from kd_runner.outputs import Example, Needs, Outputs, deepest, maps, same_size, unit
 
 
 class FT(nn.Module):
@@ -55,7 +55,7 @@ class FT(nn.Module):
         with torch.no_grad():
             wanted = self.encoder(theirs)
         ours, wanted = same_size(self.translator(maps(deepest(student))), wanted)
-        return (F.normalize(ours.flatten(1)) - F.normalize(wanted.flatten(1))).abs().mean()
+        return (unit(ours.flatten(1)) - unit(wanted.flatten(1))).abs().mean()
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:

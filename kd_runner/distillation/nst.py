@@ -5,10 +5,9 @@ Huang and Wang 2017, "Like What You Like: Knowledge Distill via Neuron Selectivi
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size
+from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size, unit
 
 
 def kernel_mean(first: Tensor, second: Tensor) -> Tensor:
@@ -31,6 +30,6 @@ class NST:
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss = student.logits.new_zeros(())
         for pair in map_pairs(student, teacher):
-            ours, theirs = (F.normalize(each.flatten(2), dim=2) for each in same_size(*pair))
+            ours, theirs = (unit(each.flatten(2), dim=2) for each in same_size(*pair))
             loss = loss + kernel_mean(theirs, theirs) + kernel_mean(ours, ours) - 2 * kernel_mean(ours, theirs)
         return loss

@@ -5,16 +5,15 @@ Passalis and Tefas 2018, "Learning Deep Representations with Probabilistic Knowl
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, deepest, vectors
+from kd_runner.outputs import Needs, Outputs, deepest, unit, vectors
 
 
 def neighbours(embeddings: Tensor) -> Tensor:
     """[N, N]: probabilities that each image is a neighbour of each, from cosines mapped to [0, 1] (equation 6)."""
-    unit = F.normalize(embeddings, eps=1e-7)
-    similar = (unit @ unit.t() + 1) / 2
+    directions = unit(embeddings)
+    similar = (directions @ directions.t() + 1) / 2
     return similar / similar.sum(1, keepdim=True)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kd_runner.outputs import Needs, Outputs, deepest, vectors
+from kd_runner.outputs import Needs, Outputs, deepest, unit, vectors
 
 AT_ONCE = 2**24  # angles that are kept for the backward pass at once
 
@@ -28,7 +28,7 @@ def distances(embeddings: Tensor) -> Tensor:
 
 def cosines(embeddings: Tensor, corners: Tensor) -> Tensor:
     """[corners, N, N]: cosines of the angles at each of `corners` [M, D] between any two embeddings (equation 8)."""
-    directions = F.normalize(embeddings[None, :] - corners[:, None], dim=2)
+    directions = unit(embeddings[None, :] - corners[:, None], dim=2)
     return directions @ directions.transpose(1, 2)
 
 

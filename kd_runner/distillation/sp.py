@@ -5,16 +5,15 @@ Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation", arXiv:1907.0
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, deepest
+from kd_runner.outputs import Needs, Outputs, deepest, unit
 
 
 def similarities(features: Tensor) -> Tensor:
     """[N, N]: inner products of the flattened features, each row of length 1 (equation 1)."""
     flat = features.flatten(1)
-    return F.normalize(flat @ flat.t())
+    return unit(flat @ flat.t())
 
 
 class SP:
