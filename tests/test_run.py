@@ -74,11 +74,11 @@ def test_tensorboard_has_the_words_of_the_field(result_of: RunIt, tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_trains(result_of: RunIt, mode: str) -> None:
-    result = result_of(f"distillation={mode}", "baseline=false", "batch_size=32", "student.epochs=12")
+def test_every_mode_runs_from_start_to_end(result_of: RunIt, mode: str) -> None:
+    result = result_of(f"distillation={mode}", "baseline=false")
     assert result["baseline"] is None
     assert result["gap_closed"] is None
-    assert result["student"]["accuracy"] > 0.5
+    assert math.isfinite(result["student"]["nll"])
     assert math.isfinite(result["student"]["kl_to_teacher"])
 
 
