@@ -95,10 +95,10 @@ def sweep() -> str:
         return ""
     accuracies: dict[str, list[float]] = json.loads(SWEEP.read_text())["student_accuracy"]
     ranked = sorted(accuracies, key=lambda name: -statistics.mean(accuracies[name]))
-    rows = [
-        f"| `{name}` | {100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f} | {len(values)} |"
-        for name, values in ((name, accuracies[name]) for name in ranked)
-    ]
+    rows = []
+    for name in ranked:
+        values = [100 * accuracy for accuracy in accuracies[name]]
+        rows.append(f"| `{name}` | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} | {len(values)} |")
     text = f"""
 ## All modes once, on Fashion-MNIST
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from kd_runner.config import Node, SettingsError, rule_of
+from kd_runner.hints import did_you_mean
 
 # Of kd_runner itself the packages that hold options: the rest reads and writes files.
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
@@ -126,10 +126,8 @@ def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None
 
 
 def _unknown(key: str, name: str, known: list[str], target: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
     takes = ", ".join(known) if known else "no settings"
-    return f"{key}: no such setting{hint}; {target} takes {takes}"
+    return f"{key}: no such setting{did_you_mean(name, known)}; {target} takes {takes}"
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

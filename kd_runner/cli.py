@@ -5,7 +5,6 @@ Nothing here imports torch before a run starts: `--help`, `--cfg job` and shell 
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -23,6 +22,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from kd_runner.hints import did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package in a wheel, beside it in a checkout.
@@ -179,12 +180,10 @@ def _explained(error: Exception) -> str:
         if part:  # a stage's own settings are null until it has some
             return f"{key}: write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
         known = list(_known_keys(key))
-        close = difflib.get_close_matches(key, known, n=1)
         section = key.rpartition(".")[0]
         siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
-        hint = f" (did you mean {close[0]}?)" if close else ""
         there = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
-        return f"{key}: no such setting{hint}{there}"
+        return f"{key}: no such setting{did_you_mean(key, known)}{there}"
     if text.startswith("Config group override must be"):  # Hydra does not say which
         groups = [word.partition("=")[0] for word in sys.argv[1:] if word.endswith("=null")]
         return f"{' or '.join(groups) or 'a group'}: must be one of its options (see --help), got null"
@@ -194,8 +193,7 @@ def _explained(error: Exception) -> str:
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
     if missing and options:
         choices = options[1].split()
-        close = difflib.get_close_matches(missing[2], choices, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = did_you_mean(missing[2], choices)
         return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{hint}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())

@@ -56,8 +56,12 @@ class Layers:
         chosen = self.stages[-1:] if role == "map and embedding" else self.stages
         return chosen if role == "stages" or self.embedding is None else (*chosen, self.embedding)
 
+    def sizes(self) -> dict[str, str]:
+        """`shapes` in words, such as 16x8x8."""
+        return {name: "x".join(map(str, shape)) or "no tensor" for name, shape in self.shapes.items()}
+
     def __str__(self) -> str:
-        return ", ".join(f"{name} {'x'.join(map(str, shape)) or '?'}" for name, shape in self.shapes.items())
+        return ", ".join(f"{name} {size}" for name, size in self.sizes().items())
 
 
 def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:

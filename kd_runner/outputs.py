@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from kd_runner.hints import did_you_mean
 
 INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
 
@@ -123,6 +124,20 @@ class Example:
             )
         return map_pairs(self.student, self.teacher)
 
+    def preactivation_pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """The pairs of layers that lie in front of their activations.
+
+        Raises:
+            ValueError: as `pairs` does, or a teacher's layer that is never negative, so lies behind its activation.
+        """
+        pairs = self.pairs()
+        for name, (_, teacher) in zip(self.teacher.features, pairs, strict=True):
+            if bool(teacher.min() >= 0):
+                raise ValueError(
+                    f"must have layers in front of their activations, the teacher's {name} is never negative"
+                )
+        return pairs
+
 
 @dataclass(frozen=True)
 class Deployed:
@@ -153,6 +168,16 @@ def standardized(logits: Tensor) -> Tensor:
     return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)
 
 
+def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """KL(teacher || student) of the distributions of logits [N, K] at `temperature`, mean over the batch."""
+    return F.kl_div(
+        F.log_softmax(student_logits.float() / temperature, dim=1),
+        F.log_softmax(teacher_logits.float() / temperature, dim=1),
+        reduction="batchmean",  # the default 'mean' would also divide by the number of classes
+        log_target=True,
+    )
+
+
 def maps(feature: Tensor) -> Tensor:
     """A feature as maps [N, C, H, W]: a vector [N, C] is one pixel, tokens [N, L, C] are one column of them."""
     if feature.dim() == 2:
@@ -177,6 +202,11 @@ def same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
     smaller = [m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, size) for m in (first, second)]
     return smaller[0], smaller[1]
+
+
+def connector(inputs: int, outputs: int) -> nn.Sequential:
+    """Brings maps of `inputs` channels to `outputs`: a 1x1 convolution with batch norm."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
 def unit(features: Tensor, dim: int = 1) -> Tensor:
@@ -215,9 +245,7 @@ class Observed:
         for layer in self.layers:
             name = layer.removesuffix(INPUT)
             if name not in modules:
-                close = difflib.get_close_matches(name, modules, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                raise ValueError(f"no layer {layer!r}{hint}")
+                raise ValueError(f"no layer {layer!r}{did_you_mean(name, modules)}")
             if layer.endswith(INPUT) and layer not in modules:
                 self._hooks.append(modules[name].register_forward_pre_hook(self._keep_input(layer)))
             else:

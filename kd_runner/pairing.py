@@ -58,7 +58,7 @@ def paired(
     found = {role: _layers(role, network, images, splits.num_classes) for role, network in networks.items()}
     for role, layers in found.items():
         if getattr(settings, role).layers == ASKED:
-            raise Answer("\n".join(f"{name}  {_size(shape)}" for name, shape in layers.shapes.items()))
+            raise Answer("\n".join(f"{name}  {size}" for name, size in layers.sizes().items()))
         _observed(role, networks[role], getattr(settings, role).layers, layers).release()
     node = settings.student.node
     heard: list[Mode] = []
@@ -85,10 +85,6 @@ def paired(
     }
     observed = {role: _observed(role, networks[role], listening[role], found[role]) for role in networks}
     return Pairing(observed["student"], observed["teacher"], tuple(heard), node)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "no tensor"
 
 
 def _layers(role: str, network: nn.Module, images: Tensor, num_classes: int) -> Layers:
@@ -135,15 +131,6 @@ def _refuse_unused_layers(settings: Settings, modes: Sequence[Mode]) -> None:
         named = list(getattr(settings, role).layers)
         if named and not takers:
             raise SettingsError(f"{role}.layers: has no effect, {modes[0].key} listens to none, got {named}")
-    for mode in modes:
-        if mode.needs is not UNDECLARED:
-            for role in ("student", "teacher"):
-                if (
-                    getattr(mode, f"{role}_layers")
-                    and getattr(mode.needs, role) is None
-                    and not hasattr(mode.loss, "deployed")
-                ):
-                    raise SettingsError(f"{mode.key}.{role}_layers: has no effect, the mode listens to none")
 
 
 def _observed(role: str, network: nn.Module, names: Sequence[str], layers: Layers) -> Observed:
@@ -162,13 +149,13 @@ def _example(
         observed = _observed(role, networks[role], names, found[role])
         training = networks[role].training
         with torch.no_grad():
-            outputs[role] = observed_once = observed_outputs(observed, images)
+            outputs[role] = observed_outputs(observed, images)
         networks[role].train(training)
         observed.release()
         for name in names:
-            if name not in observed_once.features:
+            if name not in outputs[role].features:
                 raise SettingsError(f"{role}.layers: {name} is not used when the network runs")
-            feature = observed_once.features[name]
+            feature = outputs[role].features[name]
             if not isinstance(feature, Tensor):
                 raise SettingsError(f"{role}.layers: {name} must give a tensor, gives {type(feature).__name__}")
             if mode.needs.maps and feature.dim() != 4:

@@ -110,11 +110,10 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: str) -> Pa
     recipe = parts.recipes[role]
     network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     own = settings.student if stage == "baseline" else settings.all_teachers[stage]
-    node = own.node
-    info = parts.describe(node)
+    info = parts.describe(own.node)
     made_of = info | {
-        "network": node,
-        "source": source_digest(node, role, settings.trust),
+        "network": own.node,
+        "source": source_digest(own.node, role, settings.trust),
         "role": role,  # it decides the seeds
         "optimizer": settings.for_stage(own.optimizer, "optimizer"),
         "scheduler": settings.for_stage(own.scheduler, "scheduler"),
@@ -147,25 +146,29 @@ def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recip
 
 def distil(parts: Parts, pairing: Pairing, logger: RunLogger) -> Best:
     """Train the student on labels and on its teacher; returns its best epoch on the validation split."""
-    settings, recipe = parts.settings, parts.recipes["student"]
-    strong = any(mode.needs.strong_view for mode in pairing.modes if mode.weight > 0)
-    module = Distiller(
-        pairing.student,
-        pairing.teacher,
-        pairing.modes,
-        settings.distillation.label_weight,
-        parts.temperature,
-        parts.training_batches(recipe, strong),
-        recipe,
-    )
-    if pairing.node != settings.student.node:
+    if pairing.node != parts.settings.student.node:
         log.info(
             "note      the student that is saved has %s parameters: it keeps what its mode needs to predict",
             f"{sum(parameter.numel() for parameter in pairing.student.network.parameters()):,}",
         )
-    best = fitted(parts, logger, module)
+    best = fitted(parts, logger, distiller(parts, pairing))
     pairing.student.release()
     return best
+
+
+def distiller(parts: Parts, pairing: Pairing) -> Distiller:
+    """The module that trains the student on labels and on its teacher."""
+    recipe = parts.recipes["student"]
+    strong = any(mode.needs.strong_view for mode in pairing.modes if mode.weight > 0)
+    return Distiller(
+        pairing.student,
+        pairing.teacher,
+        pairing.modes,
+        parts.settings.distillation.label_weight,
+        parts.temperature,
+        parts.training_batches(recipe, strong),
+        recipe,
+    )
 
 
 def fitted(parts: Parts, logger: RunLogger, module: Classifier) -> Best:

@@ -85,3 +85,15 @@ def softmax(z: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Row-wise, in float64, written without PyTorch."""
     shifted = z / temperature - (z / temperature).max(1, keepdims=True)
     return np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
+
+
+def finite_with_a_gradient(loss_of: Callable[..., Tensor], temperature: float, dtype: torch.dtype) -> None:
+    """Asserts it of a loss of (student's logits, teacher's logits, labels, temperature) at huge logits."""
+    student = torch.tensor([[1e4, 0, -1e4], [0, 1e4, 0]], dtype=dtype, requires_grad=True)
+    teacher = torch.tensor([[-1e4, 1e4, 0], [1e4, 0, 0]], dtype=dtype)
+    loss = loss_of(student, teacher, torch.tensor([0, 2]), temperature)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()

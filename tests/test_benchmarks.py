@@ -25,7 +25,7 @@ def benchmark_named(monkeypatch: pytest.MonkeyPatch):
         return importlib.import_module(name)
 
     yield load
-    for name in ("measure", "step_overhead", "data_pipeline", "epoch_vs_peers"):
+    for name in ("measure", "step_overhead", "data_pipeline", "epoch_vs_peers", "mode_costs"):
         sys.modules.pop(name, None)
 
 
@@ -57,3 +57,10 @@ def test_epoch_vs_peers(benchmark_named, case: str) -> None:
         before = [parameter.clone() for parameter in student.parameters()]
         module.CONTENDERS[name](module.Job(chosen, CPU, chosen.teacher(), student, split, 1, 0))
         assert any(not torch.equal(old, new) for old, new in zip(before, student.parameters(), strict=True)), name
+
+
+@pytest.mark.parametrize("mode", ["none", "simkd", "mlkd"])
+def test_mode_costs(benchmark_named, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    module = benchmark_named("mode_costs")
+    monkeypatch.setattr(module, "BATCHES", 1)
+    module.steps_of(mode, "dataset=digits", "batch_size=8")()

@@ -19,7 +19,7 @@ from kd_runner.config import Answer, Settings, SettingsError, check
 from kd_runner.modules import Distiller
 from kd_runner.outputs import Needs, needs_of
 from kd_runner.parts import Parts, assemble, rehearse
-from kd_runner.run import run
+from kd_runner.run import distiller, run
 from kd_runner.training import RunLogger, fit
 
 Make = Callable[..., Settings]
@@ -35,17 +35,8 @@ SMALL = (
 OWN = {"crd": ["distillation.negatives=50"]}
 
 
-def module_of(parts: Parts) -> Distiller:
-    pairing, recipe = parts.paired(), parts.recipes["student"]
-    strong = any(mode.needs.strong_view for mode in pairing.modes)
-    return Distiller(
-        pairing.student, pairing.teacher, pairing.modes, parts.settings.distillation.label_weight, parts.temperature,
-        parts.training_batches(recipe, strong), recipe,
-    )  # fmt: skip
-
-
 def trained(parts: Parts, folder: Path) -> Distiller:
-    module = module_of(parts)
+    module = distiller(parts, parts.paired())
     fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
     return module
 
@@ -59,7 +50,7 @@ def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_pat
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
     rehearse(parts)
     before_teacher = state_of(parts.teacher)
-    module = module_of(parts)
+    module = distiller(parts, parts.paired())
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
     fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
     assert before
@@ -88,7 +79,7 @@ def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
                 "distillation.warmup=0", f"trainer.precision={precision}", f"batch_size={images}",
             )
         )  # fmt: skip
-        module = module_of(parts)
+        module = distiller(parts, parts.paired())
         module.on_fit_start()
         batch = next(module.batches.batches())
         progress = 0.05 if module.modes[0].init_share else 0.5
@@ -152,7 +143,8 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
     assert [soft.weight_at(progress) for progress in (0, 0.25, 0.5, 1)] == [0, 0.45, 0.9, 0.9]
     assert first.weight_at(0.24) == first.weight
     assert first.weight_at(0.25) == 0
-    module = module_of(assemble(settings(*SMALL, *words)))
+    parts = assemble(settings(*SMALL, *words))
+    module = distiller(parts, parts.paired())
     batch = next(module.batches.batches())
     early, late = (module.losses(batch, progress)[0] for progress in (0.1, 0.9))
     assert early["label_loss"] == 0
@@ -162,7 +154,8 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
 
 def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> None:
     words = [*SMALL, "distillation=dkd", "+distillation@plus.at=at", "+distillation@plus.sp=sp"]
-    module = module_of(assemble(settings(*words, "distillation.warmup=0")))
+    parts = assemble(settings(*words, "distillation.warmup=0"))
+    module = distiller(parts, parts.paired())
     assert [len(mode.student_layers) for mode in module.modes] == [0, 2, 1]
     module.observed.network.eval()
     batch = next(module.batches.batches())
@@ -175,7 +168,8 @@ def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> Non
 
 
 def test_adapters_have_their_own_weight_decay(settings: Make) -> None:
-    module = module_of(assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25")))
+    parts = assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25"))
+    module = distiller(parts, parts.paired())
     student, adapters = module.parameter_groups()
     assert "weight_decay" not in student
     assert adapters["weight_decay"] == 0.25
@@ -307,6 +301,6 @@ def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> No
 @pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
 def test_mixed_images(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
-    module = module_of(parts)
+    module = distiller(parts, parts.paired())
     losses: dict[str, Any] = module.losses(next(module.batches.batches()), 0.5)[0]
     assert all(torch.isfinite(loss) for loss in losses.values())

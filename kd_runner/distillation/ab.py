@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size
+from kd_runner.outputs import Example, Needs, Outputs, connector, map_pairs, same_size
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
@@ -41,21 +41,13 @@ class AB(nn.Module):
 
     def adapt(self, example: Example) -> None:
         """Builds the connectors. Raises ValueError where a teacher's layer lies behind its activation."""
-        for name, (_, teacher) in zip(example.teacher.features, example.pairs(), strict=True):
-            if bool(teacher.min() >= 0):
-                raise ValueError(
-                    f"must have layers in front of their activations, the teacher's {name} is never negative"
-                )
         self.connectors = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False), nn.BatchNorm2d(teacher.shape[1])
-            )
-            for student, teacher in example.pairs()
+            connector(student.shape[1], teacher.shape[1]) for student, teacher in example.preactivation_pairs()
         )
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss = student.logits.new_zeros(())
-        for connector, (ours, theirs) in zip(self.connectors, map_pairs(student, teacher), strict=True):
+        for connect, (ours, theirs) in zip(self.connectors, map_pairs(student, teacher), strict=True):
             ours, theirs = same_size(ours, theirs)
-            loss = loss / 2 + boundary_loss(connector(ours), theirs, self.margin)
+            loss = loss / 2 + boundary_loss(connect(ours), theirs, self.margin)
         return loss

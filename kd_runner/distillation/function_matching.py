@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, divergence
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,4 @@ class FunctionMatching:
     needs = Needs(teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        return F.kl_div(
-            F.log_softmax(student.logits.float() / temperature, dim=1),
-            F.log_softmax(teacher.logits.float() / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        return divergence(student.logits, teacher.logits, temperature)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, divergence
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,6 @@ class Hybrid:
             one_hot = F.one_hot(hard, student_logits.shape[1])
             soft_targets = F.softmax(teacher_logits / temperature, dim=1)
             return F.cross_entropy(student_logits, self.soft_share * soft_targets + (1 - self.soft_share) * one_hot)
-        soft = F.kl_div(
-            F.log_softmax(student_logits / temperature, dim=1),
-            F.log_softmax(teacher_logits / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        soft = divergence(student_logits, teacher_logits, temperature)
         hard_loss = F.cross_entropy(student_logits, hard)
         return self.soft_share * temperature**2 * soft + (1 - self.soft_share) * hard_loss

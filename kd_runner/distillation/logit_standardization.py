@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, standardized
+from kd_runner.outputs import Needs, Outputs, divergence, standardized
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,4 @@ class LogitStandardization:
     needs = Needs(teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        return temperature**2 * F.kl_div(
-            F.log_softmax(standardized(student.logits) / temperature, dim=1),
-            F.log_softmax(standardized(teacher.logits) / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        return temperature**2 * divergence(standardized(student.logits), standardized(teacher.logits), temperature)

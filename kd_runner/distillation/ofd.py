@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size
+from kd_runner.outputs import Example, Needs, Outputs, connector, map_pairs, same_size
 
 
 def partial_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -30,18 +30,8 @@ class OFD(nn.Module):
 
     def adapt(self, example: Example) -> None:
         """Builds the connectors. Raises ValueError where a teacher's layer lies behind its activation."""
-        for name, (_, teacher) in zip(example.teacher.features, example.pairs(), strict=True):
-            if bool(teacher.min() >= 0):
-                raise ValueError(
-                    f"must have layers in front of their activations, the teacher's {name} is never negative"
-                )
-        pairs = example.pairs()
-        self.connectors = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False), nn.BatchNorm2d(teacher.shape[1])
-            )
-            for student, teacher in pairs
-        )
+        pairs = example.preactivation_pairs()
+        self.connectors = nn.ModuleList(connector(student.shape[1], teacher.shape[1]) for student, teacher in pairs)
         for number, (_, teacher) in enumerate(pairs):
             # Of each channel: the sum of its negative responses so far, and how many they are.
             self.register_buffer(f"negatives{number}", torch.zeros(2, teacher.shape[1], dtype=torch.float64))

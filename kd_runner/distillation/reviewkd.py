@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import Example, Needs, Outputs, connector, map_pairs
 
 LEVELS = (4, 2, 1)  # sides of the pooled maps that are compared as well
 
@@ -31,7 +31,7 @@ class Fusion(nn.Module):
 
     def __init__(self, inputs: int, width: int, outputs: int, fuses: bool) -> None:
         super().__init__()
-        self.reduce = nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width))
+        self.reduce = connector(inputs, width)
         self.attention = nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid()) if fuses else None
         self.out = nn.Sequential(nn.Conv2d(width, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
 

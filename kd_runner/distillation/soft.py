@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, divergence
 
 
 def soft_divergence(
@@ -30,19 +30,15 @@ def soft_divergence(
         direction: forward is KL(teacher || student), the one that distillation means; reverse is
             KL(student || teacher); jensen_shannon is the mean of both against their mixture, at most ln 2.
     """
+    if direction == "forward":
+        return divergence(student_logits, teacher_logits, temperature)
+    if direction == "reverse":
+        return divergence(teacher_logits, student_logits, temperature)
     student = F.log_softmax(student_logits.float() / temperature, dim=1)
     teacher = F.log_softmax(teacher_logits.float() / temperature, dim=1)
-    if direction == "forward":
-        return _kl(teacher, student)
-    if direction == "reverse":
-        return _kl(student, teacher)
     mixture = torch.logaddexp(student, teacher) - torch.log(torch.tensor(2.0))
-    return 0.5 * (_kl(teacher, mixture) + _kl(student, mixture))
-
-
-def _kl(target_log_probs: Tensor, log_probs: Tensor) -> Tensor:
-    # 'batchmean': the default 'mean' would also divide by the number of classes.
-    return F.kl_div(log_probs, target_log_probs, reduction="batchmean", log_target=True)
+    ours, theirs = (F.kl_div(mixture, each, reduction="batchmean", log_target=True) for each in (student, teacher))
+    return 0.5 * (theirs + ours)
 
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

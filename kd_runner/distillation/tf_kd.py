@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs
+from kd_runner.outputs import Example, Needs, Outputs, divergence
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +48,7 @@ class VirtualTeacher:
         if self.variant == "paper":
             right, wrong = math.log(right), math.log(wrong)
         virtual = torch.full_like(logits, wrong).scatter(1, labels.unsqueeze(1), right)
-        return temperature**2 * F.kl_div(
-            F.log_softmax(logits / temperature, dim=1),
-            F.log_softmax(virtual / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        return temperature**2 * divergence(logits, virtual, temperature)
 
 
 class SelfTraining:
@@ -75,9 +69,4 @@ class SelfTraining:
             )
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        return temperature**2 * F.kl_div(
-            F.log_softmax(student.logits.float() / temperature, dim=1),
-            F.log_softmax(teacher.logits.float() / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        return temperature**2 * divergence(student.logits, teacher.logits, temperature)

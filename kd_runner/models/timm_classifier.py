@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+
+from kd_runner.hints import did_you_mean
 
 
 def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pretrained: bool = False) -> nn.Module:
@@ -29,8 +30,7 @@ def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pre
         raise ValueError("timm is not installed: pip install 'kd-runner[timm]'") from error
     names = timm.list_models()
     if name.partition(".")[0] not in names:  # what follows the dot names published weights
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = did_you_mean(name, names)
         raise ValueError(f"name must be a classifier of timm, got {name!r}{hint}; timm.list_models() has them all")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": image_shape[0]}
     published = timm.models.get_pretrained_cfg(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import torch
 from torch import nn
 from torchvision import models
 from torchvision.models.vision_transformer import VisionTransformer
+
+from kd_runner.hints import did_you_mean
 
 SMALL = 32  # images of this side or less get the small-image stem
 
@@ -33,8 +34,7 @@ def torchvision_classifier(
     """
     names = models.list_models(module=models)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = did_you_mean(name, names)
         raise ValueError(f"name must be a classifier of torchvision, got {name!r}{hint}; they are {', '.join(names)}")
     small = min(image_shape[1:]) <= SMALL
     arguments: dict[str, object] = {"num_classes": num_classes}
