@@ -14,7 +14,6 @@ from kd_runner.parts import assemble
 from kd_runner.run import distiller
 
 BATCHES = 4
-PROGRESS = 0.5  # behind every warm-up and initialisation
 
 
 def steps_of(mode: str, *words: str) -> Callable[[], None]:
@@ -27,11 +26,13 @@ def steps_of(mode: str, *words: str) -> Callable[[], None]:
     optimizer = module.configure_optimizers()
     batches = module.batches.batches()
     few = [next(batches) for _ in range(BATCHES)]
+    share = max((mode.init_share for mode in module.modes), default=0.0)
+    progress = share / 2 if share else 0.5  # where the mode takes part with all of its weight
 
     def steps() -> None:
         """Forward, losses, backward and the optimizer."""
         for batch in few:
-            losses, _ = module.losses(batch, PROGRESS)
+            losses, _ = module.losses(batch, progress)
             module._mixed.step(losses, optimizer)
 
     return steps

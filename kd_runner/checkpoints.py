@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,23 +12,25 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from kd_runner import atomic
 from kd_runner.build import build
 from kd_runner.config import SettingsError
 
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 SHOWN = 5  # differences listed before '…'
 
 
 def save(path: Path, state: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write `state` to `path` with `info`, plain data, in the file's own metadata."""
+    """Write `state` to `path`, whole, with `info`, plain data, in the file's own metadata.
+
+    Raises:
+        RunFailed: the disk is full; what was at `path` is still there.
+    """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # The temporary file stands beside the target: a killed job must not leave half a network under its name.
-    save_file(tensors, temporary, metadata={"kd_runner": json.dumps(info)})
-    os.replace(temporary, path)
+    atomic.write(path, serialised(tensors, metadata={"kd_runner": json.dumps(info)}))
 
 
 def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
@@ -73,8 +75,10 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     refused = f"{path} is not a plain weights file (safetensors, or a state dict saved by torch)"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*_UNREADABLE, SafetensorError) as error:  # newer versions of torch read safetensors, too
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, which describe its own insides
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (*UNREADABLE, SafetensorError) as error:  # newer versions of torch read safetensors, too
         # torch's own message explains how to run the file's code all the same; ours does not.
         raise SettingsError(f"{refused}; refused") from error
     for name in ("state_dict", "model"):

@@ -5,9 +5,12 @@ Nothing here imports torch before a run starts: `--help`, `--cfg job` and shell 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
+import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +21,12 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from kd_runner.hints import did_you_mean
 
@@ -29,9 +34,19 @@ _PACKAGE = Path(__file__).resolve().parent
 # Inside the package in a wheel, beside it in a checkout.
 CONF_DIR = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
 
-COMPLETED, FAILED, BAD_SETTINGS, INTERRUPTED = 0, 1, 2, 130
+COMPLETED, FAILED, BAD_SETTINGS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+# Hydra's flags, and whether a value follows.
+FLAGS = {
+    **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r"), False),
+    **dict.fromkeys(("--multirun", "-m", "--shell-completion", "-sc", "--info", "-i"), False),
+    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
+    **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
+}
+UNDECISIVE = ("resume=", "store=", "trust=", "hydra.")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts
+_resume_hint = ""  # how to go on after an interruption, once there is something to go on with
 
 
 def main() -> int:
@@ -42,17 +57,26 @@ def main() -> int:
     # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     words = sys.argv[1:]
-    # Hydra wants its flags before the settings; people put -m anywhere.
-    sys.argv[1:] = sorted(words, key=lambda word: word not in ("-m", "--multirun"))
+    if words[:1] == ["store"]:
+        from kd_runner.store_command import main as store
+
+        return store(words[1:])
+    signal.signal(signal.SIGTERM, _terminate)
     try:
+        sys.argv[1:] = _resumed(_flags_first(words))
         sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]
         if {"--help", "-h"} & set(words) and not any(word.startswith(("--config", "-c")) for word in words):
             print(_help([word for word in words if not word.startswith("-")]))
             return COMPLETED
         _hydra_main()
     except KeyboardInterrupt:
-        _say("interrupted")
+        _say(f"interrupted{_resume_hint}")
         return INTERRUPTED
+    except SystemExit as ended:
+        if ended.code != TERMINATED:  # --version, say
+            raise
+        _say(f"terminated{_resume_hint}")
+        return TERMINATED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -68,12 +92,15 @@ def main() -> int:
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
 def _hydra_main(config: DictConfig) -> None:
     """One job: a run of its own, or one of a sweep."""
-    global _exit_code
+    global _exit_code, _resume_hint
     _exit_code = _exit_code or COMPLETED
     job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
+    _resume_hint = f"; to go on: kd-runner resume={job.sweep.dir if job.mode == RunMode.MULTIRUN else folder}"
     typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
     assert isinstance(typed, list)
-    overrides = [str(word) for word in typed]
+    overrides = [str(word) for word in typed if not str(word).startswith("resume=")]
+    from kd_runner.atomic import write_json
     from kd_runner.config import Answer, check
 
     try:
@@ -84,20 +111,98 @@ def _hydra_main(config: DictConfig) -> None:
             sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
         from kd_runner.run import run
 
-        run(settings, Path(job.runtime.output_dir), overrides)
+        run(settings, folder, overrides, list(_from_environment(config)))
     except Answer as answer:
         print(answer)
+    except (KeyboardInterrupt, SystemExit):
+        if not (folder / "result.json").exists():  # before the run could say so itself
+            write_json(folder / "result.json", {"status": "interrupted", "overrides": overrides})
+        raise
     except Exception as error:
         code = _expected(error)
         if code is None:
             _exit_code = FAILED
             raise
         _exit_code = code
+        if code == BAD_SETTINGS and job.output_subdir is not None:  # nothing ran, so there is nothing to look up
+            shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         message = _with_origin(str(error), overrides)
         _say(message)
         logging.getLogger("kd_runner.problems").error("%s", message)
         if job.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and ends with this error
+
+
+def _flags_first(words: list[str]) -> list[str]:
+    """Hydra wants its flags before the settings; people put them anywhere."""
+    from kd_runner.config import SettingsError
+
+    flags: list[str] = []
+    settings: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            settings.append(word)
+            continue
+        name = word.partition("=")[0]
+        if name not in FLAGS:
+            raise SettingsError(f"{name}: no such option{did_you_mean(name, FLAGS)}; see kd-runner --help")
+        flags.append(word)
+        if FLAGS[name] and name == word:
+            flags += itertools.islice(rest, 1)  # its value
+    return [*flags, *settings]
+
+
+def _resumed(words: list[str]) -> list[str]:
+    """A command line with `resume=FOLDER`, in Hydra's words: the same command, in the folder that it had.
+
+    Without any other setting, the command is the one that made the folder.
+
+    Raises:
+        SettingsError: there is no run and no sweep in the folder.
+    """
+    from kd_runner.config import SettingsError
+
+    given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
+    if not given or given[-1] in ("", "null"):
+        return words
+    folder = Path(given[-1]).expanduser()
+    if not folder.is_dir():
+        raise SettingsError(
+            f"resume: must be the folder of a run or a sweep, got {given[-1]}: no folder {folder.resolve()}"
+        )
+    sweep = (folder / "multirun.yaml").is_file()
+    if not sweep and not any((folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra")):
+        raise SettingsError(f"resume: must be the folder of a run or a sweep, {given[-1]} holds neither")
+    several = bool({"-m", "--multirun"} & set(words))
+    if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
+        words = [*_recorded(folder, sweep), *words]
+        words = ["-m", *words] if sweep and not several else words
+    elif several != sweep:
+        what, remedy = ("sweep", "add -m") if sweep else ("run", "leave -m out")
+        raise SettingsError(f"resume: {given[-1]} is the folder of a {what}: {remedy}")
+    place = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    return [*words, f'hydra.{"sweep" if sweep else "run"}.dir="{place}"', "hydra.output_subdir=null"]
+
+
+def _recorded(folder: Path, sweep: bool) -> list[str]:
+    """The settings that a run or sweep was started with, as Hydra kept them."""
+    from kd_runner.config import SettingsError
+
+    path = folder / ("multirun.yaml" if sweep else ".hydra/overrides.yaml")
+    try:
+        content = OmegaConf.load(path)
+        found = OmegaConf.to_container(content.hydra.overrides.task if sweep else content, resolve=False)
+        return [str(word) for word in found or () if not str(word).startswith("resume=")]
+    except Exception:  # whatever is in the file
+        raise SettingsError(
+            f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
+            "type the command's other settings, too"
+        ) from None
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)
 
 
 def _summed(word: str) -> list[str]:
@@ -145,6 +250,33 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def _from_environment(config: DictConfig) -> Iterator[str]:
+    """The keys, with dots, whose values depend on environment variables that are set."""
+    read: list[str] = []
+
+    def noting(name: str, *default: Any) -> Any:
+        if name in os.environ:
+            read.append(name)
+        return oc.env(name, *default)
+
+    def keys(node: DictConfig, prefix: str) -> Iterator[str]:
+        for key in node:
+            read.clear()
+            value = node[key]
+            if isinstance(value, ListConfig):
+                OmegaConf.to_container(value, resolve=True)
+            if read:
+                yield f"{prefix}{key!s}"
+            elif isinstance(value, DictConfig):
+                yield from keys(value, f"{prefix}{key!s}.")
+
+    OmegaConf.register_new_resolver("oc.env", noting, replace=True)
+    try:
+        yield from keys(config, "")
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
 def _expected(error: BaseException) -> int | None:
     """The exit code for an error that is the user's to mend, None for one that is ours."""
     from kd_runner.config import RunFailed, SettingsError
@@ -172,7 +304,9 @@ def _say(message: str) -> None:
 
 def _explained(error: Exception) -> str:
     """What Hydra says over several lines, in one, with a suggestion where a key was misspelt."""
-    text = str(error) or type(error).__name__
+    text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
+    if re.search(r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL", text):
+        text = _unreadable(sys.argv[1:]) or text
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         key = unknown[1]
@@ -185,8 +319,10 @@ def _explained(error: Exception) -> str:
         there = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
         return f"{key}: no such setting{did_you_mean(key, known)}{there}"
     if text.startswith("Config group override must be"):  # Hydra does not say which
-        groups = [word.partition("=")[0] for word in sys.argv[1:] if word.endswith("=null")]
-        return f"{' or '.join(groups) or 'a group'}: must be one of its options (see --help), got null"
+        pairs = [word.partition("=")[::2] for word in sys.argv[1:] if "=" in word]
+        for group, value in pairs:
+            if (CONF_DIR / group).is_dir() and not re.search("[a-z]", value.replace("null", "").replace("true", "")):
+                return f"{group}: must be one of its options (see --help), got {value}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"hydra.run.dir: the run's folder cannot be made ({error})"
     missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
@@ -197,6 +333,19 @@ def _explained(error: Exception) -> str:
         return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{hint}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def _unreadable(words: list[str]) -> str | None:
+    """What is wrong with the first word that Hydra cannot read."""
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            if not word.startswith("-"):
+                parser.parse_override(word)
+        except HydraException as error:
+            reason = str(error).strip().splitlines()[0]
+            return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
+    return None
 
 
 def _known_keys(misspelt: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -163,21 +163,12 @@ class Settings(_Section):
     seed: Seed
     data_seed: Seed
     store: str
+    resume: str | None
     trust: list[str]
 
     def decisive(self) -> dict[str, Any]:
-        """What can change the result, as plain data: no path, and nothing that only decides where or how fast."""
-        content = self.model_dump(mode="json", by_alias=True, exclude={"store", "trust"})
-        for name in ("root", "residency", "workers", "cache"):
-            content["dataset"].pop(name, None)
-        for teacher in (content["teacher"], *content["teachers"].values()):
-            teacher.pop("checkpoint")
-            teacher.pop("checkpoint_format")
-        for mode in (content["distillation"], *content["plus"].values()):
-            mode.pop("default_temperature")
-        for name in ("threads", "keep_memory", "log_every"):
-            content["trainer"].pop(name)
-        return content
+        """What can change the result, as plain data."""
+        return decisive(self.model_dump(mode="json", by_alias=True))
 
     @property
     def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:
@@ -201,6 +192,26 @@ class Settings(_Section):
         if own is not None and "_target_" in own:
             return own
         return {**getattr(self, shared), **(own or {})}
+
+
+def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast."""
+    content = {name: value for name, value in content.items() if name not in ("store", "resume", "trust")}
+    without = {
+        "dataset": ("root", "residency", "workers", "cache"),
+        "teacher": ("checkpoint", "checkpoint_format"),
+        "distillation": ("default_temperature",),
+        "trainer": ("threads", "keep_memory", "log_every"),
+    }
+    for name, keys in without.items():
+        content[name] = _less(content[name], keys)
+    for name, like in (("teachers", "teacher"), ("plus", "distillation")):
+        content[name] = {each: _less(own, without[like]) for each, own in content[name].items()}
+    return content
+
+
+def _less(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in keys}
 
 
 def check(container: Mapping[str, Any]) -> Settings:

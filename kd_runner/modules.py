@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -131,6 +131,45 @@ class Classifier(LightningModule):
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._sums: dict[str, Tensor] = {}  # on the device
         self._counts = {"train": 0, "val": 0}
+        self._steps: list[dict[str, Tensor]] = []  # the epoch's losses by chunk, [steps of the chunk], on the device
+        self._first_epoch = 0  # that runs; those before it were trained before an interruption
+        self.seconds_before = 0.0
+        self._resumed: tuple[dict[str, Any], dict[str, Any]] | None = None  # states of optimizer and gradient scaler
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that runs, from 0."""
+        return self._first_epoch + self.current_epoch
+
+    @property
+    def epochs_left(self) -> int:
+        return self.recipe.epochs - self._first_epoch
+
+    def training_state(self) -> dict[str, Any]:
+        """All that `go_on` needs after the epoch that just ended, as plain data and tensors."""
+        assert self.best is not None
+        return {
+            "epochs": self.epoch + 1,
+            "module": self.state_dict(),
+            "optimizer": self._optimizer().state_dict(),
+            "scaler": self._mixed.scaler.state_dict(),
+            "best": asdict(self.best),
+            "metrics": self.metrics,
+        }
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Go on from another's `training_state` and its `seconds`, to the bits that it would have come to."""
+        self._first_epoch, self.seconds_before = state["epochs"], state["seconds"]
+        self.step = self._logged = self._first_epoch * self.batches.count
+        self.load_state_dict(state["module"])
+        self._resumed = state["optimizer"], state["scaler"]
+        self.best, self.metrics = Best(**state["best"]), state["metrics"]
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        # The optimizer itself, not Lightning's wrapper: what that does at each step is ours to do once a chunk.
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return optimizer
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         """The parts of the loss, whose sum is trained on, by name, and the logits."""
@@ -158,15 +197,19 @@ class Classifier(LightningModule):
         if self.recipe.compile:
             self.observed.call = compiled(self.network)
 
+    def on_train_start(self) -> None:
+        if self._resumed is not None:
+            (optimizer, scaler), self._resumed = self._resumed, None
+            self._optimizer().load_state_dict(optimizer)
+            self._mixed.scaler.load_state_dict(scaler)
+
     def on_train_epoch_start(self) -> None:
-        self.batches.epoch = self.current_epoch
-        torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.current_epoch))  # for dropout
-        self._sums, self._counts = {}, {"train": 0, "val": 0}
+        self.batches.epoch = self.epoch
+        torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.epoch))  # for dropout
+        self._sums, self._counts, self._steps = {}, {"train": 0, "val": 0}, []
 
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
-        # The optimizer itself, not Lightning's wrapper: what that does at each step is ours to do once a chunk.
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
+        optimizer = self._optimizer()
         measured = []
         for batch in chunk:
             progress = self.step / self.steps
@@ -190,7 +233,10 @@ class Classifier(LightningModule):
         if self.logger is None or not every or self.step - self._logged < every:
             return
         losses, counts = zip(*self._recent, strict=True)
-        self.logger.log_metrics({f"{self.stage}/train_loss_step": float(sum_of(losses)) / sum(counts)}, self.step)
+        mean = float(sum_of(losses)) / sum(counts)
+        if not math.isfinite(mean):
+            raise self._not_finite()
+        self.logger.log_metrics({f"{self.stage}/train_loss_step": mean}, self.step)
         self._recent, self._logged = [], self.step
 
     def _add(self, split: str, measured: Sequence[Measured]) -> dict[str, Tensor]:
@@ -199,7 +245,10 @@ class Classifier(LightningModule):
         device = logits[0].device
         sizes = torch.tensor([len(each) for each in labels])
         weights = sizes.double().to(device)
-        sums = {f"{split}_{name}": (torch.stack([each[name] for each in losses]) * weights).sum() for name in losses[0]}
+        by_step = {name: torch.stack([each[name] for each in losses]) for name in losses[0]}
+        if split == "train":
+            self._steps.append(by_step)
+        sums = {f"{split}_{name}": (values * weights).sum() for name, values in by_step.items()}
         classes = torch.cat(logits).argmax(1)
         hits = (classes == torch.cat(labels)).double()
         if partners[0] is not None:
@@ -229,21 +278,29 @@ class Classifier(LightningModule):
         if parts:
             self.metrics["train_loss"] = sum(parts)
         if not all(math.isfinite(value) for value in self.metrics.values()):
-            found = ", ".join(f"{name} {value:g}" for name, value in self.metrics.items() if "loss" in name)
-            raise RunFailed(f"{self.stage}: the loss is not finite in epoch {self.current_epoch + 1}: {found}")
+            raise self._not_finite()
         if self.best is None or self.metrics["val_accuracy"] > self.best.accuracy:
             state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
-            self.best = Best(self.stage, self.current_epoch + 1, self.metrics["val_accuracy"], state)
+            self.best = Best(self.stage, self.epoch + 1, self.metrics["val_accuracy"], state)
         if self.logger is not None:
             self.logger.log_metrics(
-                {f"{self.stage}/{name}": value for name, value in self.epoch_metrics().items()}, self.current_epoch + 1
+                {f"{self.stage}/{name}": value for name, value in self.epoch_metrics().items()}, self.epoch + 1
             )
+
+    def _not_finite(self) -> RunFailed:
+        """What to say of the first step of this epoch whose loss is no finite number; else of the validation."""
+        where = f"{self.stage}: the loss is not finite in epoch {self.epoch + 1}"
+        by_step = {name: torch.cat([each[name] for each in self._steps]).tolist() for name in self._steps[0]}
+        for number, values in enumerate(zip(*by_step.values(), strict=True)):
+            if not all(map(math.isfinite, values)):
+                found = ", ".join(f"{name} {value:g}" for name, value in zip(by_step, values, strict=True))
+                return RunFailed(f"{where}, step {number + 1} of {self.batches.count}: {found}")
+        found = ", ".join(f"{name} {value:g}" for name, value in self.metrics.items() if name.startswith("val"))
+        return RunFailed(f"{where}, on the validation images: {found}")
 
     def epoch_metrics(self) -> dict[str, float]:
         """What is logged of the epoch that just ended."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        return {**self.metrics, "learning_rate": optimizer.param_groups[0]["lr"]}
+        return {**self.metrics, "learning_rate": self._optimizer().param_groups[0]["lr"]}
 
     def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
         return batch  # the batches are made on the device

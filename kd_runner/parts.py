@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,8 @@ from kd_runner.speed import slow_bfloat16
 from kd_runner.training import device_of
 
 log = logging.getLogger(__name__)
+
+REHEARSED = 4  # images: of two, the one distance between them is always the mean distance, whatever the student does
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,7 @@ def assemble(settings: Settings) -> Parts:
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
     if settings.trainer.precision == "16-mixed" and device_of(settings.trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
-    try:
-        Path(settings.store).expanduser().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"store: must be a folder that can be written, got {settings.store} ({error})") from error
+    _check_store(settings.store)
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = {
@@ -183,8 +183,22 @@ def assemble(settings: Settings) -> Parts:
     return Parts(settings, splits, view, device, teachers, student, recipes, modes, temperature)
 
 
+def _check_store(store: str) -> None:
+    """Refuse a store that could not be written to; it is made when there is something to store."""
+    place = Path(store).expanduser()
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"store: must be a folder that can be written, got {store} ({error})") from error
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # another job may use it already
+                folder.rmdir()
+
+
 def rehearse(parts: Parts) -> None:
-    """Push two images of noise through networks and losses. Nothing is trained or changed.
+    """Push a few images of noise through networks and losses. Nothing is trained or changed.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
@@ -192,22 +206,28 @@ def rehearse(parts: Parts) -> None:
         Answer: what was asked for in place of a run.
     """
     pairing = parts.paired(copies=True)
-    labels = torch.arange(2) % parts.splits.num_classes
-    images = noise(parts.splits.image_shape)
+    count = min(REHEARSED, len(parts.splits.train))
+    labels, images = torch.arange(count) % parts.splits.num_classes, noise(parts.splits.image_shape, count)
     with torch.no_grad():
         outputs = {role: observed_outputs(getattr(pairing, role), images) for role in ("student", "teacher")}
     if any(mode.needs.strong_view for mode in pairing.modes):
         outputs = {role: replace(given, strong=given) for role, given in outputs.items()}
     student = _with_gradients(outputs["student"])
+
+    def at(mode: Mode, progress: float) -> Any:
+        """The mode's loss when that share of the stage is done."""
+        ours, theirs = (replace(each, progress=progress) for each in (student, outputs["teacher"]))
+        return mode(ours, theirs, labels, parts.temperature(progress))
+
     for mode in pairing.modes:
         try:
-            loss = mode(student, outputs["teacher"], labels, parts.temperature(0.0))
+            loss = at(mode, 0.0)
         except Exception as error:  # anyone's loss
             raise SettingsError(f"{mode.key}: {one_line(error)}") from error
         if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
             given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
-        if mode.weight > 0 and not loss.requires_grad:
+        if mode.weight > 0 and not (_moves(loss, student) or _moves(at(mode, 1.0), student)):
             raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
     with torch.no_grad():
         coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
@@ -219,6 +239,15 @@ def rehearse(parts: Parts) -> None:
         )
     if parts.settings.teacher.label_smoothing:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
+
+
+def _moves(loss: torch.Tensor, student: Outputs) -> bool:
+    """Whether the loss changes with what the student gives."""
+    if not loss.requires_grad:
+        return False
+    given = [value for each in (student, student.strong) if each for value in (each.logits, *each.features.values())]
+    gradients = torch.autograd.grad(loss, given, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
 def _with_gradients(outputs: Outputs) -> Outputs:

@@ -1,12 +1,9 @@
-"""What a run leaves behind for people and programs: result.json and a table."""
+"""What a run leaves behind for people and programs: what result.json says of its surroundings, and a table."""
 
 from __future__ import annotations
 
 import functools
 import io
-import json
-import math
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -21,23 +18,6 @@ from rich.table import Table
 from kd_runner import __version__
 
 WORTH_SHARING = 0.5  # points: a share of a smaller gap than this would be noise
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` at once or not at all; numbers that JSON does not have become null."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content
 
 
 def environment(device: torch.device) -> dict[str, Any]:

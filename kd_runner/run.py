@@ -10,97 +10,224 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from kd_runner import checkpoints
-from kd_runner.build import source_digest
-from kd_runner.config import Settings
+from kd_runner import atomic, checkpoints
+from kd_runner.build import one_line, source_digest
+from kd_runner.checkpoints import SHOWN
+from kd_runner.config import RunFailed, Settings, SettingsError, decisive
 from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
-from kd_runner.report import environment, table, write_json
+from kd_runner.progress import Progress
+from kd_runner.report import environment, table
 from kd_runner.store import trained_once
 from kd_runner.training import RunLogger, fit
 
 log = logging.getLogger(__name__)
 
+RESULT = "result.json"
+SETTINGS = "settings.json"
+UNFINISHED = "unfinished"  # the folder of what an interrupted run goes on from
+MASKED = "***"
 
-def run(settings: Settings, folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+
+@dataclass
+class Running:
+    """A run's folder and log, and what it has come to.
+
+    Args:
+        stage: What it is at.
+        seconds: That each stage took, those before an interruption included.
+        earlier: Those before an interruption, of the stage that it is at.
+    """
+
+    folder: Path
+    logger: RunLogger
+    fingerprint: str
+    stage: str | None = None
+    earlier: float = 0.0
+    seconds: dict[str, float | None] = field(
+        default_factory=lambda: dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
+    )
+
+    @contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """The block is this stage of the run."""
+        self.stage, self.earlier, started = stage, 0.0, time.perf_counter()
+        yield
+        self.seconds[stage] = round(self.earlier + time.perf_counter() - started, 3)
+
+    def progress(self, stage: str) -> Progress:
+        """Where the training of a stage is kept."""
+        return Progress(self.folder / UNFINISHED / stage, self.fingerprint)
+
+
+def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets: Sequence[str] = ()) -> dict[str, Any]:
     """Everything that one command does, in `folder`; returns what it also writes to result.json there.
 
+    With `settings.resume`, stages that `folder` holds the beginning of are gone on with, and a completed run stands.
+
+    Args:
+        secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
+
     Raises:
-        SettingsError: the settings cannot work together; nothing was trained.
+        SettingsError: the settings cannot work together, or are not those of a run that should be resumed; nothing
+            was trained.
         RunFailed: a stage that could not be finished.
     """
-    (folder / "result.json").unlink(missing_ok=True)  # an earlier run's, in a folder that was named twice
+    resumed = settings.resume is not None
+    content = masked(settings.model_dump(mode="json", by_alias=True), secrets)
+    if resumed:
+        refuse_other_settings(folder, content)
     parts = assemble(settings)
+    fingerprint = parts.fingerprint()
+    if resumed:
+        earlier = earlier_result(folder, fingerprint)
+        if earlier is not None:
+            log.info("completed before, with these settings: %s", folder)
+            return earlier
+    else:  # an earlier run's, in a folder that was named twice
+        (folder / RESULT).unlink(missing_ok=True)
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     rehearse(parts)
-    (folder / "settings.json").write_text(json.dumps(settings.model_dump(mode="json", by_alias=True), indent=2) + "\n")
-    logger = RunLogger(folder)
-    seconds: dict[str, float | None] = dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
-
-    with timed(seconds, "teacher"):
-        files = {"teacher": teacher_file(parts, folder, logger)}
-    if settings.baseline:
-        with timed(seconds, "baseline"):
-            files["baseline"] = labels_only(parts, folder, logger, "baseline")
-    with timed(seconds, "student"):
-        pairing = parts.paired()
-        best = distil(parts, pairing, logger)
-        if settings.finetune.epochs:
-            tuned = train(parts, logger, "finetune", pairing.student.network, parts.recipes["finetune"])
-            best = max(best, tuned, key=lambda stage: stage.accuracy)
-        files |= save_student(parts, pairing, folder, best)
-    with timed(seconds, "evaluate"):
-        stages = evaluate(parts, files, best)
-
-    result = {
+    atomic.remove_unfinished(folder)
+    atomic.write_json(folder / SETTINGS, content)
+    running = Running(folder, RunLogger(folder), fingerprint)
+    result: dict[str, Any] = {
         "status": "completed",
-        "fingerprint": parts.fingerprint(),
+        "fingerprint": fingerprint,
         "overrides": list(overrides),
-        **stages,
-        "seconds": seconds,
+        "teacher": None,
+        "baseline": None,
+        "student": None,
+        "gap_closed": None,
+        "seconds": running.seconds,
         "environment": environment(parts.device),
     }
-    log_final(parts, logger, stages)
-    write_json(folder / "result.json", result)
+    try:
+        result |= stages_of(parts, running)
+    except BaseException as error:
+        stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+        result |= {"status": "interrupted" if stopped else "failed", "stage": running.stage}
+        result |= {"error": None if stopped else one_line(error)}
+        try:
+            atomic.write_json(folder / RESULT, result)
+        except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
+            log.info("note      %s could not be written", folder / RESULT)
+        raise
+    atomic.write_json(folder / RESULT, result)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     log.info("\n%s\n\n%s", table(result, settings.finetune.epochs), folder)
     return result
 
 
-@contextmanager
-def timed(seconds: dict[str, float | None], stage: str) -> Iterator[None]:
-    """Notes in `seconds` how long the block took."""
-    started = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - started, 3)
+def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
+    """Train what is to be trained, and evaluate it: the stages' part of the result."""
+    settings = parts.settings
+    with running.at("teacher"):
+        files = {"teacher": teacher_file(parts, running)}
+    if settings.baseline:
+        with running.at("baseline"):
+            files["baseline"] = labels_only(parts, running, "baseline")
+    with running.at("student"):
+        pairing = parts.paired()
+        best = distil(parts, pairing, running)
+        if settings.finetune.epochs:
+            recipe = parts.recipes["finetune"]
+            tuned = train(parts, running, "finetune", pairing.student.network, recipe, running.progress("finetune"))
+            best = max(best, tuned, key=lambda stage: stage.accuracy)
+        files |= save_student(parts, pairing, running.folder, best)
+    with running.at("evaluate"):
+        stages = evaluate(parts, files, best)
+        log_final(parts, running.logger, stages)
+    return stages
 
 
-def teacher_file(parts: Parts, folder: Path, logger: RunLogger) -> Path:
-    """Bring the teachers to their final weights, given, stored or trained; returns the file of all in `folder`."""
+def masked(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Plain nested data with the values at `keys`, with dots, hidden."""
+    below = {name: [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")] for name in content}
+    return {
+        name: MASKED if name in keys else masked(value, below[name]) if isinstance(value, dict) else value
+        for name, value in content.items()
+    }
+
+
+def refuse_other_settings(folder: Path, content: dict[str, Any]) -> None:
+    """Raise SettingsError where the run in `folder` had settings that led to another result."""
+    try:
+        earlier = decisive(json.loads((folder / SETTINGS).read_text()))
+    except FileNotFoundError:  # it was stopped before it had begun
+        return
+    except ValueError as error:
+        raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
+    was, now = dict(dotted(earlier)), dict(dotted(decisive(content)))
+    absent = object()
+    different = [
+        f"{key} was {json.dumps(was[key]) if key in was else 'not set'}, "
+        f"is {json.dumps(now[key]) if key in now else 'not set'}"
+        for key in [*now, *(key for key in was if key not in now)]
+        if was.get(key, absent) != now.get(key, absent)
+    ]
+    if different:
+        more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
+        raise SettingsError(f"resume: {folder} has other settings: {'; '.join(different[:SHOWN])}{more}")
+
+
+def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The result of the run in `folder` if it was completed.
+
+    Raises:
+        SettingsError: it was started with other data or other given weights.
+    """
+    try:
+        earlier = json.loads((folder / RESULT).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if "fingerprint" not in earlier:  # it was stopped before it had one
+        return None
+    if earlier["fingerprint"] != fingerprint:
+        raise SettingsError(
+            f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its fingerprint "
+            f"was {earlier['fingerprint']}, is {fingerprint}"
+        )
+    return earlier if earlier.get("status") == "completed" else None
+
+
+def dotted(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each leaf of nested data by its key with dots."""
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def teacher_file(parts: Parts, running: Running) -> Path:
+    """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder."""
     settings = parts.settings
     for name, own in settings.all_teachers.items():
         if own.checkpoint is not None:
             log.info("%-9s taken from %s", name, own.checkpoint)
             continue
-        path = labels_only(parts, folder, logger, name)
+        path = labels_only(parts, running, name)
         if len(parts.teachers) == 1:
             return path
-    path = folder / "teacher.safetensors"
+    path = running.folder / "teacher.safetensors"
     path.unlink(missing_ok=True)
     checkpoints.save(path, parts.teacher.state_dict(), parts.describe(parts.teacher_node()))
     return path
 
 
-def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: str) -> Path:
-    """The file in `folder` of a network trained on labels, trained now if the store does not have it.
+def labels_only(parts: Parts, running: Running, stage: str) -> Path:
+    """The file in the run's folder of a network trained on labels, trained now if the store does not have it.
 
     Args:
         stage: A teacher's name, or 'baseline'.
@@ -130,28 +257,29 @@ def labels_only(parts: Parts, folder: Path, logger: RunLogger, stage: str) -> Pa
         "augmentation": asdict(parts.view.augmentation),
     }
 
-    def trained() -> nn.Module:
-        train(parts, logger, stage, network, recipe)
+    def trained(progress: Progress) -> nn.Module:
+        train(parts, running, stage, network, recipe, progress)
         return network
 
     stored = trained_once(Path(settings.store).expanduser(), stage, made_of, info, trained)
     network.load_state_dict(stored.state)
-    return kept(folder / f"{stage}.safetensors", stored.path)
+    return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 
-def train(parts: Parts, logger: RunLogger, stage: str, network: nn.Module, recipe: Recipe) -> Best:
+def train(parts: Parts, running: Running, stage: str, network: nn.Module, recipe: Recipe, progress: Progress) -> Best:
     """Train `network` on labels alone; returns its best epoch on the validation split."""
-    return fitted(parts, logger, Classifier(stage, Observed(network), parts.training_batches(recipe), recipe))
+    module = Classifier(stage, Observed(network), parts.training_batches(recipe), recipe)
+    return fitted(parts, running, module, progress)
 
 
-def distil(parts: Parts, pairing: Pairing, logger: RunLogger) -> Best:
+def distil(parts: Parts, pairing: Pairing, running: Running) -> Best:
     """Train the student on labels and on its teacher; returns its best epoch on the validation split."""
     if pairing.node != parts.settings.student.node:
         log.info(
             "note      the student that is saved has %s parameters: it keeps what its mode needs to predict",
             f"{sum(parameter.numel() for parameter in pairing.student.network.parameters()):,}",
         )
-    best = fitted(parts, logger, distiller(parts, pairing))
+    best = fitted(parts, running, distiller(parts, pairing), running.progress("student"))
     pairing.student.release()
     return best
 
@@ -171,9 +299,10 @@ def distiller(parts: Parts, pairing: Pairing) -> Distiller:
     )
 
 
-def fitted(parts: Parts, logger: RunLogger, module: Classifier) -> Best:
-    """Fit `module` and return its best epoch."""
-    fit(module, parts.plain_batches("val"), parts.settings.trainer, logger)
+def fitted(parts: Parts, running: Running, module: Classifier, progress: Progress) -> Best:
+    """Fit `module`, from where an interrupted run left it, and return its best epoch."""
+    fit(module, parts.plain_batches("val"), parts.settings.trainer, running.logger, progress)
+    running.earlier += module.seconds_before
     assert module.best is not None
     return module.best
 

@@ -13,11 +13,21 @@ from pathlib import Path
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as RichProgress,
+)
 
 from kd_runner.batches import PlainBatches
-from kd_runner.config import TrainerSettings
+from kd_runner.config import RunFailed, TrainerSettings
 from kd_runner.modules import Classifier
+from kd_runner.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +61,27 @@ class RunLogger(TensorBoardLogger):
         """No hparams.yaml: the settings are beside it, resolved."""
 
 
-def fit(module: Classifier, validation: PlainBatches, settings: TrainerSettings, logger: RunLogger) -> float:
-    """Train `module` for its recipe's epochs; returns the seconds it took."""
+def fit(
+    module: Classifier,
+    validation: PlainBatches,
+    settings: TrainerSettings,
+    logger: RunLogger,
+    progress: Progress | None = None,
+) -> float:
+    """Train `module` for its recipe's epochs; returns the seconds it took, those before an interruption included.
+
+    Args:
+        progress: Where to go on from, if anything is there, and to keep how far it is after each epoch.
+
+    Raises:
+        RunFailed: a loss that is not finite, no memory left on the GPU, or no space on the disk.
+    """
+    state = progress.state() if progress else None
+    if state is not None:
+        module.go_on(state)
+        log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
+    if module.epochs_left == 0:
+        return module.seconds_before
     quiet_lightning()
     if device_of(settings).type == "cpu":
         # Lightning sets this on import. PyTorch's optimizers then look for NVIDIA's driver library at every step,
@@ -65,9 +94,12 @@ def fit(module: Classifier, validation: PlainBatches, settings: TrainerSettings,
         precision="32-true",  # the module has its own: one autocast a step, not one a chunk
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
-        max_epochs=module.recipe.epochs,
+        max_epochs=module.epochs_left,
         logger=logger,
-        callbacks=[EpochBar() if sys.stdout.isatty() else EpochLines()],
+        callbacks=[
+            *([Keep(progress, started - module.seconds_before)] if progress else []),
+            EpochBar() if sys.stdout.isatty() else EpochLines(),
+        ],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -81,7 +113,30 @@ def fit(module: Classifier, validation: PlainBatches, settings: TrainerSettings,
         if trainer.received_sigterm:
             raise SystemExit(128 + signal.SIGTERM) from ended
         raise KeyboardInterrupt from ended
-    return time.perf_counter() - started
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(
+            f"{module.stage}: the GPU has not enough memory for batches of {module.batches.batch_size} images; "
+            "lower batch_size, or set trainer.precision=bf16-mixed"
+        ) from error
+    return module.seconds_before + time.perf_counter() - started
+
+
+class Keep(Callback):
+    """Keeps the state of the training after each epoch.
+
+    Args:
+        started: When it would have started, on the clock of `time.perf_counter`, had it not been interrupted.
+    """
+
+    def __init__(self, progress: Progress, started: float) -> None:
+        self.progress, self.started = progress, started
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        if isinstance(trainer.logger, RunLogger):
+            trainer.logger.experiment.flush()  # or a kill would lose what is said of this epoch
+        state = {**module.training_state(), "seconds": time.perf_counter() - self.started}
+        self.progress.keep(state, module.epoch + 1, module.recipe.epochs)
 
 
 class EpochLines(Callback):
@@ -89,7 +144,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        epoch, epochs = trainer.current_epoch + 1, module.recipe.epochs
+        epoch, epochs = module.epoch + 1, module.recipe.epochs
         if epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0:
             log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, _summary(module))
 
@@ -97,14 +152,14 @@ class EpochLines(Callback):
 class EpochBar(Callback):
     """A bar that lives as long as the stage, then one line of what it reached: for a terminal."""
 
-    progress: Progress
+    progress: RichProgress
     task: TaskID
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[summary]}"))
-        self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True)
-        self.task = self.progress.add_task(module.stage, total=module.steps, summary="")
+        self.progress = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True)
+        self.task = self.progress.add_task(module.stage, total=module.steps, completed=module.step, summary="")
         self.progress.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
@@ -113,7 +168,7 @@ class EpochBar(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        summary = f"epoch {trainer.current_epoch + 1}/{module.recipe.epochs}  {_summary(module)}"
+        summary = f"epoch {module.epoch + 1}/{module.recipe.epochs}  {_summary(module)}"
         self.progress.update(self.task, summary=summary)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:

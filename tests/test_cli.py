@@ -8,16 +8,34 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from jobs import Job
 
 SHORT = ("teacher.epochs=1", "student.epochs=1")
 
 
-def kd_runner(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kd_runner", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def kd_runner(folder: Path, *words: str) -> Done:
+    job = Job(folder, *words, out="../printed")
+    return Done(job.wait(300), job.text("out"), job.text("err"))
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder in which to run, with one around it for what is printed."""
+    (tmp_path / "inside").mkdir()
+    return tmp_path / "inside"
 
 
 def test_help_explains_itself_without_importing_torch(tmp_path: Path) -> None:
@@ -67,7 +85,9 @@ def test_a_sweep_shares_its_teacher(tmp_path: Path) -> None:
         ),
         (["teacher=resnet99"], "teacher: must be one of cifar_cnn, "),
         (["temperature.value=1,2"], "Ambiguous value for argument 'temperature.value=1,2'"),
-        (["temperature.value=[1"], "no viable alternative at input '[1'"),
+        (["temperature.value=[1"], "temperature.value=[1: must be KEY=VALUE, with signs such as"),
+        (["--confg-dir", "x"], "--confg-dir: no such option (did you mean --config-dir?); see kd-runner --help"),
+        (["seed=abc", "--config-dir", ".", "data_seed=1"], "seed: must be a valid integer, got 'abc'"),
         (["distillation=null"], "distillation: must be one of its options (see --help), got null"),
         (["dataset=image_folder"], "dataset.root: must be given"),
         (["+distillation@plus.l2=logits_l2", "plus.l2.label_weight=9"], "plus.l2.label_weight: has no effect"),
@@ -131,7 +151,10 @@ def test_ones_own_mode_is_one_python_and_one_yaml_file(tmp_path: Path) -> None:
 def test_a_failed_run_is_exit_code_1(tmp_path: Path) -> None:
     done = kd_runner(tmp_path, *SHORT, "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant")
     assert done.returncode == 1
-    assert done.stderr.startswith("kd-runner: teacher: the loss is not finite in epoch 1")
+    assert done.stderr.startswith("kd-runner: teacher: the loss is not finite in epoch 1, step ")
+    result = json.loads(next(tmp_path.rglob("result.json")).read_text())
+    assert result["status"] == "failed"
+    assert done.stderr == f"kd-runner: {result['error']}\n"
     assert done.stderr.count("\n") == 1
 
 
@@ -147,4 +170,4 @@ def test_an_interrupted_run(tmp_path: Path, sent: signal.Signals, code: int) -> 
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in errors
-    assert not (tmp_path / "run" / "result.json").exists()
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"

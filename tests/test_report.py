@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from kd_runner.atomic import write_json
 from kd_runner.evaluate import gap_closed
-from kd_runner.report import table, write_json
+from kd_runner.report import table
 
 
 def result(teacher: float, baseline: float | None, student: float) -> dict[str, Any]:

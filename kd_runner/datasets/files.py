@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,6 +96,27 @@ class ImageFiles:
             status = (self.folder / path).stat()
             digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
         return digest.hexdigest()
+
+    def unreadable(self, cache: Path | None) -> list[int]:
+        """Indices of the images that cannot be read, found by reading all; kept in `cache` for the next time."""
+        file = cache / f"{self.fingerprint()[:32]}.unreadable.json" if cache is not None else None
+        with suppress(OSError, ValueError):
+            if file is not None:
+                return [int(index) for index in json.loads(file.read_text())]
+        with ThreadPoolExecutor() as pool:
+            bad = [index for index, fine in enumerate(pool.map(self._is_readable, range(len(self)))) if not fine]
+        if file is not None:
+            with suppress(OSError):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps(bad))
+        return bad
+
+    def _is_readable(self, index: int) -> bool:
+        try:
+            self[index]
+        except ValueError:
+            return False
+        return True
 
     def decoded(self, cache: Path | None) -> Split:
         """All images in memory: from `cache` if it has them, else decoded, and left there for the next.

@@ -148,7 +148,9 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     return torch.nonzero(rest).flatten(), taken
 
 
-def cut(split: AnyImages, fraction: float, seed: int) -> tuple[AnyImages, AnyImages]:
-    """The rest of `split` and a stratified random `fraction` of it."""
+def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[AnyImages, AnyImages]:
+    """The rest of `split` and a stratified random `fraction` of it, which `setting` sets."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"{setting} must be between 0 and 1, got {fraction:g}")
     rest, taken = stratified_indices(split.labels, fraction, seed)
     return split.subset(rest), split.subset(taken)

@@ -41,7 +41,7 @@ def torchvision_set(
     folder = Path(root).expanduser()
     train, classes = _read(name, folder, train=True, download=download)
     test, _ = _read(name, folder, train=False, download=download)
-    train, val = cut(train, val_fraction, seed)
+    train, val = cut(train, val_fraction, seed, "val_fraction")
     return Splits(train, val, test, classes)
 
 

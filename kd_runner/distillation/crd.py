@@ -64,6 +64,13 @@ class CRD(nn.Module):
         self.sharpness, self.momentum = sharpness, momentum
         self._constants: dict[str, float] = {}
 
+    def get_extra_state(self) -> dict[str, float]:
+        """What belongs to the memory and is no tensor."""
+        return dict(self._constants)
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self._constants = dict(state)
+
     def adapt(self, example: Example) -> None:
         """Builds the embeddings, and a memory of random ones."""
         self.embed_student = nn.Linear(vectors(deepest(example.student)).shape[1], self.dimensions)

@@ -1,0 +1,98 @@
+"""Archives of images, unpacked once, and only where all that is in them stays in the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import tarfile
+import uuid
+import zipfile
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from filelock import FileLock
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MOST_TIMES = 100  # that the files may be larger than their archive; images hardly shrink
+
+
+def is_archive(path: Path) -> bool:
+    """Whether it is one by its name."""
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def unpacked(archive: Path, cache: Path) -> Path:
+    """The folder under `cache` that holds what is in `archive`; unpacked now if no job has done it before.
+
+    An archive that was unpacked is known by its place, size and time of change. Where all of it lies in one folder,
+    that is the one that comes back.
+
+    Raises:
+        ValueError: naming the archive, and what in it leaves the folder, is no file, is too large, or cannot be read.
+    """
+    status = archive.stat()
+    key = hashlib.sha256(repr((str(archive.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
+    place = cache / f"{archive.name.partition('.')[0]}.{key}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{place.name}.lock"):
+        if not place.is_dir():
+            for abandoned in cache.glob(f".{place.name}.*"):  # by a job that was killed; this one holds the lock
+                shutil.rmtree(abandoned, ignore_errors=True)
+            unfinished = cache / f".{place.name}.{uuid.uuid4().hex}"
+            try:
+                _unpack(archive, unfinished)
+                unfinished.rename(place)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            log.info("data      %s unpacked to %s", archive, place)
+    inside = [path for path in place.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else place
+
+
+def _holds_folders(folder: Path) -> bool:
+    return any(entry.is_dir() for entry in os.scandir(folder))
+
+
+def _unpack(archive: Path, into: Path) -> None:
+    into.mkdir()
+    try:
+        if archive.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(archive) as opened:
+                for member in opened.infolist():
+                    mode = member.external_attr >> 16
+                    kind = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
+                    _check(archive, member.filename, kind)
+                _check_size(archive, sum(member.file_size for member in opened.infolist()), into)
+                opened.extractall(into)
+        else:
+            with tarfile.open(archive) as opened:
+                members = opened.getmembers()
+                for each in members:
+                    _check(archive, each.name, each.isreg() or each.isdir())
+                _check_size(archive, sum(each.size for each in members), into)
+                if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
+                    opened.extractall(into, filter="data")
+                else:
+                    opened.extractall(into)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+
+
+def _check(archive: Path, name: str, is_file_or_folder: bool) -> None:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if name.startswith(("/", "\\")) or ".." in parts or PureWindowsPath(name).drive:
+        raise ValueError(f"{archive} must hold paths inside its own folder, it has {name}; nothing was unpacked")
+    if not is_file_or_folder:
+        raise ValueError(f"{archive} must hold files and folders alone, {name} is a link or a device")
+
+
+def _check_size(archive: Path, size: int, into: Path) -> None:
+    packed, free = archive.stat().st_size, shutil.disk_usage(into).free
+    if size > MOST_TIMES * max(packed, 2**20):
+        raise ValueError(f"{archive} has {size / 1e6:,.0f} MB of files in {packed / 1e6:,.1f} MB: refused")
+    if size > free:
+        raise ValueError(f"{archive} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {into.parent}")
