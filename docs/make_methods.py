@@ -84,8 +84,8 @@ def page() -> str:
         lines.append("| " + " | ".join([*cells, f"{node['weight']:g}", f"{node['label_weight']:g}", cost]) + " |")
     notes = (
         "\nStep, of soft: median seconds of a training step over that of `soft`, side by side "
-        "(`python benchmarks/mode_costs.py`, CNN to CNN on Fashion-MNIST, two CPU cores). Two runs of it differed by up to "
-        "a quarter, `none` and `reviewkd` by half. `ab` and `fsp` are measured while they initialise the student.\n"
+        "(`python benchmarks/mode_costs.py`, CNN to CNN on Fashion-MNIST, two CPU cores). Two runs of it differed by "
+        "up to a quarter, `none` and `reviewkd` by half. `ab` and `fsp` are measured while they initialise.\n"
     )
     return INTRO + "\n".join(lines) + "\n" + notes + sweep()
 
