@@ -12,7 +12,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -46,7 +46,14 @@ FLAGS = {
 UNDECISIVE = ("resume=", "store=", "trust=", "hydra.")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts
-_resume_hint = ""  # how to go on after an interruption, once there is something to go on with
+flags: list[str] = []  # of this command line, for the jobs of a sweep
+resume_hint = ""  # how to go on after an interruption, once there is something to go on with
+
+
+def command(words: Sequence[str]) -> int:
+    """`main` with these words for the command line's."""
+    sys.argv = ["kd-runner", *words]
+    return main()
 
 
 def main() -> int:
@@ -63,27 +70,32 @@ def main() -> int:
         return store(words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.argv[1:] = _resumed(_flags_first(words))
+        given, settings = _flags_apart(_resumed(words))
+        flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
+        sys.argv[1:] = [*given, *settings]
         sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]
         if {"--help", "-h"} & set(words) and not any(word.startswith(("--config", "-c")) for word in words):
             print(_help([word for word in words if not word.startswith("-")]))
             return COMPLETED
         _hydra_main()
     except KeyboardInterrupt:
-        _say(f"interrupted{_resume_hint}")
+        _say(f"interrupted{resume_hint}")
         return INTERRUPTED
     except SystemExit as ended:
         if ended.code != TERMINATED:  # --version, say
             raise
-        _say(f"terminated{_resume_hint}")
+        _say(f"terminated{resume_hint}")
         return TERMINATED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        if _exit_code is None:  # composing the settings is all that Hydra has done so far
-            _say(_explained(error))
-            return BAD_SETTINGS
+        if _exit_code is None:  # no job in this process: composing the settings, or a sweep
+            code = _expected(error)
+            if code is None and resume_hint:  # the sweep had begun
+                raise
+            _say(str(error) if code else _explained(error))
+            return code or BAD_SETTINGS
         if _expected(error) is None:
             raise
     return _exit_code or COMPLETED
@@ -92,11 +104,11 @@ def main() -> int:
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
 def _hydra_main(config: DictConfig) -> None:
     """One job: a run of its own, or one of a sweep."""
-    global _exit_code, _resume_hint
+    global _exit_code, resume_hint
     _exit_code = _exit_code or COMPLETED
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    _resume_hint = f"; to go on: kd-runner resume={job.sweep.dir if job.mode == RunMode.MULTIRUN else folder}"
+    resume_hint = f"; to go on: kd-runner resume={job.sweep.dir if job.mode == RunMode.MULTIRUN else folder}"
     typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
     assert isinstance(typed, list)
     overrides = [str(word) for word in typed if not str(word).startswith("resume=")]
@@ -104,9 +116,7 @@ def _hydra_main(config: DictConfig) -> None:
     from kd_runner.config import Answer, check
 
     try:
-        plain = _plain(config)
-        _check_overrides(overrides)
-        settings = check(plain)
+        settings = check(settings_of(config, overrides))
         if settings.trust:
             sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
         from kd_runner.run import run
@@ -133,11 +143,11 @@ def _hydra_main(config: DictConfig) -> None:
             raise  # Hydra goes on with the other jobs and ends with this error
 
 
-def _flags_first(words: list[str]) -> list[str]:
-    """Hydra wants its flags before the settings; people put them anywhere."""
+def _flags_apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Flags and settings apart: Hydra wants the flags first, people put them anywhere."""
     from kd_runner.config import SettingsError
 
-    flags: list[str] = []
+    found: list[str] = []
     settings: list[str] = []
     rest = iter(words)
     for word in rest:
@@ -147,10 +157,10 @@ def _flags_first(words: list[str]) -> list[str]:
         name = word.partition("=")[0]
         if name not in FLAGS:
             raise SettingsError(f"{name}: no such option{did_you_mean(name, FLAGS)}; see kd-runner --help")
-        flags.append(word)
+        found.append(word)
         if FLAGS[name] and name == word:
-            flags += itertools.islice(rest, 1)  # its value
-    return [*flags, *settings]
+            found += itertools.islice(rest, 1)  # its value
+    return found, settings
 
 
 def _resumed(words: list[str]) -> list[str]:
@@ -218,7 +228,7 @@ def _summed(word: str) -> list[str]:
     return [f"distillation={modes[0]}", *(f"+distillation@plus.{name}={name}" for name in modes[1:])]
 
 
-def _check_overrides(overrides: list[str]) -> None:
+def _check_overrides(overrides: Sequence[str]) -> None:
     """A setting that would be ignored is an error."""
     from kd_runner.config import SettingsError
 
@@ -235,6 +245,22 @@ def _with_origin(message: str, overrides: list[str]) -> str:
     if experiments and rest.startswith("no such setting") and not any(key in word for word in overrides):
         return f"{message}; {experiments[0].lstrip('+')} sets it: add ~{key} to take it back"
     return message
+
+
+def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Composed settings as plain data, with Hydra's own left out.
+
+    Raises:
+        SettingsError: they lack a value, or are of the wrong kind.
+    """
+    from kd_runner.config import check
+
+    if "hydra" in config:
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    content = _plain(config)
+    _check_overrides(overrides)
+    check(content)
+    return content
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

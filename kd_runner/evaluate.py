@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +37,12 @@ def predict(networks: Mapping[str, nn.Module], batches: PlainBatches, device: to
             for name, network in networks.items():
                 logits[name].append(network(batch.images).float())
     return Predictions({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(labels))
+
+
+def packed(correct: Tensor) -> dict[str, Any]:
+    """Which images were classified correctly, bool [N], for JSON: eight images a byte, in base64."""
+    bits = np.packbits(correct.cpu().numpy())
+    return {"images": len(correct), "bits": base64.b64encode(bits.tobytes()).decode()}
 
 
 def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:

@@ -131,8 +131,11 @@ def _unfetched(node: Any) -> Any:
     return {name: False if name == "pretrained" else _unfetched(value) for name, value in node.items()}
 
 
-def assemble(settings: Settings) -> Parts:
+def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     """Build every part.
+
+    Args:
+        splits: The data set, where it has been read before.
 
     Raises:
         SettingsError: a part that cannot be built.
@@ -153,7 +156,8 @@ def assemble(settings: Settings) -> Parts:
     modes = _modes(settings)
 
     data = settings.dataset
-    splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
+    if splits is None:
+        splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
     if not isinstance(splits, Splits):
         raise SettingsError(f"dataset: {settings.dataset.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):

@@ -21,7 +21,7 @@ from kd_runner import atomic, checkpoints
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive
-from kd_runner.evaluate import classification_metrics, cost, gap_closed, pair_metrics, predict
+from kd_runner.evaluate import classification_metrics, cost, gap_closed, packed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
@@ -29,7 +29,7 @@ from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.progress import Progress
 from kd_runner.report import environment, table
 from kd_runner.store import trained_once
-from kd_runner.training import RunLogger, fit
+from kd_runner.training import NOW, RunLogger, fit
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         raise
     atomic.write_json(folder / RESULT, result)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    (folder / NOW).unlink(missing_ok=True)
     log.info("\n%s\n\n%s", table(result, settings.finetune.epochs), folder)
     return result
 
@@ -232,13 +233,27 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     Args:
         stage: A teacher's name, or 'baseline'.
     """
+    recipe = parts.recipes["student" if stage == "baseline" else stage]
+    network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
+    node = (parts.settings.student if stage == "baseline" else parts.settings.all_teachers[stage]).node
+
+    def trained(progress: Progress) -> nn.Module:
+        train(parts, running, stage, network, recipe, progress)
+        return network
+
+    root = Path(parts.settings.store).expanduser()
+    stored = trained_once(root, stage, made_of(parts, stage), parts.describe(node), trained)
+    network.load_state_dict(stored.state)
+    return kept(running.folder / f"{stage}.safetensors", stored.path)
+
+
+def made_of(parts: Parts, stage: str) -> dict[str, Any]:
+    """Plain data: everything that the weights of a network trained on labels depend on; `stage` as in `labels_only`."""
     settings = parts.settings
     role = "student" if stage == "baseline" else stage
     recipe = parts.recipes[role]
-    network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     own = settings.student if stage == "baseline" else settings.all_teachers[stage]
-    info = parts.describe(own.node)
-    made_of = info | {
+    return parts.describe(own.node) | {
         "network": own.node,
         "source": source_digest(own.node, role, settings.trust),
         "role": role,  # it decides the seeds
@@ -256,14 +271,6 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
         "data": parts.splits.training_fingerprint,
         "augmentation": asdict(parts.view.augmentation),
     }
-
-    def trained(progress: Progress) -> nn.Module:
-        train(parts, running, stage, network, recipe, progress)
-        return network
-
-    stored = trained_once(Path(settings.store).expanduser(), stage, made_of, info, trained)
-    network.load_state_dict(stored.state)
-    return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 
 def train(parts: Parts, running: Running, stage: str, network: nn.Module, recipe: Recipe, progress: Progress) -> Best:
@@ -329,6 +336,8 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
         stages[stage] = {
             **classification_metrics(predictions.logits[stage], predictions.labels),
             **cost(networks[stage], image),
+            "images_seen": images_seen(parts, stage),
+            "correct": packed(predictions.logits[stage].argmax(1) == predictions.labels),
             "checkpoint": str(files[stage]),
         }
     at_best = classification_metrics(predictions.logits["best"], predictions.labels)
@@ -344,6 +353,16 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     teacher, baseline, student = stages.values()
     closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None
     return {**stages, "gap_closed": closed}
+
+
+def images_seen(parts: Parts, stage: str) -> int | None:
+    """Training images that a stage's network saw, each as often as it did; None where the network was given."""
+    recipes = [parts.recipes["student" if stage == "baseline" else stage]]
+    if stage == "student" and parts.settings.finetune.epochs:
+        recipes.append(parts.recipes["finetune"])
+    if stage == "teacher" and parts.settings.teacher.checkpoint is not None:
+        return None
+    return len(parts.splits.train) * sum(recipe.epochs for recipe in recipes)
 
 
 def kept(path: Path, source: Path) -> Path:

@@ -140,6 +140,11 @@ def file_digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def key_of(made_of: dict[str, Any]) -> str:
+    """16 hexadecimal digits: the name of the entry of what is made of that."""
+    return digest({**made_of, "semantics": SEMANTICS})[:16]
+
+
 def trained_once(
     root: Path, stage: str, made_of: dict[str, Any], info: dict[str, Any], train: Callable[[Progress], nn.Module]
 ) -> Stored:
@@ -155,7 +160,7 @@ def trained_once(
         train: Trains the network, going on from what it is given; called only when the store does not have it.
     """
     content = {**made_of, "semantics": SEMANTICS}
-    entry = Entry(root, digest(content)[:16])
+    entry = Entry(root, key_of(made_of))
     path = entry.folder / NETWORK
     if _usable(entry, stage, content):
         return _reused(entry, stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -30,6 +31,8 @@ from kd_runner.modules import Classifier
 from kd_runner.progress import Progress
 
 log = logging.getLogger(__name__)
+
+NOW = "now.json"  # how far a run is, in its folder while it runs
 
 
 def quiet_lightning() -> None:
@@ -137,6 +140,11 @@ class Keep(Callback):
             trainer.logger.experiment.flush()  # or a kill would lose what is said of this epoch
         state = {**module.training_state(), "seconds": time.perf_counter() - self.started}
         self.progress.keep(state, module.epoch + 1, module.recipe.epochs)
+        if isinstance(trainer.logger, RunLogger):
+            epoch, epochs = module.epoch + 1, module.recipe.epochs
+            left = state["seconds"] / epoch * (epochs - epoch)
+            now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "left": round(left, 1)}
+            (Path(trainer.logger.save_dir) / NOW).write_text(json.dumps(now))
 
 
 class EpochLines(Callback):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from kd_runner.run import run
 
 # Networks this small are fastest on one thread, and several at once must not fight for the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A shell's background job is started with Ctrl-C ignored, and would hand that on to the commands that are tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 
 

@@ -22,7 +22,20 @@ from kd_runner.parts import assemble, rehearse
 
 RunIt = Callable[..., dict[str, Any]]
 MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml"))
-METRICS = {"accuracy", "top5_accuracy", "precision", "recall", "f1", "nll", "ece", "parameters", "macs", "checkpoint"}
+METRICS = {
+    "accuracy",
+    "top5_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "nll",
+    "ece",
+    "parameters",
+    "macs",
+    "checkpoint",
+    "images_seen",
+    "correct",
+}
 
 
 def without_times(result: dict[str, Any]) -> dict[str, Any]:

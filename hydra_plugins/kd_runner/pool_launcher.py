@@ -1,0 +1,68 @@
+"""Hydra's launcher for the slots of one machine. Imported by Hydra at every start, so it imports little itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+# Hydra's own settings that are the sweep's and not a job's.
+OF_THE_SWEEP = ("hydra.sweep", "hydra.run", "hydra.mode", "hydra.launcher", "hydra/", "hydra.output_subdir")
+
+
+class PoolLauncher(Launcher):
+    """Each job is a process of its own on a device of its own; see kd_runner.grid.
+
+    Args:
+        options: The keys of conf/hydra/launcher/pool.yaml.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.loader = config, hydra_context.config_loader
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
+        from kd_runner import cli
+        from kd_runner.config import RunFailed
+        from kd_runner.grid import Options, composed, run_grid
+
+        folder = Path(self.config.hydra.sweep.dir).absolute()
+        hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
+        plain = OmegaConf.to_container(OmegaConf.create(self.options))
+        assert isinstance(plain, dict)
+        options = Options(**{str(name): value for name, value in plain.items()})
+        jobs = composed(job_overrides, folder, self.subdir, self.settings, initial_job_idx)
+        outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, [*cli.flags, *hydra])
+        returns = []
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            failed = isinstance(outcome, str)
+            value = RunFailed(f"{job}: {outcome}") if failed else outcome
+            status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+            returns.append(JobReturn([*job.shared, *job.own], None, None, str(job.folder), None, status, value))
+        return returns
+
+    def subdir(self, number: int) -> str:
+        """The folder of a job below the sweep's."""
+        config = self.loader.load_sweep_config(self.config, [])
+        with open_dict(config):
+            config.hydra.job.num = number
+            config.hydra.job.id = str(number)
+        return str(config.hydra.sweep.subdir)
+
+    def settings(self, words: Sequence[str]) -> dict[str, Any]:
+        """A job's settings as plain data.
+
+        Raises:
+            SettingsError: they cannot be composed, or are of the wrong kind.
+        """
+        from kd_runner import cli
+
+        return cli.settings_of(self.loader.load_sweep_config(self.config, list(words)), words)

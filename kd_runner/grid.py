@@ -1,0 +1,357 @@
+"""A sweep over a grid on one machine: checked before it starts, fanned out over devices, kept going past failures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from kd_runner import atomic
+from kd_runner.config import RunFailed, SettingsError
+from kd_runner.nursery import CONSOLE
+from kd_runner.pool import Event, Nursery, Pool, Slot, Task
+
+log = logging.getLogger(__name__)
+
+GRID = "sweep.json"  # what a sweep's jobs are, in its folder
+NETWORKS = "networks"  # the folder of what is trained for several jobs
+CHECKED = ".check"  # the folder of the check of all jobs
+MOST_CPU_SLOTS = 4  # where nobody says how many
+SHOWN = 20  # jobs that are named one by one when they are refused
+
+
+@dataclass(frozen=True)
+class Options:
+    """How jobs are spread over a machine; the keys of conf/hydra/launcher/pool.yaml.
+
+    Args:
+        devices: 'auto' for all GPUs that CUDA_VISIBLE_DEVICES shows, or the CPU where there is none; 'cpu'; a list.
+        jobs_per_device: At a time; on a CPU as many as fit its cores, up to 4, where it is None.
+        timeout_s, grace_s, retries: As in `kd_runner.pool.Pool`.
+    """
+
+    devices: Any = "auto"
+    jobs_per_device: int | None = None
+    timeout_s: float | None = None
+    grace_s: float = 30.0
+    retries: int = 1
+
+    def __post_init__(self) -> None:
+        devices = self.devices
+        if not (devices in ("auto", "cpu") or (isinstance(devices, (list, tuple)) and devices)):
+            raise SettingsError(f"hydra.launcher.devices: must be auto, cpu or a list such as [0,1], got {devices}")
+        for name, least in (("jobs_per_device", 1), ("timeout_s", 0), ("grace_s", 0), ("retries", 0)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, (bool, str)) or value < least):
+                raise SettingsError(f"hydra.launcher.{name}: must be {least} or more, got {value}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One combination of a sweep: the overrides that it differs by, those that it shares, and its plain settings."""
+
+    number: int
+    own: list[str]
+    shared: list[str]
+    settings: dict[str, Any]
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"#{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({' '.join(self.own) or 'no overrides'})"
+
+
+def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slot], int]:
+    """Where jobs run, and how many threads each has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = options.devices
+    if devices == "auto":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        count = 0 if on_cpu else nursery.devices()
+        names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+        devices = names or "cpu"
+    if devices == "cpu":
+        count = options.jobs_per_device or max(1, min(MOST_CPU_SLOTS, cores))
+        slots = [Slot(number, "cpu", {"CUDA_VISIBLE_DEVICES": ""}) for number in range(count)]
+    else:
+        each = options.jobs_per_device or 1
+        named = [str(device) for device in devices for _ in range(each)]
+        slots = [Slot(number, name, {"CUDA_VISIBLE_DEVICES": name}) for number, name in enumerate(named)]
+    return slots, max(1, cores // len(slots))
+
+
+def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resumed: bool) -> None:
+    """Raise SettingsError where the folder holds a sweep of other jobs; else write down that it holds this one."""
+    path = folder / GRID
+    jobs = [" ".join(sorted(words)) for words in combinations]
+    try:
+        earlier = json.loads(path.read_text())["jobs"]
+    except FileNotFoundError:
+        earlier = jobs
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{path} cannot be read ({error})") from error
+    if earlier != jobs:
+        key = "resume" if resumed else "hydra.sweep.dir"
+        new, gone = sorted(set(jobs) - set(earlier)), sorted(set(earlier) - set(jobs))
+        what = (
+            f"it has no job '{new[0]}'" if new else f"it has also '{gone[0]}'" if gone else "they are in another order"
+        )
+        raise SettingsError(
+            f"{key}: {folder} holds another sweep, of {len(earlier)} jobs, this one has {len(jobs)}: {what}"
+        )
+    atomic.write_json(path, {"jobs": jobs})
+
+
+def finished(job: Job) -> dict[str, Any] | None:
+    """The result of a job that was completed before."""
+    result = result_in(job.folder)
+    return result if result is not None and result.get("status") == "completed" else None
+
+
+def result_in(folder: Path) -> dict[str, Any] | None:
+    """What result.json in a folder says; None where there is none that can be read."""
+    try:
+        content = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def run_grid(
+    jobs: Sequence[Job], folder: Path, options: Options, resumed: bool, flags: Sequence[str]
+) -> list[dict[str, Any] | str]:
+    """Run the jobs; returns the result of each, or what went wrong with it.
+
+    Args:
+        flags: Of the command line, such as --config-dir, for every job's.
+
+    Raises:
+        SettingsError: a job that cannot work; none was started.
+    """
+    outcomes: dict[int, dict[str, Any] | str] = {}
+    for job in jobs:
+        before = finished(job) if resumed else None
+        if before is not None:
+            outcomes[job.number] = before
+        elif not resumed:
+            shutil.rmtree(job.folder, ignore_errors=True)
+    left = [job for job in jobs if job.number not in outcomes]
+    if outcomes:
+        log.info("sweep     %d of %d jobs were completed before", len(outcomes), len(jobs))
+    if not left:
+        return [outcomes[job.number] for job in jobs]
+    nursery = Nursery()
+    try:
+        on_cpu = all(job.settings["trainer"]["accelerator"] == "cpu" for job in left)
+        slots, threads = slots_of(options, nursery, on_cpu)
+        found = examined(left, folder, nursery, slots[0], threads)
+        names = sorted({slot.device for slot in slots})
+        log.info(
+            "sweep     %d jobs, %d at a time on %s, %d thread%s each: %s",
+            len(left), len(slots), ", ".join(names), threads, "s" if threads > 1 else "", folder,
+        )  # fmt: skip
+        with Board(len(left)) as board:
+            pool = Pool(
+                nursery, slots, threads, options.timeout_s, options.grace_s, options.retries, board.notify, board.tick
+            )
+            prepared = networks_first(found["networks"], folder)
+            tasks = {job.number: task_of(job, prepared, flags) for job in left}
+            board.jobs = {tasks[job.number].name: job for job in left}
+            pool.run([*prepared.values(), *tasks.values()])
+    finally:
+        nursery.close()
+    shutil.rmtree(folder / CHECKED, ignore_errors=True)
+    for job in left:
+        result = finished(job)
+        outcomes[job.number] = result if result is not None else what_happened(job, tasks[job.number], options)
+    return [outcomes[job.number] for job in jobs]
+
+
+def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, slot: Slot, threads: int) -> dict[str, Any]:
+    """What `kd_runner.preflight.examine` finds of the jobs, in a process of its own.
+
+    Raises:
+        SettingsError: one line for each job that cannot work.
+    """
+    place = folder / CHECKED
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    place.chmod(0o700)  # settings may come from the environment
+    asked, answer = place / "jobs.json", place / "found.json"
+    atomic.write_json(asked, {job.number: job.settings for job in jobs})
+    task = Task("check", place, [str(asked), str(answer)], [], call="kd_runner.preflight:examine")
+    pool = Pool(nursery, [slot], threads, None, 1.0, 0, lambda event, task: None, lambda tasks: None)
+    pool.run([task])
+    if task.code != 0:
+        last = (place / CONSOLE).read_text().strip().splitlines()[-1:]
+        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last)}")
+    found = json.loads(answer.read_text())
+    wrong = [(job, found["errors"][str(job.number)]) for job in jobs if str(job.number) in found["errors"]]
+    refuse([f"{job}: {message}" for job, message in wrong])
+    return found
+
+
+def refuse(lines: Sequence[str]) -> None:
+    """Raise SettingsError with the lines, where there are any."""
+    if lines:
+        more = [f"and {len(lines) - SHOWN} more jobs cannot work"] if len(lines) > SHOWN else []
+        raise SettingsError("\n".join([*(f"job {line}" for line in lines[:SHOWN]), *more]))
+
+
+def networks_first(found: Mapping[str, Any], folder: Path) -> dict[str, Task]:
+    """Tasks that train, each once, the networks that several jobs need, by the networks' keys."""
+    tasks = {}
+    for key, network in found.items():
+        if len(network["jobs"]) > 1:
+            place = folder / NETWORKS / f"{network['stage']}_{key}"
+            words = [str(folder / CHECKED / "jobs.json"), network["jobs"][0], network["stage"], str(place)]
+            serves = frozenset(int(job) for job in network["jobs"])
+            name = f"{network['stage']} {key}"
+            tasks[key] = Task(name, place, words, words, call="kd_runner.preflight:prepare", serves=serves)
+    return tasks
+
+
+def task_of(job: Job, prepared: Mapping[str, Task], flags: Sequence[str]) -> Task:
+    """The job as a command of its own."""
+    words = [*flags, *job.shared, *job.own]
+    place = str(job.folder).replace("\\", "\\\\").replace('"', '\\"')
+    after = [task for task in prepared.values() if job.number in task.serves]
+    return Task(
+        job.name, job.folder, [*words, f'hydra.run.dir="{place}"'], [*words, f'resume="{job.folder}"'], after=after
+    )
+
+
+def what_happened(job: Job, task: Task, options: Options) -> str:
+    """Why a job has no result, in a line."""
+    if task.timed_out:
+        return f"it took longer than {options.timeout_s:g} s (hydra.launcher.timeout_s)"
+    if task.code is not None and task.code < 0:
+        name = signal.Signals(-task.code).name
+        return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
+    result = result_in(job.folder)
+    if result is not None and result.get("error"):
+        return str(result["error"])
+    try:
+        lines = (job.folder / CONSOLE).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    said = [line.removeprefix("kd-runner: ") for line in lines if line.startswith("kd-runner: ")] or lines[-1:]
+    return f"{said[-1] if said else 'it said nothing'} (exit code {task.code})"
+
+
+class Board:
+    """Says how a sweep goes: a live line for each running job on a terminal, plain lines elsewhere."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.ended = count, 0
+        self.started = time.monotonic()
+        self.jobs: dict[str, Job] = {}
+        self.console = Console()
+        self.live = Live(console=self.console, refresh_per_second=4, transient=True) if sys.stdout.isatty() else None
+
+    def __enter__(self) -> Board:
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def notify(self, event: Event, task: Task) -> None:
+        """Say that a task started, ended, or will be started again."""
+        job = self.jobs.get(task.name)
+        assert task.slot is not None
+        if event == "start":
+            log.info("start     %s on %s %d", job or task.name, task.slot.device, task.slot.number)
+        elif event == "retry":
+            log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
+        elif job is None:
+            log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
+        else:
+            self.ended += 1
+            result = finished(job)
+            said = summary(result) if result else "no result"
+            word = "done     " if result else "failed   "
+            log.info("%s %s in %s: %s [%d of %d]", word, job, clock(task.seconds), said, self.ended, self.count)
+
+    def tick(self, running: Sequence[Task]) -> None:
+        """Show what runs now."""
+        if self.live is None:
+            return
+        table = Table.grid(padding=(0, 2))
+        for task in running:
+            job = self.jobs.get(task.name)
+            seconds = time.monotonic() - task.started
+            stage, left = how_far(task)
+            where = f"{task.slot.device} {task.slot.number}" if task.slot else ""
+            table.add_row(str(job or task.name), where, stage, clock(seconds), left)
+        passed = time.monotonic() - self.started
+        left = clock(passed / self.ended * (self.count - self.ended)) if self.ended else "?"
+        table.add_row(f"{self.ended} of {self.count} jobs", "", "", clock(passed), f"{left} left")
+        self.live.update(table)
+
+
+def how_far(task: Task) -> tuple[str, str]:
+    """The stage and epoch that a task is at, and how long the stage will take from here, in words."""
+    try:
+        now = json.loads((task.folder / "now.json").read_text())
+        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(now['left'])} left"
+    except (OSError, ValueError, KeyError):
+        return "starting", ""
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The accuracies of a result in a few words."""
+    stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
+    return ", ".join(f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes and seconds."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+Compose = Callable[[Sequence[str]], dict[str, Any]]
+
+
+def composed(
+    combinations: Sequence[Sequence[str]], folder: Path, subdir: Callable[[int], str], compose: Compose, first: int = 0
+) -> list[Job]:
+    """The jobs of a sweep, each with its settings, whose kinds and ranges have been checked.
+
+    Raises:
+        SettingsError: a line for each job that cannot be composed.
+    """
+    jobs, wrong = [], []
+    counts = Counter(word for words in combinations for word in set(words))
+    varying = {word for word, count in counts.items() if count < len(combinations)}
+    for number, words in enumerate(combinations, first):
+        own = [word for word in words if word in varying]
+        shared = [word for word in words if word not in varying]
+        try:
+            settings = compose(words)
+        except SettingsError as error:
+            settings = {}
+            wrong.append(f"#{number} ({' '.join(own) or ' '.join(words)}): {str(error).splitlines()[0]}")
+        jobs.append(Job(number, own, shared, settings, folder / subdir(number)))
+    refuse(wrong)
+    return jobs

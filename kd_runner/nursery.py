@@ -1,0 +1,129 @@
+"""A process that has imported what takes long, and forks a fresh process for every job that it is told to start.
+
+It reads a JSON object a line from its standard input and answers on its standard output:
+
+    {"start": ID, "call": "module:function", "words": […], "folder": "…", "environment": {…}, "threads": N}
+        → {"started": ID, "pid": N}, and when it ends {"ended": ID, "code": N}
+    {"count_devices": true} → {"devices": N}
+
+A code below 0 is the signal that ended the job. Every job leads a process group of its own. When the standard input
+ends, because whoever started this process is gone, its jobs are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+HEAVY = ("torch", "torchvision", "pytorch_lightning", "tensorboard", "kd_runner.run", "kd_runner.datasets.digits")
+CONSOLE = "console.log"  # what a job prints, in its folder
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this process passes it on
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for name in HEAVY:
+        importlib.import_module(name)
+    jobs: dict[int, int] = {}  # IDs by process
+    asked = b""
+    while True:
+        readable, _, _ = select.select([0], [], [], 0.05)
+        if readable:
+            block = os.read(0, 2**16)
+            if not block:
+                break
+            *lines, asked = (asked + block).split(b"\n")
+            for line in lines:
+                _obey(json.loads(line), jobs)
+        for process, code in _ended(jobs):
+            _answer({"ended": jobs.pop(process), "code": code})
+    for process in jobs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; on Linux alone."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)
+
+
+def _obey(asked: dict[str, Any], jobs: dict[int, int]) -> None:
+    if "count_devices" in asked:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            import torch
+
+            os.write(writer, str(torch.cuda.device_count()).encode())
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        _answer({"devices": int(os.read(reader, 20) or b"0")})
+        os.close(reader)
+        return
+    process = os.fork()
+    if process == 0:
+        os._exit(_job(**{name: value for name, value in asked.items() if name != "start"}))
+    jobs[process] = asked["start"]
+    _answer({"started": asked["start"], "pid": process})
+
+
+def _answer(content: dict[str, Any]) -> None:
+    os.write(1, json.dumps(content).encode() + b"\n")
+
+
+def _ended(jobs: dict[int, int]) -> list[tuple[int, int]]:
+    found = []
+    for process in jobs:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            found.append((process, os.waitstatus_to_exitcode(status)))
+    return found
+
+
+def _job(call: str, words: list[str], folder: str, environment: dict[str, str], threads: int) -> int:
+    """Call a function, 'module:function', with `words` in this process; returns the exit code that it gives."""
+    os.setsid()
+    die_with_parent()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+    os.environ.update(environment)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    console = os.open(Path(folder) / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number, file in ((0, nothing), (1, console), (2, console)):
+        os.dup2(file, number)
+    import torch
+
+    torch.set_num_threads(threads)
+    module, _, name = call.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)(words)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Jobs on the slots of one machine: each in a process of its own, on a device of its own, watched until it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kd_runner.config import RunFailed
+
+STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a signal to the driver, and after SIGKILL
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one job at a time runs.
+
+    Args:
+        device: Its name, for people.
+        environment: What shows the job its device alone.
+    """
+
+    number: int
+    device: str
+    environment: Mapping[str, str]
+
+
+@dataclass
+class Task:
+    """One command, and what became of it.
+
+    Args:
+        name: For people.
+        words: Of the command, for its first attempt.
+        again: Of the command where the folder holds the beginning of it.
+        call: The function of the words, as module:function.
+        after: Tasks that must have ended before.
+        serves: The numbers of the jobs that wait for it.
+        code: The exit code, below 0 for a signal; None until it has ended.
+        timed_out: It was stopped because it took too long.
+    """
+
+    name: str
+    folder: Path
+    words: Sequence[str]
+    again: Sequence[str]
+    call: str = "kd_runner.cli:command"
+    after: Sequence[Task] = ()
+    serves: frozenset[int] = frozenset()
+    attempts: int = 0
+    code: int | None = None
+    timed_out: bool = False
+    started: float = 0.0
+    seconds: float = 0.0
+    slot: Slot | None = None
+    pid: int | None = None
+    _stop_at: float | None = field(default=None, repr=False)  # when SIGKILL follows
+
+
+Event = Literal["start", "end", "retry"]
+
+
+class Nursery:
+    """The process that starts jobs; see kd_runner.nursery."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kd_runner.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            start_new_session=True,  # a terminal's Ctrl-C reaches the driver alone, which passes it on
+        )  # fmt: skip
+        self._unread = b""
+
+    def ask(self, content: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(content).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise RunFailed("the process that starts the jobs has died; see what it printed above") from None
+
+    def answers(self, seconds: float) -> list[dict[str, Any]]:
+        """What it said, waiting for it up to so many seconds."""
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], seconds)
+        if readable:
+            block = os.read(self._process.stdout.fileno(), 2**16)
+            if not block:
+                raise RunFailed("the process that starts the jobs has died; see what it printed above")
+            self._unread += block
+        *lines, self._unread = self._unread.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def devices(self) -> int:
+        """How many GPUs there are."""
+        self.ask({"count_devices": True})
+        while True:
+            for answer in self.answers(60):
+                return int(answer["devices"])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+
+
+class Pool:
+    """Runs tasks, each on a free slot, the earliest that may start first.
+
+    Args:
+        timeout: Seconds after which an attempt is stopped; None for never.
+        grace: Seconds between SIGTERM and SIGKILL.
+        retries: How often a task whose process was killed is started again.
+        notify: Called when something happens to a task.
+        tick: Called a few times a second.
+    """
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        slots: Sequence[Slot],
+        threads: int,
+        timeout: float | None,
+        grace: float,
+        retries: int,
+        notify: Callable[[Event, Task], None],
+        tick: Callable[[Sequence[Task]], None],
+    ) -> None:
+        self.nursery, self.slots, self.threads = nursery, slots, threads
+        self.timeout, self.grace, self.retries = timeout, grace, retries
+        self.notify, self.tick = notify, tick
+        self.running: dict[int, Task] = {}  # by number of attempt, over all tasks
+        self._count = 0
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run all of them; what became of each is in it.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: the driver was told to end; so were its jobs, which have ended.
+        """
+        waiting = list(tasks)
+        try:
+            while waiting or self.running:
+                for task in self._startable(waiting):
+                    waiting.remove(task)
+                    self._start(task)
+                for answer in self.nursery.answers(0.1):
+                    if "started" in answer:
+                        self.running[answer["started"]].pid = answer["pid"]
+                    elif "ended" in answer:
+                        task = self._ended(answer["ended"], answer["code"])
+                        if task.code is None:
+                            waiting.insert(0, task)
+                self._stop_late()
+                self.tick(list(self.running.values()))
+        except (KeyboardInterrupt, SystemExit) as told:
+            self._stop_all(signal.SIGINT if isinstance(told, KeyboardInterrupt) else signal.SIGTERM)
+            raise
+
+    def _startable(self, waiting: Sequence[Task]) -> list[Task]:
+        free = len(self.slots) - len(self.running)
+        ready = (task for task in waiting if all(each.code is not None for each in task.after))
+        return [task for _, task in zip(range(free), ready, strict=False)]
+
+    def _start(self, task: Task) -> None:
+        taken = {each.slot.number for each in self.running.values() if each.slot is not None}
+        task.slot = next(slot for slot in self.slots if slot.number not in taken)
+        task.attempts += 1
+        task.started, task.pid, task._stop_at = time.monotonic(), None, None
+        self._count += 1
+        self.running[self._count] = task
+        begun = any((task.folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra"))
+        self.nursery.ask(
+            {
+                "start": self._count,
+                "call": task.call,
+                "words": list(task.again if begun else task.words),
+                "folder": str(task.folder),
+                "environment": dict(task.slot.environment),
+                "threads": self.threads,
+            }
+        )
+        self.notify("start", task)
+
+    def _ended(self, number: int, code: int) -> Task:
+        task = self.running.pop(number)
+        task.seconds += time.monotonic() - task.started
+        crashed = code < 0 and not task.timed_out
+        if crashed and task.attempts <= self.retries:
+            self.notify("retry", task)
+        else:
+            task.code = code
+            self.notify("end", task)
+        return task
+
+    def _stop_late(self) -> None:
+        now = time.monotonic()
+        for task in self.running.values():
+            if task.pid is None:
+                continue
+            if task._stop_at is None and self.timeout is not None and now - task.started > self.timeout:
+                task.timed_out, task._stop_at = True, now + self.grace
+                self._signal(task, signal.SIGTERM)
+            elif task._stop_at is not None and now > task._stop_at:
+                self._signal(task, signal.SIGKILL)
+                task._stop_at = now + self.grace
+
+    def _stop_all(self, number: int) -> None:
+        """Tell every job to end, then make it."""
+        for told, patience in ((number, STOP_ASKED), (signal.SIGKILL, STOP_FORCED)):
+            for task in self.running.values():
+                self._signal(task, told)
+            deadline = time.monotonic() + patience
+            with contextlib.suppress(RunFailed):
+                while self.running and time.monotonic() < deadline:
+                    for answer in self.nursery.answers(0.05):
+                        if "started" in answer:
+                            self.running[answer["started"]].pid = answer["pid"]
+                            self._signal(self.running[answer["started"]], told)
+                        elif "ended" in answer:
+                            self.running.pop(answer["ended"]).code = answer["code"]
+
+    def _signal(self, task: Task, number: int) -> None:
+        if task.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                try:
+                    os.killpg(task.pid, number)
+                except ProcessLookupError:  # it does not lead a group yet
+                    os.kill(task.pid, number)

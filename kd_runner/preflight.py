@@ -1,0 +1,86 @@
+"""Before a sweep: every job is built and tried, and what several jobs need is trained once, before they start."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_runner import atomic
+from kd_runner.config import Answer, Settings, SettingsError, check, digest
+from kd_runner.datasets.splits import Splits
+from kd_runner.parts import Parts, assemble, rehearse
+from kd_runner.run import Running, labels_only, made_of
+from kd_runner.store import Entry, key_of
+from kd_runner.training import RunLogger
+
+# What cannot make a job impossible that is possible without: such jobs are tried once.
+HARMLESS = ("seed", "store", "resume")
+
+
+def examine(words: Sequence[str]) -> int:
+    """Try the jobs whose settings are in the file `words[0]`, and write what was found to `words[1]`.
+
+    The first is {job: settings}, the second {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}}}:
+    of the networks that are trained on labels alone, those that the store does not have.
+    """
+    logging.getLogger("kd_runner").setLevel(logging.ERROR)
+    jobs = json.loads(Path(words[0]).read_text())
+    errors: dict[str, str] = {}
+    tried: dict[str, str | None] = {}
+    read: dict[str, Splits] = {}
+    networks: dict[str, dict[str, Any]] = {}
+    for job, content in jobs.items():
+        try:
+            settings = check(content)
+            if settings.trust and str(Path.cwd()) not in sys.path:
+                sys.path.insert(0, str(Path.cwd()))
+            data = digest([content["dataset"], settings.data_seed])
+            parts = assemble(settings, read.get(data))
+            read[data] = parts.splits
+            like = digest({name: value for name, value in content.items() if name not in HARMLESS})
+            if like not in tried:
+                tried[like] = _rehearsed(parts)
+            if tried[like] is not None:
+                errors[job] = str(tried[like])
+                continue
+            for stage in stages(settings):
+                key = key_of(made_of(parts, stage))
+                if not Entry(Path(settings.store).expanduser(), key).folder.is_dir():
+                    networks.setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
+        except SettingsError as error:
+            errors[job] = str(error)
+    atomic.write_json(Path(words[1]), {"errors": errors, "networks": networks})
+    return 0
+
+
+def _rehearsed(parts: Parts) -> str | None:
+    try:
+        rehearse(parts)
+    except (SettingsError, Answer) as error:
+        return str(error)
+    return None
+
+
+def stages(settings: Settings) -> list[str]:
+    """The networks of a job that are trained on labels alone."""
+    teachers = [name for name, own in settings.all_teachers.items() if own.checkpoint is None]
+    return [*teachers, *(["baseline"] if settings.baseline else [])]
+
+
+def prepare(words: Sequence[str]) -> int:
+    """Train a network into the store: that of the stage `words[2]` of the job `words[1]` in the file `words[0]`.
+
+    `words[3]` is the folder for its log and curves.
+    """
+    file, job, stage, folder = words
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    settings = check(json.loads(Path(file).read_text())[job])
+    if settings.trust:
+        sys.path.insert(0, str(Path.cwd()))
+    parts = assemble(settings)
+    labels_only(parts, Running(Path(folder), RunLogger(Path(folder)), parts.fingerprint()), stage)
+    return 0
