@@ -68,6 +68,7 @@ def strips(groups: Sequence[Group]) -> str:
     if not shown:
         return ""
     figure, axes = _figure(8.5, 1.1 + 0.28 * len(shown))
+    named: set[str] = set()
     for row, group in enumerate(shown):
         for values, color, name in (
             (group.values("teacher", "accuracy"), GRAY, "teacher"),
@@ -76,9 +77,9 @@ def strips(groups: Sequence[Group]) -> str:
         ):
             offset = {"teacher": -0.22, "baseline": 0.22, "student": 0.0}[name]
             places = np.full(len(values), row + offset)
-            axes.plot(
-                100 * values, places, "o", color=color, markersize=4, alpha=0.75, label=name if row == 0 else None
-            )
+            label = name if len(values) and name not in named else None
+            named |= {label} if label else set()
+            axes.plot(100 * values, places, "o", color=color, markersize=4, alpha=0.75, label=label)
             if len(values) > 1 and name == "student":
                 axes.plot([100 * values.mean()], [row], "|", color="black", markersize=12)
     axes.set_yticks(range(len(shown)), [_short(group.name) for group in shown])

@@ -1,0 +1,186 @@
+"""The leaderboard, from result.json files that are written here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from kd_runner import leaderboard
+from kd_runner.config import SettingsError
+from kd_runner.evaluate import packed
+from kd_runner.leaderboard import compared, found, grouped, interval, report, rows
+
+
+def written(folder: Path, words: list[str], correct: np.ndarray | None = None, **changes: Any) -> Path:
+    """A result.json in `folder`, of a student that is right on the images of `correct`."""
+    correct = np.arange(100) < 80 if correct is None else correct
+    accuracy = float(correct.mean())
+    student = {
+        "accuracy": accuracy, "nll": 0.5, "ece": 0.1, "parameters": 1000, "macs": 2000, "agreement": 0.9,
+        "images_seen": 5000, "correct": packed(torch.from_numpy(correct)), "best_val": {"accuracy": accuracy},
+    }  # fmt: skip
+    baseline = {"accuracy": accuracy - 0.02, "parameters": 1000}
+    result = {
+        "status": "completed", "overrides": words, "teacher": {"accuracy": 0.95}, "baseline": baseline,
+        "student": student, "gap_closed": 0.2, "seconds": {"student": 12.0}, **changes,
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def right(count: int, of: int = 100, shift: int = 0) -> np.ndarray:
+    return np.roll(np.arange(of) < count, shift)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two modes, three seeds; one run failed, one was killed, one runs, one never started."""
+    folder = tmp_path / "sweep"
+    for seed, (soft, hard) in enumerate([(80, 75), (84, 77), (82, 70)]):
+        written(folder / str(2 * seed), [f"seed={seed}", "distillation=soft", "store=a"], right(soft))
+        written(folder / str(2 * seed + 1), ["distillation=hard", f"seed={seed}", "store=b"], right(hard))
+    words = ["distillation=dkd", "seed=0"]
+    failed = written(folder / "6", words, status="failed", error="the loss is not finite", student=None)
+    assert failed.exists()
+    for number, age in ((7, 0), (8, 1000)):
+        (folder / str(number)).mkdir()
+        now = folder / str(number) / "now.json"
+        now.write_text(json.dumps({"stage": "student", "epoch": 3, "epochs": 9, "left": 1}))
+        os.utime(now, (time.time() - age,) * 2)
+    (folder / "9").mkdir()
+    (folder / "9" / "result.json").write_text('{"status": "compl')
+    jobs = [f"distillation=dkd seed={number}" for number in range(11)]
+    (folder / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+    return folder
+
+
+def test_groups_over_seeds(sweep: Path) -> None:
+    runs, _ = found([sweep])
+    soft, hard = rows(grouped(runs))
+    assert [soft["settings"], hard["settings"]] == ["distillation=soft", "distillation=hard"]
+    assert [soft["rank"], hard["rank"]] == [1, 2]
+    assert soft["n"] == hard["n"] == 3
+    assert soft["accuracy"] == pytest.approx(0.82)
+    assert soft["sd"] == pytest.approx(0.02)
+    assert soft["ci95"] == pytest.approx(4.302653 * 0.02 / math.sqrt(3), rel=1e-6)
+    assert soft["gain"] == pytest.approx(0.02)
+    assert soft["gain_sd"] == pytest.approx(0, abs=1e-12)
+    assert soft["seconds"] == 12
+    assert soft["images_seen"] == 5000
+
+
+def test_what_has_no_result_is_listed_with_its_reason(sweep: Path) -> None:
+    reasons = {each.folder.name: each.reason for each in found([sweep])[1]}
+    assert reasons == {
+        "6": "failed: the loss is not finite",
+        "7": "running: student epoch 3 of 9",
+        "8": "killed in student epoch 3 of 9",
+        "9": "result.json cannot be read",
+        "10": "not started",
+    }
+
+
+def test_an_interval_of_one_value_is_none() -> None:
+    assert math.isnan(interval(np.array([0.5])))
+
+
+def test_a_run_that_is_not_a_number_is_not_ranked(tmp_path: Path) -> None:
+    written(tmp_path / "0", ["seed=0"], student={"accuracy": None})
+    runs, missing = found([tmp_path])
+    assert runs == []
+    assert len(missing) == 1
+
+
+def test_the_paired_tests_are_those_of_the_textbooks(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pairs = [(draw.random(400) < 0.8, draw.random(400) < 0.75) for _ in range(3)]
+    for seed, (ours, theirs) in enumerate(pairs):
+        written(tmp_path / f"a{seed}", ["distillation=soft", f"seed={seed}"], ours)
+        written(tmp_path / f"b{seed}", ["distillation=hard", f"seed={seed}"], theirs)
+    written(tmp_path / "b9", ["distillation=hard", "seed=9"], draw.random(400) < 0.1)  # has no partner
+    groups = {group.name: group for group in grouped(found([tmp_path])[0])}
+    outcome = compared(groups["distillation=soft"], groups["distillation=hard"])
+    ours, theirs = (np.stack(each) for each in zip(*pairs, strict=True))
+    assert outcome["seeds"] == 3
+    assert outcome["difference"] == pytest.approx(ours.mean() - theirs.mean())
+    better, worse = (ours & ~theirs).sum(), (theirs & ~ours).sum()
+    assert outcome["p"] == pytest.approx(stats.binomtest(int(better), int(better + worse)).pvalue)
+    # The bootstrap, written out: images drawn with replacement, the same for all seeds.
+    difference = (ours.astype(float) - theirs).mean(0)
+    means = difference[draw.integers(0, 400, (20_000, 400))].mean(1)
+    assert outcome["low"] == pytest.approx(np.quantile(means, 0.025), abs=0.003)
+    assert outcome["high"] == pytest.approx(np.quantile(means, 0.975), abs=0.003)
+
+
+def test_equals_do_not_differ(tmp_path: Path) -> None:
+    for name in "ab":
+        written(tmp_path / name, [f"distillation={name}", "seed=0"], right(70))
+    first, second = grouped(found([tmp_path])[0], reference="distillation=a")
+    assert first.against == {}
+    assert second.against["difference"] == second.against["low"] == second.against["high"] == 0
+    assert second.against["p"] == 1
+
+
+def test_the_files(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report([sweep], sweep, reference="distillation=hard")
+    printed = capsys.readouterr().out
+    assert re.search(r"1 +distillation=soft +3 +82\.00 ± 2\.00 +± 4\.97 +\+2\.00 ± 0\.00", printed)
+    assert "failed: the loss is not finite" in printed
+    with (sweep / "leaderboard.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert tuple(lines[0]) == leaderboard.COLUMNS
+    assert float(lines[0]["accuracy"]) == pytest.approx(0.82)
+    assert lines[0]["reference"] == "distillation=hard"
+    markdown = (sweep / "leaderboard.md").read_text()
+    assert "| 1 | distillation=soft | 3 | 82.00 ± 2.00 |" in markdown
+    page = (sweep / "leaderboard.html").read_text()
+    assert page.count("<svg") == 1  # every run; one size, and one setting swept
+    assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page).replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    ).replace("https://matplotlib.org", "")
+    assert "distillation=soft" in page
+    assert "running: student epoch 3 of 9" in page
+
+
+def test_pictures_of_sizes_and_of_two_settings(tmp_path: Path) -> None:
+    for number, (mode, value) in enumerate([(m, v) for m in ("soft", "dkd") for v in (1, 2, 10)]):
+        folder = written(tmp_path / str(number), [f"distillation={mode}", f"temperature.value={value}", "seed=0"])
+        result = json.loads((folder / "result.json").read_text())
+        result["student"]["parameters"] = 1000 * (1 + number % 3)
+        (folder / "result.json").write_text(json.dumps(result))
+    report([tmp_path], tmp_path)
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert page.count("<svg") == 3
+    assert page.index(">1<") < page.index(">10<")  # numbers in their order, not in that of their letters
+
+
+def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = sweep.parent / "copy"
+    shutil.copytree(sweep, copy)
+    monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep), str(copy), "--out", str(sweep.parent / "both")])
+    assert leaderboard.main() == 0
+    assert (sweep.parent / "both" / "leaderboard.html").is_file()
+    for words, message in (
+        (["nowhere"], "no folder"),
+        ([str(sweep), "--reference", "nope"], "reference: must be part of a row's name, got nope: distillation=soft"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["kd-report", *words])
+        assert leaderboard.main() == 2
+        assert message in capsys.readouterr().err
+    (sweep.parent / "empty").mkdir()
+    with pytest.raises(SettingsError, match="no run of kd-runner in"):
+        report([sweep.parent / "empty"], sweep)
