@@ -12,7 +12,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -245,6 +245,21 @@ def _with_origin(message: str, overrides: list[str]) -> str:
     if experiments and rest.startswith("no such setting") and not any(key in word for word in overrides):
         return f"{message}; {experiments[0].lstrip('+')} sets it: add ~{key} to take it back"
     return message
+
+
+def settings_of_job(load: Callable[[], DictConfig], overrides: Sequence[str]) -> dict[str, Any]:
+    """`settings_of` what `load` composes.
+
+    Raises:
+        SettingsError: it cannot be composed, lacks a value, or one is of the wrong kind.
+    """
+    from kd_runner.config import SettingsError
+
+    try:
+        config = load()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(_explained(error)) from error
+    return settings_of(config, overrides)
 
 
 def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:

@@ -65,4 +65,4 @@ class PoolLauncher(Launcher):
         """
         from kd_runner import cli
 
-        return cli.settings_of(self.loader.load_sweep_config(self.config, list(words)), words)
+        return cli.settings_of_job(lambda: self.loader.load_sweep_config(self.config, list(words)), words)
