@@ -43,6 +43,7 @@ FLAGS = {
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
+OF_LAUNCHING = ("hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
 UNDECISIVE = ("resume=", "store=", "trust=", "hydra.")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts
@@ -202,8 +203,11 @@ def _recorded(folder: Path, sweep: bool) -> list[str]:
     path = folder / ("multirun.yaml" if sweep else ".hydra/overrides.yaml")
     try:
         content = OmegaConf.load(path)
-        found = OmegaConf.to_container(content.hydra.overrides.task if sweep else content, resolve=False)
-        return [str(word) for word in found or () if not str(word).startswith("resume=")]
+        kept: Any = OmegaConf.to_container(content.hydra.overrides if sweep else content, resolve=False)
+        found = kept["task"] if sweep else kept or []
+        if sweep:  # how many threads a job has shows in its last bits
+            found += [word for word in kept["hydra"] if word.startswith(OF_LAUNCHING)]
+        return [str(word) for word in found if not str(word).startswith("resume=")]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
