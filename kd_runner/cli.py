@@ -43,7 +43,7 @@ FLAGS = {
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
-OF_LAUNCHING = ("hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
+OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
 UNDECISIVE = ("resume=", "store=", "trust=", "hydra.")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts

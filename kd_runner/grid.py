@@ -11,16 +11,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from kd_runner import atomic
 from kd_runner.config import RunFailed, SettingsError
+from kd_runner.hints import did_you_mean
 from kd_runner.nursery import CONSOLE
 from kd_runner.pool import Event, Nursery, Pool, Slot, Task
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 GRID = "sweep.json"  # what a sweep's jobs are, in its folder
 NETWORKS = "networks"  # the folder of what is trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
+MARKS = ("settings.json", "kd-runner.log", ".hydra", CONSOLE)  # one of them is in every run's folder
 MOST_CPU_SLOTS = 4  # where nobody says how many
 SHOWN = 20  # jobs that are named one by one when they are refused
 
@@ -51,12 +54,30 @@ class Options:
 
     def __post_init__(self) -> None:
         devices = self.devices
-        if not (devices in ("auto", "cpu") or (isinstance(devices, (list, tuple)) and devices)):
+        numbers = isinstance(devices, list) and all(type(each) is int and each >= 0 for each in devices)
+        if devices not in ("auto", "cpu") and not (numbers and devices):
             raise SettingsError(f"hydra.launcher.devices: must be auto, cpu or a list such as [0,1], got {devices}")
-        for name, least in (("jobs_per_device", 1), ("timeout_s", 0), ("grace_s", 0), ("retries", 0)):
+        for name, least, optional in (("jobs_per_device", 1, True), ("retries", 0, False)):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, (bool, str)) or value < least):
-                raise SettingsError(f"hydra.launcher.{name}: must be {least} or more, got {value}")
+            if not (value is None and optional) and not (type(value) is int and value >= least):
+                raise SettingsError(f"hydra.launcher.{name}: must be a whole number of {least} or more, got {value}")
+        for name, optional in (("timeout_s", True), ("grace_s", False)):
+            value = getattr(self, name)
+            if not (value is None and optional) and not (type(value) in (int, float) and 0 <= value < float("inf")):
+                raise SettingsError(f"hydra.launcher.{name}: must be a number of seconds, 0 or more, got {value}")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """From the keys that were given.
+
+        Raises:
+            SettingsError: a key that does not exist, or a value that cannot work.
+        """
+        known = [each.name for each in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise SettingsError(f"hydra.launcher.{name}: no such setting{did_you_mean(name, known)}")
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -80,12 +101,16 @@ class Job:
 def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slot], int]:
     """Where jobs run, and how many threads each has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = 0 if on_cpu or options.devices == "cpu" else nursery.devices()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
     devices = options.devices
     if devices == "auto":
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        count = 0 if on_cpu else nursery.devices()
-        names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
         devices = names or "cpu"
+    elif devices != "cpu" and count:  # without a GPU, the slots of a list are the CPU's
+        if max(devices) >= count:
+            raise SettingsError(f"hydra.launcher.devices: must be below {count}, the number of GPUs, got {devices}")
+        devices = [names[number] for number in devices]
     if devices == "cpu":
         count = options.jobs_per_device or max(1, min(MOST_CPU_SLOTS, cores))
         slots = [Slot(number, "cpu", {"CUDA_VISIBLE_DEVICES": ""}) for number in range(count)]
@@ -97,7 +122,7 @@ def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slo
 
 
 def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resumed: bool) -> None:
-    """Raise SettingsError where the folder holds a sweep of other jobs; else write down that it holds this one."""
+    """Raise SettingsError where the folder holds a sweep of other jobs."""
     path = folder / GRID
     jobs = [" ".join(sorted(words)) for words in combinations]
     try:
@@ -115,7 +140,23 @@ def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resum
         raise SettingsError(
             f"{key}: {folder} holds another sweep, of {len(earlier)} jobs, this one has {len(jobs)}: {what}"
         )
-    atomic.write_json(path, {"jobs": jobs})
+
+
+def write_grid(jobs: Sequence[Job], folder: Path) -> None:
+    """Write down which jobs the folder holds, and where."""
+    content = {
+        "jobs": [" ".join(sorted([*job.shared, *job.own])) for job in jobs],
+        "folders": [str(job.folder.relative_to(folder)) for job in jobs],
+    }
+    atomic.write_json(folder / GRID, content)
+
+
+def refuse_other_folders(jobs: Sequence[Job]) -> None:
+    """Raise SettingsError where the folder of a job holds something, and no run of ours."""
+    for job in jobs:
+        if job.folder.is_dir() and any(job.folder.iterdir()):
+            if not any((job.folder / name).exists() for name in MARKS):
+                raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
 
 
 def finished(job: Job) -> dict[str, Any] | None:
@@ -149,8 +190,6 @@ def run_grid(
         before = finished(job) if resumed else None
         if before is not None:
             outcomes[job.number] = before
-        elif not resumed:
-            shutil.rmtree(job.folder, ignore_errors=True)
     left = [job for job in jobs if job.number not in outcomes]
     if outcomes:
         log.info("sweep     %d of %d jobs were completed before", len(outcomes), len(jobs))
@@ -160,7 +199,13 @@ def run_grid(
     try:
         on_cpu = all(job.settings["trainer"]["accelerator"] == "cpu" for job in left)
         slots, threads = slots_of(options, nursery, on_cpu)
+        if not resumed:
+            refuse_other_folders(left)
         found = examined(left, folder, nursery, slots[0], threads)
+        write_grid(jobs, folder)
+        for job in left:
+            if not resumed:  # an earlier sweep's, of the same jobs
+                shutil.rmtree(job.folder, ignore_errors=True)
         names = sorted({slot.device for slot in slots})
         log.info(
             "sweep     %d jobs, %d at a time on %s, %d thread%s each: %s",
@@ -245,7 +290,8 @@ def what_happened(job: Job, task: Task, options: Options) -> str:
         name = signal.Signals(-task.code).name
         return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
     result = result_in(job.folder)
-    if result is not None and result.get("error"):
+    written = job.folder / "result.json"
+    if result is not None and result.get("error") and written.stat().st_mtime >= (task.first_started or 0) - 1:
         return str(result["error"])
     try:
         lines = (job.folder / CONSOLE).read_text(errors="replace").strip().splitlines()
@@ -301,7 +347,7 @@ class Board:
             seconds = time.monotonic() - task.started
             stage, left = how_far(task)
             where = f"{task.slot.device} {task.slot.number}" if task.slot else ""
-            table.add_row(str(job or task.name), where, stage, clock(seconds), left)
+            table.add_row(escape(str(job or task.name)), where, stage, clock(seconds), left)
         passed = time.monotonic() - self.started
         left = clock(passed / self.ended * (self.count - self.ended)) if self.ended else "?"
         table.add_row(f"{self.ended} of {self.count} jobs", "", "", clock(passed), f"{left} left")
@@ -312,7 +358,8 @@ def how_far(task: Task) -> tuple[str, str]:
     """The stage and epoch that a task is at, and how long the stage will take from here, in words."""
     try:
         now = json.loads((task.folder / "now.json").read_text())
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(now['left'])} left"
+        left = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
+        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left"
     except (OSError, ValueError, KeyError):
         return "starting", ""
 
@@ -331,10 +378,11 @@ def clock(seconds: float) -> str:
 
 
 Compose = Callable[[Sequence[str]], dict[str, Any]]
+Subdir = Callable[[int, Sequence[str]], str]
 
 
 def composed(
-    combinations: Sequence[Sequence[str]], folder: Path, subdir: Callable[[int], str], compose: Compose, first: int = 0
+    combinations: Sequence[Sequence[str]], folder: Path, subdir: Subdir, compose: Compose, first: int = 0
 ) -> list[Job]:
     """The jobs of a sweep, each with its settings, whose kinds and ranges have been checked.
 
@@ -352,6 +400,9 @@ def composed(
         except SettingsError as error:
             settings = {}
             wrong.append(f"#{number} ({' '.join(own) or ' '.join(words)}): {str(error).splitlines()[0]}")
-        jobs.append(Job(number, own, shared, settings, folder / subdir(number)))
+        jobs.append(Job(number, own, shared, settings, folder / subdir(number, words) if settings else folder))
     refuse(wrong)
+    places = [job.folder.resolve() for job in jobs]
+    if len(set(places)) < len(places) or not all(folder.resolve() in place.parents for place in places):
+        raise SettingsError("hydra.sweep.subdir: must give each job a folder of its own below hydra.sweep.dir")
     return jobs

@@ -1,8 +1,8 @@
 """The leaderboard of runs: groups over seeds, ranks, intervals and paired tests, from their result.json files alone.
 
 Intervals of a mean over seeds are Student's t. Two groups are compared on the seeds that both have, image by image of
-the test split: a bootstrap over the images (Efron 1979) of the difference in accuracy, and McNemar's exact test (1947)
-on the images that only one of the two gets right.
+the same test images: a bootstrap over the images (Efron 1979) of the difference in accuracy, and an exact sign test of
+the images that one of the two gets right more often, which for one seed is McNemar's (1947).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from scipy import stats
 
@@ -42,7 +43,7 @@ ASIDE = (
 )
 SEEDS = ("seed", "data_seed")
 RESAMPLES = 10_000
-ALIVE = 60.0  # seconds since a running job last said how far it is; after a few times that it is taken for killed
+ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,19 @@ class Run:
 
     Args:
         words: The overrides that can change the result, without the seeds, sorted.
-        seeds: The words that set seeds, sorted.
+        seeds: seed and data_seed.
     """
 
     folder: Path
     words: tuple[str, ...]
-    seeds: tuple[str, ...]
+    seeds: tuple[Any, ...]
     result: dict[str, Any]
 
     @property
-    def accuracy(self) -> float:
-        return self.result["student"]["accuracy"]
+    def tested_on(self) -> Any:
+        """Which test images, in a few digits; of results that do not say, how many."""
+        packed = self.result["student"].get("correct") or {}
+        return packed.get("of", packed.get("images"))
 
     @property
     def correct(self) -> np.ndarray | None:
@@ -127,19 +130,24 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
     """
     runs: list[Run] = []
     missing: list[Missing] = []
+    seen: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
             raise SettingsError(f"no folder {folder.resolve()}")
-        seen: set[Path] = set()
         for path in sorted(folder.rglob("result.json"), key=_natural):
-            seen.add(path.parent)
-            _sort_in(path, runs, missing)
+            if path.parent.resolve() not in seen:
+                _sort_in(path, runs, missing)
+            seen.add(path.parent.resolve())
         for sweep in sorted(folder.rglob("sweep.json")):
-            for number, words in enumerate(_read(sweep).get("jobs", [])):
-                place = sweep.parent / str(number)
-                if place not in seen:
-                    missing.append(Missing(place, words, _why_missing(place)))
-    return runs, missing
+            content = _read(sweep)
+            for place, words in zip(content.get("folders", []), content.get("jobs", []), strict=False):
+                if (sweep.parent / place).resolve() not in seen:
+                    missing.append(Missing(sweep.parent / place, words, _why_missing(sweep.parent / place)))
+                seen.add((sweep.parent / place).resolve())
+    latest: dict[tuple[Any, ...], Run] = {}  # of one thing done twice, the last
+    for run in sorted(runs, key=lambda run: (run.folder / "result.json").stat().st_mtime):
+        latest[run.words, run.seeds] = run
+    return [run for run in runs if latest[run.words, run.seeds] is run], missing
 
 
 def _natural(path: Path) -> list[tuple[int, Any]]:
@@ -161,9 +169,10 @@ def _sort_in(path: Path, runs: list[Run], missing: list[Missing]) -> None:
     status = result.get("status", "result.json cannot be read")
     number = student.get("accuracy") if isinstance(student, dict) else None
     if status == "completed" and isinstance(number, (int, float)) and np.isfinite(number):
-        telling = sorted(word for word in words if not word.startswith(ASIDE))
-        seeds = tuple(word for word in telling if word.partition("=")[0] in SEEDS)
-        runs.append(Run(path.parent, tuple(word for word in telling if word not in seeds), seeds, result))
+        telling = sorted(word for word in words if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS)
+        typed = dict(word.partition("=")[::2] for word in words)
+        seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
+        runs.append(Run(path.parent, tuple(telling), seeds, result))
     else:
         reason = f"{status}: {result['error']}" if result.get("error") else str(status)
         missing.append(Missing(path.parent, " ".join(words), reason))
@@ -174,7 +183,8 @@ def _why_missing(folder: Path) -> str:
     if now.exists():
         state = _read(now)
         where = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
-        return f"running: {where}" if time.time() - now.stat().st_mtime < ALIVE else f"killed in {where}"
+        silent = max(ALIVE, 3 * float(state.get("seconds_per_epoch", 0)))
+        return f"running: {where}" if time.time() - now.stat().st_mtime < silent else f"silent since {where}"
     return "began, and left no result" if (folder / "settings.json").exists() else "not started"
 
 
@@ -211,27 +221,26 @@ def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
 
 
 def compared(group: Group, reference: Group) -> dict[str, float]:
-    """Difference in accuracy on common seeds, its 95 % bootstrap interval, McNemar's p; empty without common seeds."""
-    theirs = {run.seeds: run.correct for run in reference.runs}
-    pairs = [(run.correct, theirs.get(run.seeds)) for run in group.runs]
-    both = [
-        (ours, other) for ours, other in pairs if ours is not None and other is not None and len(ours) == len(other)
-    ]
-    if not both:
+    """Difference in accuracy on common seeds, its 95 % bootstrap interval, and p; empty without common seeds."""
+    theirs = {(run.seeds, run.tested_on): run for run in reference.runs}
+    pairs = [(run, theirs.get((run.seeds, run.tested_on))) for run in group.runs if run.correct is not None]
+    tested = Counter(run.tested_on for run, other in pairs if other is not None)
+    if not tested:
         return {}
-    ours, others = (np.stack(each) for each in zip(*both, strict=True))
+    commonest = tested.most_common(1)[0][0]  # images are added up over seeds where they are the same images
+    both = [(run.correct, other.correct) for run, other in pairs if other is not None and run.tested_on == commonest]
+    ours, others = (np.stack([each for each in column if each is not None]) for column in zip(*both, strict=True))
     difference = (ours.astype(int) - others.astype(int)).sum(0)  # of each image, over seeds
     # Images with equal differences are alike to the bootstrap, so it draws how many there are of each kind.
     kinds, counts = np.unique(difference, return_counts=True)
     draws = np.random.default_rng(0).multinomial(len(difference), counts / len(difference), RESAMPLES)
     means = draws @ kinds / (len(difference) * len(both))
-    only_ours, only_theirs = int((ours & ~others).sum()), int((others & ~ours).sum())
-    discordant = only_ours + only_theirs
+    better, discordant = int((difference > 0).sum()), int((difference != 0).sum())
     return {
         "difference": float(difference.mean() / len(both)),
         "low": float(np.quantile(means, 0.025)),
         "high": float(np.quantile(means, 0.975)),
-        "p": float(stats.binomtest(only_ours, discordant).pvalue) if discordant else 1.0,
+        "p": float(stats.binomtest(better, discordant).pvalue) if discordant else 1.0,
         "seeds": len(both),
     }
 
@@ -239,7 +248,7 @@ def compared(group: Group, reference: Group) -> dict[str, float]:
 COLUMNS = (
     "rank", "settings", "n", "accuracy", "sd", "ci95", "best_val_accuracy", "gain", "gain_sd", "gap_closed", "teacher",
     "baseline", "agreement", "nll", "ece", "parameters", "macs", "images_seen", "seconds", "reference", "difference",
-    "difference_low", "difference_high", "mcnemar_p",
+    "difference_low", "difference_high", "p",
 )  # fmt: skip
 
 
@@ -279,7 +288,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "difference": group.against.get("difference"),
             "difference_low": group.against.get("low"),
             "difference_high": group.against.get("high"),
-            "mcnemar_p": group.against.get("p"),
+            "p": group.against.get("p"),
         }
 
 
@@ -295,7 +304,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     versus = ""
     if row["difference"] is not None:
         low, high = (f"{100 * row[name]:+.2f}" for name in ("difference_low", "difference_high"))
-        versus = f"{100 * row['difference']:+.2f} [{low}, {high}] p={row['mcnemar_p']:.2g}"
+        versus = f"{100 * row['difference']:+.2f} [{low}, {high}] p={row['p']:.2g}"
     return [
         str(row["rank"]),
         row["settings"],
@@ -333,7 +342,7 @@ def terminal(groups: Sequence[Group], missing: Sequence[Missing], console: Conso
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "settings" else "right", no_wrap=heading != "settings")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(escape, line))
     console.print(table)
     for each in missing:
         console.print(f"no result: {each.folder} ({each.words}): {each.reason}", highlight=False, markup=False)
@@ -351,10 +360,10 @@ def markdown(groups: Sequence[Group], missing: Sequence[Missing]) -> str:
 
 
 NOTE = (
-    "Accuracy of the student after its last epoch on the test images, mean ± standard deviation over seeds; 95 %: half "
-    "the interval of the mean (Student's t). Gain: student less baseline. Against the reference: difference on common "
-    "seeds with its 95 % bootstrap interval over test images, and McNemar's exact p. Neither test knows of the spread "
-    "between seeds, nor of how many rows were compared."
+    "Accuracy of the student after its last epoch on the test images, mean ± standard deviation over seeds. 95 %: half "
+    "the interval of the mean (Student's t). Gain: student less baseline. Against the reference: difference on "
+    "common seeds with its 95 % bootstrap interval over test images, and the p of an exact sign test over images "
+    "(McNemar's, of one seed). Neither knows of the spread between seeds, nor of how many rows were compared."
 )
 
 

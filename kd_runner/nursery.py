@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    die_with_parent()
+    die_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this process passes it on
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for name in HEAVY:
@@ -52,10 +52,9 @@ def main() -> None:
             os.killpg(process, signal.SIGKILL)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends; on Linux alone."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent, that process, ends; on Linux alone."""
     if sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before that
             os._exit(1)
@@ -75,8 +74,10 @@ def _obey(asked: dict[str, Any], jobs: dict[int, int]) -> None:
         _answer({"devices": int(os.read(reader, 20) or b"0")})
         os.close(reader)
         return
+    nursery = os.getpid()
     process = os.fork()
     if process == 0:
+        die_with_parent(nursery)
         os._exit(_job(**{name: value for name, value in asked.items() if name != "start"}))
     jobs[process] = asked["start"]
     _answer({"started": asked["start"], "pid": process})
@@ -98,7 +99,6 @@ def _ended(jobs: dict[int, int]) -> list[tuple[int, int]]:
 def _job(call: str, words: list[str], folder: str, environment: dict[str, str], threads: int) -> int:
     """Call a function, 'module:function', with `words` in this process; returns the exit code that it gives."""
     os.setsid()
-    die_with_parent()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
     os.environ.update(environment)

@@ -47,6 +47,7 @@ class Task:
         serves: The numbers of the jobs that wait for it.
         code: The exit code, below 0 for a signal; None until it has ended.
         timed_out: It was stopped because it took too long.
+        started, first_started: When this attempt began, on the monotonic clock, and the first, since 1970.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Task:
     code: int | None = None
     timed_out: bool = False
     started: float = 0.0
+    first_started: float | None = None
     seconds: float = 0.0
     slot: Slot | None = None
     pid: int | None = None
@@ -74,9 +76,11 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kd_runner.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "kd_runner.nursery", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             start_new_session=True,  # a terminal's Ctrl-C reaches the driver alone, which passes it on
-        )  # fmt: skip
+        )
         self._unread = b""
 
     def ask(self, content: Mapping[str, Any]) -> None:
@@ -176,6 +180,7 @@ class Pool:
         task.slot = next(slot for slot in self.slots if slot.number not in taken)
         task.attempts += 1
         task.started, task.pid, task._stop_at = time.monotonic(), None, None
+        task.first_started = task.first_started or time.time()
         self._count += 1
         self.running[self._count] = task
         begun = any((task.folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner import atomic
+from kd_runner.build import one_line
 from kd_runner.config import Answer, Settings, SettingsError, check, digest
 from kd_runner.datasets.splits import Splits
 from kd_runner.parts import Parts, assemble, rehearse
@@ -51,8 +52,8 @@ def examine(words: Sequence[str]) -> int:
                 key = key_of(made_of(parts, stage))
                 if not Entry(Path(settings.store).expanduser(), key).folder.is_dir():
                     networks.setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
-        except SettingsError as error:
-            errors[job] = str(error)
+        except Exception as error:  # of anyone's code, in one of the jobs
+            errors[job] = one_line(error)
     atomic.write_json(Path(words[1]), {"errors": errors, "networks": networks})
     return 0
 

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Progress:
         torch.save({"training": self.training, "epoch": epoch, "state": dict(state)}, content)
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic.write(self.folder / "state.pt", content.getvalue())
-        (self.folder / "epoch.json").write_text(json.dumps({"epoch": epoch, "epochs": epochs}))  # for people who wait
+        with suppress(OSError):  # for people who wait, no more
+            (self.folder / "epoch.json").write_text(json.dumps({"epoch": epoch, "epochs": epochs}))
 
     def state(self) -> dict[str, Any] | None:
         """What was kept last, on the CPU; None where there is nothing that can be used."""

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 RESULT = "result.json"
 SETTINGS = "settings.json"
 UNFINISHED = "unfinished"  # the folder of what an interrupted run goes on from
+BEGUN = "begun.json"  # there: what the run began with
 MASKED = "***"
 
 
@@ -94,10 +95,11 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         if earlier is not None:
             log.info("completed before, with these settings: %s", folder)
             return earlier
-    else:  # an earlier run's, in a folder that was named twice
+    rehearse(parts)
+    if not resumed:  # an earlier run's, in a folder that was named twice
         (folder / RESULT).unlink(missing_ok=True)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    rehearse(parts)
+    begin(folder, fingerprint, settings.trainer.threads)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
     running = Running(folder, RunLogger(folder), fingerprint)
@@ -105,6 +107,8 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         "status": "completed",
         "fingerprint": fingerprint,
         "overrides": list(overrides),
+        "seed": settings.seed,
+        "data_seed": settings.data_seed,
         "teacher": None,
         "baseline": None,
         "student": None,
@@ -188,18 +192,34 @@ def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     Raises:
         SettingsError: it was started with other data or other given weights.
     """
-    try:
-        earlier = json.loads((folder / RESULT).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    if "fingerprint" not in earlier:  # it was stopped before it had one
-        return None
-    if earlier["fingerprint"] != fingerprint:
-        raise SettingsError(
-            f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its fingerprint "
-            f"was {earlier['fingerprint']}, is {fingerprint}"
-        )
+    for path in (folder / UNFINISHED / BEGUN, folder / RESULT):
+        try:
+            earlier = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            earlier = {}
+        # Where there is none, it was stopped before it had one.
+        if earlier.get("fingerprint", fingerprint) != fingerprint:
+            raise SettingsError(
+                f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its "
+                f"fingerprint was {earlier['fingerprint']}, is {fingerprint}"
+            )
     return earlier if earlier.get("status") == "completed" else None
+
+
+def begin(folder: Path, fingerprint: str, threads: int | None) -> None:
+    """Write down what a run that goes on must have alike beside its settings: its data, and its number of threads.
+
+    The number of threads shows in the last bits of what is computed. A run that goes on gets the one that it had.
+    """
+    path = folder / UNFINISHED / BEGUN
+    try:
+        before = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(path, {"fingerprint": fingerprint, "threads": torch.get_num_threads()})
+        return
+    if threads is None:
+        torch.set_num_threads(int(before["threads"]))
 
 
 def dotted(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -253,12 +273,13 @@ def made_of(parts: Parts, stage: str) -> dict[str, Any]:
     role = "student" if stage == "baseline" else stage
     recipe = parts.recipes[role]
     own = settings.student if stage == "baseline" else settings.all_teachers[stage]
+    how = settings.for_stage(own.optimizer, "optimizer"), settings.for_stage(own.scheduler, "scheduler")
     return parts.describe(own.node) | {
         "network": own.node,
-        "source": source_digest(own.node, role, settings.trust),
+        "source": [source_digest(each, role, settings.trust) for each in (own.node, *how)],
         "role": role,  # it decides the seeds
-        "optimizer": settings.for_stage(own.optimizer, "optimizer"),
-        "scheduler": settings.for_stage(own.scheduler, "scheduler"),
+        "optimizer": how[0],
+        "scheduler": how[1],
         "label_smoothing": recipe.label_smoothing,
         "epochs": recipe.epochs,
         "batch_size": settings.batch_size,
@@ -337,7 +358,10 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
             **classification_metrics(predictions.logits[stage], predictions.labels),
             **cost(networks[stage], image),
             "images_seen": images_seen(parts, stage),
-            "correct": packed(predictions.logits[stage].argmax(1) == predictions.labels),
+            "correct": {
+                **packed(predictions.logits[stage].argmax(1) == predictions.labels),
+                "of": parts.splits.test_fingerprint[:16],
+            },
             "checkpoint": str(files[stage]),
         }
     at_best = classification_metrics(predictions.logits["best"], predictions.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import time
@@ -13,12 +14,14 @@ from pathlib import Path
 from filelock import SoftFileLease, Timeout
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kd_runner.atomic import UNFINISHED, megabytes
 from kd_runner.store import LEASE, MADE_OF, MANIFEST, Entry
 
 DAY = 86_400
+KEY = "[0-9a-f]{16}"  # what the folders of a store are called: nothing else is touched
 
 
 def main(words: Sequence[str]) -> int:
@@ -37,6 +40,9 @@ def main(words: Sequence[str]) -> int:
     if not root.is_dir():
         print(f"kd-runner: store: no folder {root.resolve()}", file=sys.stderr)
         return 2
+    if given.command == "prune" and given.unused_for is not None and not given.unused_for >= 0:
+        print(f"kd-runner: store: --unused-for must be 0 or more, got {given.unused_for:g}", file=sys.stderr)
+        return 2
     if given.command == "verify":
         return verify(root)
     if given.command == "prune":
@@ -50,7 +56,7 @@ def main(words: Sequence[str]) -> int:
 
 def entries(root: Path) -> Iterator[Entry]:
     """The finished networks, the one used last first."""
-    folders = [path for path in root.iterdir() if path.is_dir() and "." not in path.name]
+    folders = [path for path in root.iterdir() if path.is_dir() and re.fullmatch(KEY, path.name)]
     yield from (Entry(root, path.name) for path in sorted(folders, key=last_used, reverse=True))
 
 
@@ -62,7 +68,8 @@ def last_used(folder: Path) -> float:
 
 def begun(root: Path) -> Iterator[Entry]:
     """The networks whose training has begun and not ended."""
-    yield from (Entry(root, path.name.split(".")[1]) for path in sorted(root.glob(".*.work")))
+    found = (re.fullmatch(rf"\.({KEY})\.work", path.name) for path in sorted(root.iterdir()))
+    yield from (Entry(root, name[1]) for name in found if name)
 
 
 def listed(root: Path) -> int:
@@ -84,7 +91,7 @@ def listed(root: Path) -> int:
         table.add_row(
             entry.key,
             made_of.get("role", "?"),
-            f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})",
+            escape(f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})"),
             f"{shape}, {made_of.get('num_classes', '?')} classes",
             str(made_of.get("epochs", "?")),
             str(made_of.get("seed", "?")),
@@ -113,7 +120,7 @@ def verify(root: Path) -> int:
 
 def quarantined(root: Path) -> list[Path]:
     """Broken entries that were moved out of the way."""
-    return sorted(root.glob("*.corrupt.*"))
+    return sorted(path for path in root.iterdir() if re.fullmatch(rf"{KEY}\.corrupt\.\w+", path.name))
 
 
 def pruned(root: Path, keys: Sequence[str], unused_for: float | None, dry_run: bool) -> int:
@@ -121,7 +128,8 @@ def pruned(root: Path, keys: Sequence[str], unused_for: float | None, dry_run: b
     old = 0.0 if unused_for is None else time.time() - unused_for * DAY
     doomed = [entry.folder for entry in entries(root) if entry.key in keys or last_used(entry.folder) < old]
     doomed += quarantined(root)
-    doomed += [path for path in root.glob(f".*{UNFINISHED}") if time.time() - path.stat().st_mtime > DAY]
+    left = [path for path in root.iterdir() if re.fullmatch(rf"\.{KEY}\.\w+{re.escape(UNFINISHED)}", path.name)]
+    doomed += [path for path in left if time.time() - path.stat().st_mtime > DAY]
     for path in doomed:
         _delete(path, dry_run)
     for entry in begun(root):

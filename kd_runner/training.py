@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -142,9 +143,10 @@ class Keep(Callback):
         self.progress.keep(state, module.epoch + 1, module.recipe.epochs)
         if isinstance(trainer.logger, RunLogger):
             epoch, epochs = module.epoch + 1, module.recipe.epochs
-            left = state["seconds"] / epoch * (epochs - epoch)
-            now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "left": round(left, 1)}
-            (Path(trainer.logger.save_dir) / NOW).write_text(json.dumps(now))
+            each = round(state["seconds"] / epoch, 2)
+            now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "seconds_per_epoch": each}
+            with suppress(OSError):  # for people who watch, no more
+                (Path(trainer.logger.save_dir) / NOW).write_text(json.dumps(now))
 
 
 class EpochLines(Callback):

@@ -183,6 +183,14 @@ def broken_images(kind: str, root: Path) -> str:
         raw = io.BytesIO()
         Image.new("1", (30_000, 30_000)).save(raw, "png")
         victim.write_bytes(raw.getvalue())
+    elif kind == "chunk":
+        raw = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(raw, "png")  # of several pieces, of which the last loses its name
+        content = bytearray(raw.getvalue())
+        place = content.rindex(b"IDAT")
+        content[place : place + 4] = b"\x01\x02\x03\x04"
+        victim.write_bytes(content)
     elif kind == "half":
         raw = io.BytesIO()
         image().resize((64, 64)).save(raw, "jpeg")
@@ -200,7 +208,7 @@ def broken_images(kind: str, root: Path) -> str:
 
 BROKEN = (
     "text", "splits differ", "splits without train", "empty class", "one class", "no classes", "bomb", "half", "html",
-    "empty file", "link to nowhere",
+    "empty file", "link to nowhere", "chunk",
 )  # fmt: skip
 
 

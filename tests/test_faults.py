@@ -375,14 +375,16 @@ def test_the_store_command(result_of, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*place, "verify"]) == 1
     assert f"{keys[0]}: network.safetensors has" in capsys.readouterr().out
     (root / ".0123456789abcdef.work").mkdir()
+    (root / "holidays").mkdir()
     (root / f"{keys[0]}.corrupt.1").mkdir()
     assert main([*place, "prune", "--dry-run", keys[1]]) == 0
-    assert len(list(root.iterdir())) == 4
+    assert len(list(root.iterdir())) == 5
     assert main([*place, "prune", "nokey"]) == 2
     assert main([*place, "prune", keys[1]]) == 0
-    assert [path.name for path in root.iterdir()] == [keys[0]]
+    assert sorted(path.name for path in root.iterdir()) == sorted([keys[0], "holidays"])
     assert main([*place, "prune", "--unused-for", "1"]) == 0
-    assert len(list(root.iterdir())) == 1
+    assert len(list(root.iterdir())) == 2
+    assert main([*place, "prune", "--unused-for", "-1"]) == 2
     os.utime(root / keys[0] / store.MANIFEST, (0, 0))
     assert main([*place, "prune", "--unused-for", "1"]) == 0
-    assert list(root.iterdir()) == []
+    assert [path.name for path in root.iterdir()] == ["holidays"]

@@ -21,7 +21,7 @@ from scipy import stats
 from kd_runner import leaderboard
 from kd_runner.config import SettingsError
 from kd_runner.evaluate import packed
-from kd_runner.leaderboard import compared, found, grouped, interval, report, rows
+from kd_runner.leaderboard import Group, Run, compared, found, grouped, interval, report, rows
 
 
 def written(folder: Path, words: list[str], correct: np.ndarray | None = None, **changes: Any) -> Path:
@@ -64,7 +64,7 @@ def sweep(tmp_path: Path) -> Path:
     (folder / "9").mkdir()
     (folder / "9" / "result.json").write_text('{"status": "compl')
     jobs = [f"distillation=dkd seed={number}" for number in range(11)]
-    (folder / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+    (folder / "sweep.json").write_text(json.dumps({"jobs": jobs, "folders": [str(number) for number in range(11)]}))
     return folder
 
 
@@ -88,7 +88,7 @@ def test_what_has_no_result_is_listed_with_its_reason(sweep: Path) -> None:
     assert reasons == {
         "6": "failed: the loss is not finite",
         "7": "running: student epoch 3 of 9",
-        "8": "killed in student epoch 3 of 9",
+        "8": "silent since student epoch 3 of 9",
         "9": "result.json cannot be read",
         "10": "not started",
     }
@@ -117,13 +117,61 @@ def test_the_paired_tests_are_those_of_the_textbooks(tmp_path: Path) -> None:
     ours, theirs = (np.stack(each) for each in zip(*pairs, strict=True))
     assert outcome["seeds"] == 3
     assert outcome["difference"] == pytest.approx(ours.mean() - theirs.mean())
-    better, worse = (ours & ~theirs).sum(), (theirs & ~ours).sum()
+    better, worse = (ours.sum(0) > theirs.sum(0)).sum(), (ours.sum(0) < theirs.sum(0)).sum()
     assert outcome["p"] == pytest.approx(stats.binomtest(int(better), int(better + worse)).pvalue)
     # The bootstrap, written out: images drawn with replacement, the same for all seeds.
     difference = (ours.astype(float) - theirs).mean(0)
     means = difference[draw.integers(0, 400, (20_000, 400))].mean(1)
     assert outcome["low"] == pytest.approx(np.quantile(means, 0.025), abs=0.003)
     assert outcome["high"] == pytest.approx(np.quantile(means, 0.975), abs=0.003)
+
+
+def test_the_sign_test_is_mcnemars_with_one_seed_and_honest_with_several(tmp_path: Path) -> None:
+    """Of two methods that are equally good, one in twenty comparisons is significant, however many seeds there are."""
+    draw = np.random.default_rng(1)
+    hard = draw.random(300) * 0.6 + 0.4  # how often each image is classified correctly, by either
+    significant = 0
+    for trial in range(200):
+        runs = {
+            name: [
+                Run(
+                    tmp_path,
+                    (name,),
+                    (seed,),
+                    {"student": {"correct": packed(torch.from_numpy(draw.random(300) < hard))}},
+                )
+                for seed in range(5)
+            ]
+            for name in "ab"
+        }
+        a, b = (Group((name,), members) for name, members in runs.items())
+        significant += compared(a, b)["p"] < 0.05
+        if trial == 0:
+            one, other = (Group(group.words, group.runs[:1]) for group in (a, b))
+            ours, theirs = one.runs[0].correct, other.runs[0].correct
+            assert ours is not None
+            assert theirs is not None
+            discordant = int((ours != theirs).sum())
+            assert compared(one, other)["p"] == stats.binomtest(int((ours & ~theirs).sum()), discordant).pvalue
+    assert significant <= 20  # 10 are expected; more than 20 have a chance of 0.1 %
+
+
+def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
+    for name, images in (("mnist", "aa"), ("fashion_mnist", "bb")):
+        folder = written(tmp_path / name, [f"dataset={name}", "seed=0"], right(70))
+        result = json.loads((folder / "result.json").read_text())
+        result["student"]["correct"]["of"] = images
+        (folder / "result.json").write_text(json.dumps(result))
+    groups = grouped(found([tmp_path])[0], reference="dataset=mnist")
+    assert [group.against.get("difference") for group in groups] == [None, None]
+
+
+def test_a_run_counts_once(sweep: Path) -> None:
+    assert len(found([sweep, sweep.parent, sweep / "0"])[0]) == 6
+    written(sweep.parent / "again", ["distillation=soft", "seed=0"], right(99))
+    again = [run for run in found([sweep.parent])[0] if run.folder.name == "again"]
+    assert len(again) == 1
+    assert len(found([sweep.parent])[0]) == 6  # it takes the place of the older one
 
 
 def test_equals_do_not_differ(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     folder = tmp_path / "run0"
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
-        "status", "fingerprint", "overrides", "teacher", "baseline", "student", "gap_closed", "seconds", "environment",
+        "status", "fingerprint", "overrides", "seed", "data_seed",
+        "teacher", "baseline", "student", "gap_closed", "seconds", "environment",
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["teacher"]) == set(result["baseline"]) == METRICS

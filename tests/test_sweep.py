@@ -113,6 +113,12 @@ def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
             "job #1 (student.layers=[nope]): student.layers: no layer 'nope'",
         ),
         (("seed=0,1", "hydra.launcher.devices=3"), "hydra.launcher.devices: must be auto, cpu or a list"),
+        (("seed=0,1", "hydra.launcher.jobs_per_device=1.5"), "hydra.launcher.jobs_per_device: must be a whole number"),
+        (
+            ("seed=0,1", "+hydra.launcher.timeout=3"),
+            "hydra.launcher.timeout: no such setting (did you mean timeout_s?)",
+        ),
+        (("seed=0,1", "hydra.sweep.subdir=same"), "hydra.sweep.subdir: must give each job a folder of its own"),
     ],
 )
 def test_a_wrong_job_is_refused_before_any_starts(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
@@ -121,6 +127,15 @@ def test_a_wrong_job_is_refused_before_any_starts(tmp_path: Path, words: tuple[s
     assert err.count("\n") == 1
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not (tmp_path / "sweep" / "0").exists()
+    assert not (tmp_path / "sweep" / "sweep.json").exists()  # which would refuse the mended command
+
+
+def test_what_is_no_run_is_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "1").mkdir(parents=True)
+    (tmp_path / "sweep" / "1" / "cat.png").write_text("mine")
+    _, err = swept(tmp_path, *SHORT, "seed=0,1", code=2)
+    assert "sweep/1 holds something that is no run of kd-runner" in err
+    assert (tmp_path / "sweep" / "1" / "cat.png").exists()
 
 
 def test_another_grid_in_an_old_folder_is_refused(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class GridSweeper(Sweeper):
             RunFailed: naming the jobs that have no result, after all others ended.
         """
         from kd_runner import cli
-        from kd_runner.config import RunFailed
+        from kd_runner.config import RunFailed, SettingsError
         from kd_runner.grid import refuse_other_grid
 
         assert self.config is not None
@@ -54,11 +54,18 @@ class GridSweeper(Sweeper):
         words = [word for word in arguments if not word.startswith("resume=")]
         parsed = OverridesParser.create(config_loader=self.loader).parse_overrides(words)
         combinations = BasicSweeper.split_arguments(parsed, None)[0]
-        folder.mkdir(parents=True, exist_ok=True)
         refuse_other_grid(folder, combinations, resumed=self.config.get("resume") is not None)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        record = folder / "multirun.yaml"
+        is_new = not record.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, record)
         cli.resume_hint = f"; to go on: kd-runner resume={folder}"
-        returns = self.launcher.launch(combinations, 0)
+        try:
+            returns = self.launcher.launch(combinations, 0)
+        except SettingsError:
+            if is_new:  # nothing was started, so there is nothing to go on with
+                record.unlink()
+            raise
         leaderboard(folder)
         failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
         if failed:

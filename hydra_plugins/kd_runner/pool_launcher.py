@@ -38,7 +38,7 @@ class PoolLauncher(Launcher):
         hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
         plain = OmegaConf.to_container(OmegaConf.create(self.options))
         assert isinstance(plain, dict)
-        options = Options(**{str(name): value for name, value in plain.items()})
+        options = Options.of({str(name): value for name, value in plain.items()})
         jobs = composed(job_overrides, folder, self.subdir, self.settings, initial_job_idx)
         outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, [*cli.flags, *hydra])
         returns = []
@@ -49,9 +49,9 @@ class PoolLauncher(Launcher):
             returns.append(JobReturn([*job.shared, *job.own], None, None, str(job.folder), None, status, value))
         return returns
 
-    def subdir(self, number: int) -> str:
+    def subdir(self, number: int, words: Sequence[str]) -> str:
         """The folder of a job below the sweep's."""
-        config = self.loader.load_sweep_config(self.config, [])
+        config = self.loader.load_sweep_config(self.config, list(words))
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)

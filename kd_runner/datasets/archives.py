@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import uuid
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
@@ -17,6 +19,10 @@ from filelock import FileLock
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+UNREADABLE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, RuntimeError, OSError),
+)
 MOST_TIMES = 100  # that the files may be larger than their archive; images hardly shrink
 
 
@@ -78,7 +84,7 @@ def _unpack(archive: Path, into: Path) -> None:
                     opened.extractall(into, filter="data")
                 else:
                     opened.extractall(into)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{archive} cannot be unpacked: {error}") from error
 
 

@@ -60,7 +60,7 @@ class ImageFiles:
         try:
             with Image.open(path) as opened:
                 image = opened.convert("RGB" if self.color == "rgb" else "L")
-        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
         if image.size != (self.size, self.size):
             image = vision.center_crop(vision.resize(image, [self.size]), [self.size, self.size])

@@ -118,9 +118,14 @@ class Splits:
         return hashlib.sha256(repr((list(self.classes), self.train.fingerprint())).encode()).hexdigest()
 
     @functools.cached_property
+    def test_fingerprint(self) -> str:
+        """SHA-256 of the test images and their labels."""
+        return self.test.fingerprint()
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all splits and the class names."""
-        parts = (self.training_fingerprint, self.val.fingerprint(), self.test.fingerprint())
+        parts = (self.training_fingerprint, self.val.fingerprint(), self.test_fingerprint)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
