@@ -130,11 +130,21 @@ def endless_loading() -> None:
     run.assemble = assemble
 
 
-@pytest.mark.parametrize(("sent", "status", "word"), [("INT", 130, "interrupted"), ("TERM", 143, "terminated")])
-@pytest.mark.parametrize("stage", ["loading", "teacher", "baseline", "student", "finetune", "evaluate"])
-def test_signals_in_every_stage(
-    tmp_path: Path, undisturbed: tuple[Path, float], stage: str, sent: str, status: int, word: str
-) -> None:
+SIGNALS = {"INT": (130, "interrupted"), "TERM": (143, "terminated")}
+STAGES = ("loading", "teacher", "baseline", "student", "finetune", "evaluate")
+IN_BRIEF = (("loading", "TERM"), ("teacher", "INT"), ("student", "TERM"), ("finetune", "INT"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "sent"),
+    [
+        pytest.param(stage, sent, marks=[] if (stage, sent) in IN_BRIEF else pytest.mark.slow)
+        for stage in STAGES
+        for sent in SIGNALS
+    ],
+)
+def test_signals_in_every_stage(tmp_path: Path, undisturbed: tuple[Path, float], stage: str, sent: str) -> None:
+    status, word = SIGNALS[sent]
     patches = {"evaluate": "test_faults:endless_evaluation", "loading": "test_faults:endless_loading"}
     job = Job(tmp_path, *WORDS, "hydra.run.dir=run", patch=patches.get(stage, ""))
     sign = f"{stage:<9} {'begins' if stage in patches else 'epoch 1/'}"

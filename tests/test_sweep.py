@@ -171,7 +171,10 @@ def test_failures_are_named_and_the_others_go_on(place: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize(("sent", "code"), [("INT", 130), ("TERM", 143), ("KILL", -9)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [("INT", 130), pytest.param("TERM", 143, marks=pytest.mark.slow), pytest.param("KILL", -9, marks=pytest.mark.slow)],
+)
 def test_nothing_is_left_when_the_driver_ends(place: Path, sent: str, code: int) -> None:
     process = started(place, *NAUGHTY_WORDS, "distillation.hanging=[0,1]", "distillation.number=0,1,2")
     assert process.stdout is not None
