@@ -154,9 +154,9 @@ def write_grid(jobs: Sequence[Job], folder: Path) -> None:
 def refuse_other_folders(jobs: Sequence[Job]) -> None:
     """Raise SettingsError where the folder of a job holds something, and no run of ours."""
     for job in jobs:
-        if job.folder.is_dir() and any(job.folder.iterdir()):
-            if not any((job.folder / name).exists() for name in MARKS):
-                raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
+        filled = job.folder.is_dir() and any(job.folder.iterdir())
+        if filled and not any((job.folder / name).exists() for name in MARKS):
+            raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
 
 
 def finished(job: Job) -> dict[str, Any] | None:
