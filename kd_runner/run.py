@@ -276,6 +276,9 @@ def made_of(parts: Parts, stage: str) -> dict[str, Any]:
     how = settings.for_stage(own.optimizer, "optimizer"), settings.for_stage(own.scheduler, "scheduler")
     return parts.describe(own.node) | {
         "network": own.node,
+        # Where they are measured, the data say them. Their last bits depend on the number of threads.
+        "mean": settings.dataset.mean,
+        "std": settings.dataset.std,
         "source": [source_digest(each, role, settings.trust) for each in (own.node, *how)],
         "role": role,  # it decides the seeds
         "optimizer": how[0],

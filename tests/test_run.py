@@ -19,6 +19,8 @@ from kd_runner import modules
 from kd_runner.cli import CONF_DIR
 from kd_runner.config import RunFailed, SettingsError
 from kd_runner.parts import assemble, rehearse
+from kd_runner.run import made_of
+from kd_runner.store import key_of
 
 RunIt = Callable[..., dict[str, Any]]
 MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml"))
@@ -324,6 +326,16 @@ def test_another_number_of_classes_is_refused(result_of: RunIt, tmp_path: Path) 
     torch.save(state | {"3.bias": torch.zeros(7)}, tmp_path / "seven.pth")
     with pytest.raises(SettingsError, match=r"seven\.pth has 7 classes, the data set has 10: they must be equal"):
         result_of("teacher=mlp", "teacher.hidden=[4]", f"teacher.checkpoint={tmp_path / 'seven.pth'}")
+
+
+def test_the_number_of_threads_does_not_decide_which_network_it_is(settings: Callable[..., Any]) -> None:
+    keys = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        parts = assemble(settings())
+        keys.append([key_of(made_of(parts, stage)) for stage in ("teacher", "baseline")])
+    torch.set_num_threads(1)
+    assert keys[0] == keys[1] == keys[2]
 
 
 def test_a_rehearsal_changes_nothing(settings: Callable[..., Any]) -> None:
