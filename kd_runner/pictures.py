@@ -68,24 +68,18 @@ def strips(groups: Sequence[Group]) -> str:
     if not shown:
         return ""
     figure, axes = _figure(8.5, 1.1 + 0.28 * len(shown))
-    named: set[str] = set()
-    for row, group in enumerate(shown):
-        for values, color, name in (
-            (group.values("teacher", "accuracy"), GRAY, "teacher"),
-            (group.values("baseline", "accuracy"), ORANGE, "baseline"),
-            (group.accuracies, BLUE, "student"),
-        ):
-            offset = {"teacher": -0.22, "baseline": 0.22, "student": 0.0}[name]
-            places = np.full(len(values), row + offset)
-            label = name if len(values) and name not in named else None
-            named |= {label} if label else set()
-            axes.plot(100 * values, places, "o", color=color, markersize=4, alpha=0.75, label=label)
-            if len(values) > 1 and name == "student":
-                axes.plot([100 * values.mean()], [row], "|", color="black", markersize=12)
+    for name, color, offset in (("teacher", GRAY, -0.22), ("baseline", ORANGE, 0.22), ("student", BLUE, 0.0)):
+        found = [(row, group.values(name, "accuracy")) for row, group in enumerate(shown)]
+        values = np.concatenate([each for _, each in found])
+        places = np.concatenate([np.full(len(each), row + offset) for row, each in found])
+        if len(values):
+            axes.plot(100 * values, places, "o", color=color, markersize=4, alpha=0.75, label=name)
+    means = [100 * group.accuracies.mean() for group in shown]
+    axes.plot(means, range(len(shown)), "|", color="black", markersize=12)
     axes.set_yticks(range(len(shown)), [_short(group.name) for group in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlabel("test accuracy, %; a point for each seed, a line at the student's mean")
-    axes.legend(loc="best", frameon=False, fontsize=8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8)
     axes.grid(axis="x", color="#e6e9ee")
     return _svg(figure)
 
