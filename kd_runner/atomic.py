@@ -48,6 +48,20 @@ def write_json(path: Path, content: Any) -> None:
     write(path, (json.dumps(_finite(content), indent=2, allow_nan=False) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The object at `path`; empty where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def holds_a_run(folder: Path) -> bool:
+    """Whether a run of kd-runner, however short, has left its marks in `folder`."""
+    return any((folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra"))
+
+
 def sync(folder: Path) -> None:
     """Flush to the disk which names `folder` holds."""
     if os.name == "nt":  # where a folder cannot be opened

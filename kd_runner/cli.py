@@ -172,6 +172,7 @@ def _resumed(words: list[str]) -> list[str]:
     Raises:
         SettingsError: there is no run and no sweep in the folder.
     """
+    from kd_runner.atomic import holds_a_run
     from kd_runner.config import SettingsError
 
     given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
@@ -183,7 +184,7 @@ def _resumed(words: list[str]) -> list[str]:
             f"resume: must be the folder of a run or a sweep, got {given[-1]}: no folder {folder.resolve()}"
         )
     sweep = (folder / "multirun.yaml").is_file()
-    if not sweep and not any((folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra")):
+    if not sweep and not holds_a_run(folder):
         raise SettingsError(f"resume: must be the folder of a run or a sweep, {given[-1]} holds neither")
     several = bool({"-m", "--multirun"} & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
@@ -251,19 +252,18 @@ def _with_origin(message: str, overrides: list[str]) -> str:
     return message
 
 
-def settings_of_job(load: Callable[[], DictConfig], overrides: Sequence[str]) -> dict[str, Any]:
-    """`settings_of` what `load` composes.
+def composed_by(load: Callable[[], DictConfig]) -> DictConfig:
+    """What `load` composes.
 
     Raises:
-        SettingsError: it cannot be composed, lacks a value, or one is of the wrong kind.
+        SettingsError: it cannot be composed.
     """
     from kd_runner.config import SettingsError
 
     try:
-        config = load()
+        return load()
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(_explained(error)) from error
-    return settings_of(config, overrides)
 
 
 def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 GRID = "sweep.json"  # what a sweep's jobs are, in its folder
 NETWORKS = "networks"  # the folder of what is trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
-MARKS = ("settings.json", "kd-runner.log", ".hydra", CONSOLE)  # one of them is in every run's folder
 MOST_CPU_SLOTS = 4  # where nobody says how many
 SHOWN = 20  # jobs that are named one by one when they are refused
 
@@ -155,23 +154,14 @@ def refuse_other_folders(jobs: Sequence[Job]) -> None:
     """Raise SettingsError where the folder of a job holds something, and no run of ours."""
     for job in jobs:
         filled = job.folder.is_dir() and any(job.folder.iterdir())
-        if filled and not any((job.folder / name).exists() for name in MARKS):
+        if filled and not atomic.holds_a_run(job.folder) and not (job.folder / CONSOLE).exists():
             raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
 
 
 def finished(job: Job) -> dict[str, Any] | None:
     """The result of a job that was completed before."""
-    result = result_in(job.folder)
-    return result if result is not None and result.get("status") == "completed" else None
-
-
-def result_in(folder: Path) -> dict[str, Any] | None:
-    """What result.json in a folder says; None where there is none that can be read."""
-    try:
-        content = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    result = atomic.read_json(job.folder / "result.json")
+    return result if result.get("status") == "completed" else None
 
 
 def run_grid(
@@ -289,9 +279,9 @@ def what_happened(job: Job, task: Task, options: Options) -> str:
     if task.code is not None and task.code < 0:
         name = signal.Signals(-task.code).name
         return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
-    result = result_in(job.folder)
     written = job.folder / "result.json"
-    if result is not None and result.get("error") and written.stat().st_mtime >= (task.first_started or 0) - 1:
+    result = atomic.read_json(written)
+    if result.get("error") and written.stat().st_mtime >= (task.first_started or 0) - 1:
         return str(result["error"])
     try:
         lines = (job.folder / CONSOLE).read_text(errors="replace").strip().splitlines()
@@ -377,13 +367,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-Compose = Callable[[Sequence[str]], dict[str, Any]]
-Subdir = Callable[[int, Sequence[str]], str]
+Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str]]  # a job's settings, and its folder's name
 
 
-def composed(
-    combinations: Sequence[Sequence[str]], folder: Path, subdir: Subdir, compose: Compose, first: int = 0
-) -> list[Job]:
+def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
     """The jobs of a sweep, each with its settings, whose kinds and ranges have been checked.
 
     Raises:
@@ -396,11 +383,11 @@ def composed(
         own = [word for word in words if word in varying]
         shared = [word for word in words if word not in varying]
         try:
-            settings = compose(words)
+            settings, name = compose(number, words)
         except SettingsError as error:
-            settings = {}
             wrong.append(f"#{number} ({' '.join(own) or ' '.join(words)}): {str(error).splitlines()[0]}")
-        jobs.append(Job(number, own, shared, settings, folder / subdir(number, words) if settings else folder))
+        else:
+            jobs.append(Job(number, own, shared, settings, folder / name))
     refuse(wrong)
     places = [job.folder.resolve() for job in jobs]
     if len(set(places)) < len(places) or not all(folder.resolve() in place.parents for place in places):

@@ -11,7 +11,6 @@ import argparse
 import base64
 import csv
 import io
-import json
 import sys
 import time
 from collections import Counter
@@ -146,7 +145,7 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
                 _sort_in(path, runs, missing)
             seen.add(path.parent.resolve())
         for sweep in sorted(folder.rglob("sweep.json")):
-            content = _read(sweep)
+            content = atomic.read_json(sweep)
             for place, words in zip(content.get("folders", []), content.get("jobs", []), strict=False):
                 if (sweep.parent / place).resolve() not in seen:
                     missing.append(Missing(sweep.parent / place, words, _why_missing(sweep.parent / place)))
@@ -161,16 +160,8 @@ def _natural(path: Path) -> list[tuple[int, Any]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in path.parts]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _sort_in(path: Path, runs: list[Run], missing: list[Missing]) -> None:
-    result = _read(path)
+    result = atomic.read_json(path)
     words = [str(word) for word in result.get("overrides", [])]
     student = result.get("student")
     status = result.get("status", "result.json cannot be read")
@@ -188,7 +179,7 @@ def _sort_in(path: Path, runs: list[Run], missing: list[Missing]) -> None:
 def _why_missing(folder: Path) -> str:
     now = folder / "now.json"
     if now.exists():
-        state = _read(now)
+        state = atomic.read_json(now)
         where = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
         silent = max(ALIVE, 3 * float(state.get("seconds_per_epoch", 0)))
         return f"running: {where}" if time.time() - now.stat().st_mtime < silent else f"silent since {where}"

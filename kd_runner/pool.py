@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kd_runner.atomic import holds_a_run
 from kd_runner.config import RunFailed
 
 STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a signal to the driver, and after SIGKILL
@@ -183,12 +184,11 @@ class Pool:
         task.first_started = task.first_started or time.time()
         self._count += 1
         self.running[self._count] = task
-        begun = any((task.folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra"))
         self.nursery.ask(
             {
                 "start": self._count,
                 "call": task.call,
-                "words": list(task.again if begun else task.words),
+                "words": list(task.again if holds_a_run(task.folder) else task.words),
                 "folder": str(task.folder),
                 "environment": dict(task.slot.environment),
                 "threads": self.threads,

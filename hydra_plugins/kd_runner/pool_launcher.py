@@ -39,7 +39,7 @@ class PoolLauncher(Launcher):
         plain = OmegaConf.to_container(OmegaConf.create(self.options))
         assert isinstance(plain, dict)
         options = Options.of({str(name): value for name, value in plain.items()})
-        jobs = composed(job_overrides, folder, self.subdir, self.settings, initial_job_idx)
+        jobs = composed(job_overrides, folder, self.compose, initial_job_idx)
         outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, [*cli.flags, *hydra])
         returns = []
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -49,20 +49,17 @@ class PoolLauncher(Launcher):
             returns.append(JobReturn([*job.shared, *job.own], None, None, str(job.folder), None, status, value))
         return returns
 
-    def subdir(self, number: int, words: Sequence[str]) -> str:
-        """The folder of a job below the sweep's."""
-        config = self.loader.load_sweep_config(self.config, list(words))
-        with open_dict(config):
-            config.hydra.job.num = number
-            config.hydra.job.id = str(number)
-        return str(config.hydra.sweep.subdir)
-
-    def settings(self, words: Sequence[str]) -> dict[str, Any]:
-        """A job's settings as plain data.
+    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
+        """A job's settings as plain data, and the name of its folder below the sweep's.
 
         Raises:
             SettingsError: they cannot be composed, or are of the wrong kind.
         """
         from kd_runner import cli
 
-        return cli.settings_of_job(lambda: self.loader.load_sweep_config(self.config, list(words)), words)
+        config = cli.composed_by(lambda: self.loader.load_sweep_config(self.config, list(words)))
+        settings = cli.settings_of(config, words)
+        with open_dict(config):
+            config.hydra.job.num = number
+            config.hydra.job.id = str(number)
+        return settings, str(config.hydra.sweep.subdir)
