@@ -188,7 +188,7 @@ def _resumed(words: list[str]) -> list[str]:
         raise SettingsError(f"resume: must be the folder of a run or a sweep, {given[-1]} holds neither")
     several = bool({"-m", "--multirun"} & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
-        words = [*_recorded(folder, sweep), *words]
+        words = [*_config_dir(folder, sweep, words), *_recorded(folder, sweep), *words]
         words = ["-m", *words] if sweep and not several else words
     elif several != sweep:
         what, remedy = ("sweep", "add -m") if sweep else ("run", "leave -m out")
@@ -214,6 +214,18 @@ def _recorded(folder: Path, sweep: bool) -> list[str]:
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
             "type the command's other settings, too"
         ) from None
+
+
+def _config_dir(folder: Path, sweep: bool, words: list[str]) -> list[str]:
+    """The flag for a folder of options of one's own that a run or sweep was started with, unless there is one."""
+    if any(word.startswith(("--config-dir", "-cd")) for word in words):
+        return []
+    try:
+        content = OmegaConf.load(folder / ("multirun.yaml" if sweep else ".hydra/hydra.yaml"))
+        sources = [each.path for each in content.hydra.runtime.config_sources if each.provider == "command-line"]
+    except Exception:  # whatever is in the file
+        sources = []
+    return ["--config-dir", sources[0]] if sources else []
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -274,12 +286,14 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """
     from kd_runner.config import check
 
-    if "hydra" in config:
-        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    content = _plain(config)
+    content = _plain(_less_hydra(config))
     _check_overrides(overrides)
     check(content)
     return content
+
+
+def _less_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -297,6 +311,16 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 def _from_environment(config: DictConfig) -> Iterator[str]:
     """The keys, with dots, whose values depend on environment variables that are set."""
+    return (key for key, _ in _read_variables(config))
+
+
+def variables_of(config: DictConfig) -> dict[str, str]:
+    """The environment variables that the settings in `config` depend on."""
+    return {name: os.environ[name] for _, names in _read_variables(_less_hydra(config)) for name in names}
+
+
+def _read_variables(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
+    """Each key, with dots, whose value depends on environment variables that are set, and those."""
     read: list[str] = []
 
     def noting(name: str, *default: Any) -> Any:
@@ -304,14 +328,14 @@ def _from_environment(config: DictConfig) -> Iterator[str]:
             read.append(name)
         return oc.env(name, *default)
 
-    def keys(node: DictConfig, prefix: str) -> Iterator[str]:
+    def keys(node: DictConfig, prefix: str) -> Iterator[tuple[str, list[str]]]:
         for key in node:
             read.clear()
             value = node[key]
             if isinstance(value, ListConfig):
                 OmegaConf.to_container(value, resolve=True)
             if read:
-                yield f"{prefix}{key!s}"
+                yield f"{prefix}{key!s}", list(read)
             elif isinstance(value, DictConfig):
                 yield from keys(value, f"{prefix}{key!s}.")
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from kd_runner.hints import did_you_mean
 
 Node = dict[str, Any]  # a `_target_` and its arguments
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -26,6 +28,9 @@ Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Residency = Literal["auto", "device", "host", "stream"]
 
 
+Valid = TypeVar("Valid", bound=BaseModel)
+
+
 class SettingsError(ValueError):
     """A setting, file or data set that cannot work; the message is one line for the person who typed it."""
 
@@ -38,11 +43,11 @@ class RunFailed(RuntimeError):
     """A run that started well and cannot be finished; the message is one line."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Built(_Section):
+class _Built(Section):
     """A section whose keys beside its own fields are a callable and its arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -114,7 +119,7 @@ class StudentSettings(_Built):
     scheduler: Node | None
 
 
-class FinetuneSettings(_Section):
+class FinetuneSettings(Section):
     epochs: Annotated[int, Field(strict=True, ge=0)]
     optimizer: Node | None
     scheduler: Node | None
@@ -132,7 +137,7 @@ class DistillationSettings(_Built):
     default_temperature: float | None = None  # read by conf/temperature/constant.yaml
 
 
-class TrainerSettings(_Section):
+class TrainerSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Annotated[int, Field(strict=True, ge=1, le=1)]
     precision: Annotated[Precision, BeforeValidator(str)]
@@ -144,7 +149,7 @@ class TrainerSettings(_Section):
     threads: Count | None
 
 
-class Settings(_Section):
+class Settings(Section):
     """One run."""
 
     dataset: DatasetSettings
@@ -220,16 +225,29 @@ def check(container: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
     """
+    return validated(Settings, container)
+
+
+def validated(kind: type[Valid], container: Mapping[str, Any], prefix: str = "") -> Valid:
+    """A section of settings from plain data.
+
+    Args:
+        prefix: Of the section's keys, such as 'hydra.launcher.'.
+
+    Raises:
+        SettingsError: a line for each wrong value: its key, what must hold, what was given.
+    """
     try:
-        return Settings.model_validate(container)
+        return kind.model_validate(container)
     except ValidationError as error:
-        raise SettingsError("\n".join(_line(problem) for problem in error.errors())) from None
+        raise SettingsError("\n".join(f"{prefix}{_line(problem, kind)}" for problem in error.errors())) from None
 
 
-def _line(problem: Any) -> str:
+def _line(problem: Any, kind: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{key}: no such setting, got {problem['input']!r}"
+        hint = did_you_mean(key, kind.model_fields) if "." not in key else ""
+        return f"{key}: no such setting{hint}, got {problem['input']!r}"
     if problem["type"] == "missing":
         return f"{key}: must be given"
     return f"{key}: {rule_of(problem)}, got {problem['input']!r}"

@@ -11,9 +11,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -23,8 +23,8 @@ from rich.table import Table
 from kd_runner import atomic
 from kd_runner.config import RunFailed, SettingsError
 from kd_runner.hints import did_you_mean
-from kd_runner.nursery import CONSOLE
-from kd_runner.pool import Event, Nursery, Pool, Slot, Task
+from kd_runner.job import CONSOLE
+from kd_runner.pool import Event, Notify, Nursery, Pool, Slot, Task, Tick
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +78,26 @@ class Options:
                 raise SettingsError(f"hydra.launcher.{name}: no such setting{did_you_mean(name, known)}")
         return cls(**given)
 
+    def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Machine:
+        """What runs these jobs of the sweep in `folder`."""
+        on_cpu = all(job.settings["trainer"]["accelerator"] == "cpu" for job in jobs)
+        return Machine(self, nursery, *slots_of(self, nursery, on_cpu))
+
 
 @dataclass(frozen=True)
 class Job:
-    """One combination of a sweep: the overrides that it differs by, those that it shares, and its plain settings."""
+    """One combination of a sweep: the overrides that it differs by, those that it shares, and its plain settings.
+
+    Args:
+        variables: The environment variables that its settings come from.
+    """
 
     number: int
     own: list[str]
     shared: list[str]
     settings: dict[str, Any]
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -95,6 +105,58 @@ class Job:
 
     def __str__(self) -> str:
         return f"{self.name} ({' '.join(self.own) or 'no overrides'})"
+
+
+class Engine(Protocol):
+    """What runs jobs somewhere.
+
+    Args:
+        where: In a few words for people, such as '2 at a time on cpu'.
+        elsewhere: On other machines than this one.
+        examiner: Where all jobs are tried before any starts, in a process on this machine.
+        threads: That each job has.
+    """
+
+    where: str
+    elsewhere: bool
+    examiner: Slot
+    threads: int
+
+    def refuse_running(self) -> None:
+        """Raise SettingsError where jobs of an earlier sweep in the same folder still run."""
+
+    def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+        """Run all of them; what became of each is in it. Told to end, it leaves what the place needs and raises."""
+
+
+class Launching(Protocol):
+    """The settings of a launcher."""
+
+    timeout_s: float | None
+
+    def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Engine:
+        """What runs these jobs of the sweep in `folder`."""
+
+
+class Machine:
+    """The slots of this machine."""
+
+    elsewhere = False
+
+    def __init__(self, options: Options, nursery: Nursery, slots: Sequence[Slot], threads: int) -> None:
+        self.options, self.nursery, self.slots, self.threads = options, nursery, slots, threads
+        self.examiner = slots[0]
+        names = ", ".join(sorted({slot.device for slot in slots}))
+        self.where = f"{len(slots)} at a time on {names}, {threads} thread{'s' if threads > 1 else ''} each"
+
+    def refuse_running(self) -> None:
+        """Jobs end with the driver, so there are none."""
+
+    def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+        """Run all of them; see `kd_runner.pool.Pool`."""
+        given = self.options
+        pool = Pool(self.nursery, self.slots, self.threads, given.timeout_s, given.grace_s, given.retries, notify, tick)
+        pool.run(tasks)
 
 
 def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slot], int]:
@@ -165,7 +227,7 @@ def finished(job: Job) -> dict[str, Any] | None:
 
 
 def run_grid(
-    jobs: Sequence[Job], folder: Path, options: Options, resumed: bool, flags: Sequence[str]
+    jobs: Sequence[Job], folder: Path, options: Launching, resumed: bool, flags: Sequence[str]
 ) -> list[dict[str, Any] | str]:
     """Run the jobs; returns the result of each, or what went wrong with it.
 
@@ -187,28 +249,21 @@ def run_grid(
         return [outcomes[job.number] for job in jobs]
     nursery = Nursery()
     try:
-        on_cpu = all(job.settings["trainer"]["accelerator"] == "cpu" for job in left)
-        slots, threads = slots_of(options, nursery, on_cpu)
+        engine = options.engine(nursery, left, folder)
         if not resumed:
+            engine.refuse_running()
             refuse_other_folders(left)
-        found = examined(left, folder, nursery, slots[0], threads)
+        found = examined(left, folder, nursery, engine)
         write_grid(jobs, folder)
         for job in left:
             if not resumed:  # an earlier sweep's, of the same jobs
                 shutil.rmtree(job.folder, ignore_errors=True)
-        names = sorted({slot.device for slot in slots})
-        log.info(
-            "sweep     %d jobs, %d at a time on %s, %d thread%s each: %s",
-            len(left), len(slots), ", ".join(names), threads, "s" if threads > 1 else "", folder,
-        )  # fmt: skip
+        log.info("sweep     %d jobs, %s: %s", len(left), engine.where, folder)
+        prepared = networks_first(found["networks"], folder, left[0].variables)
+        tasks = {job.number: task_of(job, prepared, flags) for job in left}
         with Board(len(left)) as board:
-            pool = Pool(
-                nursery, slots, threads, options.timeout_s, options.grace_s, options.retries, board.notify, board.tick
-            )
-            prepared = networks_first(found["networks"], folder)
-            tasks = {job.number: task_of(job, prepared, flags) for job in left}
             board.jobs = {tasks[job.number].name: job for job in left}
-            pool.run([*prepared.values(), *tasks.values()])
+            engine.run([*prepared.values(), *tasks.values()], board.notify, board.tick)
     finally:
         nursery.close()
     shutil.rmtree(folder / CHECKED, ignore_errors=True)
@@ -218,7 +273,7 @@ def run_grid(
     return [outcomes[job.number] for job in jobs]
 
 
-def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, slot: Slot, threads: int) -> dict[str, Any]:
+def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, engine: Engine) -> dict[str, Any]:
     """What `kd_runner.preflight.examine` finds of the jobs, in a process of its own.
 
     Raises:
@@ -230,8 +285,9 @@ def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, slot: Slot, th
     place.chmod(0o700)  # settings may come from the environment
     asked, answer = place / "jobs.json", place / "found.json"
     atomic.write_json(asked, {job.number: job.settings for job in jobs})
-    task = Task("check", place, [str(asked), str(answer)], [], call="kd_runner.preflight:examine")
-    pool = Pool(nursery, [slot], threads, None, 1.0, 0, lambda event, task: None, lambda tasks: None)
+    words = [str(asked), str(answer), *(["elsewhere"] if engine.elsewhere else [])]
+    task = Task("check", place, words, [], call="kd_runner.preflight:examine")
+    pool = Pool(nursery, [engine.examiner], engine.threads, None, 1.0, 0, lambda *_: None, lambda _: None)
     pool.run([task])
     if task.code != 0:
         last = (place / CONSOLE).read_text().strip().splitlines()[-1:]
@@ -249,7 +305,7 @@ def refuse(lines: Sequence[str]) -> None:
         raise SettingsError("\n".join([*(f"job {line}" for line in lines[:SHOWN]), *more]))
 
 
-def networks_first(found: Mapping[str, Any], folder: Path) -> dict[str, Task]:
+def networks_first(found: Mapping[str, Any], folder: Path, variables: Mapping[str, str]) -> dict[str, Task]:
     """Tasks that train, each once, the networks that several jobs need, by the networks' keys."""
     tasks = {}
     for key, network in found.items():
@@ -258,7 +314,8 @@ def networks_first(found: Mapping[str, Any], folder: Path) -> dict[str, Task]:
             words = [str(folder / CHECKED / "jobs.json"), network["jobs"][0], network["stage"], str(place)]
             serves = frozenset(int(job) for job in network["jobs"])
             name = f"{network['stage']} {key}"
-            tasks[key] = Task(name, place, words, words, call="kd_runner.preflight:prepare", serves=serves)
+            call = "kd_runner.preflight:prepare"
+            tasks[key] = Task(name, place, words, words, call=call, serves=serves, variables=variables)
     return tasks
 
 
@@ -267,12 +324,11 @@ def task_of(job: Job, prepared: Mapping[str, Task], flags: Sequence[str]) -> Tas
     words = [*flags, *job.shared, *job.own]
     place = str(job.folder).replace("\\", "\\\\").replace('"', '\\"')
     after = [task for task in prepared.values() if job.number in task.serves]
-    return Task(
-        job.name, job.folder, [*words, f'hydra.run.dir="{place}"'], [*words, f'resume="{job.folder}"'], after=after
-    )
+    first, again = [*words, f'hydra.run.dir="{place}"'], [*words, f'resume="{place}"']
+    return Task(job.name, job.folder, first, again, after=after, variables=job.variables)
 
 
-def what_happened(job: Job, task: Task, options: Options) -> str:
+def what_happened(job: Job, task: Task, options: Launching) -> str:
     """Why a job has no result, in a line."""
     if task.timed_out:
         return f"it took longer than {options.timeout_s:g} s (hydra.launcher.timeout_s)"
@@ -283,6 +339,8 @@ def what_happened(job: Job, task: Task, options: Options) -> str:
     result = atomic.read_json(written)
     if result.get("error") and written.stat().st_mtime >= (task.first_started or 0) - 1:
         return str(result["error"])
+    if task.why:
+        return task.why
     try:
         lines = (job.folder / CONSOLE).read_text(errors="replace").strip().splitlines()
     except OSError:
@@ -315,7 +373,7 @@ class Board:
         job = self.jobs.get(task.name)
         assert task.slot is not None
         if event == "start":
-            log.info("start     %s on %s %d", job or task.name, task.slot.device, task.slot.number)
+            log.info("start     %s on %s", job or task.name, task.slot)
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
         elif job is None:
@@ -336,8 +394,7 @@ class Board:
             job = self.jobs.get(task.name)
             seconds = time.monotonic() - task.started
             stage, left = how_far(task)
-            where = f"{task.slot.device} {task.slot.number}" if task.slot else ""
-            table.add_row(escape(str(job or task.name)), where, stage, clock(seconds), left)
+            table.add_row(escape(str(job or task.name)), str(task.slot), stage, clock(seconds), left)
         passed = time.monotonic() - self.started
         left = clock(passed / self.ended * (self.count - self.ended)) if self.ended else "?"
         table.add_row(f"{self.ended} of {self.count} jobs", "", "", clock(passed), f"{left} left")
@@ -367,7 +424,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str]]  # a job's settings, and its folder's name
+# A job's settings, its folder's name, and the environment variables that it depends on.
+Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, Mapping[str, str]]]
 
 
 def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
@@ -383,11 +441,11 @@ def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compo
         own = [word for word in words if word in varying]
         shared = [word for word in words if word not in varying]
         try:
-            settings, name = compose(number, words)
+            settings, name, variables = compose(number, words)
         except SettingsError as error:
             wrong.append(f"#{number} ({' '.join(own) or ' '.join(words)}): {str(error).splitlines()[0]}")
         else:
-            jobs.append(Job(number, own, shared, settings, folder / name))
+            jobs.append(Job(number, own, shared, settings, folder / name, variables))
     refuse(wrong)
     places = [job.folder.resolve() for job in jobs]
     if len(set(places)) < len(places) or not all(folder.resolve() in place.parents for place in places):

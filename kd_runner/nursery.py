@@ -13,7 +13,6 @@ ends, because whoever started this process is gone, its jobs are killed.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -23,9 +22,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kd_runner.job import CONSOLE, called, die_with_parent, print_to
+
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "tensorboard", "kd_runner.run", "kd_runner.datasets.digits")
-CONSOLE = "console.log"  # what a job prints, in its folder
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -50,14 +49,6 @@ def main() -> None:
     for process in jobs:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent, that process, ends; on Linux alone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before that
-            os._exit(1)
 
 
 def _obey(asked: dict[str, Any], jobs: dict[int, int]) -> None:
@@ -103,26 +94,9 @@ def _job(call: str, words: list[str], folder: str, environment: dict[str, str], 
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
     os.environ.update(environment)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    console = os.open(Path(folder) / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number, file in ((0, nothing), (1, console), (2, console)):
-        os.dup2(file, number)
-    import torch
-
-    torch.set_num_threads(threads)
-    module, _, name = call.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)(words)
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        return 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    print_to(os.open(Path(folder) / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    return called(call, words, threads)
 
 
 if __name__ == "__main__":

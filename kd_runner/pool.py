@@ -26,13 +26,17 @@ class Slot:
     """Where one job at a time runs.
 
     Args:
+        number: None where the device's name says it all.
         device: Its name, for people.
         environment: What shows the job its device alone.
     """
 
-    number: int
+    number: int | None
     device: str
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.device if self.number is None else f"{self.device} {self.number}"
 
 
 @dataclass
@@ -46,8 +50,10 @@ class Task:
         call: The function of the words, as module:function.
         after: Tasks that must have ended before.
         serves: The numbers of the jobs that wait for it.
+        variables: Environment variables that it depends on, for processes that do not inherit them.
         code: The exit code, below 0 for a signal; None until it has ended.
         timed_out: It was stopped because it took too long.
+        why: What ended it, in a line, where no code says so.
         started, first_started: When this attempt began, on the monotonic clock, and the first, since 1970.
     """
 
@@ -58,9 +64,11 @@ class Task:
     call: str = "kd_runner.cli:command"
     after: Sequence[Task] = ()
     serves: frozenset[int] = frozenset()
+    variables: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     code: int | None = None
     timed_out: bool = False
+    why: str = ""
     started: float = 0.0
     first_started: float | None = None
     seconds: float = 0.0
@@ -70,6 +78,8 @@ class Task:
 
 
 Event = Literal["start", "end", "retry"]
+Notify = Callable[[Event, Task], None]  # called when something happens to a task
+Tick = Callable[[Sequence[Task]], None]  # called a few times a second with those that run
 
 
 class Nursery:
@@ -125,8 +135,6 @@ class Pool:
         timeout: Seconds after which an attempt is stopped; None for never.
         grace: Seconds between SIGTERM and SIGKILL.
         retries: How often a task whose process was killed is started again.
-        notify: Called when something happens to a task.
-        tick: Called a few times a second.
     """
 
     def __init__(
@@ -137,8 +145,8 @@ class Pool:
         timeout: float | None,
         grace: float,
         retries: int,
-        notify: Callable[[Event, Task], None],
-        tick: Callable[[Sequence[Task]], None],
+        notify: Notify,
+        tick: Tick,
     ) -> None:
         self.nursery, self.slots, self.threads = nursery, slots, threads
         self.timeout, self.grace, self.retries = timeout, grace, retries

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kd_runner import atomic
 from kd_runner.build import one_line
 from kd_runner.config import Answer, Settings, SettingsError, check, digest
@@ -26,7 +28,8 @@ def examine(words: Sequence[str]) -> int:
     """Try the jobs whose settings are in the file `words[0]`, and write what was found to `words[1]`.
 
     The first is {job: settings}, the second {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}}}:
-    of the networks that are trained on labels alone, those that the store does not have.
+    of the networks that are trained on labels alone, those that the store does not have. With a third word, the jobs
+    will run on another machine, whose devices this one may lack.
     """
     logging.getLogger("kd_runner").setLevel(logging.ERROR)
     jobs = json.loads(Path(words[0]).read_text())
@@ -36,7 +39,7 @@ def examine(words: Sequence[str]) -> int:
     networks: dict[str, dict[str, Any]] = {}
     for job, content in jobs.items():
         try:
-            settings = check(content)
+            settings = check(_for_this_machine(content) if words[2:] else content)
             if settings.trust and str(Path.cwd()) not in sys.path:
                 sys.path.insert(0, str(Path.cwd()))
             data = digest([content["dataset"], settings.data_seed])
@@ -56,6 +59,13 @@ def examine(words: Sequence[str]) -> int:
             errors[job] = one_line(error)
     atomic.write_json(Path(words[1]), {"errors": errors, "networks": networks})
     return 0
+
+
+def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a job with a device that there is here."""
+    if torch.cuda.is_available():
+        return content
+    return {**content, "trainer": {**content["trainer"], "accelerator": "cpu", "precision": "32", "compile": False}}
 
 
 def _rehearsed(parts: Parts) -> str | None:

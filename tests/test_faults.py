@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from kd_runner import store
 from kd_runner.store import Entry
 
+EPOCHS = 4 + 4 + 4 + 3
 NETWORKS = ("teacher", "baseline", "student_last", "student_best")
 # Every stage, random views, dropout of its own in no stage but random negatives, a mode with a memory and a sum.
 WORDS = (
@@ -44,22 +45,25 @@ def same(folder: Path, other: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A run that nobody disturbed, and the seconds that it took."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    finished(folder, *WORDS, "hydra.run.dir=warm", "store=warm_store")  # what the first run reads is cached then
-    started = time.monotonic()
     finished(folder, *WORDS, "hydra.run.dir=run")
-    return folder / "run", time.monotonic() - started
+    return folder / "run"
 
 
-def killed_and_resumed(folder: Path, instant: float) -> str:
-    """Kill the run after `instant` seconds and go on with it; returns what its log says."""
-    job = Job(folder, *WORDS, "hydra.run.dir=run")
-    time.sleep(instant)
+def epochs_in(log: Path) -> int:
+    return len(re.findall(r"epoch +\d+/", log.read_text())) if log.exists() else 0
+
+
+def killed_and_resumed(folder: Path, epochs: int, seconds: float) -> str:
+    """Kill the run so many seconds after its log tells of so many epochs; go on with it; returns what its log says."""
+    job, run = Job(folder, *WORDS, "hydra.run.dir=run"), folder / "run"
+    if epochs:
+        job.until(lambda: epochs_in(run / "kd-runner.log") >= epochs)
+    time.sleep(seconds)
     job.process.kill()
     job.process.join()
-    run = folder / "run"
     if (run / ".hydra" / "overrides.yaml").exists():
         finished(folder, "resume=run")
     elif run.is_dir() and any(run.iterdir()):  # killed by the hundredth of a second in which Hydra writes its files
@@ -78,26 +82,26 @@ def assert_nothing_lost(folder: Path, log: str, undisturbed: Path) -> None:
     assert sorted(path.name for path in (folder / "store").iterdir() if path.name.startswith(".")) == []
 
 
-@pytest.mark.parametrize("share", [0.35, 0.6, 0.85])
-def test_a_killed_run_goes_on(tmp_path: Path, undisturbed: tuple[Path, float], share: float) -> None:
-    log = killed_and_resumed(tmp_path, share * undisturbed[1])
-    assert_nothing_lost(tmp_path, log, undisturbed[0])
+@pytest.mark.parametrize("epochs", [2, 6, 10])  # in the teacher, the baseline and the student
+def test_a_killed_run_goes_on(tmp_path: Path, undisturbed: Path, epochs: int) -> None:
+    log = killed_and_resumed(tmp_path, epochs, 0.05)
+    assert_nothing_lost(tmp_path, log, undisturbed)
 
 
 @pytest.mark.slow
-def test_kills_at_random_instants_lose_nothing(tmp_path: Path, undisturbed: tuple[Path, float]) -> None:
+def test_kills_at_random_instants_lose_nothing(tmp_path: Path, undisturbed: Path) -> None:
     draw = random.Random(0)
     resumed = Counter[str]()
     for number in range(20):
         folder = tmp_path / str(number)
         folder.mkdir()
-        log = killed_and_resumed(folder, draw.uniform(0.05, 1) * undisturbed[1])
-        assert_nothing_lost(folder, log, undisturbed[0])
+        log = killed_and_resumed(folder, draw.randrange(EPOCHS + 1), draw.uniform(0, 0.3))
+        assert_nothing_lost(folder, log, undisturbed)
         resumed.update(re.findall(r"(\w+) +goes on after epoch", log))
     assert len(resumed) >= 3, resumed  # the instants met several stages
 
 
-def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: tuple[Path, float]) -> None:
+def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: Path) -> None:
     run, words = tmp_path / "run", WORDS
     for stage in ("teacher", "student"):
         job = Job(tmp_path, *words, "hydra.run.dir=run")
@@ -107,7 +111,7 @@ def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: tuple[P
         job.process.join()
         words = ("resume=run",)
     finished(tmp_path, "resume=run")
-    assert_nothing_lost(tmp_path, log.read_text(), undisturbed[0])
+    assert_nothing_lost(tmp_path, log.read_text(), undisturbed)
 
 
 def endless_evaluation() -> None:
@@ -143,7 +147,7 @@ IN_BRIEF = (("loading", "TERM"), ("teacher", "INT"), ("student", "TERM"), ("fine
         for sent in SIGNALS
     ],
 )
-def test_signals_in_every_stage(tmp_path: Path, undisturbed: tuple[Path, float], stage: str, sent: str) -> None:
+def test_signals_in_every_stage(tmp_path: Path, undisturbed: Path, stage: str, sent: str) -> None:
     status, word = SIGNALS[sent]
     patches = {"evaluate": "test_faults:endless_evaluation", "loading": "test_faults:endless_loading"}
     job = Job(tmp_path, *WORDS, "hydra.run.dir=run", patch=patches.get(stage, ""))
@@ -160,11 +164,11 @@ def test_signals_in_every_stage(tmp_path: Path, undisturbed: tuple[Path, float],
         assert result["teacher"] is None
         assert result["error"] is None
     finished(tmp_path, "resume=run")
-    assert_nothing_lost(tmp_path, (tmp_path / "run" / "kd-runner.log").read_text(), undisturbed[0])
+    assert_nothing_lost(tmp_path, (tmp_path / "run" / "kd-runner.log").read_text(), undisturbed)
 
 
-def test_a_completed_run_stands(tmp_path: Path, undisturbed: tuple[Path, float]) -> None:
-    shutil.copytree(undisturbed[0].parent, tmp_path / "copy")
+def test_a_completed_run_stands(tmp_path: Path, undisturbed: Path) -> None:
+    shutil.copytree(undisturbed.parent, tmp_path / "copy")
     before = (tmp_path / "copy" / "run" / "result.json").stat().st_mtime_ns
     job = finished(tmp_path / "copy", "resume=run")
     assert "completed before, with these settings" in job.text("out")
@@ -181,10 +185,8 @@ def test_a_completed_run_stands(tmp_path: Path, undisturbed: tuple[Path, float])
         (["-m"], "resume: run is the folder of a run: leave -m out"),
     ],
 )
-def test_other_settings_are_refused(
-    tmp_path: Path, undisturbed: tuple[Path, float], words: list[str], message: str
-) -> None:
-    shutil.copytree(undisturbed[0].parent, tmp_path / "copy")
+def test_other_settings_are_refused(tmp_path: Path, undisturbed: Path, words: list[str], message: str) -> None:
+    shutil.copytree(undisturbed.parent, tmp_path / "copy")
     run = tmp_path / "copy" / "run"
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "kd-runner.log"}
     job = Job(tmp_path / "copy", *WORDS, *words, "resume=run")
@@ -301,9 +303,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("what", ["run", "store"])
-def test_a_full_disk_is_said_and_costs_nothing(
-    small_disk: Path, tmp_path: Path, undisturbed: tuple[Path, float], what: str
-) -> None:
+def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, tmp_path: Path, undisturbed: Path, what: str) -> None:
     (small_disk / "ballast").write_bytes(bytes(300_000 if what == "run" else 330_000))
     places = {"run": f"hydra.run.dir={small_disk if what == 'run' else tmp_path}/run"}
     words = (*WORDS, places["run"], f"store={small_disk if what == 'store' else tmp_path}/store")
@@ -320,7 +320,7 @@ def test_a_full_disk_is_said_and_costs_nothing(
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     again = finished(tmp_path, *words, f"resume={run}")
     assert "epoch" in again.text("out")
-    assert same(run, undisturbed[0])
+    assert same(run, undisturbed)
 
 
 # Entries of the store that are broken.

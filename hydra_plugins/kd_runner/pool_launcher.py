@@ -1,8 +1,8 @@
-"""Hydra's launcher for the slots of one machine. Imported by Hydra at every start, so it imports little itself."""
+"""Hydra's launchers: the slots of one machine, Slurm, Ray. Imported by Hydra at every start, so it imports little."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,36 @@ class PoolLauncher(Launcher):
     """Each job is a process of its own on a device of its own; see kd_runner.grid.
 
     Args:
-        options: The keys of conf/hydra/launcher/pool.yaml.
+        options: The keys of the launcher's file in conf/hydra/launcher.
     """
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
+        self.given = options
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
+
+    def options(self, given: dict[str, Any]) -> Any:
+        """The launcher's settings, checked.
+
+        Raises:
+            SettingsError: a setting that does not exist, or a value that cannot work.
+        """
+        from kd_runner.grid import Options
+
+        return Options.of(given)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
         from kd_runner import cli
         from kd_runner.config import RunFailed
-        from kd_runner.grid import Options, composed, run_grid
+        from kd_runner.grid import composed, run_grid
 
         folder = Path(self.config.hydra.sweep.dir).absolute()
         hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
-        plain = OmegaConf.to_container(OmegaConf.create(self.options))
+        plain = OmegaConf.to_container(OmegaConf.create(self.given))
         assert isinstance(plain, dict)
-        options = Options.of({str(name): value for name, value in plain.items()})
+        options = self.options({str(name): value for name, value in plain.items()})
         jobs = composed(job_overrides, folder, self.compose, initial_job_idx)
         outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, [*cli.flags, *hydra])
         returns = []
@@ -49,8 +59,8 @@ class PoolLauncher(Launcher):
             returns.append(JobReturn([*job.shared, *job.own], None, None, str(job.folder), None, status, value))
         return returns
 
-    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
-        """A job's settings as plain data, and the name of its folder below the sweep's.
+    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
+        """A job's settings as plain data, the name of its folder below the sweep's, and what it has of the environment.
 
         Raises:
             SettingsError: they cannot be composed, or are of the wrong kind.
@@ -62,4 +72,26 @@ class PoolLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
-        return settings, str(config.hydra.sweep.subdir)
+        return settings, str(config.hydra.sweep.subdir), cli.variables_of(config)
+
+
+class SlurmLauncher(PoolLauncher):
+    """Each job is one of Slurm's; see kd_runner.slurm."""
+
+    def options(self, given: dict[str, Any]) -> Any:
+        """The launcher's settings, checked, as in `PoolLauncher`."""
+        from kd_runner.config import validated
+        from kd_runner.slurm import SlurmOptions
+
+        return validated(SlurmOptions, given, "hydra.launcher.")
+
+
+class RayLauncher(PoolLauncher):
+    """Each job is a process on a machine of a Ray cluster; see kd_runner.ray_cluster."""
+
+    def options(self, given: dict[str, Any]) -> Any:
+        """The launcher's settings, checked, as in `PoolLauncher`."""
+        from kd_runner.config import validated
+        from kd_runner.ray_cluster import RayOptions
+
+        return validated(RayOptions, given, "hydra.launcher.")

@@ -1,0 +1,212 @@
+"""Sweeps through Slurm and Ray: clusters of this machine, started for the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+from jobs import numbers_of, result_in
+from test_sweep import NAUGHTY_WORDS, SHORT, place, processes_in, started, swept  # noqa: F401
+
+SLURM = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.gpus_per_node=0")
+RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=2", "hydra.launcher.num_gpus=0")
+POOL = ("hydra.launcher.jobs_per_device=2",)
+LONG = ("teacher=mlp", "teacher.hidden=[16]", "teacher.epochs=2", "baseline=false", "hydra.sweep.dir=sweep")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def needs_ray() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'kd-runner[ray]'")
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Slurm cluster, as the environment in which its commands find it."""
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'kd-runner[slurm]'")
+    if slurm_cluster.missing():
+        pytest.skip(slurm_cluster.missing())
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def at_slurm(slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATH", "SLURM_CONF"):
+        monkeypatch.setenv(name, slurm[name])
+
+
+def asked(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def until(reached: object, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "not reached"
+        time.sleep(0.05)
+
+
+def leaderboard(folder: Path) -> list[dict[str, str]]:
+    """The rows of a sweep's leaderboard, without what depends on the time."""
+    with (folder / "leaderboard.csv").open() as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def epochs_of(folder: Path) -> Counter[str]:
+    return Counter(re.findall(r"(\w+ +epoch +\d+)/\d+", (folder / "kd-runner.log").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("hydra/launcher=slurm", "hydra.launcher.timeout_min=0"), "hydra.launcher.timeout_min: must be greater than"),
+        (
+            ("hydra/launcher=slurm", "+hydra.launcher.partitoin=a"),
+            "partitoin: no such setting (did you mean partition?",
+        ),
+        (("hydra/launcher=ray", "hydra.launcher.cpus_per_job=0.5"), "hydra.launcher.cpus_per_job: must be a valid int"),
+        (("hydra/launcher=ray", "hydra.launcher.address=auto", "hydra.launcher.num_cpus=2"), "must be null where"),
+    ],
+)
+def test_wrong_settings_are_refused(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
+    if "num_cpus" in words[-1]:
+        needs_ray()
+    _, err = swept(tmp_path, "seed=0,1", *words, *SHORT, code=2)
+    assert line in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "sweep" / "0").exists()
+
+
+def test_slurm_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'kd-runner[slurm]'")
+    monkeypatch.setenv("PATH", "/nowhere")
+    _, err = swept(tmp_path, "seed=0,1", *SLURM, *SHORT, code=2)
+    assert err.strip() == "kd-runner: hydra/launcher: slurm needs Slurm's commands, and there is no sbatch on the path"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_slurm")
+def test_the_same_sweep_everywhere(place: Path) -> None:  # noqa: F811
+    """One machine, Slurm and Ray come to the same, name the same failures, and run what is missing on `resume`."""
+    needs_ray()
+    words = ("distillation.number=0,1,2,3", "+distillation.raising=[1]", "+distillation.killed=[2]", "seed=0,1")
+    words = tuple(word.lstrip("+") for word in words)
+    found = {}
+    for name, launcher in (("pool", POOL), ("slurm", SLURM), ("ray", RAY)):
+        (place / "calm").unlink(missing_ok=True)
+        own = [word for word in NAUGHTY_WORDS if not word.startswith(("hydra.sweep.dir", "store="))]
+        own += [f"hydra.sweep.dir={name}", f"store={name}_store", *launcher]
+        out, err = swept(place, *own, *words, code=1)
+        assert "4 of 8 jobs have no result" in err
+        assert "number 1 does not like this" in err
+        assert "#4 (distillation.number=2 seed=0)" in err
+        assert len(re.findall(r"^done +teacher", out, re.MULTILINE)) == 2  # of eight jobs, each seed's once
+        partial = leaderboard(place / name)
+        (place / "calm").touch()
+        out, err = swept(place, f"resume={name}")
+        assert "4 of 8 jobs were completed before" in out
+        assert err == ""
+        found[name] = partial, leaderboard(place / name)
+    assert len(found["pool"][1]) == 4
+    assert found["slurm"] == found["pool"]
+    assert found["ray"] == found["pool"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_slurm")
+def test_time_limits_and_preemption_lose_nothing(tmp_path: Path) -> None:
+    """A job that reaches Slurm's time limit, and is then pushed off its node, does every epoch once."""
+    words = ("student.epochs=600", "temperature.value=4", "trainer.threads=1", *LONG[:-1])
+    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20", "hydra.launcher.max_num_timeout=20")
+    process = started(tmp_path, *words, *SLURM, *limits, "hydra.sweep.dir=sweep")
+    log = tmp_path / "sweep" / "0" / "kd-runner.log"
+    until(lambda: log.exists() and "goes on after epoch" in log.read_text(), 150)  # it reached the limit
+    asked("srun", "--partition=urgent", "--ntasks=1", "--cpus-per-task=2", "sleep", "1")
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err + out
+    assert set(epochs_of(tmp_path / "sweep" / "0").values()) == {1}
+    assert log.read_text().count("goes on after epoch") >= 2
+    swept(tmp_path, *words, *POOL, "hydra.sweep.dir=calm")
+    assert numbers_of(result_in(tmp_path / "sweep" / "0")) == numbers_of(result_in(tmp_path / "calm" / "0"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_slurm")
+def test_slurm_keeps_the_jobs_of_a_driver_that_goes(tmp_path: Path) -> None:
+    words = (*LONG, "student.epochs=300", "temperature.value=4,1", *SLURM)
+    process = started(tmp_path, *words)
+    until((tmp_path / "sweep" / "0" / "now.json").exists)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert re.search(r"the jobs stay in Slurm's queue: scancel \d+ ends them", out)
+    assert "to go on: kd-runner resume=" in err
+    _, err = swept(tmp_path, *words, code=2)
+    assert "holds a sweep with jobs in Slurm's queue" in err
+    out, _ = swept(tmp_path, "resume=sweep")
+    assert "2 jobs are in it from before" in out
+    assert not re.search(r"queue +\d as Slurm job", out)
+    assert all(set(epochs_of(tmp_path / "sweep" / job).values()) == {1} for job in ("0", "1"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_slurm")
+def test_what_slurm_ended_is_named(tmp_path: Path) -> None:
+    process = started(tmp_path, *LONG, "student.epochs=100000", "temperature.value=4,1", *SLURM)
+    until((tmp_path / "sweep" / "0" / "now.json").exists)
+    asked("scancel", "--name=kd-runner")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert len(re.findall(r"job.*temperature.value=[41]\): Slurm ended it: CANCELLED", err) + re.findall("#", err)) >= 2
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[object]:
+    """A Ray cluster of two machines, pretended."""
+    needs_ray()
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield cluster
+    with contextlib.suppress(Exception):
+        cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_ray_machine_that_is_lost_costs_nothing(tmp_path: Path, ray_cluster, monkeypatch) -> None:
+    """On a cluster that ran before: paths, the environment, and a machine lost in the middle of a job."""
+    node = ray_cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("KD_TEST_STORE", "elsewhere")  # the workers were started without it
+    words = (*LONG, "student.epochs=400", "store='${oc.env:KD_TEST_STORE}'", "temperature.value=4,1")
+    process = started(tmp_path, *words, "hydra/launcher=ray", f"hydra.launcher.address={ray_cluster.address}")
+    until(lambda: all((tmp_path / "sweep" / job / "unfinished").exists() for job in ("0", "1")))
+    time.sleep(1)
+    ray_cluster.remove_node(node, allow_graceful=False)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err + out
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir() if path.name.startswith("teacher")]
+    for job in ("0", "1"):
+        assert set(epochs_of(tmp_path / "sweep" / job).values()) == {1}
+    assert any("goes on after epoch" in (tmp_path / "sweep" / job / "kd-runner.log").read_text() for job in ("0", "1"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [("INT", 130), ("TERM", 143), ("KILL", -9)])
+def test_nothing_is_left_of_a_ray_sweep(tmp_path: Path, sent: str, code: int) -> None:
+    needs_ray()
+    process = started(tmp_path, *LONG, "student.epochs=100000", "temperature.value=4,1", *RAY)
+    until(lambda: all((tmp_path / "sweep" / job / "now.json").exists() for job in ("0", "1")))
+    os.kill(process.pid, getattr(signal, f"SIG{sent}"))
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    until(lambda: not [each for each in processes_in(tmp_path) if "kd_runner" in each], 10)  # Ray's own take longer
