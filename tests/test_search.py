@@ -25,8 +25,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from kd_runner.config import SettingsError
 from kd_runner.grid import Board, Options
 from kd_runner.pool import Task
-from kd_runner.search import Search, Trials, alone, proposed, refuse_other_search
+from kd_runner.search import Search, alone, proposed, refuse_other_search
 from kd_runner.space import Space, space_of
+from kd_runner.trials import Trials
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", *SHORT)

@@ -46,8 +46,9 @@ class OptunaSweeper(GridSweeper):
         """
         from hydra_plugins.kd_runner.pool_launcher import PoolLauncher
         from kd_runner.config import RunFailed
-        from kd_runner.search import Search, alone, refuse_other_search, run_search
+        from kd_runner.search import Search, alone, refuse_other_search
         from kd_runner.space import space_of
+        from kd_runner.trials import run_search
 
         assert isinstance(self.launcher, PoolLauncher)
         plain = OmegaConf.to_container(OmegaConf.create(self.options))
