@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kd_runner import atomic
-from kd_runner.config import SettingsError
+from kd_runner.config import RunFailed, SettingsError
 from kd_runner.grid import (
     CHECKED,
     Board,
@@ -62,6 +62,7 @@ def run_search(
 
     Raises:
         SettingsError: settings that cannot work; nothing was started.
+        RunFailed: the search cannot go on.
     """
     trials = Trials(search, space, folder, flags, compose) if (folder / JOURNAL).exists() else None
     if trials is not None and not trials.left:
@@ -85,6 +86,8 @@ def run_search(
         )  # fmt: skip
         with Board(trials.left) as board:
             trials.run(nursery, slots, threads, options, board)
+    except OSError as error:  # a full disk, say
+        raise RunFailed(f"the search cannot be written down: {error}") from error
     finally:
         nursery.close()
     return trials.found()
@@ -162,6 +165,7 @@ class Trials:
             board.tick(running)
 
         pool = Pool(nursery, slots, threads, options.timeout_s, options.grace_s, options.retries, notify, tick)
+        write_grid(self.jobs, self.folder)  # whose last one a kill may have kept from it
         interrupted = [trial.number for trial in self.all() if trial.state == TrialState.RUNNING]
         pool.run([task(self.jobs[number]) for number in interrupted], more)
 
@@ -269,7 +273,11 @@ class Trials:
         """What the trials came to."""
         self.write_record()
         trials, one = self.all(), len(self.search.objectives) == 1
-        failed = [f"{self.jobs[each.number]}: {each.user_attrs['reason']}" for each in trials if _failed(each)]
+        failed = [
+            f"{self.jobs[trial.number]}: {trial.user_attrs['reason']}"
+            for trial in trials
+            if trial.state == TrialState.FAIL
+        ]
         best = []
         for trial in self.best():
             job = self.jobs[trial.number]
@@ -277,10 +285,6 @@ class Trials:
             if one:
                 best.append(shlex.join(["kd-runner", *self.flags, *job.shared, *job.own]))
         return Found(len(trials), failed, best)
-
-
-def _failed(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL
 
 
 def student_epochs(folder: Path) -> tuple[list[float], int]:

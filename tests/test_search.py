@@ -27,7 +27,7 @@ from kd_runner.grid import Board, Options
 from kd_runner.pool import Task
 from kd_runner.search import Search, alone, proposed, refuse_other_search
 from kd_runner.space import Space, space_of
-from kd_runner.trials import Trials
+from kd_runner.trials import Trials, to_check
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", *SHORT)
@@ -351,6 +351,33 @@ def test_another_search_in_an_old_folder_is_refused(tmp_path: Path) -> None:
         refuse_other_search(tmp_path / "c", options(), space(*WORDS), resumed=True)
 
 
+def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
+        seen.append(list(words))
+        return {}, str(number)
+
+    jobs = to_check(options(), space(*WORDS, "teacher=mlp"), tmp_path, compose)
+    first = Played(tmp_path / "played", options(trials=1)).trials.jobs[0].own
+    assert seen[0] == ["teacher=mlp", *first]
+    for key, ends in (("temperature.value", ["1.0", "8.0"]), ("student.hidden", ["[16]", "[8,8]"])):
+        for end in ends:
+            word = f"{key}={end}"
+            assert ["teacher=mlp", *(word if each.startswith(key) else each for each in first)] in seen
+    assert len(jobs) == 6
+    with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
+        to_check(options(), space(*WORDS), tmp_path, lambda number, words: ({}, "same"))
+
+    def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
+        if "temperature.value=8.0" in words:
+            raise SettingsError("8 is too hot")
+        return {}, str(number)
+
+    with pytest.raises(SettingsError, match=r"job #2 \(temperature\.value=8\.0 .*\): 8 is too hot"):
+        to_check(options(), space(*WORDS), tmp_path, refusing)
+
+
 def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
     with (
         alone(tmp_path),
@@ -373,6 +400,12 @@ def without_optuna() -> None:
         (("temperature.value=1,2", "hydra.sweeper.trails=3"), "", "hydra.sweeper.trails: no such setting"),
         (("temperature.value=1,2",), "test_search:without_optuna", "hydra/sweeper: optuna is not installed: pip"),
         (("temperature.value=1,2", "hydra/launcher=basic"), "", "hydra/launcher: must be pool for a search, got basic"),
+        pytest.param(
+            ("temperature.value=range(0,3)",),
+            "",
+            "job #1 (temperature.value=0): temperature.value must be above 0",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("temperatur.value=1,2",),
             "",
