@@ -48,8 +48,8 @@ class Task:
         serves: The numbers of the jobs that wait for it.
         code: The exit code, below 0 for a signal; None until it has ended.
         timed_out: It was stopped because it took too long.
-        unwanted: It is stopped because nobody needs it any longer.
         started, first_started: When this attempt began, on the monotonic clock, and the first, since 1970.
+        unwanted: It is to end, or has ended, because nobody needs it any longer.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Task:
     attempts: int = 0
     code: int | None = None
     timed_out: bool = False
-    unwanted: bool = False
     started: float = 0.0
     first_started: float | None = None
     seconds: float = 0.0
     slot: Slot | None = None
     pid: int | None = None
+    unwanted: bool = False
     _stop_at: float | None = field(default=None, repr=False)  # when SIGKILL follows
 
 
