@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import statistics
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kd_runner.batches import PlainBatches
+
+# How many passes of one image are timed, after some that are not.
+WARM_UP, FEWEST_PASSES, MOST_PASSES, LATENCY_SECONDS = 3, 5, 50, 0.1
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,30 @@ def cost(network: nn.Module, image: Tensor) -> dict[str, int]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "macs": counter.get_total_flops() // 2,
     }
+
+
+def latency(network: nn.Module, image: Tensor) -> float:
+    """Seconds of one forward pass of one image [1, C, H, W], as it is on its device: the median of some passes.
+
+    It is what the machine gives at that moment: other jobs beside this one, and few threads, show in it.
+    """
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        network(image)
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
+        return time.perf_counter() - started
+
+    network.eval()
+    with torch.inference_mode():
+        for _ in range(WARM_UP):
+            seconds()
+        until = time.perf_counter() + LATENCY_SECONDS
+        passes: list[float] = []
+        while len(passes) < FEWEST_PASSES or (len(passes) < MOST_PASSES and time.perf_counter() < until):
+            passes.append(seconds())
+    return statistics.median(passes)
 
 
 def gap_closed(student: float, baseline: float, teacher: float) -> float | None:

@@ -132,7 +132,9 @@ class Engine(Protocol):
 class Launching(Protocol):
     """The settings of a launcher."""
 
-    timeout_s: float | None
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds that a job may take; None for any number."""
 
     def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Engine:
         """What runs these jobs of the sweep in `folder`."""
@@ -379,11 +381,13 @@ class Board:
         elif job is None:
             log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
         else:
-            self.ended += 1
             result = finished(job)
-            said = summary(result) if result else "no result"
-            word = "done     " if result else "failed   "
-            log.info("%s %s in %s: %s [%d of %d]", word, job, clock(task.seconds), said, self.ended, self.count)
+            self.say_end(job, "done" if result else "failed", summary(result) if result else "no result", task.seconds)
+
+    def say_end(self, job: Job, word: str, said: str, seconds: float) -> None:
+        """Say what became of a job."""
+        self.ended += 1
+        log.info("%-9s %s in %s: %s [%d of %d]", word, job, clock(seconds), said, self.ended, self.count)
 
     def tick(self, running: Sequence[Task]) -> None:
         """Show what runs now."""
@@ -447,7 +451,12 @@ def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compo
         else:
             jobs.append(Job(number, own, shared, settings, folder / name, variables))
     refuse(wrong)
+    refuse_common_folders(jobs, folder)
+    return jobs
+
+
+def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:
+    """Raise SettingsError where jobs do not have a folder of their own each, below `folder`."""
     places = [job.folder.resolve() for job in jobs]
     if len(set(places)) < len(places) or not all(folder.resolve() in place.parents for place in places):
         raise SettingsError("hydra.sweep.subdir: must give each job a folder of its own below hydra.sweep.dir")
-    return jobs

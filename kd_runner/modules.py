@@ -128,6 +128,7 @@ class Classifier(LightningModule):
         self.step = 0
         self.best: Best | None = None
         self.metrics: dict[str, float] = {}
+        self.val_accuracies: list[float] = []  # of the stage's epochs, those before an interruption included
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._sums: dict[str, Tensor] = {}  # on the device
         self._counts = {"train": 0, "val": 0}
@@ -155,6 +156,7 @@ class Classifier(LightningModule):
             "scaler": self._mixed.scaler.state_dict(),
             "best": asdict(self.best),
             "metrics": self.metrics,
+            "val_accuracies": self.val_accuracies,
         }
 
     def go_on(self, state: dict[str, Any]) -> None:
@@ -164,6 +166,7 @@ class Classifier(LightningModule):
         self.load_state_dict(state["module"])
         self._resumed = state["optimizer"], state["scaler"]
         self.best, self.metrics = Best(**state["best"]), state["metrics"]
+        self.val_accuracies = list(state["val_accuracies"])
 
     def _optimizer(self) -> torch.optim.Optimizer:
         # The optimizer itself, not Lightning's wrapper: what that does at each step is ours to do once a chunk.
@@ -279,6 +282,7 @@ class Classifier(LightningModule):
             self.metrics["train_loss"] = sum(parts)
         if not all(math.isfinite(value) for value in self.metrics.values()):
             raise self._not_finite()
+        self.val_accuracies.append(self.metrics["val_accuracy"])
         if self.best is None or self.metrics["val_accuracy"] > self.best.accuracy:
             state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
             self.best = Best(self.stage, self.epoch + 1, self.metrics["val_accuracy"], state)

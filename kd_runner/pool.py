@@ -55,6 +55,7 @@ class Task:
         timed_out: It was stopped because it took too long.
         why: What ended it, in a line, where no code says so.
         started, first_started: When this attempt began, on the monotonic clock, and the first, since 1970.
+        unwanted: It is to end, or has ended, because nobody needs it any longer.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Task:
     seconds: float = 0.0
     slot: Slot | None = None
     pid: int | None = None
+    unwanted: bool = False
     _stop_at: float | None = field(default=None, repr=False)  # when SIGKILL follows
 
 
@@ -154,18 +156,26 @@ class Pool:
         self.running: dict[int, Task] = {}  # by number of attempt, over all tasks
         self._count = 0
 
-    def run(self, tasks: Sequence[Task]) -> None:
+    def run(self, tasks: Sequence[Task], more: Callable[[], Task | None] = lambda: None) -> None:
         """Run all of them; what became of each is in it.
+
+        Args:
+            more: Asked for another task whenever a slot is free and none waits; None: not now, and where nothing
+                runs either, never again.
 
         Raises:
             KeyboardInterrupt, SystemExit: the driver was told to end; so were its jobs, which have ended.
         """
         waiting = list(tasks)
         try:
-            while waiting or self.running:
+            while True:
                 for task in self._startable(waiting):
                     waiting.remove(task)
                     self._start(task)
+                while not waiting and len(self.running) < len(self.slots) and (another := more()) is not None:
+                    self._start(another)
+                if not waiting and not self.running:
+                    return
                 for answer in self.nursery.answers(0.1):
                     if "started" in answer:
                         self.running[answer["started"]].pid = answer["pid"]
@@ -178,6 +188,10 @@ class Pool:
         except (KeyboardInterrupt, SystemExit) as told:
             self._stop_all(signal.SIGINT if isinstance(told, KeyboardInterrupt) else signal.SIGTERM)
             raise
+
+    def stop(self, task: Task) -> None:
+        """Have a running task end, SIGTERM now and SIGKILL after the grace; it is not started again."""
+        task.unwanted = True
 
     def _startable(self, waiting: Sequence[Task]) -> list[Task]:
         free = len(self.slots) - len(self.running)
@@ -207,7 +221,7 @@ class Pool:
     def _ended(self, number: int, code: int) -> Task:
         task = self.running.pop(number)
         task.seconds += time.monotonic() - task.started
-        crashed = code < 0 and not task.timed_out
+        crashed = code < 0 and not task.timed_out and not task.unwanted
         if crashed and task.attempts <= self.retries:
             self.notify("retry", task)
         else:
@@ -220,8 +234,9 @@ class Pool:
         for task in self.running.values():
             if task.pid is None:
                 continue
-            if task._stop_at is None and self.timeout is not None and now - task.started > self.timeout:
-                task.timed_out, task._stop_at = True, now + self.grace
+            late = self.timeout is not None and now - task.started > self.timeout
+            if task._stop_at is None and (late or task.unwanted):
+                task.timed_out, task._stop_at = not task.unwanted, now + self.grace
                 self._signal(task, signal.SIGTERM)
             elif task._stop_at is not None and now > task._stop_at:
                 self._signal(task, signal.SIGKILL)

@@ -21,7 +21,7 @@ from kd_runner import atomic, checkpoints
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive
-from kd_runner.evaluate import classification_metrics, cost, gap_closed, packed, pair_metrics, predict
+from kd_runner.evaluate import classification_metrics, cost, gap_closed, latency, packed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
@@ -48,6 +48,7 @@ class Running:
         stage: What it is at.
         seconds: That each stage took, those before an interruption included.
         earlier: Those before an interruption, of the stage that it is at.
+        val_accuracies: Of the epochs of each stage that was trained now.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Running:
     seconds: dict[str, float | None] = field(
         default_factory=lambda: dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
     )
+    val_accuracies: dict[str, list[float]] = field(default_factory=dict)
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -152,6 +154,7 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
         files |= save_student(parts, pairing, running.folder, best)
     with running.at("evaluate"):
         stages = evaluate(parts, files, best)
+        stages["student"]["val_accuracies"] = running.val_accuracies["student"]
         log_final(parts, running.logger, stages)
     return stages
 
@@ -334,6 +337,7 @@ def fitted(parts: Parts, running: Running, module: Classifier, progress: Progres
     """Fit `module`, from where an interrupted run left it, and return its best epoch."""
     fit(module, parts.plain_batches("val"), parts.settings.trainer, running.logger, progress)
     running.earlier += module.seconds_before
+    running.val_accuracies[module.stage] = module.val_accuracies
     assert module.best is not None
     return module.best
 
@@ -360,6 +364,7 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
         stages[stage] = {
             **classification_metrics(predictions.logits[stage], predictions.labels),
             **cost(networks[stage], image),
+            "latency": latency(networks[stage], image.to(memory_format=parts.view.memory_format)),
             "images_seen": images_seen(parts, stage),
             "correct": {
                 **packed(predictions.logits[stage].argmax(1) == predictions.labels),

@@ -145,6 +145,7 @@ class Keep(Callback):
             epoch, epochs = module.epoch + 1, module.recipe.epochs
             each = round(state["seconds"] / epoch, 2)
             now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "seconds_per_epoch": each}
+            now["val_accuracies"] = module.val_accuracies
             with suppress(OSError):  # for people who watch, no more
                 (Path(trainer.logger.save_dir) / NOW).write_text(json.dumps(now))
 

@@ -88,4 +88,5 @@ def numbers_of(result: dict[str, Any]) -> dict[str, Any]:
     for stage in ("teacher", "baseline", "student"):
         if result[stage]:
             result[stage].pop("checkpoint")
+            result[stage].pop("latency")
     return {name: value for name, value in result.items() if name not in ("seconds", "overrides")}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from conftest import Golden, softmax
 from sklearn.metrics import f1_score, precision_score, recall_score
+from torch import Tensor, nn
 
-from kd_runner.evaluate import classification_metrics, gap_closed, pair_metrics
+from kd_runner.evaluate import classification_metrics, gap_closed, latency, pair_metrics
 
 
 def test_golden_metrics(golden: Golden) -> None:
@@ -62,3 +65,20 @@ def test_the_gap() -> None:
     assert gap_closed(student=0.93, baseline=0.9, teacher=0.95) == pytest.approx(0.6)
     assert gap_closed(student=0.89, baseline=0.9, teacher=0.95) == pytest.approx(-0.2)
     assert gap_closed(student=0.93, baseline=0.95, teacher=0.95) is None
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(0.0, range(53, 54)), (0.004, range(8, 28)), (0.03, range(8, 9))])
+def test_latency_is_the_median_of_some_passes_after_the_first(seconds: float, passes: range) -> None:
+    class Slow(nn.Module):
+        seen = 0
+
+        def forward(self, image: Tensor) -> Tensor:
+            assert not self.training
+            assert torch.is_inference_mode_enabled()
+            self.seen += 1
+            time.sleep(0.1 if self.seen < 4 else 0.04 if self.seen == 5 else seconds)
+            return image
+
+    network = Slow()
+    assert seconds <= latency(network, torch.zeros(1, 1, 2, 2)) < seconds + 0.03
+    assert network.seen in passes

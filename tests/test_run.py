@@ -35,6 +35,7 @@ METRICS = {
     "ece",
     "parameters",
     "macs",
+    "latency",
     "checkpoint",
     "images_seen",
     "correct",
@@ -51,7 +52,9 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["teacher"]) == set(result["baseline"]) == METRICS
-    assert set(result["student"]) == METRICS | {"agreement", "kl_to_teacher", "against_teacher", "best_val"}
+    own = {"agreement", "kl_to_teacher", "against_teacher", "best_val", "val_accuracies"}
+    assert set(result["student"]) == METRICS | own
+    assert max(result["student"]["val_accuracies"]) == result["student"]["best_val"]["val_accuracy"]
     assert set(result["seconds"]) == {"teacher", "baseline", "student", "evaluate"}
     assert set(result["environment"]) == {"python", "torch", "device", "kd_runner", "git"}
     teacher, baseline, student = (result[stage]["accuracy"] for stage in ("teacher", "baseline", "student"))

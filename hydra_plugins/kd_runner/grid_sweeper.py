@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -45,31 +48,52 @@ class GridSweeper(Sweeper):
             RunFailed: naming the jobs that have no result, after all others ended.
         """
         from kd_runner import cli
-        from kd_runner.config import RunFailed, SettingsError
+        from kd_runner.config import RunFailed
         from kd_runner.grid import refuse_other_grid
 
-        assert self.config is not None
         assert self.launcher is not None
-        folder = Path(self.config.hydra.sweep.dir).absolute()
-        words = [word for word in arguments if not word.startswith("resume=")]
-        parsed = OverridesParser.create(config_loader=self.loader).parse_overrides(words)
-        combinations = BasicSweeper.split_arguments(parsed, None)[0]
-        refuse_other_grid(folder, combinations, resumed=self.config.get("resume") is not None)
-        record = folder / "multirun.yaml"
-        is_new = not record.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, record)
-        cli.resume_hint = f"; to go on: kd-runner resume={folder}"
-        try:
+        combinations = BasicSweeper.split_arguments(self.parsed(arguments), None)[0]
+        refuse_other_grid(self.folder, combinations, self.resumed)
+        with self.recorded():
             returns = self.launcher.launch(combinations, 0)
-        except SettingsError:
-            if is_new:  # nothing was started, so there is nothing to go on with
-                record.unlink()
-            raise
-        leaderboard(folder)
+        leaderboard(self.folder)
         failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
         if failed:
             raise RunFailed(
                 "\n".join([f"{len(failed)} of {len(returns)} jobs have no result{cli.resume_hint}", *failed])
             )
         return returns
+
+    @property
+    def folder(self) -> Path:
+        assert self.config is not None
+        return Path(self.config.hydra.sweep.dir).absolute()
+
+    @property
+    def resumed(self) -> bool:
+        assert self.config is not None
+        return self.config.get("resume") is not None
+
+    def parsed(self, arguments: Sequence[str]) -> list[Override]:
+        """What the words of the command line say of the jobs."""
+        words = [word for word in arguments if not word.startswith("resume=")]
+        return OverridesParser.create(config_loader=self.loader).parse_overrides(words)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Have the folder say how the sweep that runs in this block was started, unless it is refused there."""
+        from kd_runner import cli
+        from kd_runner.config import SettingsError
+
+        record = self.folder / "multirun.yaml"
+        earlier = record.read_bytes() if record.exists() else None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, record)
+        cli.resume_hint = f"; to go on: kd-runner resume={self.folder}"
+        try:
+            yield
+        except SettingsError:  # nothing was started, so there is nothing to go on with, or what there was before
+            record.unlink()
+            if earlier is not None:
+                record.write_bytes(earlier)
+            raise

@@ -28,7 +28,7 @@ class PoolLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
 
-    def options(self, given: dict[str, Any]) -> Any:
+    def checked(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked.
 
         Raises:
@@ -40,17 +40,13 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
-        from kd_runner import cli
         from kd_runner.config import RunFailed
         from kd_runner.grid import composed, run_grid
 
         folder = Path(self.config.hydra.sweep.dir).absolute()
-        hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
-        plain = OmegaConf.to_container(OmegaConf.create(self.given))
-        assert isinstance(plain, dict)
-        options = self.options({str(name): value for name, value in plain.items()})
+        options = self.typed_options()
         jobs = composed(job_overrides, folder, self.compose, initial_job_idx)
-        outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, [*cli.flags, *hydra])
+        outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, self.flags())
         returns = []
         for job, outcome in zip(jobs, outcomes, strict=True):
             failed = isinstance(outcome, str)
@@ -58,6 +54,23 @@ class PoolLauncher(Launcher):
             status = JobStatus.FAILED if failed else JobStatus.COMPLETED
             returns.append(JobReturn([*job.shared, *job.own], None, None, str(job.folder), None, status, value))
         return returns
+
+    def typed_options(self) -> Any:
+        """The options, checked.
+
+        Raises:
+            SettingsError: one that does not exist, or a value that cannot work.
+        """
+        plain = OmegaConf.to_container(OmegaConf.create(self.given))
+        assert isinstance(plain, dict)
+        return self.checked({str(name): value for name, value in plain.items()})
+
+    def flags(self) -> list[str]:
+        """What every job's command line has beside its settings."""
+        from kd_runner import cli
+
+        hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
+        return [*cli.flags, *hydra]
 
     def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
         """A job's settings as plain data, the name of its folder below the sweep's, and what it has of the environment.
@@ -78,7 +91,7 @@ class PoolLauncher(Launcher):
 class SlurmLauncher(PoolLauncher):
     """Each job is one of Slurm's; see kd_runner.slurm."""
 
-    def options(self, given: dict[str, Any]) -> Any:
+    def checked(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked, as in `PoolLauncher`."""
         from kd_runner.config import validated
         from kd_runner.slurm import SlurmOptions
@@ -89,7 +102,7 @@ class SlurmLauncher(PoolLauncher):
 class RayLauncher(PoolLauncher):
     """Each job is a process on a machine of a Ray cluster; see kd_runner.ray_cluster."""
 
-    def options(self, given: dict[str, Any]) -> Any:
+    def checked(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked, as in `PoolLauncher`."""
         from kd_runner.config import validated
         from kd_runner.ray_cluster import RayOptions
