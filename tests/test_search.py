@@ -168,10 +168,10 @@ class Played:
                     self.play(job.number)
             self.found = self.trials.found()
 
-    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
+    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
         if any(self.bad in word for word in words):
             raise SettingsError(f"{self.bad} goes not well with the others")
-        return {}, str(number)
+        return {}, str(number), {}
 
     def play(self, number: int) -> None:
         job = self.trials.jobs[number]
@@ -354,9 +354,9 @@ def test_another_search_in_an_old_folder_is_refused(tmp_path: Path) -> None:
 def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
-    def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
+    def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
         seen.append(list(words))
-        return {}, str(number)
+        return {}, str(number), {}
 
     jobs = to_check(options(), space(*WORDS, "teacher=mlp"), tmp_path, compose)
     first = Played(tmp_path / "played", options(trials=1)).trials.jobs[0].own
@@ -367,12 +367,12 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
             assert ["teacher=mlp", *(word if each.startswith(key) else each for each in first)] in seen
     assert len(jobs) == 6
     with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
-        to_check(options(), space(*WORDS), tmp_path, lambda number, words: ({}, "same"))
+        to_check(options(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", {}))
 
-    def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str]:
+    def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
         if "temperature.value=8.0" in words:
             raise SettingsError("8 is too hot")
-        return {}, str(number)
+        return {}, str(number), {}
 
     with pytest.raises(SettingsError, match=r"job #2 \(temperature\.value=8\.0 .*\): 8 is too hot"):
         to_check(options(), space(*WORDS), tmp_path, refusing)
