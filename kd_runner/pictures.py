@@ -76,7 +76,7 @@ def strips(groups: Sequence[Group]) -> str:
             axes.plot(100 * values, places, "o", color=color, markersize=4, alpha=0.75, label=name)
     means = [100 * group.accuracies.mean() for group in shown]
     axes.plot(means, range(len(shown)), "|", color="black", markersize=12)
-    axes.set_yticks(range(len(shown)), [_short(group.name) for group in shown])
+    axes.set_yticks(range(len(shown)), [shortened(group.name) for group in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlabel("test accuracy, %; a point for each seed, a line at the student's mean")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8)
@@ -101,7 +101,9 @@ def pareto(groups: Sequence[Group]) -> str:
     axes.plot([size for size, _, _ in points], [accuracy for _, accuracy, _ in points], "o", color=GRAY, markersize=5)
     axes.plot([size for size, _, _ in front], [accuracy for _, accuracy, _ in front], "o-", color=BLUE, markersize=6)
     for size, accuracy, group in front:
-        axes.annotate(_short(group.name, 40), (size, accuracy), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            shortened(group.name, 40), (size, accuracy), xytext=(5, 5), textcoords="offset points", fontsize=8
+        )
     axes.set_xscale("log")
     axes.set_xlabel("parameters of the student")
     axes.set_ylabel("test accuracy, %")
@@ -151,7 +153,8 @@ def _number_or_text(value: str) -> tuple[int, float, str]:
         return 1, 0.0, value
 
 
-def _short(name: str, length: int = 60) -> str:
+def shortened(name: str, length: int = 60) -> str:
+    """The name, with an ellipsis where it is longer than that."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
