@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner import atomic, checkpoints
+from kd_runner import analysis, atomic, checkpoints
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
-from kd_runner.evaluate import classification_metrics, cost, gap_closed, packed, pair_metrics, predict
+from kd_runner.evaluate import Predictions, classification_metrics, cost, gap_closed, packed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
@@ -48,6 +48,7 @@ class Running:
         stage: What it is at.
         seconds: That each stage took, those before an interruption included.
         earlier: Those before an interruption, of the stage that it is at.
+        epochs: The metrics of each epoch of the stages that were trained here.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Running:
     seconds: dict[str, float | None] = field(
         default_factory=lambda: dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
     )
+    epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -151,7 +153,9 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
             best = max(best, tuned, key=lambda stage: stage.accuracy)
         files |= save_student(parts, pairing, running.folder, best)
     with running.at("evaluate"):
-        stages = evaluate(parts, files, best)
+        stages, seen = evaluate(parts, files, best)
+        seen["epochs"] = running.epochs
+        atomic.write_json(running.folder / analysis.NAME, seen, indent=None)
         log_final(parts, running.logger, stages)
     return stages
 
@@ -325,6 +329,7 @@ def fitted(parts: Parts, running: Running, module: Classifier, progress: Progres
     """Fit `module`, from where an interrupted run left it, and return its best epoch."""
     fit(module, parts.plain_batches("val"), parts.settings.trainer, running.logger, progress)
     running.earlier += module.seconds_before
+    running.epochs[module.stage] = module.history
     assert module.best is not None
     return module.best
 
@@ -338,8 +343,10 @@ def save_student(parts: Parts, pairing: Pairing, folder: Path, best: Best) -> di
     return files
 
 
-def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]:
-    """The test split, read once and with every network as it was saved: the stages' part of the result."""
+def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The test split, read once and with every network as it was saved: the stages' part of the result, and what is
+    seen in the predictions.
+    """
     networks = {}
     for name, path in files.items():
         networks[name] = checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
@@ -370,7 +377,20 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     }
     teacher, baseline, student = stages.values()
     closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None
-    return {**stages, "gap_closed": closed}
+    return {**stages, "gap_closed": closed}, analysed(parts, networks, predictions)
+
+
+def analysed(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions) -> dict[str, Any]:
+    """What is seen in the predictions of the test images; the validation images calibrate."""
+    validated = {role: networks[role] for role in analysis.ROLES if role in networks}
+    validation = predict(validated, parts.plain_batches("val"), parts.device)
+    indices = analysis.spread(len(parts.splits.train), analysis.EXAMPLES)
+    _, images, labels = next(parts.source("train").read(indices, len(indices)))
+    with torch.inference_mode():
+        logits = networks["teacher"](parts.view.normalised(images)).float()
+        temperature = float(parts.temperature(1.0))
+    taught = analysis.soft_targets(logits, labels, indices, parts.splits.train, temperature)
+    return analysis.analysis(test, validation, parts.splits.test, parts.splits.classes, taught)
 
 
 def images_seen(parts: Parts, stage: str) -> int | None:
