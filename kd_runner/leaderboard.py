@@ -11,6 +11,7 @@ import argparse
 import base64
 import csv
 import io
+import shlex
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ ASIDE = (
     "store=",
     "resume=",
     "trust=",
+    "tracking.",
     "hydra.",
     "dataset.root=",
     "dataset.cache=",
@@ -379,8 +381,8 @@ def write(folder: Path, groups: Sequence[Group], missing: Sequence[Missing]) -> 
     atomic.write(folder / f"{NAME}.html", page(headings, lines, groups, missing, NOTE).encode())
 
 
-def report(folders: Sequence[Path], out: Path, reference: str | None = None, console: Console | None = None) -> None:
-    """Write and print the leaderboard of all runs under `folders`.
+def report(folders: Sequence[Path], out: Path, reference: str | None = None, console: Console | None = None) -> Path:
+    """Write and print the leaderboard of all runs under `folders`; returns the folder for TensorBoard.
 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
@@ -391,6 +393,9 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, con
     groups = grouped(runs, reference)
     write(out, groups, missing)
     terminal(groups, missing, console or Console(width=None if sys.stdout.isatty() else 200))
+    from kd_runner import hparams
+
+    return hparams.write(out, runs, missing, markdown(groups, missing))
 
 
 def main() -> int:
@@ -406,11 +411,12 @@ def main() -> int:
     try:
         if given.out:
             out.mkdir(parents=True, exist_ok=True)
-        report(given.folders, out, given.reference)
+        charts = report(given.folders, out, given.reference)
     except (SettingsError, OSError) as error:
         print(f"kd-report: {error}", file=sys.stderr)
         return 2
     print(out / f"{NAME}.html")
+    print(shlex.join(["tensorboard", "--logdir", str(charts)]))
     return 0
 
 

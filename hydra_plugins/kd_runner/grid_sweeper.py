@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ def leaderboard(folder: Path) -> None:
     from kd_runner.leaderboard import NAME, report
 
     try:
-        report([folder], folder)
-        log.info("%s", folder / f"{NAME}.html")
+        charts = report([folder], folder)
+        log.info("%s\n%s", folder / f"{NAME}.html", shlex.join(["tensorboard", "--logdir", str(charts)]))
     except Exception as error:  # a table must not take the sweep with it
         log.warning("note      the leaderboard could not be written: %s", error)
 
