@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -215,6 +215,15 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     for name, like in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {each: _less(own, without[like]) for each, own in content[name].items()}
     return content
+
+
+def dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each leaf of nested data by its key with dots."""
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _less(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

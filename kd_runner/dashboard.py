@@ -166,8 +166,3 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
         tag="student_logits",
         metadata_header=["label", *SHOWN],
     )
-
-
-def command(folder: Path) -> str:
-    """What shows a folder's charts."""
-    return shlex.join(["tensorboard", "--logdir", str(folder)])

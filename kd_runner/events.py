@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def place_of(run: Path) -> Path:
         if run.parent == sweep / NETWORKS:
             return sweep / FOLDER / run.name
     return run / FOLDER
+
+
+def command(folder: Path) -> str:
+    """What shows the charts below a folder."""
+    return shlex.join(["tensorboard", "--logdir", str(folder)])
 
 
 def in_folder(folder: Path) -> list[Path]:

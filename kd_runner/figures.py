@@ -7,16 +7,22 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from kd_runner.pictures import BLUE, GRAY, ORANGE, shortened
-
 Analysis = dict[str, Any]
 
+matplotlib.rcParams |= {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kd_runner",
+    "font.family": "sans-serif",
+    "font.size": 9,
+}
+BLUE, ORANGE, GRAY = "#2f6690", "#d1603d", "#8a8f98"
 COLORS = {"teacher": GRAY, "baseline": ORANGE, "student": BLUE}
 NUMBERED = 12  # classes up to which a confusion matrix has its numbers written in
 NAMED = 30  # and the names of its classes
@@ -298,3 +304,8 @@ def _place(axes: Axes, image: str, left: float, top: float, side: float) -> None
 def _bare(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def shortened(name: str, length: int) -> str:
+    """The name, with an ellipsis where it is longer than that."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"

@@ -1,7 +1,7 @@
 """TensorBoard's HParams tab: runs with their settings, final numbers and status, from their result.json files.
 
-A run gets a small event file beside the curves that it logged itself, written anew each time. All have the same columns,
-because parallel coordinates leave out a run that lacks one.
+A run gets a small event file beside the curves that it logged itself, written anew each time. All have the same
+columns, because parallel coordinates leave out a run that lacks one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner import atomic, events
-from kd_runner.leaderboard import Missing, Run
+from kd_runner.results import Missing, Run
 
 FILE = "events.out.tfevents.0.hparams"
 SUMMARY = "leaderboard"  # the folder of what is said of all runs together

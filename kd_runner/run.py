@@ -20,7 +20,7 @@ from torch import nn
 from kd_runner import analysis, atomic, checkpoints, dashboard, events
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
-from kd_runner.config import RunFailed, Settings, SettingsError, decisive
+from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
 from kd_runner.evaluate import Predictions, classification_metrics, cost, gap_closed, packed, pair_metrics, predict
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
@@ -28,12 +28,12 @@ from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.progress import Progress
 from kd_runner.report import environment, table
+from kd_runner.results import RESULT
 from kd_runner.store import trained_once
 from kd_runner.training import NOW, RunLogger, fit
 
 log = logging.getLogger(__name__)
 
-RESULT = "result.json"
 SETTINGS = "settings.json"
 UNFINISHED = "unfinished"  # the folder of what an interrupted run goes on from
 BEGUN = "begun.json"  # there: what the run began with
@@ -134,7 +134,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     atomic.write_json(folder / RESULT, result)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
-    charts = dashboard.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
+    charts = events.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
     log.info("\n%s\n\n%s\n%s", table(result, settings.finetune.epochs), folder, charts)
     return result
 
@@ -228,15 +228,6 @@ def begin(folder: Path, fingerprint: str, threads: int | None) -> None:
         return
     if threads is None:
         torch.set_num_threads(int(before["threads"]))
-
-
-def dotted(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf of nested data by its key with dots."""
-    for name, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def teacher_file(parts: Parts, running: Running) -> Path:

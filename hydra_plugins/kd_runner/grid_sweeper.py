@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ log = logging.getLogger(__name__)
 
 def leaderboard(folder: Path) -> None:
     """Write and print the sweep's leaderboard; what keeps it from that is said, and costs no result."""
-    from kd_runner.leaderboard import NAME, report
+    from kd_runner.leaderboard import report
 
     try:
-        charts = report([folder], folder)
-        log.info("%s\n%s", folder / f"{NAME}.html", shlex.join(["tensorboard", "--logdir", str(charts)]))
+        log.info("%s", report([folder], folder))
     except Exception as error:  # a table must not take the sweep with it
         log.warning("note      the leaderboard could not be written: %s", error)
 

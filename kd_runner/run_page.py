@@ -1,0 +1,121 @@
+"""The report of one run, as one page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kd_runner import atomic, pictures
+from kd_runner.answer import verdict
+from kd_runner.config import SettingsError
+from kd_runner.leaderboard import grouped
+from kd_runner.pages import PAGE, clock, command, count, percent, render, settings_in, surroundings
+from kd_runner.report import STAGES, sentences, table
+from kd_runner.results import RESULT, Run, read
+from kd_runner.terminal import terminal_width
+
+ANALYSIS = "analysis.json"
+
+
+def report_of(folder: Path, out: Path) -> Path:
+    """Write and print the report of the run in `folder`; returns the page, in `out`.
+
+    Raises:
+        SettingsError: the run has no result.
+    """
+    page = write(folder, out)
+    result = atomic.read_json(folder / RESULT)
+    print(table(result, _finetuned(folder), terminal_width()))
+    return page
+
+
+def write(folder: Path, out: Path) -> Path:
+    """Put report.html of the run in `folder` into `out`.
+
+    Raises:
+        SettingsError: the run has no result.
+    """
+    run = read(folder / RESULT)
+    if not isinstance(run, Run):
+        raise SettingsError(f"{folder} has no result to report: {run.reason}")
+    page = out / PAGE
+    atomic.write(page, run_page(run).encode())
+    return page
+
+
+def run_page(run: Run) -> str:
+    """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
+    result = run.result
+    settings = settings_in(run.folder)
+    answer = verdict(grouped([run]))
+    analysis = atomic.read_json(run.folder / ANALYSIS)
+    return render(
+        "run.html",
+        title=f"Distillation: {run.folder.resolve().name}",
+        subtitle=" ".join(run.words) or "all settings at their defaults",
+        answer=answer,
+        sentences=sentences(result, _finetuned(run.folder)),
+        stages=[stage for stage in STAGES if result.get(stage)],
+        numbers=list(_numbers(result)),
+        curves=pictures.curves(analysis.get("epochs", {})),
+        figures=list(_figures(analysis)),
+        cost=list(_cost(result)),
+        settings=list(settings.items()),
+        environment=surroundings([run]),
+        command=command(map(str, result.get("overrides", []))),
+        folder=run.folder,
+    )
+
+
+def _finetuned(folder: Path) -> int:
+    return int(settings_in(folder).get("finetune.epochs", 0))
+
+
+def _numbers(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """The metrics, each with its text for every stage that there is."""
+    numbers = [result[stage] for stage in STAGES if result.get(stage)]
+
+    def four_digits(value: float | None) -> str:
+        return "–" if value is None else f"{value:.4f}"
+
+    for name, key, text in (
+        ("accuracy", "accuracy", percent),
+        ("top-5 accuracy", "top5_accuracy", percent),
+        ("precision", "precision", four_digits),
+        ("recall", "recall", four_digits),
+        ("F1", "f1", four_digits),
+        ("NLL, nats", "nll", four_digits),
+        ("ECE", "ece", four_digits),
+        ("agreement with the teacher", "agreement", percent),
+        ("KL to the teacher, nats", "kl_to_teacher", four_digits),
+    ):
+        if any(each.get(key) is not None for each in numbers):
+            yield name, [text(each.get(key)) for each in numbers]
+
+
+def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    stages = [stage for stage in STAGES if result.get(stage)]
+    for name, key in (
+        ("parameters", "parameters"),
+        ("MACs, one image", "macs"),
+        ("training images seen", "images_seen"),
+    ):
+        yield name, [count(result[stage].get(key)) for stage in stages]
+    yield "time in this run", [clock((result.get("seconds") or {}).get(stage)) for stage in stages]
+
+
+def _figures(analysis: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Title, caption and picture, as base64, of what there is to show."""
+    if not analysis:
+        return
+    from kd_runner.figures import FIGURES
+
+    for title, caption, draw in FIGURES:
+        figure = draw(analysis)
+        if figure is not None:
+            file = io.BytesIO()
+            figure.savefig(file, format="svg", metadata={"Date": None})
+            yield title, caption, base64.b64encode(file.getvalue()).decode()
