@@ -144,6 +144,12 @@ class TrainerSettings(_Section):
     threads: Count | None
 
 
+class TrackingSettings(_Section):
+    images: Flag
+    graph: Flag
+    embedding: Flag
+
+
 class Settings(_Section):
     """One run."""
 
@@ -162,6 +168,7 @@ class Settings(_Section):
     trainer: TrainerSettings
     seed: Seed
     data_seed: Seed
+    tracking: TrackingSettings
     store: str
     resume: str | None
     trust: list[str]
@@ -196,7 +203,7 @@ class Settings(_Section):
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast."""
-    content = {name: value for name, value in content.items() if name not in ("store", "resume", "trust")}
+    content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
         "dataset": ("root", "residency", "workers", "cache"),
         "teacher": ("checkpoint", "checkpoint_format"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -32,6 +33,9 @@ GRID = "sweep.json"  # what a sweep's jobs are, in its folder
 NETWORKS = "networks"  # the folder of what is trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
 MOST_CPU_SLOTS = 4  # where nobody says how many
+LONGEST_NAME = 80
+# What stands for a key before its value in the name of a job.
+SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d"}
 SHOWN = 20  # jobs that are named one by one when they are refused
 
 
@@ -146,8 +150,21 @@ def write_grid(jobs: Sequence[Job], folder: Path) -> None:
     content = {
         "jobs": [" ".join(sorted([*job.shared, *job.own])) for job in jobs],
         "folders": [str(job.folder.relative_to(folder)) for job in jobs],
+        "names": [legend(job.number, job.own) for job in jobs],
     }
     atomic.write_json(folder / GRID, content)
+
+
+def legend(number: int, words: Sequence[str]) -> str:
+    """What a chart calls a job, and a folder can be called: 3_dkd_T4_s0."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    lasts = Counter(key.rpartition(".")[2] for key in keys)
+    parts = [str(number)]
+    for key, word in zip(keys, words, strict=True):
+        last = key.rpartition(".")[2]
+        called = SHORT.get(key, f"{last if lasts[last] == 1 else key}=")
+        parts.append(called + word.partition("=")[2])
+    return re.sub(r"[^\w.,=+-]+", "-", "_".join(parts))[:LONGEST_NAME].rstrip("-._")
 
 
 def refuse_other_folders(jobs: Sequence[Job]) -> None:

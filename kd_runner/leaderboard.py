@@ -256,4 +256,8 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     board = leaderboard_of(folders, reference)
     page = write(board, folders, out)
     print(terminal(board, terminal_width()))
+    from kd_runner import events, hparams
+
+    runs = [run for group in board.groups for run in group.runs]
+    print(f"\n{events.command(hparams.write(out, runs, board.missing, markdown(board)))}")
     return page

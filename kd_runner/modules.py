@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -133,6 +134,7 @@ class Classifier(LightningModule):
         self._sums: dict[str, Tensor] = {}  # on the device
         self._counts = {"train": 0, "val": 0}
         self._steps: list[dict[str, Tensor]] = []  # the epoch's losses by chunk, [steps of the chunk], on the device
+        self._epoch_began = 0.0
         self._first_epoch = 0  # that runs; those before it were trained before an interruption
         self.seconds_before = 0.0
         self._resumed: tuple[dict[str, Any], dict[str, Any]] | None = None  # states of optimizer and gradient scaler
@@ -207,6 +209,7 @@ class Classifier(LightningModule):
             self._mixed.scaler.load_state_dict(scaler)
 
     def on_train_epoch_start(self) -> None:
+        self._epoch_began = time.perf_counter()
         self.batches.epoch = self.epoch
         torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.epoch))  # for dropout
         self._sums, self._counts, self._steps = {}, {"train": 0, "val": 0}, []
@@ -308,8 +311,12 @@ class Classifier(LightningModule):
         return RunFailed(f"{where}, on the validation images: {found}")
 
     def epoch_metrics(self) -> dict[str, float]:
-        """What is logged of the epoch that just ended."""
-        return {**self.metrics, "learning_rate": self._optimizer().param_groups[0]["lr"]}
+        """What is logged of the epoch that just ended; its throughput counts the time of the validation, too."""
+        return {
+            **self.metrics,
+            "learning_rate": self._optimizer().param_groups[0]["lr"],
+            "images_per_second": self._counts["train"] / (time.perf_counter() - self._epoch_began),
+        }
 
     def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
         return batch  # the batches are made on the device

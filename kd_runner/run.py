@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner import analysis, atomic, checkpoints
+from kd_runner import analysis, atomic, checkpoints, dashboard, events
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
@@ -101,6 +101,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     if not resumed:  # an earlier run's, in a folder that was named twice
         (folder / RESULT).unlink(missing_ok=True)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        shutil.rmtree(events.place_of(folder), ignore_errors=True)
     begin(folder, fingerprint, settings.trainer.threads)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
@@ -119,6 +120,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         "environment": environment(parts.device),
     }
     try:
+        dashboard.begin(running.logger, content, overrides)
         result |= stages_of(parts, running)
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
@@ -132,7 +134,8 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     atomic.write_json(folder / RESULT, result)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
-    log.info("\n%s\n\n%s", table(result, settings.finetune.epochs), folder)
+    charts = events.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
+    log.info("\n%s\n\n%s\n%s", table(result, settings.finetune.epochs), folder, charts)
     return result
 
 
@@ -153,10 +156,11 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
             best = max(best, tuned, key=lambda stage: stage.accuracy)
         files |= save_student(parts, pairing, running.folder, best)
     with running.at("evaluate"):
-        stages, seen = evaluate(parts, files, best)
-        seen["epochs"] = running.epochs
-        atomic.write_json(running.folder / analysis.NAME, seen, indent=None)
+        networks = {name: loaded(parts, path) for name, path in files.items()}
+        predictions = predict(networks, parts.plain_batches("test"), parts.device)  # the test split, read once
+        stages = evaluate(parts, files, networks, predictions, best)
         log_final(parts, running.logger, stages)
+        show(parts, running, networks, predictions, stages)
     return stages
 
 
@@ -252,13 +256,16 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     node = (parts.settings.student if stage == "baseline" else parts.settings.all_teachers[stage]).node
 
-    def trained(progress: Progress) -> nn.Module:
+    def trained(progress: Progress) -> tuple[nn.Module, list[dict[str, float]]]:
         train(parts, running, stage, network, recipe, progress)
-        return network
+        return network, running.epochs[stage]
 
     root = Path(parts.settings.store).expanduser()
     stored = trained_once(root, stage, made_of(parts, stage), parts.describe(node), trained)
     network.load_state_dict(stored.state)
+    if stored.reused:
+        running.logger.retell(stage, stored.epochs)
+        running.epochs[stage] = stored.epochs
     return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 
@@ -343,14 +350,15 @@ def save_student(parts: Parts, pairing: Pairing, folder: Path, best: Best) -> di
     return files
 
 
-def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The test split, read once and with every network as it was saved: the stages' part of the result, and what is
-    seen in the predictions.
-    """
-    networks = {}
-    for name, path in files.items():
-        networks[name] = checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
-    predictions = predict(networks, parts.plain_batches("test"), parts.device)
+def loaded(parts: Parts, path: Path) -> nn.Module:
+    """A network as it was saved."""
+    return checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
+
+
+def evaluate(
+    parts: Parts, files: Mapping[str, Path], networks: Mapping[str, nn.Module], predictions: Predictions, best: Best
+) -> dict[str, Any]:
+    """The stages' part of the result, from the predictions of the test images."""
     image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
 
     stages: dict[str, Any] = {"teacher": None, "baseline": None, "student": None}
@@ -377,7 +385,28 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> tuple[dict[str
     }
     teacher, baseline, student = stages.values()
     closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None
-    return {**stages, "gap_closed": closed}, analysed(parts, networks, predictions)
+    return {**stages, "gap_closed": closed}
+
+
+def show(
+    parts: Parts,
+    running: Running,
+    networks: Mapping[str, nn.Module],
+    predictions: Predictions,
+    stages: Mapping[str, Any],
+) -> None:
+    """Keep what is seen in the predictions, and show it in TensorBoard."""
+    seen = {**analysed(parts, networks, predictions), "epochs": running.epochs}
+    atomic.write_json(running.folder / analysis.NAME, seen, indent=None)
+    tracking, writer = parts.settings.tracking, running.logger.experiment
+    dashboard.tell(writer, stages)
+    if tracking.images:
+        dashboard.draw(writer, seen)
+    if tracking.embedding:
+        dashboard.project(running.logger, predictions, parts.splits.test, parts.splits.classes)
+    if tracking.graph:
+        dashboard.add_graph(writer, networks["student"], torch.zeros(1, *parts.splits.image_shape, device=parts.device))
+    writer.close()
 
 
 def analysed(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions) -> dict[str, Any]:
@@ -420,4 +449,3 @@ def log_final(parts: Parts, logger: RunLogger, stages: dict[str, Any]) -> None:
         numbers = stages[stage] or {}
         metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
         logger.log_metrics(metrics, parts.recipes["teacher" if stage == "teacher" else "student"].epochs)
-    logger.experiment.close()

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from rich.progress import (
     Progress as RichProgress,
 )
 
+from kd_runner import events
 from kd_runner.batches import PlainBatches
 from kd_runner.config import RunFailed, TrainerSettings
 from kd_runner.modules import Classifier
@@ -52,10 +54,32 @@ def device_of(settings: TrainerSettings) -> torch.device:
 
 
 class RunLogger(TensorBoardLogger):
-    """Lightning's TensorBoard logger, writing all stages of a run to one event file under `folder`/tensorboard."""
+    """Lightning's TensorBoard logger, writing all stages of the run in `folder` to one event file.
+
+    A run that goes on starts another file; `forget` sees to it that nothing stands twice in the two.
+    """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(save_dir=folder, name="", version="tensorboard", default_hp_metric=False)
+        place = events.place_of(folder)
+        super().__init__(save_dir=place.parent, name="", version=place.name, default_hp_metric=False)
+        self.folder, self.place = folder, place
+        self.earlier = events.in_folder(place)
+
+    def forget(self, gone: Callable[[str, int], bool]) -> None:
+        """Take out of the earlier files whatever `gone` says of its tag and step."""
+        events.forget(self.earlier, gone)
+
+    def forget_after(self, stage: str, epochs: int, steps: int) -> None:
+        """Take out of the earlier files what was logged of a stage after so many epochs and steps."""
+        self.forget(
+            lambda tag, step: tag.startswith(f"{stage}/") and step > (steps if tag.endswith("_step") else epochs)
+        )
+
+    def retell(self, stage: str, epochs: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of each epoch of a stage that was trained elsewhere."""
+        self.forget(lambda tag, step: tag.startswith(f"{stage}/") and not tag.endswith("_step"))
+        for number, metrics in enumerate(epochs, 1):
+            self.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, number)
 
     def finalize(self, status: str) -> None:
         """Called after each stage: closing the file there would start another for the next."""
@@ -86,6 +110,7 @@ def fit(
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
     if module.epochs_left == 0:
         return module.seconds_before
+    logger.forget_after(module.stage, module.epoch, module.step)
     quiet_lightning()
     if device_of(settings).type == "cpu":
         # Lightning sets this on import. PyTorch's optimizers then look for NVIDIA's driver library at every step,
@@ -146,7 +171,7 @@ class Keep(Callback):
             each = round(state["seconds"] / epoch, 2)
             now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "seconds_per_epoch": each}
             with suppress(OSError):  # for people who watch, no more
-                (Path(trainer.logger.save_dir) / NOW).write_text(json.dumps(now))
+                (trainer.logger.folder / NOW).write_text(json.dumps(now))
 
 
 class EpochLines(Callback):
