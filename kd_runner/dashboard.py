@@ -8,7 +8,6 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
