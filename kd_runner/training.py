@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -32,6 +32,7 @@ from kd_runner.batches import PlainBatches
 from kd_runner.config import RunFailed, TrainerSettings
 from kd_runner.modules import Classifier
 from kd_runner.progress import Progress
+from kd_runner.terminal import lines_above
 
 log = logging.getLogger(__name__)
 
@@ -190,12 +191,16 @@ class EpochBar(Callback):
     progress: RichProgress
     task: TaskID
 
+    def __init__(self) -> None:
+        self.shown = ExitStack()
+
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[summary]}"))
-        self.progress = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True)
-        self.task = self.progress.add_task(module.stage, total=module.steps, completed=module.step, summary="")
-        self.progress.start()
+        columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=None), TextColumn("{task.fields[where]}"))
+        self.progress = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True, expand=True)
+        where = f"epoch {module.epoch + 1}/{module.recipe.epochs}"
+        self.task = self.progress.add_task(module.stage, total=module.steps, completed=module.step, where=where)
+        self.shown.enter_context(lines_above(self.progress))
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
         assert isinstance(module, Classifier)
@@ -203,16 +208,16 @@ class EpochBar(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        summary = f"epoch {module.epoch + 1}/{module.recipe.epochs}  {_summary(module)}"
-        self.progress.update(self.task, summary=summary)
+        accuracy = f"val accuracy {module.metrics['val_accuracy']:.4f}"
+        self.progress.update(self.task, where=f"epoch {module.epoch + 1}/{module.recipe.epochs}  {accuracy}")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        self.progress.stop()
+        self.shown.close()
         log.info("%-9s %d epochs  %s", module.stage, module.recipe.epochs, _summary(module))
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.progress.stop()
+        self.shown.close()
 
 
 def _summary(module: Classifier) -> str:
