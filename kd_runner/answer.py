@@ -114,7 +114,8 @@ def _of_all(words: Sequence[str]) -> str:
         "unknown": "cannot be compared",
     }
     counts = [f"{words.count(word)} {meaning}" for word, meaning in meanings.items() if word in words]
+    tested = "" if set(words) == {"unknown"} else f" (p below {SURE:g}, corrected)"
     return (
-        f"Of {len(words)} rows with a teacher, {', '.join(counts)} (p below {SURE:g}, corrected). The best of them was "
-        "chosen by the test images that it is measured on, which flatters it."
+        f"Of {len(words)} rows with a teacher, {', '.join(counts)}{tested}. The best of them was chosen by the test "
+        "images that it is measured on, which flatters it."
     )

@@ -183,6 +183,12 @@ class Leaderboard:
         """Those that are not empty throughout."""
         return [column for column in SHOWN if any(column.text(row) for row in self.rows)]
 
+    @property
+    def note(self) -> str:
+        """What the columns mean."""
+        compared = any(row["difference"] is not None for row in self.rows)
+        return f"{NOTE} {REFERENCE_NOTE}" if compared else NOTE
+
 
 def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Leaderboard:
     """The leaderboard of all runs under `folders`.
@@ -221,14 +227,19 @@ def markdown(board: Leaderboard) -> str:
     if board.missing:
         text += ["", "Runs without a result:", ""]
         text += [f"- `{each.folder}` ({each.words}): {each.reason}" for each in board.missing]
-    return "\n".join([*text, "", NOTE, ""])
+    return "\n".join([*text, "", board.note, ""])
 
 
 NOTE = (
     "Accuracy of the student after its last epoch on the test images, mean ± standard deviation over seeds. 95 %: half "
-    "the interval of the mean (Student's t). Gain: student less baseline. Against the reference: difference on "
-    "common seeds with its 95 % bootstrap interval over test images, and the p of an exact sign test over images "
-    "(McNemar's, of one seed). Neither knows of the spread between seeds, nor of how many rows were compared."
+    "the interval of the mean (Student's t). Gain: student less baseline. p: of a gain this far from none by chance, "
+    "by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many rows "
+    "there are."
+)
+REFERENCE_NOTE = (
+    "Against the reference: difference on common seeds with its 95 % bootstrap interval over test images, and the p of "
+    "an exact sign test over images (McNemar's, of one seed). Neither knows of the spread between seeds, nor of how "
+    "many rows were compared."
 )
 
 

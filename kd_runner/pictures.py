@@ -157,10 +157,10 @@ def heat_map(groups: Sequence[Group]) -> dict[str, Any] | None:
         return None
     means = {place: sum(each) / len(each) for place, each in cells.items()}
     low, high = min(means.values()), max(means.values())
-    columns = sorted(values[across], key=_number_or_text)
+    columns = sorted(values[across], key=number_or_text)
     rows = [
         (row, [_cell(means.get((row, column)), low, high) for column in columns])
-        for row in sorted(values[down], key=_number_or_text)
+        for row in sorted(values[down], key=number_or_text)
     ]
     return {"down": down, "across": across, "columns": columns, "rows": rows, "others": swept[2:]}
 
@@ -172,7 +172,8 @@ def _cell(mean: float | None, low: float, high: float) -> tuple[str, float] | No
     return f"{mean:.2f}", round((mean - low) / (high - low), 3) if high > low else 0.5
 
 
-def _number_or_text(value: str) -> tuple[int, float, str]:
+def number_or_text(value: str) -> tuple[int, float, str]:
+    """What values of a setting are sorted by: numbers by what they are worth, then the others."""
     try:
         return 0, float(value), ""
     except ValueError:

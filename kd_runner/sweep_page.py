@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kd_runner import atomic, pictures
-from kd_runner.leaderboard import NOTE, Leaderboard
+from kd_runner.leaderboard import Leaderboard
 from kd_runner.pages import (
     PAGE,
     clock,
@@ -46,7 +46,6 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         tiles=_tiles(board.answer.best),
         board=board,
         columns=[column for column in board.columns if column.key not in IN_COST],
-        note=NOTE,
         strips=pictures.strips(board.groups),
         pareto=pictures.pareto(board.groups),
         heat_map=pictures.heat_map(board.groups),
@@ -73,7 +72,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
         return []
     means = {stage: best.values(stage, "accuracy") for stage in STAGES[:3]}
     sizes = {stage: best.values(stage, "parameters") for stage in STAGES[:3]}
-    names = {"teacher": "teacher", "baseline": "student alone (baseline)", "student": "student, distilled"}
+    names = {"teacher": "teacher", "baseline": "student alone", "student": "student, distilled"}
     return [
         (
             names[stage],
@@ -155,10 +154,14 @@ def _swept(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[t
             if key not in common and value not in found.setdefault(key, []):
                 found[key].append(value)
     return [
-        (key, ", ".join(values[:MOST_VALUES]) + (" …" if len(values) > MOST_VALUES else ""))
+        (key, ", ".join(sorted(values, key=pictures.number_or_text)[:MOST_VALUES]) + _more(values))
         for key, values in sorted(found.items(), key=lambda each: each[0] in SEEDS)
         if len(values) > 1  # others are a mode's own arguments, which other modes do not have
     ]
+
+
+def _more(values: Sequence[str]) -> str:
+    return f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
 
 
 def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
