@@ -50,7 +50,7 @@ def verdict(groups: Sequence[Group]) -> Verdict:
     headline = {
         "helped": f"Distillation helped: {points}",
         "cost": f"Distillation cost accuracy: {points}",
-        "unsure": f"No difference shown: {points}",
+        "unsure": f"No sure difference: {points}",
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
     sentences = [how_sure(best, gain, levels[0] if len(tested) > 1 else None, len(tested))]
@@ -110,8 +110,8 @@ def _of_all(words: Sequence[str]) -> str:
     meanings = {
         "helped": "gained",
         "cost": "lost",
-        "unsure": "show no sure difference",
-        "unknown": "cannot be compared",
+        "unsure": "without a sure difference",
+        "unknown": "not comparable",
     }
     counts = [f"{words.count(word)} {meaning}" for word, meaning in meanings.items() if word in words]
     tested = "" if set(words) == {"unknown"} else f" (p below {SURE:g}, corrected)"

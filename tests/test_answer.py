@@ -60,8 +60,8 @@ def test_of_one_seed_and_of_equal_gains_the_images_decide() -> None:
     [
         ([10, 14, 8, 13, 11], "helped", "Distillation helped: +1.12 points"),
         ([-10, -14, -8, -13, -11], "cost", "Distillation cost accuracy: -1.12 points"),
-        ([10, -14, 8, -13, 11], "unsure", "No difference shown: +0.04 points"),
-        ([3], "unsure", "No difference shown: +0.30 points"),
+        ([10, -14, 8, -13, 11], "unsure", "No sure difference: +0.04 points"),
+        ([3], "unsure", "No sure difference: +0.30 points"),
         ([40], "helped", "Distillation helped: +4.00 points"),
     ],
 )
@@ -82,7 +82,7 @@ def test_many_rows_are_held_to_more() -> None:
     assert among.word == "unsure"
     assert among.best is not None
     assert among.best.words == ("distillation=soft",)
-    assert "Of 10 rows with a teacher, 10 show no sure difference" in str(among)
+    assert "Of 10 rows with a teacher, 10 without a sure difference" in str(among)
     assert "with Holm's correction for 10 rows" in str(among)
 
 

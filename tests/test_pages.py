@@ -116,7 +116,7 @@ def test_nothing_is_taken_for_html(sweep: Path, where: str, settings: Callable[.
     else:
         page = page_in(report([sweep], sweep).parent)
         assert page.count("&lt;script&gt;") == 2
-    assert len(re.findall("<script", page)) == (0 if where == "class" else 1)  # that of the tables
+    assert len(re.findall("<script", page)) == (1 if where == "class" else 2)  # for print, and that of the tables
 
 
 def test_the_page_of_a_run(settings: Callable[..., Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str],
