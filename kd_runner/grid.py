@@ -8,24 +8,18 @@ import os
 import re
 import shutil
 import signal
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-
 from kd_runner import atomic
+from kd_runner.board import Board
 from kd_runner.config import RunFailed, SettingsError
 from kd_runner.hints import did_you_mean
 from kd_runner.nursery import CONSOLE
-from kd_runner.pool import Event, Nursery, Pool, Slot, Task
+from kd_runner.pool import Nursery, Pool, Slot, Task
 
 log = logging.getLogger(__name__)
 
@@ -307,82 +301,6 @@ def what_happened(job: Job, task: Task, options: Options) -> str:
         lines = []
     said = [line.removeprefix("kd-runner: ") for line in lines if line.startswith("kd-runner: ")] or lines[-1:]
     return f"{said[-1] if said else 'it said nothing'} (exit code {task.code})"
-
-
-class Board:
-    """Says how a sweep goes: a live line for each running job on a terminal, plain lines elsewhere."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.ended = count, 0
-        self.started = time.monotonic()
-        self.jobs: dict[str, Job] = {}
-        self.console = Console()
-        self.live = Live(console=self.console, refresh_per_second=4, transient=True) if sys.stdout.isatty() else None
-
-    def __enter__(self) -> Board:
-        if self.live is not None:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live is not None:
-            self.live.stop()
-
-    def notify(self, event: Event, task: Task) -> None:
-        """Say that a task started, ended, or will be started again."""
-        job = self.jobs.get(task.name)
-        assert task.slot is not None
-        if event == "start":
-            log.info("start     %s on %s %d", job or task.name, task.slot.device, task.slot.number)
-        elif event == "retry":
-            log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
-        elif job is None:
-            log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
-        else:
-            self.ended += 1
-            result = finished(job)
-            said = summary(result) if result else "no result"
-            word = "done     " if result else "failed   "
-            log.info("%s %s in %s: %s [%d of %d]", word, job, clock(task.seconds), said, self.ended, self.count)
-
-    def tick(self, running: Sequence[Task]) -> None:
-        """Show what runs now."""
-        if self.live is None:
-            return
-        table = Table.grid(padding=(0, 2))
-        for task in running:
-            job = self.jobs.get(task.name)
-            seconds = time.monotonic() - task.started
-            stage, left = how_far(task)
-            where = f"{task.slot.device} {task.slot.number}" if task.slot else ""
-            table.add_row(escape(str(job or task.name)), where, stage, clock(seconds), left)
-        passed = time.monotonic() - self.started
-        left = clock(passed / self.ended * (self.count - self.ended)) if self.ended else "?"
-        table.add_row(f"{self.ended} of {self.count} jobs", "", "", clock(passed), f"{left} left")
-        self.live.update(table)
-
-
-def how_far(task: Task) -> tuple[str, str]:
-    """The stage and epoch that a task is at, and how long the stage will take from here, in words."""
-    try:
-        now = json.loads((task.folder / "now.json").read_text())
-        left = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left"
-    except (OSError, ValueError, KeyError):
-        return "starting", ""
-
-
-def summary(result: Mapping[str, Any]) -> str:
-    """The accuracies of a result in a few words."""
-    stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
-    return ", ".join(f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers)
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes and seconds."""
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str]]  # a job's settings, and its folder's name

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from kd_runner.results import Group
@@ -53,6 +52,26 @@ class Axis:
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         digits = max(0, -math.floor(math.log10(step)))
         return [(self.at(number * step), f"{number * step:.{digits}f}") for number in range(first, last + 1)]
+
+
+def path(points: Iterable[tuple[float, float]]) -> str:
+    """Places in percent as the points of an SVG polyline."""
+    return " ".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def lines(series: Mapping[str, Sequence[float]]) -> dict[str, Any] | None:
+    """Values over epochs, from 1, a line for each name; None where none has several."""
+    series = {name: values for name, values in series.items() if len(values) > 1}
+    if not series:
+        return None
+    up = Axis.around([value for values in series.values() for value in values])
+    across = Axis.around([1, max(map(len, series.values()))])
+    paths = [
+        (name, path((across.at(epoch), 100 - up.at(value)) for epoch, value in enumerate(values, 1)))
+        for name, values in series.items()
+    ]
+    epochs = [(place, text) for place, text in across.ticks if "." not in text]
+    return {"lines": paths, "xticks": epochs, "yticks": [(round(100 - place, 2), text) for place, text in up.ticks]}
 
 
 def short_count(value: float) -> str:
@@ -111,7 +130,7 @@ def pareto(groups: Sequence[Group]) -> dict[str, Any] | None:
     return {
         "points": points,
         "front": on_front,
-        "lines": list(pairwise(on_front)),
+        "line": path((point["x"], point["y"]) for point in on_front),
         "xticks": across.ticks,
         "yticks": [(round(100 - place, 2), text) for place, text in up.ticks],
     }
@@ -144,28 +163,6 @@ def heat_map(groups: Sequence[Group]) -> dict[str, Any] | None:
         for row in sorted(values[down], key=_number_or_text)
     ]
     return {"down": down, "across": across, "columns": columns, "rows": rows, "others": swept[2:]}
-
-
-def curves(epochs: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any] | None:
-    """Validation accuracy in percent of each stage over its epochs; None where no stage has several."""
-    found = {
-        stage: [100 * epoch["val_accuracy"] for epoch in epochs.get(stage, []) if "val_accuracy" in epoch]
-        for stage in STAGES
-    }
-    found = {stage: values for stage, values in found.items() if len(values) > 1}
-    if not found:
-        return None
-    up = Axis.around([value for values in found.values() for value in values])
-    across = Axis.around([1, max(map(len, found.values()))])
-    lines = [
-        (
-            stage,
-            list(pairwise((across.at(epoch), round(100 - up.at(value), 2)) for epoch, value in enumerate(values, 1))),
-        )
-        for stage, values in found.items()
-    ]
-    whole = [(place, text) for place, text in across.ticks if "." not in text]
-    return {"lines": lines, "xticks": whole, "yticks": [(round(100 - place, 2), text) for place, text in up.ticks]}
 
 
 def _cell(mean: float | None, low: float, high: float) -> tuple[str, float] | None:

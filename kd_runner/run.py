@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner import analysis, atomic, checkpoints, dashboard, events
+from kd_runner import analysis, atomic, checkpoints, dashboard, events, run_page
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
@@ -30,6 +30,7 @@ from kd_runner.progress import Progress
 from kd_runner.report import environment, table
 from kd_runner.results import RESULT
 from kd_runner.store import trained_once
+from kd_runner.terminal import terminal_width
 from kd_runner.training import NOW, RunLogger, fit
 
 log = logging.getLogger(__name__)
@@ -135,8 +136,18 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
     charts = events.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
-    log.info("\n%s\n\n%s\n%s", table(result, settings.finetune.epochs), folder, charts)
+    text = table(result, settings.finetune.epochs, terminal_width())
+    log.info("\n%s\n\n%s\n%s", text, page_of(folder), charts)
     return result
+
+
+def page_of(folder: Path) -> Path:
+    """The report of the run in `folder`, written now; the folder where that cannot be done, which costs no result."""
+    try:
+        return run_page.write(folder, folder)
+    except Exception as error:
+        log.warning("note      the report could not be written: %s", one_line(error))
+        return folder
 
 
 def stages_of(parts: Parts, running: Running) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kd_runner import atomic, pictures
+from kd_runner import atomic
 from kd_runner.answer import verdict
 from kd_runner.config import SettingsError
 from kd_runner.leaderboard import grouped
 from kd_runner.pages import PAGE, clock, command, count, percent, render, settings_in, surroundings
 from kd_runner.report import STAGES, sentences, table
 from kd_runner.results import RESULT, Run, read
+from kd_runner.run_pictures import run_pictures
 from kd_runner.terminal import terminal_width
 
 ANALYSIS = "analysis.json"
@@ -51,17 +50,15 @@ def run_page(run: Run) -> str:
     result = run.result
     settings = settings_in(run.folder)
     answer = verdict(grouped([run]))
-    analysis = atomic.read_json(run.folder / ANALYSIS)
     return render(
         "run.html",
         title=f"Distillation: {run.folder.resolve().name}",
         subtitle=" ".join(run.words) or "all settings at their defaults",
         answer=answer,
-        sentences=sentences(result, _finetuned(run.folder)),
+        sentences=[*answer.sentences, *sentences(result, _finetuned(run.folder))],
         stages=[stage for stage in STAGES if result.get(stage)],
         numbers=list(_numbers(result)),
-        curves=pictures.curves(analysis.get("epochs", {})),
-        figures=list(_figures(analysis)),
+        drawn=run_pictures(atomic.read_json(run.folder / ANALYSIS)),
         cost=list(_cost(result)),
         settings=list(settings.items()),
         environment=surroundings([run]),
@@ -105,17 +102,3 @@ def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     ):
         yield name, [count(result[stage].get(key)) for stage in stages]
     yield "time in this run", [clock((result.get("seconds") or {}).get(stage)) for stage in stages]
-
-
-def _figures(analysis: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Title, caption and picture, as base64, of what there is to show."""
-    if not analysis:
-        return
-    from kd_runner.figures import FIGURES
-
-    for title, caption, draw in FIGURES:
-        figure = draw(analysis)
-        if figure is not None:
-            file = io.BytesIO()
-            figure.savefig(file, format="svg", metadata={"Date": None})
-            yield title, caption, base64.b64encode(file.getvalue()).decode()

@@ -42,6 +42,7 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         title=f"Distillation: {names}",
         subtitle=_subtitle(board, runs),
         answer=board.answer,
+        sentences=board.answer.sentences,
         tiles=_tiles(board.answer.best),
         board=board,
         columns=[column for column in board.columns if column.key not in IN_COST],
