@@ -52,7 +52,7 @@ LAYOUT = {
         "training images per second": ["Multiline", [f"^{NETWORKS}/images_per_second$"]],
     },
 }
-LATE = ("analysis/", "precision_recall_", "run/", "custom_scalars", "final/")
+LATE = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
 
 
 def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
         figure.set_dpi(DPI)
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        add_picture(writer, f"analysis/{title}", picture, caption)
+        add_picture(writer, f"images/{title}", picture, caption)
     for role, network in seen["networks"].items():
         curves = network["precision_recall"]
         if curves is not None:

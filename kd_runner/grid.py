@@ -158,7 +158,8 @@ def legend(number: int, words: Sequence[str]) -> str:
         last = key.rpartition(".")[2]
         called = SHORT.get(key, f"{last if lasts[last] == 1 else key}=")
         parts.append(called + word.partition("=")[2])
-    return re.sub(r"[^\w.,=+-]+", "-", "_".join(parts))[:LONGEST_NAME].rstrip("-._")
+    name = re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[][(){}\s'\"]", "", "_".join(parts)))
+    return name[:LONGEST_NAME].rstrip("-._")
 
 
 def refuse_other_folders(jobs: Sequence[Job]) -> None:

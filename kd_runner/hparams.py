@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner import atomic, events
+from kd_runner.config import dotted
 from kd_runner.results import Missing, Run
 
 FILE = "events.out.tfevents.0.hparams"
@@ -41,6 +43,13 @@ METRICS: dict[str, tuple[str, ...]] = {
     "parameters": ("student", "parameters"),
     "macs": ("student", "macs"),
     "seconds": ("seconds", "student"),
+}
+
+STATUS = {
+    api_pb2.STATUS_SUCCESS: "finished",
+    api_pb2.STATUS_FAILURE: "failed",
+    api_pb2.STATUS_RUNNING: "running",
+    api_pb2.STATUS_UNKNOWN: "not started",
 }
 
 Value = float | str
@@ -80,13 +89,16 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[Missing], leaderboar
     ]
     root = out.absolute() / events.FOLDER
     tidy(root)
-    rows = aligned(sessions)
+    rows, swept = aligned(sessions)
+    taken: Counter[str] = Counter()
     for session, row in zip(sessions, rows, strict=True):
         place = events.place_of(session.folder)
         if place.parent != root:
-            place = linked(place, root / name_of(session.folder, place))
+            name = name_of(session.folder, place)
+            taken[name] += 1
+            place = linked(place, root / (name if taken[name] == 1 else f"{name}_{taken[name]}"))
         write_events(place, [*told(session, row)])
-    write_events(root / SUMMARY, [experiment(rows), text("leaderboard", leaderboard)])
+    write_events(root / SUMMARY, [experiment(sessions, rows, swept), text("leaderboard", leaderboard)])
     return root
 
 
@@ -117,22 +129,23 @@ def session_of(folder: Path, words: Iterable[str], status: int) -> Session:
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in words)
     content = atomic.read_json(folder / "settings.json")
-    settings = {key: _value(value) for key, value in flat(content) if key.partition(".")[0] not in ASIDE}
+    settings = in_words({name: value for name, value in content.items() if name not in ASIDE})
     for key, value in typed.items():
         if key not in settings or key in content:  # of a group, the option's name
             settings[key] = _value(value)
     return Session(folder, settings, set(typed), status, began=_time(folder / "settings.json"))
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Each setting by its key with dots; a `_target_` in a word, by the key of its section."""
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        elif name == "_target_":
-            yield prefix.removesuffix("."), str(value).rpartition(".")[0].rpartition(".")[2]
-        else:
-            yield f"{prefix}{name}", value
+def in_words(content: Mapping[str, Any]) -> dict[str, Value]:
+    """Settings by their keys with dots; a `_target_` in a word, by the key of its section."""
+    found: dict[str, Value] = {}
+    for key, value in dotted(content):
+        section, _, last = key.rpartition(".")
+        if last == "_target_":
+            found[section] = str(value).rpartition(".")[0].rpartition(".")[2]
+        elif value != {}:
+            found[key] = _value(value)
+    return found
 
 
 def _value(value: Any) -> Value:
@@ -167,29 +180,31 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def aligned(sessions: Sequence[Session]) -> list[dict[str, Value]]:
-    """Of each session the settings in which any two differ, those that were typed first: all with the same keys.
+def aligned(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[str]]:
+    """Of each session the settings in which any two differ, all with the same keys; and which of them were typed.
 
     A column has numbers alone or words alone.
     """
     keys = list(dict.fromkeys(key for session in sessions for key in session.settings))
     columns = {key: [session.settings.get(key, ABSENT) for session in sessions] for key in keys}
-    chosen = [key for key in keys if len(set(columns[key])) > 1] or [key for key in ("distillation",) if key in columns]
-    typed = {key for session in sessions for key in session.typed}
-    chosen.sort(key=lambda key: key not in typed)
+    # Those that have not begun do not know their settings beyond what was typed.
+    telling = [number for number, session in enumerate(sessions) if session.began] or range(len(sessions))
+    chosen = [key for key in keys if len({columns[key][number] for number in telling}) > 1]
+    columns["status"] = [STATUS[session.status] for session in sessions]
+    if not chosen or len(set(columns["status"])) > 1:
+        chosen.append("status")
     for key in chosen:
         if any(isinstance(value, str) for value in columns[key]):
             columns[key] = [value if isinstance(value, str) else f"{value:g}" for value in columns[key]]
-    return [{key: columns[key][number] for key in chosen} for number in range(len(sessions))]
+    typed = {key for session in sessions for key in session.typed}
+    rows = [{key: columns[key][number] for key in chosen} for number in range(len(sessions))]
+    return rows, {key for key in chosen if key in typed or key == "status"}
 
 
 def tidy(root: Path) -> None:
     """Delete what an earlier call left of runs whose event files are elsewhere."""
     for folder in [each for each in root.glob("*") if each.is_dir()]:
-        entries = list(folder.iterdir())
-        if any(entry.is_symlink() for entry in entries) and all(
-            entry.is_symlink() or entry.name == FILE for entry in entries
-        ):
+        if all(entry.is_symlink() or entry.name == FILE for entry in folder.iterdir()):
             shutil.rmtree(folder)
 
 
@@ -225,22 +240,29 @@ def told(session: Session, row: Mapping[str, Value]) -> Iterable[Summary.Value]:
         yield _hparams(metadata.SESSION_END_INFO_TAG, session_end_info=end)
 
 
-def experiment(rows: Sequence[Mapping[str, Value]]) -> Summary.Value:
-    """The columns, in their order."""
+def experiment(
+    sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]], swept: Container[str]
+) -> Summary.Value:
+    """The columns. TensorBoard shows those first that are said to differ: of ours, those that were swept.
+
+    A number that a run with a result does not have, such as the share of a gap that there is not, is no column.
+    """
     infos = []
-    for key in rows[0] if rows else ():
-        values = list(dict.fromkeys(row[key] for row in rows))
-        info = api_pb2.HParamInfo(name=key, display_name=LABELS.get(key, key))
+    for key in rows[0]:
+        values = [row[key] for row in rows]
+        info = api_pb2.HParamInfo(name=key, display_name=LABELS.get(key, key), differs=key in swept)
         if isinstance(values[0], str):
             info.type = api_pb2.DATA_TYPE_STRING
-            info.domain_discrete.extend(sorted(values))
+            info.domain_discrete.extend(sorted(set(values)))
         else:
             info.type = api_pb2.DATA_TYPE_FLOAT64
             info.domain_interval.min_value, info.domain_interval.max_value = min(values), max(values)
         infos.append(info)
+    results = [session.metrics for session in sessions if session.metrics]
     metrics = [
         api_pb2.MetricInfo(name=api_pb2.MetricName(tag=f"final/{name}"), display_name=name.replace("_", " "))
         for name in METRICS
+        if all(name in result for result in results)
     ]
     return _hparams(metadata.EXPERIMENT_TAG, experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=metrics))
 
