@@ -137,7 +137,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     (folder / NOW).unlink(missing_ok=True)
     charts = events.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
     text = table(result, settings.finetune.epochs, terminal_width())
-    log.info("\n%s\n\n%s\n%s", text, page_of(folder), charts)
+    log.info("\n%s\n\n%s\n%s", text, charts, page_of(folder))
     return result
 
 
