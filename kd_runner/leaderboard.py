@@ -16,11 +16,10 @@ from kd_runner import atomic
 from kd_runner.answer import Verdict, verdict
 from kd_runner.comparison import compared, gain_of, interval
 from kd_runner.config import SettingsError
-from kd_runner.results import Group, Missing, Run, found
+from kd_runner.results import PAGE, Group, Missing, Run, found
 from kd_runner.terminal import TextColumn, folded, table_lines, terminal_width
 
 NAME = "leaderboard"
-PAGE = "report.html"
 
 
 def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
@@ -220,7 +219,9 @@ def terminal(board: Leaderboard, width: int | None) -> str:
 def markdown(board: Leaderboard) -> str:
     """The answer, and the leaderboard as a Markdown table."""
     headings = [column.heading for column in board.columns]
-    text = [f"{board.answer}", "", f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
+    text = [f"{board.answer}", ""]
+    if board.rows:
+        text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in board.rows:
         cells = [column.text(row).replace("|", "\\|") for column in board.columns]
         text.append(f"| {' | '.join(cells)} |")

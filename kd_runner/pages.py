@@ -15,7 +15,6 @@ from kd_runner import atomic
 from kd_runner.config import dotted
 from kd_runner.results import Run
 
-PAGE = "report.html"
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=")  # by nobody: cli.py and Hydra put them there
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

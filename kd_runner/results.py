@@ -29,7 +29,7 @@ ASIDE = (
     "tracking.",
 )
 SEEDS = ("seed", "data_seed")
-RESULT = "result.json"
+RESULT, PAGE = "result.json", "report.html"
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 

@@ -10,9 +10,9 @@ from kd_runner import atomic
 from kd_runner.answer import verdict
 from kd_runner.config import SettingsError
 from kd_runner.leaderboard import grouped
-from kd_runner.pages import PAGE, clock, command, count, percent, render, settings_in, surroundings
+from kd_runner.pages import clock, command, count, percent, render, settings_in, surroundings
 from kd_runner.report import STAGES, sentences, table
-from kd_runner.results import RESULT, Run, read
+from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
 from kd_runner.terminal import terminal_width
 
@@ -23,11 +23,14 @@ def report_of(folder: Path, out: Path) -> Path:
     """Write and print the report of the run in `folder`; returns the page, in `out`.
 
     Raises:
-        SettingsError: the run has no result.
+        SettingsError: the run has no result, or one that lacks something.
     """
-    page = write(folder, out)
-    result = atomic.read_json(folder / RESULT)
-    print(table(result, _finetuned(folder), terminal_width()))
+    try:
+        page = write(folder, out)
+        text = table(atomic.read_json(folder / RESULT), _finetuned(folder), terminal_width())
+    except (KeyError, TypeError, IndexError) as error:
+        raise SettingsError(f"{folder} holds no whole result of kd-runner ({type(error).__name__}: {error})") from error
+    print(text)
     return page
 
 
@@ -63,7 +66,6 @@ def run_page(run: Run) -> str:
         settings=list(settings.items()),
         environment=surroundings([run]),
         command=command(map(str, result.get("overrides", []))),
-        folder=run.folder,
     )
 
 

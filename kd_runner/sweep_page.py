@@ -11,7 +11,6 @@ from urllib.parse import quote
 from kd_runner import atomic, pictures
 from kd_runner.leaderboard import Leaderboard
 from kd_runner.pages import (
-    PAGE,
     clock,
     command,
     count,
@@ -22,7 +21,7 @@ from kd_runner.pages import (
     surroundings,
     sweep_command,
 )
-from kd_runner.results import SEEDS, Group, Run
+from kd_runner.results import PAGE, SEEDS, Group, Run
 
 MOST_COMMANDS = 10  # of single runs
 MOST_VALUES = 12  # of a setting that differs

@@ -69,7 +69,9 @@ def terminal_width() -> int | None:
 
 def folded(text: str, width: int | None) -> str:
     """`text` folded at words to `width` columns; None: as it is."""
-    return text if width is None else "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
+    return (
+        text if width is None else "\n".join(textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False))
+    )
 
 
 @contextmanager
