@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,8 +16,10 @@ Color = str
 
 
 @functools.cache
-def _font(points: float) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(points / 72 * DENSITY * FINER)
+def _font(points: float) -> ImageFont.FreeTypeFont:
+    # matplotlib brings a font with far more signs than Pillow's own, which class names may need.
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(file, points / 72 * DENSITY * FINER)
 
 
 class Canvas:

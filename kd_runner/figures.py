@@ -41,7 +41,7 @@ def confusion(analysis: Analysis) -> Image.Image:
     panels = (
         ("teacher", teacher, 100.0, "{:.0f}"),
         ("student", student, 100.0, "{:.0f}"),
-        ("student less teacher, points", difference, most, "{:+.0f}"),
+        ("student − teacher, points", difference, most, "{:+.0f}"),
     )
     for panel, (title, values, darkest, form) in enumerate(panels):
         start = left + panel * (side + 0.2)
@@ -133,7 +133,7 @@ def class_change(analysis: Analysis) -> Image.Image | None:
     row, middle = 0.22, 4.2
     scale = 2.0 / max(1.0, float(np.abs(change[chosen]).max()))
     canvas = Canvas(7.0, 0.55 + row * len(chosen))
-    canvas.text(0.1, 0.2, "student less baseline, points of accuracy, by class (test images)", "lm", size=10)
+    canvas.text(0.1, 0.2, "student − baseline, points of accuracy, by class (test images)", "lm", size=10)
     for number, each in enumerate(chosen):
         place = 0.45 + (number + 0.5) * row
         name = f"{shortened(analysis['classes'][each], 18)} ({analysis['test_images'][each]})"
