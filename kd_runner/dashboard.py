@@ -10,11 +10,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
@@ -29,7 +27,6 @@ from kd_runner.training import RunLogger
 
 log = logging.getLogger(__name__)
 
-DPI = 80
 PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and their pixels
 SHOWN = ("teacher", "student")  # whose predictions the projector can colour by
 PROJECTOR = "projector_config.pbtxt"  # its file, to which TensorBoard's writer appends
@@ -75,14 +72,9 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
 def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
     """The figures, and the precision and recall of few classes."""
     for title, caption, function in FIGURES:
-        figure = function(seen)
-        if figure is None:
-            continue
-        canvas = FigureCanvasAgg(figure)
-        figure.set_dpi(DPI)
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        add_picture(writer, f"images/{title}", picture, caption)
+        picture = function(seen)
+        if picture is not None:
+            add_picture(writer, f"images/{title}", picture, caption)
     for role, network in seen["networks"].items():
         curves = network["precision_recall"]
         if curves is not None:

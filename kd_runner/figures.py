@@ -7,30 +7,23 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
+
+from kd_runner.canvas import Canvas
 
 Analysis = dict[str, Any]
 
-matplotlib.rcParams |= {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "kd_runner",
-    "font.family": "sans-serif",
-    "font.size": 9,
-}
-BLUE, ORANGE, GRAY = "#2f6690", "#d1603d", "#8a8f98"
+BLUE, ORANGE, GRAY, RED = "#2f6690", "#d1603d", "#8a8f98", "#b03a2e"
+LIGHT = "#d5d9df"
 COLORS = {"teacher": GRAY, "baseline": ORANGE, "student": BLUE}
+FAINT = {"teacher": "#e6e7ea", "baseline": "#f6e0d9", "student": "#dbe4eb"}
 NUMBERED = 12  # classes up to which a confusion matrix has its numbers written in
 NAMED = 30  # and the names of its classes
 MOST_CLASSES = 30  # whose change is shown
-SMALL = 8
 
 
-def confusion(analysis: Analysis) -> Figure:
+def confusion(analysis: Analysis) -> Image.Image:
     """Teacher, student, and student less teacher, in percent of the images of each row's class."""
     shown = analysis["confusion_classes"]
     totals = np.array(analysis["test_images"], float)[shown, None]
@@ -38,80 +31,95 @@ def confusion(analysis: Analysis) -> Figure:
         100 * np.array(analysis["networks"][role]["confusion"]) / np.maximum(totals, 1)
         for role in ("teacher", "student")
     )
-    names = [shortened(analysis["classes"][each], 14) for each in shown] if len(shown) <= NAMED else []
-    longest = max(map(len, names), default=0)
-    side = 3.4 if len(shown) <= NUMBERED else 4.2
-    left, bottom = 0.45 + 0.07 * longest, 0.45 + 0.07 * longest
-    width, height = left + 3 * side + 0.5, bottom + side + 0.35
-    figure = Figure(figsize=(width, height))
     difference = student - teacher
     most = max(1.0, float(np.abs(difference).max()))
+    names = [shortened(analysis["classes"][each], 14) for each in shown] if len(shown) <= NAMED else []
+    longest = 0.075 * max(map(len, names), default=0)
+    side, top = (3.4 if len(shown) <= NUMBERED else 4.2), 0.3
+    left, cell = 0.4 + longest, side / len(shown)
+    canvas = Canvas(left + 3 * side + 0.5, top + side + 0.4 + longest)
     panels = (
-        ("teacher", teacher, "Blues", 0.0, 100.0, "{:.0f}"),
-        ("student", student, "Blues", 0.0, 100.0, "{:.0f}"),
-        ("student − teacher, points", difference, "RdBu_r", -most, most, "{:+.0f}"),
+        ("teacher", teacher, 100.0, "{:.0f}"),
+        ("student", student, 100.0, "{:.0f}"),
+        ("student − teacher, points", difference, most, "{:+.0f}"),
     )
-    for column, (title, values, colors, low, high, form) in enumerate(panels):
-        axes = figure.add_axes(((left + column * (side + 0.2)) / width, bottom / height, side / width, side / height))
-        axes.imshow(values, cmap=colors, vmin=low, vmax=high, aspect="auto")
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("predicted", fontsize=SMALL)
-        axes.tick_params(length=0, labelsize=SMALL)
-        axes.set_xticks(range(len(names)), names, rotation=90 if longest > 2 else 0)
-        axes.set_yticks([], [])
-        if column == 0:
-            axes.set_yticks(range(len(names)), names)
-            axes.set_ylabel("label", fontsize=SMALL)
+    for panel, (title, values, darkest, form) in enumerate(panels):
+        start = left + panel * (side + 0.2)
+        canvas.paste(shades(values / darkest), start, top, side, side)
+        canvas.frame(start, top, side, side)
+        canvas.text(start + side / 2, 0.15, title, size=10)
+        canvas.text(start + side / 2, top + side + 0.25 + longest, "predicted")
+        for number, name in enumerate(names):
+            upright = longest > 0.15
+            canvas.text(
+                start + (number + 0.5) * cell, top + side + 0.05, name, "mt" if upright else "ma", upright=upright
+            )
         if len(shown) <= NUMBERED:
-            _write_numbers(axes, values, form, high)
-    return figure
+            for row, column in zip(*np.nonzero(np.abs(values) >= 0.5), strict=True):
+                value = float(values[row, column])
+                place = start + (column + 0.5) * cell, top + (row + 0.5) * cell
+                color = "white" if abs(value) > 0.6 * darkest else "black"
+                canvas.text(*place, form.format(value), size=7, color=color)
+    for number, name in enumerate(names):
+        canvas.text(left - 0.06, top + (number + 0.5) * cell, name, "rm")
+    canvas.text(0.15, top + side / 2, "label", upright=True)
+    return canvas.picture
 
 
-def _write_numbers(axes: Axes, values: np.ndarray, form: str, darkest: float) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        if abs(value) >= 0.5:
-            color = "white" if abs(value) > 0.6 * darkest else "black"
-            axes.text(column, row, form.format(value), ha="center", va="center", color=color, fontsize=SMALL - 1)
+def shades(values: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] of numbers in [-1, 1]: white is 0, blue is more, red is less."""
+    ends = {sign: np.array([int(color[each : each + 2], 16) for each in (1, 3, 5)], float)
+            for sign, color in ((1, "#1f5580"), (-1, RED))}  # fmt: skip
+    end = np.where(values[..., None] >= 0, ends[1], ends[-1])
+    share = np.minimum(np.abs(values), 1)[..., None]
+    return np.rint(255 + share * (end - 255)).astype(np.uint8)
 
 
-def reliability(analysis: Analysis) -> Figure:
+def reliability(analysis: Analysis) -> Image.Image:
     """Accuracy by confidence, as trained and after temperature scaling, a column for each network."""
     networks = analysis["networks"]
-    width = 0.75 + 2.5 * len(networks)
-    figure = Figure(figsize=(width, 5.4))
-    grid = figure.subplots(2, len(networks), sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(left=0.65 / width, right=0.98, top=0.92, bottom=0.09, hspace=0.24, wspace=0.1)
-    for row, (state, said) in enumerate((("before", "as trained"), ("after", "scaled"))):
-        for axes, (role, network) in zip(grid[row], networks.items(), strict=True):
-            axes.plot((0, 1), (0, 1), color="#c2c7cf", linewidth=1)
+    side, left, top, gap = 2.2, 0.6, 0.5, 0.75
+    canvas = Canvas(left + len(networks) * (side + 0.25), top + 2 * side + gap + 0.45)
+    for column, (role, network) in enumerate(networks.items()):
+        start = left + column * (side + 0.25)
+        for row, state in enumerate(("before", "after")):
+            floor = top + side + row * (side + gap)
             found = network[state]
+            title = role
             if found is None:
-                axes.set_title(role, fontsize=9)
-                axes.text(0.5, 0.5, "no validation image is wrong:\nnothing to fit", ha="center", fontsize=SMALL)
+                canvas.text(start + side / 2, floor - side / 2, "no validation image is wrong:\nnothing to fit")
             else:
-                _draw_bins(axes, found, COLORS[role])
+                _draw_bins(canvas, found, role, start, floor, side)
                 scaled = f" at temperature {network['temperature']:.2f}" if row else ""
-                axes.set_title(f"{role}{scaled}\nECE {found['ece']:.4f}, NLL {found['nll']:.4f}", fontsize=9)
-            axes.set(xlim=(0, 1), ylim=(0, 1))
-            axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
-            axes.tick_params(labelsize=SMALL)
-        grid[row][0].set_ylabel(f"accuracy, {said}", fontsize=SMALL)
-    for axes in grid[1]:
-        axes.set_xlabel("confidence", fontsize=SMALL)
-    return figure
+                title = f"{role}{scaled}\nECE {found['ece']:.4f}, NLL {found['nll']:.4f}"
+            canvas.frame(start, floor - side, side, side)
+            canvas.text(start + side / 2, floor - side - 0.21, title, size=9)
+            for share in (0, 0.5, 1):
+                canvas.text(start + share * side, floor + 0.05, f"{share:g}", "ma")
+                if column == 0:
+                    canvas.text(start - 0.05, floor - share * side, f"{share:g}", "rm")
+        canvas.text(start + side / 2, floor + 0.3, "confidence")
+    for row, said in enumerate(("as trained", "scaled")):
+        canvas.text(0.15, top + side / 2 + row * (side + gap), f"accuracy, {said}", upright=True)
+    return canvas.picture
 
 
-def _draw_bins(axes: Axes, found: dict[str, Any], color: str) -> None:
-    counts = np.array(found["counts"], float)
-    filled = counts > 0
-    middles = (np.arange(len(counts)) + 0.5) / len(counts)
+def _draw_bins(canvas: Canvas, found: dict[str, Any], role: str, left: float, floor: float, side: float) -> None:
+    bins = list(zip(*(found[name] for name in ("counts", "confidences", "accuracies")), strict=True))
+    width = side / len(bins)
     # How many images a bin has, as faint bars: a bin of three images says little.
-    axes.bar(middles[filled], (counts / counts.max())[filled], width=0.9 / len(counts), color=color, alpha=0.18)
-    confidences, accuracies = (np.array(found[each], float)[filled] for each in ("confidences", "accuracies"))
-    axes.plot(confidences, accuracies, "o-", color=color, markersize=4, linewidth=1.5)
+    for number, (count, _, _) in enumerate(bins):
+        height = side * count / max(found["counts"])
+        if count:
+            canvas.box(left + (number + 0.05) * width, floor - height, 0.9 * width, height, FAINT[role])
+    canvas.line([(left, floor), (left + side, floor - side)], "#c2c7cf")
+    points = [(left + side * confidence, floor - side * accuracy) for count, confidence, accuracy in bins if count]
+    canvas.line(points, COLORS[role], 1.5)
+    for point in points:
+        canvas.dot(*point, COLORS[role])
 
 
-def class_change(analysis: Analysis) -> Figure | None:
+def class_change(analysis: Analysis) -> Image.Image | None:
     """The student's accuracy less the baseline's, by class, the largest changes if there are many."""
     if "baseline" not in analysis["networks"]:
         return None
@@ -122,129 +130,64 @@ def class_change(analysis: Analysis) -> Figure | None:
     tested = np.flatnonzero(~np.isnan(change))
     chosen = tested[np.argsort(-np.abs(change[tested]), kind="stable")[:MOST_CLASSES]]
     chosen = chosen[np.argsort(-change[chosen], kind="stable")]
-    height = 0.9 + 0.24 * len(chosen)
-    figure = Figure(figsize=(6.4, height))
-    axes = figure.add_axes((0.24, 0.55 / height, 0.73, (0.24 * len(chosen) + 0.1) / height))
-    places = np.arange(len(chosen))
-    axes.barh(places, change[chosen], color=[BLUE if value >= 0 else ORANGE for value in change[chosen]])
-    axes.axvline(0, color="black", linewidth=0.8)
-    names = [f"{shortened(analysis['classes'][each], 16)} ({analysis['test_images'][each]})" for each in chosen]
-    axes.set_yticks(places, names)
-    axes.set_ylim(len(chosen) - 0.4, -0.6)
-    axes.tick_params(labelsize=SMALL, left=False)
-    title = "student − baseline, points of accuracy, by class (test images)"
-    axes.set_title(title, fontsize=10, loc="left", x=-0.3)
-    _bare(axes)
-    return figure
+    row, middle = 0.22, 4.2
+    scale = 2.0 / max(1.0, float(np.abs(change[chosen]).max()))
+    canvas = Canvas(7.0, 0.55 + row * len(chosen))
+    canvas.text(0.1, 0.2, "student − baseline, points of accuracy, by class (test images)", "lm", size=10)
+    for number, each in enumerate(chosen):
+        place = 0.45 + (number + 0.5) * row
+        name = f"{shortened(analysis['classes'][each], 18)} ({analysis['test_images'][each]})"
+        canvas.text(1.6, place, name, "rm")
+        value = float(change[each])
+        length = abs(value) * scale
+        canvas.box(middle - (length if value < 0 else 0), place - 0.08, length, 0.16, BLUE if value >= 0 else ORANGE)
+        canvas.text(
+            middle + (0.06 + length) * (1 if value >= 0 else -1), place, f"{value:+.1f}", "lm" if value >= 0 else "rm"
+        )
+    canvas.line([(middle, 0.42), (middle, 0.48 + row * len(chosen))], "black", 0.8)
+    return canvas.picture
 
 
-def disagreements(analysis: Analysis) -> Figure:
+def disagreements(analysis: Analysis) -> Image.Image:
     """The images on which teacher and student differ most, with what each says."""
-    found = analysis["disagreements"]
+    found, names = analysis["disagreements"], analysis["classes"]
     columns = min(8, len(found))
-    rows = -(-len(found) // columns)
-    figure, axes = _canvas(1.3 * columns, 1.95 * rows, columns, 1.5 * rows)
-    names = analysis["classes"]
+    canvas = Canvas(1.4 * columns, 1.95 * -(-len(found) // columns))
     for number, each in enumerate(found):
-        across, down = number % columns, 1.5 * (number // columns)
-        _place(axes, each["image"], across + 0.08, down + 0.03, 0.84)
-        lines = [("label", names[each["label"]], "")]
-        for role in ("teacher", "student"):
+        left, top = 1.4 * (number % columns) + 0.08, 1.95 * (number // columns) + 0.08
+        canvas.paste(thumbnail(each["image"]), left, top, 1.24, 1.24)
+        canvas.text(left, top + 1.36, f"L: {shortened(names[each['label']], 15)}", "lm")
+        for line, role in enumerate(("teacher", "student"), 1):
             said = each[role]
-            lines.append((role, names[said["class"]], f", {100 * said['probability']:.0f} %"))
-        for line, (role, name, probability) in enumerate(lines):
-            right = role == "label" or name == names[each["label"]]
-            text = f"{role[0].upper()}: {shortened(name, 11)}{probability}"
-            axes.text(
-                across + 0.08, down + 0.98 + 0.15 * line, text, fontsize=SMALL, color="black" if right else "#b03a2e"
-            )
-    return figure
+            text = f"{role[0].upper()}: {shortened(names[said['class']], 10)}, {100 * said['probability']:.0f} %"
+            color = "black" if said["class"] == each["label"] else RED
+            canvas.text(left, top + 1.36 + 0.17 * line, text, "lm", color=color)
+    return canvas.picture
 
 
-def soft_targets(analysis: Analysis) -> Figure:
+def soft_targets(analysis: Analysis) -> Image.Image:
     """Training images, and the classes that the teacher finds most probable at the temperature it teaches with."""
-    found = analysis["soft_targets"]["examples"]
-    names = analysis["classes"]
+    found, names = analysis["soft_targets"]["examples"], analysis["classes"]
     columns = min(4, len(found))
-    rows = -(-len(found) // columns)
-    figure, axes = _canvas(2.75 * columns, 1.3 * rows, 2.3 * columns, 1.1 * rows)
-    lefts, tops, widths, colors = [], [], [], []
+    canvas = Canvas(2.8 * columns, 1.3 * -(-len(found) // columns))
     for number, each in enumerate(found):
-        across, down = 2.3 * (number % columns), 1.1 * (number // columns)
-        _place(axes, each["image"], across + 0.02, down + 0.12, 0.86)
+        left, top = 2.8 * (number % columns) + 0.08, 1.3 * (number // columns) + 0.1
+        canvas.paste(thumbnail(each["image"]), left, top, 1.1, 1.1)
         for place, guess in enumerate(each["top"]):
-            lefts.append(across + 0.95)
-            tops.append(down + 0.2 + 0.175 * place)
-            widths.append(1.2 * guess["probability"])
-            colors.append(BLUE if guess["class"] == each["label"] else "#c2c7cf")
-            text = f"{shortened(names[guess['class']], 13)}, {100 * guess['probability']:.0f} %"
-            axes.text(lefts[-1] + 0.04, tops[-1], text, va="center", fontsize=SMALL - 0.5)
-    axes.barh(tops, widths, 0.15, lefts, color=colors, alpha=0.55)
-    return figure
-
-
-def precision_recall(analysis: Analysis) -> Figure | None:
-    """A curve for each class, a panel for each network; None where there are too many classes."""
-    networks = analysis["networks"]
-    if any(network["precision_recall"] is None for network in networks.values()):
-        return None
-    figure = Figure(figsize=(0.6 + 3.0 * len(networks) + 1.1, 3.3))
-    width = figure.get_figwidth()
-    grid = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
-    figure.subplots_adjust(left=0.6 / width, right=1 - 1.2 / width, top=0.91, bottom=0.14, wspace=0.06)
-    for axes, (role, network) in zip(grid, networks.items(), strict=True):
-        curves = network["precision_recall"]
-        for number, name in enumerate(analysis["classes"]):
-            if curves["average"][number] is None:
-                continue
-            predicted, hits = (np.array(curves[each][number], float) for each in ("predicted", "hits"))
-            let = predicted > 0
-            axes.plot(
-                hits[let] / hits[0],
-                hits[let] / predicted[let],
-                color=f"C{number}",
-                linewidth=1.2,
-                label=shortened(name, 14),
-            )
-        mean = np.mean([value for value in curves["average"] if value is not None])
-        axes.set_title(f"{role}: mean average precision {mean:.4f}", fontsize=9)
-        axes.set_xlabel("recall", fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
-        _bare(axes)
-    grid[0].set_ylabel("precision", fontsize=SMALL)
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="center right", fontsize=SMALL, frameon=False)
-    return figure
-
-
-def closeness(analysis: Analysis) -> Figure | None:
-    """Agreement with the teacher and KL to it on the validation images, over the student's epochs."""
-    epochs = analysis["epochs"].get("student", [])
-    if len(epochs) < 2:
-        return None
-    figure = Figure(figsize=(7.6, 2.9))
-    left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.07, right=0.98, top=0.89, bottom=0.16, wspace=0.18)
-    steps = np.arange(1, len(epochs) + 1)
-    left.plot(steps, [100 * each["val_agreement"] for each in epochs], color=BLUE)
-    left.set_title("agreement with the teacher, %", fontsize=9)
-    right.plot(steps, [each["val_kl_to_teacher"] for each in epochs], color=BLUE)
-    right.set_title("KL(teacher || student), nats", fontsize=9)
-    for axes in (left, right):
-        axes.set_xlabel("epoch of the student; validation images", fontsize=SMALL)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(labelsize=SMALL)
-        _bare(axes)
-    return figure
+            middle = top + 0.11 + 0.22 * place
+            color = "#a9c1d3" if guess["class"] == each["label"] else LIGHT
+            canvas.box(left + 1.18, middle - 0.09, 1.45 * guess["probability"], 0.18, color)
+            text = f"{shortened(names[guess['class']], 14)}, {100 * guess['probability']:.0f} %"
+            canvas.text(left + 1.22, middle, text, "lm")
+    return canvas.picture
 
 
 # Title, caption and function of each, in the order in which they are shown.
-FIGURES: tuple[tuple[str, str, Callable[[Analysis], Figure | None]], ...] = (
+FIGURES: tuple[tuple[str, str, Callable[[Analysis], Image.Image | None]], ...] = (
     (
         "Confusion matrices",
-        "Test images in percent of each label's: teacher, student, and where the student predicts a class more (red) "
-        "or less (blue) often than the teacher.",
+        "Test images in percent of each label's: teacher, student, and where the student predicts a class more (blue) "
+        "or less (red) often than the teacher.",
         confusion,
     ),
     (
@@ -271,39 +214,12 @@ FIGURES: tuple[tuple[str, str, Callable[[Analysis], Figure | None]], ...] = (
         "of the last step; the label's bar is blue.",
         soft_targets,
     ),
-    (
-        "Precision and recall",
-        "Each class against the others, on the test images.",
-        precision_recall,
-    ),
-    (
-        "Closeness to the teacher",
-        "On the validation images, over the student's training.",
-        closeness,
-    ),
 )
 
 
-def _canvas(width: float, height: float, across: float, down: float) -> tuple[Figure, Axes]:
-    """One axes over the whole figure, whose coordinates run from the top left to `across`, `down`."""
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.axis("off")
-    axes.set(xlim=(0, across), ylim=(down, 0), autoscale_on=False)
-    return figure, axes
-
-
-def _place(axes: Axes, image: str, left: float, top: float, side: float) -> None:
-    """Draw a thumbnail, a PNG in base64."""
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image))))
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    axes.imshow(pixels, extent=(left, left + side, top + side, top), interpolation="nearest", aspect="auto")
-
-
-def _bare(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+def thumbnail(image: str) -> Image.Image:
+    """From a PNG file in base64."""
+    return Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB")
 
 
 def shortened(name: str, length: int) -> str:

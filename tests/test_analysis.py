@@ -169,13 +169,10 @@ def test_every_figure_of_any_number_of_classes(classes: int, baseline: bool) -> 
     seen = json.loads(json.dumps(seen, allow_nan=False))
     drawn = {title: function(seen) for title, _, function in FIGURES}
     missing = {title for title, figure in drawn.items() if figure is None}
-    expected = {"Per-class change against the baseline"} if not baseline else set()
-    assert missing == expected | ({"Precision and recall"} if classes > 10 else set())
-    for figure in drawn.values():
-        if figure is not None:
-            file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=25)
-            assert len(np.unique(np.asarray(Image.open(file)).reshape(-1, 4), axis=0)) > 2
+    assert missing == ({"Per-class change against the baseline"} if not baseline else set())
+    for picture in drawn.values():
+        if picture is not None:
+            assert np.asarray(picture).std() > 1
 
 
 def test_a_run_leaves_its_analysis(result_of: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
