@@ -36,7 +36,7 @@ def verdict(groups: Sequence[Group]) -> Verdict:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
     if not taught:
-        return Verdict("unknown", "Not known", ["No run has a student that learned from a teacher."])
+        return Verdict("unknown", "Not known", ["No student here learned from a teacher."])
     best, gains = taught[0], [group.gain for group in taught]
     gain = best.gain
     if gain is None:
