@@ -43,9 +43,9 @@ def write(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     """Put `content` at `path`, whole; numbers that JSON does not have become null."""
-    write(path, (json.dumps(_finite(content), indent=2, allow_nan=False) + "\n").encode())
+    write(path, (json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ FLAGS = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
-UNDECISIVE = ("resume=", "store=", "trust=", "hydra.")  # words that do not say what is run
+UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -149,6 +149,12 @@ class TrainerSettings(Section):
     threads: Count | None
 
 
+class TrackingSettings(Section):
+    images: Flag
+    graph: Flag
+    embedding: Flag
+
+
 class Settings(Section):
     """One run."""
 
@@ -167,6 +173,7 @@ class Settings(Section):
     trainer: TrainerSettings
     seed: Seed
     data_seed: Seed
+    tracking: TrackingSettings
     store: str
     resume: str | None
     trust: list[str]
@@ -201,7 +208,7 @@ class Settings(Section):
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast."""
-    content = {name: value for name, value in content.items() if name not in ("store", "resume", "trust")}
+    content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
         "dataset": ("root", "residency", "workers", "cache"),
         "teacher": ("checkpoint", "checkpoint_format"),
@@ -213,6 +220,15 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     for name, like in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {each: _less(own, without[like]) for each, own in content[name].items()}
     return content
+
+
+def dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each leaf of nested data by its key with dots."""
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _less(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

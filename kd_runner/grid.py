@@ -5,26 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-
 from kd_runner import atomic
+from kd_runner.board import Board
 from kd_runner.config import RunFailed, SettingsError
 from kd_runner.hints import did_you_mean
 from kd_runner.job import CONSOLE
-from kd_runner.pool import Event, Notify, Nursery, Pool, Slot, Task, Tick
+from kd_runner.pool import Notify, Nursery, Pool, Slot, Task, Tick
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +27,9 @@ GRID = "sweep.json"  # what a sweep's jobs are, in its folder
 NETWORKS = "networks"  # the folder of what is trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
 MOST_CPU_SLOTS = 4  # where nobody says how many
+LONGEST_NAME = 80
+# What stands for a key before its value in the name of a job.
+SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d"}
 SHOWN = 20  # jobs that are named one by one when they are refused
 
 
@@ -210,8 +208,22 @@ def write_grid(jobs: Sequence[Job], folder: Path) -> None:
     content = {
         "jobs": [" ".join(sorted([*job.shared, *job.own])) for job in jobs],
         "folders": [str(job.folder.relative_to(folder)) for job in jobs],
+        "names": [legend(job.number, job.own) for job in jobs],
     }
     atomic.write_json(folder / GRID, content)
+
+
+def legend(number: int, words: Sequence[str]) -> str:
+    """What a chart calls a job, and a folder can be called: 3_dkd_T4_s0."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    lasts = Counter(key.rpartition(".")[2] for key in keys)
+    parts = [str(number)]
+    for key, word in zip(keys, words, strict=True):
+        last = key.rpartition(".")[2]
+        called = SHORT.get(key, f"{last if lasts[last] == 1 else key}=")
+        parts.append(called + word.partition("=")[2])
+    name = re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[][(){}\s'\"]", "", "_".join(parts)))
+    return name[:LONGEST_NAME].rstrip("-._")
 
 
 def refuse_other_folders(jobs: Sequence[Job]) -> None:
@@ -349,83 +361,6 @@ def what_happened(job: Job, task: Task, options: Launching) -> str:
         lines = []
     said = [line.removeprefix("kd-runner: ") for line in lines if line.startswith("kd-runner: ")] or lines[-1:]
     return f"{said[-1] if said else 'it said nothing'} (exit code {task.code})"
-
-
-class Board:
-    """Says how a sweep goes: a live line for each running job on a terminal, plain lines elsewhere."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.ended = count, 0
-        self.started = time.monotonic()
-        self.jobs: dict[str, Job] = {}
-        self.console = Console()
-        self.live = Live(console=self.console, refresh_per_second=4, transient=True) if sys.stdout.isatty() else None
-
-    def __enter__(self) -> Board:
-        if self.live is not None:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live is not None:
-            self.live.stop()
-
-    def notify(self, event: Event, task: Task) -> None:
-        """Say that a task started, ended, or will be started again."""
-        job = self.jobs.get(task.name)
-        assert task.slot is not None
-        if event == "start":
-            log.info("start     %s on %s", job or task.name, task.slot)
-        elif event == "retry":
-            log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
-        elif job is None:
-            log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
-        else:
-            result = finished(job)
-            self.say_end(job, "done" if result else "failed", summary(result) if result else "no result", task.seconds)
-
-    def say_end(self, job: Job, word: str, said: str, seconds: float) -> None:
-        """Say what became of a job."""
-        self.ended += 1
-        log.info("%-9s %s in %s: %s [%d of %d]", word, job, clock(seconds), said, self.ended, self.count)
-
-    def tick(self, running: Sequence[Task]) -> None:
-        """Show what runs now."""
-        if self.live is None:
-            return
-        table = Table.grid(padding=(0, 2))
-        for task in running:
-            job = self.jobs.get(task.name)
-            seconds = time.monotonic() - task.started
-            stage, left = how_far(task)
-            table.add_row(escape(str(job or task.name)), str(task.slot), stage, clock(seconds), left)
-        passed = time.monotonic() - self.started
-        left = clock(passed / self.ended * (self.count - self.ended)) if self.ended else "?"
-        table.add_row(f"{self.ended} of {self.count} jobs", "", "", clock(passed), f"{left} left")
-        self.live.update(table)
-
-
-def how_far(task: Task) -> tuple[str, str]:
-    """The stage and epoch that a task is at, and how long the stage will take from here, in words."""
-    try:
-        now = json.loads((task.folder / "now.json").read_text())
-        left = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left"
-    except (OSError, ValueError, KeyError):
-        return "starting", ""
-
-
-def summary(result: Mapping[str, Any]) -> str:
-    """The accuracies of a result in a few words."""
-    stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
-    return ", ".join(f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers)
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes and seconds."""
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 # A job's settings, its folder's name, and the environment variables that it depends on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -128,11 +129,12 @@ class Classifier(LightningModule):
         self.step = 0
         self.best: Best | None = None
         self.metrics: dict[str, float] = {}
-        self.val_accuracies: list[float] = []  # of the stage's epochs, those before an interruption included
+        self.history: list[dict[str, float]] = []  # what is logged of each epoch
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._sums: dict[str, Tensor] = {}  # on the device
         self._counts = {"train": 0, "val": 0}
         self._steps: list[dict[str, Tensor]] = []  # the epoch's losses by chunk, [steps of the chunk], on the device
+        self._epoch_began = 0.0
         self._first_epoch = 0  # that runs; those before it were trained before an interruption
         self.seconds_before = 0.0
         self._resumed: tuple[dict[str, Any], dict[str, Any]] | None = None  # states of optimizer and gradient scaler
@@ -156,7 +158,7 @@ class Classifier(LightningModule):
             "scaler": self._mixed.scaler.state_dict(),
             "best": asdict(self.best),
             "metrics": self.metrics,
-            "val_accuracies": self.val_accuracies,
+            "history": self.history,
         }
 
     def go_on(self, state: dict[str, Any]) -> None:
@@ -166,7 +168,7 @@ class Classifier(LightningModule):
         self.load_state_dict(state["module"])
         self._resumed = state["optimizer"], state["scaler"]
         self.best, self.metrics = Best(**state["best"]), state["metrics"]
-        self.val_accuracies = list(state["val_accuracies"])
+        self.history = state["history"]
 
     def _optimizer(self) -> torch.optim.Optimizer:
         # The optimizer itself, not Lightning's wrapper: what that does at each step is ours to do once a chunk.
@@ -207,6 +209,7 @@ class Classifier(LightningModule):
             self._mixed.scaler.load_state_dict(scaler)
 
     def on_train_epoch_start(self) -> None:
+        self._epoch_began = time.perf_counter()
         self.batches.epoch = self.epoch
         torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.epoch))  # for dropout
         self._sums, self._counts, self._steps = {}, {"train": 0, "val": 0}, []
@@ -267,7 +270,12 @@ class Classifier(LightningModule):
         with self._mixed.autocast():
             logits = self.network(batch.images)
         logits = logits.float()
-        self._add("val", [Measured({"loss": F.cross_entropy(logits, batch.labels)}, logits, batch.labels)])
+        losses = {"loss": F.cross_entropy(logits, batch.labels), **self.compared(logits, batch, batch_index)}
+        self._add("val", [Measured(losses, logits, batch.labels)])
+
+    def compared(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """What more there is to say of a batch of validation images, as means over them."""
+        return {}
 
     def on_validation_epoch_end(self) -> None:
         """Read the sums of the epoch and its validation, once; keep the best weights, and log."""
@@ -282,13 +290,13 @@ class Classifier(LightningModule):
             self.metrics["train_loss"] = sum(parts)
         if not all(math.isfinite(value) for value in self.metrics.values()):
             raise self._not_finite()
-        self.val_accuracies.append(self.metrics["val_accuracy"])
         if self.best is None or self.metrics["val_accuracy"] > self.best.accuracy:
             state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
             self.best = Best(self.stage, self.epoch + 1, self.metrics["val_accuracy"], state)
+        self.history.append(self.epoch_metrics())
         if self.logger is not None:
             self.logger.log_metrics(
-                {f"{self.stage}/{name}": value for name, value in self.epoch_metrics().items()}, self.epoch + 1
+                {f"{self.stage}/{name}": value for name, value in self.history[-1].items()}, self.epoch + 1
             )
 
     def _not_finite(self) -> RunFailed:
@@ -303,8 +311,12 @@ class Classifier(LightningModule):
         return RunFailed(f"{where}, on the validation images: {found}")
 
     def epoch_metrics(self) -> dict[str, float]:
-        """What is logged of the epoch that just ended."""
-        return {**self.metrics, "learning_rate": self._optimizer().param_groups[0]["lr"]}
+        """What is logged of the epoch that just ended; its throughput counts the time of the validation, too."""
+        return {
+            **self.metrics,
+            "learning_rate": self._optimizer().param_groups[0]["lr"],
+            "images_per_second": self._counts["train"] / (time.perf_counter() - self._epoch_began),
+        }
 
     def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
         return batch  # the batches are made on the device
@@ -334,6 +346,7 @@ class Distiller(Classifier):
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self._teacher = [teacher]  # in a list, where nn.Module does not look for submodules
+        self._validated: list[Tensor] = []  # the teacher's logits of each batch of validation images
         teacher.network.requires_grad_(False).eval()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -403,6 +416,14 @@ class Distiller(Classifier):
             outputs = teacher(images)
         # A clone made out here is an ordinary tensor, which a loss may keep for its backward pass.
         return Outputs(outputs.logits.clone()).float()
+
+    def compared(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
+        if batch_index == len(self._validated):  # the first time; a teacher does not change
+            self._validated.append(self.ask_teacher(batch.images).logits)
+        teacher = self._validated[batch_index]
+        kl = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
+        return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
 
     def epoch_metrics(self) -> dict[str, float]:
         with torch.no_grad():

@@ -1,116 +1,143 @@
-"""The leaderboard as a page with pictures, which needs nothing but itself."""
+"""The pictures of a leaderboard: what is drawn, and where, in percent of a picture's width and height.
+
+The page draws it (templates/pictures.html): a picture is as wide as its window, and its text as large as the page's.
+"""
 
 from __future__ import annotations
 
-import html
-import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
-    from kd_runner.leaderboard import Group, Missing
-
-matplotlib.rcParams |= {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "kd_runner",
-    "font.family": "sans-serif",
-    "font.size": 9,
-}
+from kd_runner.results import Group
 
 MOST_STRIPS = 40  # rows of the picture of all runs
-BLUE, ORANGE, GRAY = "#2f6690", "#d1603d", "#8a8f98"
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2430; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; }
-td { border-bottom: 1px solid #dde2e8; }
-th { border-bottom: 2px solid #9aa4b0; } th:nth-child(2), td:nth-child(2) { text-align: left; }
-tr:first-child td { font-weight: 600; } p.note { color: #55606e; max-width: 60rem; }
-svg { max-width: 100%; height: auto; }
-"""
+MARGIN = 0.04  # of the range of values, on either side
+STAGES = ("teacher", "baseline", "student")
 
 
-def page(headings: Sequence[str], lines: Sequence[Sequence[str]], groups: Sequence[Group], missing: Sequence[Missing],
-         note: str) -> str:  # fmt: skip
-    """HTML of the leaderboard, with the pictures that its runs give something to show in."""
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Leaderboard</title>',
-        f"<style>{STYLE}</style><h1>Leaderboard</h1>",
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>',
-        f'<p class="note">{html.escape(note)}</p>',
+@dataclass(frozen=True)
+class Axis:
+    """A range of values across a picture; those of a logarithmic one are above 0."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    @classmethod
+    def around(cls, values: Iterable[float], logarithmic: bool = False) -> Axis:
+        """The range of the values, and a margin."""
+        values = [math.log10(value) for value in values] if logarithmic else list(values)
+        margin = MARGIN * (max(values) - min(values)) or (0.1 if logarithmic else 0.5)
+        return cls(min(values) - margin, max(values) + margin, logarithmic)
+
+    def at(self, value: float) -> float:
+        """Its place, in percent from the low end."""
+        value = math.log10(value) if self.logarithmic else value
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """About five round values, by their places, and what they are called."""
+        if self.logarithmic:
+            decades = range(math.floor(self.low), math.ceil(self.high) + 1)
+            values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+            inside = [value for value in values if self.low <= math.log10(value) <= self.high]
+            if len(inside) > 7:
+                inside = [value for value in inside if f"{value:e}"[0] == "1"]
+            return [(self.at(value), short_count(value)) for value in inside]
+        step = 10.0 ** math.floor(math.log10((self.high - self.low) / 4))
+        step = max(step * factor for factor in (1, 2, 5) if step * factor <= (self.high - self.low) / 4)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        digits = max(0, -math.floor(math.log10(step)))
+        return [(self.at(number * step), f"{number * step:.{digits}f}") for number in range(first, last + 1)]
+
+
+def path(points: Iterable[tuple[float, float]]) -> str:
+    """Places in percent as the points of an SVG polyline."""
+    return " ".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def lines(series: Mapping[str, Sequence[float]]) -> dict[str, Any] | None:
+    """Values over epochs, from 1, a line for each name; None where none has several."""
+    series = {name: values for name, values in series.items() if len(values) > 1}
+    if not series:
+        return None
+    up = Axis.around([value for values in series.values() for value in values])
+    across = Axis.around([1, max(map(len, series.values()))])
+    paths = [
+        (name, path((across.at(epoch), 100 - up.at(value)) for epoch, value in enumerate(values, 1)))
+        for name, values in series.items()
     ]
-    if missing:
-        texts = (html.escape(f"{each.folder} ({each.words}): {each.reason}") for each in missing)
-        items = "".join(f"<li>{text}</li>" for text in texts)
-        parts.append(f"<h2>Runs without a result</h2><ul>{items}</ul>")
-    pictures = (
-        ("Every run", strips(groups)),
-        ("Accuracy and size", pareto(groups)),
-        ("Two settings", heat_map(groups)),
-    )
-    parts += [f"<h2>{title}</h2>{picture}" for title, picture in pictures if picture]
-    return "\n".join(parts) + "\n"
+    epochs = [(place, text) for place, text in across.ticks if "." not in text]
+    return {"lines": paths, "xticks": epochs, "yticks": [(round(100 - place, 2), text) for place, text in up.ticks]}
 
 
-def strips(groups: Sequence[Group]) -> str:
-    """Each group's runs as points, one a seed, and their mean; baselines and teachers of the same runs behind them."""
+def short_count(value: float) -> str:
+    """1,234,567 as 1.23M."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def strips(groups: Sequence[Group]) -> dict[str, Any] | None:
+    """Accuracy in percent of each group's runs, a point for each seed, beside their baselines and teachers."""
     shown = list(groups[:MOST_STRIPS])
-    if not shown:
-        return ""
-    figure, axes = _figure(8.5, 1.1 + 0.28 * len(shown))
-    for name, color, offset in (("teacher", GRAY, -0.22), ("baseline", ORANGE, 0.22), ("student", BLUE, 0.0)):
-        found = [(row, group.values(name, "accuracy")) for row, group in enumerate(shown)]
-        values = np.concatenate([each for _, each in found])
-        places = np.concatenate([np.full(len(each), row + offset) for row, each in found])
-        if len(values):
-            axes.plot(100 * values, places, "o", color=color, markersize=4, alpha=0.75, label=name)
-    means = [100 * group.accuracies.mean() for group in shown]
-    axes.plot(means, range(len(shown)), "|", color="black", markersize=12)
-    axes.set_yticks(range(len(shown)), [_short(group.name) for group in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel("test accuracy, %; a point for each seed, a line at the student's mean")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8)
-    axes.grid(axis="x", color="#e6e9ee")
-    return _svg(figure)
+    found = [{stage: 100 * group.values(stage, "accuracy") for stage in STAGES} for group in shown]
+    values = [value for each in found for stage in STAGES for value in each[stage]]
+    if not values:
+        return None
+    axis = Axis.around(values)
+    rows = [
+        {
+            "rank": rank,
+            "name": group.name,
+            "mean": axis.at(each["student"].mean()),
+            "points": [(stage, axis.at(value), f"{value:.2f}") for stage in STAGES for value in each[stage]],
+        }
+        for rank, (group, each) in enumerate(zip(shown, found, strict=True), 1)
+    ]
+    return {"rows": rows, "ticks": axis.ticks, "left_out": len(groups) - len(shown)}
 
 
-def pareto(groups: Sequence[Group]) -> str:
-    """Accuracy over parameters, with the groups that no smaller one beats joined by a line; empty of one size alone."""
-    points = [
-        (float(group.values("student", "parameters").mean()), 100 * float(group.accuracies.mean()), group)
-        for group in groups
+def pareto(groups: Sequence[Group]) -> dict[str, Any] | None:
+    """Accuracy over parameters, the groups that no smaller one beats joined by lines; None of one size alone."""
+    sized = [
+        (float(group.values("student", "parameters").mean()), 100 * float(group.accuracies.mean()), rank, group.name)
+        for rank, group in enumerate(groups, 1)
         if len(group.values("student", "parameters"))
     ]
-    if len({size for size, _, _ in points}) < 2:
-        return ""
-    figure, axes = _figure(7.5, 4.2)
-    front: list[tuple[float, float, Group]] = []
-    for point in sorted(points, key=lambda each: (each[0], -each[1])):
-        if not front or point[1] > front[-1][1]:
-            front.append(point)
-    axes.plot([size for size, _, _ in points], [accuracy for _, accuracy, _ in points], "o", color=GRAY, markersize=5)
-    axes.plot([size for size, _, _ in front], [accuracy for _, accuracy, _ in front], "o-", color=BLUE, markersize=6)
-    for size, accuracy, group in front:
-        axes.annotate(_short(group.name, 40), (size, accuracy), xytext=(5, 5), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
-    axes.set_xlabel("parameters of the student")
-    axes.set_ylabel("test accuracy, %")
-    axes.grid(color="#e6e9ee")
-    return _svg(figure)
+    if len({size for size, *_ in sized}) < 2:
+        return None
+    front: list[int] = []
+    most = -math.inf
+    for _, accuracy, rank, _ in sorted(sized, key=lambda each: (each[0], -each[1])):
+        if accuracy > most:
+            front.append(rank)
+            most = accuracy
+    across = Axis.around([size for size, *_ in sized], logarithmic=True)
+    up = Axis.around([accuracy for _, accuracy, *_ in sized])
+    points: list[dict[str, Any]] = [
+        {
+            "rank": rank, "name": name, "size": size, "accuracy": accuracy, "front": rank in front,
+            "x": across.at(size), "y": round(100 - up.at(accuracy), 2),
+        }
+        for size, accuracy, rank, name in sized
+    ]  # fmt: skip
+    on_front = sorted((point for point in points if point["front"]), key=lambda point: point["size"])
+    return {
+        "points": points,
+        "front": on_front,
+        "line": path((point["x"], point["y"]) for point in on_front),
+        "xticks": across.ticks,
+        "yticks": [(round(100 - place, 2), text) for place, text in up.ticks],
+    }
 
 
-def heat_map(groups: Sequence[Group]) -> str:
-    """Mean accuracy over the two settings with the most values; empty where fewer than two were swept in a grid."""
+def heat_map(groups: Sequence[Group]) -> dict[str, Any] | None:
+    """Mean accuracy over the two settings with the most values; None where fewer than two were swept in a grid."""
     split = [dict(word.partition("=")[::2] for word in group.words) for group in groups]
     values: dict[str, list[str]] = {}
     for words in split:
@@ -118,52 +145,36 @@ def heat_map(groups: Sequence[Group]) -> str:
             values.setdefault(key, [])
             if value not in values[key]:
                 values[key].append(value)
-    swept = sorted((key for key in values if len(values[key]) > 1), key=lambda key: -len(values[key]))[:2]
+    swept = sorted((key for key in values if len(values[key]) > 1), key=lambda key: -len(values[key]))
     if len(swept) < 2:
-        return ""
-    rows, columns = (sorted(values[key], key=_number_or_text) for key in swept)
-    sums, counts = np.zeros((2, len(rows), len(columns)))
+        return None
+    down, across = swept[:2]
+    cells: dict[tuple[str, str], list[float]] = {}
     for group, words in zip(groups, split, strict=True):
-        if swept[0] in words and swept[1] in words:
-            place = rows.index(words[swept[0]]), columns.index(words[swept[1]])
-            sums[place] += 100 * group.accuracies.mean()
-            counts[place] += 1
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    figure, axes = _figure(2.2 + 0.75 * len(columns), 1.2 + 0.4 * len(rows))
-    axes.imshow(means, cmap="Blues", aspect="auto")
-    middle = (np.nanmin(means) + np.nanmax(means)) / 2
-    for (row, column), mean in np.ndenumerate(means):
-        if not np.isnan(mean):
-            color = "white" if mean > middle else "black"
-            axes.text(column, row, f"{mean:.2f}", ha="center", va="center", color=color, fontsize=8)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlabel(swept[1])
-    axes.set_ylabel(swept[0])
-    axes.set_title("mean test accuracy of the student, %", fontsize=9)
-    return _svg(figure)
+        if down in words and across in words:
+            cells.setdefault((words[down], words[across]), []).append(100 * float(group.accuracies.mean()))
+    if not cells:
+        return None
+    means = {place: sum(each) / len(each) for place, each in cells.items()}
+    low, high = min(means.values()), max(means.values())
+    columns = sorted(values[across], key=number_or_text)
+    rows = [
+        (row, [_cell(means.get((row, column)), low, high) for column in columns])
+        for row in sorted(values[down], key=number_or_text)
+    ]
+    return {"down": down, "across": across, "columns": columns, "rows": rows, "others": swept[2:]}
 
 
-def _number_or_text(value: str) -> tuple[int, float, str]:
+def _cell(mean: float | None, low: float, high: float) -> tuple[str, float] | None:
+    """The text of a cell, and how far it is from the lowest, in [0, 1]."""
+    if mean is None:
+        return None
+    return f"{mean:.2f}", round((mean - low) / (high - low), 3) if high > low else 0.5
+
+
+def number_or_text(value: str) -> tuple[int, float, str]:
+    """What values of a setting are sorted by: numbers by what they are worth, then the others."""
     try:
         return 0, float(value), ""
     except ValueError:
         return 1, 0.0, value
-
-
-def _short(name: str, length: int = 60) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -21,7 +21,7 @@ from kd_runner.store import Entry, key_of
 from kd_runner.training import RunLogger
 
 # What cannot make a job impossible that is possible without: such jobs are tried once.
-HARMLESS = ("seed", "store", "resume")
+HARMLESS = ("seed", "tracking", "store", "resume")
 
 
 def examine(words: Sequence[str]) -> int:

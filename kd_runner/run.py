@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,23 +17,33 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner import atomic, checkpoints
+from kd_runner import analysis, atomic, checkpoints, dashboard, events, run_page
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
-from kd_runner.config import RunFailed, Settings, SettingsError, decisive
-from kd_runner.evaluate import classification_metrics, cost, gap_closed, latency, packed, pair_metrics, predict
+from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
+from kd_runner.evaluate import (
+    Predictions,
+    classification_metrics,
+    cost,
+    gap_closed,
+    latency,
+    packed,
+    pair_metrics,
+    predict,
+)
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.progress import Progress
 from kd_runner.report import environment, table
+from kd_runner.results import RESULT
 from kd_runner.store import trained_once
+from kd_runner.terminal import terminal_width
 from kd_runner.training import NOW, RunLogger, fit
 
 log = logging.getLogger(__name__)
 
-RESULT = "result.json"
 SETTINGS = "settings.json"
 UNFINISHED = "unfinished"  # the folder of what an interrupted run goes on from
 BEGUN = "begun.json"  # there: what the run began with
@@ -48,7 +58,7 @@ class Running:
         stage: What it is at.
         seconds: That each stage took, those before an interruption included.
         earlier: Those before an interruption, of the stage that it is at.
-        val_accuracies: Of the epochs of each stage that was trained now.
+        epochs: The metrics of each epoch of the stages that were trained here.
     """
 
     folder: Path
@@ -59,7 +69,7 @@ class Running:
     seconds: dict[str, float | None] = field(
         default_factory=lambda: dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
     )
-    val_accuracies: dict[str, list[float]] = field(default_factory=dict)
+    epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -101,6 +111,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     if not resumed:  # an earlier run's, in a folder that was named twice
         (folder / RESULT).unlink(missing_ok=True)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        shutil.rmtree(events.place_of(folder), ignore_errors=True)
     begin(folder, fingerprint, settings.trainer.threads)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
@@ -119,6 +130,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         "environment": environment(parts.device),
     }
     try:
+        dashboard.begin(running.logger, content, overrides)
         result |= stages_of(parts, running)
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
@@ -132,8 +144,19 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
     atomic.write_json(folder / RESULT, result)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
-    log.info("\n%s\n\n%s", table(result, settings.finetune.epochs), folder)
+    charts = events.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
+    text = table(result, settings.finetune.epochs, terminal_width())
+    log.info("\n%s\n\n%s\n%s", text, charts, page_of(folder))
     return result
+
+
+def page_of(folder: Path) -> Path:
+    """The report of the run in `folder`, written now; the folder where that cannot be done, which costs no result."""
+    try:
+        return run_page.write(folder, folder)
+    except Exception as error:
+        log.warning("note      the report could not be written: %s", one_line(error))
+        return folder
 
 
 def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
@@ -153,9 +176,12 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
             best = max(best, tuned, key=lambda stage: stage.accuracy)
         files |= save_student(parts, pairing, running.folder, best)
     with running.at("evaluate"):
-        stages = evaluate(parts, files, best)
-        stages["student"]["val_accuracies"] = running.val_accuracies["student"]
+        networks = {name: loaded(parts, path) for name, path in files.items()}
+        predictions = predict(networks, parts.plain_batches("test"), parts.device)  # the test split, read once
+        stages = evaluate(parts, files, networks, predictions, best)
+        stages["student"]["val_accuracies"] = [each["val_accuracy"] for each in running.epochs["student"]]
         log_final(parts, running.logger, stages)
+        show(parts, running, networks, predictions, stages)
     return stages
 
 
@@ -225,15 +251,6 @@ def begin(folder: Path, fingerprint: str, threads: int | None) -> None:
         torch.set_num_threads(int(before["threads"]))
 
 
-def dotted(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf of nested data by its key with dots."""
-    for name, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def teacher_file(parts: Parts, running: Running) -> Path:
     """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder."""
     settings = parts.settings
@@ -260,13 +277,16 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     node = (parts.settings.student if stage == "baseline" else parts.settings.all_teachers[stage]).node
 
-    def trained(progress: Progress) -> nn.Module:
+    def trained(progress: Progress) -> tuple[nn.Module, list[dict[str, float]]]:
         train(parts, running, stage, network, recipe, progress)
-        return network
+        return network, running.epochs[stage]
 
     root = Path(parts.settings.store).expanduser()
     stored = trained_once(root, stage, made_of(parts, stage), parts.describe(node), trained)
     network.load_state_dict(stored.state)
+    if stored.reused:
+        running.logger.retell(stage, stored.epochs)
+        running.epochs[stage] = stored.epochs
     return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 
@@ -337,7 +357,7 @@ def fitted(parts: Parts, running: Running, module: Classifier, progress: Progres
     """Fit `module`, from where an interrupted run left it, and return its best epoch."""
     fit(module, parts.plain_batches("val"), parts.settings.trainer, running.logger, progress)
     running.earlier += module.seconds_before
-    running.val_accuracies[module.stage] = module.val_accuracies
+    running.epochs[module.stage] = module.history
     assert module.best is not None
     return module.best
 
@@ -351,12 +371,15 @@ def save_student(parts: Parts, pairing: Pairing, folder: Path, best: Best) -> di
     return files
 
 
-def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]:
-    """The test split, read once and with every network as it was saved: the stages' part of the result."""
-    networks = {}
-    for name, path in files.items():
-        networks[name] = checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
-    predictions = predict(networks, parts.plain_batches("test"), parts.device)
+def loaded(parts: Parts, path: Path) -> nn.Module:
+    """A network as it was saved."""
+    return checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
+
+
+def evaluate(
+    parts: Parts, files: Mapping[str, Path], networks: Mapping[str, nn.Module], predictions: Predictions, best: Best
+) -> dict[str, Any]:
+    """The stages' part of the result, from the predictions of the test images."""
     image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
 
     stages: dict[str, Any] = {"teacher": None, "baseline": None, "student": None}
@@ -387,6 +410,40 @@ def evaluate(parts: Parts, files: dict[str, Path], best: Best) -> dict[str, Any]
     return {**stages, "gap_closed": closed}
 
 
+def show(
+    parts: Parts,
+    running: Running,
+    networks: Mapping[str, nn.Module],
+    predictions: Predictions,
+    stages: Mapping[str, Any],
+) -> None:
+    """Keep what is seen in the predictions, and show it in TensorBoard."""
+    seen = {**analysed(parts, networks, predictions), "epochs": running.epochs}
+    atomic.write_json(running.folder / analysis.NAME, seen, indent=None)
+    tracking, writer = parts.settings.tracking, running.logger.experiment
+    dashboard.tell(writer, stages)
+    if tracking.images:
+        dashboard.draw(writer, seen)
+    if tracking.embedding:
+        dashboard.project(running.logger, predictions, parts.splits.test, parts.splits.classes)
+    if tracking.graph:
+        dashboard.add_graph(writer, networks["student"], torch.zeros(1, *parts.splits.image_shape, device=parts.device))
+    writer.close()
+
+
+def analysed(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions) -> dict[str, Any]:
+    """What is seen in the predictions of the test images; the validation images calibrate."""
+    validated = {role: networks[role] for role in analysis.ROLES if role in networks}
+    validation = predict(validated, parts.plain_batches("val"), parts.device)
+    indices = analysis.spread(len(parts.splits.train), analysis.EXAMPLES)
+    _, images, labels = next(parts.source("train").read(indices, len(indices)))
+    with torch.inference_mode():
+        logits = networks["teacher"](parts.view.normalised(images)).float()
+        temperature = float(parts.temperature(1.0))
+    taught = analysis.soft_targets(logits, labels, indices, parts.splits.train, temperature)
+    return analysis.analysis(test, validation, parts.splits.test, parts.splits.classes, taught)
+
+
 def images_seen(parts: Parts, stage: str) -> int | None:
     """Training images that a stage's network saw, each as often as it did; None where the network was given."""
     recipes = [parts.recipes["student" if stage == "baseline" else stage]]
@@ -414,4 +471,3 @@ def log_final(parts: Parts, logger: RunLogger, stages: dict[str, Any]) -> None:
         numbers = stages[stage] or {}
         metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
         logger.log_metrics(metrics, parts.recipes["teacher" if stage == "teacher" else "student"].epochs)
-    logger.experiment.close()

@@ -1,8 +1,8 @@
 """Networks trained on labels alone, each trained once and found again by what made it.
 
-An entry is a folder named by a digest of what made it: `network.safetensors`, `made_of.json`, and `MANIFEST.json` with
-the size and the SHA-256 of both. It appears by one renaming, so it is whole or not there. Nothing rests on the lock: it
-only keeps jobs from doing the same work twice.
+An entry is a folder named by a digest of what made it: `network.safetensors`, `made_of.json`, `epochs.json` (the
+metrics of each epoch), and `MANIFEST.json` with the size and the SHA-256 of all. It appears by one renaming, so it is
+whole or not there. Nothing rests on the lock: it only keeps jobs from doing the same work twice.
 """
 
 from __future__ import annotations
@@ -39,15 +39,17 @@ POLL = 0.5  # seconds between two looks at a training that another job is at
 MANIFEST = "MANIFEST.json"
 NETWORK = "network.safetensors"
 MADE_OF = "made_of.json"
+EPOCHS = "epochs.json"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A network's weights in the store, and whether they were there already."""
+    """A network's weights in the store, whether they were there already, and the metrics of each of its epochs."""
 
     path: Path
     state: dict[str, Tensor]
     reused: bool
+    epochs: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,19 @@ class Entry:
         self.folder.rename(place)
         return place
 
-    def publish(self, state: dict[str, Tensor], made_of: dict[str, Any], info: dict[str, Any]) -> None:
+    def publish(
+        self, state: dict[str, Tensor], made_of: dict[str, Any], info: dict[str, Any], epochs: list[dict[str, float]]
+    ) -> None:
         """Put the network there, at once. Where another job was faster, its network stands."""
         unfinished = self.root / f".{self.key}.{uuid.uuid4().hex}{atomic.UNFINISHED}"
         unfinished.mkdir(parents=True)
         try:
             checkpoints.save(unfinished / NETWORK, state, info)
             atomic.write_json(unfinished / MADE_OF, made_of)
+            atomic.write_json(unfinished / EPOCHS, {"epochs": epochs}, indent=None)
             files = {
                 name: {"size": (unfinished / name).stat().st_size, "sha256": file_digest(unfinished / name)}
-                for name in (NETWORK, MADE_OF)
+                for name in (NETWORK, MADE_OF, EPOCHS)
             }
             atomic.write_json(unfinished / MANIFEST, {"files": files})
             try:
@@ -146,7 +151,11 @@ def key_of(made_of: dict[str, Any]) -> str:
 
 
 def trained_once(
-    root: Path, stage: str, made_of: dict[str, Any], info: dict[str, Any], train: Callable[[Progress], nn.Module]
+    root: Path,
+    stage: str,
+    made_of: dict[str, Any],
+    info: dict[str, Any],
+    train: Callable[[Progress], tuple[nn.Module, list[dict[str, float]]]],
 ) -> Stored:
     """The weights that `made_of` leads to: from the store, or trained now and put there.
 
@@ -157,7 +166,8 @@ def trained_once(
         stage: Whose weights they are, for the log.
         made_of: Plain data: everything that the weights depend on.
         info: What `checkpoints.save` keeps beside the weights.
-        train: Trains the network, going on from what it is given; called only when the store does not have it.
+        train: Trains the network, going on from what it is given, and gives it and the metrics of each epoch; called
+            only when the store does not have it.
     """
     content = {**made_of, "semantics": SEMANTICS}
     entry = Entry(root, key_of(made_of))
@@ -171,10 +181,10 @@ def trained_once(
                 shutil.rmtree(abandoned, ignore_errors=True)
             entry.sign()
             progress = Progress(entry.work, entry.key)
-            network = train(progress)
-            entry.publish(network.state_dict(), content, info)
+            network, epochs = train(progress)
+            entry.publish(network.state_dict(), content, info, epochs)
             progress.discard()
-            return Stored(path, checkpoints.read(path)[0], reused=False)
+            return Stored(path, checkpoints.read(path)[0], False, epochs)
     if not _usable(entry, stage, content):  # it was there while we waited, and then broke
         return trained_once(root, stage, made_of, info, train)
     return _reused(entry, stage)
@@ -202,7 +212,8 @@ def _reused(entry: Entry, stage: str) -> Stored:
     path = entry.folder / NETWORK
     with suppress(OSError):  # a store that others may only read
         os.utime(entry.folder / MANIFEST)  # when it was last of use
-    return Stored(path, checkpoints.read(path)[0], reused=True)
+    # Entries that older versions made do not say.
+    return Stored(path, checkpoints.read(path)[0], True, atomic.read_json(entry.folder / EPOCHS).get("epochs", []))
 
 
 @contextmanager

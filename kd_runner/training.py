@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -26,10 +27,12 @@ from rich.progress import (
     Progress as RichProgress,
 )
 
+from kd_runner import events
 from kd_runner.batches import PlainBatches
 from kd_runner.config import RunFailed, TrainerSettings
 from kd_runner.modules import Classifier
 from kd_runner.progress import Progress
+from kd_runner.terminal import lines_above
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +55,32 @@ def device_of(settings: TrainerSettings) -> torch.device:
 
 
 class RunLogger(TensorBoardLogger):
-    """Lightning's TensorBoard logger, writing all stages of a run to one event file under `folder`/tensorboard."""
+    """Lightning's TensorBoard logger, writing all stages of the run in `folder` to one event file.
+
+    A run that goes on starts another file; `forget` sees to it that nothing stands twice in the two.
+    """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(save_dir=folder, name="", version="tensorboard", default_hp_metric=False)
+        place = events.place_of(folder)
+        super().__init__(save_dir=place.parent, name="", version=place.name, default_hp_metric=False)
+        self.folder, self.place = folder, place
+        self.earlier = events.in_folder(place)
+
+    def forget(self, gone: Callable[[str, int], bool]) -> None:
+        """Take out of the earlier files whatever `gone` says of its tag and step."""
+        events.forget(self.earlier, gone)
+
+    def forget_after(self, stage: str, epochs: int, steps: int) -> None:
+        """Take out of the earlier files what was logged of a stage after so many epochs and steps."""
+        self.forget(
+            lambda tag, step: tag.startswith(f"{stage}/") and step > (steps if tag.endswith("_step") else epochs)
+        )
+
+    def retell(self, stage: str, epochs: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of each epoch of a stage that was trained elsewhere."""
+        self.forget(lambda tag, step: tag.startswith(f"{stage}/") and not tag.endswith("_step"))
+        for number, metrics in enumerate(epochs, 1):
+            self.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, number)
 
     def finalize(self, status: str) -> None:
         """Called after each stage: closing the file there would start another for the next."""
@@ -86,6 +111,7 @@ def fit(
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
     if module.epochs_left == 0:
         return module.seconds_before
+    logger.forget_after(module.stage, module.epoch, module.step)
     quiet_lightning()
     if device_of(settings).type == "cpu":
         # Lightning sets this on import. PyTorch's optimizers then look for NVIDIA's driver library at every step,
@@ -145,9 +171,9 @@ class Keep(Callback):
             epoch, epochs = module.epoch + 1, module.recipe.epochs
             each = round(state["seconds"] / epoch, 2)
             now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "seconds_per_epoch": each}
-            now["val_accuracies"] = module.val_accuracies
+            now["val_accuracies"] = [each["val_accuracy"] for each in module.history]
             with suppress(OSError):  # for people who watch, no more
-                (Path(trainer.logger.save_dir) / NOW).write_text(json.dumps(now))
+                (trainer.logger.folder / NOW).write_text(json.dumps(now))
 
 
 class EpochLines(Callback):
@@ -166,12 +192,16 @@ class EpochBar(Callback):
     progress: RichProgress
     task: TaskID
 
+    def __init__(self) -> None:
+        self.shown = ExitStack()
+
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[summary]}"))
-        self.progress = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True)
-        self.task = self.progress.add_task(module.stage, total=module.steps, completed=module.step, summary="")
-        self.progress.start()
+        columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=None), TextColumn("{task.fields[where]}"))
+        self.progress = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True, expand=True)
+        where = f"epoch {module.epoch + 1}/{module.recipe.epochs}"
+        self.task = self.progress.add_task(module.stage, total=module.steps, completed=module.step, where=where)
+        self.shown.enter_context(lines_above(self.progress))
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
         assert isinstance(module, Classifier)
@@ -179,16 +209,16 @@ class EpochBar(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        summary = f"epoch {module.epoch + 1}/{module.recipe.epochs}  {_summary(module)}"
-        self.progress.update(self.task, summary=summary)
+        accuracy = f"val accuracy {module.metrics['val_accuracy']:.4f}"
+        self.progress.update(self.task, where=f"epoch {module.epoch + 1}/{module.recipe.epochs}  {accuracy}")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        self.progress.stop()
+        self.shown.close()
         log.info("%-9s %d epochs  %s", module.stage, module.recipe.epochs, _summary(module))
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.progress.stop()
+        self.shown.close()
 
 
 def _summary(module: Classifier) -> str:

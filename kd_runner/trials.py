@@ -14,10 +14,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kd_runner import atomic
+from kd_runner.board import Board
 from kd_runner.config import RunFailed, SettingsError
 from kd_runner.grid import (
     CHECKED,
-    Board,
     Compose,
     Job,
     Options,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browser import browser  # noqa: F401
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor

@@ -59,7 +59,8 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
     assert lines[0].startswith("data      digits: 1,132 training")
     assert any(line.split()[:1] == ["teacher"] and "agreement" not in line for line in lines)
     assert "Distillation gave" in done.stdout
-    folder = Path(lines[-1])
+    folder = Path(lines[-1]).parent
+    assert lines[-1] == str(folder / "report.html")
     result = json.loads((folder / "result.json").read_text())
     assert result["overrides"] == list(SHORT)
     assert f"{100 * result['student']['accuracy']:.2f} %" in done.stdout

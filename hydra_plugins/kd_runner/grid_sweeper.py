@@ -20,11 +20,10 @@ log = logging.getLogger(__name__)
 
 def leaderboard(folder: Path) -> None:
     """Write and print the sweep's leaderboard; what keeps it from that is said, and costs no result."""
-    from kd_runner.leaderboard import NAME, report
+    from kd_runner.leaderboard import report
 
     try:
-        report([folder], folder)
-        log.info("%s", folder / f"{NAME}.html")
+        log.info("%s", report([folder], folder))
     except Exception as error:  # a table must not take the sweep with it
         log.warning("note      the leaderboard could not be written: %s", error)
 

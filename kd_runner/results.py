@@ -1,0 +1,181 @@
+"""The runs under some folders, as their result.json files tell: those with a result, and why the others have none."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kd_runner import atomic
+from kd_runner.config import SettingsError
+
+if TYPE_CHECKING:
+    from kd_runner.comparison import Gain
+
+ASIDE = (
+    "store=",
+    "resume=",
+    "trust=",
+    "hydra.",
+    "dataset.root=",
+    "dataset.cache=",
+    "trainer.threads=",
+    "trainer.log_every=",
+    "tracking.",
+)
+SEEDS = ("seed", "data_seed")
+RESULT, PAGE = "result.json", "report.html"
+ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that was completed.
+
+    Args:
+        words: The overrides that can change the result, without the seeds, sorted.
+        seeds: seed and data_seed.
+    """
+
+    folder: Path
+    words: tuple[str, ...]
+    seeds: tuple[Any, ...]
+    result: dict[str, Any]
+
+    @property
+    def tested_on(self) -> Any:
+        """Which test images, in a few digits; of results that do not say, how many."""
+        packed = self.result["student"].get("correct") or {}
+        return packed.get("of", packed.get("images"))
+
+    @property
+    def correct(self) -> np.ndarray | None:
+        """bool [test images]; None in results that do not have it."""
+        packed = self.result["student"].get("correct")
+        if packed is None:
+            return None
+        return np.unpackbits(np.frombuffer(base64.b64decode(packed["bits"]), np.uint8))[: packed["images"]].astype(bool)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run without a result, and why."""
+
+    folder: Path
+    words: str
+    reason: str
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seeds alone."""
+
+    words: tuple[str, ...]
+    runs: list[Run]
+    name: str = ""
+    gain: Gain | None = None
+    against: dict[str, Any] = field(default_factory=dict)  # the reference: difference, low, high, p
+
+    def values(self, *keys: str) -> np.ndarray:
+        """float64 [runs that have it]: a number of each result, by its keys from outermost to innermost."""
+        found = []
+        for run in self.runs:
+            value: Any = run.result
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                found.append(value)
+        return np.array(found, float)
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        return self.values("student", "accuracy")
+
+    @property
+    def gains(self) -> np.ndarray:
+        """Student's accuracy less the baseline's, of each run with a baseline."""
+        both = [run.result for run in self.runs if run.result.get("baseline")]
+        return np.array([each["student"]["accuracy"] - each["baseline"]["accuracy"] for each in both])
+
+    @property
+    def baseline(self) -> Group:
+        """The baselines of these runs, in the place of their students."""
+        both = [run for run in self.runs if run.result.get("baseline")]
+        return Group(
+            self.words, [replace(run, result={**run.result, "student": run.result["baseline"]}) for run in both]
+        )
+
+    @property
+    def taught(self) -> bool:
+        """Whether some student is not its baseline: without a teacher it is, to the last bit."""
+        numbers = ("accuracy", "nll")
+        return any(
+            [run.result["student"].get(name) for name in numbers]
+            != [(run.result.get("baseline") or {}).get(name) for name in numbers]
+            for run in self.runs
+        )
+
+
+def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
+    """The runs under `folders`, with and without a result.
+
+    Raises:
+        SettingsError: no such folder.
+    """
+    runs: list[Run] = []
+    missing: list[Missing] = []
+    seen: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingsError(f"no folder {folder.resolve()}")
+        for path in sorted(folder.rglob(RESULT), key=_natural):
+            place = path.parent.resolve()
+            if place not in seen:
+                run = read(path)
+                runs.append(run) if isinstance(run, Run) else missing.append(run)
+            seen.add(place)
+        for sweep in sorted(folder.rglob("sweep.json")):
+            content = atomic.read_json(sweep)
+            for place, words in zip(content.get("folders", []), content.get("jobs", []), strict=False):
+                if (sweep.parent / place).resolve() not in seen:
+                    missing.append(Missing(sweep.parent / place, words, _why_missing(sweep.parent / place)))
+                seen.add((sweep.parent / place).resolve())
+    latest: dict[tuple[Any, ...], Run] = {}  # of one thing done twice, the last
+    for run in sorted(runs, key=lambda run: (run.folder / RESULT).stat().st_mtime):
+        latest[run.words, run.seeds] = run
+    return [run for run in runs if latest[run.words, run.seeds] is run], missing
+
+
+def _natural(path: Path) -> list[tuple[int, Any]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in path.parts]
+
+
+def read(path: Path) -> Run | Missing:
+    """The run of a result.json."""
+    result = atomic.read_json(path)
+    words = [str(word) for word in result.get("overrides", [])]
+    student = result.get("student")
+    status = result.get("status", f"{RESULT} cannot be read")
+    number = student.get("accuracy") if isinstance(student, dict) else None
+    if status == "completed" and isinstance(number, (int, float)) and np.isfinite(number):
+        telling = sorted(word for word in words if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS)
+        typed = dict(word.partition("=")[::2] for word in words)
+        seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
+        return Run(path.parent, tuple(telling), seeds, result)
+    reason = f"{status}: {result['error']}" if result.get("error") else str(status)
+    return Missing(path.parent, " ".join(words), reason)
+
+
+def _why_missing(folder: Path) -> str:
+    now = folder / "now.json"
+    if now.exists():
+        state = atomic.read_json(now)
+        where = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
+        silent = max(ALIVE, 3 * float(state.get("seconds_per_epoch", 0)))
+        return f"running: {where}" if time.time() - now.stat().st_mtime < silent else f"silent since {where}"
+    return "began, and left no result" if (folder / "settings.json").exists() else "not started"

@@ -1,0 +1,152 @@
+"""TensorBoard on a real sweep, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from browser import Browser
+from jobs import Job
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.slow
+
+WORDS = ("-m", "teacher=mlp", "teacher.hidden=[32]", "teacher.epochs=2", "student.epochs=2", "hydra.sweep.dir=sweep")
+SWEPT = ("distillation=soft,dkd", "distillation.weight=1,2,1e38")
+FINISHED = ("0_soft_weight=1", "1_soft_weight=2", "3_dkd_weight=1", "4_dkd_weight=2")
+FAILED = ("2_soft_weight=1e+38", "5_dkd_weight=1e+38")
+PATIENCE = 60_000  # milliseconds, for a page on a busy machine
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six jobs of two modes with settings of their own; one job of each fails."""
+    folder = tmp_path_factory.mktemp("tensorboard")
+    job = Job(folder, *WORDS, *SWEPT, "tracking.graph=true", "tracking.embedding=true")
+    assert job.wait(400) == 1, job.text("err")
+    said = [line for line in job.text("out").splitlines() if line.startswith("tensorboard --logdir ")]
+    assert said == [f"tensorboard --logdir {folder / 'sweep' / 'tensorboard'}"]
+    return folder / "sweep"
+
+
+class Server:
+    """A TensorBoard at `address`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def ask(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.address}/data/{path}") as answer:
+            return json.load(answer)
+
+    def until(self, runs: int) -> list[str]:
+        """The names of its runs, once there are so many."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                names = self.ask("runs")
+                if len(names) >= runs:
+                    return names
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise TimeoutError(f"TensorBoard does not show {runs} runs")
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    log = folder.parent / f"{folder.name}.log"
+    words = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
+    with log.open("w") as out:
+        process = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *words], stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + 60
+        while " at http://" not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield Server(log.read_text().partition(" at ")[2].split()[0].rstrip("/"))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(sweep: Path) -> Iterator[Server]:
+    with serving(sweep / "tensorboard") as found:
+        found.until(len(FINISHED) + len(FAILED) + 3)  # and the leaderboard, the teacher and the baseline
+        yield found
+
+
+def opened(browser: Browser, server: Server, tab: str) -> Page:
+    page = browser.open(f"{server.address}/#{tab}", width=1500, height=1000)
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
+def test_each_run_is_there_once_by_its_name(server: Server, sweep: Path) -> None:
+    names = [name for name in server.until(9) if not name.startswith(("teacher_", "baseline_"))]
+    assert sorted(names) == sorted([*FINISHED, *FAILED, "leaderboard"])
+    with serving(sweep) as above:
+        assert sorted(above.until(9)) == sorted(f"tensorboard/{name}" for name in server.until(9))
+
+
+def test_the_table_has_every_run_and_its_status(browser: Browser, server: Server) -> None:
+    page = opened(browser, server, "hparams")
+    for name in (*FINISHED, *FAILED):
+        page.get_by_text(name[:12]).first.wait_for()
+    browser.picture(page, "tensorboard_hparams")
+    table = page.locator("tf-hparams-table-view")
+    assert [table.get_by_text(word, exact=True).count() for word in ("finished", "failed")] == [4, 2]
+    for heading in ("distillation.weight", "student accuracy", "distillation.direction"):
+        assert table.get_by_text(heading, exact=True).count() == 1
+
+
+def test_the_parallel_coordinates_have_every_run_with_a_result(browser: Browser, server: Server) -> None:
+    page = opened(browser, server, "hparams")
+    page.get_by_text("PARALLEL COORDINATES VIEW").click()
+    lines = page.locator("tf-hparams-parallel-coords-plot g.foreground path")
+    lines.first.wait_for(state="attached")
+    page.wait_for_timeout(1000)
+    browser.picture(page, "tensorboard_parallel_coordinates")
+    assert lines.count() == len(FINISHED)
+    drawn = [line.get_attribute("d") or "" for line in lines.all()]
+    assert len(set(drawn)) == len(FINISHED)
+    assert not any("NaN" in path for path in drawn)
+
+
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("timeseries", ("0_soft_weight=1", "images")),
+        ("custom_scalars", ("Teacher, baseline, student", "parts of the loss", "agreement with the teacher")),
+        ("images", ("images/Confusion matrices", "0_soft_weight=1")),
+        ("text", ("run/command", "leaderboard", "kd-runner teacher=mlp")),
+        ("pr_curves", ("precision_recall_baseline/0",)),
+        ("graphs", ("Tag",)),
+    ],
+)
+def test_tabs(browser: Browser, server: Server, tab: str, words: tuple[str, ...]) -> None:
+    page = opened(browser, server, tab)
+    for word in words:
+        page.get_by_text(word).first.wait_for(state="attached")
+    page.wait_for_timeout(2000)
+    browser.picture(page, f"tensorboard_{tab}", whole=False)
+
+
+def test_the_projector_shows_images_by_their_logits(browser: Browser, server: Server) -> None:
+    page = opened(browser, server, "projector")
+    frame = page.frame_locator("iframe").frame_locator("iframe")
+    for word in ("Points: 500", "Dimension: 10"):
+        frame.get_by_text(word).first.wait_for()
+    browser.picture(page, "tensorboard_projector", whole=False)
