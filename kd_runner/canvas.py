@@ -1,4 +1,4 @@
-"""A sheet to draw on, in inches: figures of a few hundred texts take about a tenth of the time that matplotlib needs."""
+"""A sheet to draw on, in inches: figures with hundreds of texts take about a tenth of the time of matplotlib."""
 
 from __future__ import annotations
 
