@@ -126,10 +126,11 @@ SLEEPY = """
 import pathlib, time
 import torch.nn.functional as F
 
-def sleepy(student, teacher, labels, temperature):
-    if not pathlib.Path("calm").exists():
-        time.sleep(0.02)
-    return F.mse_loss(student.logits, teacher.logits)
+class Sleepy:
+    def __call__(self, student, teacher, labels, temperature):
+        if not pathlib.Path("calm").exists():
+            time.sleep(0.02)
+        return F.mse_loss(student.logits, teacher.logits)
 """
 
 
@@ -140,7 +141,7 @@ def test_time_limits_and_preemption_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "sleepy.py").write_text(SLEEPY)
     option = tmp_path / "conf" / "distillation" / "sleepy.yaml"
     option.parent.mkdir(parents=True)
-    option.write_text("_target_: sleepy.sleepy\nweight: 1.0\nlabel_weight: 1.0\n")
+    option.write_text("_target_: sleepy.Sleepy\nweight: 1.0\nlabel_weight: 1.0\n")
     own = ("--config-dir", "conf", "distillation=sleepy", "trust=[sleepy]", "trainer.threads=1")
     words = (*own, "student.epochs=300", *LONG[:-1])  # two minutes at least
     limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=10", "hydra.launcher.max_num_timeout=20")
@@ -211,7 +212,7 @@ def test_a_ray_machine_that_is_lost_costs_nothing(tmp_path: Path, ray_cluster, m
     ray_cluster.remove_node(node, allow_graceful=False)
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err + out
-    assert [path.name for path in (tmp_path / "elsewhere").iterdir() if path.name.startswith("teacher")]
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1  # the teacher
     for job in ("0", "1"):
         assert set(epochs_of(tmp_path / "sweep" / job).values()) == {1}
     assert any("goes on after epoch" in (tmp_path / "sweep" / job / "kd-runner.log").read_text() for job in ("0", "1"))
