@@ -216,6 +216,7 @@ def test_a_hundred_jobs_of_which_ten_fail(place: Path) -> None:
     assert completed == [job for job in range(100) if job not in failed]
     assert processes_in(place) == []
     never_two_on_a_slot(out)
+    assert len(re.findall(r"start     teacher \w+ on", out)) == 1  # of all hundred jobs
     (place / "calm").touch()
     out, _ = swept(place, "--config-dir", "conf", "resume=sweep")
     assert sorted(int(number) for number in re.findall(r"start     #(\d+) ", out)) == failed
