@@ -151,7 +151,7 @@ def how_far(task: Task) -> tuple[str, str]:
     try:
         now = json.loads((task.folder / "now.json").read_text())
         left = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left"
+        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left" if now["epoch"] else ""
     except (OSError, ValueError, KeyError):
         return "starting", ""
 

@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -44,7 +45,7 @@ FLAGS = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
-UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.")  # words that do not say what is run
+UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep
@@ -109,7 +110,8 @@ def _hydra_main(config: DictConfig) -> None:
     _exit_code = _exit_code or COMPLETED
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    resume_hint = f"; to go on: kd-runner resume={job.sweep.dir if job.mode == RunMode.MULTIRUN else folder}"
+    place = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else folder
+    resume_hint = f"; to go on: kd-runner {resuming(place)}"
     typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
     assert isinstance(typed, list)
     overrides = [str(word) for word in typed if not str(word).startswith("resume=")]
@@ -188,13 +190,23 @@ def _resumed(words: list[str]) -> list[str]:
         raise SettingsError(f"resume: must be the folder of a run or a sweep, {given[-1]} holds neither")
     several = bool({"-m", "--multirun"} & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
-        words = [*_config_dir(folder, sweep, words), *_recorded(folder, sweep), *words]
+        recorded = _recorded(folder, sweep)
+        if any(word.startswith("hydra/launcher=") for word in words):  # another one has other settings
+            recorded = [word for word in recorded if not word.startswith(("hydra/launcher", "hydra.launcher"))]
+        words = [*_config_dir(folder, sweep, words), *recorded, *words]
         words = ["-m", *words] if sweep and not several else words
     elif several != sweep:
         what, remedy = ("sweep", "add -m") if sweep else ("run", "leave -m out")
         raise SettingsError(f"resume: {given[-1]} is the folder of a {what}: {remedy}")
-    place = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    return [*words, f'hydra.{"sweep" if sweep else "run"}.dir="{place}"', "hydra.output_subdir=null"]
+    if set('"\\') & set(str(folder)):
+        raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {given[-1]}")
+    words = [f'resume="{folder}"' if word.startswith("resume=") else word for word in words]
+    return [*words, f'hydra.{"sweep" if sweep else "run"}.dir="{folder}"', "hydra.output_subdir=null"]
+
+
+def resuming(folder: Path) -> str:
+    """The word for a shell that goes on with what is in `folder`."""
+    return shlex.quote(f"resume={folder}")
 
 
 def _recorded(folder: Path, sweep: bool) -> list[str]:

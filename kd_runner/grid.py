@@ -9,13 +9,17 @@ import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import FileLock, Timeout
+
 from kd_runner import atomic
 from kd_runner.board import Board
+from kd_runner.cli import UNDECISIVE
 from kd_runner.config import RunFailed, SettingsError
 from kd_runner.hints import did_you_mean
 from kd_runner.job import CONSOLE
@@ -26,6 +30,8 @@ log = logging.getLogger(__name__)
 GRID = "sweep.json"  # what a sweep's jobs are, in its folder
 NETWORKS = "networks"  # the folder of what is trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
+EARLIER = ".earlier"  # the folder of results that this sweep is about to replace
+LOCK = ".sweep.lock"
 MOST_CPU_SLOTS = 4  # where nobody says how many
 LONGEST_NAME = 80
 # What stands for a key before its value in the name of a job.
@@ -185,9 +191,9 @@ def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slo
 def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resumed: bool) -> None:
     """Raise SettingsError where the folder holds a sweep of other jobs."""
     path = folder / GRID
-    jobs = [" ".join(sorted(words)) for words in combinations]
+    jobs = [decisive(" ".join(sorted(words))) for words in combinations]
     try:
-        earlier = json.loads(path.read_text())["jobs"]
+        earlier = [decisive(words) for words in json.loads(path.read_text())["jobs"]]
     except FileNotFoundError:
         earlier = jobs
     except (ValueError, KeyError, TypeError) as error:
@@ -201,6 +207,16 @@ def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resum
         raise SettingsError(
             f"{key}: {folder} holds another sweep, of {len(earlier)} jobs, this one has {len(jobs)}: {what}"
         )
+
+
+def decisive(words: str) -> str:
+    """Overrides without those that do not say what is run."""
+    return " ".join(word for word in split(words) if not word.startswith(UNDECISIVE))
+
+
+def split(words: str) -> list[str]:
+    """Overrides that were joined with spaces, which their values may have, too."""
+    return re.split(r" (?=[+~]*[\w./@]+=)", words)
 
 
 def write_grid(jobs: Sequence[Job], folder: Path) -> None:
@@ -269,13 +285,10 @@ def run_grid(
             refuse_other_folders(left)
         found = examined(left, folder, nursery, engine)
         write_grid(jobs, folder)
-        for job in left:
-            if not resumed:  # an earlier sweep's, of the same jobs
-                shutil.rmtree(job.folder, ignore_errors=True)
         log.info("sweep     %d jobs, %s: %s", len(left), engine.where, folder)
         prepared = networks_first(found["networks"], folder, left[0].variables)
         tasks = {job.number: task_of(job, prepared, flags) for job in left}
-        with Board(len(left)) as board:
+        with renewed([] if resumed else left, folder), Board(len(left)) as board:
             board.jobs = {tasks[job.number].name: job for job in left}
             engine.run([*prepared.values(), *tasks.values()], board.notify, board.tick)
     finally:
@@ -285,6 +298,45 @@ def run_grid(
         result = finished(job)
         outcomes[job.number] = result if result is not None else what_happened(job, tasks[job.number], options)
     return [outcomes[job.number] for job in jobs]
+
+
+@contextmanager
+def renewed(jobs: Sequence[Job], folder: Path) -> Iterator[None]:
+    """The jobs' folders are empty in this block; what an earlier sweep left there comes back where this is refused."""
+    aside = folder / EARLIER
+    moved = [(job.folder, aside / str(job.number)) for job in jobs if job.folder.exists()]
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for place, kept in moved:
+        place.rename(kept)
+    try:
+        yield
+    except SettingsError:
+        for place, kept in moved:
+            shutil.rmtree(place, ignore_errors=True)
+            kept.rename(place)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process runs the sweep in this folder.
+
+    Raises:
+        SettingsError: another one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise SettingsError(f"hydra.sweep.dir: another process runs the sweep in {folder}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, engine: Engine) -> dict[str, Any]:
@@ -349,12 +401,12 @@ def what_happened(job: Job, task: Task, options: Launching) -> str:
     if task.code is not None and task.code < 0:
         name = signal.Signals(-task.code).name
         return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
-    written = job.folder / "result.json"
-    result = atomic.read_json(written)
-    if result.get("error") and written.stat().st_mtime >= (task.first_started or 0) - 1:
-        return str(result["error"])
     if task.why:
         return task.why
+    written = job.folder / "result.json"
+    result = atomic.read_json(written)
+    if result.get("error") and task.first_started and written.stat().st_mtime >= task.first_started - 1:
+        return str(result["error"])
     try:
         lines = (job.folder / CONSOLE).read_text(errors="replace").strip().splitlines()
     except OSError:

@@ -23,6 +23,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner import atomic, events
 from kd_runner.config import dotted
+from kd_runner.grid import split
 from kd_runner.results import Missing, Run
 
 FILE = "events.out.tfevents.0.hparams"
@@ -55,6 +56,9 @@ STATUS = {
 Value = float | str
 
 
+OTHERWISE = ("pruned", "interrupted")  # without a result, and not failed
+
+
 @dataclass
 class Session:
     """A run as a row of the table.
@@ -63,6 +67,7 @@ class Session:
         settings: By their keys with dots.
         typed: Those that its command named.
         status: As TensorBoard's HParams has them.
+        said: The status in a word, where that says more.
         began, ended: In seconds since 1970; 0 where that is not known.
     """
 
@@ -70,6 +75,7 @@ class Session:
     settings: dict[str, Value]
     typed: set[str]
     status: int
+    said: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
@@ -115,8 +121,10 @@ def without_result(missing: Missing) -> Session:
     """The row of a run that has no result, or none yet."""
     status = {"running": api_pb2.STATUS_RUNNING, "not started": api_pb2.STATUS_UNKNOWN}
     session = session_of(
-        missing.folder, missing.words.split(), status.get(missing.reason.partition(":")[0], api_pb2.STATUS_FAILURE)
+        missing.folder, split(missing.words), status.get(missing.reason.partition(":")[0], api_pb2.STATUS_FAILURE)
     )
+    if missing.reason.startswith(OTHERWISE):
+        session.said = missing.reason.partition(":")[0]
     session.ended = _time(missing.folder / "result.json")
     return session
 
@@ -190,7 +198,7 @@ def aligned(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[st
     # Those that have not begun do not know their settings beyond what was typed.
     telling = [number for number, session in enumerate(sessions) if session.began] or range(len(sessions))
     chosen = [key for key in keys if len({columns[key][number] for number in telling}) > 1]
-    columns["status"] = [STATUS[session.status] for session in sessions]
+    columns["status"] = [session.said or STATUS[session.status] for session in sessions]
     if not chosen or len(set(columns["status"])) > 1:
         chosen.append("status")
     for key in chosen:

@@ -15,7 +15,8 @@ from kd_runner import atomic
 from kd_runner.config import dotted
 from kd_runner.results import Run
 
-NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=")  # by nobody: cli.py and Hydra put them there
+# By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
+NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

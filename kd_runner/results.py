@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from kd_runner import atomic
 from kd_runner.config import SettingsError
@@ -22,13 +23,13 @@ ASIDE = (
     "resume=",
     "trust=",
     "hydra.",
-    "dataset.root=",
     "dataset.cache=",
     "trainer.threads=",
     "trainer.log_every=",
     "tracking.",
 )
 SEEDS = ("seed", "data_seed")
+EARLIER = ".earlier"  # as in kd_runner.grid
 RESULT, PAGE = "result.json", "report.html"
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
@@ -114,7 +115,7 @@ class Group:
     def taught(self) -> bool:
         """Whether some student is not its baseline: without a teacher it is, to the last bit."""
         numbers = ("accuracy", "nll")
-        return any(
+        return "distillation=none" not in self.words and any(
             [run.result["student"].get(name) for name in numbers]
             != [(run.result.get("baseline") or {}).get(name) for name in numbers]
             for run in self.runs
@@ -135,6 +136,8 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
             raise SettingsError(f"no folder {folder.resolve()}")
         for path in sorted(folder.rglob(RESULT), key=_natural):
             place = path.parent.resolve()
+            if path.parent.parent.name == EARLIER:
+                continue
             if place not in seen:
                 run = read(path)
                 runs.append(run) if isinstance(run, Run) else missing.append(run)
@@ -145,10 +148,37 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
                 if (sweep.parent / place).resolve() not in seen:
                     missing.append(Missing(sweep.parent / place, words, _why_missing(sweep.parent / place)))
                 seen.add((sweep.parent / place).resolve())
+        for begun in sorted(folder.rglob("settings.json"), key=_natural):
+            if begun.parent.resolve() not in seen and begun.parent.parent.name != EARLIER:
+                missing.append(Missing(begun.parent, _typed(begun.parent), _why_missing(begun.parent)))
+            seen.add(begun.parent.resolve())
+    runs = _less_roots(runs)
     latest: dict[tuple[Any, ...], Run] = {}  # of one thing done twice, the last
     for run in sorted(runs, key=lambda run: (run.folder / RESULT).stat().st_mtime):
         latest[run.words, run.seeds] = run
     return [run for run in runs if latest[run.words, run.seeds] is run], missing
+
+
+def _less_roots(runs: Sequence[Run]) -> list[Run]:
+    """The runs without the word for where their images were, unless that made them other images."""
+
+    def less_root(run: Run) -> tuple[str, ...]:
+        return tuple(word for word in run.words if not word.startswith("dataset.root="))
+
+    tested: dict[Any, set[Any]] = {}
+    for run in runs:
+        tested.setdefault((less_root(run), run.seeds), set()).add(run.tested_on)
+    different = {words for (words, _), images in tested.items() if len(images) > 1}
+    return [run if less_root(run) in different else replace(run, words=less_root(run)) for run in runs]
+
+
+def _typed(folder: Path) -> str:
+    """The overrides of a run that has begun, as Hydra kept them."""
+    try:
+        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    except (OSError, yaml.YAMLError):
+        words = None
+    return " ".join(map(str, words)) if isinstance(words, list) else ""
 
 
 def _natural(path: Path) -> list[tuple[int, Any]]:
@@ -173,9 +203,13 @@ def read(path: Path) -> Run | Missing:
 
 def _why_missing(folder: Path) -> str:
     now = folder / "now.json"
-    if now.exists():
-        state = atomic.read_json(now)
+    state = atomic.read_json(now)
+    try:
+        quiet = time.time() - now.stat().st_mtime
+    except OSError:  # it has not begun, or ends right now
+        state = {}
+    if state:
         where = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
         silent = max(ALIVE, 3 * float(state.get("seconds_per_epoch", 0)))
-        return f"running: {where}" if time.time() - now.stat().st_mtime < silent else f"silent since {where}"
+        return f"running: {where}" if quiet < silent else f"silent since {where}"
     return "began, and left no result" if (folder / "settings.json").exists() else "not started"

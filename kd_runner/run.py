@@ -108,8 +108,8 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
             log.info("completed before, with these settings: %s", folder)
             return earlier
     rehearse(parts)
-    if not resumed:  # an earlier run's, in a folder that was named twice
-        (folder / RESULT).unlink(missing_ok=True)
+    (folder / RESULT).unlink(missing_ok=True)  # what an earlier attempt, or an earlier run, came to
+    if not resumed:
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         shutil.rmtree(events.place_of(folder), ignore_errors=True)
     begin(folder, fingerprint, settings.trainer.threads)
@@ -181,7 +181,12 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
         stages = evaluate(parts, files, networks, predictions, best)
         stages["student"]["val_accuracies"] = [each["val_accuracy"] for each in running.epochs["student"]]
         log_final(parts, running.logger, stages)
-        show(parts, running, networks, predictions, stages)
+        try:
+            show(parts, running, networks, predictions, stages)
+        except RunFailed:  # a full disk
+            raise
+        except Exception as error:  # pictures must not take the result with them
+            log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
     return stages
 
 

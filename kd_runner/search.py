@@ -17,22 +17,22 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
-from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from kd_runner import atomic
+from kd_runner import atomic, grid
+from kd_runner.cli import UNDECISIVE
 from kd_runner.config import SettingsError
-from kd_runner.grid import CHECKED
+from kd_runner.grid import CHECKED, LOCK
 from kd_runner.hints import did_you_mean
 from kd_runner.space import Choice, Dimension, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-JOURNAL, LOCK = "study.journal", ".search.lock"
+JOURNAL = "study.journal"
 NAME = "kd-runner"  # of the study in its journal
 OURS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, "multirun.yaml"}  # what a search leaves before its first trial
 
@@ -174,7 +174,7 @@ def proposed(search: Search, space: Space, earlier: Sequence[FrozenTrial]) -> Fr
 def identity(search: Search, space: Space) -> dict[str, str]:
     """What must not change while a search goes on, by key: all but the number of trials."""
     settings = {f"hydra.sweeper.{name}": str(value) for name, value in asdict(search).items() if name != "trials"}
-    fixed = dict(word.partition("=")[::2] for word in space.fixed)
+    fixed = dict(word.partition("=")[::2] for word in space.fixed if not word.startswith(UNDECISIVE))
     return {**{each.key: str(each) for each in space.dimensions}, **fixed, **settings}
 
 
@@ -221,13 +221,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         SettingsError: another one does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise SettingsError(f"hydra.sweep.dir: another process searches in {folder}") from None
-    try:
+    with grid.alone(folder):
         journal = folder / JOURNAL
         Path(f"{journal}.lock").unlink(missing_ok=True)  # Optuna's own, which would be waited for
         if journal.exists():
@@ -235,5 +229,3 @@ def alone(folder: Path) -> Iterator[None]:
             if not content.endswith(b"\n"):  # the beginning of a line, to which the next would be added
                 atomic.write(journal, content[: content.rfind(b"\n") + 1])
         yield
-    finally:
-        lock.release()

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from kd_runner import atomic
 from kd_runner.cli import INTERRUPTED, TERMINATED
-from kd_runner.config import Count, Section, SettingsError
+from kd_runner.config import Count, RunFailed, Section, SettingsError
 from kd_runner.grid import Job
 from kd_runner.job import CONSOLE, called, print_to
 from kd_runner.pool import Notify, Nursery, Slot, Task, Tick
@@ -129,7 +129,7 @@ class Slurm:
 
     def refuse_running(self) -> None:
         """Raise SettingsError where jobs of an earlier sweep in the same folder are still in the queue."""
-        left = sorted(set(atomic.read_json(self.folder / OWN / QUEUED).values()) & (in_queue() or set()))
+        left = sorted(self._still_queued().values())
         if left:
             raise SettingsError(
                 f"hydra.sweep.dir: {self.folder} holds a sweep with jobs in Slurm's queue: wait for them with "
@@ -142,8 +142,8 @@ class Slurm:
         Raises:
             KeyboardInterrupt, SystemExit: the driver was told to end; the jobs stay.
         """
-        before, known = atomic.read_json(self.folder / OWN / QUEUED), in_queue() or set()
-        self.queued = {task.name: before[task.name] for task in tasks if before.get(task.name) in known}
+        before = self._still_queued()
+        self.queued = {task.name: before[task.name] for task in tasks if task.name in before}
         if self.queued:
             log.info("queue     %d jobs are in it from before", len(self.queued))
         self._submit([task for task in tasks if task.name not in self.queued])
@@ -171,6 +171,18 @@ class Slurm:
             log.info("the jobs stay in Slurm's queue: scancel %s ends them, kd-report %s shows them", ids, self.folder)
             raise
 
+    def _still_queued(self) -> dict[str, str]:
+        """Slurm's jobs of this folder that it has not ended, by the tasks' names.
+
+        Raises:
+            RunFailed: it does not say.
+        """
+        before = atomic.read_json(self.folder / OWN / QUEUED)
+        known = in_queue() if before else set()
+        if known is None:
+            raise RunFailed("Slurm does not answer (squeue), so it may still run jobs of this sweep; try again later")
+        return {name: job for name, job in before.items() if job in known}
+
     def _submit(self, tasks: Sequence[Task]) -> None:
         """Into the queue, one array for the tasks that wait for the same others."""
         arrays: dict[tuple[str, ...], list[Task]] = {}
@@ -179,7 +191,13 @@ class Slurm:
         for after, members in arrays.items():
             for task in members:  # what an earlier attempt printed is no sign of this one's start
                 (task.folder / CONSOLE).unlink(missing_ok=True)
-            ids = self._queue(members, [self.queued[name] for name in after])
+            try:
+                ids = self._queue(members, [self.queued[name] for name in after])
+            except SettingsError as error:
+                if not self.queued:
+                    raise
+                earlier = " ".join(_arrays(list(self.queued.values())))
+                raise RunFailed(f"{error}; what it had taken before stays: scancel {earlier} ends it") from None
             self.queued |= dict(zip((task.name for task in members), ids, strict=True))
             atomic.write_json(self.folder / OWN / QUEUED, self.queued)
             log.info("queue     %d as Slurm job %s", len(members), " ".join(_arrays(ids)))
@@ -241,18 +259,24 @@ class Slurm:
         if job.paths.result_pickle.exists():
             try:
                 task.code = int(job.result())
+                error = str(atomic.read_json(task.folder / "result.json").get("error"))
+                if task.code and "timed-out" in error:  # what submitit says in the job where it may not go on
+                    task.why = self._timed_out()
                 return
             except Exception as error:  # submitit's, or of the job's libraries
                 task.why = (str(error).strip() or type(error).__name__).splitlines()[-1]
                 if "timed-out" in str(error):
-                    task.why = (
-                        f"it reached its time limit of {self.options.timeout_min} min for the "
-                        f"{self.options.max_num_timeout + 1}. time (hydra.launcher.timeout_min, .max_num_timeout)"
-                    )
+                    task.why = self._timed_out()
         else:
             state = state_of(job.job_id)
             task.why = f"Slurm ended it: {state}; see {self.folder / OWN / job.job_id}"
         task.code = 1
+
+    def _timed_out(self) -> str:
+        return (
+            f"it reached its time limit of {self.options.timeout_min} min for the "
+            f"{self.options.max_num_timeout + 1}. time (hydra.launcher.timeout_min, hydra.launcher.max_num_timeout)"
+        )
 
 
 def in_queue() -> set[str] | None:

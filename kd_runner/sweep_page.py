@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         environment=surroundings(runs),
         commands=commands[:MOST_COMMANDS],
         more_commands=max(0, len(commands) - MOST_COMMANDS),
-        again=f"kd-report {' '.join(map(str, folders))}",
+        again=shlex.join(["kd-report", *map(str, folders)]),
     )
 
 

@@ -36,6 +36,7 @@ from kd_runner.terminal import lines_above
 
 log = logging.getLogger(__name__)
 
+PULSE = 10.0  # seconds between signs of life
 NOW = "now.json"  # how far a run is, in its folder while it runs
 
 
@@ -160,6 +161,18 @@ class Keep(Callback):
 
     def __init__(self, progress: Progress, started: float) -> None:
         self.progress, self.started = progress, started
+        self.said = 0.0  # when this was last seen to be alive
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        self.say_where(trainer, module, module.epoch)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
+        now = time.monotonic()
+        if now - self.said > PULSE and isinstance(trainer.logger, RunLogger):
+            self.said = now
+            with suppress(OSError):
+                os.utime(Path(trainer.logger.save_dir) / NOW)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
@@ -167,13 +180,21 @@ class Keep(Callback):
             trainer.logger.experiment.flush()  # or a kill would lose what is said of this epoch
         state = {**module.training_state(), "seconds": time.perf_counter() - self.started}
         self.progress.keep(state, module.epoch + 1, module.recipe.epochs)
-        if isinstance(trainer.logger, RunLogger):
-            epoch, epochs = module.epoch + 1, module.recipe.epochs
-            each = round(state["seconds"] / epoch, 2)
-            now = {"stage": module.stage, "epoch": epoch, "epochs": epochs, "seconds_per_epoch": each}
-            now["val_accuracies"] = [each["val_accuracy"] for each in module.history]
-            with suppress(OSError):  # for people who watch, no more
-                (trainer.logger.folder / NOW).write_text(json.dumps(now))
+        self.say_where(trainer, module, module.epoch + 1)
+
+    def say_where(self, trainer: Trainer, module: Classifier, epoch: int) -> None:
+        """Say for people who watch which epoch has ended."""
+        if not isinstance(trainer.logger, RunLogger):
+            return
+        self.said = time.monotonic()
+        each = round((time.perf_counter() - self.started) / epoch, 2) if epoch else 0
+        now = {"stage": module.stage, "epoch": epoch, "epochs": module.recipe.epochs, "seconds_per_epoch": each}
+        now["val_accuracies"] = [each["val_accuracy"] for each in module.history]
+        path = Path(trainer.logger.save_dir) / NOW
+        with suppress(OSError):
+            unfinished = path.with_name(f".{NOW}")
+            unfinished.write_text(json.dumps(now))
+            unfinished.replace(path)
 
 
 class EpochLines(Callback):

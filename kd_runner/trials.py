@@ -171,6 +171,8 @@ class Trials:
             _, name, _ = self.compose(trial.number, [*self.space.fixed, *own])
         except SettingsError as error:  # of values that go well with some others, and not with these
             name, reason = str(trial.number), str(error).splitlines()[0]
+        if any(job.folder == self.folder / name for job in self.jobs):  # hydra.sweep.subdir is of what it tries
+            name = f"{name}_{trial.number}"
         kept = {"own": own, "folder": name, **({"reason": reason} if reason else {})}
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -194,7 +196,7 @@ class Trials:
     def verdict(self, job: Job) -> str:
         """Why the trial is to be pruned, empty where it is not; tells the study of the epochs since the last time.
 
-        It depends on the accuracies alone, not on how late they are looked at.
+        It depends on the accuracies of this and the earlier trials, on one slot not on how late they are looked at.
         """
         if job.number in self.verdicts:
             return self.verdicts[job.number]

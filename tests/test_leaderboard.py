@@ -216,3 +216,23 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     (sweep.parent / "empty").mkdir()
     with pytest.raises(SettingsError, match="no run of kd-runner in"):
         report([sweep.parent / "empty"], sweep)
+
+
+def test_the_same_words_on_other_images_are_another_row(tmp_path: Path) -> None:
+    for place, root, images in (("cats", "/cats", 100), ("dogs", "/dogs", 50), ("copy", "/other", 100)):
+        written(tmp_path / place, ["distillation=dkd", f"dataset.root={root}"], right(5, images))
+    runs, _ = found([tmp_path / "cats", tmp_path / "dogs"])
+    assert [run.words for run in runs] == [
+        ("dataset.root=/cats", "distillation=dkd"), ("dataset.root=/dogs", "distillation=dkd"),
+    ]  # fmt: skip
+    runs, _ = found([tmp_path / "cats", tmp_path / "copy"])  # one thing done twice
+    assert [run.words for run in runs] == [("distillation=dkd",)]
+
+
+def test_a_run_that_has_begun_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / "settings.json").write_text("{}")
+    (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text("- seed=3\n")
+    (tmp_path / "run" / "now.json").write_text(json.dumps({"stage": "student", "epoch": 0, "epochs": 9}))
+    _, missing = found([tmp_path])
+    assert [(each.words, each.reason) for each in missing] == [("seed=3", "running: student epoch 0 of 9")]

@@ -381,7 +381,7 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
 def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
     with (
         alone(tmp_path),
-        pytest.raises(SettingsError, match="another process searches in"),
+        pytest.raises(SettingsError, match="another process runs the sweep in"),
         alone(tmp_path),
     ):
         pass

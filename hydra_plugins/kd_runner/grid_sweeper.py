@@ -48,14 +48,15 @@ class GridSweeper(Sweeper):
         """
         from kd_runner import cli
         from kd_runner.config import RunFailed
-        from kd_runner.grid import refuse_other_grid
+        from kd_runner.grid import alone, refuse_other_grid
 
         assert self.launcher is not None
         combinations = BasicSweeper.split_arguments(self.parsed(arguments), None)[0]
-        refuse_other_grid(self.folder, combinations, self.resumed)
-        with self.recorded():
-            returns = self.launcher.launch(combinations, 0)
-        leaderboard(self.folder)
+        with alone(self.folder):
+            refuse_other_grid(self.folder, combinations, self.resumed)
+            with self.recorded():
+                returns = self.launcher.launch(combinations, 0)
+            leaderboard(self.folder)
         failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
         if failed:
             raise RunFailed(
@@ -88,7 +89,7 @@ class GridSweeper(Sweeper):
         earlier = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, record)
-        cli.resume_hint = f"; to go on: kd-runner resume={self.folder}"
+        cli.resume_hint = f"; to go on: kd-runner {cli.resuming(self.folder)}"
         try:
             yield
         except SettingsError:  # nothing was started, so there is nothing to go on with, or what there was before
