@@ -325,8 +325,10 @@ def alone(folder: Path) -> Iterator[None]:
     """No other process runs the sweep in this folder.
 
     Raises:
-        SettingsError: another one does.
+        SettingsError: another one does, or its name cannot be said in Hydra's words.
     """
+    if set('"\\') & set(str(folder)):
+        raise SettingsError(f"hydra.sweep.dir: must have no quotes and backslashes in its path, got {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:

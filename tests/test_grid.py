@@ -43,6 +43,8 @@ def test_one_process_runs_a_sweep(tmp_path: Path) -> None:
         pass
     with alone(tmp_path):
         pass
+    with pytest.raises(SettingsError, match="must have no quotes and backslashes"), alone(tmp_path / 'a"b'):
+        pass
 
 
 def test_words_that_do_not_decide_may_differ(tmp_path: Path) -> None:
