@@ -172,7 +172,7 @@ class Keep(Callback):
         if now - self.said > PULSE and isinstance(trainer.logger, RunLogger):
             self.said = now
             with suppress(OSError):
-                os.utime(Path(trainer.logger.save_dir) / NOW)
+                os.utime(trainer.logger.folder / NOW)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
@@ -190,7 +190,7 @@ class Keep(Callback):
         each = round((time.perf_counter() - self.started) / epoch, 2) if epoch else 0
         now = {"stage": module.stage, "epoch": epoch, "epochs": module.recipe.epochs, "seconds_per_epoch": each}
         now["val_accuracies"] = [each["val_accuracy"] for each in module.history]
-        path = Path(trainer.logger.save_dir) / NOW
+        path = trainer.logger.folder / NOW
         with suppress(OSError):
             unfinished = path.with_name(f".{NOW}")
             unfinished.write_text(json.dumps(now))
