@@ -10,6 +10,7 @@ from kd_runner.comparison import Gain, holm
 from kd_runner.results import Group
 
 SURE = 0.05  # a p below it counts as a difference
+ROUNDING = 1e-9  # percent, so that a sum is rounded as its result is elsewhere
 FEW = 5  # fewer seeds than this leave wide intervals
 
 
@@ -72,7 +73,7 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
     seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
     baseline = 100 * group.baseline.accuracies.mean()
     said = (
-        f"{seeds}, the student is right on {baseline + 100 * gain.mean:.2f} % of the test images, without its teacher "
+        f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without its teacher "
         f"on {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:

@@ -219,21 +219,25 @@ def split(words: str) -> list[str]:
     return re.split(r" (?=[+~]*[\w./@]+=)", words)
 
 
-def write_grid(jobs: Sequence[Job], folder: Path) -> None:
-    """Write down which jobs the folder holds, and where."""
+def write_grid(jobs: Sequence[Job], folder: Path, digits: int = 1) -> None:
+    """Write down which jobs the folder holds, where, and what charts call them.
+
+    Args:
+        digits: Of their numbers there, so that names sort as numbers do.
+    """
     content = {
         "jobs": [" ".join(sorted([*job.shared, *job.own])) for job in jobs],
         "folders": [str(job.folder.relative_to(folder)) for job in jobs],
-        "names": [legend(job.number, job.own) for job in jobs],
+        "names": [legend(job.number, job.own, digits) for job in jobs],
     }
     atomic.write_json(folder / GRID, content)
 
 
-def legend(number: int, words: Sequence[str]) -> str:
+def legend(number: int, words: Sequence[str], digits: int = 1) -> str:
     """What a chart calls a job, and a folder can be called: 3_dkd_T4_s0."""
     keys = [word.lstrip("+~").partition("=")[0] for word in words]
     lasts = Counter(key.rpartition(".")[2] for key in keys)
-    parts = [str(number)]
+    parts = [f"{number:0{digits}d}"]
     for key, word in zip(keys, words, strict=True):
         last = key.rpartition(".")[2]
         called = SHORT.get(key, f"{last if lasts[last] == 1 else key}=")
@@ -284,7 +288,7 @@ def run_grid(
             engine.refuse_running()
             refuse_other_folders(left)
         found = examined(left, folder, nursery, engine)
-        write_grid(jobs, folder)
+        write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %d jobs, %s: %s", len(left), engine.where, folder)
         prepared = networks_first(found["networks"], folder, left[0].variables)
         tasks = {job.number: task_of(job, prepared, flags) for job in left}

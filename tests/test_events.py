@@ -31,6 +31,7 @@ def test_names_of_jobs(words: list[str], name: str) -> None:
 
 
 def test_long_names_are_cut() -> None:
+    assert legend(3, ["seed=1"], digits=2) == "03_s1"
     assert len(legend(3, ["student.hidden=" + "1" * 300])) <= 80
 
 
