@@ -73,8 +73,8 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
     seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
     baseline = 100 * group.baseline.accuracies.mean()
     said = (
-        f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without its teacher "
-        f"on {baseline:.2f} %"
+        f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
+        f"its teacher on {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{said}."
