@@ -29,7 +29,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from kd_runner.hints import did_you_mean
+from kd_runner.hints import UNDECISIVE, did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package in a wheel, beside it in a checkout.
@@ -45,7 +45,6 @@ FLAGS = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
-UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/")  # words that do not say what is run
 
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep

@@ -19,9 +19,8 @@ from filelock import FileLock, Timeout
 
 from kd_runner import atomic
 from kd_runner.board import Board
-from kd_runner.cli import UNDECISIVE
 from kd_runner.config import RunFailed, SettingsError
-from kd_runner.hints import did_you_mean
+from kd_runner.hints import UNDECISIVE, did_you_mean
 from kd_runner.job import CONSOLE
 from kd_runner.pool import Notify, Nursery, Pool, Slot, Task, Tick
 

@@ -1,9 +1,11 @@
-"""Suggestions for misspelt names. Imports nothing of ours, so that anything may use it."""
+"""What is known of the words of a command line. Imports nothing of ours, so that anything may use it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/")  # words that do not say what is run
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -23,10 +23,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from kd_runner import atomic, grid
-from kd_runner.cli import UNDECISIVE
 from kd_runner.config import SettingsError
 from kd_runner.grid import CHECKED, LOCK
-from kd_runner.hints import did_you_mean
+from kd_runner.hints import UNDECISIVE, did_you_mean
 from kd_runner.space import Choice, Dimension, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
