@@ -94,7 +94,7 @@ def test_slurm_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert err.strip() == "kd-runner: hydra/launcher: slurm needs Slurm's commands, and there is no sbatch on the path"
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("at_slurm")
 def test_the_same_sweep_everywhere(place: Path) -> None:  # noqa: F811
@@ -135,7 +135,7 @@ class Sleepy:
 """
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("at_slurm")
 def test_time_limits_and_preemption_lose_nothing(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_time_limits_and_preemption_lose_nothing(tmp_path: Path) -> None:
     assert numbers_of(result_in(tmp_path / "sweep" / "0")) == numbers_of(result_in(tmp_path / "calm_sweep" / "0"))
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("at_slurm")
 def test_slurm_keeps_the_jobs_of_a_driver_that_goes(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_slurm_keeps_the_jobs_of_a_driver_that_goes(tmp_path: Path) -> None:
     assert all(set(epochs_of(tmp_path / "sweep" / job).values()) == {1} for job in ("0", "1"))
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("at_slurm")
 def test_what_slurm_ended_is_named(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def ray_cluster() -> Iterator[object]:
         cluster.shutdown()
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_ray_machine_that_is_lost_costs_nothing(tmp_path: Path, ray_cluster, monkeypatch) -> None:
     """On a cluster that ran before: paths, the environment, and a machine lost in the middle of a job."""
@@ -223,7 +223,7 @@ def test_a_ray_machine_that_is_lost_costs_nothing(tmp_path: Path, ray_cluster, m
     assert any("goes on after epoch" in (tmp_path / "sweep" / job / "kd-runner.log").read_text() for job in ("0", "1"))
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [("INT", 130), ("TERM", 143), ("KILL", -9)])
 def test_nothing_is_left_of_a_ray_sweep(tmp_path: Path, sent: str, code: int) -> None:

@@ -434,6 +434,7 @@ def study_in(folder: Path) -> list[Any]:
     return [(each.state.name, each.params, each.values, each.intermediate_values) for each in trials.all()]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_on_two_slots(tmp_path: Path) -> None:
     words = ("temperature.value=interval(1,8)", "distillation=soft,dkd", "student.hidden=choice([16],[8,8])")
@@ -460,7 +461,7 @@ def test_a_search_on_two_slots(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pruning", ["none", "median"])
+@pytest.mark.parametrize("pruning", ["none", pytest.param("median", marks=pytest.mark.long)])
 def test_a_killed_search_goes_on_to_what_it_would_have_come_to(tmp_path: Path, pruning: str) -> None:
     words = ("student.epochs=6", "student.hidden=choice([16],[8,8])", "optimizer.lr=tag(log,interval(1e-4,1e-1))")
     words = (*SEARCH, *words, *ONE_SLOT, "hydra.sweeper.trials=6", f"hydra.sweeper.pruning={pruning}")
