@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from kd_runner.canvas import Canvas
+from kd_runner.run_pictures import most_changed
 
 Analysis = dict[str, Any]
 
@@ -20,7 +21,6 @@ COLORS = {"teacher": GRAY, "baseline": ORANGE, "student": BLUE}
 FAINT = {"teacher": "#e6e7ea", "baseline": "#f6e0d9", "student": "#dbe4eb"}
 NUMBERED = 12  # classes up to which a confusion matrix has its numbers written in
 NAMED = 30  # and the names of its classes
-MOST_CLASSES = 30  # whose change is shown
 
 
 def confusion(analysis: Analysis) -> Image.Image:
@@ -123,13 +123,7 @@ def class_change(analysis: Analysis) -> Image.Image | None:
     """The student's accuracy less the baseline's, by class, the largest changes if there are many."""
     if "baseline" not in analysis["networks"]:
         return None
-    baseline, student = (
-        np.array(analysis["networks"][role]["class_accuracy"], float) for role in ("baseline", "student")
-    )
-    change = 100 * (student - baseline)
-    tested = np.flatnonzero(~np.isnan(change))
-    chosen = tested[np.argsort(-np.abs(change[tested]), kind="stable")[:MOST_CLASSES]]
-    chosen = chosen[np.argsort(-change[chosen], kind="stable")]
+    change, chosen = most_changed(analysis)
     row, middle = 0.22, 4.2
     scale = 2.0 / max(1.0, float(np.abs(change[chosen]).max()))
     canvas = Canvas(7.0, 0.55 + row * len(chosen))

@@ -23,13 +23,13 @@ from kd_runner.config import RunFailed, SettingsError
 from kd_runner.hints import UNDECISIVE, did_you_mean
 from kd_runner.job import CONSOLE
 from kd_runner.pool import Notify, Nursery, Pool, Slot, Task, Tick
+from kd_runner.results import EARLIER
 
 log = logging.getLogger(__name__)
 
 GRID = "sweep.json"  # what a sweep's jobs are, in its folder
 NETWORKS = "networks"  # the folder of what is trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
-EARLIER = ".earlier"  # the folder of results that this sweep is about to replace
 LOCK = ".sweep.lock"
 MOST_CPU_SLOTS = 4  # where nobody says how many
 LONGEST_NAME = 80

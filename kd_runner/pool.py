@@ -78,6 +78,16 @@ class Task:
     unwanted: bool = False
     _stop_at: float | None = field(default=None, repr=False)  # when SIGKILL follows
 
+    def seen_at(self, slot: Slot) -> None:
+        """Note that it runs there now, where others than us start it."""
+        self.slot, self.attempts = slot, 1
+        self.started, self.first_started = time.monotonic(), time.time()
+
+    def gone_from(self, slot: Slot) -> None:
+        """Note that it has ended, there where it was never seen to run."""
+        self.slot = self.slot or slot
+        self.seconds = time.monotonic() - self.started if self.started else 0.0
+
 
 Event = Literal["start", "end", "retry"]
 Notify = Callable[[Event, Task], None]  # called when something happens to a task

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -202,8 +201,7 @@ class Ray:
                 done, _ = ray.wait(list(handed), timeout=LOOK)
                 for task in handed.values():
                     if not task.attempts and (task.folder / CONSOLE).exists():
-                        task.attempts, task.started, task.first_started = 1, time.monotonic(), time.time()
-                        task.slot = Slot(None, "Ray")
+                        task.seen_at(Slot(None, "Ray"))
                         notify("start", task)
                 for reference in done:
                     task = handed.pop(reference)
@@ -223,8 +221,7 @@ class Ray:
         """Say in the task what became of it."""
         import ray
 
-        task.slot = task.slot or Slot(None, "Ray")
-        task.seconds = time.monotonic() - task.started if task.started else 0.0
+        task.gone_from(Slot(None, "Ray"))
         try:
             task.code, task.timed_out = ray.get(reference)
         except ray.exceptions.RayTaskError as error:

@@ -29,7 +29,7 @@ ASIDE = (
     "tracking.",
 )
 SEEDS = ("seed", "data_seed")
-EARLIER = ".earlier"  # as in kd_runner.grid
+EARLIER = ".earlier"  # in a sweep's folder, that of results which it is about to replace
 RESULT, PAGE = "result.json", "report.html"
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 

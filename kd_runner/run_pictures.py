@@ -83,17 +83,25 @@ def as_png(shares: np.ndarray) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def class_change(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The student's accuracy less the baseline's, by class, the largest changes if there are many."""
-    if "baseline" not in analysis["networks"]:
-        return None
+def most_changed(analysis: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Points that the student gained over the baseline, and the classes with the largest changes, the best first.
+
+    The first is [K], NaN where a class has no test image.
+    """
     baseline, student = (
         np.array(analysis["networks"][role]["class_accuracy"], float) for role in ("baseline", "student")
     )
     change = 100 * (student - baseline)
     tested = np.flatnonzero(~np.isnan(change))
     chosen = tested[np.argsort(-np.abs(change[tested]), kind="stable")[:MOST_CLASSES]]
-    chosen = chosen[np.argsort(-change[chosen], kind="stable")]
+    return change, chosen[np.argsort(-change[chosen], kind="stable")]
+
+
+def class_change(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The student's accuracy less the baseline's, by class, the largest changes if there are many."""
+    if "baseline" not in analysis["networks"]:
+        return None
+    change, chosen = most_changed(analysis)
     if not len(chosen):
         return None
     low, high = min(0.0, float(change[chosen].min())), max(0.0, float(change[chosen].max()))
@@ -109,7 +117,11 @@ def class_change(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
         }
         for each in chosen.tolist()
     ]
-    return {"rows": rows, "zero": round(100 * -low / width, 2), "left_out": len(tested) - len(chosen)}
+    return {
+        "rows": rows,
+        "zero": round(100 * -low / width, 2),
+        "left_out": int((~np.isnan(change)).sum()) - len(chosen),
+    }
 
 
 def reliability(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:

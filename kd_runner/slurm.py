@@ -124,6 +124,7 @@ class Slurm:
         partition = f" partition {options.partition}" if options.partition else ""
         self.where = f"up to {options.array_parallelism} at a time in Slurm's{partition or ' default partition'}"
         self.queued: dict[str, str] = {}  # Slurm's jobs by the tasks' names
+        self.jobs: dict[str, Any] = {}  # the same, as submitit has them
         self.seen = time.monotonic()  # when the scheduler was last asked
         self.gone: dict[str, int] = {}  # how often it did not know a job, running
 
@@ -153,15 +154,13 @@ class Slurm:
             while left:
                 time.sleep(LOOK)
                 for task in left:
-                    if task not in running and task.attempts == 0 and (task.folder / CONSOLE).exists():
-                        task.slot = Slot(None, f"Slurm job {self.queued[task.name]}")
-                        task.attempts, task.started, task.first_started = 1, time.monotonic(), time.time()
+                    if not task.attempts and (task.folder / CONSOLE).exists():
+                        task.seen_at(Slot(None, f"Slurm job {self.queued[task.name]}"))
                         running.append(task)
                         notify("start", task)
                 for task in self._over(left):
                     self._end(task)
-                    task.seconds = time.monotonic() - task.started if task.started else 0.0
-                    task.slot = task.slot or Slot(None, "Slurm")
+                    task.gone_from(Slot(None, "Slurm"))
                     left.remove(task)
                     running = [each for each in running if each is not task]
                     notify("end", task)
@@ -251,7 +250,9 @@ class Slurm:
     def _job(self, task: Task) -> Any:
         import submitit
 
-        return submitit.SlurmJob(self.folder / OWN / "%j", self.queued[task.name], [0])
+        if task.name not in self.jobs:
+            self.jobs[task.name] = submitit.SlurmJob(self.folder / OWN / "%j", self.queued[task.name], [0])
+        return self.jobs[task.name]
 
     def _end(self, task: Task) -> None:
         """Say in the task what became of it."""
