@@ -32,6 +32,7 @@ from kd_runner.evaluate import (
     predict,
 )
 from kd_runner.modules import Best, Classifier, Distiller, Recipe
+from kd_runner.notes import collected_notes
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
@@ -96,6 +97,13 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
             was trained.
         RunFailed: a stage that could not be finished.
     """
+    with collected_notes() as notes:
+        return _run(settings, folder, overrides, secrets, notes)
+
+
+def _run(
+    settings: Settings, folder: Path, overrides: Sequence[str], secrets: Sequence[str], notes: list[str]
+) -> dict[str, Any]:
     resumed = settings.resume is not None
     content = masked(settings.model_dump(mode="json", by_alias=True), secrets)
     if resumed:
@@ -126,6 +134,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         "baseline": None,
         "student": None,
         "gap_closed": None,
+        "notes": notes,
         "seconds": running.seconds,
         "environment": environment(parts.device),
     }

@@ -60,6 +60,7 @@ def run_page(run: Run) -> str:
         answer=answer,
         sentences=[*answer.sentences, *sentences(result, _finetuned(run.folder))],
         stages=[stage for stage in STAGES if result.get(stage)],
+        notes=list(result.get("notes") or []),
         numbers=list(_numbers(result)),
         drawn=run_pictures(atomic.read_json(run.folder / ANALYSIS)),
         cost=list(_cost(result)),

@@ -1,0 +1,32 @@
+import logging
+
+import pytest
+
+from kd_runner.notes import collected_notes, note
+
+
+def test_a_note_is_logged_and_collected_once(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, "kd_runner"), collected_notes() as notes:
+        note("data", "3 images\nare left out")
+        note("data", "3 images are left out")
+        note("teacher", "another")
+    assert notes == ["3 images are left out", "another"]
+    assert caplog.messages == ["data      3 images are left out", "teacher   another"]
+
+
+def test_a_note_outside_a_collection_is_logged(caplog: pytest.LogCaptureFixture):
+    with collected_notes() as notes:
+        pass
+    note("data", "later")
+    assert notes == []
+    assert caplog.messages == ["data      later"]
+
+
+def test_notes_that_are_not_shown_are_collected_all_the_same():
+    logging.getLogger("kd_runner").setLevel(logging.ERROR)  # as the checks before a sweep do
+    try:
+        with collected_notes() as notes:
+            note("data", "kept")
+    finally:
+        logging.getLogger("kd_runner").setLevel(logging.NOTSET)
+    assert notes == ["kept"]
