@@ -30,6 +30,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from kd_runner.hints import UNDECISIVE, did_you_mean
+from kd_runner.threads import settle_threads
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package in a wheel, beside it in a checkout.
@@ -64,6 +65,7 @@ def main() -> int:
     """
     # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    settle_threads()
     words = sys.argv[1:]
     if words[:1] == ["store"]:
         from kd_runner.store_command import main as store

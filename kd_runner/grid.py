@@ -24,6 +24,7 @@ from kd_runner.hints import UNDECISIVE, did_you_mean
 from kd_runner.job import CONSOLE
 from kd_runner.pool import Notify, Nursery, Pool, Slot, Task, Tick
 from kd_runner.results import EARLIER
+from kd_runner.threads import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ class Machine:
 
 def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slot], int]:
     """Where jobs run, and how many threads each has."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     count = 0 if on_cpu or options.devices == "cpu" else nursery.devices()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]

@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from kd_runner.threads import settle_threads
+
 CONSOLE = "console.log"  # what a job prints, in its folder
 _PR_SET_PDEATHSIG = 1
 
@@ -31,6 +33,7 @@ def die_with_parent(parent: int) -> None:
 
 def called(call: str, words: Sequence[str], threads: int) -> int:
     """Call a function, 'module:function', with `words`; returns the exit code that it gives."""
+    settle_threads()
     import torch
 
     torch.set_num_threads(threads)

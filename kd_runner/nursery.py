@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.job import CONSOLE, called, die_with_parent, print_to
+from kd_runner.threads import settle_threads
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "tensorboard", "kd_runner.run", "kd_runner.datasets.digits")
 
 
 def main() -> None:
     die_with_parent(int(sys.argv[1]))
+    settle_threads()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this process passes it on
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for name in HEAVY:

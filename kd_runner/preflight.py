@@ -18,6 +18,7 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.run import Running, labels_only, made_of
 from kd_runner.store import Entry, key_of
+from kd_runner.thread_count import choose_threads
 from kd_runner.training import RunLogger
 
 # What cannot make a job impossible that is possible without: such jobs are tried once.
@@ -93,5 +94,6 @@ def prepare(words: Sequence[str]) -> int:
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)
+    choose_threads(parts)
     labels_only(parts, Running(Path(folder), RunLogger(Path(folder)), parts.fingerprint()), stage)
     return 0

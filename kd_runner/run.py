@@ -41,6 +41,7 @@ from kd_runner.report import environment, table
 from kd_runner.results import RESULT
 from kd_runner.store import trained_once
 from kd_runner.terminal import terminal_width
+from kd_runner.thread_count import choose_threads
 from kd_runner.training import NOW, RunLogger, fit
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ def _run(
             log.info("completed before, with these settings: %s", folder)
             return earlier
     rehearse(parts)
+    choose_threads(parts)
     (folder / RESULT).unlink(missing_ok=True)  # what an earlier attempt, or an earlier run, came to
     if not resumed:
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)

@@ -1,0 +1,128 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from kd_runner import thread_count, threads
+from kd_runner.parts import assemble
+from kd_runner.thread_count import CHOICES, choose_threads, fastest_count
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("line", "cores"), [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1)])
+def test_a_container_s_quota_limits_the_cores(
+    line: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(line)
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(threads, "_cores_of_machine", lambda: 16)
+    assert threads.usable_cores() == cores
+
+
+@pytest.mark.parametrize("line", ["max 100000", "", "1 0", None])
+def test_without_a_quota_all_cores_count(line: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if line is not None:
+        (tmp_path / "cpu.max").write_text(line)
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(threads, "_cores_of_machine", lambda: 16)
+    assert threads.usable_cores() == 16
+
+
+def test_what_the_person_has_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(threads, "usable_cores", lambda: 1)
+    monkeypatch.setattr(threads, "_cores_of_machine", lambda: 16)
+    threads.settle_threads()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["OMP_NUM_THREADS"]) == ("ACTIVE", "3")
+
+
+@pytest.mark.parametrize("module", ["kd_runner.cli", "kd_runner.job", "kd_runner.nursery", "kd_runner.threads"])
+def test_the_modules_that_settle_threads_do_not_import_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_command_has_threads_that_sleep(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.argv = ['kd-runner', '--version']; from kd_runner.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules; sys.exit(os.environ['OMP_WAIT_POLICY'] != 'PASSIVE')"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=clean, cwd=tmp_path).returncode == 0
+
+
+def _steps_of(one: float, many: float) -> Callable[..., float]:
+    """Seconds of a step that depend on the number of threads alone."""
+    return lambda networks, images: one if torch.get_num_threads() == 1 else many
+
+
+@pytest.mark.parametrize(
+    ("one", "many", "count"),
+    [(0.002, 0.003, 1), (0.002, 0.00195, 1), (0.002, 0.0012, 2), (0.2, 0.3, 2)],
+    ids=["slower", "hardly faster", "faster", "long steps"],
+)
+def test_small_networks_get_one_thread_where_more_do_not_help(
+    one: float, many: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(one, many))
+    before = torch.get_num_threads()
+    assert fastest_count([nn.Linear(4, 2)], torch.zeros(8, 4), 2) == count
+    assert torch.get_num_threads() == before
+
+
+def test_measuring_changes_neither_networks_nor_random_numbers() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2)).eval()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    randomness = torch.get_rng_state()
+    fastest_count([network], torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(0)), 2)
+    assert torch.equal(torch.get_rng_state(), randomness)
+    assert not network.training
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_choice_is_kept_and_made_again(
+    settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = assemble(settings())
+    monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
+    assert choose_threads(parts) == 1
+    assert list(json.loads((tmp_path / "store" / CHOICES).read_text()).values()) == [1]
+    torch.set_num_threads(2)
+    monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.003, 0.001))
+    assert choose_threads(parts) == torch.get_num_threads() == 1
+    torch.set_num_threads(2)
+    assert choose_threads(assemble(settings("batch_size=32"))) == 2  # another batch, measured anew
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_is_set_is_not_measured(settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured"))
+    assert choose_threads(assemble(settings("trainer.threads=2"))) == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("content", ["", "[]", '{"a": "b"}', "\x00"])
+def test_choices_that_cannot_be_read_are_measured_anew(
+    content: str, settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / CHOICES).write_text(content)
+    monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
+    assert choose_threads(assemble(settings())) == 1
