@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from kd_runner.config import TrainerSettings
+from kd_runner.thread_count import processor_name
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -97,18 +98,12 @@ def on_pil(side: int, padding: int, mean: list[float], std: list[float]) -> Call
 def machine(where: torch.device) -> dict[str, Any]:
     """What the numbers were measured on."""
     return {
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else processor_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
     }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:

@@ -62,7 +62,7 @@ def _key(parts: Parts, most: int) -> str:
     settings = parts.settings
     networks = [*(teacher.node for teacher in settings.all_teachers.values()), settings.student.node]
     batches = [settings.batch_size, list(parts.splits.image_shape), parts.splits.num_classes]
-    machine = [most, platform.machine(), _processor(), torch.__version__]
+    machine = [most, platform.machine(), processor_name(), torch.__version__]
     return digest([networks, batches, settings.trainer.channels_last, machine])[:16]
 
 
@@ -98,7 +98,7 @@ def _seconds_of_step(networks: Sequence[nn.Module], images: Tensor) -> float:
     return time.perf_counter() - started
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The processor's name, where the system says it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

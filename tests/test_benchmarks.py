@@ -25,7 +25,7 @@ def benchmark_named(monkeypatch: pytest.MonkeyPatch):
         return importlib.import_module(name)
 
     yield load
-    for name in ("measure", "step_overhead", "data_pipeline", "epoch_vs_peers", "mode_costs"):
+    for name in ("measure", "step_overhead", "data_pipeline", "epoch_vs_peers", "mode_costs", "busy_machine"):
         sys.modules.pop(name, None)
 
 
@@ -64,3 +64,12 @@ def test_mode_costs(benchmark_named, monkeypatch: pytest.MonkeyPatch, mode: str)
     module = benchmark_named("mode_costs")
     monkeypatch.setattr(module, "BATCHES", 1)
     module.steps_of(mode, "dataset=digits", "batch_size=8")()
+
+
+@pytest.mark.slow
+def test_busy_machine(benchmark_named, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = benchmark_named("busy_machine")
+    short = ["teacher.epochs=1", "student.epochs=1", "baseline=false"]
+    monkeypatch.setattr(sys, "argv", ["busy_machine.py", "--rounds", "1", *short])
+    module.main()
+    assert "kd-runner" in capsys.readouterr().out
