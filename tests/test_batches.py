@@ -154,7 +154,9 @@ def test_rand_augments_operations_are_torchvisions(magnitude: int, negative: boo
         if largest:
             assert level == pytest.approx(largest * magnitude / 30, rel=1e-5)
             level = -level if negative else level
-        wanted = theirs._apply_image_or_video_transform(pictures, name, level, "nearest", theirs._fill)
+        wanted = theirs._apply_image_or_video_transform(
+            pictures, name, level, v2.InterpolationMode.NEAREST, theirs._fill
+        )
         which = torch.full((4,), (number + 0.5) / 14)
         sign = torch.full((4,), 0.2 if negative else 0.8)
         ours = augment.rand_augment(channels_last(pictures), torch.stack([which, sign]).unsqueeze(0), magnitude)
