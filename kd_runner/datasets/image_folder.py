@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -33,7 +33,7 @@ def image_folder(
     on_bad_image: Literal["error", "skip"] = "error",
     cache: str | None = None,
     residency: Literal["auto", "device", "host", "stream"] = "auto",
-    background: str | int = "white",
+    background: Any = "white",  # which `parse_background` checks
     max_pixels: int = MAX_PIXELS,
 ) -> Splits:
     """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
