@@ -102,13 +102,13 @@ class ImageFiles:
 
     def unreadable(self, cache: Path | None) -> list[int]:
         """Indices of the images that cannot be read, found by reading all; kept in `cache` for the next time."""
-        file = self._kept(cache, "unreadable.json")
+        file = self._cache_file(cache, "unreadable.json")
         with suppress(OSError, ValueError):
             if file is not None:
                 return [int(index) for index in json.loads(file.read_text())]
         with ThreadPoolExecutor() as pool:
             bad = [index for index, fine in enumerate(pool.map(self._is_readable, range(len(self)))) if not fine]
-        _keep(file, bad)
+        _write_json(file, bad)
         return bad
 
     def conversions(self, cache: Path | None) -> Counter[str]:
@@ -118,14 +118,14 @@ class ImageFiles:
         """
         if self.counts:
             return self.counts
-        file = self._kept(cache, "conversions.json")
+        file = self._cache_file(cache, "conversions.json")
         with suppress(OSError, ValueError):
             if file is not None:
                 return Counter(json.loads(file.read_text()))
         with ThreadPoolExecutor() as pool:
-            some = range(0, len(self), -(-len(self) // HEADERS))
-            counts = sum(pool.map(self._conversions_of, some), Counter())
-        _keep(file, counts)
+            indices = range(0, len(self), -(-len(self) // HEADERS))
+            counts = sum(pool.map(self._conversions_of, indices), Counter())
+        _write_json(file, counts)
         return counts
 
     def _conversions_of(self, index: int) -> Counter[str]:
@@ -134,7 +134,7 @@ class ImageFiles:
         except ValueError:  # which is said where the image is decoded
             return Counter({LOOKED_AT: 1})
 
-    def _kept(self, cache: Path | None, suffix: str) -> Path | None:
+    def _cache_file(self, cache: Path | None, suffix: str) -> Path | None:
         return cache / f"{self.fingerprint()[:32]}.{suffix}" if cache is not None else None
 
     def _is_readable(self, index: int) -> bool:
@@ -196,7 +196,7 @@ class ImageFiles:
             os.replace(unfinished, file)
         finally:
             unfinished.unlink(missing_ok=True)
-        _keep(file.with_suffix(".conversions.json"), self.counts)
+        _write_json(file.with_suffix(".conversions.json"), self.counts)
 
     def _blocks(self) -> Iterator[np.ndarray]:
         """uint8 [up to 1024, size, size, C], in order, decoded by several threads; `counts` becomes theirs."""
@@ -215,7 +215,7 @@ def note_conversions_of(splits: Sequence[ImageFiles], cache: Path | None) -> Non
     note_conversions(counts, sum(map(len, splits)), splits[0].ground)
 
 
-def _keep(file: Path | None, content: object) -> None:
+def _write_json(file: Path | None, content: object) -> None:
     """Leave `content` in `file` for the next run, where that is possible."""
     if file is not None:
         with suppress(OSError):
