@@ -6,18 +6,19 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from kd_runner.datasets.archives import is_archive, unpacked
-from kd_runner.datasets.files import Color, ImageFiles
+from kd_runner.datasets.decoding import MAX_PIXELS, SUFFIXES
+from kd_runner.datasets.files import ImageFiles, note_conversions_of
+from kd_runner.datasets.pixels import WHITE, Color, Ground, parse_background
 from kd_runner.datasets.splits import Split, Splits, cut
 
 log = logging.getLogger(__name__)
 
 SHOWN = 10  # names of files in one line of the log
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 HIDDEN = (".", "__MACOSX")  # how the names of what systems leave beside people's files begin
 SHARE_OF_MEMORY = 0.2  # of the machine's, for all decoded images; more are read from their files while training
 
@@ -32,6 +33,8 @@ def image_folder(
     on_bad_image: Literal["error", "skip"] = "error",
     cache: str | None = None,
     residency: Literal["auto", "device", "host", "stream"] = "auto",
+    background: Any = "white",  # which `parse_background` checks
+    max_pixels: int = MAX_PIXELS,
 ) -> Splits:
     """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
 
@@ -47,6 +50,8 @@ def image_folder(
             says how many were and names them.
         cache: Folder in which decoded images are kept for the next run; `~` is expanded.
         residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.
+        background: What images with transparency are laid on: white, black, '#rrggbb' or 0 to 255 for a gray.
+        max_pixels: The most pixels, width times height, that a file may have; a larger one cannot be read.
 
     Raises:
         FileNotFoundError: no such folder, no class folders, or a class folder without images.
@@ -54,6 +59,9 @@ def image_folder(
     """
     if image_size < 1:
         raise ValueError(f"image_size must be 1 or more, got {image_size}")
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels must be 1 or more, got {max_pixels}")
+    ground = parse_background(background)
     folder = Path(root).expanduser()
     place = Path(cache).expanduser() if cache else None
     if is_archive(folder):
@@ -69,9 +77,10 @@ def image_folder(
         raise ValueError(f"{folder} has a folder {' and '.join(named)} and none called train: it must have that, too")
     if not named:
         classes = _classes(folder)
-        found = _found(folder, classes, image_size, color)
+        found = _found(folder, classes, image_size, color, ground, max_pixels)
         found = _readable(found, classes, place) if on_bad_image == "skip" else found
         everything = _placed([found], residency)(found, place)
+        note_conversions_of([found], place)
         rest, test = cut(everything, test_fraction, seed, "test_fraction")
         train, val = cut(rest, val_fraction, seed, "val_fraction")
         return Splits(train, val, test, classes)
@@ -82,11 +91,12 @@ def image_folder(
             raise ValueError(
                 f"{split_folder} must have the class folders of {named['train']}; only one of them has {different[:5]}"
             )
-    files = {name: _found(path, classes, image_size, color) for name, path in named.items()}
+    files = {name: _found(path, classes, image_size, color, ground, max_pixels) for name, path in named.items()}
     if on_bad_image == "skip":
         files = {name: _readable(each, classes, place) for name, each in files.items()}
     put = _placed(list(files.values()), residency)
     splits = {name: put(each, place) for name, each in files.items()}
+    note_conversions_of(list(files.values()), place)
     if "test" not in splits:
         splits["train"], splits["test"] = cut(splits["train"], test_fraction, seed, "test_fraction")
     if "val" not in splits:
@@ -103,7 +113,14 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _found(folder: Path, classes: Sequence[str], size: int, color: Color) -> ImageFiles:
+def _found(
+    folder: Path,
+    classes: Sequence[str],
+    size: int,
+    color: Color,
+    ground: Ground = WHITE,
+    max_pixels: int = MAX_PIXELS,
+) -> ImageFiles:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -112,7 +129,7 @@ def _found(folder: Path, classes: Sequence[str], size: int, color: Color) -> Ima
             raise FileNotFoundError(f"no images under {folder / name}")
         paths += [f"{name}/{file}" for file in files]
         labels += [label] * len(files)
-    return ImageFiles(folder, paths, torch.tensor(labels), size, color)
+    return ImageFiles(folder, paths, torch.tensor(labels), size, color, ground, max_pixels)
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
