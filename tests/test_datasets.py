@@ -169,17 +169,17 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
         image_folder(str(tmp_path / "nowhere"), seed=0)
     with pytest.raises(FileNotFoundError, match="no class folders in"):
         image_folder(str(tmp_path), seed=0)
-    write_images(tmp_path / "train", {"a": 2, "b": 2, "c": 2})
-    write_images(tmp_path / "test", {"a": 2, "c": 2})
-    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['b'\]"):
+    write_images(tmp_path / "train", {"a": 2, "b": 2})
+    write_images(tmp_path / "test", {"a": 2, "b": 2, "c": 2})
+    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['c'\]"):
         image_folder(str(tmp_path), seed=0)
     write_images(tmp_path / "other" / "test", {"a": 2})
     with pytest.raises(ValueError, match="has a folder test and none called train"):
         image_folder(str(tmp_path / "other"), seed=0)
-    (tmp_path / "test" / "b").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no images under .*test/b"):
+    (tmp_path / "train" / "c").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no images under .*train/c: a class needs images to learn from"):
         image_folder(str(tmp_path), seed=0)
-    (tmp_path / "test" / "b" / "x.png").write_bytes(b"broken")
+    (tmp_path / "train" / "c" / "x.png").write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"x\.png cannot be read as an image"):
         image_folder(str(tmp_path), seed=0)
 

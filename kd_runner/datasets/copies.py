@@ -1,0 +1,120 @@
+"""Copies: images whose pixels are those of another image, within a split and across splits."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kd_runner.notes import note
+
+BLOCK = 1024  # images at a time
+SIDE = 32  # of the grid of pixels by which larger images are told apart first
+
+Place = tuple[int, int]  # which split, 0 to 2, and which image of it
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Groups of images that are the same, pixel by pixel.
+
+    Args:
+        groups: Two places or more each: (0 for train, 1 for val, 2 for test; index there).
+        labels: Of the three splits.
+    """
+
+    groups: Sequence[Sequence[Place]]
+    labels: Sequence[Sequence[int]]
+
+    @functools.cached_property
+    def across(self) -> dict[str, list[tuple[Place, Place]]]:
+        """Each image with the first of its copies in an earlier split, by the pair of splits."""
+        pairs: dict[str, list[tuple[Place, Place]]] = {"train_val": [], "train_test": [], "val_test": []}
+        names = ("train", "val", "test")
+        for group in groups_by_split(self.groups):
+            for earlier, later in ((0, 1), (0, 2), (1, 2)):
+                for place in group[later] if group[earlier] else ():
+                    pairs[f"{names[earlier]}_{names[later]}"].append((group[earlier][0], place))
+        return pairs
+
+    @functools.cached_property
+    def of_two_classes(self) -> list[Place]:
+        """The images with a copy that stands under another class."""
+        mixed = [group for group in self.groups if len({self.label(place) for place in group}) > 1]
+        return [place for group in mixed for place in group]
+
+    def label(self, place: Place) -> int:
+        """The class of an image."""
+        return self.labels[place[0]][place[1]]
+
+    def record(self) -> dict[str, int]:
+        """The counts as plain data."""
+        return {**{name: len(pairs) for name, pairs in self.across.items()}, "two_classes": len(self.of_two_classes)}
+
+    def say(self) -> None:
+        """Make a note of copies across splits, and one of copies under two classes."""
+        counts = self.record()
+        held = [(counts["train_val"], self.labels[1], "validation"), (counts["train_test"], self.labels[2], "test")]
+        parts = [f"{number:,} of {len(labels):,} {name} images" for number, labels, name in held if number]
+        if parts:
+            note(
+                "data",
+                f"{' and '.join(parts)} are copies of training images, pixel by pixel: accuracy on them tells what was "
+                "learned by heart (dataset=? names some)",
+            )
+        if counts["two_classes"]:
+            note(
+                "data",
+                f"{counts['two_classes']:,} images stand under two classes or more, pixel by pixel the same: no "
+                "network can have them all right (dataset=? names some)",
+            )
+
+
+def groups_by_split(groups: Sequence[Sequence[Place]]) -> list[list[list[Place]]]:
+    """Each group as the places in train, val and test."""
+    return [[[place for place in group if place[0] == split] for split in range(3)] for group in groups]
+
+
+def copies_in_memory(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Copies:
+    """The copies among splits of decoded images, uint8 [N, C, H, W] each.
+
+    A grid of pixels tells most images apart; those that are alike there are compared in full.
+    """
+    groups = grouped([digests(of_split) for of_split in images])
+    if max(images[0].shape[2:]) > SIDE:
+        groups = [exact for group in groups for exact in _compared(group, images)]
+    return Copies(groups, [of_split.tolist() for of_split in labels])
+
+
+def digests(images: Tensor) -> list[bytes]:
+    """SHA-256 of a grid of at most 32x32 pixels of each image: of all pixels where there are no more."""
+    rows, columns = (max(1, -(-side // SIDE)) for side in images.shape[2:])
+    keys: list[bytes] = []
+    for block in images.split(BLOCK):
+        grid = block[:, :, ::rows, ::columns].contiguous().numpy()
+        keys += [hashlib.sha256(image).digest() for image in grid]
+    return keys
+
+
+def digest_of(image: Tensor) -> bytes:
+    """SHA-256 of an image's pixels, uint8 [C, H, W]."""
+    return hashlib.sha256(image.contiguous().numpy().data).digest()
+
+
+def grouped(keys: Sequence[Sequence[bytes]]) -> list[list[Place]]:
+    """The places in `keys`, one sequence a split, that have the same key: groups of two or more."""
+    places: dict[bytes, list[Place]] = {}
+    for split, of_split in enumerate(keys):
+        for index, key in enumerate(of_split):
+            places.setdefault(key, []).append((split, index))
+    return [group for group in places.values() if len(group) > 1]
+
+
+def _compared(group: Sequence[Place], images: Sequence[Tensor]) -> list[list[Place]]:
+    same: dict[bytes, list[Place]] = {}
+    for split, index in group:
+        same.setdefault(digest_of(images[split][index]), []).append((split, index))
+    return [places for places in same.values() if len(places) > 1]
