@@ -7,28 +7,28 @@ import json
 import logging
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-import torchvision.transforms.v2.functional as vision
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from kd_runner.datasets.conversions import LOOKED_AT, conversions, note_conversions
+from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decode, facts
+from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
 from kd_runner.datasets.splits import Split
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1024
-DECODER = 1  # raise by one when the same file becomes other bytes: caches made before are then no longer used
-
-Color = Literal["rgb", "gray"]
+DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
+HEADERS = 20_000  # looked at, at most, to count what is converted where images are decoded while training
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class ImageFiles:
         folder: What the paths are relative to.
         labels: int64 [N].
         size: Images are resized so that the shorter side has this many pixels, and cropped to the middle square.
+        ground: What images with transparency are laid on.
+        max_pixels: The most pixels that a file may have.
+        counts: How many images are converted, of the images that were decoded so far; `decoded` fills it.
     """
 
     folder: Path
@@ -46,6 +49,9 @@ class ImageFiles:
     labels: Tensor
     size: int
     color: Color
+    ground: Ground = WHITE
+    max_pixels: int = MAX_PIXELS
+    counts: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -56,15 +62,12 @@ class ImageFiles:
         Raises:
             ValueError: naming the file that cannot be read.
         """
-        path = self.folder / self.paths[index]
-        try:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB" if self.color == "rgb" else "L")
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be read as an image: {error}") from error
-        if image.size != (self.size, self.size):
-            image = vision.center_crop(vision.resize(image, [self.size]), [self.size, self.size])
-        return vision.pil_to_tensor(image)
+        return self._decoded_file(index)[0]
+
+    def _decoded_file(self, index: int) -> tuple[Tensor, ImageFacts]:
+        picture, header = decode(self.folder / self.paths[index], self.color, self.ground, self.max_pixels)
+        pixels = np.array(middle_square(picture, self.size)).reshape(self.size, self.size, -1)
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), header
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -79,7 +82,7 @@ class ImageFiles:
     def subset(self, indices: Tensor) -> ImageFiles:
         """The images at `indices`, int64 [M], in that order."""
         paths = [self.paths[index] for index in indices.tolist()]
-        return ImageFiles(self.folder, paths, self.labels[indices], self.size, self.color)
+        return replace(self, paths=paths, labels=self.labels[indices], counts=Counter())
 
     def sample(self, count: int) -> Tensor:
         """uint8 [about `count`, C, size, size], from all over the split."""
@@ -90,8 +93,8 @@ class ImageFiles:
 
         The place belongs to it: uncompressed images of equal size unpacked from one archive differ in nothing else.
         """
-        place = str(self.folder.resolve())
-        digest = hashlib.sha256(repr((place, self.size, self.color, DECODER, self.labels.tolist())).encode())
+        way = (self.size, self.color, self.ground, self.max_pixels, DECODER)
+        digest = hashlib.sha256(repr((str(self.folder.resolve()), way, self.labels.tolist())).encode())
         for path in self.paths:
             status = (self.folder / path).stat()
             digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
@@ -99,17 +102,40 @@ class ImageFiles:
 
     def unreadable(self, cache: Path | None) -> list[int]:
         """Indices of the images that cannot be read, found by reading all; kept in `cache` for the next time."""
-        file = cache / f"{self.fingerprint()[:32]}.unreadable.json" if cache is not None else None
+        file = self._kept(cache, "unreadable.json")
         with suppress(OSError, ValueError):
             if file is not None:
                 return [int(index) for index in json.loads(file.read_text())]
         with ThreadPoolExecutor() as pool:
             bad = [index for index, fine in enumerate(pool.map(self._is_readable, range(len(self)))) if not fine]
-        if file is not None:
-            with suppress(OSError):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(bad))
+        _keep(file, bad)
         return bad
+
+    def conversions(self, cache: Path | None) -> Counter[str]:
+        """How many images are converted and how, by their headers; kept in `cache` for the next time.
+
+        Where the images have not been decoded, no more than HEADERS files are opened, from all over the split.
+        """
+        if self.counts:
+            return self.counts
+        file = self._kept(cache, "conversions.json")
+        with suppress(OSError, ValueError):
+            if file is not None:
+                return Counter(json.loads(file.read_text()))
+        with ThreadPoolExecutor() as pool:
+            some = range(0, len(self), -(-len(self) // HEADERS))
+            counts = sum(pool.map(self._conversions_of, some), Counter())
+        _keep(file, counts)
+        return counts
+
+    def _conversions_of(self, index: int) -> Counter[str]:
+        try:
+            return conversions(facts(self.folder / self.paths[index]))
+        except ValueError:  # which is said where the image is decoded
+            return Counter({LOOKED_AT: 1})
+
+    def _kept(self, cache: Path | None, suffix: str) -> Path | None:
+        return cache / f"{self.fingerprint()[:32]}.{suffix}" if cache is not None else None
 
     def _is_readable(self, index: int) -> bool:
         try:
@@ -170,10 +196,28 @@ class ImageFiles:
             os.replace(unfinished, file)
         finally:
             unfinished.unlink(missing_ok=True)
+        _keep(file.with_suffix(".conversions.json"), self.counts)
 
     def _blocks(self) -> Iterator[np.ndarray]:
-        """uint8 [up to 1024, size, size, C], in order, decoded by several threads."""
+        """uint8 [up to 1024, size, size, C], in order, decoded by several threads; `counts` becomes theirs."""
+        self.counts.clear()
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self), BLOCK):
-                images = pool.map(self.__getitem__, range(start, min(start + BLOCK, len(self))))
-                yield torch.stack(list(images)).permute(0, 2, 3, 1).contiguous().numpy()
+                decoded = list(pool.map(self._decoded_file, range(start, min(start + BLOCK, len(self)))))
+                for _, header in decoded:
+                    self.counts.update(conversions(header))
+                yield torch.stack([image for image, _ in decoded]).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def note_conversions_of(splits: Sequence[ImageFiles], cache: Path | None) -> None:
+    """Notes of what is converted in the images of all `splits` of a data set."""
+    counts = sum((split.conversions(cache) for split in splits), Counter[str]())
+    note_conversions(counts, sum(map(len, splits)), splits[0].ground)
+
+
+def _keep(file: Path | None, content: object) -> None:
+    """Leave `content` in `file` for the next run, where that is possible."""
+    if file is not None:
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(content))

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from kd_runner.datasets.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.archives import is_archive, unpacked
-from kd_runner.datasets.files import Color, ImageFiles
+from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.files import ImageFiles, note_conversions_of
 from kd_runner.datasets.layout import WANTED, layout_of
+from kd_runner.datasets.pixels import Color, parse_background
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut
 from kd_runner.datasets.survey import Survey, count, listed
 from kd_runner.datasets.tree import printable
@@ -37,6 +40,8 @@ def image_folder(
     on_bad_image: Literal["error", "skip"] = "error",
     cache: str | None = None,
     residency: Literal["auto", "device", "host", "stream"] = "auto",
+    background: str | int = "white",
+    max_pixels: int = MAX_PIXELS,
 ) -> Splits:
     """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
 
@@ -56,6 +61,8 @@ def image_folder(
             says how many were and names them.
         cache: Folder in which decoded images are kept for the next run; `~` is expanded.
         residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.
+        background: What images with transparency are laid on: white, black, '#rrggbb' or 0 to 255 for a gray.
+        max_pixels: The most pixels, width times height, that a file may have; a larger one cannot be read.
 
     Raises:
         FileNotFoundError: no such folder, no class folders, or a class folder without images to learn from.
@@ -64,20 +71,23 @@ def image_folder(
     """
     if image_size < 1:
         raise ValueError(f"image_size must be 1 or more, got {image_size}")
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels must be 1 or more, got {max_pixels}")
+    ground = parse_background(background)
     place = Path(cache).expanduser() if cache else None
     folder = _opened(root, place)
     layout = layout_of(folder)
     if layout.left_out.files:
         note("data", f"{count(layout.left_out.files, 'file')} under {folder} left out: {layout.left_out}")
-    files = {
-        split: _files(layout.splits[split], by_class, image_size, color) for split, by_class in layout.images.items()
-    }
+    made = functools.partial(ImageFiles, size=image_size, color=color, ground=ground, max_pixels=max_pixels)
+    files = {split: made(layout.splits[split], *_listed(by_class)) for split, by_class in layout.images.items()}
     unreadable: list[str] = []
     if on_bad_image == "skip":
         files, unreadable = _readable(folder, files, layout.classes, place)
     put = _placed(list(files.values()), residency)
     cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
     images = cut_up({split: put(part, place) for split, part in files.items()})
+    note_conversions_of(list(files.values()), place)
     survey = Survey(folder, replace(layout.left_out, unreadable=unreadable), cut_up(files))
     return Splits(images["train"], images["val"], images["test"], [printable(name) for name in layout.classes], survey)
 
@@ -96,10 +106,11 @@ def _opened(root: str, cache: Path | None) -> Path:
     return folder
 
 
-def _files(folder: Path, by_class: Mapping[str, Sequence[str]], size: int, color: Color) -> ImageFiles:
+def _listed(by_class: Mapping[str, Sequence[str]]) -> tuple[list[str], Tensor]:
+    """The paths of all images, and their labels, int64 [N]."""
     paths = [path for of_class in by_class.values() for path in of_class]
-    labels = [label for label, of_class in enumerate(by_class.values()) for _ in of_class]
-    return ImageFiles(folder, paths, torch.tensor(labels), size, color)
+    counts = torch.tensor([len(of_class) for of_class in by_class.values()])
+    return paths, torch.arange(len(counts)).repeat_interleave(counts)
 
 
 def _cut(splits: Mapping[str, AnyImages], val_fraction: float, test_fraction: float, seed: int) -> dict[str, AnyImages]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+from kd_runner.datasets.decoding import SUFFIXES
+
 HIDDEN = (".", "__MACOSX")  # how the names of what systems leave beside people's files begin
 OF_SYSTEMS = {"thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 NO_SUFFIX, BROKEN_LINK, CIRCLE, SPECIAL = "no suffix", "broken link", "link in a circle", "no regular file"

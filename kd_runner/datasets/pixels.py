@@ -1,0 +1,137 @@
+"""From every kind of pixels that Pillow has to bytes as a viewer shows them: scaled, laid on a ground, turned, cropped.
+
+ICC colour profiles are ignored, as torchvision ignores them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+Color = Literal["rgb", "gray"]
+Ground = tuple[int, int, int]
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+BILINEAR = Image.Resampling.BILINEAR
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def parse_background(background: Any) -> Ground:
+    """Red, green and blue of the setting `background`.
+
+    Raises:
+        ValueError: `background` is none of 'white', 'black', '#rrggbb' and 0 to 255.
+    """
+    if background in ("white", "black"):
+        return WHITE if background == "white" else BLACK
+    if isinstance(background, int) and not isinstance(background, bool) and 0 <= background <= 255:
+        return background, background, background
+    if isinstance(background, str) and re.fullmatch("#[0-9a-fA-F]{6}", background):
+        red, green, blue = bytes.fromhex(background[1:])
+        return red, green, blue
+    raise ValueError(
+        f"background must be white, black, a whole number from 0 to 255 or '#rrggbb' (in quotes), got {background!r}"
+    )
+
+
+def name_of_ground(ground: Ground) -> str:
+    """'white', 'black' or '#rrggbb'."""
+    return {WHITE: "white", BLACK: "black"}.get(ground, "#" + bytes(ground).hex())
+
+
+def flat(image: Image.Image, color: Color, ground: Ground, white: int | None = None) -> Image.Image:
+    """The pixels of `image` as RGB or L: scaled to bytes, and what is transparent laid on `ground`.
+
+    Args:
+        white: The value of white, of pixels that are whole numbers of more than 8 bits.
+
+    Raises:
+        ValueError: no rule says which values of `image` are black and white.
+    """
+    picture = image
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = _scaled(picture, white)
+    if picture.has_transparency_data:
+        picture = _laid_on(picture, ground)
+    elif picture.mode not in ("1", "L", "RGB"):
+        picture = picture.convert("RGB")  # LAB cannot become gray at once, and a palette would warn
+    return picture.convert("RGB" if color == "rgb" else "L")
+
+
+def _laid_on(image: Image.Image, ground: Ground) -> Image.Image:
+    if image.mode == "La":
+        image = image.convert("LA")
+    picture = Image.new("RGB", image.size, ground)
+    layer = image.convert("RGBA")
+    picture.paste(layer, mask=layer)
+    return picture
+
+
+def _scaled(image: Image.Image, white: int | None) -> Image.Image:
+    """L, or LA where one value is transparent, of pixels that are numbers."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        gray = _bytes_of_fractions(values)
+    elif white is None:
+        raise ValueError(
+            f"its pixels are whole numbers (Pillow's mode {image.mode}) from {values.min()} to {values.max()}, and no "
+            "rule says which of them is white: save it with 8 bits, or with 16 bits without a sign"
+        )
+    else:
+        gray = ((values.astype(np.uint32) * 255 + white // 2) // white).clip(max=255).astype(np.uint8)
+    picture = Image.fromarray(gray)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        picture.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return picture
+
+
+def _bytes_of_fractions(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):  # false of NaN
+        raise ValueError(
+            f"its pixels are fractions (Pillow's mode F) from {low:g} to {high:g}, and only 0 to 1 says which of them "
+            "is white: save it scaled to 0 to 1, or with 8 or 16 bits"
+        )
+    return np.rint(values * np.float32(255)).astype(np.uint8)
+
+
+def negative(image: Image.Image) -> Image.Image:
+    """`image`, of 16 bits or fractions, with black and white changed for each other."""
+    values = np.asarray(image)
+    return Image.fromarray(1 - values if image.mode == "F" else (65535 - values).astype(np.uint16))
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """`image` upright, as its EXIF orientation, 1 to 8, says."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def middle_square(image: Image.Image, size: int) -> Image.Image:
+    """The middle of `image`, resized so that its shorter side has `size` pixels, as torchvision resizes and crops.
+
+    Only the pixels that are kept are computed: a sliver would become a picture of gigabytes.
+    """
+    if image.size == (size, size):
+        return image
+    width, height = image.size
+    longer = size * max(width, height) // min(width, height)
+    columns, rows = (size, longer) if width <= height else (longer, size)
+    box = (*_middle(columns, size, width), *_middle(rows, size, height))
+    return image.resize((size, size), BILINEAR, box=(box[0], box[2], box[1], box[3]))
+
+
+def _middle(resized: int, size: int, stored: int) -> tuple[float, float]:
+    """Where the middle `size` of `resized` pixels begin and end on the `stored` ones."""
+    start = round((resized - size) / 2)
+    return start * stored / resized, min(stored, (start + size) * stored / resized)
