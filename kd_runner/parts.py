@@ -159,7 +159,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     splits = read_data(settings) if splits is None else splits
     name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
     log.info("data      %s: %s", name, survey.line(splits))
-    survey.say(splits)
+    survey.say(splits, splits.copies)
     device = device_of(settings.trainer)
     if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
         log.info("memory    kept by the allocator between steps (trainer.keep_memory)")

@@ -89,6 +89,11 @@ def copies_in_memory(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Copi
     return Copies(groups, [of_split.tolist() for of_split in labels])
 
 
+def copies_by_digest(digests: Sequence[Sequence[bytes]], labels: Sequence[Tensor]) -> Copies:
+    """The copies among splits of which the digest of each image is known."""
+    return Copies(grouped(digests), [of_split.tolist() for of_split in labels])
+
+
 def digests(images: Tensor) -> list[bytes]:
     """SHA-256 of a grid of at most 32x32 pixels of each image: of all pixels where there are no more."""
     rows, columns = (max(1, -(-side // SIDE)) for side in images.shape[2:])

@@ -14,6 +14,7 @@ from torch import Tensor
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
+    from kd_runner.datasets.copies import Copies
     from kd_runner.datasets.files import ImageFiles
     from kd_runner.datasets.splits import Splits
 
@@ -73,13 +74,11 @@ class Survey:
         root: The folder.
         left_out: What is not read of it.
         files: The files of each split, in its order.
-        cuts: What became of which split, such as 'val is cut from train (dataset.val_fraction=0.1)'.
     """
 
     root: Path
     left_out: LeftOut
     files: Mapping[str, ImageFiles]
-    cuts: Sequence[str] = ()
 
 
 def shortened(counts: Counter[str], more: str = "other kinds") -> list[tuple[str, int]]:
@@ -138,7 +137,7 @@ def line(splits: Splits) -> str:
     return text
 
 
-def say(splits: Splits) -> None:
+def say(splits: Splits, copies: Copies | None) -> None:
     """Make notes of what a reader of accuracies must know: missing classes, and copies of images."""
     for split, names in missing_classes(splits).items():
         if names:
@@ -153,8 +152,8 @@ def say(splits: Splits) -> None:
                 f"{len(names):,} of {splits.num_classes:,} classes {'has' if len(names) == 1 else 'have'} no "
                 f"{SPLITS[split]} images ({listed(names)}): {effect}",
             )
-    if splits.copies is not None:
-        splits.copies.say()
+    if copies is not None:
+        copies.say()
 
 
 def missing_classes(splits: Splits) -> dict[str, list[str]]:
