@@ -17,7 +17,7 @@ from kd_runner.datasets.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.archives import is_archive, unpacked
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, note_conversions_of
-from kd_runner.datasets.layout import WANTED, layout_of
+from kd_runner.datasets.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.pixels import Color, parse_background
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut
 from kd_runner.datasets.survey import Survey, count, listed
@@ -76,7 +76,7 @@ def image_folder(
     ground = parse_background(background)
     place = Path(cache).expanduser() if cache else None
     folder = _opened(root, place)
-    layout = layout_of(folder)
+    layout = _understood(root, folder)
     if layout.left_out.files:
         note("data", f"{count(layout.left_out.files, 'file')} under {folder} left out: {layout.left_out}")
     made = functools.partial(ImageFiles, size=image_size, color=color, ground=ground, max_pixels=max_pixels)
@@ -104,6 +104,16 @@ def _opened(root: str, cache: Path | None) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder.resolve()}: {WANTED}")
     return folder
+
+
+def _understood(root: str, folder: Path) -> Layout:
+    """What is read of the folder; where it was an archive, its name is in what is said against it."""
+    try:
+        return layout_of(folder)
+    except (FileNotFoundError, ValueError) as error:
+        if is_archive(Path(root).expanduser()):
+            raise type(error)(f"{error}; that is {root}, unpacked") from error
+        raise
 
 
 def _listed(by_class: Mapping[str, Sequence[str]]) -> tuple[list[str], Tensor]:
