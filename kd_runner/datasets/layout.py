@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from kd_runner.datasets.survey import LeftOut, count, listed, shortened
+from kd_runner.datasets.survey import LeftOut, count, kinds_in_words, listed
 from kd_runner.datasets.tree import CLOSED, Contents, contents_of, printable
 from kd_runner.notes import note
 
@@ -22,7 +22,7 @@ OTHER_NAMES = {
     "val": "val|valid|validation|validate|dev|development|eval|evaluation|holdout|heldout",
     "test": "tst|test|testing|eval|evaluation|holdout|heldout",
 }
-BEHIND = r"(set|data|dataset|images?|imgs?|split|folder|files|pics|pictures)?\d*"
+BEHIND = r"(s|set|data|dataset|images?|imgs?|split|folder|files|pics|pictures)?\d*"
 WANTED = "it must hold train/CLASS/* and test/CLASS/*, or CLASS/*, with images"
 
 
@@ -133,7 +133,14 @@ def _refuse_splits_as_classes(place: Path, contents: Contents) -> None:
     """Raise ValueError where folders without a split's name hold the classes of splits, not images of one class."""
     nested = {name: set(contents.below(name).classes) for name in contents.classes}
     alike = [name for name, classes in nested.items() if _resembled(name) and classes]
-    if alike and (len(alike) == len(nested) or len({frozenset(_resembled(name)) for name in alike}) > 1):
+    if (
+        any(
+            other != name and (other in alike or len(nested[name] & classes) > 1)
+            for name in alike
+            for other, classes in nested.items()
+        )
+        or len(alike) == len(nested) > 0
+    ):
         raise ValueError(
             f"{place} has folders that look like splits, {listed(alike)}: call them {READ}; "
             "or, where they are classes, put their images directly in them"
@@ -188,6 +195,10 @@ def _classes(folders: Mapping[str, Path], parts: Mapping[str, Contents]) -> list
             raise ValueError(_other_classes(folders, split, strangers, train.classes))
     if empty:
         note("data", f"{count(len(empty), 'folder')} under {folders['train']} without a file left out: {listed(empty)}")
+    if len(train.classes) == 1:
+        raise ValueError(
+            f"{folders['train']} has one class folder, {train.classes[0]}: there must be at least two classes"
+        )
     _say_order(train.classes)
     return train.classes
 
@@ -200,18 +211,14 @@ def _nothing_there(split: str, folder: Path, part: Contents) -> str:
     elif packed:
         held = f"; it holds {listed(sorted(set(packed)))} files: unpack them, or name one of them as the root"
     elif part.others:
-        held = f"; it holds {_kinds(Counter({kind: number for (_, kind), number in part.others.items()}))}"
+        held = f"; it holds {kinds_in_words(sum(part.others_by_subfolder.values(), Counter[str]()))}"
     remedy = f"; without a folder {folder.name}, the split is cut from train" if split != "train" else ""
     return f"no class folders in {folder.resolve()}: it must hold a folder of images for each class{held}{remedy}"
 
 
 def _no_images(folder: Path, others: Counter[str] | None) -> str:
-    held = f"it holds {_kinds(others)}; " if others else ""
+    held = f"it holds {kinds_in_words(others)}; " if others else ""
     return f"no images under {folder}: {held}a class needs images to learn from; move the folder away if it is none"
-
-
-def _kinds(counts: Counter[str]) -> str:
-    return ", ".join(f"{number:,} {kind}" for kind, number in shortened(counts))
 
 
 def _other_classes(folders: Mapping[str, Path], split: str, strangers: Sequence[str], classes: Sequence[str]) -> str:

@@ -49,21 +49,20 @@ class LeftOut:
         """The counts as plain data."""
         return {
             "files": self.files,
-            "kinds": dict(self.kinds.most_common()),
-            "places": dict(self.places.most_common()),
+            "kinds": dict(most_first(self.kinds)),
+            "places": dict(most_first(self.places)),
             "hidden": self.hidden,
             "unreadable": len(self.unreadable),
         }
 
-    def kinds_in_words(self) -> str:
-        """Such as '5 .txt, 2 .png'."""
-        return ", ".join(f"{count:,} {kind}" for kind, count in shortened(self.kinds))
-
     def __str__(self) -> str:
+        folders = most_first(self.places)
+        places = ", ".join(f"{place} ({number:,})" for place, number in folders[:SHOWN])
+        more = sum(number for _, number in folders[SHOWN:])
+        places += f" and {count(len(folders) - SHOWN, 'other folder')} ({more:,})" if more else ""
         images = f"; {self.images:,} of them are images outside the class folders" if self.images else ""
-        places = ", ".join(f"{place} ({number:,})" for place, number in shortened(self.places, "folders"))
         hidden = f"; {count(self.hidden, 'hidden file')} beside them" if self.hidden else ""
-        return f"{self.kinds_in_words()}, in {places}{images}{hidden}"
+        return f"{kinds_in_words(self.kinds)}, in {places}{images}{hidden}"
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,17 @@ class Survey:
     files: Mapping[str, ImageFiles]
 
 
-def shortened(counts: Counter[str], more: str = "other kinds") -> list[tuple[str, int]]:
-    """The largest of the counts, and the sum of the others."""
-    largest = counts.most_common(SHOWN)
-    if len(counts) == SHOWN + 1:
-        return counts.most_common()
-    rest = counts.total() - sum(number for _, number in largest)
-    return [*largest, (f"{len(counts) - SHOWN} {more}", rest)] if rest else largest
+def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The counts from the largest to the smallest, equal ones by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def kinds_in_words(kinds: Counter[str]) -> str:
+    """Such as '5 .txt, 2 .png and 3 of other kinds'."""
+    ordered = most_first(kinds)
+    rest = sum(number for _, number in ordered[SHOWN:])
+    more = f" and {rest:,} of other kinds" if rest else ""
+    return ", ".join(f"{number:,} {kind}" for kind, number in ordered[:SHOWN]) + more
 
 
 def count(number: int, noun: str) -> str:
@@ -131,7 +134,7 @@ def line(splits: Splits) -> str:
     text = f"{numbers} images of {'x'.join(map(str, splits.image_shape))}, {splits.num_classes} classes"
     left_out = splits.survey.left_out if splits.survey is not None else LeftOut()
     if left_out.files:
-        text += f"; {count(left_out.files, 'file')} left out ({left_out.kinds_in_words()})"
+        text += f"; {count(left_out.files, 'file')} left out ({kinds_in_words(left_out.kinds)})"
     if left_out.hidden:
         text += f"; {count(left_out.hidden, 'hidden file')}"
     return text
