@@ -23,6 +23,7 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split, Splits, stratified_indices
 from kd_runner.datasets.torchvision_set import torchvision_set
+from kd_runner.notes import collected_notes
 
 
 def test_digits_are_real_and_cut_by_their_seed() -> None:
@@ -131,6 +132,40 @@ def test_a_failed_download_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(datasets.MNIST, "download", no_network)
     with pytest.raises(FileNotFoundError, match=r"downloading it failed \(Error downloading train-images"):
+        torchvision_set("MNIST", str(tmp_path), seed=0)
+
+
+def test_a_data_set_that_is_not_as_published_is_said_to_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    (batches / "data_batch_1").write_bytes(b"half of it")
+    with pytest.raises(FileNotFoundError, match=r"CIFAR10 under \S+ is incomplete, or not as it was published"):
+        torchvision_set("CIFAR10", str(tmp_path), seed=0, download=False)
+
+    def download(self) -> None:
+        monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda self: True)
+        monkeypatch.setattr(datasets.CIFAR10, "_load_meta", lambda self: setattr(self, "classes", list("abcdefghij")))
+        for file, _ in self.train_list + self.test_list:
+            content = {"data": np.zeros((20, 3072), np.uint8), "labels": [i % 10 for i in range(20)]}
+            (batches / file).write_bytes(pickle.dumps(content))
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", download)
+    with collected_notes() as notes:
+        splits = torchvision_set("CIFAR10", str(tmp_path), seed=0)
+    assert len(splits.test) == 20
+    assert len(notes) == 1
+    assert "is incomplete, or not as it was published: it was completed by a download" in notes[0]
+
+
+def test_images_and_labels_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", np.zeros((20, 28, 28)))
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.zeros(19))
+    with pytest.raises(ValueError, match=r"MNIST under \S+: labels must be int64 \[20\], got torch.int64 \[19\]"):
         torchvision_set("MNIST", str(tmp_path), seed=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -427,3 +428,36 @@ def test_data_sets_without_a_survey_are_counted_too() -> None:
     assert (record["classes"], record["train"], record["val"], record["test"]) == (2, 5, 2, 1)
     assert record["missing_classes"] == {"train": [], "val": ["b"], "test": ["a"]}
     assert survey.line(splits) == "5 training, 2 validation, 1 test images of 1x2x2, 2 classes"
+
+
+def test_a_run_keeps_what_was_read_and_scores_the_classes_that_are_there(tmp_path: Path, result_of: Any) -> None:
+    root = tmp_path / "images"
+    write_classes(root / "train", count=20)
+    write_classes(root / "test", "ab", start=100)
+    write_image(root / "test" / "a" / "copy.png", 3)
+    (root / "labels.csv").write_text("x")
+    (root / ".hidden").write_text("x")
+    words = ["dataset=image_folder", f"dataset.root={root}", "dataset.image_size=8", "dataset.cache=null"]
+    result = result_of(*words, "baseline=false")
+    share = {"class": "a", "images": 11, "share": 11 / 21}
+    assert result["data"] == {
+        "classes": 3,
+        "train": 54,
+        "val": 6,
+        "test": 21,
+        "largest_class": {
+            "train": {"class": "a", "images": 18, "share": 1 / 3},
+            "val": {"class": "a", "images": 2, "share": 1 / 3},
+            "test": share,
+        },
+        "missing_classes": {"train": [], "val": [], "test": ["c"]},
+        "left_out": {"files": 1, "kinds": {".csv": 1}, "places": {".": 1}, "hidden": 1, "unreadable": 0},
+        "duplicates": result["data"]["duplicates"],
+    }
+    assert sum(result["data"]["duplicates"].values()) == 1  # the copy's original is in train, or was cut for validation
+    assert any("1 of 3 classes has no test images (c)" in note for note in result["notes"])
+    folder = Path(result["student"]["checkpoint"]).parent
+    assert (folder / "report.html").exists()
+    analysis = json.loads((folder / "analysis.json").read_text())
+    assert analysis["test_images"] == [11, 10, 0]
+    assert analysis["networks"]["student"]["class_accuracy"][2] is None
