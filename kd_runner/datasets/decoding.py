@@ -129,7 +129,8 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     suffix = path.suffix.lower()
     formats = [*_formats(), FORMATS_BY_SUFFIX[suffix]] if suffix in FORMATS_BY_SUFFIX else _formats()
     try:
-        with Image.open(path, formats=formats) as image:
+        # Of a path Pillow would map the file, which it does wrongly with a TIFF that lies on its side.
+        with path.open("rb") as file, Image.open(file, formats=formats) as image:
             yield image
     except UnidentifiedImageError:
         raise ValueError(f"{path} cannot be read as an image: {_what_else(path)}") from None
