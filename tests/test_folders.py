@@ -80,7 +80,7 @@ def test_pictures_beside_the_class_folders_are_counted(tmp_path: Path) -> None:
     assert sizes(splits) == [81, 9, 30]
     assert notes == [
         f"2 files under {tmp_path} left out: 2 .png, in Test (1), Train (1); "
-        "2 of them are images outside the class folders"
+        "2 of them are images outside the class folders that are read"
     ]
 
 
@@ -157,7 +157,7 @@ def test_classes_of_few_images_in_a_cut(tmp_path: Path) -> None:
     [
         (("train", "val", "valid"), "has val and valid, both a name of the val split: keep one of them"),
         (("train", "Train"), "both a name of the train split"),
-        (("train", "test_set"), "test_set looks like the test split and is not read under that name"),
+        (("train", "test_set"), "test_set looks like the test split, and is not called so: rename it (test, testing)"),
         (("Train", "testData"), "testData looks like the test split"),
         (("train", "test", "val-images"), "val-images looks like the val split"),
         (("train", "eval"), "eval looks like the test or val split"),
@@ -189,7 +189,7 @@ def test_other_folders_beside_splits_are_left_out_and_counted(tmp_path: Path) ->
     assert sizes(splits) == [27, 3, 30]
     assert notes == [
         f"61 files under {tmp_path} left out: 60 .png, 1 .txt, in extra (30), train_old (30), devkit (1); "
-        "60 of them are images outside the class folders"
+        "60 of them are images outside the class folders that are read"
     ]
 
 
@@ -224,7 +224,7 @@ def test_everything_that_is_not_read_is_counted_by_kind_and_place(tmp_path: Path
         f"8 files under {tmp_path} left out: 2 .txt, 1 .csv, 1 .heic and 4 of other kinds, in . (2), "
         "train/a (2), test (1) and 3 other folders (3)"
     )
-    assert line.endswith("; 1 of them are images outside the class folders; 4 hidden files beside them")
+    assert line.endswith("; 1 of them are images outside the class folders that are read; 4 hidden files beside them")
     assert "8 files left out" in survey.line(splits)
 
 
@@ -233,7 +233,10 @@ def test_hidden_files_alone_make_no_note(tmp_path: Path) -> None:
     (tmp_path / "a" / ".DS_Store").write_bytes(b"x")
     splits, notes = read(tmp_path)
     assert notes == []
-    assert survey.line(splits).endswith("; 1 hidden file")
+    assert survey.line(splits) == (
+        "21 training, 3 validation, 6 test images of 3x6x6, 3 classes; validation (val_fraction=0.1) and test "
+        "(test_fraction=0.2) are cut from the training images; 1 hidden file"
+    )
 
 
 def test_class_folders_that_differ_are_named(tmp_path: Path) -> None:

@@ -88,7 +88,12 @@ def image_folder(
     cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
     images = cut_up({split: put(part, place) for split, part in files.items()})
     note_conversions_of(list(files.values()), place)
-    survey = Survey(folder, replace(layout.left_out, unreadable=unreadable), cut_up(files))
+    fractions = {
+        "val": f"validation (val_fraction={val_fraction:g})",
+        "test": f"test (test_fraction={test_fraction:g})",
+    }
+    cuts = [text for split, text in fractions.items() if split not in files]
+    survey = Survey(folder, replace(layout.left_out, unreadable=unreadable), cut_up(files), cuts)
     return Splits(images["train"], images["val"], images["test"], [printable(name) for name in layout.classes], survey)
 
 

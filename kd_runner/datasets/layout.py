@@ -165,9 +165,10 @@ def _refuse_a_split_of_another_name(place: Path, contents: Contents, name: str, 
         train = contents.below(named["train"]).classes if "train" in named else inside.classes
         missing = {"test"} if set(inside.classes) & set(train) else set()
     if missing:
+        names = " or ".join(", ".join(NAMES[split]) for split in NAMES if split in missing)
         raise ValueError(
-            f"{place / name} looks like the {' or '.join(sorted(missing))} split and is not read under that name: "
-            f"call it {READ}; or move it away"
+            f"{place / name} looks like the {' or '.join(sorted(missing))} split, and is not called so: rename it "
+            f"({names}), or move it away"
         )
 
 

@@ -60,7 +60,7 @@ class LeftOut:
         places = ", ".join(f"{place} ({number:,})" for place, number in folders[:SHOWN])
         more = sum(number for _, number in folders[SHOWN:])
         places += f" and {count(len(folders) - SHOWN, 'other folder')} ({more:,})" if more else ""
-        images = f"; {self.images:,} of them are images outside the class folders" if self.images else ""
+        images = f"; {self.images:,} of them are images outside the class folders that are read" if self.images else ""
         hidden = f"; {count(self.hidden, 'hidden file')} beside them" if self.hidden else ""
         return f"{kinds_in_words(self.kinds)}, in {places}{images}{hidden}"
 
@@ -73,11 +73,13 @@ class Survey:
         root: The folder.
         left_out: What is not read of it.
         files: The files of each split, in its order.
+        cuts: The splits that have no folder and are cut from the training images, each with its setting.
     """
 
     root: Path
     left_out: LeftOut
     files: Mapping[str, ImageFiles]
+    cuts: Sequence[str] = ()
 
 
 def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
@@ -132,7 +134,11 @@ def line(splits: Splits) -> str:
     """How many images and classes there are, and how many files are left out."""
     numbers = ", ".join(f"{len(getattr(splits, split)):,} {name}" for split, name in SPLITS.items())
     text = f"{numbers} images of {'x'.join(map(str, splits.image_shape))}, {splits.num_classes} classes"
-    left_out = splits.survey.left_out if splits.survey is not None else LeftOut()
+    if splits.survey is None:
+        return text
+    cuts, left_out = splits.survey.cuts, splits.survey.left_out
+    if cuts:
+        text += f"; {' and '.join(cuts)} {'is' if len(cuts) == 1 else 'are'} cut from the training images"
     if left_out.files:
         text += f"; {count(left_out.files, 'file')} left out ({kinds_in_words(left_out.kinds)})"
     if left_out.hidden:
