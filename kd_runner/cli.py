@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -46,9 +47,11 @@ FLAGS = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
+WITHOUT_LOG = f"hydra.job_logging.handlers.file.filename={os.devnull}"
 
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep
+asks_for_data = False  # whether the command line has `dataset=?`: what would be read, in place of a run
 resume_hint = ""  # how to go on after an interruption, once there is something to go on with
 
 
@@ -73,7 +76,7 @@ def main() -> int:
         return store(words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        given, settings = _flags_apart(_resumed(words))
+        given, settings = _flags_apart(_without_question(_resumed(words)))
         flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
         sys.argv[1:] = [*given, *settings]
         sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]
@@ -123,6 +126,10 @@ def _hydra_main(config: DictConfig) -> None:
         settings = check(settings_of(config, overrides))
         if settings.trust:
             sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
+        if asks_for_data:
+            from kd_runner.dataset_answer import dataset_answer
+
+            raise Answer(dataset_answer(settings, folder))
         from kd_runner.run import run
 
         run(settings, folder, overrides, list(_from_environment(config)))
@@ -140,6 +147,9 @@ def _hydra_main(config: DictConfig) -> None:
         _exit_code = code
         if code == BAD_SETTINGS and job.output_subdir is not None:  # nothing ran, so there is nothing to look up
             shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
+        if asks_for_data:
+            with suppress(OSError):  # it may hold a run
+                folder.rmdir()
         message = _with_origin(str(error), overrides)
         _say(message)
         logging.getLogger("kd_runner.problems").error("%s", message)
@@ -165,6 +175,20 @@ def _flags_apart(words: list[str]) -> tuple[list[str], list[str]]:
         if FLAGS[name] and name == word:
             found += itertools.islice(rest, 1)  # its value
     return found, settings
+
+
+def _without_question(words: list[str]) -> list[str]:
+    """The words without `dataset=?`, which asks for what would be read; the run's folder then gets no log."""
+    global asks_for_data
+    rest = [word for word in words if not re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word)]
+    asks_for_data = len(rest) < len(words)
+    if not asks_for_data:
+        return words
+    if {"-m", "--multirun"} & set(words):
+        from kd_runner.config import SettingsError
+
+        raise SettingsError("dataset: ? asks about the data of one run, leave -m out")
+    return [*rest, "hydra.output_subdir=null", WITHOUT_LOG]
 
 
 def _resumed(words: list[str]) -> list[str]:

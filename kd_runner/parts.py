@@ -19,6 +19,7 @@ from kd_runner import checkpoints
 from kd_runner.batches import Augmentation, PlainBatches, Source, TrainingBatches, View, source_of
 from kd_runner.build import build, build_partial, one_line
 from kd_runner.config import DatasetSettings, DistillationSettings, Node, Settings, SettingsError, digest
+from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.memory import keep_memory
 from kd_runner.models.ensemble import Ensemble
@@ -155,20 +156,10 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
 
-    data = settings.dataset
-    if splits is None:
-        splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
-    if not isinstance(splits, Splits):
-        raise SettingsError(f"dataset: {settings.dataset.target} must return Splits, got {type(splits).__name__}")
-    if data.residency == "stream" and isinstance(splits.train, Split):
-        raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
-    log.info(
-        "data      %s: %s training, %s validation, %s test images of %s, %d classes",
-        settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2]),
-        *(f"{len(split):,}" for split in (splits.train, splits.val, splits.test)),
-        "x".join(map(str, splits.image_shape)),
-        splits.num_classes,
-    )
+    splits = read_data(settings) if splits is None else splits
+    name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
+    log.info("data      %s: %s", name, survey.line(splits))
+    survey.say(splits, splits.copies)
     device = device_of(settings.trainer)
     if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
         log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
@@ -185,6 +176,21 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
             _load_given(teachers[name], name, Path(own.checkpoint).expanduser(), published, splits, view)
     student = _network(settings, "student", settings.student.node, splits)
     return Parts(settings, splits, view, device, teachers, student, recipes, modes, temperature)
+
+
+def read_data(settings: Settings) -> Splits:
+    """The data set that the settings name.
+
+    Raises:
+        SettingsError: it cannot be read, or not as the settings ask.
+    """
+    data = settings.dataset
+    splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
+    if not isinstance(splits, Splits):
+        raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
+    if data.residency == "stream" and isinstance(splits.train, Split):
+        raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
+    return splits
 
 
 def _check_store(store: str) -> None:

@@ -21,6 +21,7 @@ from kd_runner import analysis, atomic, checkpoints, dashboard, events, run_page
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
+from kd_runner.datasets import survey
 from kd_runner.evaluate import (
     Predictions,
     classification_metrics,
@@ -137,6 +138,7 @@ def _run(
         "student": None,
         "gap_closed": None,
         "notes": notes,
+        "data": survey.record(parts.splits),
         "seconds": running.seconds,
         "environment": environment(parts.device),
     }

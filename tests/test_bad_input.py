@@ -162,7 +162,7 @@ def image_folder(root: Path, classes: str = "ab", count: int = 10) -> None:
 def broken_images(kind: str, root: Path) -> str:
     """Breaks a good folder; returns what the line must name."""
     if kind.startswith("splits"):
-        for split, classes in (("train", "abc"), ("test", "ac" if kind == "splits differ" else "abc")):
+        for split, classes in (("train", "abc"), ("test", "acd" if kind == "splits differ" else "abc")):
             image_folder(root / split, classes)
         if kind == "splits without train":
             shutil.rmtree(root / "train")
@@ -171,7 +171,8 @@ def broken_images(kind: str, root: Path) -> str:
     victim = root / "b" / "3.png"
     if kind == "empty class":
         (root / "c").mkdir()
-        return "c"
+        (root / "c" / "image.heic").write_bytes(b"of a phone")
+        return "1 .heic"
     if kind == "one class":
         shutil.rmtree(root / "b")
         return "classes"

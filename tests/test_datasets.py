@@ -23,6 +23,7 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split, Splits, stratified_indices
 from kd_runner.datasets.torchvision_set import torchvision_set
+from kd_runner.notes import collected_notes
 
 
 def test_digits_are_real_and_cut_by_their_seed() -> None:
@@ -134,6 +135,40 @@ def test_a_failed_download_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         torchvision_set("MNIST", str(tmp_path), seed=0)
 
 
+def test_a_data_set_that_is_not_as_published_is_said_to_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    (batches / "data_batch_1").write_bytes(b"half of it")
+    with pytest.raises(FileNotFoundError, match=r"CIFAR10 under \S+ is incomplete, or not as it was published"):
+        torchvision_set("CIFAR10", str(tmp_path), seed=0, download=False)
+
+    def download(self) -> None:
+        monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda self: True)
+        monkeypatch.setattr(datasets.CIFAR10, "_load_meta", lambda self: setattr(self, "classes", list("abcdefghij")))
+        for file, _ in self.train_list + self.test_list:
+            content = {"data": np.zeros((20, 3072), np.uint8), "labels": [i % 10 for i in range(20)]}
+            (batches / file).write_bytes(pickle.dumps(content))
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", download)
+    with collected_notes() as notes:
+        splits = torchvision_set("CIFAR10", str(tmp_path), seed=0)
+    assert len(splits.test) == 20
+    assert len(notes) == 1
+    assert "is incomplete, or not as it was published: it was completed by a download" in notes[0]
+
+
+def test_images_and_labels_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", np.zeros((20, 28, 28)))
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.zeros(19))
+    with pytest.raises(ValueError, match=r"MNIST under \S+: labels must be int64 \[20\], got torch.int64 \[19\]"):
+        torchvision_set("MNIST", str(tmp_path), seed=0)
+
+
 def write_images(folder: Path, classes: dict[str, int], shade: int = 10) -> None:
     for number, (name, count) in enumerate(classes.items()):
         (folder / name).mkdir(parents=True)
@@ -170,17 +205,17 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
         image_folder(str(tmp_path / "nowhere"), seed=0)
     with pytest.raises(FileNotFoundError, match="no class folders in"):
         image_folder(str(tmp_path), seed=0)
-    write_images(tmp_path / "train", {"a": 2, "b": 2, "c": 2})
-    write_images(tmp_path / "test", {"a": 2, "c": 2})
-    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['b'\]"):
+    write_images(tmp_path / "train", {"a": 2, "b": 2})
+    write_images(tmp_path / "test", {"a": 2, "b": 2, "c": 2})
+    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['c'\]"):
         image_folder(str(tmp_path), seed=0)
     write_images(tmp_path / "other" / "test", {"a": 2})
     with pytest.raises(ValueError, match="has a folder test and none called train"):
         image_folder(str(tmp_path / "other"), seed=0)
-    (tmp_path / "test" / "b").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no images under .*test/b"):
+    (tmp_path / "train" / "c").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no images under .*train/c: a class needs images to learn from"):
         image_folder(str(tmp_path), seed=0)
-    (tmp_path / "test" / "b" / "x.png").write_bytes(b"broken")
+    (tmp_path / "train" / "c" / "x.png").write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"x\.png cannot be read as an image"):
         image_folder(str(tmp_path), seed=0)
 

@@ -141,8 +141,8 @@ def test_what_is_too_large_or_has_no_white_can_be_left_out(tmp_path: Path, caplo
     Image.fromarray(np.full((8, 8), 700, dtype=np.int32)).save(tmp_path / "train" / "a" / "whole.tif")
     splits, _ = read(tmp_path, max_pixels=9999, on_bad_image="skip")
     assert len(splits.train) + len(splits.val) == 32
-    assert "2 of 34 images under" in caplog.text
-    assert "a/large.png, a/whole.tif" in caplog.text
+    assert "2 of 66 images under" in caplog.text
+    assert "train/a/large.png, train/a/whole.tif" in caplog.text
 
 
 @pytest.mark.parametrize(

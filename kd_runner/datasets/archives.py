@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import lzma
 import os
 import shutil
 import stat
 import tarfile
 import uuid
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
 
+from kd_runner.notes import note
+
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-UNREADABLE = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
-    *(EOFError, NotImplementedError, RuntimeError, OSError),
-)
 MOST_TIMES = 100  # that the files may be larger than their archive; images hardly shrink
 
 
@@ -63,42 +59,64 @@ def _holds_folders(folder: Path) -> bool:
     return any(entry.is_dir() for entry in os.scandir(folder))
 
 
+class Refused(ValueError):
+    """An archive with something in it that must not be unpacked."""
+
+
 def _unpack(archive: Path, into: Path) -> None:
     into.mkdir()
     try:
-        if archive.name.lower().endswith(".zip"):
-            with zipfile.ZipFile(archive) as opened:
-                for member in opened.infolist():
-                    mode = member.external_attr >> 16
-                    kind = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
-                    _check(archive, member.filename, kind)
-                _check_size(archive, sum(member.file_size for member in opened.infolist()), into)
-                opened.extractall(into)
+        names = _unpack_zip(archive, into) if archive.name.lower().endswith(".zip") else _unpack_tar(archive, into)
+    except Refused:
+        raise
+    except Exception as error:  # whatever is in the file: the readers raise a dozen kinds of errors, KeyError too
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if reason.startswith("file could not be opened successfully"):  # and then what each kind of reader said
+            reason = "it is no whole archive"
+        raise ValueError(f"{archive} cannot be unpacked: {reason}") from error
+    twice = len(names) - len(set(names))
+    if twice:
+        note("data", f"{twice:,} of {len(names):,} files in {archive} have the name of another one: the last counts")
+
+
+def _unpack_zip(archive: Path, into: Path) -> list[str]:
+    """The names of the files that were unpacked."""
+    with zipfile.ZipFile(archive) as opened:
+        members = opened.infolist()
+        for member in members:
+            mode = member.external_attr >> 16
+            kind = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
+            _check(archive, member.filename, kind)
+        _check_size(archive, sum(member.file_size for member in members), into)
+        opened.extractall(into)
+        return [member.filename for member in members if not member.is_dir()]
+
+
+def _unpack_tar(archive: Path, into: Path) -> list[str]:
+    """The names of the files that were unpacked."""
+    with tarfile.open(archive) as opened:
+        members = opened.getmembers()
+        for member in members:
+            _check(archive, member.name, member.isreg() or member.isdir())
+        _check_size(archive, sum(member.size for member in members), into)
+        if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
+            opened.extractall(into, filter="data")
         else:
-            with tarfile.open(archive) as opened:
-                members = opened.getmembers()
-                for each in members:
-                    _check(archive, each.name, each.isreg() or each.isdir())
-                _check_size(archive, sum(each.size for each in members), into)
-                if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
-                    opened.extractall(into, filter="data")
-                else:
-                    opened.extractall(into)
-    except UNREADABLE as error:
-        raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+            opened.extractall(into)
+        return [member.name for member in members if member.isreg()]
 
 
 def _check(archive: Path, name: str, is_file_or_folder: bool) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or PureWindowsPath(name).drive:
-        raise ValueError(f"{archive} must hold paths inside its own folder, it has {name}; nothing was unpacked")
+        raise Refused(f"{archive} must hold paths inside its own folder, it has {name}; nothing was unpacked")
     if not is_file_or_folder:
-        raise ValueError(f"{archive} must hold files and folders alone, {name} is a link or a device")
+        raise Refused(f"{archive} must hold files and folders alone, {name} is a link or a device")
 
 
 def _check_size(archive: Path, size: int, into: Path) -> None:
     packed, free = archive.stat().st_size, shutil.disk_usage(into).free
     if size > MOST_TIMES * max(packed, 2**20):
-        raise ValueError(f"{archive} has {size / 1e6:,.0f} MB of files in {packed / 1e6:,.1f} MB: refused")
+        raise Refused(f"{archive} has {size / 1e6:,.0f} MB of files in {packed / 1e6:,.1f} MB: refused")
     if size > free:
-        raise ValueError(f"{archive} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {into.parent}")
+        raise Refused(f"{archive} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {into.parent}")

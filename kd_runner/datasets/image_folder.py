@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from kd_runner.datasets.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.archives import is_archive, unpacked
-from kd_runner.datasets.decoding import MAX_PIXELS, SUFFIXES
+from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, note_conversions_of
-from kd_runner.datasets.pixels import WHITE, Color, Ground, parse_background
-from kd_runner.datasets.splits import Split, Splits, cut
+from kd_runner.datasets.layout import WANTED, Layout, layout_of
+from kd_runner.datasets.pixels import Color, parse_background
+from kd_runner.datasets.splits import AnyImages, Split, Splits, cut
+from kd_runner.datasets.survey import Survey, count, listed
+from kd_runner.datasets.tree import printable
+from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
 
 SHOWN = 10  # names of files in one line of the log
-HIDDEN = (".", "__MACOSX")  # how the names of what systems leave beside people's files begin
 SHARE_OF_MEMORY = 0.2  # of the machine's, for all decoded images; more are read from their files while training
 
 
@@ -40,7 +47,11 @@ def image_folder(
 
     With `root/train/CLASS/*` and `root/test/CLASS/*` those are the splits, and `root/val/CLASS/*` is the
     validation split if it exists, else `val_fraction` of the training images. With `root/CLASS/*` both the test
-    and the validation split are cut, stratified, with `seed`. Class names are sorted; hidden files are passed over.
+    and the validation split are cut, stratified, with `seed`. Splits are called train or training; val, valid,
+    validation or dev; test or testing; in upper or lower case. Where all lies in one folder, that is the root.
+
+    Images in folders below a class folder are the class's, too, as for torchvision's ImageFolder, and links are
+    followed. Class names are sorted as text. What is not read is counted, and a note tells of it.
 
     Args:
         root: The folder, or a .zip or .tar of it, which is unpacked into `cache`; `~` is expanded.
@@ -54,110 +65,101 @@ def image_folder(
         max_pixels: The most pixels, width times height, that a file may have; a larger one cannot be read.
 
     Raises:
-        FileNotFoundError: no such folder, no class folders, or a class folder without images.
-        ValueError: an image that cannot be read, splits whose class folders differ, or an archive that is refused.
+        FileNotFoundError: no such folder, no class folders, or a class folder without images to learn from.
+        ValueError: an image that cannot be read, a class folder that is not there for training, folders that may be
+            splits and are not called so, or an archive that is refused.
     """
     if image_size < 1:
         raise ValueError(f"image_size must be 1 or more, got {image_size}")
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be 1 or more, got {max_pixels}")
     ground = parse_background(background)
-    folder = Path(root).expanduser()
     place = Path(cache).expanduser() if cache else None
-    if is_archive(folder):
-        if place is None:
-            raise ValueError(f"cache must be a folder, to unpack {folder} into, got null")
-        folder = unpacked(folder, place)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no folder {folder.resolve()}: it must hold train/CLASS/* and test/CLASS/*, or CLASS/*, with images"
-        )
-    named = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
-    if named and "train" not in named:
-        raise ValueError(f"{folder} has a folder {' and '.join(named)} and none called train: it must have that, too")
-    if not named:
-        classes = _classes(folder)
-        found = _found(folder, classes, image_size, color, ground, max_pixels)
-        found = _readable(found, classes, place) if on_bad_image == "skip" else found
-        everything = _placed([found], residency)(found, place)
-        note_conversions_of([found], place)
-        rest, test = cut(everything, test_fraction, seed, "test_fraction")
-        train, val = cut(rest, val_fraction, seed, "val_fraction")
-        return Splits(train, val, test, classes)
-    classes = _classes(named["train"])
-    for split_folder in named.values():
-        if _classes(split_folder) != classes:
-            different = sorted(set(classes) ^ set(_classes(split_folder)))
-            raise ValueError(
-                f"{split_folder} must have the class folders of {named['train']}; only one of them has {different[:5]}"
-            )
-    files = {name: _found(path, classes, image_size, color, ground, max_pixels) for name, path in named.items()}
+    folder = _opened(root, place)
+    layout = _understood(root, folder)
+    if layout.left_out.files:
+        note("data", f"{count(layout.left_out.files, 'file')} under {folder} left out: {layout.left_out}")
+    made = functools.partial(ImageFiles, size=image_size, color=color, ground=ground, max_pixels=max_pixels)
+    files = {split: made(layout.splits[split], *_listed(by_class)) for split, by_class in layout.images.items()}
+    unreadable: list[str] = []
     if on_bad_image == "skip":
-        files = {name: _readable(each, classes, place) for name, each in files.items()}
+        files, unreadable = _readable(folder, files, layout.classes, place)
     put = _placed(list(files.values()), residency)
-    splits = {name: put(each, place) for name, each in files.items()}
+    cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+    images = cut_up({split: put(part, place) for split, part in files.items()})
     note_conversions_of(list(files.values()), place)
-    if "test" not in splits:
-        splits["train"], splits["test"] = cut(splits["train"], test_fraction, seed, "test_fraction")
-    if "val" not in splits:
-        splits["train"], splits["val"] = cut(splits["train"], val_fraction, seed, "val_fraction")
-    return Splits(splits["train"], splits["val"], splits["test"], classes)
+    fractions = {
+        "val": f"validation (val_fraction={val_fraction:g})",
+        "test": f"test (test_fraction={test_fraction:g})",
+    }
+    cuts = [text for split, text in fractions.items() if split not in files]
+    survey = Survey(folder, replace(layout.left_out, unreadable=unreadable), cut_up(files), cuts)
+    return Splits(images["train"], images["val"], images["test"], [printable(name) for name in layout.classes], survey)
 
 
-def _classes(folder: Path) -> list[str]:
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(HIDDEN))
-    if not classes:
-        raise FileNotFoundError(
-            f"no class folders in {folder.resolve()}: it must hold a folder of images for each class"
-        )
-    return classes
+def _opened(root: str, cache: Path | None) -> Path:
+    """The folder that `root` names; of an archive, the one that it was unpacked into."""
+    folder = Path(root).expanduser()
+    if is_archive(folder):
+        if cache is None:
+            raise ValueError(f"cache must be a folder, to unpack {folder} into, got null")
+        return unpacked(folder, cache)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"root must be a folder or an archive ({', '.join(ARCHIVES)}), got the file {folder}")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder.resolve()}: {WANTED}")
+    return folder
 
 
-def _found(
-    folder: Path,
-    classes: Sequence[str],
-    size: int,
-    color: Color,
-    ground: Ground = WHITE,
-    max_pixels: int = MAX_PIXELS,
-) -> ImageFiles:
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        files = sorted(each.name for each in os.scandir(folder / name) if _is_image(each))
-        if not files:
-            raise FileNotFoundError(f"no images under {folder / name}")
-        paths += [f"{name}/{file}" for file in files]
-        labels += [label] * len(files)
-    return ImageFiles(folder, paths, torch.tensor(labels), size, color, ground, max_pixels)
+def _understood(root: str, folder: Path) -> Layout:
+    """What is read of the folder; where it was an archive, its name is in what is said against it."""
+    try:
+        return layout_of(folder)
+    except (FileNotFoundError, ValueError) as error:
+        if is_archive(Path(root).expanduser()):
+            raise type(error)(f"{error}; that is {root}, unpacked") from error
+        raise
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    return Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(HIDDEN) and entry.is_file()
+def _listed(by_class: Mapping[str, Sequence[str]]) -> tuple[list[str], Tensor]:
+    """The paths of all images, and their labels, int64 [N]."""
+    paths = [path for of_class in by_class.values() for path in of_class]
+    counts = torch.tensor([len(of_class) for of_class in by_class.values()])
+    return paths, torch.arange(len(counts)).repeat_interleave(counts)
 
 
-def _readable(files: ImageFiles, classes: Sequence[str], cache: Path | None) -> ImageFiles:
-    """`files` without those that cannot be read, which the log names."""
-    unreadable = files.unreadable(cache)
-    if not unreadable:
-        return files
-    names = [files.paths[index] for index in unreadable]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    log.warning(
-        "data      %d of %d images under %s cannot be read and are left out (dataset.on_bad_image): %s%s",
-        len(names),
-        len(files),
-        files.folder,
-        ", ".join(names[:SHOWN]),
-        more,
-    )
-    kept = torch.ones(len(files), dtype=torch.bool)
-    kept[unreadable] = False
-    rest = files.subset(torch.nonzero(kept).flatten())
-    counts = torch.bincount(rest.labels, minlength=len(classes))
+def _cut(splits: Mapping[str, AnyImages], val_fraction: float, test_fraction: float, seed: int) -> dict[str, AnyImages]:
+    """All three splits: those that are not there are cut from the training images."""
+    parts = dict(splits)
+    if "test" not in parts:
+        parts["train"], parts["test"] = cut(parts["train"], test_fraction, seed, "test_fraction")
+    if "val" not in parts:
+        parts["train"], parts["val"] = cut(parts["train"], val_fraction, seed, "val_fraction")
+    return parts
+
+
+def _readable(
+    root: Path, files: Mapping[str, ImageFiles], classes: Sequence[str], cache: Path | None
+) -> tuple[dict[str, ImageFiles], list[str]]:
+    """The files that can be read, and the paths of those that cannot, which a note names."""
+    readable: dict[str, ImageFiles] = {}
+    unreadable: list[str] = []
+    for split, part in files.items():
+        bad = part.unreadable(cache)
+        unreadable += [os.path.relpath(part.folder / part.paths[index], root) for index in bad]
+        kept = torch.ones(len(part), dtype=torch.bool)
+        kept[bad] = False
+        readable[split] = part.subset(torch.nonzero(kept).flatten()) if bad else part
+    counts = torch.bincount(readable["train"].labels, minlength=len(classes))
     if not bool(counts.all()):
-        raise ValueError(f"no image under {files.folder / classes[int(counts.argmin())]} can be read")
-    return rest
+        raise ValueError(f"no image under {files['train'].folder / classes[int(counts.argmin())]} can be read")
+    if unreadable:
+        note(
+            "data",
+            f"{len(unreadable):,} of {sum(map(len, files.values())):,} images under {root} cannot be read and are left "
+            f"out (dataset.on_bad_image): {listed(map(printable, unreadable), SHOWN)}",
+        )
+    return readable, unreadable
 
 
 def _placed(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles, Path | None], Split | ImageFiles]:

@@ -6,11 +6,16 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from kd_runner.datasets.copies import Copies, copies_in_memory
+
+if TYPE_CHECKING:
+    from kd_runner.datasets.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ AnyImages = TypeVar("AnyImages", bound=Images)
 class Splits:
     """Training, validation and test images of one classification problem.
 
+    Args:
+        survey: Which files the images come from, where a reader knows it.
+
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
     """
@@ -86,6 +94,7 @@ class Splits:
     val: Images
     test: Images
     classes: Sequence[str]
+    survey: Survey | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -111,6 +120,15 @@ class Splits:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.train.image_shape
+
+    @functools.cached_property
+    def copies(self) -> Copies | None:
+        """The images that are there twice; None where images stay in their files."""
+        parts = (self.train, self.val, self.test)
+        in_memory = [split for split in parts if isinstance(split, Split)]
+        if len(in_memory) < len(parts):
+            return None
+        return copies_in_memory([split.images for split in in_memory], [split.labels for split in in_memory])
 
     @functools.cached_property
     def training_fingerprint(self) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torchvision import datasets
 
 from kd_runner.datasets.splits import Split, Splits, cut
+from kd_runner.notes import note
+
+log = logging.getLogger(__name__)
 
 # What a person has to put under the root when there is no way to download it.
 FILES = {
@@ -52,17 +56,34 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, 
     except (RuntimeError, ValueError, AssertionError, EOFError, OSError, UnpicklingError) as missing:
         if "not found" not in str(missing):  # torchvision's word for a missing data set, a RuntimeError as well
             raise ValueError(f"{name} under {folder.resolve()} cannot be read ({_first_line(missing)})") from missing
-        wanted = f"no {name} under {folder.resolve()}"
-        remedy = f"put {FILES[name]} there or set dataset.root to a folder that has it"
-        if not download:
-            raise FileNotFoundError(f"{wanted}, and dataset.download is false: {remedy}") from missing
-        try:
-            data = reader(root=str(folder), train=train, download=True)
-        except (OSError, RuntimeError) as error:
-            raise FileNotFoundError(f"{wanted}, and downloading it failed ({_first_line(error)}): {remedy}") from error
+        data = _downloaded(name, folder, train, download, missing)
+    if getattr(data, "_check_legacy_exist", bool)():
+        note("data", f"{name} is read from {data.processed_folder}, which an old torchvision left, and not from raw/")
     images = torch.as_tensor(np.asarray(data.data))
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return Split(images, torch.as_tensor(data.targets, dtype=torch.int64)), list(data.classes)
+    try:
+        return Split(images, torch.as_tensor(data.targets, dtype=torch.int64)), list(data.classes)
+    except ValueError as error:  # images and labels of files that do not belong together
+        raise ValueError(f"{name} under {folder.resolve()}: {error}") from error
+
+
+def _downloaded(name: str, folder: Path, train: bool, download: bool, missing: Exception) -> Any:
+    """The data set, fetched now; what is there already and is not as it was published is replaced, and that is said."""
+    begun = any((folder / FILES[name].partition("/")[0]).rglob("*"))
+    wanted = f"no {name} under {folder.resolve()}"
+    if begun:
+        wanted = f"{name} under {folder.resolve()} is incomplete, or not as it was published"
+    remedy = f"put {FILES[name]} there or set dataset.root to a folder that has it"
+    if not download:
+        raise FileNotFoundError(f"{wanted}, and dataset.download is false: {remedy}") from missing
+    log.info("data      %s is downloaded into %s", name, folder.resolve())
+    try:
+        data = getattr(datasets, name)(root=str(folder), train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(f"{wanted}, and downloading it failed ({_first_line(error)}): {remedy}") from error
+    if begun:
+        note("data", f"{wanted}: it was completed by a download (dataset.download)")
+    return data
 
 
 def _first_line(error: Exception) -> str:

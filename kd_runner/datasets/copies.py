@@ -1,0 +1,127 @@
+"""Copies: images whose pixels are those of another image, within a split and across splits."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from kd_runner.notes import note
+
+BLOCK = 1024  # images at a time
+SIDE = 32  # of the grid of pixels by which larger images are told apart first
+
+Place = tuple[int, int]  # which split, 0 to 2, and which image of it
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Groups of images that are the same, pixel by pixel.
+
+    Args:
+        groups: Two places or more each: (0 for train, 1 for val, 2 for test; index there).
+        labels: Of the three splits.
+    """
+
+    groups: Sequence[Sequence[Place]]
+    labels: Sequence[Sequence[int]]
+
+    @functools.cached_property
+    def across(self) -> dict[str, list[tuple[Place, Place]]]:
+        """Each image with the first of its copies in an earlier split, by the pair of splits."""
+        pairs: dict[str, list[tuple[Place, Place]]] = {"train_val": [], "train_test": [], "val_test": []}
+        names = ("train", "val", "test")
+        for group in groups_by_split(self.groups):
+            for earlier, later in ((0, 1), (0, 2), (1, 2)):
+                for place in group[later] if group[earlier] else ():
+                    pairs[f"{names[earlier]}_{names[later]}"].append((group[earlier][0], place))
+        return pairs
+
+    @functools.cached_property
+    def of_two_classes(self) -> list[Place]:
+        """The images with a copy that stands under another class."""
+        mixed = [group for group in self.groups if len({self.label(place) for place in group}) > 1]
+        return [place for group in mixed for place in group]
+
+    def label(self, place: Place) -> int:
+        """The class of an image."""
+        return self.labels[place[0]][place[1]]
+
+    def record(self) -> dict[str, int]:
+        """The counts as plain data."""
+        return {**{name: len(pairs) for name, pairs in self.across.items()}, "two_classes": len(self.of_two_classes)}
+
+    def say(self) -> None:
+        """Make a note of copies across splits, and one of copies under two classes."""
+        counts = self.record()
+        held = [(counts["train_val"], self.labels[1], "validation"), (counts["train_test"], self.labels[2], "test")]
+        parts = [f"{number:,} of {len(labels):,} {name} images" for number, labels, name in held if number]
+        if parts:
+            note(
+                "data",
+                f"{' and '.join(parts)} are copies of training images, pixel by pixel: accuracy on them tells what was "
+                "learned by heart (dataset=? names some)",
+            )
+        if counts["two_classes"]:
+            note(
+                "data",
+                f"{counts['two_classes']:,} images stand under two classes or more, pixel by pixel the same: no "
+                "network can have them all right (dataset=? names some)",
+            )
+
+
+def groups_by_split(groups: Sequence[Sequence[Place]]) -> list[list[list[Place]]]:
+    """Each group as the places in train, val and test."""
+    return [[[place for place in group if place[0] == split] for split in range(3)] for group in groups]
+
+
+def copies_in_memory(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Copies:
+    """The copies among splits of decoded images, uint8 [N, C, H, W] each.
+
+    A sum over a grid of pixels tells nearly all images apart; those with equal sums are compared in full.
+    """
+    sums = np.concatenate([grid_sums(of_split) for of_split in images])
+    _, kinds, counts = np.unique(sums, return_inverse=True, return_counts=True)
+    starts = np.cumsum([0, *map(len, images)])
+    exact: dict[tuple[int, bytes], list[Place]] = {}
+    for number in np.flatnonzero(counts[kinds] > 1).tolist():
+        split = int(np.searchsorted(starts, number, side="right")) - 1
+        place = (split, number - int(starts[split]))
+        exact.setdefault((int(kinds[number]), digest_of(images[split][place[1]])), []).append(place)
+    groups = [places for places in exact.values() if len(places) > 1]
+    return Copies(groups, [of_split.tolist() for of_split in labels])
+
+
+def grid_sums(images: Tensor) -> np.ndarray:
+    """uint64 [N]: a weighted sum, modulo 2**64, over at most 32x32 pixels of each image, uint8 [N, C, H, W]."""
+    rows, columns = (max(1, -(-side // SIDE)) for side in images.shape[2:])
+    sums = []
+    for block in images.split(BLOCK):
+        pixels = block[:, :, ::rows, ::columns].flatten(1).numpy()
+        words = np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % 4))).view(np.uint32)
+        weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
+        sums.append(np.einsum("ij,j->i", words, weights, casting="safe"))
+    return np.concatenate(sums)
+
+
+def copies_by_digest(digests: Sequence[Sequence[bytes]], labels: Sequence[Tensor]) -> Copies:
+    """The copies among splits of which the digest of each image is known."""
+    return Copies(grouped(digests), [of_split.tolist() for of_split in labels])
+
+
+def digest_of(image: Tensor) -> bytes:
+    """SHA-256 of an image's pixels, uint8 [C, H, W]."""
+    return hashlib.sha256(image.contiguous().numpy().data).digest()
+
+
+def grouped(keys: Sequence[Sequence[bytes]]) -> list[list[Place]]:
+    """The places in `keys`, one sequence a split, that have the same key: groups of two or more."""
+    places: dict[bytes, list[Place]] = {}
+    for split, of_split in enumerate(keys):
+        for index, key in enumerate(of_split):
+            places.setdefault(key, []).append((split, index))
+    return [group for group in places.values() if len(group) > 1]

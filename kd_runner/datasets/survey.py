@@ -1,0 +1,174 @@
+"""What a data set holds, counted: for the log, for result.json, and for whoever asks with `dataset=?`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from kd_runner.notes import note
+
+if TYPE_CHECKING:
+    from kd_runner.datasets.copies import Copies
+    from kd_runner.datasets.files import ImageFiles
+    from kd_runner.datasets.splits import Splits
+
+SHOWN = 3  # places or kinds in one line
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The files under a data set's root that are not read.
+
+    Args:
+        kinds: How many, by suffix.
+        places: How many, by folder relative to the root; '.' is the root.
+        images: How many of them are images, in none of the class folders that are read.
+        hidden: How many hidden files there are beside them.
+        unreadable: Paths of images that cannot be read, which are left out as well.
+    """
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    places: Counter[str] = field(default_factory=Counter)
+    images: int = 0
+    hidden: int = 0
+    unreadable: Sequence[str] = ()
+
+    @property
+    def files(self) -> int:
+        """How many files are not read; hidden and unreadable ones are not among them."""
+        return self.kinds.total()
+
+    def record(self) -> dict[str, Any]:
+        """The counts as plain data."""
+        return {
+            "files": self.files,
+            "kinds": dict(most_first(self.kinds)),
+            "places": dict(most_first(self.places)),
+            "hidden": self.hidden,
+            "unreadable": len(self.unreadable),
+        }
+
+    def __str__(self) -> str:
+        folders = most_first(self.places)
+        places = ", ".join(f"{place} ({number:,})" for place, number in folders[:SHOWN])
+        more = sum(number for _, number in folders[SHOWN:])
+        places += f" and {count(len(folders) - SHOWN, 'other folder')} ({more:,})" if more else ""
+        images = f"; {self.images:,} of them are images outside the class folders that are read" if self.images else ""
+        hidden = f"; {count(self.hidden, 'hidden file')} beside them" if self.hidden else ""
+        return f"{kinds_in_words(self.kinds)}, in {places}{images}{hidden}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Where a data set in files comes from.
+
+    Args:
+        root: The folder.
+        left_out: What is not read of it.
+        files: The files of each split, in its order.
+        cuts: The splits that have no folder and are cut from the training images, each with its setting.
+    """
+
+    root: Path
+    left_out: LeftOut
+    files: Mapping[str, ImageFiles]
+    cuts: Sequence[str] = ()
+
+
+def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The counts from the largest to the smallest, equal ones by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def kinds_in_words(kinds: Counter[str]) -> str:
+    """Such as '5 .txt, 2 .png and 3 of other kinds'."""
+    ordered = most_first(kinds)
+    rest = sum(number for _, number in ordered[SHOWN:])
+    more = f" and {rest:,} of other kinds" if rest else ""
+    return ", ".join(f"{number:,} {kind}" for kind, number in ordered[:SHOWN]) + more
+
+
+def count(number: int, noun: str) -> str:
+    """Such as '1 image' and '1,200 images'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Iterable[str], shown: int = 5) -> str:
+    """Some of the names with commas, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def class_counts(labels: Tensor, classes: int) -> list[int]:
+    """How many images each class has."""
+    return torch.bincount(labels.cpu(), minlength=classes).tolist()
+
+
+def record(splits: Splits) -> dict[str, Any]:
+    """Everything that is counted, as plain data."""
+    counts = {split: class_counts(getattr(splits, split).labels, splits.num_classes) for split in SPLITS}
+    return {
+        "classes": splits.num_classes,
+        **{split: sum(numbers) for split, numbers in counts.items()},
+        "largest_class": {split: _largest(numbers, splits.classes) for split, numbers in counts.items()},
+        "missing_classes": missing_classes(splits),
+        "left_out": splits.survey.left_out.record() if splits.survey is not None else None,
+        "duplicates": splits.copies.record() if splits.copies is not None else None,
+    }
+
+
+def _largest(counts: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+    most = max(range(len(counts)), key=counts.__getitem__)
+    return {"class": str(classes[most]), "images": counts[most], "share": counts[most] / sum(counts)}
+
+
+def line(splits: Splits) -> str:
+    """How many images and classes there are, and how many files are left out."""
+    numbers = ", ".join(f"{len(getattr(splits, split)):,} {name}" for split, name in SPLITS.items())
+    text = f"{numbers} images of {'x'.join(map(str, splits.image_shape))}, {splits.num_classes} classes"
+    if splits.survey is None:
+        return text
+    cuts, left_out = splits.survey.cuts, splits.survey.left_out
+    if cuts:
+        text += f"; {' and '.join(cuts)} {'is' if len(cuts) == 1 else 'are'} cut from the training images"
+    if left_out.files:
+        text += f"; {count(left_out.files, 'file')} left out ({kinds_in_words(left_out.kinds)})"
+    if left_out.hidden:
+        text += f"; {count(left_out.hidden, 'hidden file')}"
+    return text
+
+
+def say(splits: Splits, copies: Copies | None) -> None:
+    """Make notes of what a reader of accuracies must know: missing classes, and copies of images."""
+    for split, names in missing_classes(splits).items():
+        if names:
+            rest = splits.num_classes - len(names)
+            effect = {
+                "train": "they cannot be learned",
+                "val": f"validation is scored on the other {rest}",
+                "test": f"the test is scored on the other {rest}",
+            }[split]
+            note(
+                "data",
+                f"{len(names):,} of {splits.num_classes:,} classes {'has' if len(names) == 1 else 'have'} no "
+                f"{SPLITS[split]} images ({listed(names)}): {effect}",
+            )
+    if copies is not None:
+        copies.say()
+
+
+def missing_classes(splits: Splits) -> dict[str, list[str]]:
+    """The names of the classes that have no images, by split."""
+    counts = {split: class_counts(getattr(splits, split).labels, splits.num_classes) for split in SPLITS}
+    return {
+        split: [str(name) for name, number in zip(splits.classes, numbers, strict=True) if number == 0]
+        for split, numbers in counts.items()
+    }
