@@ -18,6 +18,7 @@ from kd_runner.config import SettingsError
 from kd_runner.weight_files import Entry
 
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+DAMAGED = "what kd-runner writes beside weights is damaged in it"
 SHOWN = 5  # differences listed before '…'
 
 
@@ -44,6 +45,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     state, info = read(Path(path))
     if info is None:
         raise SettingsError(f"{path} holds weights only; load wants a file that kd-runner saved")
+    check_info(info, Path(path))
     network = build(
         info["network"], str(path), trust, num_classes=info["num_classes"], image_shape=tuple(info["image_shape"])
     )
@@ -75,16 +77,30 @@ def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
         return entries, None
     try:
         info = json.loads(metadata["kd_runner"])
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise weight_files.refused(path, DAMAGED)
+    return entries, info
+
+
+def check_info(info: Mapping[str, Any], path: Path) -> None:
+    """Refuse metadata in which something is missing or of another kind.
+
+    Raises:
+        SettingsError: naming the file.
+    """
+    numbers = (int, float)
+    try:
         channels = info["image_shape"][0]
         whole = (
             isinstance(info["network"], dict)
             and isinstance(info["num_classes"], int)
-            and len(info["mean"]) == len(info["std"]) == channels
-            and all(isinstance(value, (int, float)) for value in (*info["mean"], *info["std"]))
             and isinstance(info["classes"], list)
+            and len(info["mean"]) == len(info["std"]) == channels
+            and all(isinstance(value, numbers) for value in (*info["mean"], *info["std"], *info["image_shape"]))
         )
-    except (ValueError, LookupError, TypeError):
+    except (LookupError, TypeError):
         whole = False
     if not whole:
-        raise weight_files.refused(path, "what kd-runner writes beside weights is damaged in it")
-    return entries, info
+        raise weight_files.refused(path, DAMAGED)

@@ -344,8 +344,8 @@ def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Seque
         *([_first([f"{name} is unexpected" for name in extras])] if extras else []),
     ]
     guess = _guess(wanted, place, reshaped, missing, extras)
-    at = f" at {place.name!r}" if place.keys else ""
-    return f"{whose} does not fit the network{at}: {'; '.join(differences)}{guess}; {held}, {network}"
+    at = f"; closest at {place.name!r}" if place.keys else ""
+    return f"{whose} does not fit the network: {'; '.join(differences)}{guess}{at}; {held}, {network}"
 
 
 def _first(items: Sequence[str]) -> str:

@@ -359,21 +359,19 @@ def _load_given(
         raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
     if info is None:
         note("teacher", _unknown_origin(path, data, splits, view))
+        if hasattr(teacher, "fitted"):
+            note("teacher", f"{path}: its weights are put into a network {teacher.fitted}, not into the published one")
     for text in weights.notes:
         note("teacher", text)
 
 
 def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: View) -> str:
     """What a teacher is given whose file does not say what it was trained on."""
-    given = [
-        f"{name} {_rounded(values)} ({'' if setting else 'of the training images; '}dataset.{name})"
-        for name, values, setting in (("mean", view.mean, data.mean), ("std", view.std, data.std))
-    ]
-    names = [f"{number} {name}" for number, name in enumerate(splits.classes[:3])]
+    origin = "measured on the training images" if data.mean is None or data.std is None else "as set"
+    classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
     return (
-        f"{path} does not say how its images were normalised, nor the order of its classes: "
-        f"it is given images with {' and '.join(given)}, and its outputs are taken as {', '.join(names)}"
-        f"{', …' if len(splits.classes) > 3 else ''}"
+        f"{path} does not say how its images were normalised: it is given mean {_rounded(view.mean)} and std "
+        f"{_rounded(view.std)}, {origin} (dataset.mean, dataset.std); its outputs are taken as {classes}"
     )
 
 
@@ -391,6 +389,7 @@ def _check_given(
     for name in ("checkpoint_format", "checkpoint_key"):
         if getattr(own, name) is not None:
             raise SettingsError(f"{path} was saved by kd-runner: {name} must be null")
+    checkpoints.check_info(info, path)
     here = {"image_shape": list(splits.image_shape), "classes": list(splits.classes)}
     for name, value in here.items():
         if info[name] != value:

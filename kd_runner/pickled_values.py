@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ class _Dictionary:
         return OrderedDict()  # the one mapping that torch's unpickler fills and lets have a state
 
 
+class _Bytes:
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return b""  # the one object that is pickled so; others have their bytes in a text
+
+
 class _List:
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return []
@@ -98,7 +104,7 @@ class _List:
 # Each name is of a class that only holds values, or of a function that makes one.
 _VALUES = """
 argparse.Namespace types.SimpleNamespace
-builtins.int builtins.float builtins.bool builtins.str builtins.bytes builtins.list builtins.tuple builtins.dict
+builtins.int builtins.float builtins.bool builtins.str builtins.list builtins.tuple builtins.dict
 builtins.frozenset builtins.slice builtins.range
 pathlib.Path pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath
 pathlib._local.Path pathlib._local.PosixPath pathlib._local.WindowsPath pathlib._local.PurePosixPath
@@ -120,6 +126,7 @@ lightning.fabric.utilities.data.AttributeDict
 STAND_INS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_VALUES.split(), Ignored),
     **dict.fromkeys(_DICTIONARIES.split(), _Dictionary),
+    "builtins.bytes": _Bytes,
     "collections.deque": _List,
     "numpy.dtype": NumpyType,
     "numpy.core.multiarray._reconstruct": NumpyArray,
@@ -147,12 +154,14 @@ class Asked:
         key: The last text before the first of them, which is its key where it stands in a dictionary.
         alone: Whether the first of them is all that was saved, and stands in no dictionary.
         texts: The first texts of the pickles, among which are the keys of a dictionary.
+        protocol: The highest version of the pickle format among them.
     """
 
     names: list[str]
     key: str
     alone: bool
     texts: frozenset[str]
+    protocol: int
 
     @property
     def suspicious(self) -> list[str]:
@@ -167,15 +176,17 @@ def asked(file: IO[bytes], pickles: int = 1) -> Asked:
     """
     names: dict[str, None] = {}
     texts: dict[str, None] = {}
-    key, alone = "", False
-    for name, before, count in _names_of(file, pickles):
-        if name and not _is_plain(name):
+    key, alone, protocol = "", False, 0
+    for kind, value, before, count in _names_of(file, pickles):
+        if kind == "protocol":
+            protocol = max(protocol, value)
+        elif kind == "text" and len(texts) < MOST_TEXTS:
+            texts[value] = None
+        elif kind == "name" and not _is_plain(value):
             if not names:
                 key, alone = before, count == 0
-            names[name] = None
-        elif len(texts) < MOST_TEXTS:
-            texts[before] = None
-    return Asked(list(names), key, alone, frozenset(texts))
+            names[value] = None
+    return Asked(list(names), key, alone, frozenset(texts), protocol)
 
 
 def _is_suspicious(name: str) -> bool:
@@ -192,8 +203,8 @@ def _is_plain(name: str) -> bool:
     return name.startswith("torch.") and name.count(".") == 1  # dtypes, storages, Size, device
 
 
-def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, str, int]]:
-    """Each name and each text (with an empty name) in the pickles; the last text before it; operations before it."""
+def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, Any, str, int]]:
+    """The 'name's, 'text's and 'protocol's in the pickles, with the last text and the number of operations before."""
     left = MOST_OPERATIONS
     try:
         for _ in range(pickles):
@@ -204,9 +215,11 @@ def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, str, int]]:
                 if left < 0:
                     return
                 if operation.name == "GLOBAL":
-                    yield _dotted(*str(argument).split(" ", 1)), texts[1], count
+                    yield "name", _dotted(*str(argument).split(" ", 1)), texts[1], count
                 elif operation.name == "STACK_GLOBAL":
-                    yield _dotted(*texts), "", count
+                    yield "name", _dotted(*texts), "", count
+                elif operation.name == "PROTO":
+                    yield "protocol", argument, texts[1], count
                 count += operation.name not in ("PROTO", "FRAME")
                 if operation.name == "MEMOIZE":
                     memo[len(memo)] = last
@@ -216,10 +229,12 @@ def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, str, int]]:
                     last = memo.get(argument) if operation.name in ("GET", "BINGET", "LONG_BINGET") else argument
                     if isinstance(last, str) and operation.name != "GLOBAL":
                         texts = [texts[1], last]
-                        yield "", last, count
+                        yield "text", last, texts[0], count
     except Exception:  # a broken pickle
         return
 
 
 def _dotted(module: str, name: str = "") -> str:
-    return f"{'builtins' if module == '__builtin__' else module}.{name}"
+    """The name with a dot, as Python 3 has it: pickles of protocol 2 use Python 2's."""
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    return f"{module}.{name}"

@@ -24,6 +24,7 @@ from kd_runner.config import SettingsError
 DEEPEST = 64  # containers in containers
 MOST_CONTAINERS = 200_000  # in one file
 MOST_TIMES = 20  # that the records of a torch file may be larger than the file, which torch does not compress
+SAVE_AGAIN = "torch reads none but its own: torch.save(state_dict, 'plain.pth') saves it plainly"
 ENDS_EARLY = "it ends early or is damaged: the download or copy was cut short"
 
 
@@ -126,8 +127,8 @@ def _too_short(path: Path, head: bytes, size: int) -> str | None:
 def _read_torch(path: Path, head: bytes, size: int) -> Any:
     if head.startswith(b"PK"):
         _check_records(path, size)
-    elif pickled_values.LEGACY_MAGIC not in head:
-        raise ValueError(_reason(path, "it is a pickle that torch.save did not write"))
+    elif not head.startswith(pickled_values.LEGACY_MAGIC, 2):
+        raise ValueError(_reason(path, f"it is a pickle that torch.save did not write, and {SAVE_AGAIN}"))
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(pickled_values.allowed()):
             warnings.simplefilter("ignore")  # torch's, which describe its own insides
@@ -157,10 +158,12 @@ def _reason(path: Path, otherwise: str) -> str:
     """Why a file with pickles is not read: what it asks for beside plain values, if anything."""
     asked = _asked(path)
     if asked is None or not asked.names:
+        if asked is not None and asked.protocol > 2 and otherwise == ENDS_EARLY:
+            return f"its pickle has protocol {asked.protocol}, torch reads 2: save it without pickle_protocol"
         return otherwise
     if asked.suspicious:
         return f"it asks for {', '.join(asked.suspicious[:3])}, which no weights need; nothing in it was run"
-    shown = ", ".join(asked.names[:3]) + (f" and {len(asked.names) - 3} more" if len(asked.names) > 3 else "")
+    shown = ", ".join(asked.names[:2]) + (f" and {len(asked.names) - 2} more" if len(asked.names) > 2 else "")
     if asked.alone:
         weights = "content.state_dict()"
     elif any(name.startswith("torch.nn.modules.") for name in asked.names):
@@ -192,7 +195,7 @@ def _entries(content: Any) -> Iterator[Entry]:
     containers = 0
     if not isinstance(content, (Mapping, list, tuple)):
         held = f"one tensor of {list(content.shape)}" if isinstance(content, Tensor) else type(content).__name__
-        raise ValueError(f"it holds no tensors with names, but {held}")
+        raise ValueError(f"it holds {held}, not tensors with names")
 
     def inside(value: Any, path: tuple[str, ...]) -> Iterator[Entry]:
         nonlocal containers
@@ -213,14 +216,14 @@ def _entries(content: Any) -> Iterator[Entry]:
 
     entries = list(inside(content, ()))
     if not entries:
-        raise ValueError(f"it holds no tensors with names, but {_shown(content)}")
+        raise ValueError(f"it holds {_shown(content)}, and no tensors")
     yield from entries
 
 
 def _shown(content: Any) -> str:
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__} of {len(content)}"
-    keys = [str(key)[:40] for key in content]
+    keys = [repr(str(key)[:40]) for key in content]
     return f"{', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}" if keys else "nothing"
 
 
