@@ -120,4 +120,4 @@ def _some(names: Sequence[str]) -> str:
     """The names of a few files, those that look like weights first."""
     files = sorted((name for name in names if not name.endswith("/")), key=lambda name: not name.endswith(WEIGHTS))
     more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-    return f"{', '.join(files[:3])}{more}" if files else "nothing"
+    return f"{', '.join(map(ascii, files[:3]))}{more}" if files else "nothing"

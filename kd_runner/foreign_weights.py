@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config import SettingsError
-from kd_runner.weight_files import Entry, shared_start
+from kd_runner.weight_files import Entry, listed, shared_start, shown
 
 SHOWN = 3  # names of a kind that a message lists
 
@@ -102,7 +102,7 @@ def weights_of(network: nn.Module, entries: Sequence[Entry], key: str | None, se
     names = [entry.name for entry in (*place.extras.values(), *place.outside) if id(entry) not in explained]
     notes = [
         *_unwrapped(place, others, f"{setting}_key"),
-        *([f"passed over, as it is not of the network: {_list(names)}"] if names else []),
+        *([f"passed over, as it is not of the network: {listed(names, SHOWN)}"] if names else []),
         *converted,
     ]
     return Weights(state, [f"{whose}: {text}" for text in notes])
@@ -231,7 +231,7 @@ def _refuse_key(
         raise SettingsError(f"{setting}_key: {misfit(wanted, [], below, f'{key!r} of {whose}')}")
     fitting = [place.name for place in sorted(places, key=_rank) if place.keys and _fits(place, wanted)]
     keys = dict.fromkeys([*fitting, *(".".join(entry.path[:-1]) for entry in entries if len(entry.path) > 1)])
-    has = _list([*keys], 8) if keys else f"no keys above {_list([entry.name for entry in entries])}"
+    has = listed([*keys], 8) if keys else f"no keys above {listed([entry.name for entry in entries], SHOWN)}"
     raise SettingsError(f"{setting}_key: {whose} has no {key!r}; it has {has}")
 
 
@@ -246,7 +246,7 @@ def _converted(place: Place, wanted: Mapping[str, Tensor], whose: str) -> tuple[
             notes.setdefault("counters of batch norms are not in the file and start at 0", []).append(name)
             continue
         given = entry.tensor
-        _refuse_unusable(given, target, f"{whose}: {entry.name}")
+        _refuse_unusable(given, target, f"{whose}: {shown(entry.name)}")
         if entry.from_numpy:
             notes.setdefault("NumPy arrays are read as tensors", []).append(name)
         if given.dtype != target.dtype:
@@ -255,8 +255,8 @@ def _converted(place: Place, wanted: Mapping[str, Tensor], whose: str) -> tuple[
         if given.shape != target.shape:
             notes.setdefault(f"{list(given.shape)} is read as {list(target.shape)}", []).append(name)
         state[name] = given.detach().to(target.dtype).reshape(target.shape)
-        _refuse_infinite(state[name], target, f"{whose}: {entry.name}")
-    return state, [f"{text}: {_list(names, 1)}" for text, names in notes.items()]
+        _refuse_infinite(state[name], target, f"{whose}: {shown(entry.name)}")
+    return state, [f"{text}: {listed(names, 1)}" for text, names in notes.items()]
 
 
 def _refuse_unusable(given: Tensor, target: Tensor, whose: str) -> None:
@@ -303,7 +303,7 @@ def _unwrapped(place: Place, others: Sequence[Place], setting: str) -> list[str]
         start = "" if place.wrapper else "weights taken from the top, " if not parts else "weights "
         names = " and ".join(repr(other.name) for other in others)
         fit = "fits" if len(others) == 1 else "fit"
-        parts.append(f"{start}not from {names}, which {fit}, too ({setting}={others[0].name} takes it)")
+        parts.append(f"{start}not from {names}, which {fit}, too ({setting}={shown(others[0].name)} takes it)")
     return [", ".join(parts)] if parts else []
 
 
@@ -319,8 +319,8 @@ def _inner_wrappers(place: Place) -> list[str]:
 def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Sequence[Entry], whose: str) -> str:
     """Why no place in a file fits: how the closest one differs, and the file's names beside the network's."""
     places = places or _places(wanted, entries)
-    held = f"the file has {_count(entries)} ({_list([entry.name for entry in entries], SHOWN)})"
-    network = f"the network {len(wanted)} ({_list([*wanted], SHOWN)})"
+    held = f"the file has {_count(entries)} ({listed([entry.name for entry in entries], SHOWN)})"
+    network = f"the network {len(wanted)} ({listed([*wanted], SHOWN)})"
     if not places:
         return f"{whose} does not fit the network: no name is in both; {held}, {network}"
     place = max(places, key=lambda place: (_matches(place, wanted), len(place.tensors), -len(place.keys)))
@@ -333,9 +333,10 @@ def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Seque
         return f"{whose} has {classes[0]} classes, the data set has {classes[1]}: they must be equal"
     if not (reshaped or missing or extras):
         # Two tensors among others, which any larger network has.
+        beside = listed([entry.name for entry in place.outside], SHOWN)
         return (
-            f"{whose} fits the network at {place.name!r} alone, and has {_list([e.name for e in place.outside])} "
-            f"beside it: checkpoint_key={place.name} takes it all the same"
+            f"{whose} fits the network at {place.name!r} alone, and has {beside} beside it: "
+            f"checkpoint_key={place.name} takes it all the same"
         )
     shapes = [f"{n} must be {list(wanted[n].shape)}, is {list(place.tensors[n].tensor.shape)}" for n in reshaped]
     differences = [
@@ -349,7 +350,7 @@ def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Seque
 
 
 def _first(items: Sequence[str]) -> str:
-    return "; ".join(items[:2]) + (f"; and {len(items) - 2} more" if len(items) > 2 else "")
+    return "; ".join(shown(item) for item in items[:2]) + (f"; and {len(items) - 2} more" if len(items) > 2 else "")
 
 
 def _matches(place: Place, wanted: Mapping[str, Tensor]) -> int:
@@ -395,7 +396,3 @@ def _guess(
 
 def _count(entries: Sequence[Entry]) -> str:
     return "1 tensor" if len(entries) == 1 else f"{len(entries)} tensors"
-
-
-def _list(names: Sequence[str], shown: int = SHOWN) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -74,6 +74,18 @@ def shared_start(paths: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(shortest[:count])
 
 
+def shown(text: str, length: int = 100) -> str:
+    """A text of a file's, as one line for a person: on a terminal a file must not write what it likes."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def listed(names: Sequence[str], count: int) -> str:
+    """The first names of a file's, and how many there are more."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(shown(name) for name in names[:count]) + more
+
+
 def refused(path: Path, reason: str) -> SettingsError:
     """The error of a file that is not read, with the reason."""
     return SettingsError(f"{path} is not a plain weights file (safetensors, or a state dict saved by torch): {reason}")
@@ -162,8 +174,8 @@ def _reason(path: Path, otherwise: str) -> str:
             return f"its pickle has protocol {asked.protocol}, torch reads 2: save it without pickle_protocol"
         return otherwise
     if asked.suspicious:
-        return f"it asks for {', '.join(asked.suspicious[:3])}, which no weights need; nothing in it was run"
-    shown = ", ".join(asked.names[:2]) + (f" and {len(asked.names) - 2} more" if len(asked.names) > 2 else "")
+        return f"it asks for {listed(asked.suspicious, 3)}, which no weights need; nothing in it was run"
+    names = listed(asked.names, 2)
     if asked.alone:
         weights = "content.state_dict()"
     elif any(name.startswith("torch.nn.modules.") for name in asked.names):
@@ -172,7 +184,7 @@ def _reason(path: Path, otherwise: str) -> str:
         key = next((key for key in ("state_dict", "model", "net") if key in asked.texts), "…")
         weights = f"content[{key!r}]"
     return (
-        f"it holds {shown}, and reading those runs their code. Where you trust it, two lines make it plain: "
+        f"it holds {names}, and reading those runs their code. Where you trust it, two lines make it plain: "
         f"content = torch.load({path.name!r}, weights_only=False); torch.save({weights}, 'plain.pth')"
     )
 
@@ -228,4 +240,4 @@ def _shown(content: Any) -> str:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return shown(" ".join(str(error).split()), 120) or type(error).__name__

@@ -240,8 +240,8 @@ KINDS: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a.pb", writes(b"\x08\x01\x12\x04"), "it is a file of ONNX or TensorFlow"),
     ("a.npz", lambda path: np.savez(path, a=np.zeros(3)), "it is a NumPy archive (.npz)"),
     ("a.npy", lambda path: np.save(path, np.zeros(3)), "it is a NumPy array (.npy)"),
-    ("a.zip", packed, "it is a zip archive with weights/inner.pth in it: unpack it first"),
-    ("a.tar", packed, "it is a tar archive with inner.pth in it: unpack it first"),
+    ("a.zip", packed, "it is a zip archive with 'weights/inner.pth' in it: unpack it first"),
+    ("a.tar", packed, "it is a tar archive with 'inner.pth' in it: unpack it first"),
     ("a.gz", packed, "it is a gzip archive: unpack it first"),
     ("a.pth", half, "it looks like a torch file, but it ends early or is damaged"),
     ("b.pth", half_legacy, "it ends early or is damaged: the download or copy was cut short"),
@@ -304,6 +304,12 @@ def test_metadata_of_safetensors_is_read(tmp_path: Path) -> None:
 
 
 STARTS = [b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x08" + bytes(7) + b"{"]
+
+
+def test_a_file_writes_nothing_of_its_own_on_the_terminal(tmp_path: Path) -> None:
+    path = of_torch(collections.OrderedDict(STATE), tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"OrderedDict", b"Orde\x1b\redict"))
+    assert "collections.Orde??edict" in reason(path)
 
 
 @pytest.fixture(scope="module")
