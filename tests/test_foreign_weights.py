@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,13 +168,13 @@ MISFITS: list[tuple[Callable[[], nn.Module], State, str]] = [
     (mlp, {"a": torch.ones(2), "b": torch.ones(3)}, r"no name is in both; the file has 2 tensors \(m\.a, m\.b\), the"),
     (mlp, {**GOOD, "5.weight": torch.ones(2)}, r"5\.weight is unexpected \(the file has more layers\)"),
     (mlp, {"1.weight": GOOD["1.weight"], "1.bias": GOOD["1.bias"]}, r"3\.weight is missing; 3\.bias is missing "
-     r"\(the file has no last layer\); closest at 'm'; the file has 2 tensors \(m\.1\.weight, m\.1\.bias\), the network 4 "),
+     r"\(the file has no last layer\); closest at 'm'; the file has 2 tensors \(m\.1\.weight, m\.1\.bias\), the net"),
     (lambda: normed(3), normed(2).state_dict(), r"2\.weight must be \[4, 4, 3, 3\]|is missing"),
     (normed, normed(channels=1).state_dict(), r"0\.weight must be \[4, 3, 3, 3\], is \[4, 1, 3, 3\] "
      r"\(its images have 1 channels, these 3\)"),
     (normed, normed(kernel=7).state_dict(), r"\(its first convolution is 7x7, that of a network for images of another"),
     (normed, {n: v for n, v in normed().state_dict().items() if "running" not in n}, r"\(the file has no batch norm\)"),
-    (mlp, {name: value.t().contiguous() for name, value in GOOD.items()}, r"1\.weight must be \[16, 64\], is \[64, 16\]"),
+    (mlp, {name: value.t().contiguous() for name, value in GOOD.items()}, r"1\.weight must be \[16, 64\], is \[64, "),
 ]  # fmt: skip
 
 
@@ -225,6 +226,12 @@ def test_a_number_with_or_without_a_dimension(tmp_path: Path) -> None:
     assert weights.notes == ["net.pth: [1] is read as []: scale", "net.pth: [] is read as [1]: shift"]
 
 
+def quantized(tensor: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to drop them
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -232,7 +239,7 @@ def test_a_number_with_or_without_a_dimension(tmp_path: Path) -> None:
         (lambda w: w.to(torch.complex64), r"3\.weight must be .*, is of complex64$"),
         (lambda w: w.to_sparse(), r"3\.weight must be .*, is sparse$"),
         (lambda w: w.to("meta"), r"3\.weight must be .*, is on the meta device, without values$"),
-        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), r"3\.weight must be .*, is quantized$"),
+        (quantized, r"3\.weight must be .*, is quantized$"),
         (lambda w: w.index_fill(0, torch.tensor([1]), torch.nan), r"must be finite, has 16 values that are NaN or inf"),
         (lambda w: w.double() * 1e300, r"3\.weight must be finite, has 160 values"),
     ],
@@ -312,6 +319,19 @@ def test_a_run_says_what_it_took_and_what_the_file_leaves_open(tmp_path: Path) -
         SettingsError, match=r"^teacher\.checkpoint_key: .* has no 'foo'; it has state_dict, state_dict"
     ):
         given_teacher(path, "teacher.checkpoint_key=foo")
+
+
+def test_the_chosen_weights_are_those_that_a_run_teaches_with(result_of: Callable[..., Any], tmp_path: Path) -> None:
+    options = ("teacher=mlp", "teacher.hidden=[16]", "baseline=false")
+    trained = result_of(*options, "teacher.epochs=3", "optimizer.lr=0.01")
+    good = {entry.name: entry.tensor for entry in read(tmp_path / "run0" / "teacher.safetensors")[0]}
+    path = tmp_path / "with_ema.pth.tar"
+    torch.save({"state_dict": NOISE, "state_dict_ema": under("module.", good)}, path)
+    raw = result_of(*options, f"teacher.checkpoint={path}")
+    averaged = result_of(*options, f"teacher.checkpoint={path}", "teacher.checkpoint_key=state_dict_ema")
+    assert averaged["teacher"]["accuracy"] == trained["teacher"]["accuracy"] > raw["teacher"]["accuracy"] + 0.2
+    assert any("teacher.checkpoint_key=state_dict_ema.module takes it" in text for text in raw["notes"])
+    assert averaged["fingerprint"] != raw["fingerprint"]
 
 
 def saved(path: Path, **changes: Any) -> Path:
