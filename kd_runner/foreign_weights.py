@@ -74,19 +74,22 @@ class Weights:
     notes: list[str]
 
 
-def weights_of(network: nn.Module, entries: Sequence[Entry], key: str | None, setting: str, whose: str) -> Weights:
+def weights_of(
+    network: nn.Module, entries: Sequence[Entry], key: str | None, setting: str, whose: str, bare: bool = False
+) -> Weights:
     """The weights of `network` among the tensors of a file.
 
     Args:
         key: Names with dots that lead to the weights; None: wherever they are.
         setting: The key of the setting that gave the file, for messages, such as 'teacher.checkpoint'.
         whose: The file, for messages.
+        bare: Whether the file is known to hold a network's state dict and nothing around it.
 
     Raises:
         SettingsError: the file has no such key, no weights that fit, or weights that cannot be of use.
     """
     wanted = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
-    places = _places(wanted, entries)
+    places = [place for place in _places(wanted, entries) if not (bare and place.keys)]
     if key is not None:
         places = _chosen(places, key) or _refuse_key(key, places, entries, wanted, setting, whose)
     fitting = [place for place in places if _fits(place, wanted)]
@@ -322,7 +325,8 @@ def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Seque
     held = f"the file has {_count(entries)} ({listed([entry.name for entry in entries], SHOWN)})"
     network = f"the network {len(wanted)} ({listed([*wanted], SHOWN)})"
     if not places:
-        return f"{whose} does not fit the network: no name is in both; {held}, {network}"
+        first = next(iter(wanted), "")
+        return f"{whose} does not fit the network: {first} is missing, and so is every other name; {held}, {network}"
     place = max(places, key=lambda place: (_matches(place, wanted), len(place.tensors), -len(place.keys)))
     _add_neighbours(place, entries)
     reshaped = [name for name, entry in place.tensors.items() if not _same_shape(wanted[name], entry.tensor)]

@@ -352,7 +352,7 @@ def _load_given(
         raise SettingsError(f"{setting}: {error}") from error
     if own.checkpoint_format is not None:  # both formats have the same names
         entries = renamed_entries(entries)
-    weights = weights_of(teacher, entries, own.checkpoint_key if info is None else "", setting, str(path))
+    weights = weights_of(teacher, entries, own.checkpoint_key, setting, str(path), bare=info is not None)
     try:
         teacher.load_state_dict(weights.state)
     except RuntimeError as error:  # what is no tensor in a network of someone's own
@@ -361,6 +361,8 @@ def _load_given(
         note("teacher", _unknown_origin(path, data, splits, view))
         if hasattr(teacher, "fitted"):
             note("teacher", f"{path}: its weights are put into a network {teacher.fitted}, not into the published one")
+    else:
+        _note_other_settings(info, own, path)
     for text in weights.notes:
         note("teacher", text)
 
@@ -404,6 +406,10 @@ def _check_given(
                 f"{path} was trained with dataset.{name}={_rounded(info[name])}, and is given images with "
                 f"{_rounded(values)}, as this run has it",
             )
+
+
+def _note_other_settings(info: Mapping[str, Any], own: TeacherSettings | ExtraTeacherSettings, path: Path) -> None:
+    """Say where a network was saved with settings that its weights do not show, such as the number of its poolings."""
     before, now = dict(dotted(info["network"])), dict(dotted(_unfetched(own.node)))
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if changed:
