@@ -19,6 +19,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Keys = Annotated[str | None, BeforeValidator(lambda value: value if value is None else str(value))]
 LayerName = Annotated[str, BeforeValidator(str)]  # those of an nn.Sequential are numbers
 ASKED = ["?"]  # in place of layers: which there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
@@ -83,22 +84,24 @@ class DatasetSettings(_Built):
         return given
 
 
+def _needs_a_checkpoint(given: str | None, info: ValidationInfo) -> str | None:
+    if given is not None and info.data.get("checkpoint") is None:
+        raise ValueError("has no effect without teacher.checkpoint")
+    return given
+
+
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: str | None
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None
+    checkpoint_key: Keys
     layers: Layers
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)]
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
     optimizer: Node | None
     scheduler: Node | None
 
-    @field_validator("checkpoint_format")
-    @classmethod
-    def _has_a_checkpoint(cls, given: str | None, info: ValidationInfo) -> str | None:
-        if given is not None and info.data.get("checkpoint") is None:
-            raise ValueError("has no effect without teacher.checkpoint")
-        return given
+    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
 class ExtraTeacherSettings(_Built):
@@ -107,9 +110,12 @@ class ExtraTeacherSettings(_Built):
     epochs: Count | None = None
     checkpoint: str | None = None
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None = None
+    checkpoint_key: Keys = None
     optimizer: Node | None = None
     scheduler: Node | None = None
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
+
+    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
 class StudentSettings(_Built):
@@ -207,7 +213,10 @@ class Settings(Section):
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast."""
+    """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast.
+
+    A teacher's `checkpoint_key` chooses between weights in one file, and counts where there is one.
+    """
     content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
         "dataset": ("root", "residency", "workers", "cache"),
@@ -219,6 +228,9 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content[name] = _less(content[name], keys)
     for name, like in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {each: _less(own, without[like]) for each, own in content[name].items()}
+    for teacher in (content["teacher"], *content["teachers"].values()):
+        if teacher.get("checkpoint_key") is None:  # as in settings that older versions wrote
+            teacher.pop("checkpoint_key", None)
     return content
 
 

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,21 +18,34 @@ from torch import nn
 from kd_runner import checkpoints
 from kd_runner.batches import Augmentation, PlainBatches, Source, TrainingBatches, View, source_of
 from kd_runner.build import build, build_partial, one_line
-from kd_runner.config import DatasetSettings, DistillationSettings, Node, Settings, SettingsError, digest
+from kd_runner.config import (
+    DatasetSettings,
+    DistillationSettings,
+    ExtraTeacherSettings,
+    Node,
+    Settings,
+    SettingsError,
+    TeacherSettings,
+    digest,
+    dotted,
+)
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Split, Splits
+from kd_runner.foreign_weights import weights_of
 from kd_runner.memory import keep_memory
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.modules import Mode, Recipe, Schedule
+from kd_runner.notes import note
 from kd_runner.outputs import Outputs, needs_of
 from kd_runner.pairing import Pairing, noise, observed_outputs, paired
-from kd_runner.published import renamed
+from kd_runner.published import renamed_entries
 from kd_runner.randomness import derived_seed, seeded
 from kd_runner.speed import slow_bfloat16
 from kd_runner.training import device_of
 
 log = logging.getLogger(__name__)
 
+ROUNDING = 1e-3  # of a mean or std between 0 and 1: a quarter of a level of 8 bits
 REHEARSED = 4  # images: of two, the one distance between them is always the mean distance, whatever the student does
 
 
@@ -172,8 +185,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     for name, own in settings.all_teachers.items():
         teachers[name] = _network(settings, name, own.node, splits)
         if own.checkpoint is not None:
-            published = own.checkpoint_format is not None
-            _load_given(teachers[name], name, Path(own.checkpoint).expanduser(), published, splits, view)
+            _load_given(teachers[name], name, own, settings.dataset, splits, view)
     student = _network(settings, "student", settings.student.node, splits)
     return Parts(settings, splits, view, device, teachers, student, recipes, modes, temperature)
 
@@ -327,29 +339,88 @@ def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Mo
     return network
 
 
-def _load_given(teacher: nn.Module, key: str, path: Path, published: bool, splits: Splits, view: View) -> None:
+def _load_given(
+    teacher: nn.Module,
+    key: str,
+    own: TeacherSettings | ExtraTeacherSettings,
+    data: DatasetSettings,
+    splits: Splits,
+    view: View,
+) -> None:
+    """Load the weights in a teacher's `checkpoint` into it, and note what the file leaves open."""
+    path = Path(str(own.checkpoint)).expanduser()
+    setting = f"{key}.checkpoint"
     try:
-        state, info = checkpoints.read(path)
-        if published and info is not None:
-            raise SettingsError(f"{path} was saved by kd-runner: checkpoint_format must be null")
-        if published:  # both formats have the same names
-            state = renamed(state)
+        entries, info = checkpoints.entries_of(path)
         if info is not None:
-            _check_given(info, splits, view, path)
-        checkpoints.fit_state(teacher, state, splits.num_classes, str(path))
+            _check_given(info, own, splits, view, path)
     except SettingsError as error:
-        raise SettingsError(f"{key}.checkpoint: {error}") from error
+        raise SettingsError(f"{setting}: {error}") from error
+    if own.checkpoint_format is not None:  # both formats have the same names
+        entries = renamed_entries(entries)
+    weights = weights_of(teacher, entries, own.checkpoint_key, setting, str(path), bare=info is not None)
+    try:
+        teacher.load_state_dict(weights.state)
+    except RuntimeError as error:  # what is no tensor in a network of someone's own
+        raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
+    if info is None:
+        note("teacher", _unknown_origin(path, data, splits, view))
+        if hasattr(teacher, "fitted"):
+            note("teacher", f"{path}: its weights are put into a network {teacher.fitted}, not into the published one")
+    else:
+        _note_other_settings(info, own, path)
+    for text in weights.notes:
+        note("teacher", text)
 
 
-def _check_given(info: Mapping[str, Any], splits: Splits, view: View, path: Path) -> None:
-    """Refuse a teacher that kd-runner trained on images unlike these: it would answer, and be wrong."""
+def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: View) -> str:
+    """What a teacher is given whose file does not say what it was trained on."""
+    origin = "measured on the training images" if data.mean is None or data.std is None else "as set"
+    classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
+    return (
+        f"{path} does not say how its images were normalised: it is given mean {_rounded(view.mean)} and std "
+        f"{_rounded(view.std)}, {origin} (dataset.mean, dataset.std); its outputs are taken as {classes}"
+    )
+
+
+def _rounded(values: Sequence[float] | torch.Tensor) -> list[float]:
+    return [round(float(value), 4) for value in values]
+
+
+def _check_given(
+    info: Mapping[str, Any], own: TeacherSettings | ExtraTeacherSettings, splits: Splits, view: View, path: Path
+) -> None:
+    """Refuse a teacher that kd-runner trained on images unlike these: it would answer, and be wrong.
+
+    Smaller differences are noted.
+    """
+    for name in ("checkpoint_format", "checkpoint_key"):
+        if getattr(own, name) is not None:
+            raise SettingsError(f"{path} was saved by kd-runner: {name} must be null")
+    checkpoints.check_info(info, path)
     here = {"image_shape": list(splits.image_shape), "classes": list(splits.classes)}
     for name, value in here.items():
         if info[name] != value:
             raise SettingsError(f"{path} was trained with {name} {info[name]}, this data set has {value}")
     for name, values in (("mean", view.mean.tolist()), ("std", view.std.tolist())):
-        if any(abs(theirs - ours) > 0.05 for theirs, ours in zip(info[name], values, strict=True)):
+        difference = max(abs(before - now) for before, now in zip(info[name], values, strict=True))
+        if difference > 0.05:
             raise SettingsError(f"{path} was trained with dataset.{name}={info[name]}, this run has {values}")
+        if difference > ROUNDING:
+            note(
+                "teacher",
+                f"{path} was trained with dataset.{name}={_rounded(info[name])}, and is given images with "
+                f"{_rounded(values)}, as this run has it",
+            )
+
+
+def _note_other_settings(info: Mapping[str, Any], own: TeacherSettings | ExtraTeacherSettings, path: Path) -> None:
+    """Say where a network was saved with settings that its weights do not show, such as the number of its poolings."""
+    before, now = dict(dotted(info["network"])), dict(dotted(_unfetched(own.node)))
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if changed:
+        text = ", ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in changed)
+        note("teacher", f"{path} was saved of a network with other settings, whose weights fit all the same: {text}")
 
 
 def _view(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:

@@ -2,8 +2,7 @@
 
 RepDistiller (Tian et al. 2020, arXiv:1910.10699) publishes teachers for CIFAR-100, and mdistiller (Zhao et al. 2022,
 arXiv:2203.08679) the same files and others of the same form: dictionaries that `torch.save` wrote, the state dict under
-'model'. (Files with their training options in them, called *_last.pth, hold more than plain data and are refused.)
-Both name the tensors alike:
+'model'. Both name the tensors alike:
 
     theirs                             ours                                                   option
     resnet8 … resnet110, resnet32x4    the same                                               resnet, resnet_x4
@@ -25,9 +24,12 @@ from the running mean of the batch norm behind it, which is the same function in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
+
+from kd_runner.foreign_weights import WRAPPERS
+from kd_runner.weight_files import Entry, shared_start
 
 VGG_POOLINGS = 3  # of the published networks on images of 32 pixels
 
@@ -38,6 +40,29 @@ _RENAMED = (
     (re.compile(r"^linear\."), "fc."),
 )
 _OF_VGG = re.compile(r"^block(\d+)\.(\d+)\.(.+)$")
+
+
+def renamed_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """A file's tensors with those of each dictionary under our names, behind the prefix that all of them share."""
+    dictionaries: dict[tuple[str, ...], dict[str, Tensor]] = {}
+    for entry in entries:
+        dictionaries.setdefault(entry.path[:-1], {})[entry.path[-1]] = entry.tensor
+    return [
+        Entry((*path, name), tensor)
+        for path, state in dictionaries.items()
+        for name, tensor in _in_place(state).items()
+    ]
+
+
+def _in_place(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parts = {name: name.split(".") for name in state}
+    shared = len(shared_start([name_parts[:-1] for name_parts in parts.values()])) if len(state) > 1 else 0
+    prefix = "".join(f"{part}." for part in next(iter(parts.values()))[:shared])
+    bare = {
+        ".".join(part for part in name_parts[shared:] if part not in WRAPPERS): state[name]
+        for name, name_parts in parts.items()
+    }
+    return {f"{prefix}{name}": tensor for name, tensor in renamed(bare).items()}
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -75,7 +100,8 @@ def _without_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """`state` with the bias of each layer in front of a batch norm moved into the running mean."""
     folded = dict(state)
     for name in [name for name in state if name.endswith(".running_mean")]:
-        bias = f"{int(name.partition('.')[0]) - 1}.bias"
-        if bias in folded:
+        number = name.partition(".")[0]
+        bias = f"{int(number) - 1}.bias" if number.isdecimal() else ""
+        if bias in folded and folded[bias].shape == state[name].shape:
             folded[name] = state[name] - folded.pop(bias)
     return folded

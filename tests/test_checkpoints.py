@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -38,14 +39,14 @@ def test_a_saved_network_loads_by_itself(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
-def test_reads_what_torch_saved(tmp_path: Path, wrap) -> None:
+@pytest.mark.parametrize("start", ["", "state_dict.", "model."])
+def test_reads_what_torch_saved(tmp_path: Path, start: str) -> None:
     state = network().state_dict()
-    torch.save(wrap({f"module.{name}": value for name, value in state.items()}), tmp_path / "net.pth")
-    found, info = checkpoints.read(tmp_path / "net.pth")
+    torch.save({start[:-1]: state, "epoch": 3} if start else state, tmp_path / "net.pth")
+    tensors, info = checkpoints.read(tmp_path / "net.pth")
     assert info is None
-    assert set(found) == set(state)
-    assert all(torch.equal(found[name], state[name]) for name in state)
+    assert set(tensors) == {f"{start}{name}" for name in state}
+    assert all(torch.equal(tensors[f"{start}{name}"], state[name]) for name in state)
 
 
 def test_reads_plain_safetensors(tmp_path: Path) -> None:
@@ -81,18 +82,15 @@ def test_a_file_cannot_name_code_that_is_no_option(tmp_path: Path) -> None:
         kd_runner.load(tmp_path / "net.safetensors")
 
 
-def test_another_number_of_classes_is_said_as_such() -> None:
-    with pytest.raises(SettingsError, match="net has 7 classes, the data set has 3: they must be equal"):
-        checkpoints.fit_state(network(3), network(7).state_dict(), 3, "net")
+@pytest.mark.parametrize("text", ["nonsense", "[]", "{}", json.dumps({**INFO, "mean": "x"})])
+def test_damaged_metadata_is_said(tmp_path: Path, text: str) -> None:
+    save_file(network().state_dict(), tmp_path / "net.safetensors", metadata={"kd_runner": text})
+    with pytest.raises(SettingsError, match=r"what kd-runner writes beside weights is damaged in it$"):
+        kd_runner.load(tmp_path / "net.safetensors")
 
 
-def test_the_first_differences_are_listed() -> None:
-    other = {f"layer{number}": torch.zeros(1) for number in range(10)} | {"1.weight": torch.zeros(9, 9)}
-    with pytest.raises(SettingsError, match=r"1\.weight must be \[6, 4\], is \[9, 9\]; 1\.bias is missing.*and 9 more"):
-        checkpoints.fit_state(network(), other, 3, "net")
-
-
-def test_a_fitting_state_is_loaded() -> None:
-    source, target = network(), network()
-    checkpoints.fit_state(target, source.state_dict(), 3, "net")
-    assert torch.equal(source[1].weight, target[1].weight)
+def test_weights_of_another_network_than_the_one_named_are_refused(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "net.safetensors", network(7).state_dict(), INFO)
+    with pytest.raises(SettingsError, match=r"does not hold the weights of the network it names: .*") as caught:
+        kd_runner.load(tmp_path / "net.safetensors")
+    assert "\n" not in str(caught.value)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
+import torchvision
 from conftest import composed
 from torch import nn
 from torchvision.models import VisionTransformer
@@ -24,6 +26,7 @@ from kd_runner.models.timm_classifier import timm_classifier
 from kd_runner.models.torchvision_classifier import torchvision_classifier
 from kd_runner.models.vgg import vgg
 from kd_runner.models.wide_resnet import PreactivationBlock, WideResNet
+from kd_runner.notes import collected_notes
 
 NETWORKS = [*CONF_DIR.glob("teacher/*.yaml"), *CONF_DIR.glob("student/*.yaml")]
 DIGITS, MNIST, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
@@ -162,6 +165,49 @@ def test_timm_networks_are_built_by_name() -> None:
     assert timm_classifier(7, (3, 48, 48), "vit_tiny_patch16_224")(torch.zeros(2, 3, 48, 48)).shape == (2, 7)
     with pytest.raises(ValueError, match=r"name must be a classifier of timm, got 'resnet19' \(did you mean resnet"):
         timm_classifier(7, CIFAR, "resnet19")
+
+
+def without_weights(get_model: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """torchvision's factory that gives the published network with weights that were drawn here, offline."""
+    return lambda name, weights=None, **arguments: get_model(name, weights=None, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("classes", "shape", "new"),
+    [
+        (7, CIFAR, ", but for a new classifier and a new first convolution that must be trained"),
+        (7, (3, 64, 64), ", but for a new classifier that must be trained"),
+        (1000, (3, 64, 64), ""),
+    ],
+)
+def test_what_is_new_in_a_pretrained_network_is_said(
+    monkeypatch: pytest.MonkeyPatch, classes: int, shape: tuple[int, int, int], new: str
+) -> None:
+    monkeypatch.setattr(torchvision.models, "get_model", without_weights(torchvision.models.get_model))
+    with collected_notes() as notes:
+        network = torchvision_classifier(classes, shape, "resnet18", pretrained=True)
+    assert notes == [
+        f"resnet18 starts from torchvision's weights{new}; they want images with mean [0.485, 0.456, 0.406] and std "
+        "[0.229, 0.224, 0.225] (dataset.mean, dataset.std)"
+    ]
+    assert network(torch.zeros(2, *shape)).shape == (2, classes)
+    with collected_notes() as notes:
+        torchvision_classifier(classes, shape, "resnet18")
+    assert notes == []
+
+
+def test_what_is_new_in_a_pretrained_network_of_timm_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **arguments: create(name, **arguments))
+    with collected_notes() as notes:
+        network = timm_classifier(7, (1, 32, 32), "resnet18", pretrained=True)
+    assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+    assert notes == [
+        "resnet18 starts from timm's weights, with a new classifier that must be trained and a first layer fitted to 1 "
+        "channels; they want images with mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225] "
+        "(dataset.mean, dataset.std)"
+    ]
 
 
 def test_a_missing_timm_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

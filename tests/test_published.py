@@ -6,6 +6,7 @@ wrn.py and vgg.py there), and so do the functions, on a state dict alone.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from kd_runner.models.torchvision_classifier import torchvision_classifier
 from kd_runner.models.vgg import vgg
 from kd_runner.models.wide_resnet import WideResNet
 from kd_runner.parts import assemble
-from kd_runner.published import renamed
+from kd_runner.published import renamed, renamed_entries
+from kd_runner.weight_files import Entry
 
 CIFAR = (3, 32, 32)
 State = dict[str, Tensor]
@@ -222,12 +224,21 @@ def test_what_has_no_counterpart_keeps_its_name() -> None:
     assert renamed({}) == {}
 
 
+def test_a_files_tensors_are_renamed_behind_their_prefix() -> None:
+    names = ("conv1.weight", "block1.layer.0.convShortcut.weight", "block1._orig_mod.layer.0.bn1.bias")
+    entries = [Entry(("model", f"net.module.{name}"), torch.ones(1)) for name in names]
+    given = [entry.path for entry in renamed_entries([*entries, Entry(("epoch",), torch.ones(1))])]
+    parts = ("conv1.weight", "layer1.0.downsample.weight", "layer1.0.bn1.bias")
+    assert given == [*(("model", f"net.module.{name}") for name in parts), ("epoch",)]
+
+
 @pytest.mark.parametrize("form", ["repdistiller", "mdistiller"])
 def test_a_run_takes_a_published_file(settings, tmp_path: Path, form: str) -> None:
     path = tmp_path / "ckpt_epoch_240.pth"
     # The digits have one channel.
     state = wrn_state(10, 1, 10) | {"conv1.weight": torch.randn(16, 1, 3, 3)}
-    torch.save({"epoch": 240, "model": state, "accuracy": torch.tensor(75.6)}, path)
+    options = argparse.Namespace(lr=0.05)  # as files called *_last.pth have them
+    torch.save({"epoch": 240, "opt": options, "model": state, "accuracy": torch.tensor(75.6)}, path)
     of_wrn = ("teacher=wide_resnet", "teacher.depth=10", "teacher.widen_factor=1", f"teacher.checkpoint={path}")
     teacher = assemble(settings(*of_wrn, f"teacher.checkpoint_format={form}")).teacher
     images = torch.randn(2, 1, 8, 8)
@@ -236,7 +247,10 @@ def test_a_run_takes_a_published_file(settings, tmp_path: Path, form: str) -> No
         SettingsError, match=r"teacher\.checkpoint: .*pth does not fit the network: layer1\.0.* missing"
     ):
         assemble(settings(*of_wrn))
-    with pytest.raises(SettingsError, match=r"teacher\.checkpoint: .*pth does not fit the network: .*; and \d+ more$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"teacher\.checkpoint: .*pth does not fit the network: 0\.weight is missing, .*; the file has 47 tensors",
+    ):
         assemble(settings("teacher=vgg", f"teacher.checkpoint={path}", f"teacher.checkpoint_format={form}"))
 
 

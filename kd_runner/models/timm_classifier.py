@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from kd_runner.hints import did_you_mean
+from kd_runner.notes import note
 
 
 def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pretrained: bool = False) -> nn.Module:
@@ -39,6 +40,22 @@ def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pre
     if not pretrained:
         return timm.create_model(name, pretrained=False, **arguments)
     try:
-        return timm.create_model(name, pretrained=True, **arguments)
+        network: nn.Module = timm.create_model(name, pretrained=True, **arguments)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
+    _note_what_is_new(name, network.pretrained_cfg, num_classes, image_shape)
+    return network
+
+
+def _note_what_is_new(name: str, published: Any, num_classes: int, image_shape: Sequence[int]) -> None:
+    changed = []
+    if published.get("num_classes") != num_classes:
+        changed.append("a new classifier that must be trained")
+    if published.get("input_size", (3,))[0] != image_shape[0]:
+        changed.append(f"a first layer fitted to {image_shape[0]} channels")
+    new = f", with {' and '.join(changed)}" if changed else ""
+    note(
+        "network",
+        f"{name} starts from timm's weights{new}; they want images with mean {list(published.get('mean', ()))} and "
+        f"std {list(published.get('std', ()))} (dataset.mean, dataset.std)",
+    )

@@ -11,6 +11,7 @@ from torchvision import models
 from torchvision.models.vision_transformer import VisionTransformer
 
 from kd_runner.hints import did_you_mean
+from kd_runner.notes import note
 
 SMALL = 32  # images of this side or less get the small-image stem
 
@@ -43,13 +44,17 @@ def torchvision_classifier(
         arguments |= {"aux_logits": False, "init_weights": True}
     if name.startswith("vit_") and not small:
         arguments["image_size"] = image_shape[1]
-    if pretrained:
-        network = _with_published_weights(name, num_classes)
-    else:
-        network = models.get_model(name, weights=None, **arguments)
+    network = _published(name) if pretrained else models.get_model(name, weights=None, **arguments)
+    replaced = ["classifier"] if pretrained and _fit_classifier(network, num_classes) else []
     if small and isinstance(network, VisionTransformer):
         _small_patches(network, image_shape[1])
-    _fit_stem(network, image_shape[0], small)
+        replaced.append("cut into patches")
+    if _fit_stem(network, image_shape[0], small):
+        replaced.append("first convolution")
+        # Weights that were trained with torchvision's own stem can have the same shapes.
+        network.fitted = f"of {name} whose first convolution is fitted to images of {min(image_shape[1:])} pixels"
+    if pretrained:
+        _note_what_is_new(name, replaced)
     if small:
         for module in network.modules():
             if isinstance(module, nn.MaxPool2d):
@@ -57,27 +62,43 @@ def torchvision_classifier(
     return network
 
 
-def _with_published_weights(name: str, num_classes: int) -> nn.Module:
+def _note_what_is_new(name: str, replaced: Sequence[str]) -> None:
+    preset = models.get_model_weights(name).DEFAULT.transforms()
+    new = f", but for a new {' and a new '.join(replaced)} that must be trained" if replaced else ""
+    note(
+        "network",
+        f"{name} starts from torchvision's weights{new}; they want images with mean {list(preset.mean)} and std "
+        f"{list(preset.std)} (dataset.mean, dataset.std)",
+    )
+
+
+def _published(name: str) -> nn.Module:
     if name.startswith(("googlenet", "inception", "squeezenet")):
         # The first two rescale their input and have further heads, the last has no dense layer to replace.
         raise ValueError(f"pretrained must be false for {name}")
     try:
-        network = models.get_model(name, weights="DEFAULT")
+        network: nn.Module = models.get_model(name, weights="DEFAULT")
     except (OSError, ValueError) as error:
         raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
-    dense = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
-    path, classifier = dense[-1]
-    if classifier.out_features != num_classes:
-        network.set_submodule(path, nn.Linear(classifier.in_features, num_classes))
     return network
 
 
-def _fit_stem(network: nn.Module, image_channels: int, small: bool) -> None:
-    """Replace the first convolution where the images ask for another one, and drop the max-pooling behind it."""
+def _fit_classifier(network: nn.Module, num_classes: int) -> bool:
+    """Whether the last dense layer had to be replaced, and is."""
+    dense = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    path, classifier = dense[-1]
+    if classifier.out_features == num_classes:
+        return False
+    network.set_submodule(path, nn.Linear(classifier.in_features, num_classes))
+    return True
+
+
+def _fit_stem(network: nn.Module, image_channels: int, small: bool) -> bool:
+    """Whether the images ask for another first convolution, which is put there, without a max-pooling behind it."""
     path, first = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
     unstride = small and first.stride != (1, 1) and not isinstance(network, VisionTransformer)
     if first.in_channels == image_channels and not unstride:
-        return
+        return False
     shape: dict[str, Any] = {"kernel_size": first.kernel_size, "stride": first.stride, "padding": first.padding}
     if unstride:
         shape["stride"] = 1
@@ -86,6 +107,7 @@ def _fit_stem(network: nn.Module, image_channels: int, small: bool) -> None:
         _drop_first_pool(network)
     stem = nn.Conv2d(image_channels, first.out_channels, bias=first.bias is not None, **shape)
     network.set_submodule(path, stem)
+    return True
 
 
 def _drop_first_pool(network: nn.Module) -> None:
