@@ -13,10 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kd_runner.batches import PlainBatches
+from kd_runner.macs import multiply_accumulates
 
 # How many passes of one image are timed, after some that are not.
 WARM_UP, FEWEST_PASSES, MOST_PASSES, LATENCY_SECONDS = 3, 5, 50, 0.1
@@ -102,20 +102,17 @@ def pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, An
     }
 
 
-def cost(network: nn.Module, image: Tensor) -> dict[str, int]:
-    """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W]."""
-    counter = FlopCounterMode(display=False)
-    network.eval()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into the fused attention
-    try:
-        with torch.no_grad(), counter:
-            network(image)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+def cost(network: nn.Module, image: Tensor, name: str = "network") -> dict[str, int | None]:
+    """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W].
+
+    'macs' is None where they cannot be counted, which a note says.
+
+    Args:
+        name: What a note about the network calls it.
+    """
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "macs": counter.get_total_flops() // 2,
+        "macs": multiply_accumulates(network, image, name),
     }
 
 

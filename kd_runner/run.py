@@ -400,7 +400,7 @@ def evaluate(
     for stage in [stage for stage in stages if stage in files]:
         stages[stage] = {
             **classification_metrics(predictions.logits[stage], predictions.labels),
-            **cost(networks[stage], image),
+            **cost(networks[stage], image, stage),
             "latency": latency(networks[stage], image.to(memory_format=parts.view.memory_format)),
             "images_seen": images_seen(parts, stage),
             "correct": {
