@@ -17,7 +17,16 @@ from kd_runner.hints import did_you_mean
 INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
 
 # What automatic layers may be asked for by; see kd_runner.layers.
-Role = Literal["stages", "preactivations", "map", "hint", "embedding", "stages and embedding", "map and embedding"]
+Role = Literal[
+    "stages",
+    "preactivations",
+    "map",
+    "hint",
+    "embedding",
+    "stages and embedding",
+    "preactivations and embedding",
+    "map and embedding",
+]
 
 
 @dataclass(frozen=True)

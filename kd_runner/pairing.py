@@ -20,7 +20,8 @@ from kd_runner.randomness import seeded
 
 log = logging.getLogger(__name__)
 
-SEVERAL = ("stages", "preactivations", "stages and embedding")  # roles whose layers go in pairs
+# Roles whose layers go in pairs.
+SEVERAL = ("stages", "preactivations", "stages and embedding", "preactivations and embedding")
 
 
 @dataclass(frozen=True)
