@@ -172,6 +172,10 @@ def precise(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+# Why no mode takes the standardized logits of two classes.
+SAME_NUMBERS = "whose standardized logits are the same two numbers whatever the network says"
+
+
 def standardized(logits: Tensor) -> Tensor:
     """Each row of [N, K] less its mean, over its standard deviation; a row of equal numbers becomes 0.
 

@@ -15,7 +15,7 @@ from kd_runner.config import ASKED, Answer, Node, Settings, SettingsError
 from kd_runner.datasets.splits import Splits
 from kd_runner.layers import Layers, layers_of
 from kd_runner.modules import Mode
-from kd_runner.outputs import UNDECLARED, Example, Observed, Outputs
+from kd_runner.outputs import SAME_NUMBERS, UNDECLARED, Example, Observed, Outputs
 from kd_runner.randomness import seeded
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ def paired(
     node = settings.student.node
     heard: list[Mode] = []
     for mode in modes:
+        if mode.standardize and splits.num_classes < 3:
+            raise SettingsError(f"{mode.key}.standardize: must be false with two classes, {SAME_NUMBERS}")
         mode = _with_layers(mode, settings, found)
         if mode.weight > 0 and hasattr(mode.loss, "deployed"):
             example = _example(mode, networks, found, images, splits)
