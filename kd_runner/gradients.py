@@ -81,7 +81,7 @@ class _Gradients:
     def alive(self, number: int) -> bool:
         """Whether a gradient is more than what is left of terms that cancel."""
         size, values = self.exact[number].norm(), self.values[number].norm().clamp_min(1e-30)
-        noise = self.precision * abs(self.loss) / values
+        noise = self.precision * max(1.0, abs(self.loss)) / values
         if self.rough:  # where it is rounding, float64 has a billionth of what float32 has
             noise = noise + 1e-6 * self.rough[number].norm()
         return not bool(size <= noise)  # one that is no number is no reason to say that there is none
@@ -100,7 +100,7 @@ def _gradients(mode: Mode, attempt: Attempt, doubled: str | None = None) -> _Gra
             raise MemoryError
         loss, exact, values = _computed(mode, attempt, torch.float64, doubled)
     except Exception:  # a loss of anyone's, which is to work in float32
-        return _Gradients(rough, [], values, loss, 64 * torch.finfo(torch.float32).eps)
+        return _Gradients(rough, [], values, loss, 16 * torch.finfo(torch.float32).eps)
     return _Gradients(exact, rough, values, loss, 1e-12)
 
 

@@ -180,13 +180,13 @@ def standardized(logits: Tensor) -> Tensor:
     """Each row of [N, K] less its mean, over its standard deviation; a row of equal numbers becomes 0.
 
     A student then need not match the range of its teacher's logits, only their pattern
-    (Sun et al. 2024, equation 9, arXiv:2403.01427; unbiased deviation plus 1e-7, as in their code, of rows scaled
-    to a range of about 1: as it is, 1e-7 would count for small logits).
+    (Sun et al. 2024, equation 9, arXiv:2403.01427; unbiased deviation, as in their code, to which they add 1e-7, which
+    would count for small logits).
     """
     logits = precise(logits)
     logits = logits - logits.mean(1, keepdim=True)
     logits = logits * inverse(logits.detach().abs().amax(1, keepdim=True))
-    return logits / (logits.std(1, keepdim=True) + 1e-7)
+    return logits * inverse(logits.std(1, keepdim=True))
 
 
 def inverse(sizes: Tensor, silent: Tensor | float = 0.0) -> Tensor:
