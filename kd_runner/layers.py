@@ -36,6 +36,7 @@ class Layers:
             into the activation that the next one begins with, which norm there may be between; else the stage.
         embedding: What the dense layer that gives the logits is fed; None where the network ends otherwise.
         head: That dense layer's name.
+        channels_last: Names of layers that give [N, H, W, C], as the layer norms around them say.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -43,6 +44,7 @@ class Layers:
     preactivations: tuple[str, ...]
     embedding: str | None
     head: str | None
+    channels_last: frozenset[str] = frozenset()
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The names that a role stands for.
@@ -97,7 +99,19 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
     head = next((name for name, module, _, out in ran if out is logits and isinstance(module, nn.Linear)), None)
     stages = _stages([each for each in ran if each[3] is not None and each[3] is not logits])
     before = tuple(_preactivation(name, ran) for name in stages)
-    return Layers(shapes, stages, before, f"{head}{INPUT}" if head else None, head)
+    return Layers(shapes, stages, before, f"{head}{INPUT}" if head else None, head, _channels_last(ran))
+
+
+def _channels_last(ran: list[Call]) -> frozenset[str]:
+    """Names of the layers that give maps of a shape whose last side, and not the first, is what a layer norm is of."""
+    shapes = {
+        value.shape
+        for _, module, *values in ran
+        if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1
+        for value in values
+        if value is not None and value.dim() == 4 and value.shape[3] == module.normalized_shape[0] != value.shape[1]
+    }
+    return frozenset(name for name, _, _, output in ran if output is not None and output.shape in shapes)
 
 
 def _preactivation(stage: str, ran: list[Call]) -> str:

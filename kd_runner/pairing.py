@@ -15,7 +15,8 @@ from kd_runner.config import ASKED, Answer, Node, Settings, SettingsError
 from kd_runner.datasets.splits import Splits
 from kd_runner.layers import Layers, layers_of
 from kd_runner.modules import Mode
-from kd_runner.outputs import SAME_NUMBERS, UNDECLARED, Example, Observed, Outputs
+from kd_runner.notes import note
+from kd_runner.outputs import INPUT, SAME_NUMBERS, UNDECLARED, Example, Observed, Outputs
 from kd_runner.randomness import seeded
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,14 @@ def _with_layers(mode: Mode, settings: Settings, found: dict[str, Layers]) -> Mo
         # The deepest stages belong together, however many came before them.
         common = min(map(len, chosen.values()))
         chosen = {role: layers[-common:] for role, layers in chosen.items()}
+    for role, layers in chosen.items():
+        last = [layer for layer in layers if layer.removesuffix(INPUT) in found[role].channels_last]
+        if last:
+            note(
+                role,
+                f"{mode.key}: the {role}'s {', '.join(last)} give maps [N, H, W, C], which the mode reads as "
+                f"[N, C, H, W]; name layers of another kind in {role}.layers, or use a mode of logits",
+            )
     return replace(mode, student_layers=chosen["student"], teacher_layers=chosen["teacher"])
 
 
