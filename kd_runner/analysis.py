@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from kd_runner.datasets.splits import Images
-from kd_runner.evaluate import Predictions, confusion_matrix
+from kd_runner.evaluate import Predictions, Reliability, confusion_matrix
 
 NAME = "analysis.json"
 ROLES = ("teacher", "baseline", "student")
-BINS = 15  # of a reliability diagram, of equal width
 ALL_CLASSES, CONFUSED = (
     100,
     30,
@@ -84,7 +82,7 @@ def calibrations(
     return {
         "temperature": temperature,
         "before": calibration(logits, labels),
-        "after": None if temperature is None else calibration(logits / temperature, labels),
+        "after": None if temperature is None else calibration(logits.double() / temperature, labels),
     }
 
 
@@ -108,19 +106,13 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float | None:
 
 def calibration(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     """NLL in nats, ECE, and 15 bins by confidence: how many images, their mean confidence and their accuracy."""
-    confidence, predicted = logits.softmax(1).max(1)
-    # The edges and sides are those of the ECE in result.json.
-    edges = torch.linspace(0, 1, BINS + 1, device=logits.device, dtype=confidence.dtype)
-    bins = (torch.bucketize(confidence, edges, right=True) - 1).clamp_max(BINS - 1)
-    counts = bins.bincount(minlength=BINS)
-    hits = bins.bincount((predicted == labels).double(), BINS)
-    confidences = bins.bincount(confidence.double(), BINS)
+    reliability = Reliability.of(logits, labels)
     return {
-        "nll": F.cross_entropy(logits.double(), labels).item(),
-        "ece": ((hits - confidences).abs().sum() / len(labels)).item(),
-        "counts": counts.tolist(),
-        "confidences": _ratio(confidences, counts),
-        "accuracies": _ratio(hits, counts),
+        "nll": reliability.nll,
+        "ece": reliability.ece,
+        "counts": reliability.counts.tolist(),
+        "confidences": _ratio(reliability.confidences, reliability.counts),
+        "accuracies": _ratio(reliability.hits, reliability.counts),
     }
 
 

@@ -59,7 +59,8 @@ def verdict(groups: Sequence[Group]) -> Verdict:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
     if _saw_more(best):
         sentences.append(
-            "The student saw more images than its baseline (finetuning), so not all of this is the teacher's."
+            "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
+            "is the teacher's."
         )
     if len(taught) > 1:
         sentences.append(_of_all(words))

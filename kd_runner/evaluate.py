@@ -13,11 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from kd_runner.batches import PlainBatches
+from kd_runner.macs import multiply_accumulates
 
+BINS = 15  # of the calibration error, of equal width
 # How many passes of one image are timed, after some that are not.
 WARM_UP, FEWEST_PASSES, MOST_PASSES, LATENCY_SECONDS = 3, 5, 50, 0.1
 
@@ -55,22 +55,58 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
     Accuracies, macro-averaged precision, recall and F1 (over the classes that occur in labels or predictions),
     negative log-likelihood in nats, and the expected calibration error with 15 bins of equal width
-    (Guo et al. 2017, arXiv:1706.04599). With 5 classes or fewer, top-5 accuracy is 1.
+    (Guo et al. 2017, arXiv:1706.04599). With 5 classes or fewer, top-5 accuracy is 1. Sums are of integers or float64.
     """
     classes = logits.shape[1]
     confusion = confusion_matrix(logits.argmax(1), labels, classes).double()
     hits, labelled, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     occurring = labelled + predicted > 0
     top = logits.topk(min(5, classes), dim=1).indices
+    reliability = Reliability.of(logits, labels)
     return {
         "accuracy": (hits.sum() / confusion.sum()).item(),
         "top5_accuracy": (top == labels.unsqueeze(1)).any(1).double().mean().item(),
         "precision": (hits / predicted.clamp_min(1))[occurring].mean().item(),
         "recall": (hits / labelled.clamp_min(1))[occurring].mean().item(),
         "f1": (2 * hits / (labelled + predicted).clamp_min(1))[occurring].mean().item(),
-        "nll": F.cross_entropy(logits.double(), labels).item(),
-        "ece": multiclass_calibration_error(logits.softmax(1), labels, classes, n_bins=15, norm="l1").item(),
+        "nll": reliability.nll,
+        "ece": reliability.ece,
     }
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How sure a network is, and how often it is right.
+
+    Args:
+        nll: Negative log-likelihood of the labels in nats, mean over the images.
+        counts: int64 [15], images in each bin of confidence. A bin is without its lower edge and with its upper one,
+            so that a confidence of 1 belongs to the last.
+        hits, confidences: float64 [15], sums over the images of each bin.
+    """
+
+    nll: float
+    counts: Tensor
+    hits: Tensor
+    confidences: Tensor
+
+    @staticmethod
+    def of(logits: Tensor, labels: Tensor) -> Reliability:
+        """That of `logits` [N, K] and `labels` [N], in float64: in float32 an error of 0.06 is 1 % off at 200,000."""
+        log_probabilities = logits.double().log_softmax(1)
+        confidence = log_probabilities.amax(1).exp()
+        bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+        return Reliability(
+            F.nll_loss(log_probabilities, labels).item(),
+            bins.bincount(minlength=BINS),
+            bins.bincount((logits.argmax(1) == labels).double(), BINS),
+            bins.bincount(confidence, BINS),
+        )
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: |accuracy − confidence| of the bins, weighted by their images."""
+        return ((self.hits - self.confidences).abs().sum() / self.counts.sum()).item()
 
 
 def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -102,20 +138,17 @@ def pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, An
     }
 
 
-def cost(network: nn.Module, image: Tensor) -> dict[str, int]:
-    """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W]."""
-    counter = FlopCounterMode(display=False)
-    network.eval()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into the fused attention
-    try:
-        with torch.no_grad(), counter:
-            network(image)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+def cost(network: nn.Module, image: Tensor, name: str = "network") -> dict[str, int | None]:
+    """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W].
+
+    'macs' is None where they cannot be counted, which a note says.
+
+    Args:
+        name: What a note about the network calls it.
+    """
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "macs": counter.get_total_flops() // 2,
+        "macs": multiply_accumulates(network, image, name),
     }
 
 

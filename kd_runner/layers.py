@@ -11,10 +11,18 @@ from torch import Tensor, nn
 
 from kd_runner.outputs import INPUT, Role
 
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+NORMS = (BATCH_NORM, nn.LayerNorm, nn.GroupNorm)
 # A stage is better heard behind its activation than right behind these.
-UNFINISHED = (nn.Conv2d, nn.modules.batchnorm._BatchNorm, nn.Dropout, nn.Flatten, nn.Linear, nn.LayerNorm)
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.ELU)
+UNFINISHED = (nn.Conv2d, BATCH_NORM, nn.Dropout, nn.Flatten, nn.Linear, nn.LayerNorm)
+ACTIVATIONS = (
+    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh, nn.Tanh,
+    nn.ELU, nn.SELU, nn.CELU,
+)  # fmt: skip
 MOST_BLOCKS = 4  # of a network whose features all have one size
+
+
+Call = tuple[str, nn.Module, Tensor | None, Tensor | None]  # a layer's name, itself, its input and its output
 
 
 @dataclass(frozen=True)
@@ -24,9 +32,11 @@ class Layers:
     Args:
         shapes: Of each layer's output without the batch; 'none' where that is no tensor.
         stages: Names: the last finished layer at each size of the maps, shallow to deep.
-        preactivations: What goes into the activations that end the stages, or the stages that end in none.
+        preactivations: What goes into the activations that end the stages. Of a stage that ends in none: what goes
+            into the activation that the next one begins with, which norm there may be between; else the stage.
         embedding: What the dense layer that gives the logits is fed; None where the network ends otherwise.
         head: That dense layer's name.
+        channels_last: Names of layers that give [N, H, W, C], as the layer norms around them say.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -34,6 +44,7 @@ class Layers:
     preactivations: tuple[str, ...]
     embedding: str | None
     head: str | None
+    channels_last: frozenset[str] = frozenset()
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The names that a role stands for.
@@ -51,10 +62,9 @@ class Layers:
             return self.stages[-1:]
         if role == "hint":
             return self.stages[len(self.stages) // 2 :][:1]
-        if role == "preactivations":
-            return self.preactivations
-        chosen = self.stages[-1:] if role == "map and embedding" else self.stages
-        return chosen if role == "stages" or self.embedding is None else (*chosen, self.embedding)
+        chosen = self.preactivations if role.startswith("preactivations") else self.stages
+        chosen = chosen[-1:] if role == "map and embedding" else chosen
+        return (*chosen, self.embedding) if role.endswith("and embedding") and self.embedding else chosen
 
     def sizes(self) -> dict[str, str]:
         """`shapes` in words, such as 16x8x8."""
@@ -71,7 +81,7 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
         ValueError: it returns other than logits [N, num_classes].
     """
     network = copy.deepcopy(network).cpu().eval()
-    ran: list[tuple[str, nn.Module, Tensor | None, Tensor | None]] = []  # in the order in which they finish
+    ran: list[Call] = []  # in the order in which they finish
     for name, module in network.named_modules():
         if getattr(module, "inplace", False):
             module.inplace = False
@@ -88,14 +98,41 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
     shapes = {name: tuple(output.shape[1:]) if output is not None else () for name, _, _, output in ran}
     head = next((name for name, module, _, out in ran if out is logits and isinstance(module, nn.Linear)), None)
     stages = _stages([each for each in ran if each[3] is not None and each[3] is not logits])
-    named = {name: output for name, _, _, output in ran}
-    activated = {
-        id(output): f"{name}{INPUT}"
-        for name, module, inputs, output in ran
-        if isinstance(module, ACTIVATIONS) and inputs is not None
+    before = tuple(_preactivation(name, ran) for name in stages)
+    return Layers(shapes, stages, before, f"{head}{INPUT}" if head else None, head, _channels_last(ran))
+
+
+def _channels_last(ran: list[Call]) -> frozenset[str]:
+    """Names of the layers that give maps of a shape whose last side, and not the first, is what a layer norm is of."""
+    shapes = {
+        value.shape
+        for _, module, *values in ran
+        if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1
+        for value in values
+        if value is not None and value.dim() == 4 and value.shape[3] == module.normalized_shape[0] != value.shape[1]
     }
-    before = tuple(activated.get(id(named[name]), name) for name in stages)
-    return Layers(shapes, stages, before, f"{head}{INPUT}" if head else None, head)
+    return frozenset(name for name, _, _, output in ran if output is not None and output.shape in shapes)
+
+
+def _preactivation(stage: str, ran: list[Call]) -> str:
+    """What goes into the activation that ends `stage`, or into the one that follows; else the stage itself."""
+    last = {call[0]: call for call in ran}  # the call that a hook's feature is of
+    result = last[stage][3]
+    activations = [call for call in ran if isinstance(call[1], ACTIVATIONS)]
+    for name, _, _, output in activations:
+        if output is result and last[name][3] is output:
+            return f"{name}{INPUT}"
+    norms = [call for call in ran if isinstance(call[1], NORMS) and call[2] is result]
+    normed = [output for _, _, _, output in norms]
+    for name, _, inputs, output in activations:
+        follows = inputs is result or any(value is inputs or value is output for value in normed)  # or is inside a norm
+        if follows and last[name][3] is output:
+            return f"{name}{INPUT}"
+    for name, norm, _, output in norms:  # in front of an activation that is used more than once, or is a function
+        in_front = isinstance(norm, BATCH_NORM) or any(inputs is output for _, _, inputs, _ in activations)
+        if in_front and last[name][3] is output and not any(call[3] is output for call in activations):
+            return name
+    return stage
 
 
 def _tensor(value: object) -> Tensor | None:
@@ -104,10 +141,15 @@ def _tensor(value: object) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-def _stages(ran: list[tuple[str, nn.Module, Tensor | None, Tensor | None]]) -> tuple[str, ...]:
+def _stages(ran: list[Call]) -> tuple[str, ...]:
     """The last finished layer at each size of maps; where there is but one size, up to four, evenly spaced."""
+    last = {call[0]: call for call in ran}  # a layer that is used more than once is heard the last time
+    # What does nothing in evaluation is no layer: a transformer has many.
+    working = [
+        call for call in ran if call is last[call[0]] and not isinstance(call[1], nn.Identity) and not _drops(call[1])
+    ]
     for dimensions in (4, 3, 2):
-        found = [(name, module, output) for name, module, _, output in ran if output is not None]
+        found = [(name, module, output) for name, module, _, output in working if output is not None]
         # A map of one pixel is a vector in disguise.
         found = [each for each in found if each[2].dim() == dimensions and each[2].shape[2:].numel() > (dimensions > 2)]
         finished = [each for each in found if not isinstance(each[1], UNFINISHED)] or found
@@ -118,6 +160,11 @@ def _stages(ran: list[tuple[str, nn.Module, Tensor | None, Tensor | None]]) -> t
             wanted = min(MOST_BLOCKS, len(blocks))
             return tuple(blocks[round((i + 1) * len(blocks) / wanted) - 1] for i in range(wanted))
     return ()
+
+
+def _drops(module: nn.Module) -> bool:
+    """Whether the module is dropout of any kind: PyTorch's, or stochastic depth of other libraries."""
+    return isinstance(module, nn.modules.dropout._DropoutNd) or type(module).__name__ in ("DropPath", "StochasticDepth")
 
 
 def _last_of_each_size(finished: list[tuple[str, nn.Module, Tensor]]) -> tuple[str, ...]:

@@ -17,7 +17,16 @@ from kd_runner.hints import did_you_mean
 INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
 
 # What automatic layers may be asked for by; see kd_runner.layers.
-Role = Literal["stages", "preactivations", "map", "hint", "embedding", "stages and embedding", "map and embedding"]
+Role = Literal[
+    "stages",
+    "preactivations",
+    "map",
+    "hint",
+    "embedding",
+    "stages and embedding",
+    "preactivations and embedding",
+    "map and embedding",
+]
 
 
 @dataclass(frozen=True)
@@ -158,21 +167,39 @@ def _names(outputs: Outputs) -> str:
     return ", ".join(outputs.features) or "none"
 
 
+def precise(values: Tensor) -> Tensor:
+    """`values` in float32, or as they are in float64, in which a rehearsal looks at gradients."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+# Why no mode takes the standardized logits of two classes.
+SAME_NUMBERS = "whose standardized logits are the same two numbers whatever the network says"
+
+
 def standardized(logits: Tensor) -> Tensor:
-    """Each row of [N, K] less its mean, over its standard deviation.
+    """Each row of [N, K] less its mean, over its standard deviation; a row of equal numbers becomes 0.
 
     A student then need not match the range of its teacher's logits, only their pattern
-    (Sun et al. 2024, equation 9, arXiv:2403.01427; unbiased deviation plus 1e-7, as in their code).
+    (Sun et al. 2024, equation 9, arXiv:2403.01427; unbiased deviation, as in their code, to which they add 1e-7, which
+    would count for small logits).
     """
-    logits = logits.float()
-    return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)
+    logits = precise(logits)
+    logits = logits - logits.mean(1, keepdim=True)
+    logits = logits * inverse(logits.detach().abs().amax(1, keepdim=True))
+    return logits * inverse(logits.std(1, keepdim=True))
+
+
+def inverse(sizes: Tensor, silent: Tensor | float = 0.0) -> Tensor:
+    """1 / `sizes`, and 0 for those of at most `silent` or too small to have an inverse."""
+    heard = (sizes > silent) & (sizes > torch.finfo(sizes.dtype).tiny)
+    return torch.where(heard, 1 / torch.where(heard, sizes, 1.0), 0.0)
 
 
 def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """KL(teacher || student) of the distributions of logits [N, K] at `temperature`, mean over the batch."""
     return F.kl_div(
-        F.log_softmax(student_logits.float() / temperature, dim=1),
-        F.log_softmax(teacher_logits.float() / temperature, dim=1),
+        F.log_softmax(precise(student_logits) / temperature, dim=1),
+        F.log_softmax(precise(teacher_logits) / temperature, dim=1),
         reduction="batchmean",  # the default 'mean' would also divide by the number of classes
         log_target=True,
     )
@@ -209,13 +236,24 @@ def connector(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
-def unit(features: Tensor, dim: int = 1) -> Tensor:
-    """`features` scaled to length 1 along `dim`; what is shorter than 1e-6 becomes 0 and has no gradient.
+SILENT = 1e-6  # of the largest in the batch: below it a length counts as 0
 
-    A plain division would multiply the gradient of a silent layer by the inverse of its length.
+
+def unit(features: Tensor, dim: int = 1) -> Tensor:
+    """`features` scaled to length 1 along `dim`, whatever their range; what is silent beside the rest becomes 0.
+
+    What is shorter than 1e-6 of the largest number in the batch has no gradient: a plain division would multiply the
+    gradient of a silent layer by the inverse of its length.
     """
-    length = features.norm(dim=dim, keepdim=True)
-    return features * torch.where(length > 1e-6, 1 / length.clamp_min(1e-6), 0.0)
+    features = features * inverse(features.detach().abs().amax())
+    return features * inverse(features.norm(dim=dim, keepdim=True), SILENT)
+
+
+def image_range(features: Tensor) -> Tensor:
+    """`features` [N, …] with the largest number of each image brought to 1; an image silent beside the rest to 0."""
+    largest = features.detach().abs().flatten(1).amax(1)
+    scale = inverse(largest, SILENT * largest.max())
+    return features * scale.view(-1, *[1] * (features.dim() - 1))
 
 
 def map_pairs(student: Outputs, teacher: Outputs) -> list[tuple[Tensor, Tensor]]:

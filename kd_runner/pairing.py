@@ -15,12 +15,14 @@ from kd_runner.config import ASKED, Answer, Node, Settings, SettingsError
 from kd_runner.datasets.splits import Splits
 from kd_runner.layers import Layers, layers_of
 from kd_runner.modules import Mode
-from kd_runner.outputs import UNDECLARED, Example, Observed, Outputs
+from kd_runner.notes import note
+from kd_runner.outputs import INPUT, SAME_NUMBERS, UNDECLARED, Example, Observed, Outputs
 from kd_runner.randomness import seeded
 
 log = logging.getLogger(__name__)
 
-SEVERAL = ("stages", "preactivations", "stages and embedding")  # roles whose layers go in pairs
+# Roles whose layers go in pairs.
+SEVERAL = ("stages", "preactivations", "stages and embedding", "preactivations and embedding")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def paired(
     node = settings.student.node
     heard: list[Mode] = []
     for mode in modes:
+        if mode.standardize and splits.num_classes < 3:
+            raise SettingsError(f"{mode.key}.standardize: must be false with two classes, {SAME_NUMBERS}")
         mode = _with_layers(mode, settings, found)
         if mode.weight > 0 and hasattr(mode.loss, "deployed"):
             example = _example(mode, networks, found, images, splits)
@@ -121,6 +125,14 @@ def _with_layers(mode: Mode, settings: Settings, found: dict[str, Layers]) -> Mo
         # The deepest stages belong together, however many came before them.
         common = min(map(len, chosen.values()))
         chosen = {role: layers[-common:] for role, layers in chosen.items()}
+    for role, layers in chosen.items():
+        last = [layer for layer in layers if layer.removesuffix(INPUT) in found[role].channels_last]
+        if last:
+            note(
+                role,
+                f"{mode.key}: the {role}'s {', '.join(last)} give maps [N, H, W, C], which the mode reads as "
+                f"[N, C, H, W]; name layers of another kind in {role}.layers, or use a mode of logits",
+            )
     return replace(mode, student_layers=chosen["student"], teacher_layers=chosen["teacher"])
 
 

@@ -32,11 +32,12 @@ from kd_runner.config import (
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.foreign_weights import weights_of
+from kd_runner.gradients import Attempt, effects
 from kd_runner.memory import keep_memory
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.modules import Mode, Recipe, Schedule
 from kd_runner.notes import note
-from kd_runner.outputs import Outputs, needs_of
+from kd_runner.outputs import needs_of
 from kd_runner.pairing import Pairing, noise, observed_outputs, paired
 from kd_runner.published import renamed_entries
 from kd_runner.randomness import derived_seed, seeded
@@ -46,7 +47,7 @@ from kd_runner.training import device_of
 log = logging.getLogger(__name__)
 
 ROUNDING = 1e-3  # of a mean or std between 0 and 1: a quarter of a level of 8 bits
-REHEARSED = 4  # images: of two, the one distance between them is always the mean distance, whatever the student does
+REHEARSED = 4  # images, or as many as a batch has
 
 
 @dataclass(frozen=True)
@@ -228,29 +229,20 @@ def rehearse(parts: Parts) -> None:
         Answer: what was asked for in place of a run.
     """
     pairing = parts.paired(copies=True)
-    count = min(REHEARSED, len(parts.splits.train))
+    count = min(REHEARSED, len(parts.splits.train), parts.settings.batch_size)
     labels, images = torch.arange(count) % parts.splits.num_classes, noise(parts.splits.image_shape, count)
     with torch.no_grad():
         outputs = {role: observed_outputs(getattr(pairing, role), images) for role in ("student", "teacher")}
     if any(mode.needs.strong_view for mode in pairing.modes):
         outputs = {role: replace(given, strong=given) for role, given in outputs.items()}
-    student = _with_gradients(outputs["student"])
-
-    def at(mode: Mode, progress: float) -> Any:
-        """The mode's loss when that share of the stage is done."""
-        ours, theirs = (replace(each, progress=progress) for each in (student, outputs["teacher"]))
-        return mode(ours, theirs, labels, parts.temperature(progress))
-
+    attempts = []
+    for progress in (0.0, 1.0):
+        student, teacher = (replace(given, progress=progress) for given in outputs.values())
+        attempts.append(Attempt(student, teacher, labels, parts.temperature(progress)))
     for mode in pairing.modes:
-        try:
-            loss = at(mode, 0.0)
-        except Exception as error:  # anyone's loss
-            raise SettingsError(f"{mode.key}: {one_line(error)}") from error
-        if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
-            given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-            raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
-        if mode.weight > 0 and not (_moves(loss, student) or _moves(at(mode, 1.0), student)):
-            raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
+        _check_loss(mode, attempts[0])
+        if mode.weight > 0:
+            _check_effects(mode, attempts, _circumstances(parts, count))
     with torch.no_grad():
         coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
     if coolest < 1:
@@ -263,19 +255,44 @@ def rehearse(parts: Parts) -> None:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
 
 
-def _moves(loss: torch.Tensor, student: Outputs) -> bool:
-    """Whether the loss changes with what the student gives."""
-    if not loss.requires_grad:
-        return False
-    given = [value for each in (student, student.strong) if each for value in (each.logits, *each.features.values())]
-    gradients = torch.autograd.grad(loss, given, allow_unused=True)
-    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+def _circumstances(parts: Parts, images: int) -> str:
+    """What decides beside the mode whether a loss depends on the student."""
+    classes = f"with {parts.splits.num_classes} classes"
+    return f"{classes} and batches of {images}" if images == parts.settings.batch_size else classes
 
 
-def _with_gradients(outputs: Outputs) -> Outputs:
-    features = {name: value.clone().requires_grad_() for name, value in outputs.features.items()}
-    strong = _with_gradients(outputs.strong) if outputs.strong is not None else None
-    return replace(outputs, logits=outputs.logits.clone().requires_grad_(), features=features, strong=strong)
+def _check_loss(mode: Mode, attempt: Attempt) -> None:
+    """Raise SettingsError where a mode gives other than one number."""
+    try:
+        loss = mode(attempt.student, attempt.teacher, attempt.labels, attempt.temperature)
+    except Exception as error:  # anyone's loss
+        raise SettingsError(f"{mode.key}: {one_line(error)}") from error
+    if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
+        given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
+
+
+def _check_effects(mode: Mode, attempts: Sequence[Attempt], circumstances: str) -> None:
+    """Refuse a mode that nothing of the student's changes, and note what of a mode has no effect."""
+    having = effects(mode, attempts)
+    if not having.inputs:
+        raise SettingsError(
+            f"{mode.key}: must depend on the student's logits or features, and does not ({circumstances})"
+        )
+    for name in having.idle:
+        note(
+            "student",
+            f"{mode.key}.{name}: the part of the loss that it weighs has no gradient {circumstances}; only the other "
+            "parts teach the student",
+        )
+    for layer in mode.student_layers:
+        if layer not in having.inputs:
+            shape = "x".join(map(str, attempts[0].student.features[layer].shape[1:]))
+            note(
+                "student",
+                f"{mode.key}: the student's layer {layer} ({shape}) does not change the loss {circumstances}; "
+                "student.layers names others",
+            )
 
 
 def _recipe(settings: Settings, stage: str, own: Any) -> Recipe:

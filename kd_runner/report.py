@@ -58,7 +58,7 @@ METRICS: tuple[tuple[str, int, Callable[[Mapping[str, Any]], str]], ...] = (  # 
     ("NLL", 5, lambda numbers: f"{numbers['nll']:.4f}"),
     ("ECE", 3, lambda numbers: f"{numbers['ece']:.4f}"),
     ("parameters", 7, lambda numbers: f"{numbers['parameters']:,}"),
-    ("MACs", 2, lambda numbers: f"{numbers['macs']:,}"),
+    ("MACs", 2, lambda numbers: "–" if numbers["macs"] is None else f"{numbers['macs']:,}"),
     ("agreement", 6, lambda numbers: f"{100 * numbers['agreement']:.2f} %" if "agreement" in numbers else ""),
 )
 

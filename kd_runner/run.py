@@ -32,7 +32,7 @@ from kd_runner.evaluate import (
     pair_metrics,
     predict,
 )
-from kd_runner.modules import Best, Classifier, Distiller, Recipe
+from kd_runner.modules import Best, Classifier, Distiller, Mode, Recipe
 from kd_runner.notes import collected_notes
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
@@ -359,7 +359,7 @@ def distil(parts: Parts, pairing: Pairing, running: Running) -> Best:
 def distiller(parts: Parts, pairing: Pairing) -> Distiller:
     """The module that trains the student on labels and on its teacher."""
     recipe = parts.recipes["student"]
-    strong = any(mode.needs.strong_view for mode in pairing.modes if mode.weight > 0)
+    strong = strong_view(pairing.modes)
     return Distiller(
         pairing.student,
         pairing.teacher,
@@ -404,7 +404,7 @@ def evaluate(
     for stage in [stage for stage in stages if stage in files]:
         stages[stage] = {
             **classification_metrics(predictions.logits[stage], predictions.labels),
-            **cost(networks[stage], image),
+            **cost(networks[stage], image, stage),
             "latency": latency(networks[stage], image.to(memory_format=parts.view.memory_format)),
             "images_seen": images_seen(parts, stage),
             "correct": {
@@ -463,13 +463,25 @@ def analysed(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions)
 
 
 def images_seen(parts: Parts, stage: str) -> int | None:
-    """Training images that a stage's network saw, each as often as it did; None where the network was given."""
+    """Views of training images that a stage's network was trained on; None where the network was given.
+
+    An image counts once an epoch and, for a student whose mode has a strong view, twice: both views go through the
+    network, the label loss and the mode. A mode's adapters, first shares (`init_share`) and memories see no others.
+    """
     recipes = [parts.recipes["student" if stage == "baseline" else stage]]
     if stage == "student" and parts.settings.finetune.epochs:
         recipes.append(parts.recipes["finetune"])
     if stage == "teacher" and parts.settings.teacher.checkpoint is not None:
         return None
-    return len(parts.splits.train) * sum(recipe.epochs for recipe in recipes)
+    images = len(parts.splits.train)
+    images -= images % parts.settings.batch_size == 1  # a last batch of one image is left out
+    second = recipes[0].epochs if stage == "student" and strong_view(parts.modes) else 0
+    return images * (sum(recipe.epochs for recipe in recipes) + second)
+
+
+def strong_view(modes: Sequence[Mode]) -> bool:
+    """Whether one of the modes that count has the student see a second, strongly augmented view of each image."""
+    return any(mode.needs.strong_view for mode in modes if mode.weight > 0)
 
 
 def kept(path: Path, source: Path) -> Path:

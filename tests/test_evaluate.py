@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +12,19 @@ from conftest import Golden, softmax
 from sklearn.metrics import f1_score, precision_score, recall_score
 from torch import Tensor, nn
 
-from kd_runner.evaluate import classification_metrics, gap_closed, latency, pair_metrics
+from kd_runner.config import Settings
+from kd_runner.evaluate import Reliability, classification_metrics, gap_closed, latency, pair_metrics
+from kd_runner.modules import Measured
+from kd_runner.parts import assemble
+from kd_runner.run import distiller
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Σ over 15 bins of the share of images times |accuracy − confidence|, in float64."""
+    probabilities = softmax(logits.astype(np.float64))
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.clip(np.ceil(confidence * 15), 1, 15)
+    return sum(abs(hit[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
 
 
 def test_golden_metrics(golden: Golden) -> None:
@@ -36,10 +49,44 @@ def test_metrics_are_scikit_learns() -> None:
     assert metrics["top5_accuracy"] == pytest.approx((top5 == labels[:, None]).any(1).mean())
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         assert metrics[name] == pytest.approx(score(labels, predicted, average="macro"), abs=1e-6)
-    confidence, hit = softmax(logits).max(1), predicted == labels
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    gaps = [abs(hit[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    assert metrics["ece"] == pytest.approx(sum(gaps), abs=1e-5)
+    assert metrics["ece"] == pytest.approx(calibration_error(logits.astype(np.float32), labels), abs=1e-12)
+
+
+def test_a_confidence_of_one_belongs_to_the_last_bin_and_a_bin_to_its_upper_edge() -> None:
+    logits = torch.tensor([[40.0, 0], [40, 0], [2.9444, 0], [2.9444, 0]])  # confidences of 1, 1, 0.95 and 0.95
+    labels = torch.tensor([0, 1, 0, 0])
+    assert classification_metrics(logits, labels)["ece"] == pytest.approx(0.225, abs=1e-5)
+    assert Reliability.of(logits, labels).counts.tolist() == [0] * 14 + [4]
+    even = torch.zeros(6, 3, dtype=torch.float64)  # a third: the upper edge of bin 5
+    assert Reliability.of(even, torch.arange(6) % 3).counts.tolist() == [0] * 4 + [6] + [0] * 10
+    assert Reliability.of(torch.tensor([[1e4, -1e4]]), torch.tensor([0])).ece == 0
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+def test_sums_over_many_images_are_those_of_float64(scale: float) -> None:
+    generator = np.random.default_rng(1)
+    logits = scale * generator.normal(size=(200_000, 10)).astype(np.float32)
+    labels = generator.integers(0, 10, 200_000)
+    metrics = classification_metrics(torch.tensor(logits), torch.tensor(labels))
+    assert metrics["ece"] == pytest.approx(calibration_error(logits, labels), abs=1e-12)
+    log_probabilities = np.log(softmax(logits.astype(np.float64)))
+    assert metrics["nll"] == pytest.approx(-log_probabilities[np.arange(200_000), labels].mean(), rel=1e-12)
+    assert metrics["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean(), rel=1e-15)
+    other = generator.normal(size=logits.shape).astype(np.float32)
+    pair = pair_metrics(torch.tensor(other), torch.tensor(logits))
+    p, q = softmax(logits.astype(np.float64)), softmax(other.astype(np.float64))
+    assert pair["kl_to_teacher"] == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-10)
+    assert pair["agreement"] == pytest.approx((logits.argmax(1) == other.argmax(1)).mean(), rel=1e-15)
+
+
+def test_an_epochs_sums_are_those_of_float64(settings: Callable[..., Settings]) -> None:
+    parts = assemble(settings())
+    module = distiller(parts, parts.paired())
+    loss, logits, labels = torch.tensor(0.1), torch.zeros(1000, 2), torch.zeros(1000, dtype=torch.long)
+    for _ in range(20_000):
+        module._add("val", [Measured({"kl_to_teacher": loss}, logits[:1], labels[:1])])
+    means = {name: value.item() / 20_000 for name, value in module._sums.items()}
+    assert means == pytest.approx({"val_kl_to_teacher": loss.double().item(), "val_accuracy": 1.0}, rel=1e-12)
 
 
 def test_classes_that_do_not_occur_are_left_out_and_many_classes_take_little_memory() -> None:

@@ -149,22 +149,31 @@ def test_confidence_above_the_threshold_costs_nothing() -> None:
 def test_virtual_teacher(golden: Golden, variant: str, temperature: float) -> None:
     virtual = np.full((4, 5), 0.01 / 4)
     virtual[ROWS, golden.y] = 0.99
-    as_logits = np.log(virtual) if variant == "paper" else virtual
-    restated = temperature**2 * kl_rows(as_logits, golden.zs, temperature).mean()
+    if variant == "paper":
+        restated = temperature**2 * kl_rows(np.log(virtual), golden.zs, temperature).mean()
+    else:  # F.kl_div(log_softmax(z), softmax(p / T)): the student is not tempered
+        restated = kl_rows(virtual / temperature, golden.zs, 1).mean()
     loss = VirtualTeacher(variant=variant)(golden.student, golden.teacher, golden.labels, temperature)
     assert loss.item() == pytest.approx(restated, rel=1e-5)
+
+
+def test_the_official_virtual_teacher_is_the_authors_loss() -> None:
+    torch.manual_seed(40)
+    logits, labels = torch.randn(8, 10, dtype=torch.float64) * 4, torch.arange(8)
+    loss = VirtualTeacher(variant="official")(Outputs(logits), Outputs(logits), labels, 20)
+    assert loss.item() == pytest.approx(4.8370, abs=5e-5)
 
 
 @pytest.mark.parametrize(
     ("variant", "right", "wrong"), [("official", 0.0105, 0.00999), ("paper", 0.99**0.05, (0.01 / 99) ** 0.05)]
 )
 def test_how_flat_the_virtual_teacher_is(variant: str, right: float, wrong: float) -> None:
-    """From its gradient at a uniform student, T · (1/C − p) / N: the authors' variant is all but uniform."""
+    """From its gradient at a uniform student, (1/C − p) / N, times T for the paper: the authors' is all but uniform."""
     student = torch.zeros(2, 100, requires_grad=True)
     labels = torch.tensor([7, 40])
     VirtualTeacher(variant=variant)(Outputs(student), Outputs(torch.zeros(2, 100)), labels, 20).backward()
     assert student.grad is not None
-    virtual = (0.01 - student.grad.double() * 2 / 20).numpy()
+    virtual = (0.01 - student.grad.double() * 2 / (20 if variant == "paper" else 1)).numpy()
     total = 1.0 if variant == "official" else right + 99 * wrong
     assert virtual[[0, 1], [7, 40]] == pytest.approx(right / total, rel=1e-3)
     assert virtual[0, 8] == pytest.approx(wrong / total, rel=1e-3)

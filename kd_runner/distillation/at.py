@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size, unit
+from kd_runner.outputs import Example, Needs, Outputs, image_range, map_pairs, same_size, unit
 
 
 def attention(maps: Tensor, power: int) -> Tensor:
-    """[N, H·W]: the mean over the channels of |maps| to a power, each image's of length 1."""
-    return unit(maps.abs().pow(power).mean(1).flatten(1))
+    """[N, H·W]: the mean over the channels of |maps| to a power, each image's of length 1.
+
+    An image's numbers are brought to 1 first: a power of small ones would be nothing.
+    """
+    return unit(image_range(maps).abs().pow(power).mean(1).flatten(1))
 
 
 class AT:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ConfidencePenalty:
             raise ValueError(f"threshold must be above 0, or null, got {self.threshold:g}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        log_probabilities = F.log_softmax(student.logits.float(), dim=1)
+        log_probabilities = F.log_softmax(precise(student.logits), dim=1)
         entropy = -(log_probabilities.exp() * log_probabilities).sum(1)
         if self.threshold is None:
             return -entropy.mean()

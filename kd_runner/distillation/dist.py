@@ -7,16 +7,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, inverse, precise
 
 
 def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 − Pearson's correlation of the rows of [N, M], mean over the rows (equation 5)."""
-    student, teacher = student - student.mean(1, keepdim=True), teacher - teacher.mean(1, keepdim=True)
+    """1 − Pearson's correlation of the rows of [N, M], mean over the rows (equation 5); 1 for a constant row."""
+    student, teacher = (_centred(values) for values in (student, teacher))
     return 1 - F.cosine_similarity(student, teacher, dim=1, eps=1e-8).mean()
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Rows less their mean, in a range of 1, of which float32 can take squares."""
+    values = values - values.mean(1, keepdim=True)
+    return values * inverse(values.detach().abs().amax(1, keepdim=True))
+
+
+def _shares(logits: Tensor, temperature: float) -> Tensor:
+    """log(K · softmax(logits / temperature)) [N, K], exact for logits near 0 as well."""
+    scaled = precise(logits) / temperature
+    scaled = scaled - scaled.amax(1, keepdim=True)
+    return scaled - torch.log1p(torch.expm1(scaled).mean(1, keepdim=True))
+
+
+def _relative(logarithms: Tensor) -> Tensor:
+    """exp(logarithms) of rows [N, M], but for a factor and a constant for each row, which no correlation sees."""
+    return torch.expm1(logarithms - logarithms.detach().amax(1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -35,8 +54,8 @@ class DIST:
     needs = Needs(teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        probabilities, targets = (F.softmax(each.logits.float() / temperature, dim=1) for each in (student, teacher))
-        inter = pearson_distance(probabilities, targets)
-        intra = pearson_distance(probabilities.t(), targets.t())
+        shares, targets = (_shares(outputs.logits, temperature) for outputs in (student, teacher))
+        inter = pearson_distance(_relative(shares), _relative(targets))
+        intra = pearson_distance(_relative(shares.t()), _relative(targets.t()))
         loss = self.inter_weight * inter + self.intra_weight * intra
         return loss * temperature**2 if self.temperature_squared else loss

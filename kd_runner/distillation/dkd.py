@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 def decoupled(
@@ -27,7 +27,7 @@ def decoupled(
         labels: int64 [N].
     """
     binary, others = [], []
-    for logits in (student_logits.float() / temperature, teacher_logits.float() / temperature):
+    for logits in (precise(student_logits) / temperature, precise(teacher_logits) / temperature):
         label = labels.unsqueeze(1)
         rest = _without(logits, labels)
         # By logsumexp over the other classes: the logarithm of a sum of probabilities is −inf from a gap of 100 on.

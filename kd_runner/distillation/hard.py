@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor
     The class is the argmax of the logits as they are: rounding the probabilities first would
     turn every row without a probability above 0.5 into class 0.
     """
-    return F.cross_entropy(student_logits.float(), teacher_logits.argmax(1))
+    return F.cross_entropy(precise(student_logits), teacher_logits.argmax(1))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, divergence
+from kd_runner.outputs import Needs, Outputs, divergence, precise
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Hybrid:
             raise ValueError(f"soft_share must be between 0 and 1, got {self.soft_share:g}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        student_logits, teacher_logits = student.logits.float(), teacher.logits.float()
+        student_logits, teacher_logits = precise(student.logits), precise(teacher.logits)
         hard = labels if self.hard_source == "ground_truth" else teacher_logits.argmax(1)
         if self.form == "target_mix":
             one_hot = F.one_hot(hard, student_logits.shape[1])

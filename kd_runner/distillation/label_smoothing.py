@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,4 @@ class LabelSmoothing:
             raise ValueError(f"smoothing must be 0 or more and below 1, got {self.smoothing:g}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        return F.cross_entropy(student.logits.float(), labels, label_smoothing=self.smoothing)
+        return F.cross_entropy(precise(student.logits), labels, label_smoothing=self.smoothing)

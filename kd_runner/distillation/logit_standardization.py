@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, divergence, standardized
+from kd_runner.outputs import SAME_NUMBERS, Example, Needs, Outputs, divergence, standardized
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class LogitStandardization:
     """
 
     needs = Needs(teacher_logits=True)
+
+    def adapt(self, example: Example) -> None:
+        """Raises ValueError where there are two classes."""
+        if example.teacher.logits.shape[1] < 3:
+            raise ValueError(f"must have three classes or more, got two, {SAME_NUMBERS}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         return temperature**2 * divergence(standardized(student.logits), standardized(teacher.logits), temperature)

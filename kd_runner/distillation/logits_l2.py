@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LogitsL2:
     center: bool = False
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        difference = student.logits.float() - teacher.logits.float()
+        difference = precise(student.logits) - precise(teacher.logits)
         if self.center:
             difference = difference - difference.mean(1, keepdim=True)
         squared = difference.square()

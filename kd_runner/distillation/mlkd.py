@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class MLKD:
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         assert student.strong is not None
         assert teacher.strong is not None
-        loss = student.logits.new_zeros((), dtype=student.logits.float().dtype)
+        loss = student.logits.new_zeros((), dtype=precise(student.logits).dtype)
         for ours, theirs in ((student, teacher), (student.strong, teacher.strong)):
             for scale in self.scales:
-                loss = loss + self._at(ours.logits.float(), theirs.logits.float(), scale * temperature)
+                loss = loss + self._at(precise(ours.logits), precise(theirs.logits), scale * temperature)
         return loss
 
     def _at(self, logits: Tensor, targets: Tensor, temperature: float) -> Tensor:

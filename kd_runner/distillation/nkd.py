@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class NKD:
     needs = Needs(labels=True, teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        logits, targets = student.logits.float(), teacher.logits.float()
+        logits, targets = precise(student.logits), precise(teacher.logits)
         label = labels.unsqueeze(1)
         target = -(F.softmax(targets, 1).gather(1, label) * F.log_softmax(logits, 1).gather(1, label)).mean()
         keep = torch.ones_like(logits, dtype=torch.bool).scatter_(1, label, False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, maps
+from kd_runner.outputs import Example, Needs, Outputs, maps, precise
 
 
 def adapted_cross_entropy(
@@ -22,8 +22,8 @@ def adapted_cross_entropy(
         epsilon: 1 is soft cross-entropy; above it the label counts more and the other classes less.
     """
     label = F.one_hot(labels, student_logits.shape[1])
-    targets = (F.softmax(teacher_logits.float() / temperature, dim=1) + label).pow(epsilon) - label
-    return -(targets * F.log_softmax(student_logits.float() / temperature, dim=1)).sum(1).mean()
+    targets = (F.softmax(precise(teacher_logits) / temperature, dim=1) + label).pow(epsilon) - label
+    return -(targets * F.log_softmax(precise(student_logits) / temperature, dim=1)).sum(1).mean()
 
 
 class OFA(nn.Module):

@@ -49,4 +49,4 @@ class OFD(nn.Module):
         seen: Tensor = getattr(self, f"negatives{number}")
         places = (0, 2, 3)
         seen += torch.stack([teacher.clamp_max(0).sum(places).double(), (teacher < 0).sum(places).double()])
-        return (seen[0] / seen[1].clamp_min(1)).float().view(1, -1, 1, 1)
+        return (seen[0] / seen[1].clamp_min(1)).to(teacher.dtype).view(1, -1, 1, 1)

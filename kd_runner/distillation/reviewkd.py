@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_runner.notes import note
 from kd_runner.outputs import Example, Needs, Outputs, connector, map_pairs
 
 LEVELS = (4, 2, 1)  # sides of the pooled maps that are compared as well
@@ -49,6 +50,8 @@ class Fusion(nn.Module):
 class ReviewKD(nn.Module):
     """Pyramid distance of fused layers to the teacher's, summed over the layers (equation 8).
 
+    As in the authors' code, the teacher's layers lie in front of their activations, the student's behind them.
+
     Args:
         width: Channels inside the fusions, at most; no more than the deepest layer has.
 
@@ -56,7 +59,7 @@ class ReviewKD(nn.Module):
         ValueError: a width below 1.
     """
 
-    needs = Needs(student="stages and embedding", teacher="stages and embedding")
+    needs = Needs(student="stages and embedding", teacher="preactivations and embedding")
 
     def __init__(self, width: int = 512) -> None:
         super().__init__()
@@ -67,6 +70,13 @@ class ReviewKD(nn.Module):
     def adapt(self, example: Example) -> None:
         """Builds the fusions."""
         pairs = example.pairs()
+        for name, (_, teacher) in zip(example.teacher.features, pairs, strict=True):
+            if teacher.shape[2:].numel() > 1 and bool(teacher.min() >= 0):
+                note(
+                    "teacher",
+                    f"reviewkd: the teacher's {name} is never negative, so it lies behind its activation; the authors "
+                    "compare with what goes into that: name that layer in teacher_layers, if the teacher has it",
+                )
         width = min(self.width, pairs[-1][0].shape[1])
         self.fusions = nn.ModuleList(
             Fusion(student.shape[1], width, teacher.shape[1], fuses=number < len(pairs) - 1)

@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kd_runner.outputs import Needs, Outputs, deepest, unit, vectors
+from kd_runner.outputs import Needs, Outputs, deepest, inverse, unit, vectors
 
 AT_ONCE = 2**24  # angles that are kept for the backward pass at once
 
 
 def distances(embeddings: Tensor) -> Tensor:
     """[N, N]: Euclidean distances, over the mean of those that are not 0 (equations 5 and 6)."""
+    # Distances are the same from anywhere and in any unit, and squares of differences need all digits there are.
+    embeddings = embeddings - embeddings.detach().mean(0)
+    embeddings = embeddings * inverse(embeddings.detach().abs().amax())
     squared = embeddings.square().sum(1)
     products = squared[:, None] + squared[None, :] - 2 * embeddings @ embeddings.t()
     off_diagonal = 1 - torch.eye(len(embeddings), dtype=embeddings.dtype, device=embeddings.device)

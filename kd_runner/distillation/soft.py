@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, divergence
+from kd_runner.outputs import Needs, Outputs, divergence, precise
 
 
 def soft_divergence(
@@ -34,8 +34,8 @@ def soft_divergence(
         return divergence(student_logits, teacher_logits, temperature)
     if direction == "reverse":
         return divergence(teacher_logits, student_logits, temperature)
-    student = F.log_softmax(student_logits.float() / temperature, dim=1)
-    teacher = F.log_softmax(teacher_logits.float() / temperature, dim=1)
+    student = F.log_softmax(precise(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(precise(teacher_logits) / temperature, dim=1)
     mixture = torch.logaddexp(student, teacher) - torch.log(torch.tensor(2.0))
     ours, theirs = (F.kl_div(mixture, each, reduction="batchmean", log_target=True) for each in (student, teacher))
     return 0.5 * (theirs + ours)
@@ -43,8 +43,8 @@ def soft_divergence(
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """-sum_k p_teacher log p_student at `temperature`, mean over the batch; logits [N, K]."""
-    teacher = F.softmax(teacher_logits.float() / temperature, dim=1)
-    student = F.log_softmax(student_logits.float() / temperature, dim=1)
+    teacher = F.softmax(precise(teacher_logits) / temperature, dim=1)
+    student = F.log_softmax(precise(student_logits) / temperature, dim=1)
     return -(teacher * student).sum(1).mean()
 
 

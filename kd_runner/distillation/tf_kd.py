@@ -13,20 +13,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, divergence
+from kd_runner.outputs import Example, Needs, Outputs, divergence, precise
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class VirtualTeacher:
-    """T² · KL(virtual teacher at T || student), the virtual teacher giving the label a fixed probability (equation 11).
+    """KL(virtual teacher at T || student), the virtual teacher giving the label a fixed probability (equation 11).
 
     Args:
         correct_probability: Of the label, the others share the rest alike; the paper has 0.99.
-        variant: How the temperature meets the virtual teacher. `paper`: as it meets any teacher, softmax(log p / T).
-            `official`: softmax(p / T), as the authors' code does, which at T = 20 is uniform to within a twentieth:
-            label smoothing with almost no label.
+        variant: How the temperature meets the virtual teacher. `paper`: as it meets any teacher, softmax(log p / T),
+            with the student at T, too, and T² before the divergence. `official`: the authors' code, softmax(p / T)
+            with the student at 1 and no T², which at T = 20 is uniform to within a twentieth: label smoothing with
+            almost no label. (The mean that the code takes over the classes, too, is in its multiplier.)
 
     Raises:
         ValueError: a probability not above 0 and below 1.
@@ -42,12 +43,14 @@ class VirtualTeacher:
             raise ValueError(f"correct_probability must be above 0 and below 1, got {self.correct_probability:g}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        logits = student.logits.float()
+        logits = precise(student.logits)
         others = (1 - self.correct_probability) / (logits.shape[1] - 1)
         right, wrong = self.correct_probability, others
         if self.variant == "paper":
             right, wrong = math.log(right), math.log(wrong)
         virtual = torch.full_like(logits, wrong).scatter(1, labels.unsqueeze(1), right)
+        if self.variant == "official":
+            return divergence(logits, virtual / temperature, 1.0)
         return temperature**2 * divergence(logits, virtual, temperature)
 
 

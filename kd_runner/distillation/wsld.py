@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs
+from kd_runner.outputs import Needs, Outputs, precise
+
+
+def log_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """[N]: log CE(logits [N, K], labels). Of confident logits, whose cross-entropy is a zero of float32, too."""
+    label = labels.unsqueeze(1)
+    others = logits.scatter(1, label, -torch.inf).logsumexp(1) - logits.gather(1, label).squeeze(1)
+    # CE = log(1 + exp(others)), which is exp(others) where that is small.
+    return torch.where(others < -15, others, F.softplus(others).log())
 
 
 @dataclass(frozen=True)
@@ -26,10 +34,10 @@ class WSLD:
     needs = Needs(labels=True, teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        logits, targets = student.logits.float(), teacher.logits.float()
+        logits, targets = precise(student.logits), precise(teacher.logits)
         with torch.no_grad():
-            ours, theirs = (F.cross_entropy(each, labels, reduction="none") for each in (logits, targets))
-            weights = 1 - torch.exp(-ours / theirs.clamp_min(1e-7))
+            ratio = torch.exp(log_cross_entropy(logits, labels) - log_cross_entropy(targets, labels))
+            weights = -torch.expm1(-ratio)
         divergence = F.kl_div(
             F.log_softmax(logits / temperature, dim=1),
             F.log_softmax(targets / temperature, dim=1),
