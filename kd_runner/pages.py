@@ -17,13 +17,27 @@ from kd_runner.results import Run
 
 # By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
+TEMPLATES = Path(__file__).parent / "templates"
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Pages(Environment):
+    """Templates in which `a.name` of a dictionary is its key alone, never its method of that name.
+
+    Jinja looks for the method first: `picture.rows`, `row.count` or `panel.items` would be one thing or the other, as
+    the dictionary has the key or not. A template that wants the pairs says `a|items`.
+    """
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Mapping):
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
 
 
 def render(template: str, **content: Any) -> str:
     """A page of templates/, with everything in it escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    environment = _Pages(
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -60,13 +60,13 @@ def confusion(analysis: Mapping[str, Any]) -> dict[str, Any]:
         ("student − teacher, points", difference, most, "{:+.0f}"),
     ):
         if len(shown) > NUMBERED:
-            panels.append({"title": title, "image": as_png(values / full)})
+            panels.append({"title": title, "rows": [], "image": as_png(values / full)})
             continue
         rows = [
             [(form.format(value) if abs(value) >= 0.5 else "", round(abs(value) / full, 2), value < 0) for value in row]
             for row in values
         ]
-        panels.append({"title": title, "rows": rows})
+        panels.append({"title": title, "rows": rows, "image": None})
     names = [analysis["classes"][each] for each in shown]
     return {"panels": panels, "names": names, "numbered": len(shown) <= NUMBERED, "of": len(analysis["classes"])}
 
