@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kd_runner import atomic
+from kd_runner import reading
 from kd_runner.config import dotted
 from kd_runner.results import Run
 
 # By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
+SETTINGS = "settings.json"
 TEMPLATES = Path(__file__).parent / "templates"
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -69,9 +70,13 @@ def clock(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {int(seconds % 60):02d} s"
 
 
-def settings_in(folder: Path) -> dict[str, str]:
-    """The settings of a run by their keys with dots; empty where the folder does not have them."""
-    return {key: _as_typed(value) for key, value in dotted(atomic.read_json(folder / "settings.json"))}
+def settings_in(folder: Path) -> tuple[dict[str, str], str]:
+    """The settings of a run by their keys with dots, and what is wrong with their file where there are none."""
+    content, wrong = reading.json_of(folder / SETTINGS)
+    try:
+        return {key: _as_typed(value) for key, value in dotted(content)}, wrong and f"{SETTINGS} {wrong}"
+    except RecursionError:
+        return {}, f"{SETTINGS} is nested too deeply"
 
 
 def _as_typed(value: Any) -> str:
@@ -110,7 +115,7 @@ def sweep_command(record: Path) -> str | None:
         hydra = yaml.load(record.read_text(), YAML)["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        own = [str(each["path"]) for each in sources if each.get("provider") == "command-line"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    own = [str(each["path"]) for each in sources if each.get("provider") == "command-line"]
     return command([*(f"--config-dir={path}" for path in own), *words], several=True)
