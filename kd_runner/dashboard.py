@@ -22,7 +22,7 @@ from kd_runner import analysis
 from kd_runner.build import one_line
 from kd_runner.datasets.splits import Images
 from kd_runner.evaluate import Predictions
-from kd_runner.figures import FIGURES
+from kd_runner.figures import FIGURES, class_names
 from kd_runner.report import top5_says_nothing
 from kd_runner.training import RunLogger
 
@@ -80,7 +80,7 @@ def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
         curves = network["precision_recall"]
         if curves is not None:
             images = sum(seen["test_images"])
-            for number, name in enumerate(seen["classes"]):
+            for number, name in enumerate(class_names(seen)):
                 add_curve(writer, f"precision_recall_{role}/{name}", curves, number, images)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 MOST_NAMES = 10  # of classes, kinds of files and folders
-LONGEST_NAME = 40
+LONGEST_NAME, SHORT_NAME = 40, 16  # letters, in a line and in a cell
 
 
 def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -52,7 +52,7 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
         )
     if left_out.get("unreadable"):
         unreadable = left_out["unreadable"]
-        said.append(f"Left out, {unreadable:,} {_plural('image', unreadable)} that cannot be read.")
+        said.append(f"Left out, as they cannot be read: {unreadable:,} {_plural('image', unreadable)}.")
     if left_out.get("hidden"):
         said.append(f"Hidden files, not counted above: {left_out['hidden']:,}.")
     twice = (data.get("duplicates") or {}).get("two_classes")
@@ -62,8 +62,9 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def counted(counts: Mapping[str, int], nameless: str = "") -> str:
-    """Names with their numbers, the first of many."""
-    return named([f"{_short(name or nameless)} ({number:,})" for name, number in counts.items()])
+    """Names with their numbers, the largest first, some of many."""
+    ordered = sorted(counts.items(), key=lambda count: -count[1])
+    return named([f"{_short(name or nameless)} ({number:,})" for name, number in ordered])
 
 
 def named(names: Sequence[str]) -> str:
@@ -72,8 +73,8 @@ def named(names: Sequence[str]) -> str:
     return f"{', '.join(_short(name) for name in names[:MOST_NAMES])}{more}"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+def _short(name: str, longest: int = LONGEST_NAME) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _plural(thing: str, number: int) -> str:
@@ -90,4 +91,4 @@ def _count(number: int | None) -> str:
 
 
 def _largest(largest: Mapping[str, Any] | None) -> str:
-    return "–" if largest is None else f"{_short(largest['class'])}, {100 * largest['share']:.1f} %"
+    return "–" if largest is None else f"{_short(largest['class'], SHORT_NAME)}, {100 * largest['share']:.1f} %"

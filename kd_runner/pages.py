@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,15 +38,21 @@ class _Pages(Environment):
 
 def render(template: str, **content: Any) -> str:
     """A page of templates/, with everything in it escaped."""
+    return pages(TEMPLATES).get_template(template).render(content)
+
+
+@functools.cache
+def pages(templates: Path) -> _Pages:
+    """The templates of a folder, each compiled once in a process."""
     environment = _Pages(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "count": count, "clock": clock}
-    return environment.get_template(template).render(content)
+    return environment
 
 
 def percent(value: float | None) -> str:

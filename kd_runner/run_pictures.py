@@ -17,7 +17,7 @@ from kd_runner.pictures import lines, path
 
 NUMBERED = 12  # classes up to which a confusion matrix is a table of numbers
 MOST_CLASSES = 30  # whose change is shown
-LONGEST_NAME = 60  # letters of a class's name
+NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
 BLUE, ORANGE = (37, 99, 160), (196, 84, 38)  # of confusion matrices that are pictures
 CLOSENESS = (("val_agreement", 100.0, "agreement with the teacher, %"), ("val_kl_to_teacher", 1.0, "KL to it, nats"))
 
@@ -67,7 +67,7 @@ def disagreements(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
             "index": example["index"],
             "label": names[example["label"]],
             "guesses": [
-                (role, names[guess["class"]], whole_percent(guess["probability"]), guess["class"] != example["label"])
+                (role, names[guess["class"]], in_percent(guess["probability"]), guess["class"] != example["label"])
                 for role, guess in ((role, example[role]) for role in ("teacher", "student"))
             ],
         }
@@ -86,7 +86,7 @@ def soft_targets(analysis: Mapping[str, Any]) -> dict[str, Any]:
                 (
                     names[guess["class"]],
                     guess["probability"],
-                    whole_percent(guess["probability"]),
+                    in_percent(guess["probability"]),
                     guess["class"] == example["label"],
                 )
                 for guess in example["top"]
@@ -97,20 +97,24 @@ def soft_targets(analysis: Mapping[str, Any]) -> dict[str, Any]:
     return {"temperature": f"{taught['temperature']:.3g}", "examples": examples}
 
 
-def class_names(analysis: Mapping[str, Any]) -> list[str]:
-    """The names of the classes as a page shows them: a class without a visible name by its number."""
-    return [shortened(name, LONGEST_NAME) or f"class {number}" for number, name in enumerate(analysis["classes"])]
+def class_names(analysis: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The names of the classes in several lengths; a class without a visible name has its number."""
+    lines_of_text = [" ".join(name.split()) or f"class {number}" for number, name in enumerate(analysis["classes"])]
+    return [{size: shortened(name, length) for size, length in NAME_LENGTHS.items()} for name in lines_of_text]
 
 
 def shortened(name: str, length: int) -> str:
-    """The name in one line, with an ellipsis in its middle where it is longer than that."""
-    name = " ".join(name.split())
+    """The name, with an ellipsis in its middle where it is longer than that."""
     tail = length // 3
     return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
 
 
-def whole_percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def in_percent(share: float) -> str:
+    """The share in percent, of a small one its first digit."""
+    percent = 100 * share
+    if percent >= 1 or not percent:
+        return f"{percent:.0f}\u00a0%"
+    return f"{percent:.1g}\u00a0%" if percent >= 0.01 else "<0.01\u00a0%"
 
 
 def as_thumbnail(image: str) -> str:
@@ -135,7 +139,7 @@ def confusion(analysis: Mapping[str, Any]) -> dict[str, Any]:
     for title, values, full, form in (
         ("teacher", teacher, 100.0, "{:.0f}"),
         ("student", student, 100.0, "{:.0f}"),
-        ("student − teacher, points", difference, most, "{:+.0f}"),
+        ("student − teacher, points", difference, most, "{:.0f}"),
     ):
         if len(shown) > NUMBERED:
             panels.append({"title": title, "rows": [], "image": as_png(values / full)})
@@ -151,6 +155,7 @@ def confusion(analysis: Mapping[str, Any]) -> dict[str, Any]:
         "names": [names[number] for number in shown],
         "numbered": len(shown) <= NUMBERED,
         "of": len(names),
+        "untested": int((totals == 0).sum()),
     }
 
 
@@ -253,7 +258,11 @@ def reliability(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _by_confidence(bins: Mapping[str, Sequence[float | None]]) -> str:
     pairs = zip(bins["confidences"], bins["accuracies"], strict=True)
-    return path((100 * x, 100 - 100 * y) for x, y in pairs if x is not None and y is not None)
+    points = [(100 * x, 100 - 100 * y) for x, y in pairs if x is not None and y is not None]
+    if len(points) == 1:  # through which there is no line
+        ((x, y),) = points
+        points = [(x - 1, y), (x + 1, y)]
+    return path(points)
 
 
 # The title and function of each picture, by its key, in the order in which they are shown.

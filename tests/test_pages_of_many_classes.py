@@ -36,7 +36,7 @@ def test_the_page_of_any_number_of_classes(count: int, tmp_path: Path) -> None:
     for title in PARTS:
         assert f"<h3>{title}</h3>" in page
     panels = page.split("<h3>Confusion matrices</h3>")[1].split("<h3>")[0]
-    assert panels.count('<table class="matrix">') == (3 if count <= 12 else 0)
+    assert panels.count('<table class="matrix') == (3 if count <= 12 else 0)
     assert panels.count('alt="confusion matrix: ') == (0 if count <= 12 else 3)
     if count == 1000:
         assert "The 30 most confused of 1000 classes" in page
@@ -82,7 +82,7 @@ def test_figures_for_tensorboard(count: int, hard: bool) -> None:
 
 @pytest.mark.parametrize("untested", [[], [1], [0, 1, 2]])
 def test_figures_without_test_images_of_some_classes(untested: list[int]) -> None:
-    seen, _ = made_analysis(class_names(5), untested=untested, always=4)
+    seen, _ = made_analysis(["two\nlines", "", *class_names(3)], untested=untested, always=4)
     assert all(function(seen) is not None for _, _, function in FIGURES)
 
 
