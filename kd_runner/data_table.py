@@ -46,10 +46,9 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
     if left_out.get("files"):
         kinds, places = (left_out.get(name) or {} for name in ("kinds", "places"))
         of = f": {counted(kinds, 'no suffix')}" if kinds else ""
-        where = f", in {counted(places)}" if places else ""
-        said.append(
-            f"Left out, {left_out['files']:,} {_plural('file', left_out['files'])} that are not read{of}{where}."
-        )
+        where = f"; in {counted(places)}" if places else ""
+        files = left_out["files"]
+        said.append(f"Not read, {files:,} {_plural('file', files)}{of}{where}.")
     if left_out.get("unreadable"):
         unreadable = left_out["unreadable"]
         said.append(f"Left out, as they cannot be read: {unreadable:,} {_plural('image', unreadable)}.")

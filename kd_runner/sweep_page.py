@@ -28,7 +28,7 @@ from kd_runner.results import PAGE, SEEDS, Group, Run
 MOST_COMMANDS = 10  # of single runs
 MOST_NOTES = 12  # that several runs may have
 MOST_VALUES = 12  # of a setting that differs
-IN_COST = ("images_seen", "seconds")  # columns that have a table of their own
+IN_COST = ("images_seen", "seconds", "parameters")  # columns that have a table of their own
 STAGES = ("teacher", "baseline", "student", "evaluate")
 
 
