@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kd_runner.comparison import Gain, holm
+from kd_runner.report import few_images, test_images
 from kd_runner.results import Group
 
 SURE = 0.05  # a p below it counts as a difference
@@ -57,6 +58,7 @@ def verdict(groups: Sequence[Group]) -> Verdict:
     sentences = [how_sure(best, gain, levels[0] if len(tested) > 1 else None, len(tested))]
     if words[0] == "unsure" and gain.seeds < FEW:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
+    sentences += few_images(test_images(best.runs[0].result))
     if _saw_more(best):
         sentences.append(
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "

@@ -101,7 +101,7 @@ class Board:
             lines.append(f"… and {len(running) - len(shown)} more that run")
         width = self.console.width
         if self.best is not None:
-            said = f"best {100 * self.best[0]:.2f} %: "
+            said = f"best test accuracy {100 * self.best[0]:.2f} %: "
             lines.append(said + named(self.best[1], width - len(said)))
         return Group(Text("\n".join(line[:width] for line in lines), no_wrap=True), self._whole())
 
@@ -157,9 +157,10 @@ def how_far(task: Task) -> tuple[str, str]:
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """The accuracies of a result in a few words."""
+    """The accuracies of a result on the test images in a few words."""
     stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
-    return ", ".join(f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers)
+    texts = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
+    return f"test accuracy {', '.join(texts)}"
 
 
 def clock(seconds: float) -> str:

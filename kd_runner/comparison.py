@@ -35,7 +35,10 @@ def sign_test(better: int, discordant: int) -> float:
 
 
 def compared(group: Group, reference: Group) -> dict[str, float]:
-    """Difference in accuracy on common seeds, its 95 % bootstrap interval, and p; empty without common seeds."""
+    """Difference in accuracy on common seeds, its 95 % bootstrap interval, p, and over how many images.
+
+    Empty without common seeds.
+    """
     theirs = {(run.seeds, run.tested_on): run for run in reference.runs}
     pairs = [(run, theirs.get((run.seeds, run.tested_on))) for run in group.runs if run.correct is not None]
     tested = Counter(run.tested_on for run, other in pairs if other is not None)
@@ -56,6 +59,7 @@ def compared(group: Group, reference: Group) -> dict[str, float]:
         "high": float(np.quantile(means, 0.975)),
         "p": sign_test(better, discordant),
         "seeds": len(both),
+        "images": len(difference),
     }
 
 

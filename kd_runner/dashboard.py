@@ -22,7 +22,8 @@ from kd_runner import analysis
 from kd_runner.build import one_line
 from kd_runner.datasets.splits import Images
 from kd_runner.evaluate import Predictions
-from kd_runner.figures import FIGURES
+from kd_runner.figures import FIGURES, class_names
+from kd_runner.report import top5_says_nothing
 from kd_runner.training import RunLogger
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
         curves = network["precision_recall"]
         if curves is not None:
             images = sum(seen["test_images"])
-            for number, name in enumerate(seen["classes"]):
+            for number, name in enumerate(class_names(seen)):
                 add_curve(writer, f"precision_recall_{role}/{name}", curves, number, images)
 
 
@@ -114,15 +115,18 @@ def add_curve(writer: SummaryWriter, tag: str, curves: Mapping[str, Any], number
 
 
 def tell(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
-    """The result as a table."""
-    numbers = ("accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement")
+    """The result as a table; all of it but the sizes is of the test images."""
+    numbers = ["accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement"]
+    if top5_says_nothing(result):
+        numbers.remove("top5_accuracy")
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
     for role in analysis.ROLES:
         if result[role]:
             found = (result[role].get(name) for name in numbers)
             cells = ["" if each is None else f"{each:,}" if isinstance(each, int) else f"{each:.4f}" for each in found]
             rows.append([role, *cells])
-    writer.add_text("run/result", "\n".join(f"| {' | '.join(row)} |" for row in rows))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")
 
 
 def add_graph(writer: SummaryWriter, network: nn.Module, image: Tensor) -> None:

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from kd_runner import atomic
+from kd_runner import atomic, reading
 from kd_runner.grid import GRID, NETWORKS
 
 FOLDER = "tensorboard"
@@ -24,11 +24,12 @@ def place_of(run: Path) -> Path:
     """
     run = run.absolute()
     for sweep in run.parents:
-        content = atomic.read_json(sweep / GRID)
+        content, _ = reading.json_of(sweep / GRID)
         if not content:
             continue
         place = str(run.relative_to(sweep))
-        names = dict(zip(content.get("folders", []), content.get("names", []), strict=False))
+        folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
+        names = dict(zip(folders, jobs, strict=False))
         if place in names:
             return sweep / FOLDER / names[place]
         if run.parent == sweep / NETWORKS:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kd_runner import run_pictures
 from kd_runner.canvas import Canvas
 from kd_runner.run_pictures import most_changed
 
@@ -33,7 +34,8 @@ def confusion(analysis: Analysis) -> Image.Image:
     )
     difference = student - teacher
     most = max(1.0, float(np.abs(difference).max()))
-    names = [shortened(analysis["classes"][each], 14) for each in shown] if len(shown) <= NAMED else []
+    named = class_names(analysis)
+    names = [shortened(named[number], 14) for number in shown] if len(shown) <= NAMED else []
     longest = 0.075 * max(map(len, names), default=0)
     side, top = (3.4 if len(shown) <= NUMBERED else 4.2), 0.3
     left, cell = 0.4 + longest, side / len(shown)
@@ -124,13 +126,16 @@ def class_change(analysis: Analysis) -> Image.Image | None:
     if "baseline" not in analysis["networks"]:
         return None
     change, chosen = most_changed(analysis)
+    if not len(chosen):
+        return None
+    names = class_names(analysis)
     row, middle = 0.22, 4.2
     scale = 2.0 / max(1.0, float(np.abs(change[chosen]).max()))
     canvas = Canvas(7.0, 0.55 + row * len(chosen))
     canvas.text(0.1, 0.2, "student − baseline, points of accuracy, by class (test images)", "lm", size=10)
     for number, each in enumerate(chosen):
         place = 0.45 + (number + 0.5) * row
-        name = f"{shortened(analysis['classes'][each], 18)} ({analysis['test_images'][each]})"
+        name = f"{shortened(names[each], 18)} ({analysis['test_images'][each]})"
         canvas.text(1.6, place, name, "rm")
         value = float(change[each])
         length = abs(value) * scale
@@ -144,7 +149,7 @@ def class_change(analysis: Analysis) -> Image.Image | None:
 
 def disagreements(analysis: Analysis) -> Image.Image:
     """The images on which teacher and student differ most, with what each says."""
-    found, names = analysis["disagreements"], analysis["classes"]
+    found, names = analysis["disagreements"], class_names(analysis)
     columns = min(8, len(found))
     canvas = Canvas(1.4 * columns, 1.95 * -(-len(found) // columns))
     for number, each in enumerate(found):
@@ -161,7 +166,7 @@ def disagreements(analysis: Analysis) -> Image.Image:
 
 def soft_targets(analysis: Analysis) -> Image.Image:
     """Training images, and the classes that the teacher finds most probable at the temperature it teaches with."""
-    found, names = analysis["soft_targets"]["examples"], analysis["classes"]
+    found, names = analysis["soft_targets"]["examples"], class_names(analysis)
     columns = min(4, len(found))
     canvas = Canvas(2.8 * columns, 1.3 * -(-len(found) // columns))
     for number, each in enumerate(found):
@@ -214,6 +219,11 @@ FIGURES: tuple[tuple[str, str, Callable[[Analysis], Image.Image | None]], ...] =
 def thumbnail(image: str) -> Image.Image:
     """From a PNG file in base64."""
     return Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB")
+
+
+def class_names(analysis: Analysis) -> list[str]:
+    """The names of the classes, each in one line; a class without a visible name has its number."""
+    return [name["full"] for name in run_pictures.class_names(analysis)]
 
 
 def shortened(name: str, length: int) -> str:

@@ -7,6 +7,7 @@ columns, because parallel coordinates leave out a run that lacks one.
 from __future__ import annotations
 
 import io
+import math
 import shutil
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -21,8 +22,9 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from kd_runner import atomic, events
+from kd_runner import events, reading
 from kd_runner.config import dotted
+from kd_runner.gap import gap_in
 from kd_runner.grid import split
 from kd_runner.results import Missing, Run
 
@@ -31,19 +33,19 @@ SUMMARY = "leaderboard"  # the folder of what is said of all runs together
 ABSENT = "-"
 ASIDE = ("store", "resume", "trust", "tracking")  # sections of the settings that are no columns
 LABELS = {"temperature.value": "temperature"}
-# Keys of a number in a result, by its column.
-METRICS: dict[str, tuple[str, ...]] = {
-    "student_accuracy": ("student", "accuracy"),
-    "teacher_accuracy": ("teacher", "accuracy"),
-    "baseline_accuracy": ("baseline", "accuracy"),
-    "gain": (),
-    "gap_closed": ("gap_closed",),
-    "agreement": ("student", "agreement"),
-    "nll": ("student", "nll"),
-    "ece": ("student", "ece"),
-    "parameters": ("student", "parameters"),
-    "macs": ("student", "macs"),
-    "seconds": ("seconds", "student"),
+# Keys of a number in a result, and what it is called, by its column.
+METRICS: dict[str, tuple[tuple[str, ...], str]] = {
+    "student_accuracy": (("student", "accuracy"), "student test accuracy"),
+    "teacher_accuracy": (("teacher", "accuracy"), "teacher test accuracy"),
+    "baseline_accuracy": (("baseline", "accuracy"), "baseline test accuracy"),
+    "gain": ((), "gain, test accuracy"),
+    "gap_closed": (("gap_closed",), "gap closed, test accuracy"),
+    "agreement": (("student", "agreement"), "test agreement"),
+    "nll": (("student", "nll"), "test NLL"),
+    "ece": (("student", "ece"), "test ECE"),
+    "parameters": (("student", "parameters"), "parameters"),
+    "macs": (("student", "macs"), "MACs"),
+    "seconds": (("seconds", "student"), "seconds"),
 }
 
 STATUS = {
@@ -136,7 +138,7 @@ def session_of(folder: Path, words: Iterable[str], status: int) -> Session:
         words: The overrides of its command.
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in words)
-    content = atomic.read_json(folder / "settings.json")
+    content, _ = reading.json_of(folder / "settings.json")
     settings = in_words({name: value for name, value in content.items() if name not in ASIDE})
     for key, value in typed.items():
         if key not in settings or key in content:  # of a group, the option's name
@@ -162,9 +164,10 @@ def _value(value: Any) -> Value:
     if isinstance(value, bool):
         return str(value).lower()
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        worth = float(value)
+    except (TypeError, ValueError, OverflowError):
         return str(value)
+    return worth if math.isfinite(worth) else str(value)
 
 
 def _time(path: Path) -> float:
@@ -177,7 +180,7 @@ def _time(path: Path) -> float:
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """The final numbers that a result has."""
     found = {}
-    for name, keys in METRICS.items():
+    for name, (keys, _) in METRICS.items():
         value: Any = result
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
@@ -185,6 +188,9 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
             found[name] = float(value)
     if "baseline_accuracy" in found:
         found["gain"] = found["student_accuracy"] - found["baseline_accuracy"]
+    gap = gap_in(result)
+    if gap is None or gap.share is None:  # no share that means anything: the column would be read as one
+        found.pop("gap_closed", None)
     return found
 
 
@@ -242,7 +248,8 @@ def told(session: Session, row: Mapping[str, Value]) -> Iterable[Summary.Value]:
             start.hparams[key].number_value = value
     yield _hparams(metadata.SESSION_START_INFO_TAG, session_start_info=start)
     for name, value in session.metrics.items():
-        yield Summary.Value(tag=f"final/{name}", simple_value=value)
+        about = SummaryMetadata(display_name=METRICS[name][1], summary_description=METRICS[name][1])
+        yield Summary.Value(tag=f"final/{name}", simple_value=value, metadata=about)
     if session.status != api_pb2.STATUS_RUNNING:
         end = plugin_data_pb2.SessionEndInfo(status=session.status, end_time_secs=session.ended)
         yield _hparams(metadata.SESSION_END_INFO_TAG, session_end_info=end)
@@ -268,8 +275,8 @@ def experiment(
         infos.append(info)
     results = [session.metrics for session in sessions if session.metrics]
     metrics = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=f"final/{name}"), display_name=name.replace("_", " "))
-        for name in METRICS
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=f"final/{name}"), display_name=title)
+        for name, (_, title) in METRICS.items()
         if all(name in result for result in results)
     ]
     return _hparams(metadata.EXPERIMENT_TAG, experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=metrics))

@@ -16,10 +16,13 @@ from kd_runner import atomic
 from kd_runner.answer import Verdict, verdict
 from kd_runner.comparison import compared, gain_of, interval
 from kd_runner.config import SettingsError
+from kd_runner.gap import gap_of
 from kd_runner.results import PAGE, Group, Missing, Run, found
 from kd_runner.terminal import TextColumn, folded, table_lines, terminal_width
 
 NAME = "leaderboard"
+MOST_RANKS = 8  # that are named where there are more
+MOST_LINES = 10  # about parts of results that are left out
 
 
 def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
@@ -38,7 +41,7 @@ def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
     groups = [Group(words, members) for words, members in by_words.items()]
     for group in groups:
         group.name = " ".join(word for word in group.words if common[word] < len(groups)) or "defaults"
-        group.gain = gain_of(group)
+        group.gain, group.gap = gain_of(group), gap_of(group)
     groups.sort(key=lambda group: -group.accuracies.mean())
     if reference is None or not groups:
         return groups
@@ -56,14 +59,20 @@ def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
 
 
 COLUMNS = (
-    "rank", "settings", "n", "accuracy", "sd", "ci95", "best_val_accuracy", "gain", "gain_sd", "gain_low", "gain_high",
-    "gain_p", "gap_closed", "teacher", "baseline", "agreement", "nll", "ece", "parameters", "macs", "images_seen",
-    "seconds", "reference", "difference", "difference_low", "difference_high", "p",
+    "rank", "settings", "n", "accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain", "gain_sd",
+    "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece",
+    "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low", "difference_high", "p",
 )  # fmt: skip
 
 
 def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
-    """The leaderboard's rows: accuracies in [0, 1], seconds of the student's stage, None for what there is none of."""
+    """The leaderboard's rows: means over a group's runs, None for what there is none of.
+
+    `accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
+    epoch. `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by,
+    and `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is `kd_runner.gap`'s share, and
+    `gap_note` why there is none. Accuracies are in [0, 1], `seconds` those of the student's stage.
+    """
 
     def mean(values: np.ndarray) -> float | None:
         return float(values.mean()) if len(values) else None
@@ -73,7 +82,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
     for rank, group in enumerate(groups, 1):
         values = group.accuracies
-        half, gain = interval(values), group.gain
+        half, gain, gap = interval(values), group.gain, group.gap
         yield {
             "rank": rank,
             "settings": group.name,
@@ -81,13 +90,15 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "accuracy": mean(values),
             "sd": deviation(values),
             "ci95": None if np.isnan(half) else half,
-            "best_val_accuracy": mean(group.values("student", "best_val", "accuracy")),
+            "val_accuracy": mean(group.values("student", "best_val", "val_accuracy")),
+            "test_accuracy_at_best_val": mean(group.values("student", "best_val", "accuracy")),
             "gain": mean(group.gains),
             "gain_sd": deviation(group.gains),
             "gain_low": gain and gain.low,
             "gain_high": gain and gain.high,
             "gain_p": gain and gain.p,
-            "gap_closed": mean(group.values("gap_closed")),
+            "gap_closed": gap and gap.share,
+            "gap_note": gap and gap.reason,
             "teacher": mean(group.values("teacher", "accuracy")),
             "baseline": mean(group.values("baseline", "accuracy")),
             "agreement": mean(group.values("student", "agreement")),
@@ -123,6 +134,13 @@ def _gain(row: Mapping[str, Any]) -> str:
     return f"{100 * row['gain']:+.2f}" + ("" if row["gain_sd"] is None else f" ± {_percent(row['gain_sd'])}")
 
 
+def _share(row: Mapping[str, Any]) -> str:
+    """The share of the gap that was closed, a dash where `gap_note` says why there is none."""
+    if row["gap_closed"] is None:
+        return "–" if row["gap_note"] else ""
+    return f"{100 * row['gap_closed']:.0f} %"
+
+
 def _against(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return ""
@@ -150,11 +168,12 @@ SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
     Column("n", "n", lambda row: str(row["n"]), 8),
-    Column("accuracy, %", "accuracy", _accuracy),
+    Column("test accuracy, %", "accuracy", _accuracy),
     Column("95 %", "ci95", lambda row: f"± {_percent(row['ci95'])}" if row["ci95"] is not None else "", 5),
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
-    Column("gap closed", "gap_closed", lambda row: _whole_percent(row["gap_closed"]), 4),
+    Column("gap closed", "gap_closed", _share, 4),
+    Column("val accuracy, %", "val_accuracy", lambda row: _percent(row["val_accuracy"]), 3),
     Column("agreement", "agreement", lambda row: _percent(row["agreement"]), 3),
     Column("NLL", "nll", lambda row: "" if row["nll"] is None else f"{row['nll']:.4f}", 2),
     Column("parameters", "parameters", lambda row: _count(row["parameters"]), 6),
@@ -162,10 +181,6 @@ SHOWN = (
     Column("seconds", "seconds", lambda row: _count(row["seconds"]), 1),
     Column("against the reference, points", "difference", _against, 10),
 )
-
-
-def _whole_percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -186,7 +201,28 @@ class Leaderboard:
     def note(self) -> str:
         """What the columns mean."""
         compared = any(row["difference"] is not None for row in self.rows)
-        return f"{NOTE} {REFERENCE_NOTE}" if compared else NOTE
+        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes])
+
+    @property
+    def gap_notes(self) -> list[str]:
+        """Why rows have no share of a gap, each reason with the ranks of its rows; empty where all have one."""
+        ranks: dict[str, list[int]] = {}
+        for rank, group in enumerate(self.groups, 1):
+            if group.gap is not None and group.gap.kind:
+                ranks.setdefault(group.gap.kind, []).append(rank)
+        told = [f"{kind} (row {_some(numbers)})" for kind, numbers in ranks.items()]
+        return [f"Gap closed is no number (–) where {'; where '.join(told)}."] if told else []
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each run with a result whose parts are not all used."""
+        return [f"{run.folder}: {run.left_out}" for group in self.groups for run in group.runs if run.left_out]
+
+
+def _some(numbers: Sequence[int]) -> str:
+    """Numbers in words, the first of many."""
+    more = f" and {len(numbers) - MOST_RANKS} more" if len(numbers) > MOST_RANKS else ""
+    return ", ".join(map(str, numbers[:MOST_RANKS])) + more
 
 
 def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Leaderboard:
@@ -212,6 +248,8 @@ def terminal(board: Leaderboard, width: int | None) -> str:
     if left_out:
         lines.append(folded(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
     lines += ["", folded(str(board.answer), width)]
+    lines += [folded(note, width) for note in board.gap_notes]
+    lines += [folded(line, width) for line in some_lines(board.left_out)]
     lines += [folded(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
     return "\n".join(lines)
 
@@ -223,19 +261,29 @@ def markdown(board: Leaderboard) -> str:
     if board.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in board.rows:
-        cells = [column.text(row).replace("|", "\\|") for column in board.columns]
+        cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in board.columns]
         text.append(f"| {' | '.join(cells)} |")
     if board.missing:
         text += ["", "Runs without a result:", ""]
         text += [f"- `{each.folder}` ({each.words}): {each.reason}" for each in board.missing]
+    if board.left_out:
+        text += ["", "Results that are not used whole:", "", *(f"- {line}" for line in some_lines(board.left_out))]
     return "\n".join([*text, "", board.note, ""])
 
 
+def some_lines(lines: Sequence[str]) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    return [*lines[:MOST_LINES], *more]
+
+
 NOTE = (
-    "Accuracy of the student after its last epoch on the test images, mean ± standard deviation over seeds. 95 %: half "
-    "the interval of the mean (Student's t). Gain: student less baseline. p: of a gain this far from none by chance, "
-    "by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many rows "
-    "there are."
+    "Test accuracy: of the student after its last epoch, mean ± standard deviation over seeds. 95 %: half the interval "
+    "of the mean (Student's t). Gain: student less baseline, on the test images. p: of a gain this far from none by "
+    "chance, by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many "
+    "rows there are. Gap closed: the gain as a share of what the teacher has over the baseline. Val accuracy: the "
+    "student's best on the validation images, which are those to choose by. Agreement (with the teacher) and NLL: on "
+    "the test images."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds with its 95 % bootstrap interval over test images, and the p of "
@@ -252,10 +300,10 @@ def write(board: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     writer.writerows(board.rows)
-    atomic.write(out / f"{NAME}.csv", text.getvalue().encode())
-    atomic.write(out / f"{NAME}.md", markdown(board).encode())
+    atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
+    atomic.write(out / f"{NAME}.md", markdown(board).encode(errors="replace"))
     page = out / PAGE
-    atomic.write(page, sweep_page(board, folders, out).encode())
+    atomic.write(page, sweep_page(board, folders, out).encode(errors="replace"))
     return page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,26 +12,47 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kd_runner import atomic
+from kd_runner import reading
 from kd_runner.config import dotted
 from kd_runner.results import Run
 
 # By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
+SETTINGS = "settings.json"
+TEMPLATES = Path(__file__).parent / "templates"
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Pages(Environment):
+    """Templates in which `a.name` of a dictionary is its key alone, never its method of that name.
+
+    Jinja looks for the method first: `picture.rows`, `row.count` or `panel.items` would be one thing or the other, as
+    the dictionary has the key or not. A template that wants the pairs says `a|items`.
+    """
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Mapping):
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
 
 
 def render(template: str, **content: Any) -> str:
     """A page of templates/, with everything in it escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    return pages(TEMPLATES).get_template(template).render(content)
+
+
+@functools.cache
+def pages(templates: Path) -> _Pages:
+    """The templates of a folder, each compiled once in a process."""
+    environment = _Pages(
+        loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "count": count, "clock": clock}
-    return environment.get_template(template).render(content)
+    return environment
 
 
 def percent(value: float | None) -> str:
@@ -55,9 +77,13 @@ def clock(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {int(seconds % 60):02d} s"
 
 
-def settings_in(folder: Path) -> dict[str, str]:
-    """The settings of a run by their keys with dots; empty where the folder does not have them."""
-    return {key: _as_typed(value) for key, value in dotted(atomic.read_json(folder / "settings.json"))}
+def settings_in(folder: Path) -> tuple[dict[str, str], str]:
+    """The settings of a run by their keys with dots, and what is wrong with their file where there are none."""
+    content, wrong = reading.json_of(folder / SETTINGS)
+    try:
+        return {key: _as_typed(value) for key, value in dotted(content)}, wrong and f"{SETTINGS} {wrong}"
+    except RecursionError:
+        return {}, f"{SETTINGS} is nested too deeply"
 
 
 def _as_typed(value: Any) -> str:
@@ -96,7 +122,7 @@ def sweep_command(record: Path) -> str | None:
         hydra = yaml.load(record.read_text(), YAML)["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        own = [str(each["path"]) for each in sources if each.get("provider") == "command-line"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    own = [str(each["path"]) for each in sources if each.get("provider") == "command-line"]
     return command([*(f"--config-dir={path}" for path in own), *words], several=True)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_runner import __version__
+from kd_runner.gap import gap_in, in_points
 from kd_runner.terminal import TextColumn, folded, table_lines
 
 if TYPE_CHECKING:
     import torch
-
-WORTH_SHARING = 0.5  # points: a share of a smaller gap than this would be noise
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -51,15 +50,31 @@ def _commit() -> str | None:
 
 
 STAGES = ("teacher", "baseline", "student")
-METRICS: tuple[tuple[str, int, Callable[[Mapping[str, Any]], str]], ...] = (  # a heading, how long to keep it, a text
-    ("accuracy", 100, lambda numbers: f"{100 * numbers['accuracy']:.2f} %"),
-    ("top-5", 1, lambda numbers: f"{100 * numbers['top5_accuracy']:.2f} %"),
-    ("F1", 4, lambda numbers: f"{numbers['f1']:.4f}"),
-    ("NLL", 5, lambda numbers: f"{numbers['nll']:.4f}"),
-    ("ECE", 3, lambda numbers: f"{numbers['ece']:.4f}"),
-    ("parameters", 7, lambda numbers: f"{numbers['parameters']:,}"),
-    ("MACs", 2, lambda numbers: "–" if numbers["macs"] is None else f"{numbers['macs']:,}"),
-    ("agreement", 6, lambda numbers: f"{100 * numbers['agreement']:.2f} %" if "agreement" in numbers else ""),
+FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
+FEW_IMAGES = 100  # of fewer, one image is more than a point
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (  # a heading, a key, how long to keep it, a text
+    ("accuracy", "accuracy", 100, _percent),
+    ("top-5", "top5_accuracy", 1, _percent),
+    ("F1", "f1", 4, _four_digits),
+    ("NLL", "nll", 5, _four_digits),
+    ("ECE", "ece", 3, _four_digits),
+    ("parameters", "parameters", 7, _count),
+    ("MACs", "macs", 2, _count),
+    ("agreement", "agreement", 6, _percent),
 )
 
 
@@ -70,30 +85,96 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
         finetuned: Epochs that the student trained beyond the baseline's.
         width: Columns that there are for it; None for as many as it takes.
     """
-    stages = [(stage, result[stage]) for stage in STAGES if result[stage]]
+    stages = [(stage, result[stage]) for stage in STAGES if result.get(stage)]
     columns = [TextColumn("", [stage for stage, _ in stages], folds=True)]
-    columns += [TextColumn(name, [text(numbers) for _, numbers in stages], keep) for name, keep, text in METRICS]
+    for name, key, keep, text in METRICS:
+        cells = ["" if numbers.get(key) is None else text(numbers[key]) for _, numbers in stages]
+        if any(cells) and not (key == "top5_accuracy" and top5_says_nothing(result)):
+            columns.append(TextColumn(name, cells, keep))
     lines, _ = table_lines(columns, width)
-    return "\n".join([*lines, "", *(folded(sentence, width) for sentence in sentences(result, finetuned))])
+    images = test_images(result)
+    said = [*sentences(result, finetuned), *few_images(images)]
+    heading = f"On the {images:,} test images:" if images else "On the test images:"
+    return "\n".join([heading, "", *lines, "", *(folded(sentence, width) for sentence in said)])
+
+
+def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
+    """Whether the label is among the first five classes of every image, because there are hardly more classes.
+
+    Args:
+        classes: How many there are; None where that is not known but from the result.
+    """
+    classes = classes or (result.get("data") or {}).get("classes")
+    if classes:
+        return classes <= FEW_CLASSES
+    return all((result.get(stage) or {}).get("top5_accuracy", 1) == 1 for stage in STAGES)
+
+
+def test_images(result: Mapping[str, Any]) -> int | None:
+    """How many test images there are; None where the result does not say."""
+    packed = (result.get("student") or {}).get("correct") or {}
+    images: int | None = packed.get("images") or (result.get("data") or {}).get("test")
+    return images
+
+
+def few_images(images: int | None) -> list[str]:
+    """A sentence where one test image is more than a point of accuracy."""
+    if not images or images >= FEW_IMAGES:
+        return []
+    return [f"There are only {images} test images: one of them is {100 / images:.1f} points of accuracy."]
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     """What a result comes to, in words; `finetuned` as in `table`."""
-    teacher, baseline, student = result["teacher"], result["baseline"], result["student"]
-    best = student["best_val"]
-    epoch = f"{best['epoch']} of finetuning" if best["stage"] == "finetune" else best["epoch"]
-    said = [
-        f"The student has {teacher['parameters'] / student['parameters']:.1f} times fewer parameters than the teacher "
-        f"and predicts the teacher's class on {100 * student['agreement']:.2f} % of the test images.",
-        f"Its best validation epoch was {epoch}, with {100 * best['accuracy']:.2f} % on the test images.",
+    said = [_of_the_gap(result, finetuned), _beside_the_teacher(result), _best_epoch(result)]
+    return [sentence for sentence in said if sentence]
+
+
+def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
+    gap = gap_in(result)
+    if gap is None:
+        return ""
+    what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
+    gave = f"{what} gave {100 * gap.gain:+.2f} points"
+    if gap.gain >= 0:
+        of_gap = f": {100 * gap.share:.0f} % of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
+        return f"{gave} over the baseline{of_gap}."
+    fell = f"the student fell below its baseline by {in_points(-gap.gain)}"
+    return f"{gave}: {fell}." if gap.reason == fell else f"{gave}: {fell}; {gap.reason}."
+
+
+def _beside_the_teacher(result: Mapping[str, Any]) -> str:
+    teacher, student = result.get("teacher") or {}, result["student"]
+    parts = []
+    if teacher.get("parameters") and student.get("parameters"):
+        parts.append(f"has {relative_count(student['parameters'], teacher['parameters'], 'parameters')} the teacher")
+    if student.get("agreement") is not None:
+        parts.append(f"predicts the teacher's class on {_percent(student['agreement'])} of the test images")
+    return f"The student {' and '.join(parts)}." if parts else ""
+
+
+def relative_count(count: float, reference: float, things: str) -> str:
+    """How many more or fewer things there are than in a reference, both above 0, with the 'than' or 'as' after it."""
+    if count == reference:
+        return f"as many {things} as"
+    word, ratio = ("more", count / reference) if count > reference else ("fewer", reference / count)
+    if ratio < 1.05:  # which would be 1.0 times
+        return f"{100 * abs(count / reference - 1):.2g} % {word} {things} than"
+    return f"{ratio:,.1f} times {word} {things} than"
+
+
+def _best_epoch(result: Mapping[str, Any]) -> str:
+    best = result["student"].get("best_val") or {}
+    if best.get("epoch") is None:
+        return ""
+    epoch = f"{best['epoch']} of finetuning" if best.get("stage") == "finetune" else best["epoch"]
+    measured = [
+        f"{_percent(best[key])} on the {split} images"
+        for key, split in (("val_accuracy", "validation"), ("accuracy", "test"))
+        if best.get(key) is not None
     ]
-    if baseline is not None:
-        gain = 100 * (student["accuracy"] - baseline["accuracy"])
-        gap = 100 * (teacher["accuracy"] - baseline["accuracy"])
-        if gap >= WORTH_SHARING:
-            of_gap = f": {100 * result['gap_closed']:.0f} % of the gap to the teacher"
-        else:
-            of_gap = f"; the teacher is {gap:+.2f} points from the baseline, too little to speak of a gap"
-        what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
-        said.insert(0, f"{what} gave {gain:+.2f} points over the baseline{of_gap}.")
+    said = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
+    images = (result.get("data") or {}).get("val")
+    if images and images < FEW_IMAGES:
+        said += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
     return said

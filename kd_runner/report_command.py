@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
-from kd_runner.config import SettingsError
+from kd_runner.build import one_line
+from kd_runner.config import RunFailed, SettingsError
 from kd_runner.leaderboard import report
 from kd_runner.results import RESULT
 
@@ -18,10 +20,13 @@ def main() -> int:
     parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
     parser.add_argument("--out", type=Path, help="where to put what is written (default: the first folder)")
     given = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and classes may have signs that a terminal has not
+            stream.reconfigure(errors="replace")
     try:
         print(reported(given.folders, given.out or given.folders[0], given.reference))
-    except (SettingsError, OSError) as error:
-        print(f"kd-report: {error}", file=sys.stderr)
+    except (SettingsError, RunFailed, OSError) as error:
+        print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from kd_runner import atomic
+from kd_runner import reading
 from kd_runner.config import SettingsError
 
 if TYPE_CHECKING:
     from kd_runner.comparison import Gain
+    from kd_runner.gap import Gap
 
 ASIDE = (
     "store=",
@@ -41,18 +42,20 @@ class Run:
     Args:
         words: The overrides that can change the result, without the seeds, sorted.
         seeds: seed and data_seed.
+        left_out: One line that says which parts of its result.json are not used; empty where all are.
     """
 
     folder: Path
     words: tuple[str, ...]
     seeds: tuple[Any, ...]
     result: dict[str, Any]
+    left_out: str = ""
 
     @property
-    def tested_on(self) -> Any:
-        """Which test images, in a few digits; of results that do not say, how many."""
+    def tested_on(self) -> tuple[Any, Any]:
+        """Which test images, in a few digits where the result says so, and how many."""
         packed = self.result["student"].get("correct") or {}
-        return packed.get("of", packed.get("images"))
+        return packed.get("of"), packed.get("images")
 
     @property
     def correct(self) -> np.ndarray | None:
@@ -80,6 +83,7 @@ class Group:
     runs: list[Run]
     name: str = ""
     gain: Gain | None = None
+    gap: Gap | None = None
     against: dict[str, Any] = field(default_factory=dict)  # the reference: difference, low, high, p
 
     def values(self, *keys: str) -> np.ndarray:
@@ -106,10 +110,12 @@ class Group:
     @property
     def baseline(self) -> Group:
         """The baselines of these runs, in the place of their students."""
-        both = [run for run in self.runs if run.result.get("baseline")]
-        return Group(
-            self.words, [replace(run, result={**run.result, "student": run.result["baseline"]}) for run in both]
-        )
+        return self.in_place_of_students("baseline")
+
+    def in_place_of_students(self, stage: str) -> Group:
+        """The networks of another stage, of the runs that have it, where their students were."""
+        runs = [run for run in self.runs if run.result.get(stage)]
+        return Group(self.words, [replace(run, result={**run.result, "student": run.result[stage]}) for run in runs])
 
     @property
     def taught(self) -> bool:
@@ -143,11 +149,12 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
                 runs.append(run) if isinstance(run, Run) else missing.append(run)
             seen.add(place)
         for sweep in sorted(folder.rglob("sweep.json")):
-            content = atomic.read_json(sweep)
-            for place, words in zip(content.get("folders", []), content.get("jobs", []), strict=False):
-                if (sweep.parent / place).resolve() not in seen:
-                    missing.append(Missing(sweep.parent / place, words, _why_missing(sweep.parent / place)))
-                seen.add((sweep.parent / place).resolve())
+            content, _ = reading.json_of(sweep)
+            folders_of_jobs, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
+            for name, words in zip(folders_of_jobs, jobs, strict=False):
+                if (sweep.parent / name).resolve() not in seen:
+                    missing.append(Missing(sweep.parent / name, words, _why_missing(sweep.parent / name)))
+                seen.add((sweep.parent / name).resolve())
         for begun in sorted(folder.rglob("settings.json"), key=_natural):
             if begun.parent.resolve() not in seen and begun.parent.parent.name != EARLIER:
                 missing.append(Missing(begun.parent, _typed(begun.parent), _why_missing(begun.parent)))
@@ -176,7 +183,7 @@ def _typed(folder: Path) -> str:
     """The overrides of a run that has begun, as Hydra kept them."""
     try:
         words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         words = None
     return " ".join(map(str, words)) if isinstance(words, list) else ""
 
@@ -187,29 +194,41 @@ def _natural(path: Path) -> list[tuple[int, Any]]:
 
 def read(path: Path) -> Run | Missing:
     """The run of a result.json."""
-    result = atomic.read_json(path)
-    words = [str(word) for word in result.get("overrides", [])]
-    student = result.get("student")
-    status = result.get("status", f"{RESULT} cannot be read")
-    number = student.get("accuracy") if isinstance(student, dict) else None
-    if status == "completed" and isinstance(number, (int, float)) and np.isfinite(number):
+    content, wrong = reading.json_of(path)
+    if wrong:
+        return Missing(path.parent, _typed(path.parent), f"{RESULT} {wrong}")
+    result, gone = reading.cleaned(content, reading.RESULT)
+    left_out = reading.left_out(RESULT, gone)
+    words = result.get("overrides") or []
+    status = result.get("status")
+    if status == "completed" and result.get("student"):
         telling = sorted(word for word in words if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS)
         typed = dict(word.partition("=")[::2] for word in words)
         seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
-        return Run(path.parent, tuple(telling), seeds, result)
-    reason = f"{status}: {result['error']}" if result.get("error") else str(status)
-    return Missing(path.parent, " ".join(words), reason)
+        return Run(path.parent, tuple(telling), seeds, result, left_out)
+    if status is None:
+        reason = f"{RESULT} has no status: it is not one of kd-runner's"
+    elif status == "completed":
+        reason = f"{RESULT} says completed, and has no accuracy of its student"
+    else:
+        reason = f"{status}: {result['error']}" if result.get("error") else status
+    reason = " ".join(reason.split())
+    return Missing(path.parent, " ".join(words), f"{reason} ({left_out})" if left_out else reason)
 
 
 def _why_missing(folder: Path) -> str:
     now = folder / "now.json"
-    state = atomic.read_json(now)
+    state, _ = reading.json_of(now)
     try:
         quiet = time.time() - now.stat().st_mtime
-    except OSError:  # it has not begun, or ends right now
+    except (OSError, ValueError):  # it has not begun, or ends right now
         state = {}
     if state:
         where = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
-        silent = max(ALIVE, 3 * float(state.get("seconds_per_epoch", 0)))
+        silent = max(ALIVE, 3 * reading.number(state.get("seconds_per_epoch")))
         return f"running: {where}" if quiet < silent else f"silent since {where}"
-    return "began, and left no result" if (folder / "settings.json").exists() else "not started"
+    try:
+        began = (folder / "settings.json").exists()
+    except OSError:  # a name that is too long for a file, of a sweep.json of anyone's
+        began = False
+    return "began, and left no result" if began else "not started"

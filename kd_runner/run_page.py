@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kd_runner import atomic
+from kd_runner import atomic, reading
 from kd_runner.answer import verdict
 from kd_runner.config import SettingsError
+from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import grouped
 from kd_runner.pages import clock, command, count, percent, render, settings_in, surroundings
-from kd_runner.report import STAGES, sentences, table
+from kd_runner.report import STAGES, sentences, table, top5_says_nothing
 from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
-from kd_runner.terminal import terminal_width
+from kd_runner.terminal import folded, terminal_width
 
 ANALYSIS = "analysis.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What the folder of a run holds for its report.
+
+    Args:
+        settings: By their keys with dots.
+        drawn: The pictures by their keys; empty without any.
+        lacking: A line for each thing that cannot be shown, and why.
+    """
+
+    run: Run
+    settings: dict[str, str]
+    analysis: dict[str, Any]
+    drawn: dict[str, Any]
+    lacking: list[str] = field(default_factory=list)
+
+    @property
+    def finetuned(self) -> int:
+        """Epochs that the student trained beyond the baseline's."""
+        epochs = self.settings.get("finetune.epochs", "0")
+        return int(epochs) if epochs.isdecimal() and len(epochs) < 10 else 0
 
 
 def report_of(folder: Path, out: Path) -> Path:
     """Write and print the report of the run in `folder`; returns the page, in `out`.
 
     Raises:
-        SettingsError: the run has no result, or one that lacks something.
+        SettingsError: the run has no result.
     """
-    try:
-        page = write(folder, out)
-        text = table(atomic.read_json(folder / RESULT), _finetuned(folder), terminal_width())
-    except (KeyError, TypeError, IndexError) as error:
-        raise SettingsError(f"{folder} holds no whole result of kd-runner ({type(error).__name__}: {error})") from error
-    print(text)
+    opened = opened_folder(folder)
+    page = _written(opened, out)
+    width = terminal_width()
+    print(table(opened.run.result, opened.finetuned, width))
+    for line in opened.lacking:
+        print(folded(line, width))
     return page
 
 
@@ -40,42 +65,97 @@ def write(folder: Path, out: Path) -> Path:
     Raises:
         SettingsError: the run has no result.
     """
-    run = read(folder / RESULT)
-    if not isinstance(run, Run):
-        raise SettingsError(f"{folder} has no result to report: {run.reason}")
+    return _written(opened_folder(folder), out)
+
+
+def _written(folder: Folder, out: Path) -> Path:
     page = out / PAGE
-    atomic.write(page, run_page(run).encode())
+    atomic.write(page, run_page(folder).encode(errors="replace"))
     return page
 
 
-def run_page(run: Run) -> str:
+def opened_folder(folder: Path) -> Folder:
+    """What `folder` holds, with a line for each part that is missing or not as kd-runner writes it.
+
+    Raises:
+        SettingsError: the run has no result.
+    """
+    run = read(folder / RESULT)
+    if not isinstance(run, Run):
+        raise SettingsError(f"{folder} has no result to report: {run.reason}")
+    settings, unset = settings_in(folder)
+    content, wrong = reading.json_of(folder / ANALYSIS)
+    analysis, gone = reading.cleaned(content, reading.ANALYSIS)
+    drawn, failed = run_pictures(analysis) if analysis else ({}, [])
+    lacking = [
+        run.left_out,
+        f"{unset}: no settings are shown" if unset else "",
+        f"{ANALYSIS} {wrong}: no pictures are shown" if wrong else "",
+        reading.left_out(ANALYSIS, gone),
+        f"{ANALYSIS}: not drawn, as its parts do not fit together: {', '.join(failed)}" if failed else "",
+    ]
+    return Folder(run, settings, analysis, drawn, [line for line in lacking if line])
+
+
+def run_page(folder: Folder) -> str:
     """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
-    result = run.result
-    settings = settings_in(run.folder)
+    run, result = folder.run, folder.run.result
     answer = verdict(grouped([run]))
+    classes = folder.analysis.get("classes")
+    data = result.get("data") or {}
     return render(
         "run.html",
         title=f"Distillation: {run.folder.resolve().name}",
         subtitle=" ".join(run.words) or "all settings at their defaults",
         answer=answer,
-        sentences=[*answer.sentences, *sentences(result, _finetuned(run.folder))],
+        sentences=[*answer.sentences, *sentences(result, folder.finetuned), *_judged(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
-        notes=list(result.get("notes") or []),
-        numbers=list(_numbers(result)),
-        drawn=run_pictures(atomic.read_json(run.folder / ANALYSIS)),
+        warning=_warning(result),
+        notes=_notes(result),
+        lacking=folder.lacking,
+        data=data_table(data),
+        data_lines=data_lines(data),
+        numbers=list(_numbers(result, len(classes) if classes else None)),
+        drawn=folder.drawn,
         cost=list(_cost(result)),
-        settings=list(settings.items()),
+        settings=list(folder.settings.items()),
         environment=surroundings([run]),
-        command=command(map(str, result.get("overrides", []))),
+        command=command(result.get("overrides") or []),
     )
 
 
-def _finetuned(folder: Path) -> int:
-    return int(settings_in(folder).get("finetune.epochs", 0))
+def _warning(result: Mapping[str, Any]) -> str:
+    """What is wrong with a given teacher, in a sentence; empty where nothing is."""
+    return " ".join(_judgement(result).get("warning", "").split())
 
 
-def _numbers(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The metrics, each with its text for every stage that there is."""
+def _notes(result: Mapping[str, Any]) -> Sequence[str]:
+    """The notes of the run but for that which is shown as the warning."""
+    warning = _warning(result)
+    return [note for note in result.get("notes") or [] if not (warning and warning in " ".join(note.split()))]
+
+
+def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
+    judged = (result.get("teacher") or {}).get("judged") or {}
+    return {name: value for name, value in judged.items() if value is not None}
+
+
+def _judged(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on how good a given teacher was before the student trained."""
+    judged = _judgement(result)
+    if "val_accuracy" not in judged:
+        return []
+    beside = [
+        f"{text} {percent(judged[name])}"
+        for name, text in (("recorded_accuracy", "its file says"), ("largest_class", "always the largest class gives"))
+        if name in judged
+    ]
+    more = f" ({', '.join(beside)})" if beside else ""
+    return [f"The given teacher is right on {percent(judged['val_accuracy'])} of the validation images{more}."]
+
+
+def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[str, list[str]]]:
+    """The metrics, each with its text for every stage that there is; `classes` as in `top5_says_nothing`."""
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
 
     def four_digits(value: float | None) -> str:
@@ -92,8 +172,10 @@ def _numbers(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         ("agreement with the teacher", "agreement", percent),
         ("KL to the teacher, nats", "kl_to_teacher", four_digits),
     ):
-        if any(each.get(key) is not None for each in numbers):
-            yield name, [text(each.get(key)) for each in numbers]
+        if key == "top5_accuracy" and top5_says_nothing(result, classes):
+            continue
+        if any(stage.get(key) is not None for stage in numbers):
+            yield name, [text(stage.get(key)) for stage in numbers]
 
 
 def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

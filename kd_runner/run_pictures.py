@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,58 +17,158 @@ from kd_runner.pictures import lines, path
 
 NUMBERED = 12  # classes up to which a confusion matrix is a table of numbers
 MOST_CLASSES = 30  # whose change is shown
+NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
 BLUE, ORANGE = (37, 99, 160), (196, 84, 38)  # of confusion matrices that are pictures
 CLOSENESS = (("val_agreement", 100.0, "agreement with the teacher, %"), ("val_kl_to_teacher", 1.0, "KL to it, nats"))
 
 
-def run_pictures(analysis: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that the page shows of an analysis; empty without one."""
-    if not analysis:
-        return {}
-    epochs = analysis.get("epochs", {})
-    accuracies = {stage: [100 * each["val_accuracy"] for each in found] for stage, found in epochs.items()}
-    closeness = [
-        (title, lines({"student": [scale * each[key] for each in epochs.get("student", []) if key in each]}))
+def run_pictures(analysis: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The pictures of an analysis by their keys, None where there is nothing to draw, and the titles of the failed.
+
+    An analysis may be of another version, or edited: what does not fit together is not drawn.
+    """
+    drawn: dict[str, Any] = {}
+    failed = []
+    for key, (title, picture) in PICTURES.items():
+        try:
+            drawn[key] = picture(analysis)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+            drawn[key] = None
+            failed.append(title)
+    return drawn, failed
+
+
+def over_epochs(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Validation accuracy over the epochs, in percent, a line for each stage that was trained."""
+    return lines(
+        {
+            stage: [100 * epoch["val_accuracy"] for epoch in epochs]
+            for stage, epochs in analysis.get("epochs", {}).items()
+        }
+    )
+
+
+def closeness(analysis: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """How close the student is to its teacher over its epochs: a title and a picture for each measure."""
+    student = analysis.get("epochs", {}).get("student", [])
+    pictures = [
+        (title, lines({"student": [scale * epoch[key] for epoch in student if key in epoch]}))
         for key, scale, title in CLOSENESS
     ]
-    return {
-        "confusion": confusion(analysis),
-        "change": class_change(analysis),
-        "reliability": reliability(analysis),
-        "accuracy": lines(accuracies),
-        "closeness": [(title, drawn) for title, drawn in closeness if drawn],
-        "disagreements": analysis["disagreements"],
-        "soft_targets": analysis["soft_targets"],
-        "classes": analysis["classes"],
-    }
+    return [(title, picture) for title, picture in pictures if picture]
+
+
+def disagreements(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The images on which teacher and student differ most, with what each of them says."""
+    names = class_names(analysis)
+    return [
+        {
+            "image": as_thumbnail(example["image"]),
+            "index": example["index"],
+            "label": names[example["label"]],
+            "guesses": [
+                (role, names[guess["class"]], in_percent(guess["probability"]), guess["class"] != example["label"])
+                for role, guess in ((role, example[role]) for role in ("teacher", "student"))
+            ],
+        }
+        for example in analysis["disagreements"]
+    ]
+
+
+def soft_targets(analysis: Mapping[str, Any]) -> dict[str, Any]:
+    """What the teacher says of some training images at the temperature that it teaches with."""
+    names, taught = class_names(analysis), analysis["soft_targets"]
+    examples = [
+        {
+            "image": as_thumbnail(example["image"]),
+            "index": example["index"],
+            "top": [
+                (
+                    names[guess["class"]],
+                    guess["probability"],
+                    in_percent(guess["probability"]),
+                    guess["class"] == example["label"],
+                )
+                for guess in example["top"]
+            ],
+        }
+        for example in taught["examples"]
+    ]
+    return {"temperature": f"{taught['temperature']:.3g}", "examples": examples}
+
+
+def class_names(analysis: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The names of the classes in several lengths; a class without a visible name has its number."""
+    lines_of_text = [" ".join(name.split()) or f"class {number}" for number, name in enumerate(analysis["classes"])]
+    return [{size: shortened(name, length) for size, length in NAME_LENGTHS.items()} for name in lines_of_text]
+
+
+def shortened(name: str, length: int) -> str:
+    """The name, with an ellipsis in its middle where it is longer than that."""
+    tail = length // 3
+    return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def in_percent(share: float) -> str:
+    """The share in percent, of a small one its first digit."""
+    percent = 100 * share
+    if percent >= 1 or not percent:
+        return f"{percent:.0f}\u00a0%"
+    return f"{percent:.1g}\u00a0%" if percent >= 0.01 else "<0.01\u00a0%"
+
+
+def as_thumbnail(image: str) -> str:
+    """The image, base64 of a PNG file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not base64.b64decode(image, validate=True).startswith(b"\x89PNG"):
+        raise ValueError("an image must be a PNG file in base64")
+    return image
 
 
 def confusion(analysis: Mapping[str, Any]) -> dict[str, Any]:
     """Teacher, student, and student less teacher, in percent of each label's images: tables, or pictures of many."""
     shown = analysis["confusion_classes"]
     totals = np.array(analysis["test_images"], float)[shown, None]
-    teacher, student = (
-        100 * np.array(analysis["networks"][role]["confusion"], float) / np.maximum(totals, 1)
-        for role in ("teacher", "student")
-    )
+    teacher, student = (shares_of_labels(analysis, role, totals) for role in ("teacher", "student"))
     difference = student - teacher
     most = max(1.0, float(np.abs(difference).max()))
     panels: list[dict[str, Any]] = []
     for title, values, full, form in (
         ("teacher", teacher, 100.0, "{:.0f}"),
         ("student", student, 100.0, "{:.0f}"),
-        ("student − teacher, points", difference, most, "{:+.0f}"),
+        ("student − teacher, points", difference, most, "{:.0f}"),
     ):
         if len(shown) > NUMBERED:
-            panels.append({"title": title, "image": as_png(values / full)})
+            panels.append({"title": title, "rows": [], "image": as_png(values / full)})
             continue
         rows = [
             [(form.format(value) if abs(value) >= 0.5 else "", round(abs(value) / full, 2), value < 0) for value in row]
             for row in values
         ]
-        panels.append({"title": title, "rows": rows})
-    names = [analysis["classes"][each] for each in shown]
-    return {"panels": panels, "names": names, "numbered": len(shown) <= NUMBERED, "of": len(analysis["classes"])}
+        panels.append({"title": title, "rows": rows, "image": None})
+    names = class_names(analysis)
+    return {
+        "panels": panels,
+        "names": [names[number] for number in shown],
+        "numbered": len(shown) <= NUMBERED,
+        "of": len(names),
+        "untested": int((totals == 0).sum()),
+    }
+
+
+def shares_of_labels(analysis: Mapping[str, Any], role: str, totals: np.ndarray) -> np.ndarray:
+    """A network's confusion matrix in percent of the test images of each row's label, `totals` [n, 1].
+
+    Raises:
+        ValueError: the matrix is not of those classes, or has more images than there are.
+    """
+    counts = np.array(analysis["networks"][role]["confusion"], float)
+    if counts.shape != (len(totals), len(totals)) or (counts.sum(1, keepdims=True) > totals).any():
+        raise ValueError("a confusion matrix must be [classes, classes] and count each test image once")
+    return 100 * counts / np.maximum(totals, 1)
 
 
 def as_png(shares: np.ndarray) -> str:
@@ -102,20 +202,22 @@ def class_change(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     if "baseline" not in analysis["networks"]:
         return None
     change, chosen = most_changed(analysis)
+    if len(change) != len(analysis["classes"]):
+        raise ValueError("there must be an accuracy for each class")
     if not len(chosen):
         return None
     low, high = min(0.0, float(change[chosen].min())), max(0.0, float(change[chosen].max()))
-    width = (high - low) or 1.0
+    width, names = (high - low) or 1.0, class_names(analysis)
     rows = [
         {
-            "name": analysis["classes"][each],
-            "images": analysis["test_images"][each],
-            "text": f"{change[each]:+.1f}",
-            "left": round(100 * (min(change[each], 0.0) - low) / width, 2),
-            "width": round(100 * abs(change[each]) / width, 2),
-            "lost": bool(change[each] < 0),
+            "name": names[number],
+            "images": analysis["test_images"][number],
+            "text": f"{change[number]:+.1f}",
+            "left": round(100 * (min(change[number], 0.0) - low) / width, 2),
+            "width": round(100 * abs(change[number]) / width, 2),
+            "lost": bool(change[number] < 0),
         }
-        for each in chosen.tolist()
+        for number in chosen.tolist()
     ]
     return {
         "rows": rows,
@@ -128,7 +230,7 @@ def reliability(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Accuracy by confidence of each network, as trained and after temperature scaling."""
     panels = []
     for role, network in analysis["networks"].items():
-        states = [(state, network[state]) for state in ("before", "after") if network[state] is not None]
+        states = [(state, network[state]) for state in ("before", "after") if network.get(state) is not None]
         counts = np.array(network["before"]["counts"], float)
         bars = [
             (round(100 * number / len(counts), 2), round(100 * share, 2))
@@ -138,15 +240,38 @@ def reliability(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
         panels.append(
             {
                 "role": role,
-                "temperature": network["temperature"],
                 "bars": bars,
                 "bin": round(100 / len(counts), 2),
-                "states": [(state, _by_confidence(found), found["ece"], found["nll"]) for state, found in states],
+                "states": [
+                    (
+                        state,
+                        _by_confidence(bins),
+                        "as trained" if state == "before" else f"scaled by {network['temperature']:.2f}",
+                        f"ECE {bins['ece']:.4f}, NLL {bins['nll']:.4f}",
+                    )
+                    for state, bins in states
+                ],
             }
         )
     return panels
 
 
-def _by_confidence(found: Mapping[str, Sequence[float | None]]) -> str:
-    pairs = zip(found["confidences"], found["accuracies"], strict=True)
-    return path((100 * x, 100 - 100 * y) for x, y in pairs if x is not None and y is not None)
+def _by_confidence(bins: Mapping[str, Sequence[float | None]]) -> str:
+    pairs = zip(bins["confidences"], bins["accuracies"], strict=True)
+    points = [(100 * x, 100 - 100 * y) for x, y in pairs if x is not None and y is not None]
+    if len(points) == 1:  # through which there is no line
+        ((x, y),) = points
+        points = [(x - 1, y), (x + 1, y)]
+    return path(points)
+
+
+# The title and function of each picture, by its key, in the order in which they are shown.
+PICTURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "confusion": ("confusion matrices", confusion),
+    "change": ("change by class", class_change),
+    "reliability": ("reliability", reliability),
+    "disagreements": ("disagreements", disagreements),
+    "soft_targets": ("soft targets", soft_targets),
+    "accuracy": ("accuracy over the epochs", over_epochs),
+    "closeness": ("closeness to the teacher over the epochs", closeness),
+}

@@ -43,6 +43,7 @@ OBJECTIVES: dict[str, tuple[tuple[str, ...], Direction]] = {
     "macs": (("macs",), "minimize"),
     "latency": (("latency",), "minimize"),
 }
+TITLES = {"accuracy": "validation accuracy"}  # of objectives whose name leaves something open
 SAMPLERS = ("tpe", "random", "nsga2")
 PRUNING = ("none", "median", "halving")
 SURVIVORS = 4  # of so many trials, halving keeps one, and looks again after so many times the epochs
@@ -138,7 +139,10 @@ class Search:
 
     def said(self, values: Sequence[float]) -> str:
         """The objectives in words."""
-        return ", ".join(f"{name} {shown(name, value)}" for name, value in zip(self.objectives, values, strict=True))
+        return ", ".join(
+            f"{TITLES.get(name, name)} {shown(name, value)}"
+            for name, value in zip(self.objectives, values, strict=True)
+        )
 
 
 def shown(objective: str, value: float) -> str:

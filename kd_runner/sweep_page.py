@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kd_runner import atomic, pictures
-from kd_runner.leaderboard import Leaderboard
+from kd_runner import pictures, reading
+from kd_runner.leaderboard import Leaderboard, some_lines
 from kd_runner.pages import (
     clock,
     command,
@@ -25,15 +26,17 @@ from kd_runner.pages import (
 from kd_runner.results import PAGE, SEEDS, Group, Run
 
 MOST_COMMANDS = 10  # of single runs
+MOST_NOTES = 12  # that several runs may have
 MOST_VALUES = 12  # of a setting that differs
-IN_COST = ("images_seen", "seconds")  # columns that have a table of their own
+IN_COST = ("images_seen", "seconds", "parameters")  # columns that have a table of their own
 STAGES = ("teacher", "baseline", "student", "evaluate")
 
 
 def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
     """HTML of a leaderboard of what was found in `folders`, for the folder `out`."""
     runs = [run for group in board.groups for run in group.runs]
-    settings = [each for each in (settings_in(run.folder) for run in runs) if each]
+    opened = [settings_in(run.folder) for run in runs]
+    settings = [content for content, _ in opened if content]
     common = shared(settings)
     commands = list(_commands(folders, runs))
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
@@ -44,6 +47,8 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         answer=board.answer,
         sentences=board.answer.sentences,
         tiles=_tiles(board.answer.best),
+        notes=_notes(runs),
+        lacking=some_lines([*board.left_out, *_unread(opened, runs)]),
         board=board,
         columns=[column for column in board.columns if column.key not in IN_COST],
         strips=pictures.strips(board.groups),
@@ -59,6 +64,22 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         more_commands=max(0, len(commands) - MOST_COMMANDS),
         again=shlex.join(["kd-report", *map(str, folders)]),
     )
+
+
+def _notes(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """The notes of the runs, those of most runs first, with how many runs have them; then how many more there are."""
+    counts = Counter(note for run in runs for note in dict.fromkeys(run.result.get("notes") or []))
+    shown = [
+        (note, "all runs" if number == len(runs) else f"{number} of {len(runs)} runs")
+        for note, number in counts.most_common(MOST_NOTES)
+    ]
+    more = len(counts) - len(shown)
+    return [*shown, *([(f"And {more} more notes: each run's are in its own report.", "")] if more else [])]
+
+
+def _unread(opened: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:
+    """A line for each run whose settings cannot be shown."""
+    return [f"{run.folder}: {wrong}" for (_, wrong), run in zip(opened, runs, strict=True) if wrong]
 
 
 def _subtitle(board: Leaderboard, runs: Sequence[Run]) -> str:
@@ -91,7 +112,7 @@ def _runs(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
             gain = None if accuracies["baseline"] is None else accuracies["student"] - accuracies["baseline"]
             place = os.path.relpath(run.folder, out)
             seeds = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
-            link = quote(f"{place}/{PAGE}") if (run.folder / PAGE).exists() else None
+            link = quote(os.fsencode(f"{place}/{PAGE}")) if (run.folder / PAGE).exists() else None
             yield {
                 "rank": rank,
                 "name": group.name,
@@ -114,8 +135,9 @@ def _cost(groups: Sequence[Group]) -> dict[str, Any]:
     for rank, group in enumerate(groups, 1):
         parameters, macs = mean(group, "student", "parameters"), mean(group, "student", "macs")
         of_teacher = [mean(group, "teacher", name) for name in ("parameters", "macs")]
-        fewer = [
-            whole / own if whole and own else None for whole, own in zip(of_teacher, (parameters, macs), strict=True)
+        beside = [
+            (amount / whole if amount is not None and whole else None, _beside(amount, whole))
+            for amount, whole in zip((parameters, macs), of_teacher, strict=True)
         ]
         numbers = (mean(group, "seconds", "student"), mean(group, "student", "images_seen"))
         rows.append(
@@ -125,20 +147,30 @@ def _cost(groups: Sequence[Group]) -> dict[str, Any]:
                 (numbers[0], clock(numbers[0])),
                 (numbers[1], count(numbers[1])),
                 (parameters, count(parameters)),
-                (fewer[0], "–" if fewer[0] is None else f"{fewer[0]:.3g} ×"),
+                beside[0],
                 (macs, count(macs)),
-                (fewer[1], "–" if fewer[1] is None else f"{fewer[1]:.3g} ×"),
+                beside[1],
             ]
         )
-    headings = ("#", "settings", "time", "images seen", "parameters", "fewer", "MACs", "fewer")
+    headings = ("#", "settings", "time", "images seen", "parameters", "than teacher", "MACs", "than teacher")
     return {"headings": headings, "rows": rows}
+
+
+def _beside(amount: float | None, teacher: float | None) -> str:
+    """How many times fewer or more than the teacher has."""
+    if not amount or not teacher:
+        return "–"
+    if amount == teacher:
+        return "as many"
+    return f"{teacher / amount:.3g} × fewer" if amount < teacher else f"{amount / teacher:.3g} × more"
 
 
 def _total(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     """What all runs took together, in words."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in STAGES}
-    first = [atomic.read_json(path) for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
-    before = sum(float(each.get("epoch", 0)) * float(each.get("seconds_per_epoch", 0)) for each in first)
+    paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
+    first = [reading.json_of(path)[0] for path in paths]
+    before = sum(reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in first)
     parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
     said = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
     if first:
@@ -174,4 +206,4 @@ def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
             yield said
     for run in runs:
         if not any(place in run.folder.resolve().parents for place in covered):
-            yield command(map(str, run.result.get("overrides", [])))
+            yield command(run.result.get("overrides") or [])

@@ -67,7 +67,7 @@ def test_it_fits_one_screen(tmp_path: Path, width: int, height: int) -> None:
     assert len(lines) <= height - 1
     assert max(map(len, lines)) <= width
     assert lines[-1].startswith("2 of 45 jobs, 1 failed")
-    assert lines[-2].startswith("best 90.20 %: #2")
+    assert lines[-2].startswith("best test accuracy 90.20 %: #2")
     assert lines[0].startswith("#4 ")
     assert "student epoch 4/60" in lines[0]
     shown = sum(line.startswith("#") for line in lines)
@@ -90,7 +90,7 @@ def test_elsewhere_than_on_a_terminal_it_says_plain_lines(tmp_path: Path, caplog
         board.notify("end", tasks[0])
         board.notify("end", tasks[1])
     assert caplog.messages[0] == f"start     #0 ({' '.join(WORDS)} seed=0) on cuda 0"
-    assert caplog.messages[1].endswith("in 0:00: student 90.00 % [1 of 2]")
+    assert caplog.messages[1].endswith("in 0:00: test accuracy student 90.00 % [1 of 2]")
     assert caplog.messages[2].endswith("in 0:00: no result [2 of 2]")
 
 

@@ -154,7 +154,8 @@ def test_what_kd_report_refuses(sweep: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--reference: has no effect on one run, got soft"):
         report_command.reported([sweep / "1"], sweep / "1", "soft")
     assert report_command.reported([sweep / "1", sweep / "2"], tmp_path / "out", None).is_file()
-    with pytest.raises(SettingsError, match="holds no whole result of kd-runner"):  # another program's, say
+    (sweep / "1" / "result.json").write_text('{"accuracy": 0.9}')  # another program's, say
+    with pytest.raises(SettingsError, match=r"result\.json has no status: it is not one of kd-runner's"):
         report_command.reported([sweep / "1"], sweep / "1", None)
 
 

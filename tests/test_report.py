@@ -31,9 +31,23 @@ def result(teacher: float, baseline: float | None, student: float) -> dict[str, 
     ("teacher", "baseline", "student", "sentence"),
     [
         (0.95, 0.9, 0.93, "Distillation gave +3.00 points over the baseline: 60 % of the gap to the teacher."),
-        (0.95, 0.9, 0.89, "Distillation gave -1.00 points over the baseline: -20 % of the gap to the teacher."),
-        (0.9835, 0.9833, 0.9814, "the teacher is +0.02 points from the baseline, too little to speak of a gap."),
-        (0.9, 0.95, 0.94, "the teacher is -5.00 points from the baseline, too little to speak of a gap."),
+        (0.95, 0.9, 0.9, "Distillation gave +0.00 points over the baseline: 0 % of the gap to the teacher."),
+        (0.95, 0.9, 0.96, "Distillation gave +6.00 points over the baseline: 120 % of the gap to the teacher."),
+        (0.95, 0.9, 0.89, "Distillation gave -1.00 points: the student fell below its baseline by 1.00 points."),
+        (
+            0.9835,
+            0.9833,
+            0.9840,
+            "Distillation gave +0.07 points over the baseline; the gap of 0.02 points to the teacher is too small to "
+            "take a share of.",
+        ),
+        (
+            0.9,
+            0.95,
+            0.94,
+            "Distillation gave -1.00 points: the student fell below its baseline by 1.00 points; the teacher is not "
+            "better than the baseline on the test images, so there is no gap to close.",
+        ),
     ],
 )
 def test_the_answer_in_a_sentence(teacher: float, baseline: float, student: float, sentence: str) -> None:

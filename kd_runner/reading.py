@@ -1,0 +1,275 @@
+"""Files of runs read back, whoever wrote them: what is not as kd-runner writes it is left out, and named.
+
+A report is made of folders that were copied, cut short by a full disk, edited by hand or written by another version. A
+part that is missing there or of another kind must neither end the report nor become a number that looks right.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+SHOWN = 8  # keys that are named where more are left out
+UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, and half letters of UTF-16
+
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Real = Annotated[float, Field(strict=True, ge=-1e30, le=1e30, allow_inf_nan=False)]
+Amount = Annotated[float, Field(strict=True, ge=0, le=1e18, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=10**18)]
+Text = Annotated[str, Field(strict=True)]
+
+
+def _simple(value: Any) -> Any:
+    if isinstance(value, (int, str)) or value is None:
+        return value
+    raise ValueError("must be a number or a text")
+
+
+Seed = Annotated[Any, BeforeValidator(_simple)]
+
+
+class _Part(BaseModel):
+    """Some keys of an object in JSON; those of other versions may stand beside them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Correct(_Part):
+    images: Annotated[int, Field(strict=True, ge=1, le=10**9)]
+    bits: Text
+    of: Text | None = None
+
+    @model_validator(mode="after")
+    def _as_long_as_it_says(self) -> _Correct:
+        if len(base64.b64decode(self.bits, validate=True)) != -(-self.images // 8):
+            raise ValueError(f"must hold {self.images} bits")
+        return self
+
+
+class _Best(_Part):
+    stage: Text | None = None
+    epoch: Whole | None = None
+    accuracy: Share | None = None
+    val_accuracy: Share | None = None
+
+
+class _Judged(_Part):
+    val_accuracy: Share | None = None
+    largest_class: Share | None = None
+    recorded_accuracy: Share | None = None
+    warning: Text | None = None
+
+
+class _Stage(_Part):
+    accuracy: Share
+    top5_accuracy: Share | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
+    nll: Real | None = None
+    ece: Share | None = None
+    parameters: Amount | None = None
+    macs: Amount | None = None
+    images_seen: Amount | None = None
+    latency: Amount | None = None
+    agreement: Share | None = None
+    kl_to_teacher: Real | None = None
+    correct: _Correct | None = None
+    best_val: _Best | None = None
+    val_accuracies: list[Share] | None = None
+    judged: _Judged | None = None
+
+
+class _LargestClass(_Part):
+    name: Text = Field(alias="class")
+    images: Whole
+    share: Share
+
+
+class _LeftOut(_Part):
+    files: Whole | None = None
+    kinds: dict[str, Whole] | None = None
+    places: dict[str, Whole] | None = None
+    hidden: Whole | None = None
+    unreadable: Whole | None = None
+
+
+class _Duplicates(_Part):
+    train_val: Whole | None = None
+    train_test: Whole | None = None
+    val_test: Whole | None = None
+    two_classes: Whole | None = None
+
+
+class _Data(_Part):
+    classes: Whole | None = None
+    train: Whole | None = None
+    val: Whole | None = None
+    test: Whole | None = None
+    largest_class: dict[str, _LargestClass] | None = None
+    missing_classes: dict[str, list[Text]] | None = None
+    left_out: _LeftOut | None = None
+    duplicates: _Duplicates | None = None
+
+
+class _Result(_Part):
+    status: Text | None = None
+    error: Text | None = None
+    overrides: list[Text] | None = None
+    seed: Seed = None
+    data_seed: Seed = None
+    teacher: _Stage | None = None
+    baseline: _Stage | None = None
+    student: _Stage | None = None
+    gap_closed: Real | None = None
+    notes: list[Text] | None = None
+    data: _Data | None = None
+    seconds: dict[str, Amount | None] | None = None
+    environment: dict[str, Any] | None = None
+
+
+class _Guess(_Part):
+    number: Whole = Field(alias="class")
+    probability: Share
+
+
+class _Disagreement(_Part):
+    index: Whole
+    label: Whole
+    image: Text
+    teacher: _Guess
+    student: _Guess
+
+
+class _Example(_Part):
+    index: Whole
+    label: Whole
+    image: Text
+    top: list[_Guess]
+
+
+class _SoftTargets(_Part):
+    temperature: Amount
+    examples: list[_Example]
+
+
+class _Bins(_Part):
+    nll: Real
+    ece: Share
+    counts: list[Whole]
+    confidences: list[Share | None]
+    accuracies: list[Share | None]
+
+
+class _Network(_Part):
+    confusion: list[list[Whole]] | None = None
+    class_accuracy: list[Share | None] | None = None
+    temperature: Amount | None = None
+    before: _Bins | None = None
+    after: _Bins | None = None
+
+
+class _Analysis(_Part):
+    classes: list[Text] | None = None
+    test_images: list[Whole] | None = None
+    confusion_classes: list[Whole] | None = None
+    networks: dict[str, _Network] | None = None
+    disagreements: list[_Disagreement] | None = None
+    soft_targets: _SoftTargets | None = None
+    epochs: dict[str, list[dict[str, Real | None]]] | None = None
+
+
+RESULT, ANALYSIS = TypeAdapter(_Result), TypeAdapter(_Analysis)
+
+
+def json_of(path: Path) -> tuple[dict[str, Any], str]:
+    """The JSON object at `path`, and what is wrong with the file, empty where it is one; the object is then empty."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}, "is not there"
+    except OSError as error:
+        return {}, f"cannot be read ({error.strerror})"
+    except (ValueError, RecursionError):
+        return {}, "cannot be read"
+    if not isinstance(content, dict):
+        return {}, f"holds {kind_of(content)} in place of an object"
+    return readable(content), ""
+
+
+def kind_of(content: Any) -> str:
+    """What a value of JSON is called."""
+    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(content), "null")
+
+
+def readable(content: Any) -> Any:
+    """The content with a sign of its own in place of characters that neither pages nor terminals can show."""
+    if isinstance(content, str):
+        return UNREADABLE.sub("\ufffd", content)
+    if isinstance(content, Mapping):
+        return {readable(key): readable(value) for key, value in content.items()}
+    return [readable(value) for value in content] if isinstance(content, list) else content
+
+
+def cleaned(content: dict[str, Any], shape: TypeAdapter[Any]) -> tuple[dict[str, Any], list[str]]:
+    """The content less what is not of the shape, and the keys, with dots, of what is gone; `content` is changed."""
+    gone: set[str] = set()
+    while True:
+        try:
+            shape.validate_python(content)
+            break
+        except ValidationError as error:
+            keys = {_without(content, problem["loc"], problem["type"] == "missing") for problem in error.errors()}
+            if keys == {""}:  # nothing could be taken out, so that the same would be found again
+                return {}, ["all of it"]
+            gone |= keys - {""}
+    return content, sorted(key for key in gone if not any(key.startswith(f"{above}.") for above in gone))
+
+
+def _without(content: dict[str, Any], place: tuple[int | str, ...], lacking: bool) -> str:
+    """Take the innermost key of an object on the way to `place` out of the content; returns it, empty for none.
+
+    Args:
+        lacking: Something is missing at `place`, so that what lacks it goes.
+    """
+    at: Any = content
+    holder, last, path = content, "", ""
+    for depth, step in enumerate(place[:-1] if lacking else place, 1):
+        if isinstance(at, dict):
+            if step not in at:  # an earlier problem took it
+                return ""
+            holder, last, path = at, str(step), ".".join(map(str, place[:depth]))
+        elif not (isinstance(at, list) and isinstance(step, int) and step < len(at)):
+            break
+        at = at[step]
+    if path:
+        del holder[last]
+    return path
+
+
+def left_out(name: str, keys: Iterable[str]) -> str:
+    """One line that says which parts of a file are not shown; empty where there are none."""
+    keys = list(keys)
+    if not keys:
+        return ""
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return f"{name}: left out, as kd-runner does not write it so: {', '.join(keys[:SHOWN])}{more}"
+
+
+def texts(value: Any) -> list[str]:
+    """The list of texts that `value` is; empty where it is anything else."""
+    return value if isinstance(value, list) and all(isinstance(text, str) for text in value) else []
+
+
+def number(value: Any, default: float = 0.0) -> float:
+    """The finite number that `value` is, or else the default."""
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
+    return float(value) if usable and math.isfinite(value) else default
