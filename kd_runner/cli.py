@@ -136,7 +136,8 @@ def _hydra_main(config: DictConfig) -> None:
             _exit_code = FAILED
             raise
         _exit_code = code
-        if code == BAD_SETTINGS and job.output_subdir is not None:  # nothing ran, so there is nothing to look up
+        ran = (folder / "settings.json").exists()  # before this command; else there is nothing to look up
+        if code == BAD_SETTINGS and job.output_subdir is not None and not ran:
             shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         message = _with_origin(str(error), overrides)
         _say(message)

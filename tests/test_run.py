@@ -48,10 +48,11 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
         "status", "fingerprint", "overrides", "seed", "data_seed",
-        "teacher", "baseline", "student", "gap_closed", "seconds", "environment",
+        "teacher", "baseline", "student", "gap_closed", "notes", "seconds", "environment",
     }  # fmt: skip
     assert result["status"] == "completed"
-    assert set(result["teacher"]) == set(result["baseline"]) == METRICS
+    assert set(result["baseline"]) == METRICS
+    assert set(result["teacher"]) == METRICS | {"judged"}
     own = {"agreement", "kl_to_teacher", "against_teacher", "best_val", "val_accuracies"}
     assert set(result["student"]) == METRICS | own
     assert max(result["student"]["val_accuracies"]) == result["student"]["best_val"]["val_accuracy"]
