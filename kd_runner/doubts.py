@@ -18,6 +18,7 @@ from kd_runner.parts import Parts
 MOST_TRIED, MOST_PIXELS = 2000, 2**27  # of the validation images, for other normalisations
 SURELY = 0.01  # p of a difference between two readings of the same logits or images
 BETTER_ORDER, BETTER_NORMALISATION = 0.10, 0.05  # least gains that are worth a word
+SENSIBLE = 0.5  # least accuracy of an order that somebody can have meant; relabelling helps a random network, too
 MOVED = 5  # classes in another order that are named
 
 Normalisation = tuple[list[float], list[float]]
@@ -62,7 +63,7 @@ def other_order(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[
         relabelled[tried::2] = order[predicted[tried::2]] == labels[tried::2]
     before, after = _share(right), _share(relabelled)
     chance = p_of_at_least(int(relabelled.sum()), len(labels), largest_class(labels)[1])
-    if after < before + BETTER_ORDER or max(chance, _p(right, relabelled)) > SURELY:
+    if after < max(SENSIBLE, before + BETTER_ORDER) or max(chance, _p(right, relabelled)) > SURELY:
         return []
     order = best_order(predicted, labels, len(classes))
     moved = [number for number in predicted.unique().tolist() if order[number] != number]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from kd_runner.chance import largest_class, percent
-from kd_runner.datasets.splits import Split
 from kd_runner.modules import Recipe
 from kd_runner.notes import note
 from kd_runner.parts import Parts
+from kd_runner.softness import note_low_temperature
 
 FEW_IMAGES = 100  # of a split that is measured on: fewer have a standard error of 3 points or more at 90 %
 NEARLY_ALL = 0.95  # share of a class with which guessing it looks like a result
@@ -29,6 +28,7 @@ def note_what_is_foreseen(parts: Parts) -> None:
     note_labels(parts)
     note_images(parts)
     note_steps(parts)
+    note_low_temperature(parts)
 
 
 def note_small_splits(parts: Parts) -> None:
@@ -52,22 +52,27 @@ def note_small_splits(parts: Parts) -> None:
 
 def note_labels(parts: Parts) -> None:
     """Say where guessing one class looks like a result."""
-    for name, split in (("training", parts.splits.train), ("test", parts.splits.test)):
+    effects = {
+        "training": "nothing can be learned",
+        "validation": "they cannot tell which epoch is the best",
+        "test": "always saying so is right on all of them",
+    }
+    splits = parts.splits
+    for (name, effect), split in zip(effects.items(), (splits.train, splits.val, splits.test), strict=True):
         commonest, share = largest_class(split.labels)
-        label = parts.splits.classes[commonest]
+        label = splits.classes[commonest]
         if share == 1:
-            learned = "nothing can be learned" if name == "training" else "always saying so is right on all of them"
-            note("data", f'all {len(split):,} {name} images are of class "{label}": {learned} (dataset)')
+            note("data", f'all {len(split):,} {name} images are of class "{label}": {effect} (dataset=?)')
         elif share > NEARLY_ALL:
             note(
                 "data",
                 f'{percent(share)} of the {len(split):,} {name} images are of class "{label}": always guessing it is '
-                "right as often; read F1, recall and precision beside the accuracy (dataset)",
+                "right as often; read F1, recall and precision beside the accuracy (dataset=?)",
             )
 
 
 def note_images(parts: Parts) -> None:
-    """Say where training images are blank, all the same, or the same in two classes."""
+    """Say where training images are blank, or all the same."""
     split = parts.splits.train
     pixels = split.sample(SAMPLE).flatten(2)
     blank = float((pixels.amax(2) == pixels.amin(2)).all(1).double().mean())
@@ -76,25 +81,6 @@ def note_images(parts: Parts) -> None:
         note("data", f"all {len(pixels):,} training images that were looked at are {colour}: nothing can be learned")
     elif blank > BLANK:
         note("data", f"{percent(blank)} of {len(pixels):,} training images that were looked at are of one colour each")
-    if isinstance(split, Split):
-        note_contradictions(split, parts.splits.classes)
-
-
-def note_contradictions(split: Split, classes: Sequence[str]) -> None:
-    """Say how many training images are there with another label, too."""
-    labels_of: dict[int, set[int]] = defaultdict(set)
-    digests = [hash(image.tobytes()) for image in split.images.numpy()]
-    labels = split.labels.tolist()
-    for digest, label in zip(digests, labels, strict=True):
-        labels_of[digest].add(label)
-    torn = [number for number, digest in enumerate(digests) if len(labels_of[digest]) > 1]
-    if torn:
-        names = ", ".join(f'"{classes[label]}"' for label in sorted(labels_of[digests[torn[0]]]))
-        note(
-            "data",
-            f"{len(torn):,} of {len(labels):,} training images are there with several labels, byte for byte (the first "
-            f"as {names}): no network can be right on all of them",
-        )
 
 
 def note_steps(parts: Parts) -> None:
@@ -103,14 +89,17 @@ def note_steps(parts: Parts) -> None:
     given = [name for name, own in settings.all_teachers.items() if own.checkpoint is not None]
     size, images = settings.batch_size, len(parts.splits.train)
     if size >= images:
-        note("settings", f"batch_size={size} is all {images} training images: every epoch is one step")
+        note("settings", f"batch_size={size} is all {images:,} training images: every epoch is one step")
     a_epoch = images // size + (images % size > 1)
     for stage, recipe in parts.recipes.items():
         steps = a_epoch * recipe.epochs
         if stage in given or not steps:
             continue
         if steps < FEW_STEPS:
-            note("settings", f"the {stage} trains for {steps} steps in all ({stage}.epochs, batch_size)")
+            note(
+                "settings",
+                f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({stage}.epochs, batch_size)",
+            )
         _note_rate(stage, recipe, _points(steps))
     _note_modes(parts, _points(a_epoch * parts.recipes["student"].epochs))
 

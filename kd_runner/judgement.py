@@ -137,25 +137,26 @@ def not_learned(parts: Parts, stage: str, accuracy: float, images: int, reasons:
     said = f"{_subject(stage)} has not learned: it is right on {percent(accuracy)} of {images:,} validation images"
     remedy = (
         f"more epochs ({role}.epochs={epochs}), another learning rate (optimizer.lr={rate}) "
-        "or a look at the images and their labels (dataset) may help"
+        "or a look at the images and their labels (dataset=?) may help"
     )
     warning = "; ".join([said, *reasons, remedy])
     note(role if role in ("teacher", "student") else "teacher", warning)
     return warning
 
 
-def note_no_gap(teacher: Judgement, baseline: Judgement) -> None:
+def note_no_gap(parts: Parts, teacher: Judgement, baseline: Judgement) -> None:
     """Say where the teacher is not better than the student without it, on the validation images."""
     if teacher.accuracy > baseline.accuracy:
         return
     better, worse = (int((teacher.right & ~baseline.right).sum()), int((baseline.right & ~teacher.right).sum()))
     p = sign_test(better, better + worse)
+    given = all(own.checkpoint is not None for own in parts.settings.all_teachers.values())
+    better_teacher = "a better teacher (teacher.checkpoint)" if given else "more epochs for it (teacher.epochs)"
     note(
         "teacher",
         f"{_subject(teacher.name)} ({percent(teacher.accuracy)}) is not better than the baseline "
         f"({percent(baseline.accuracy)}) on {len(teacher.right):,} validation images (p of a difference {p:.2g}): "
-        "there is little to distil; a larger teacher, more epochs for it (teacher.epochs) or a smaller student "
-        "would leave a gap",
+        f"there is little to distil; a larger teacher, {better_teacher} or a smaller student would leave a gap",
     )
 
 
@@ -167,13 +168,18 @@ def note_student(parts: Parts, epochs: Mapping[str, Sequence[Mapping[str, float]
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     if doubt is not None:
         not_learned(parts, "student", accuracy, len(labels), [doubt])
-    first, last = epochs["student"][0], epochs["student"][-1]
-    if len(epochs["student"]) > 1 and _comparable(parts) and last["distillation_loss"] >= first["distillation_loss"]:
+    if _comparable(parts):
+        note_flat_loss("student", epochs["student"], "distillation_loss", "distillation.weight")
+
+
+def note_flat_loss(stage: str, epochs: Sequence[Mapping[str, float]], name: str, setting: str) -> None:
+    """Say where a loss of a stage is no lower in its last epoch than in its first; nothing of a single epoch."""
+    first, last = (epochs[number].get(name) for number in (0, -1)) if len(epochs) > 1 else (None, None)
+    if first is not None and last is not None and last >= first:
         note(
-            "student",
-            f"the distillation loss did not fall: {first['distillation_loss']:.4g} in epoch 1, "
-            f"{last['distillation_loss']:.4g} in epoch {len(epochs['student'])}; the student did not come closer to "
-            "its teacher (optimizer.lr, distillation.weight)",
+            "student" if stage == "student" else "teacher",
+            f"the {name.replace('_', ' ')} of the {stage} did not fall: {first:.4g} in epoch 1, {last:.4g} in epoch "
+            f"{len(epochs)} (optimizer.lr, {setting})",
         )
 
 

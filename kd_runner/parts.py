@@ -233,14 +233,6 @@ def rehearse(parts: Parts) -> None:
             raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
         if mode.weight > 0 and not (_moves(loss, student) or _moves(at(mode, 1.0), student)):
             raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
-    with torch.no_grad():
-        coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
-    if coolest < 1:
-        log.info(
-            "note      a temperature below 1 (%g) sharpens the teacher's probabilities towards hard labels; "
-            "distillation usually softens them, with a temperature above 1",
-            coolest,
-        )
     if parts.settings.teacher.label_smoothing:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-# What others' files call an accuracy, as a share or in percent. 'metric' may be anything.
-ACCURACIES = ("val_accuracy", "best_acc1", "best_acc", "best_accuracy", "val_acc", "acc1", "acc", "accuracy")
+# What others' files call an accuracy, as a share or in percent; a 'metric' below 1 may be anything.
+ACCURACIES = ("val_accuracy", "best_acc1", "best_acc", "best_accuracy", "val_acc", "acc1", "acc", "accuracy", "metric")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ def _record_in_pickle(path: Path) -> Record | None:
         return None
     for name in ACCURACIES:
         value: Any = content.get(name)
+        least = 1 if name == "metric" else 0
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             value = value.item()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and least < value <= 100:
             return Record(value / 100 if value > 1 else float(value))
     return None

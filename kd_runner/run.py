@@ -38,6 +38,7 @@ from kd_runner.judgement import (
     judge_ensemble,
     judge_given,
     judge_trained,
+    note_flat_loss,
     note_no_gap,
     note_student,
     summary_of_teachers,
@@ -316,7 +317,7 @@ def judge_baseline(parts: Parts, running: Running, path: Path) -> None:
     baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path))
     teacher = running.judgements.get(ENSEMBLE) or running.judgements["teacher"]
     if any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes):
-        note_no_gap(teacher, baseline)
+        note_no_gap(parts, teacher, baseline)
 
 
 def labels_only(parts: Parts, running: Running, stage: str) -> Path:
@@ -325,7 +326,8 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     Args:
         stage: A teacher's name, or 'baseline'.
     """
-    recipe = parts.recipes["student" if stage == "baseline" else stage]
+    role = "student" if stage == "baseline" else stage
+    recipe = parts.recipes[role]
     network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     node = (parts.settings.student if stage == "baseline" else parts.settings.all_teachers[stage]).node
 
@@ -340,6 +342,7 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     if stored.reused:
         running.logger.retell(stage, stored.epochs)
         running.epochs[stage] = stored.epochs
+    note_flat_loss(stage, stored.epochs, "train_loss", f"{role}.epochs")
     return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 

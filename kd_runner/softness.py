@@ -17,6 +17,7 @@ from kd_runner.evaluate import predict
 from kd_runner.modules import Mode
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs, standardized
+from kd_runner.pairing import noise
 from kd_runner.parts import Parts
 from kd_runner.randomness import seeded
 
@@ -50,9 +51,27 @@ def note_soft_targets(parts: Parts) -> None:
         temperatures = [float(parts.temperature(progress)) for progress in (0.0, 1.0)]
     seen = look_at_training_images(parts)
     for mode in modes:
-        text = temperature_fault(mode, seen, temperatures) if uses_temperature(mode, seen) else None
+        text = None
+        if uses_temperature(mode, seen) is not False:
+            text = temperature_fault(mode, seen, temperatures, temperature_settings(parts))
         if text is not None:
             note("settings", text)
+
+
+def note_low_temperature(parts: Parts) -> None:
+    """Say, before anything trains, where a temperature below 1 sharpens what the teacher says."""
+    with torch.no_grad():
+        coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
+    if coolest >= 1:
+        return
+    logits = noise([parts.splits.num_classes], 8)
+    seen = Seen(logits, logits.flip(0), torch.zeros(len(logits), dtype=torch.int64))
+    if any(mode.weight > 0 and uses_temperature(mode, seen) is not False for mode in parts.modes):
+        note(
+            "settings",
+            f"a temperature below 1 ({coolest:g}) sharpens the teacher's probabilities towards hard labels; "
+            f"distillation usually softens them, with a temperature above 1 ({temperature_settings(parts)})",
+        )
 
 
 def look_at_training_images(parts: Parts) -> Seen:
@@ -68,28 +87,37 @@ def look_at_training_images(parts: Parts) -> Seen:
     return Seen(teacher, student, given.labels.cpu().clone())
 
 
-def temperature_fault(mode: Mode, seen: Seen, temperatures: list[float]) -> str | None:
+def temperature_settings(parts: Parts) -> str:
+    """The keys that set the temperature, for a message."""
+    return (
+        ", ".join(f"temperature.{name}" for name in parts.settings.temperature if name != "_target_") or "temperature"
+    )
+
+
+def temperature_fault(mode: Mode, seen: Seen, temperatures: list[float], keys: str) -> str | None:
     """What is wrong with a schedule of the temperature from one to another, in a sentence; None where nothing is."""
     standardizes = mode.standardize or isinstance(mode.loss, LogitStandardization)
     logits = standardized(seen.teacher) if standardizes else seen.teacher
     for temperature in dict.fromkeys(temperatures):
         if is_flat(logits, temperature):
-            return _flat_words(mode, seen, logits, temperature)
+            return _flat_words(mode, seen, logits, temperature, keys)
     highest = max(temperatures)
     if is_one_hot(logits, highest) and says_only_a_class(mode, seen, highest):
         sure = float((_largest(logits, highest) > ONE_HOT).double().mean())
         return (
             f"at temperature {highest:g} the teacher's largest probability is above {ONE_HOT} on {percent(sure)} of "
             f"{len(logits)} training images: {mode.key} says nothing but a class; raise the temperature "
-            f"(temperature.value), to {_softening(logits):g} for example"
+            f"({keys}), to {_softening(logits):g} for example"
         )
     return None
 
 
-def uses_temperature(mode: Mode, seen: Seen) -> bool:
-    """Whether the mode's gradient depends on the temperature; False for a mode that wants more than logits."""
+def uses_temperature(mode: Mode, seen: Seen) -> bool | None:
+    """Whether the mode's gradient depends on the temperature; None where that cannot be told from logits alone."""
+    if not mode.needs.teacher_logits and mode.needs.uses_teacher:  # it compares features
+        return False
     low, high = (gradient(mode, seen, seen.teacher, temperature) for temperature in (1.0, USUAL))
-    return low is not None and high is not None and not torch.equal(low, high)
+    return None if low is None or high is None else not torch.equal(low, high)
 
 
 def gradient(mode: Mode, seen: Seen, teacher_logits: Tensor, temperature: float) -> Tensor | None:
@@ -126,21 +154,23 @@ def says_only_a_class(mode: Mode, seen: Seen, temperature: float) -> bool:
     return float((soft - hard).norm()) < ALIKE * float(hard.norm())
 
 
-def _flat_words(mode: Mode, seen: Seen, logits: Tensor, temperature: float) -> str:
+def _flat_words(mode: Mode, seen: Seen, logits: Tensor, temperature: float, keys: str) -> str:
     largest, chance = float(_largest(logits, temperature).mean()), 1 / logits.shape[1]
     said = f"at temperature {temperature:g} the teacher's largest probability is {largest:.4f} on average, chance is "
     said += f"{chance:.4g}: "
     here, usual = (gradient(mode, seen, seen.teacher, value) for value in (temperature, USUAL))
-    left = float(here.norm() / usual.norm()) if here is not None and usual is not None else 1.0
-    if temperature > USUAL and left < VANISHED:
+    left = float(here.norm() / usual.norm()) if here is not None and usual is not None else None
+    if left is None:
+        said += f"{mode.key} has next to nothing to learn from them"
+    elif temperature > USUAL and left < VANISHED:
         said += f"the gradient of {mode.key} is {1 / left:,.0f} times smaller than at temperature {USUAL:g}"
     else:
-        said += f"{mode.key} matches logits (as logits_l2 does), not soft targets"
+        said += f"{mode.key} compares logits in effect (as logits_l2 does), not soft targets"
     spread_of_logits = float(logits.std(1).mean())
     if temperature > NOISE * spread_of_logits:
         said += ", and the value of its loss is rounding noise"
     if temperature > USUAL:
-        return f"{said}; lower the temperature (temperature.value)"
+        return f"{said}; lower the temperature ({keys})"
     return f"{said}; the teacher's logits differ by {spread_of_logits:.2g} only: has it learned?"
 
 
