@@ -125,6 +125,8 @@ def _hydra_main(config: DictConfig) -> None:
 
         run(settings, folder, overrides, list(_from_environment(config)))
     except Answer as answer:
+        if job.output_subdir is not None and not (folder / "settings.json").exists():  # nothing ran
+            shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         print(answer)
     except (KeyboardInterrupt, SystemExit):
         if not (folder / "result.json").exists():  # before the run could say so itself

@@ -232,7 +232,8 @@ def _refuse_not_finite(network: nn.Module, logits: Tensor, key: str) -> None:
     broken = int((~logits.isfinite()).any(1).sum())
     if not broken:
         return
-    names = [name for name, tensor in network.state_dict().items() if not bool(tensor.isfinite().all())]
+    state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
+    names = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
     cause = f": its {names[0]} holds numbers that are not finite" if names else ""
     raise RunFailed(
         f"{key}: gives logits that are not finite numbers for {broken:,} of {len(logits):,} validation images{cause}"
