@@ -134,6 +134,8 @@ def _hydra_main(config: DictConfig) -> None:
 
         run(settings, folder, overrides, list(_from_environment(config)))
     except Answer as answer:
+        if job.output_subdir is not None and not (folder / "settings.json").exists():  # nothing ran
+            shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         print(answer)
     except (KeyboardInterrupt, SystemExit):
         if not (folder / "result.json").exists():  # before the run could say so itself
@@ -145,7 +147,8 @@ def _hydra_main(config: DictConfig) -> None:
             _exit_code = FAILED
             raise
         _exit_code = code
-        if code == BAD_SETTINGS and job.output_subdir is not None:  # nothing ran, so there is nothing to look up
+        ran = (folder / "settings.json").exists()  # before this command; else there is nothing to look up
+        if code == BAD_SETTINGS and job.output_subdir is not None and not ran:
             shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         if asks_for_data:
             with suppress(OSError):  # it may hold a run

@@ -243,14 +243,6 @@ def rehearse(parts: Parts) -> None:
         _check_loss(mode, attempts[0])
         if mode.weight > 0:
             _check_effects(mode, attempts, _circumstances(parts, count))
-    with torch.no_grad():
-        coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
-    if coolest < 1:
-        log.info(
-            "note      a temperature below 1 (%g) sharpens the teacher's probabilities towards hard labels; "
-            "distillation usually softens them, with a temperature above 1",
-            coolest,
-        )
     if parts.settings.teacher.label_smoothing:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
 

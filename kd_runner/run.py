@@ -32,18 +32,33 @@ from kd_runner.evaluate import (
     pair_metrics,
     predict,
 )
+from kd_runner.foresight import note_what_is_foreseen
+from kd_runner.judgement import (
+    ENSEMBLE,
+    Judgement,
+    judge_ensemble,
+    judge_given,
+    judge_trained,
+    note_flat_loss,
+    note_no_gap,
+    note_student,
+    summary_of_teachers,
+)
 from kd_runner.modules import Best, Classifier, Distiller, Mode, Recipe
 from kd_runner.notes import collected_notes
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.progress import Progress
+from kd_runner.records import validation_record
 from kd_runner.report import environment, table
 from kd_runner.results import RESULT
+from kd_runner.softness import note_soft_targets
 from kd_runner.store import trained_once
 from kd_runner.terminal import terminal_width
 from kd_runner.thread_count import choose_threads
 from kd_runner.training import NOW, RunLogger, fit
+from kd_runner.used_folder import refuse_another_run
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +77,7 @@ class Running:
         seconds: That each stage took, those before an interruption included.
         earlier: Those before an interruption, of the stage that it is at.
         epochs: The metrics of each epoch of the stages that were trained here.
+        judgements: What the teachers, by their names, and the baseline say of the validation images.
     """
 
     folder: Path
@@ -73,6 +89,7 @@ class Running:
         default_factory=lambda: dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
     )
     epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    judgements: dict[str, Judgement] = field(default_factory=dict)
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -95,8 +112,8 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
 
     Raises:
-        SettingsError: the settings cannot work together, or are not those of a run that should be resumed; nothing
-            was trained.
+        SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
+            `folder` holds a run that should not; nothing was trained.
         RunFailed: a stage that could not be finished.
     """
     with collected_notes() as notes:
@@ -110,6 +127,8 @@ def _run(
     content = masked(settings.model_dump(mode="json", by_alias=True), secrets)
     if resumed:
         refuse_other_settings(folder, content)
+    else:
+        refuse_another_run(folder)
     parts = assemble(settings)
     fingerprint = parts.fingerprint()
     if resumed:
@@ -119,10 +138,8 @@ def _run(
             return earlier
     rehearse(parts)
     choose_threads(parts)
-    (folder / RESULT).unlink(missing_ok=True)  # what an earlier attempt, or an earlier run, came to
-    if not resumed:
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        shutil.rmtree(events.place_of(folder), ignore_errors=True)
+    note_what_is_foreseen(parts)
+    (folder / RESULT).unlink(missing_ok=True)  # what an earlier attempt came to
     begin(folder, fingerprint, settings.trainer.threads)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
@@ -177,9 +194,11 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
     settings = parts.settings
     with running.at("teacher"):
         files = {"teacher": teacher_file(parts, running)}
+        note_soft_targets(parts)
     if settings.baseline:
         with running.at("baseline"):
             files["baseline"] = labels_only(parts, running, "baseline")
+            judge_baseline(parts, running, files["baseline"])
     with running.at("student"):
         pairing = parts.paired()
         best = distil(parts, pairing, running)
@@ -187,11 +206,13 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
             recipe = parts.recipes["finetune"]
             tuned = train(parts, running, "finetune", pairing.student.network, recipe, running.progress("finetune"))
             best = max(best, tuned, key=lambda stage: stage.accuracy)
-        files |= save_student(parts, pairing, running.folder, best)
+        files |= save_student(parts, pairing, running, best)
+        note_student(parts, running.epochs)
     with running.at("evaluate"):
         networks = {name: loaded(parts, path) for name, path in files.items()}
         predictions = predict(networks, parts.plain_batches("test"), parts.device)  # the test split, read once
         stages = evaluate(parts, files, networks, predictions, best)
+        stages["teacher"]["judged"] = summary_of_teachers(running.judgements)
         stages["student"]["val_accuracies"] = [each["val_accuracy"] for each in running.epochs["student"]]
         log_final(parts, running.logger, stages)
         try:
@@ -270,19 +291,37 @@ def begin(folder: Path, fingerprint: str, threads: int | None) -> None:
 
 
 def teacher_file(parts: Parts, running: Running) -> Path:
-    """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder."""
-    settings = parts.settings
+    """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder.
+
+    Every teacher is judged as soon as it has them, and so is their mean.
+    """
+    settings, judgements = parts.settings, running.judgements
     for name, own in settings.all_teachers.items():
+        network = parts.teachers[name]
         if own.checkpoint is not None:
             log.info("%-9s taken from %s", name, own.checkpoint)
+            judgements[name] = judge_given(parts, name, network, Path(own.checkpoint).expanduser())
             continue
         path = labels_only(parts, running, name)
+        judgements[name] = judge_trained(parts, name, network)
         if len(parts.teachers) == 1:
             return path
+    if len(parts.teachers) > 1:
+        judgements[ENSEMBLE] = judge_ensemble(parts)
+    accuracy = judgements[ENSEMBLE if len(parts.teachers) > 1 else "teacher"].accuracy
     path = running.folder / "teacher.safetensors"
     path.unlink(missing_ok=True)
-    checkpoints.save(path, parts.teacher.state_dict(), parts.describe(parts.teacher_node()))
+    record = validation_record([{"val_accuracy": accuracy}], len(parts.splits.val))
+    checkpoints.save(path, parts.teacher.state_dict(), parts.describe(parts.teacher_node()) | record)
     return path
+
+
+def judge_baseline(parts: Parts, running: Running, path: Path) -> None:
+    """Judge the baseline in the file `path`, by itself and beside its teacher."""
+    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path))
+    teacher = running.judgements.get(ENSEMBLE) or running.judgements["teacher"]
+    if any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes):
+        note_no_gap(parts, teacher, baseline)
 
 
 def labels_only(parts: Parts, running: Running, stage: str) -> Path:
@@ -291,7 +330,8 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     Args:
         stage: A teacher's name, or 'baseline'.
     """
-    recipe = parts.recipes["student" if stage == "baseline" else stage]
+    role = "student" if stage == "baseline" else stage
+    recipe = parts.recipes[role]
     network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     node = (parts.settings.student if stage == "baseline" else parts.settings.all_teachers[stage]).node
 
@@ -300,11 +340,13 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
         return network, running.epochs[stage]
 
     root = Path(parts.settings.store).expanduser()
-    stored = trained_once(root, stage, made_of(parts, stage), parts.describe(node), trained)
+    info = parts.describe(node) | {"val_images": len(parts.splits.val)}
+    stored = trained_once(root, stage, made_of(parts, stage), info, trained)
     network.load_state_dict(stored.state)
     if stored.reused:
         running.logger.retell(stage, stored.epochs)
         running.epochs[stage] = stored.epochs
+    note_flat_loss(stage, stored.epochs, "train_loss", f"{role}.epochs")
     return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 
@@ -380,12 +422,14 @@ def fitted(parts: Parts, running: Running, module: Classifier, progress: Progres
     return module.best
 
 
-def save_student(parts: Parts, pairing: Pairing, folder: Path, best: Best) -> dict[str, Path]:
+def save_student(parts: Parts, pairing: Pairing, running: Running, best: Best) -> dict[str, Path]:
     """The files of the student after its last epoch and after its best."""
-    info = parts.describe(pairing.node)
+    folder, info, images = running.folder, parts.describe(pairing.node), len(parts.splits.val)
     files = {"student": folder / "student_last.safetensors", "best": folder / "student_best.safetensors"}
-    checkpoints.save(files["student"], pairing.student.network.state_dict(), info)
-    checkpoints.save(files["best"], best.state, info)
+    epochs = running.epochs.get("finetune") or running.epochs["student"]
+    checkpoints.save(files["student"], pairing.student.network.state_dict(), info | validation_record(epochs, images))
+    record = validation_record([{"val_accuracy": best.accuracy}], images)
+    checkpoints.save(files["best"], best.state, info | record)
     return files
 
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from kd_runner import atomic, checkpoints
 from kd_runner.config import digest
 from kd_runner.progress import Progress
+from kd_runner.records import validation_record
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,8 @@ def trained_once(
             entry.sign()
             progress = Progress(entry.work, entry.key)
             network, epochs = train(progress)
-            entry.publish(network.state_dict(), content, info, epochs)
+            record = validation_record(epochs, info.get("val_images"))
+            entry.publish(network.state_dict(), content, {**info, **record}, epochs)
             progress.discard()
             return Stored(path, checkpoints.read(path)[0], False, epochs)
     if not _usable(entry, stage, content):  # it was there while we waited, and then broke
