@@ -48,6 +48,16 @@ def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -
     return functools.partial(target, **arguments)
 
 
+def takes(node: Node, key: str, name: str, trust: Iterable[str] = ()) -> bool:
+    """Whether what `node` names has a parameter of that name."""
+    return name in inspect.signature(_located(node, key, tuple(trust))).parameters
+
+
+def names_of(node: Node, key: str, trust: Iterable[str] = ()) -> tuple[str, str]:
+    """What `node` names, and the module in which that was written."""
+    return node["_target_"], str(_located(node, key, tuple(trust)).__module__)
+
+
 def one_line(error: BaseException) -> str:
     """The error's text without line breaks, or its type's name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

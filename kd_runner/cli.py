@@ -13,7 +13,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -48,6 +48,7 @@ OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra
 
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep
+typed: list[str] = []  # its words as a person typed them, before `resume=` adds those of the folder
 resume_hint = ""  # how to go on after an interruption, once there is something to go on with
 
 
@@ -71,6 +72,7 @@ def main() -> int:
         return store(words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        typed[:] = words
         given, settings = _flags_apart(_resumed(words))
         flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
         sys.argv[1:] = [*given, *settings]
@@ -111,19 +113,22 @@ def _hydra_main(config: DictConfig) -> None:
     folder = Path(job.runtime.output_dir)
     place = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else folder
     resume_hint = f"; to go on: kd-runner {resuming(place)}"
-    typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
-    assert isinstance(typed, list)
-    overrides = [str(word) for word in typed if not str(word).startswith("resume=")]
+    words = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
+    assert isinstance(words, list)
+    overrides = [str(word) for word in words if not str(word).startswith("resume=")]
     from kd_runner.atomic import write_json
     from kd_runner.config import Answer, check
+    from kd_runner.notes import collected_notes
 
     try:
-        settings = check(settings_of(config, overrides))
+        with collected_notes() as remarks:
+            settings = check(settings_of(config, overrides))
+            note_idle_words(sweep=job.mode == RunMode.MULTIRUN, read=variables_of(config))
         if settings.trust:
             sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
         from kd_runner.run import run
 
-        run(settings, folder, overrides, list(_from_environment(config)))
+        run(settings, folder, overrides, list(_from_environment(config)), remarks)
     except Answer as answer:
         print(answer)
     except (KeyboardInterrupt, SystemExit):
@@ -266,6 +271,20 @@ def _check_overrides(overrides: Sequence[str]) -> None:
             raise SettingsError(f"{key}: has no effect; the labels' weight is distillation.label_weight, got {word}")
 
 
+def note_idle_words(sweep: bool, read: Iterable[str] = ()) -> None:
+    """Say which words of the command line, and which environment variables, count for nothing.
+
+    Args:
+        read: The names of the variables that the settings read.
+    """
+    from kd_runner.notes import note
+    from kd_runner.typed_words import idle_hydra_words, repeated_words, unknown_variables
+
+    lines = [*repeated_words(typed), *idle_hydra_words(typed, sweep)]
+    for line in lines if sweep else [*lines, *unknown_variables(os.environ, read)]:
+        note("settings", line)
+
+
 def _with_origin(message: str, overrides: list[str]) -> str:
     """`message`, and how to take a setting back that an experiment made for another option of its group."""
     key, _, rest = message.partition(": ")
@@ -296,10 +315,16 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         SettingsError: they lack a value, or are of the wrong kind.
     """
     from kd_runner.config import check
+    from kd_runner.notes import note
+    from kd_runner.typed_words import overridden_options
 
     content = _plain(_less_hydra(config))
     _check_overrides(overrides)
     check(content)
+    runtime = config.hydra.runtime if "hydra" in config else HydraConfig.get().runtime
+    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    for line in overridden_options(config, overrides, folders):
+        note("settings", line)
     return content
 
 

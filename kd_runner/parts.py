@@ -28,6 +28,7 @@ from kd_runner.pairing import Pairing, noise, observed_outputs, paired
 from kd_runner.published import renamed
 from kd_runner.randomness import derived_seed, seeded
 from kd_runner.speed import slow_bfloat16
+from kd_runner.temperature_probe import depends_on_temperature
 from kd_runner.training import device_of
 
 log = logging.getLogger(__name__)
@@ -201,8 +202,10 @@ def _check_store(store: str) -> None:
                 folder.rmdir()
 
 
-def rehearse(parts: Parts) -> None:
+def rehearse(parts: Parts) -> frozenset[str]:
     """Push a few images of noise through networks and losses. Nothing is trained or changed.
+
+    Returns the keys of the modes whose loss depends on the temperature.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
@@ -223,6 +226,7 @@ def rehearse(parts: Parts) -> None:
         ours, theirs = (replace(each, progress=progress) for each in (student, outputs["teacher"]))
         return mode(ours, theirs, labels, parts.temperature(progress))
 
+    tempered = set()
     for mode in pairing.modes:
         try:
             loss = at(mode, 0.0)
@@ -233,6 +237,8 @@ def rehearse(parts: Parts) -> None:
             raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
         if mode.weight > 0 and not (_moves(loss, student) or _moves(at(mode, 1.0), student)):
             raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
+        if depends_on_temperature(mode, student, outputs["teacher"], labels):
+            tempered.add(mode.key)
     with torch.no_grad():
         coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
     if coolest < 1:
@@ -243,6 +249,7 @@ def rehearse(parts: Parts) -> None:
         )
     if parts.settings.teacher.label_smoothing:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
+    return frozenset(tempered)
 
 
 def _moves(loss: torch.Tensor, student: Outputs) -> bool:

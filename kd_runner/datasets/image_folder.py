@@ -12,7 +12,7 @@ import torch
 
 from kd_runner.datasets.archives import is_archive, unpacked
 from kd_runner.datasets.files import Color, ImageFiles
-from kd_runner.datasets.splits import Split, Splits, cut
+from kd_runner.datasets.splits import Split, Splits, cut, unused_cuts
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def image_folder(
         splits["train"], splits["test"] = cut(splits["train"], test_fraction, seed, "test_fraction")
     if "val" not in splits:
         splits["train"], splits["val"] = cut(splits["train"], val_fraction, seed, "val_fraction")
-    return Splits(splits["train"], splits["val"], splits["test"], classes)
+    return Splits(splits["train"], splits["val"], splits["test"], classes, unused=unused_cuts(named))
 
 
 def _classes(folder: Path) -> list[str]:
