@@ -191,5 +191,7 @@ def _changed(given: Any, converted: Any, key: str) -> str | None:
 
 def _wrong_kind(key: str, error: ValidationError) -> str:
     problem = error.errors()[0]
+    if problem["type"] == "missing":  # of a tuple that is too short
+        return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
     place = "".join(f".{part}" for part in problem["loc"] if isinstance(part, int))  # in a list
     return f"{key}{place}: {rule_of(problem)}, got {problem['input']!r}"

@@ -185,6 +185,7 @@ def _resumed(words: list[str]) -> list[str]:
     if not given or given[-1] in ("", "null"):
         return words
     folder = Path(given[-1]).expanduser()
+    _refuse_other_folders(words, folder)
     if not folder.is_dir():
         raise SettingsError(
             f"resume: must be the folder of a run or a sweep, got {given[-1]}: no folder {folder.resolve()}"
@@ -206,6 +207,18 @@ def _resumed(words: list[str]) -> list[str]:
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {given[-1]}")
     words = [f'resume="{folder}"' if word.startswith("resume=") else word for word in words]
     return [*words, f'hydra.{"sweep" if sweep else "run"}.dir="{folder}"', "hydra.output_subdir=null"]
+
+
+def _refuse_other_folders(words: Sequence[str], folder: Path) -> None:
+    """Raise SettingsError where the command names another folder than the one that it should go on in."""
+    from kd_runner.config import SettingsError
+
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("resume", "hydra.run.dir", "hydra.sweep.dir"):
+            other = Path(value.strip("'\"")).expanduser()
+            if other.absolute() != folder.absolute():
+                raise SettingsError(f"{key}: must be left out or the same beside resume={folder}, got {value}")
 
 
 def resuming(folder: Path) -> str:

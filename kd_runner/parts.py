@@ -227,7 +227,7 @@ def rehearse(parts: Parts) -> frozenset[str]:
         return mode(ours, theirs, labels, parts.temperature(progress))
 
     tempered = set()
-    for mode in pairing.modes:
+    for mode in (mode for mode in pairing.modes if mode.weight > 0):  # the others are not heard, and get no features
         try:
             loss = at(mode, 0.0)
         except Exception as error:  # anyone's loss
@@ -235,7 +235,7 @@ def rehearse(parts: Parts) -> frozenset[str]:
         if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
             given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise SettingsError(f"{mode.key}: must give one number for a batch, gave {given}")
-        if mode.weight > 0 and not (_moves(loss, student) or _moves(at(mode, 1.0), student)):
+        if not (_moves(loss, student) or _moves(at(mode, 1.0), student)):
             raise SettingsError(f"{mode.key}: must depend on the student's logits or features, and does not")
         if depends_on_temperature(mode, student, outputs["teacher"], labels):
             tempered.add(mode.key)

@@ -43,7 +43,7 @@ def _settings_of(override: Override) -> Iterator[tuple[str, Any]]:
     if override.type == OverrideType.DEL:
         return
     key = override.package or override.key_or_group
-    value = override.get_value_element_as_str() if override.is_sweep_override() else override.value()
+    value = str(override.input_line).partition("=")[2] if override.is_sweep_override() else override.value()
     yield from _leaves(key, value)
 
 
@@ -84,6 +84,13 @@ def idle_search_words(words: Iterable[str], sampler: str, pruning: str) -> Itera
             yield f"{key} has no effect: hydra.sweeper.pruning is none"
         if key == "hydra.sweeper.startup_trials" and sampler == "random" and pruning != "median":
             yield f"{key} has no effect: hydra.sweeper.sampler is random, and hydra.sweeper.pruning is {pruning}"
+
+
+def idle_launcher_words(words: Iterable[str], launcher: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each setting of the launcher of a grid that its other settings leave without effect."""
+    key = "hydra.launcher.grace_s"
+    if key in typed_settings(words) and launcher.get("timeout_s", 0) is None:
+        yield f"{key} has no effect: hydra.launcher.timeout_s is null, so that no job is stopped"
 
 
 def unknown_variables(environment: Iterable[str], read: Iterable[str]) -> Iterator[str]:

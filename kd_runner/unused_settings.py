@@ -67,8 +67,10 @@ class Case:
     def options(self) -> str:
         """The modes in words."""
         modes = {"distillation": self.settings.distillation, **_plus(self.settings)}
-        names = [f"{key}={self.typed.get(key) or mode.target.rpartition('.')[2]}" for key, mode in modes.items()]
-        return ", ".join(names)
+        classes = {key: mode.target.rpartition(".")[2] for key, mode in modes.items()}
+        return ", ".join(
+            f"{key}={self.typed[key]}" if key in self.typed else f"{key}: {name}" for key, name in classes.items()
+        )
 
 
 def _plus(settings: Settings) -> dict[str, DistillationSettings]:
@@ -148,6 +150,8 @@ def other_temperature(case: Case, key: str) -> str | None:
 
 def weightless(case: Case, key: str) -> str | None:
     mode = case.mode(key)
+    if key.endswith((".weight", ".default_temperature")):
+        return None
     return f"{mode.key}.weight is 0" if mode is not None and mode.weight == 0 else None
 
 
@@ -279,7 +283,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"temperature", untempered),
     (rf"{MODE}\.default_temperature", other_temperature),
     (r"distillation\.(?!weight|label_weight|default_temperature)\w+", weightless),
-    (r"plus\.[^.]+(\.(?!weight|label_weight|default_temperature)\w+)?", weightless),
+    (r"plus\.[^.]+", weightless),
     (rf"{MODE}\.adapter_weight_decay", no_adapters),
     (r"distillation\.label_weight", resting_labels),
     (r"(student|teacher)\.layers", unheard_layers),
