@@ -101,13 +101,12 @@ def test_patience_with_jobs_that_are_never_stopped() -> None:
 
 
 def test_a_misspelt_variable_is_said() -> None:
-    assert list(
-        unknown_variables({"KD_RUNNER_DATA": "", "KD_RUNNER_DAT": "", "PATH": "", "KD_RUNNER_AND_MORE_WORDS": ""}, [])
-    ) == [
-        "the environment variable KD_RUNNER_AND_MORE_WORDS has no effect: no setting reads it (there is KD_RUNNER_DATA)",
+    environment = ["KD_RUNNER_DATA", "KD_RUNNER_DAT", "KD_RUNNER_NUMBER_OF_JOB", "PATH"]
+    assert list(unknown_variables(environment, [])) == [
         "the environment variable KD_RUNNER_DAT has no effect: no setting reads it (did you mean KD_RUNNER_DATA?)",
+        "the environment variable KD_RUNNER_NUMBER_OF_JOB has no effect: no setting reads it (there is KD_RUNNER_DATA)",
     ]
-    assert list(unknown_variables({"KD_RUNNER_STORE": ""}, ["KD_RUNNER_STORE"])) == []
+    assert list(unknown_variables(["KD_RUNNER_STORE"], ["KD_RUNNER_STORE"])) == []
 
 
 def overridden(*words: str) -> list[str]:

@@ -168,6 +168,7 @@ def test_what_has_no_effect_is_named_with_the_reason(words: list[str], reasons: 
          "distillation.adapter_weight_decay=0.1"],
         ["distillation=at", "student.layers=['3','7']", "teacher.layers=['3','7']"],
         ["distillation.weight=0"],
+        ["distillation=at", "distillation.weight=0"],  # such a mode is handed no features
         ["distillation=none", "teacher.epochs=3", "distillation.label_weight=0.5"],
         [SECOND, "teacher.weight=2", "+teachers.second.weight=0.5", "+teachers.second.epochs=2"],
         [SECOND, GIVEN, "teacher.epochs=3", "teacher.optimizer={lr: 0.1}"],  # the second takes them over
@@ -190,12 +191,12 @@ def test_what_counts_is_passed_in_silence(words: list[str], weights: str) -> Non
 
 
 def test_which_modes_depend_on_the_temperature_is_measured() -> None:
-    found = set()
+    tempered = set()
     for path in sorted((CONF_DIR / "distillation").glob("*.yaml")):
         content = plain() | {"distillation": OmegaConf.to_container(OmegaConf.load(path))}
         if rehearse(assemble(check(content), digits())):
-            found.add(path.stem)
-    assert found == TEMPERED
+            tempered.add(path.stem)
+    assert tempered == TEMPERED
 
 
 def test_anyones_mode_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
