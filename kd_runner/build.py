@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -45,6 +46,16 @@ def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -
     target, arguments = _prepared(node, key, trust, {first: None})
     arguments.pop(first, None)
     return functools.partial(target, **arguments)
+
+
+def takes(node: Node, key: str, name: str, trust: Iterable[str] = ()) -> bool:
+    """Whether what `node` names has a parameter of that name."""
+    return name in inspect.signature(_located(node, key, tuple(trust))).parameters
+
+
+def names_of(node: Node, key: str, trust: Iterable[str] = ()) -> tuple[str, str]:
+    """What `node` names, and the module in which that was written."""
+    return node["_target_"], str(_located(node, key, tuple(trust)).__module__)
 
 
 def one_line(error: BaseException) -> str:
@@ -138,15 +149,49 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _converted(value: Any, hint: Any, key: str) -> Any:
-    """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked."""
+    """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked.
+
+    A whole number may stand for a real one and a list for a tuple; no other kind of value is turned into another.
+    """
     if hint is None:
         return value
-    if isinstance(value, bool) and hint in (int, float):
-        raise SettingsError(f"{key}: must be a number, got {value}")
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
-        return adapter.validate_python(value)
+        converted = adapter.validate_python(value)
     except ValidationError as error:
-        raise SettingsError(f"{key}: {rule_of(error.errors()[0])}, got {value!r}") from None
+        raise SettingsError(_wrong_kind(key, error)) from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return value
+    changed = _changed(value, converted, key)
+    if changed is not None:
+        raise SettingsError(changed)
+    return converted
+
+
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def _changed(given: Any, converted: Any, key: str) -> str | None:
+    """What is wrong where a number, text or flag from YAML became another kind of them; else None."""
+    parts: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(given, dict) and isinstance(converted, Mapping):
+        parts = ((name, given[name], converted[name]) for name in given)
+    elif isinstance(given, list) and isinstance(converted, (list, tuple)):
+        parts = zip(itertools.count(), given, converted)
+    for name, value, result in parts:
+        changed = _changed(value, result, f"{key}.{name}")
+        if changed is not None:
+            return changed
+    kind = _KINDS.get(type(converted))
+    whole = type(given) is int and type(converted) is float
+    if kind is None or ((type(given) is type(converted) or whole) and given == converted):
+        return None
+    return f"{key}: must be a valid {kind}, got {given!r}"
+
+
+def _wrong_kind(key: str, error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if problem["type"] == "missing":  # of a tuple that is too short
+        return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
+    place = "".join(f".{part}" for part in problem["loc"] if isinstance(part, int))  # in a list
+    return f"{key}{place}: {rule_of(problem)}, got {problem['input']!r}"

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from string import Template
@@ -52,6 +52,7 @@ WITHOUT_LOG = f"hydra.job_logging.handlers.file.filename={os.devnull}"
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep
 asks_for_data = False  # whether the command line has `dataset=?`: what would be read, in place of a run
+typed: list[str] = []  # its words as a person typed them, before `resume=` adds those of the folder
 resume_hint = ""  # how to go on after an interruption, once there is something to go on with
 
 
@@ -76,6 +77,7 @@ def main() -> int:
         return store(words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        typed[:] = words
         given, settings = _flags_apart(_without_question(_resumed(words)))
         flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
         sys.argv[1:] = [*given, *settings]
@@ -116,14 +118,17 @@ def _hydra_main(config: DictConfig) -> None:
     folder = Path(job.runtime.output_dir)
     place = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else folder
     resume_hint = f"; to go on: kd-runner {resuming(place)}"
-    typed = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
-    assert isinstance(typed, list)
-    overrides = [str(word) for word in typed if not str(word).startswith("resume=")]
+    words = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
+    assert isinstance(words, list)
+    overrides = [str(word) for word in words if not str(word).startswith("resume=")]
     from kd_runner.atomic import write_json
     from kd_runner.config import Answer, check
+    from kd_runner.notes import collected_notes
 
     try:
-        settings = check(settings_of(config, overrides))
+        with collected_notes() as remarks:
+            settings = check(settings_of(config, overrides))
+            note_idle_words(sweep=job.mode == RunMode.MULTIRUN, read=variables_of(config))
         if settings.trust:
             sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
         if asks_for_data:
@@ -132,7 +137,7 @@ def _hydra_main(config: DictConfig) -> None:
             raise Answer(dataset_answer(settings, folder))
         from kd_runner.run import run
 
-        run(settings, folder, overrides, list(_from_environment(config)))
+        run(settings, folder, overrides, list(_from_environment(config)), remarks)
     except Answer as answer:
         if job.output_subdir is not None and not (folder / "settings.json").exists():  # nothing ran
             shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
@@ -209,6 +214,7 @@ def _resumed(words: list[str]) -> list[str]:
     if not given or given[-1] in ("", "null"):
         return words
     folder = Path(given[-1]).expanduser()
+    _refuse_other_folders(words, folder)
     if not folder.is_dir():
         raise SettingsError(
             f"resume: must be the folder of a run or a sweep, got {given[-1]}: no folder {folder.resolve()}"
@@ -230,6 +236,18 @@ def _resumed(words: list[str]) -> list[str]:
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {given[-1]}")
     words = [f'resume="{folder}"' if word.startswith("resume=") else word for word in words]
     return [*words, f'hydra.{"sweep" if sweep else "run"}.dir="{folder}"', "hydra.output_subdir=null"]
+
+
+def _refuse_other_folders(words: Sequence[str], folder: Path) -> None:
+    """Raise SettingsError where the command names another folder than the one that it should go on in."""
+    from kd_runner.config import SettingsError
+
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("resume", "hydra.run.dir", "hydra.sweep.dir"):
+            other = Path(value.strip("'\"")).expanduser()
+            if other.absolute() != folder.absolute():
+                raise SettingsError(f"{key}: must be left out or the same beside resume={folder}, got {value}")
 
 
 def resuming(folder: Path) -> str:
@@ -295,6 +313,20 @@ def _check_overrides(overrides: Sequence[str]) -> None:
             raise SettingsError(f"{key}: has no effect; the labels' weight is distillation.label_weight, got {word}")
 
 
+def note_idle_words(sweep: bool, read: Iterable[str] = ()) -> None:
+    """Say which words of the command line, and which environment variables, count for nothing.
+
+    Args:
+        read: The names of the variables that the settings read.
+    """
+    from kd_runner.notes import note
+    from kd_runner.typed_words import idle_hydra_words, repeated_words, unknown_variables
+
+    lines = [*repeated_words(typed), *idle_hydra_words(typed, sweep)]
+    for line in lines if sweep else [*lines, *unknown_variables(os.environ, read)]:
+        note("settings", line)
+
+
 def _with_origin(message: str, overrides: list[str]) -> str:
     """`message`, and how to take a setting back that an experiment made for another option of its group."""
     key, _, rest = message.partition(": ")
@@ -325,10 +357,16 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         SettingsError: they lack a value, or are of the wrong kind.
     """
     from kd_runner.config import check
+    from kd_runner.notes import note
+    from kd_runner.typed_words import overridden_options
 
     content = _plain(_less_hydra(config))
     _check_overrides(overrides)
     check(content)
+    runtime = config.hydra.runtime if "hydra" in config else HydraConfig.get().runtime
+    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    for line in overridden_options(config, overrides, folders):
+        note("settings", line)
     return content
 
 

@@ -20,7 +20,15 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Keys = Annotated[str | None, BeforeValidator(lambda value: value if value is None else str(value))]
-LayerName = Annotated[str, BeforeValidator(str)]  # those of an nn.Sequential are numbers
+
+
+def _layer_name(given: Any) -> str:
+    if type(given) not in (str, int):  # those of an nn.Sequential are whole numbers; 0.10 would be read as 0.1
+        raise ValueError('must be the name of a layer, in quotes where it looks like a number: ["0.10"]')
+    return str(given)
+
+
+LayerName = Annotated[str, BeforeValidator(_layer_name)]
 ASKED = ["?"]  # in place of layers: which there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -63,7 +71,7 @@ class _Built(Section):
 
 class DatasetSettings(_Built):
     mean: list[Number] | None
-    std: list[Annotated[float, Field(gt=0)]] | None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None
     crop_padding: Annotated[int, Field(strict=True, ge=0)]
     flip: Flag
     resized_crop: Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -140,7 +148,7 @@ class DistillationSettings(_Built):
     adapter_weight_decay: Weight | None = None
     student_layers: list[LayerName] = []
     teacher_layers: list[LayerName] = []
-    default_temperature: float | None = None  # read by conf/temperature/constant.yaml
+    default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
 
 
 class TrainerSettings(Section):

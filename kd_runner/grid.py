@@ -19,12 +19,14 @@ from filelock import FileLock, Timeout
 
 from kd_runner import atomic
 from kd_runner.board import Board
-from kd_runner.config import RunFailed, SettingsError
+from kd_runner.config import RunFailed, SettingsError, digest
 from kd_runner.hints import UNDECISIVE, did_you_mean
 from kd_runner.job import CONSOLE
+from kd_runner.notes import note
 from kd_runner.pool import Notify, Nursery, Pool, Slot, Task, Tick
 from kd_runner.results import EARLIER
 from kd_runner.threads import usable_cores
+from kd_runner.unused_in_sweep import OVERRIDES, sentences_of_sweep
 
 log = logging.getLogger(__name__)
 
@@ -288,6 +290,7 @@ def run_grid(
             engine.refuse_running()
             refuse_other_folders(left)
         found = examined(left, folder, nursery, engine)
+        note_unused(left, found)
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %d jobs, %s: %s", len(left), engine.where, folder)
         prepared = networks_first(found["networks"], folder, left[0].variables)
@@ -357,6 +360,7 @@ def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, engine: Engine
     place.chmod(0o700)  # settings may come from the environment
     asked, answer = place / "jobs.json", place / "found.json"
     atomic.write_json(asked, {job.number: job.settings for job in jobs})
+    atomic.write_json(place / OVERRIDES, {job.number: [*job.shared, *job.own] for job in jobs})
     words = [str(asked), str(answer), *(["elsewhere"] if engine.elsewhere else [])]
     task = Task("check", place, words, [], call="kd_runner.preflight:examine")
     pool = Pool(nursery, [engine.examiner], engine.threads, None, 1.0, 0, lambda *_: None, lambda _: None)
@@ -368,6 +372,18 @@ def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, engine: Engine
     wrong = [(job, found["errors"][str(job.number)]) for job in jobs if str(job.number) in found["errors"]]
     refuse([f"{job}: {message}" for job, message in wrong])
     return found
+
+
+def note_unused(jobs: Sequence[Job], found: Mapping[str, Any], some: bool = True) -> None:
+    """Say once for the sweep which keys have no effect in which jobs.
+
+    Args:
+        found: What `examined` returned.
+        some: Also of keys that count in other jobs.
+    """
+    unused = {int(number): reasons for number, reasons in found["unused"].items() if reasons}
+    for line in sentences_of_sweep({job.number: job.own for job in jobs}, unused, some):
+        note("settings", line)
 
 
 def refuse(lines: Sequence[str]) -> None:
@@ -434,15 +450,20 @@ def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compo
     jobs, wrong = [], []
     counts = Counter(word for words in combinations for word in set(words))
     varying = {word for word, count in counts.items() if count < len(combinations)}
+    earlier: dict[str, int] = {}
     for number, words in enumerate(combinations, first):
         own = [word for word in words if word in varying]
         shared = [word for word in words if word not in varying]
+        called = f"#{number} ({' '.join(own) or ' '.join(words)})"
         try:
             settings, name, variables = compose(number, words)
         except SettingsError as error:
-            wrong.append(f"#{number} ({' '.join(own) or ' '.join(words)}): {str(error).splitlines()[0]}")
-        else:
-            jobs.append(Job(number, own, shared, settings, folder / name, variables))
+            wrong.append(f"{called}: {str(error).splitlines()[0]}")
+            continue
+        jobs.append(Job(number, own, shared, settings, folder / name, variables))
+        same = earlier.setdefault(digest(settings), number)
+        if same != number:
+            wrong.append(f"{called}: must have other settings than job #{same}: give each value once")
     refuse(wrong)
     refuse_common_folders(jobs, folder)
     return jobs

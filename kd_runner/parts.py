@@ -42,6 +42,7 @@ from kd_runner.pairing import Pairing, noise, observed_outputs, paired
 from kd_runner.published import renamed_entries
 from kd_runner.randomness import derived_seed, seeded
 from kd_runner.speed import slow_bfloat16
+from kd_runner.temperature_probe import depends_on_temperature
 from kd_runner.training import device_of
 
 log = logging.getLogger(__name__)
@@ -220,8 +221,10 @@ def _check_store(store: str) -> None:
                 folder.rmdir()
 
 
-def rehearse(parts: Parts) -> None:
+def rehearse(parts: Parts) -> frozenset[str]:
     """Push a few images of noise through networks and losses. Nothing is trained or changed.
+
+    Returns the keys of the modes whose loss depends on the temperature.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
@@ -239,12 +242,15 @@ def rehearse(parts: Parts) -> None:
     for progress in (0.0, 1.0):
         student, teacher = (replace(given, progress=progress) for given in outputs.values())
         attempts.append(Attempt(student, teacher, labels, parts.temperature(progress)))
-    for mode in pairing.modes:
+    tempered = set()
+    for mode in (mode for mode in pairing.modes if mode.weight > 0):  # the others are not heard, and get no features
         _check_loss(mode, attempts[0])
-        if mode.weight > 0:
-            _check_effects(mode, attempts, _circumstances(parts, count))
+        _check_effects(mode, attempts, _circumstances(parts, count))
+        if depends_on_temperature(mode, attempts[0].student, attempts[0].teacher, labels):
+            tempered.add(mode.key)
     if parts.settings.teacher.label_smoothing:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
+    return frozenset(tempered)
 
 
 def _circumstances(parts: Parts, images: int) -> str:

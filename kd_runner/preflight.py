@@ -20,6 +20,8 @@ from kd_runner.run import Running, labels_only, made_of
 from kd_runner.store import Entry, key_of
 from kd_runner.thread_count import choose_threads
 from kd_runner.training import RunLogger
+from kd_runner.unused_in_sweep import OVERRIDES
+from kd_runner.unused_settings import OF_THE_DEVICE, unused_settings
 
 # What cannot make a job impossible that is possible without: such jobs are tried once.
 HARMLESS = ("seed", "tracking", "store", "resume")
@@ -28,14 +30,17 @@ HARMLESS = ("seed", "tracking", "store", "resume")
 def examine(words: Sequence[str]) -> int:
     """Try the jobs whose settings are in the file `words[0]`, and write what was found to `words[1]`.
 
-    The first is {job: settings}, the second {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}}}:
-    of the networks that are trained on labels alone, those that the store does not have. With a third word, the jobs
-    will run on another machine, whose devices this one may lack.
+    The first is {job: settings}, the second {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}},
+    "unused": {job: {key: reason}}}: of the networks that are trained on labels alone, those that the store does not
+    have, and the keys that have no effect, of those that OVERRIDES beside the first file says were typed. With a third
+    word, the jobs will run on another machine, whose devices this one may lack.
     """
     logging.getLogger("kd_runner").setLevel(logging.ERROR)
     jobs = json.loads(Path(words[0]).read_text())
+    typed = atomic.read_json(Path(words[0]).with_name(OVERRIDES))
     errors: dict[str, str] = {}
-    tried: dict[str, str | None] = {}
+    unused: dict[str, dict[str, str]] = {}
+    tried: dict[str, frozenset[str] | str] = {}
     read: dict[str, Splits] = {}
     networks: dict[str, dict[str, Any]] = {}
     for job, content in jobs.items():
@@ -49,16 +54,20 @@ def examine(words: Sequence[str]) -> int:
             like = digest({name: value for name, value in content.items() if name not in HARMLESS})
             if like not in tried:
                 tried[like] = _rehearsed(parts)
-            if tried[like] is not None:
-                errors[job] = str(tried[like])
+            rehearsed = tried[like]
+            if isinstance(rehearsed, str):
+                errors[job] = rehearsed
                 continue
+            unused[job] = unused_settings(typed.get(job, []), parts, rehearsed)
+            for key in OF_THE_DEVICE if words[2:] else ():
+                unused[job].pop(key, None)
             for stage in stages(settings):
                 key = key_of(made_of(parts, stage))
                 if not Entry(Path(settings.store).expanduser(), key).folder.is_dir():
                     networks.setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
         except Exception as error:  # of anyone's code, in one of the jobs
             errors[job] = one_line(error)
-    atomic.write_json(Path(words[1]), {"errors": errors, "networks": networks})
+    atomic.write_json(Path(words[1]), {"errors": errors, "networks": networks, "unused": unused})
     return 0
 
 
@@ -69,12 +78,12 @@ def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "trainer": {**content["trainer"], "accelerator": "cpu", "precision": "32", "compile": False}}
 
 
-def _rehearsed(parts: Parts) -> str | None:
+def _rehearsed(parts: Parts) -> frozenset[str] | str:
+    """The keys of the modes that depend on the temperature, or what is wrong."""
     try:
-        rehearse(parts)
+        return rehearse(parts)
     except (SettingsError, Answer) as error:
         return str(error)
-    return None
 
 
 def stages(settings: Settings) -> list[str]:

@@ -34,12 +34,12 @@ class RayOptions(Section):
     """The cluster, and what a job has of it; the keys of conf/hydra/launcher/ray.yaml."""
 
     address: str | None
-    gpus_per_job: Annotated[float, Field(ge=0)] | None
+    gpus_per_job: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)] | None
     cpus_per_job: Count
     num_gpus: Annotated[int, Field(strict=True, ge=0)] | None
     num_cpus: Count | None
-    timeout_s: Annotated[float, Field(ge=0)] | None
-    grace_s: Annotated[float, Field(ge=0)]
+    timeout_s: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)] | None
+    grace_s: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
     retries: Annotated[int, Field(strict=True, ge=0)]
 
     def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Ray:

@@ -20,6 +20,7 @@ from torch import nn
 from kd_runner import analysis, atomic, checkpoints, dashboard, events, run_page
 from kd_runner.build import one_line, source_digest
 from kd_runner.checkpoints import SHOWN
+from kd_runner.choices import log_choices
 from kd_runner.config import RunFailed, Settings, SettingsError, decisive, dotted
 from kd_runner.datasets import survey
 from kd_runner.evaluate import (
@@ -45,7 +46,7 @@ from kd_runner.judgement import (
     summary_of_teachers,
 )
 from kd_runner.modules import Best, Classifier, Distiller, Mode, Recipe
-from kd_runner.notes import collected_notes
+from kd_runner.notes import collected_notes, note
 from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
@@ -58,6 +59,8 @@ from kd_runner.store import trained_once
 from kd_runner.terminal import terminal_width
 from kd_runner.thread_count import choose_threads
 from kd_runner.training import NOW, RunLogger, fit
+from kd_runner.unused_in_sweep import sentence
+from kd_runner.unused_settings import unused_settings
 from kd_runner.used_folder import refuse_another_run
 
 log = logging.getLogger(__name__)
@@ -103,13 +106,21 @@ class Running:
         return Progress(self.folder / UNFINISHED / stage, self.fingerprint)
 
 
-def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets: Sequence[str] = ()) -> dict[str, Any]:
+def run(
+    settings: Settings,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    secrets: Sequence[str] = (),
+    remarks: Sequence[str] = (),
+) -> dict[str, Any]:
     """Everything that one command does, in `folder`; returns what it also writes to result.json there.
 
     With `settings.resume`, stages that `folder` holds the beginning of are gone on with, and a completed run stands.
 
     Args:
+        overrides: The words that were typed; those that have no effect on this run are noted.
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
+        remarks: Notes that were made of the command line.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
@@ -117,6 +128,7 @@ def run(settings: Settings, folder: Path, overrides: Sequence[str] = (), secrets
         RunFailed: a stage that could not be finished.
     """
     with collected_notes() as notes:
+        notes += remarks
         return _run(settings, folder, overrides, secrets, notes)
 
 
@@ -136,8 +148,10 @@ def _run(
         if earlier is not None:
             log.info("completed before, with these settings: %s", folder)
             return earlier
-    rehearse(parts)
+    for key, reason in unused_settings(overrides, parts, rehearse(parts)).items():
+        note("settings", sentence(key, reason))
     choose_threads(parts)
+    log_choices(parts)
     note_what_is_foreseen(parts)
     (folder / RESULT).unlink(missing_ok=True)  # what an earlier attempt came to
     begin(folder, fingerprint, settings.trainer.threads)

@@ -43,7 +43,7 @@ class SlurmOptions(Section):
     constraint: str | None
     gpus_per_node: Annotated[int, Field(strict=True, ge=0)]
     cpus_per_task: Count
-    mem_gb: Annotated[float, Field(gt=0)] | None
+    mem_gb: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)] | None
     timeout_min: Count
     max_num_timeout: Annotated[int, Field(strict=True, ge=0)]
     signal_delay_s: Annotated[int, Field(strict=True, ge=1)]

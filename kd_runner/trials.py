@@ -23,6 +23,7 @@ from kd_runner.grid import (
     Options,
     examined,
     finished,
+    note_unused,
     refuse_common_folders,
     task_of,
     what_happened,
@@ -72,7 +73,7 @@ def run_search(
         checks = to_check(search, space, folder, compose)
         machine = options.engine(nursery, checks, folder)
         try:
-            examined(checks, folder, nursery, machine)
+            note_unused(checks, examined(checks, folder, nursery, machine), some=False)
         except SettingsError as error:  # the same of many jobs, often
             raise SettingsError(str(error).splitlines()[0]) from error
         shutil.rmtree(folder / CHECKED, ignore_errors=True)

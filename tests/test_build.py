@@ -38,7 +38,7 @@ def test_partial_is_called_with_its_one_argument() -> None:
         ({"num_classes": 8}, r"teacher\.num_classes: no such setting"),
         ({"depth": 9}, r"teacher\.depth must be 6n\+2"),
         ({"depth": "deep"}, r"teacher\.depth: must be a valid integer.*, got 'deep'"),
-        ({"depth": True}, r"teacher\.depth: must be a number, got True"),
+        ({"depth": True}, r"teacher\.depth: must be a valid integer, got True"),
         ({"widths": 3}, r"teacher\.widths: must be .*, got 3"),
         ({"_target_": "os.system"}, r"teacher\._target_: must come from .*, got os\.system; .*trust=\[os\]"),
         ({"_target_": "torch.load"}, r"teacher\._target_: must come from .*, got torch\.load"),

@@ -49,10 +49,18 @@ class GridSweeper(Sweeper):
         from kd_runner import cli
         from kd_runner.config import RunFailed
         from kd_runner.grid import alone, refuse_other_grid
+        from kd_runner.notes import collected_notes, note
+        from kd_runner.typed_words import idle_launcher_words
 
         assert self.launcher is not None
+        assert self.config is not None
         combinations = BasicSweeper.split_arguments(self.parsed(arguments), None)[0]
-        with alone(self.folder):
+        if len(combinations) == 1:
+            log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
+        with alone(self.folder), collected_notes():  # what is said of several jobs is said once
+            cli.note_idle_words(sweep=True)
+            for line in idle_launcher_words(cli.typed, self.config.hydra.launcher):
+                note("settings", line)
             refuse_other_grid(self.folder, combinations, self.resumed)
             with self.recorded():
                 returns = self.launcher.launch(combinations, 0)

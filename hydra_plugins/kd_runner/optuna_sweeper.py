@@ -45,17 +45,23 @@ class OptunaSweeper(GridSweeper):
             RunFailed: naming the trials that failed, after all others ended.
         """
         from hydra_plugins.kd_runner.pool_launcher import PoolLauncher
+        from kd_runner import cli
         from kd_runner.config import RunFailed
+        from kd_runner.notes import collected_notes, note
         from kd_runner.search import Search, alone, refuse_other_search
         from kd_runner.space import space_of
         from kd_runner.trials import run_search
+        from kd_runner.typed_words import idle_search_words
 
         assert isinstance(self.launcher, PoolLauncher)
         plain = OmegaConf.to_container(OmegaConf.create(self.options))
         assert isinstance(plain, dict)
         search = Search.of({str(name): value for name, value in plain.items()})
         space = space_of(self.parsed(arguments))
-        with alone(self.folder):
+        with alone(self.folder), collected_notes():  # what is said of several trials is said once
+            cli.note_idle_words(sweep=True)
+            for line in idle_search_words(cli.typed, search.sampler, search.pruning):
+                note("settings", line)
             refuse_other_search(self.folder, search, space, self.resumed)
             options, flags = self.launcher.typed_options(), self.launcher.flags()
             with self.recorded():

@@ -19,7 +19,7 @@ from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, note_conversions_of
 from kd_runner.datasets.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.pixels import Color, parse_background
-from kd_runner.datasets.splits import AnyImages, Split, Splits, cut
+from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
 from kd_runner.datasets.survey import Survey, count, listed
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
@@ -94,7 +94,8 @@ def image_folder(
     }
     cuts = [text for split, text in fractions.items() if split not in files]
     survey = Survey(folder, replace(layout.left_out, unreadable=unreadable), cut_up(files), cuts)
-    return Splits(images["train"], images["val"], images["test"], [printable(name) for name in layout.classes], survey)
+    classes = [printable(name) for name in layout.classes]
+    return Splits(images["train"], images["val"], images["test"], classes, survey, unused_cuts(files))
 
 
 def _opened(root: str, cache: Path | None) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -85,6 +85,7 @@ class Splits:
 
     Args:
         survey: Which files the images come from, where a reader knows it.
+        unused: Arguments of the data set's function that had no effect on these images, and why.
 
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
@@ -95,6 +96,7 @@ class Splits:
     test: Images
     classes: Sequence[str]
     survey: Survey | None = None
+    unused: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -169,6 +171,12 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     rest = torch.ones(len(labels), dtype=torch.bool)
     rest[taken] = False
     return torch.nonzero(rest).flatten(), taken
+
+
+def unused_cuts(there: Collection[str]) -> dict[str, str]:
+    """The arguments that cut no images where these splits are there: 'val', 'test'."""
+    unused = {f"{name}_fraction": f"there is a folder of {name} images" for name in ("val", "test") if name in there}
+    return {**unused, "seed": "there are folders of val and test images"} if len(unused) == 2 else unused
 
 
 def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[AnyImages, AnyImages]:
