@@ -53,14 +53,14 @@ def packed(correct: Tensor) -> dict[str, Any]:
 def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Metrics of `logits` [N, K] against `labels` [N].
 
-    Accuracies, macro-averaged precision, recall and F1 (over the classes that occur in labels or predictions),
+    Accuracies, precision, recall and F1 as means over the classes that occur in the labels,
     negative log-likelihood in nats, and the expected calibration error with 15 bins of equal width
     (Guo et al. 2017, arXiv:1706.04599). With 5 classes or fewer, top-5 accuracy is 1. Sums are of integers or float64.
     """
     classes = logits.shape[1]
     confusion = confusion_matrix(logits.argmax(1), labels, classes).double()
     hits, labelled, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    occurring = labelled + predicted > 0
+    occurring = labelled > 0
     top = logits.topk(min(5, classes), dim=1).indices
     reliability = Reliability.of(logits, labels)
     return {

@@ -30,7 +30,7 @@ class Job:
         self.process = CONTEXT.Process(target=_command, args=(str(folder), words, out, patch))
         self.process.start()
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 3000) -> int:
         """The exit code; negative where a signal ended it."""
         self.process.join(seconds)
         if self.process.exitcode is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from conftest import Golden, softmax
 from sklearn.metrics import f1_score, precision_score, recall_score
 from torch import Tensor, nn
 
+from kd_runner import evaluate
 from kd_runner.config import Settings
 from kd_runner.evaluate import Reliability, classification_metrics, gap_closed, latency, pair_metrics
 from kd_runner.modules import Measured
@@ -89,7 +89,7 @@ def test_an_epochs_sums_are_those_of_float64(settings: Callable[..., Settings]) 
     assert means == pytest.approx({"val_kl_to_teacher": loss.double().item(), "val_accuracy": 1.0}, rel=1e-12)
 
 
-def test_classes_that_do_not_occur_are_left_out_and_many_classes_take_little_memory() -> None:
+def test_classes_without_images_are_left_out_and_many_classes_take_little_memory() -> None:
     labels = torch.tensor([3, 3, 7, 900])
     predicted = torch.tensor([3, 7, 7, 5])
     logits = torch.nn.functional.one_hot(predicted, 1000).float()
@@ -99,7 +99,9 @@ def test_classes_that_do_not_occur_are_left_out_and_many_classes_take_little_mem
     finally:
         torch.use_deterministic_algorithms(False)
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-        assert metrics[name] == pytest.approx(score(labels, predicted, average="macro", zero_division=0)), name
+        assert metrics[name] == pytest.approx(
+            score(labels, predicted, labels=[3, 7, 900], average="macro", zero_division=0)
+        ), name
 
 
 def test_two_classes() -> None:
@@ -114,18 +116,24 @@ def test_the_gap() -> None:
     assert gap_closed(student=0.93, baseline=0.95, teacher=0.95) is None
 
 
-@pytest.mark.parametrize(("seconds", "passes"), [(0.0, range(53, 54)), (0.004, range(8, 28)), (0.03, range(8, 9))])
-def test_latency_is_the_median_of_some_passes_after_the_first(seconds: float, passes: range) -> None:
+@pytest.mark.parametrize(("seconds", "passes"), [(0.0, 53), (0.004, 19), (0.03, 8)])
+def test_latency_is_the_median_of_some_passes_after_the_first(
+    seconds: float, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is one that the network moves, so that a busy machine changes nothing."""
+
     class Slow(nn.Module):
         seen = 0
+        clock = 0.0
 
         def forward(self, image: Tensor) -> Tensor:
             assert not self.training
             assert torch.is_inference_mode_enabled()
             self.seen += 1
-            time.sleep(0.1 if self.seen < 4 else 0.04 if self.seen == 5 else seconds)
+            self.clock += 0.1 if self.seen < 4 else 0.04 if self.seen == 5 else seconds
             return image
 
     network = Slow()
-    assert seconds <= latency(network, torch.zeros(1, 1, 2, 2)) < seconds + 0.03
-    assert network.seen in passes
+    monkeypatch.setattr(evaluate.time, "perf_counter", lambda: network.clock)
+    assert latency(network, torch.zeros(1, 1, 2, 2)) == pytest.approx(seconds)
+    assert network.seen == passes

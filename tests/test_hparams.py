@@ -182,7 +182,7 @@ def test_two_hundred_runs_take_no_time(tmp_path: Path) -> None:
     for number in range(200):
         a_run(tmp_path / "sweep" / str(number), [f"seed={number}"], soft(seed=number))
     runs, missing = found([tmp_path / "sweep"])
-    started = time.perf_counter()
+    started = time.process_time()  # not of the clock: other processes may have the cores
     hparams.write(tmp_path / "sweep", runs, missing, "")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert leaderboard_of([tmp_path / "sweep"]).missing == missing
