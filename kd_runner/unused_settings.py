@@ -93,11 +93,6 @@ def replaced_weights(case: Case, key: str) -> str | None:
     return f"{role}.checkpoint gives the weights" if given else None
 
 
-def missing_checkpoint(case: Case, key: str) -> str | None:
-    role = key.rpartition(".")[0]
-    return f"there is no {role}.checkpoint" if case.has_checkpoint(role) is False else None
-
-
 def single_teacher(case: Case, key: str) -> str | None:
     return None if case.settings.teachers else "there is one teacher"
 
@@ -275,7 +270,6 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (rf"{TEACHER}\.(epochs|optimizer|scheduler|label_smoothing)", given_teacher),
     (rf"{TEACHER}\.pretrained", replaced_weights),
-    (rf"{TEACHER}\.checkpoint_format", missing_checkpoint),
     (r"teacher\.weight", single_teacher),
     (r"finetune\.(optimizer|scheduler)", no_finetuning),
     (r"(optimizer|scheduler)", shared_by_none),
@@ -307,7 +301,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
 ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix)",
-    rf"{TEACHER}\.checkpoint",
+    rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
     r"student\.(epochs|optimizer|scheduler)",
     r"finetune\.epochs",

@@ -30,7 +30,7 @@ class Job:
         self.process = CONTEXT.Process(target=_command, args=(str(folder), words, out, patch))
         self.process.start()
 
-    def wait(self, seconds: float = 3000) -> int:
+    def wait(self, seconds: float = 600) -> int:
         """The exit code; negative where a signal ended it."""
         self.process.join(seconds)
         if self.process.exitcode is None:
@@ -38,7 +38,7 @@ class Job:
             raise TimeoutError(f"still running after {seconds} s: {self.text('out')[-2000:]}")
         return self.process.exitcode
 
-    def until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, reached: Callable[[], bool], seconds: float = 300) -> None:
         """Wait until `reached`, while the command runs."""
         deadline = time.monotonic() + seconds
         while not reached():
