@@ -100,7 +100,7 @@ def test_a_real_run_with_13_classes(settings: Callable[..., Settings], tmp_path:
     result = run(settings("dataset=image_folder", f"dataset.root={tmp_path / 'images'}", *small), folder)
     assert result["status"] == "completed"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "13 classes, from kind 00 to kind 12" in page
+    assert "13 classes, from <bdi>kind 00</bdi> to <bdi>kind 12</bdi>" in page
 
 
 def test_a_dictionary_in_a_template_has_its_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ def test_the_table_has_every_run_and_its_status(browser: Browser, server: Server
     browser.picture(page, "tensorboard_hparams")
     table = page.locator("tf-hparams-table-view")
     assert [table.get_by_text(word, exact=True).count() for word in ("finished", "failed")] == [4, 2]
-    for heading in ("distillation.weight", "student accuracy", "distillation.direction"):
+    for heading in ("distillation.weight", "student test accuracy", "distillation.direction"):
         assert table.get_by_text(heading, exact=True).count() == 1
 
 
