@@ -77,8 +77,9 @@ def main() -> int:
         return store(words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        words = _without_question(words)
         typed[:] = words
-        given, settings = _flags_apart(_without_question(_resumed(words)))
+        given, settings = _flags_apart(_resumed(words))
         flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
         sys.argv[1:] = [*given, *settings]
         sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]

@@ -99,11 +99,3 @@ def test_a_run_that_goes_on_has_everything_once(
     texts = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert len(texts.Tensors("run/command/text_summary")) == 1
     assert (folder / "tensorboard" / "projector_config.pbtxt").read_text().count("embeddings {") == 1
-
-
-def test_a_folder_that_is_used_again_starts_afresh(settings: Callable[..., Any], tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for _ in range(2):
-        run(settings("baseline=false", "tracking.images=false"), folder)
-    assert len(events.in_folder(folder / "tensorboard")) == 1

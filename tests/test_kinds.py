@@ -29,7 +29,7 @@ WRONG: dict[type, tuple[Any, ...]] = {
 }
 LISTED: dict[type, tuple[Any, ...]] = {int: (32.0, "32", True), float: ("0.9", True)}
 OFFERED = {"num_classes": 10, "image_shape": (1, 8, 8), "seed": 0, "residency": "auto"}
-TEXT_FROM_NUMBERS = ("trainer.precision",)  # 32 is written without quotes
+TEXT_FROM_NUMBERS = ("trainer.precision", "dataset.background")  # 32 and 128 are written without quotes
 REAL = ("teacher.size", "student.size")  # 0.5, 1, 1.5, 2
 
 

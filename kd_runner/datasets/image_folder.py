@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ def image_folder(
     on_bad_image: Literal["error", "skip"] = "error",
     cache: str | None = None,
     residency: Literal["auto", "device", "host", "stream"] = "auto",
-    background: Any = "white",  # which `parse_background` checks
+    background: str | int = "white",
     max_pixels: int = MAX_PIXELS,
 ) -> Splits:
     """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
