@@ -52,7 +52,7 @@ WITHOUT_LOG = f"hydra.job_logging.handlers.file.filename={os.devnull}"
 _exit_code: int | None = None  # of the last job; None until one starts
 flags: list[str] = []  # of this command line, for the jobs of a sweep
 asks_for_data = False  # whether the command line has `dataset=?`: what would be read, in place of a run
-typed: list[str] = []  # its words as a person typed them, before `resume=` adds those of the folder
+typed: list[str] = []  # its settings as a person typed them, before `resume=` adds those of the folder
 resume_hint = ""  # how to go on after an interruption, once there is something to go on with
 
 
@@ -77,9 +77,8 @@ def main() -> int:
         return store(words[1:])
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        words = _without_question(words)
-        typed[:] = words
-        given, settings = _flags_apart(_resumed(words))
+        typed[:] = [word for word in words if not _is_question(word)]
+        given, settings = _flags_apart(_without_question(_resumed(words)))
         flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
         sys.argv[1:] = [*given, *settings]
         sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]
@@ -186,10 +185,15 @@ def _flags_apart(words: list[str]) -> tuple[list[str], list[str]]:
     return found, settings
 
 
+def _is_question(word: str) -> bool:
+    """Whether the word is `dataset=?`, which is no setting."""
+    return re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word) is not None
+
+
 def _without_question(words: list[str]) -> list[str]:
     """The words without `dataset=?`, which asks for what would be read; the run's folder then gets no log."""
     global asks_for_data
-    rest = [word for word in words if not re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word)]
+    rest = [word for word in words if not _is_question(word)]
     asks_for_data = len(rest) < len(words)
     if not asks_for_data:
         return words

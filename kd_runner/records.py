@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from kd_runner import weight_files
+from kd_runner.config import SettingsError
 
 # What others' files call an accuracy, as a share or in percent; a 'metric' below 1 may be anything.
 ACCURACIES = ("val_accuracy", "best_acc1", "best_acc", "best_accuracy", "val_acc", "acc1", "acc", "accuracy", "metric")
@@ -50,24 +51,26 @@ def record_of(path: Path) -> Record | None:
         info = json.loads(metadata["kd_runner"])
     except (KeyError, ValueError):
         return None
-    return Record(info.get("val_accuracy"), info.get("val_images"), "mean" in info)
+    return Record(_number(info.get("val_accuracy")), info.get("val_images"), "mean" in info)
 
 
 def _record_in_pickle(path: Path) -> Record | None:
     """What torch saved beside a state dict, where it can be read without running code."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        content = weight_files.saved_values(path)
+    except SettingsError:
         return None
     if not isinstance(content, Mapping):
         return None
     for name in ACCURACIES:
-        value: Any = content.get(name)
+        value = _number(content.get(name))
         least = 1 if name == "metric" else 0
-        if isinstance(value, torch.Tensor) and value.numel() == 1:
-            value = value.item()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and least < value <= 100:
-            return Record(value / 100 if value > 1 else float(value))
+        if value is not None and least < value <= 100:
+            return Record(value / 100 if value > 1 else value)
     return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta:
+        value = value.item()
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -11,11 +11,12 @@ import logging
 import platform
 import statistics
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from kd_runner import atomic
@@ -29,6 +30,7 @@ CHOICES = "threads.json"  # in the store
 SMALL = 0.05  # seconds of a step on one thread: longer ones get all threads, unmeasured
 WORTH = 1.1  # times faster that more threads must be to be used
 FEW = 4  # images of a first step, lest a large network takes long
+WAIT = 60.0  # seconds, at most, for another job that measures
 ROUNDS, LONGEST = 15, 2.0  # of measuring with one thread and with all, in turn, and the seconds that they may take
 
 
@@ -46,15 +48,25 @@ def choose_threads(parts: Parts) -> int:
 
 def _kept(store: Path, key: str, parts: Parts, most: int) -> int:
     """The choice that the store has under `key`, or the one that is measured now and put there."""
-    chosen = atomic.read_json(store / CHOICES).get(key)
-    if chosen in (1, most):
-        return int(chosen)
-    images = noise(parts.splits.image_shape, parts.settings.batch_size).to(memory_format=parts.view.memory_format)
-    fastest = fastest_count([*parts.teachers.values(), parts.student], images, most)
-    with suppress(OSError, RunFailed):  # a store that may only be read, or a full disk
-        store.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(store / CHOICES, {**atomic.read_json(store / CHOICES), key: fastest})
+    with _locked(store):
+        choices = atomic.read_json(store / CHOICES)
+        if choices.get(key) in (1, most):
+            return int(choices[key])
+        images = noise(parts.splits.image_shape, parts.settings.batch_size).to(memory_format=parts.view.memory_format)
+        fastest = fastest_count([*parts.teachers.values(), parts.student], images, most)
+        with suppress(OSError, RunFailed):  # a store that may only be read, or a full disk
+            atomic.write_json(store / CHOICES, {**choices, key: fastest})
     return fastest
+
+
+@contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    """Jobs that start at once wait for one choice, and do not disturb each other's measuring."""
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):  # a store that may only be read, or a file system without locks
+            store.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(store / f"{CHOICES}.lock", timeout=WAIT))
+        yield
 
 
 def _key(parts: Parts, most: int) -> str:

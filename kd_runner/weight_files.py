@@ -54,17 +54,31 @@ def read(path: Path) -> tuple[list[Entry], dict[str, str]]:
         SettingsError: no such file, or not a plain file of weights; the message says what it is.
     """
     size = _size_of_a_file(path)
-    with path.open("rb") as file:
-        head = file.read(file_kinds.HEAD)
+    head = _head(path)
     try:
         if file_kinds.is_safetensors(head):
             return _read_safetensors(path, head, size)
-        kind = file_kinds.kind_of(path, head)
-        if kind is not None:
-            raise ValueError(kind)
         return list(_entries(_read_torch(path, head, size))), {}
     except ValueError as error:
         raise refused(path, str(error)) from error
+
+
+def saved_values(path: Path) -> Any:
+    """What `torch.save` put into the file at `path`: containers, tensors and plain values.
+
+    Raises:
+        SettingsError: no such file, or not a plain file of torch.
+    """
+    size = _size_of_a_file(path)
+    try:
+        return _read_torch(path, _head(path), size)
+    except ValueError as error:
+        raise refused(path, str(error)) from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(file_kinds.HEAD)
 
 
 def shared_start(paths: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -137,6 +151,9 @@ def _too_short(path: Path, head: bytes, size: int) -> str | None:
 
 
 def _read_torch(path: Path, head: bytes, size: int) -> Any:
+    kind = file_kinds.kind_of(path, head)
+    if kind is not None:
+        raise ValueError(kind)
     if head.startswith(b"PK"):
         _check_records(path, size)
     elif not head.startswith(pickled_values.LEGACY_MAGIC, 2):

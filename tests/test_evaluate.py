@@ -137,3 +137,15 @@ def test_latency_is_the_median_of_some_passes_after_the_first(
     monkeypatch.setattr(evaluate.time, "perf_counter", lambda: network.clock)
     assert latency(network, torch.zeros(1, 1, 2, 2)) == pytest.approx(seconds)
     assert network.seen == passes
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_gpu_adds_the_same_numbers_in_the_same_order() -> None:
+    logits, labels = torch.randn(100_000, 10, generator=torch.Generator().manual_seed(0)), torch.arange(100_000) % 10
+    torch.use_deterministic_algorithms(True)
+    try:
+        values = {Reliability.of(logits.cuda(), labels.cuda()).ece for _ in range(5)}
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert len(values) == 1

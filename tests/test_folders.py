@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -464,3 +465,16 @@ def test_a_run_keeps_what_was_read_and_scores_the_classes_that_are_there(tmp_pat
     analysis = json.loads((folder / "analysis.json").read_text())
     assert analysis["test_images"] == [11, 10, 0]
     assert analysis["networks"]["student"]["class_accuracy"][2] is None
+
+
+def test_the_contents_of_subfolders_are_split_in_one_pass() -> None:
+    contents = tree.Contents(
+        images=["a.png", "a/1.png", "a/b/2.png", "ab/3.png"],
+        folders=["a", "a/b", "ab", "c"],
+        others=Counter({("", ".txt"): 1, ("a", ".txt"): 2, ("a/b", ".csv"): 3}),
+    )
+    below = contents.below("a")
+    assert below == tree.Contents(["1.png", "b/2.png"], ["b"], Counter({("", ".txt"): 2, ("b", ".csv"): 3}))
+    assert contents.below("c") == tree.Contents()
+    # One pass for all: with a pass for each, a thousand classes of a thousand images took three minutes.
+    assert contents.below("a") is below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,8 @@ def test_files_of_ours_record_their_accuracy(result_of: RunIt, tmp_path: Path) -
         ({"acc": 0.93}, 0.93),
         ({"epoch": 3}, None),
         ({"acc": "good"}, None),
+        ({"acc": torch.empty(1, device="meta")}, None),
+        ({"args": argparse.Namespace(lr=0.1), "best_acc1": 92.5}, 0.925),  # as timm and DeiT save it
     ],
 )
 def test_records_in_others_files(tmp_path: Path, content: dict[str, Any], accuracy: float | None) -> None:
@@ -252,3 +255,8 @@ def test_judging_leaves_no_trace(given: RunIt, good: State) -> None:
     logging.getLogger("kd_runner").setLevel(logging.INFO)
     first, second = given(good), given({"state_dict": good, "acc": 99.9})
     assert first["student"]["nll"] == second["student"]["nll"]
+
+
+def test_a_record_that_is_no_number_is_none(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "file.safetensors", {}, {"val_accuracy": "good", "mean": [0.5]})
+    assert record_of(tmp_path / "file.safetensors") == Record(None, None, True)

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import Timeout
 from torch import nn
 
 from kd_runner import thread_count, threads
@@ -109,6 +111,36 @@ def test_a_choice_is_kept_and_made_again(
     assert choose_threads(parts) == torch.get_num_threads() == 1
     torch.set_num_threads(2)
     assert choose_threads(assemble(settings("batch_size=32"))) == 2  # another batch, measured anew
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_jobs_that_start_at_once_share_a_choice(
+    settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = assemble(settings())
+
+    @contextmanager
+    def locked(path: str | Path, **_: Any) -> Iterator[None]:
+        """The lock, after the job that held it has left its choice."""
+        (tmp_path / "store" / CHOICES).write_text(json.dumps({thread_count._key(parts, 2): 1}))
+        yield
+
+    monkeypatch.setattr(thread_count, "FileLock", locked)
+    monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured beside another job"))
+    assert choose_threads(parts) == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("error", [PermissionError, NotImplementedError, Timeout])
+def test_without_a_lock_a_choice_is_made_all_the_same(
+    error: type[Exception], settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise error("threads.json.lock")
+
+    monkeypatch.setattr(thread_count, "FileLock", refused)
+    monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
+    assert choose_threads(assemble(settings())) == 1
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -60,20 +60,26 @@ class Contents:
             counts.setdefault(folder.partition("/")[0], Counter())[kind] += count
         return counts
 
+    @functools.cached_property
+    def _below(self) -> dict[str, Contents]:
+        """The contents of all subfolders. One pass for all: a pass for each would be quadratic in their number."""
+        parts = {folder: Contents() for folder in self.subfolders}
+        for name, images in self.by_subfolder.items():
+            if name:
+                parts[name].images = [image[len(name) + 1 :] for image in images]
+        for folder in self.folders:
+            name, slash, rest = folder.partition("/")
+            if slash:
+                parts[name].folders.append(rest)
+        for (folder, kind), number in self.others.items():
+            name, _, rest = folder.partition("/")
+            if name:
+                parts[name].others[rest, kind] += number
+        return parts
+
     def below(self, subfolder: str) -> Contents:
         """The contents of one of the subfolders; how much in it is hidden is not known apart."""
-        start = f"{subfolder}/"
-        return Contents(
-            [image.removeprefix(start) for image in self.images if image.startswith(start)],
-            [folder.removeprefix(start) for folder in self.folders if folder.startswith(start)],
-            Counter(
-                {
-                    (folder[len(start) :], kind): count
-                    for (folder, kind), count in self.others.items()
-                    if folder == subfolder or folder.startswith(start)
-                }
-            ),
-        )
+        return self._below[subfolder]
 
 
 def is_hidden(name: str) -> bool:
