@@ -184,10 +184,13 @@ def note_flat_loss(stage: str, epochs: Sequence[Mapping[str, float]], name: str,
 
 
 def _comparable(parts: Parts) -> bool:
-    """Whether the distillation loss is the same function of the networks in every epoch."""
+    """Whether the distillation loss is one distance to the teacher in every epoch.
+
+    That of a mode without a teacher, such as confidence_penalty, grows while the student gets surer.
+    """
     active = [mode for mode in parts.modes if mode.weight > 0]
-    constant = isinstance(parts.temperature, Constant)
-    return bool(active) and constant and not any(mode.warmup or mode.init_share for mode in active)
+    same = isinstance(parts.temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
+    return bool(active) and same and all(mode.needs.uses_teacher for mode in active)
 
 
 def validation_logits(parts: Parts, network: nn.Module) -> tuple[Tensor, Tensor]:

@@ -307,10 +307,10 @@ def begin(folder: Path, fingerprint: str, threads: int | None) -> None:
 def teacher_file(parts: Parts, running: Running) -> Path:
     """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder.
 
-    Every teacher is judged as soon as it has them, and so is their mean.
+    Every teacher is judged as soon as it has them, given ones before others train, and so is their mean.
     """
     settings, judgements = parts.settings, running.judgements
-    for name, own in settings.all_teachers.items():
+    for name, own in sorted(settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None):
         network = parts.teachers[name]
         if own.checkpoint is not None:
             log.info("%-9s taken from %s", name, own.checkpoint)

@@ -129,13 +129,12 @@ def test_another_normalisation_is_found_and_helps(given: RunIt, mean: float, std
     assert right["teacher"]["judged"]["warning"] is None
 
 
-def test_weights_that_are_not_finite_are_refused(given: RunIt, good: State) -> None:
-    broken = good["1.weight"].clone()
-    broken[0, 0] = float("nan")
+def test_weights_whose_logits_are_not_finite_are_refused(given: RunIt, good: State) -> None:
+    huge = {name: 1e30 * value for name, value in good.items()}  # finite, but their products are not
     with pytest.raises(
         RunFailed, match=r"teacher\.checkpoint: \S+given\.pth: gives logits that are not finite.*126 of"
     ):
-        given(good | {"1.weight": broken})
+        given(huge)
 
 
 def test_a_teacher_far_below_its_own_record(given: RunIt, good: State) -> None:
@@ -193,6 +192,15 @@ def test_several_teachers_and_their_mean_are_judged(result_of: RunIt, good: Stat
     assert 0 < judged["val_accuracy"] <= 1
 
 
+def test_a_given_teacher_is_judged_before_another_trains(result_of: RunIt, good: State, tmp_path: Path) -> None:
+    broken = {name: value * 1e30 for name, value in good.items()}  # finite, but no products of them
+    torch.save(broken, tmp_path / "broken.pth")
+    words = ("+teacher@teachers.second=mlp", "teachers.second.hidden=[16]")
+    with pytest.raises(RunFailed, match=r"^teachers\.second\.checkpoint: .*broken\.pth"):
+        result_of("teacher=mlp", "baseline=false", *words, f"+teachers.second.checkpoint={tmp_path / 'broken.pth'}")
+    assert not list((tmp_path / "store").glob("*"))
+
+
 def test_what_has_not_learned_is_said_when_it_has_trained(result_of: RunIt, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "kd_runner")
     result = result_of("teacher=mlp", "student=tiny_mlp", "optimizer=sgd", "optimizer.lr=1e-9", "student.epochs=2")
@@ -229,6 +237,13 @@ def test_a_loss_that_does_not_fall_is_said() -> None:
     assert notes == [
         "the distillation loss of the student did not fall: 1 in epoch 1, 1.5 in epoch 2 (optimizer.lr, x)"
     ]
+
+
+def test_the_loss_of_a_mode_without_a_teacher_need_not_fall(result_of: RunIt) -> None:
+    words = ("teacher=mlp", "student=cnn", "baseline=false", "student.epochs=6", "optimizer.lr=0.01")
+    result = result_of(*words, "distillation=confidence_penalty")  # it rises while the student gets surer
+    losses = [note for note in result["notes"] if "distillation loss" in note]
+    assert losses == []
 
 
 @pytest.mark.parametrize(("hits", "images", "share"), [(0, 10, 0.1), (3, 10, 0.1), (13, 126, 0.103), (126, 126, 0.9)])
