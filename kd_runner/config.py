@@ -220,10 +220,14 @@ class Settings(Section):
         return {**getattr(self, shared), **(own or {})}
 
 
+# Settings of data sets and teachers that settings.json of older versions lacks, with their defaults.
+ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000}
+
+
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast.
 
-    A teacher's `checkpoint_key` chooses between weights in one file, and counts where there is one.
+    Settings that older versions did not write are left out at their defaults, so that a run of such a version goes on.
     """
     content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
@@ -236,9 +240,10 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content[name] = _less(content[name], keys)
     for name, like in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {each: _less(own, without[like]) for each, own in content[name].items()}
-    for teacher in (content["teacher"], *content["teachers"].values()):
-        if teacher.get("checkpoint_key") is None:  # as in settings that older versions wrote
-            teacher.pop("checkpoint_key", None)
+    for section in (content["dataset"], content["teacher"], *content["teachers"].values()):
+        for key, default in ADDED.items():
+            if section.get(key, default) == default:
+                section.pop(key, None)
     return content
 
 

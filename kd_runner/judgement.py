@@ -123,18 +123,19 @@ def judge_trained(parts: Parts, name: str, network: nn.Module) -> Judgement:
     if doubt is None:
         return Judgement(name, right, largest)
     constant = doubts.one_class_for_all(logits, labels, parts.splits.classes)
-    warning = not_learned(parts, name, _share(right), len(right), [doubt, *constant])
+    warning = not_learned(parts, name, _share(right), len(right), largest, [doubt, *constant])
     return Judgement(name, right, largest, None, warning)
 
 
-def not_learned(parts: Parts, stage: str, accuracy: float, images: int, reasons: Sequence[str]) -> str:
-    """Say that the network of `stage` has not learned, and what to do about it; returns the sentence."""
+def not_learned(parts: Parts, stage: str, accuracy: float, images: int, largest: float, reasons: Sequence[str]) -> str:
+    """Say that the network of `stage` has not learned, or may not have, and what to do; returns the sentence."""
     role = "student" if stage in ("baseline", "student", "finetune") else stage
     settings = parts.settings
     own = settings.student if role == "student" else settings.all_teachers[role]
     rate = settings.for_stage(own.optimizer, "optimizer").get("lr", "…")
     epochs = parts.recipes[role].epochs
-    said = f"{_subject(stage)} has not learned: it is right on {percent(accuracy)} of {images:,} validation images"
+    learned = "has not learned" if accuracy <= largest else "may not have learned"
+    said = f"{_subject(stage)} {learned}: it is right on {percent(accuracy)} of {images:,} validation images"
     remedy = (
         f"more epochs ({role}.epochs={epochs}), another learning rate (optimizer.lr={rate}) "
         "or a look at the images and their labels (dataset=?) may help"
@@ -167,7 +168,7 @@ def note_student(parts: Parts, epochs: Mapping[str, Sequence[Mapping[str, float]
     (_, largest), accuracy = largest_class(labels), epochs[stage][-1]["val_accuracy"]
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     if doubt is not None:
-        not_learned(parts, "student", accuracy, len(labels), [doubt])
+        not_learned(parts, "student", accuracy, len(labels), largest, [doubt])
     if _comparable(parts):
         note_flat_loss("student", epochs["student"], "distillation_loss", "distillation.weight")
 
@@ -184,10 +185,13 @@ def note_flat_loss(stage: str, epochs: Sequence[Mapping[str, float]], name: str,
 
 
 def _comparable(parts: Parts) -> bool:
-    """Whether the distillation loss is the same function of the networks in every epoch."""
+    """Whether the distillation loss is one distance to the teacher in every epoch.
+
+    That of a mode without a teacher, such as confidence_penalty, grows while the student gets surer.
+    """
     active = [mode for mode in parts.modes if mode.weight > 0]
-    constant = isinstance(parts.temperature, Constant)
-    return bool(active) and constant and not any(mode.warmup or mode.init_share for mode in active)
+    same = isinstance(parts.temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
+    return bool(active) and same and all(mode.needs.uses_teacher for mode in active)
 
 
 def validation_logits(parts: Parts, network: nn.Module) -> tuple[Tensor, Tensor]:

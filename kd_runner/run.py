@@ -51,6 +51,7 @@ from kd_runner.outputs import Observed
 from kd_runner.pairing import Pairing
 from kd_runner.parts import Parts, assemble, rehearse
 from kd_runner.progress import Progress
+from kd_runner.reading import texts
 from kd_runner.records import validation_record
 from kd_runner.report import environment, table
 from kd_runner.results import RESULT
@@ -150,20 +151,34 @@ def _run(
             return earlier
     for key, reason in unused_settings(overrides, parts, rehearse(parts)).items():
         note("settings", sentence(key, reason))
-    choose_threads(parts)
-    log_choices(parts)
     note_what_is_foreseen(parts)
-    (folder / RESULT).unlink(missing_ok=True)  # what an earlier attempt came to
-    begin(folder, fingerprint, settings.trainer.threads)
+    for text in texts(atomic.read_json(folder / RESULT).get("notes")):  # of an attempt that was interrupted
+        note("earlier", text)
+    (folder / RESULT).unlink(missing_ok=True)
+    begin(folder, fingerprint, parts)
+    log_choices(parts)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
     running = Running(folder, RunLogger(folder), fingerprint)
-    result: dict[str, Any] = {
+    result = blank_result(parts, running, overrides, notes)
+    try:
+        dashboard.begin(running.logger, content, overrides)
+        result |= stages_of(parts, running)
+    except BaseException as error:
+        write_failure(result, running, error)
+        raise
+    finish(result, running, settings.finetune.epochs)
+    return result
+
+
+def blank_result(parts: Parts, running: Running, overrides: Sequence[str], notes: list[str]) -> dict[str, Any]:
+    """A result without its stages; `notes` and the seconds of the stages are filled as the run goes."""
+    return {
         "status": "completed",
-        "fingerprint": fingerprint,
+        "fingerprint": running.fingerprint,
         "overrides": list(overrides),
-        "seed": settings.seed,
-        "data_seed": settings.data_seed,
+        "seed": parts.settings.seed,
+        "data_seed": parts.settings.data_seed,
         "teacher": None,
         "baseline": None,
         "student": None,
@@ -173,25 +188,27 @@ def _run(
         "seconds": running.seconds,
         "environment": environment(parts.device),
     }
+
+
+def write_failure(result: dict[str, Any], running: Running, error: BaseException) -> None:
+    """Write what a run came to that an error, or whoever stopped it, ended."""
+    stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+    result |= {"status": "interrupted" if stopped else "failed", "stage": running.stage}
+    result |= {"error": None if stopped else one_line(error)}
     try:
-        dashboard.begin(running.logger, content, overrides)
-        result |= stages_of(parts, running)
-    except BaseException as error:
-        stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-        result |= {"status": "interrupted" if stopped else "failed", "stage": running.stage}
-        result |= {"error": None if stopped else one_line(error)}
-        try:
-            atomic.write_json(folder / RESULT, result)
-        except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
-            log.info("note      %s could not be written", folder / RESULT)
-        raise
+        atomic.write_json(running.folder / RESULT, result)
+    except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
+        log.info("note      %s could not be written", running.folder / RESULT)
+
+
+def finish(result: dict[str, Any], running: Running, finetuned: int) -> None:
+    """Write the result and the report of a completed run, say both, and take away what an interruption would need."""
+    folder, place = running.folder, running.logger.place
     atomic.write_json(folder / RESULT, result)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
-    charts = events.command(folder if running.logger.place.parent == folder else running.logger.place.parent)
-    text = table(result, settings.finetune.epochs, terminal_width())
-    log.info("\n%s\n\n%s\n%s", text, charts, page_of(folder))
-    return result
+    charts = events.command(folder if place.parent == folder else place.parent)
+    log.info("\n%s\n\n%s\n%s", table(result, finetuned, terminal_width()), charts, page_of(folder))
 
 
 def page_of(folder: Path) -> Path:
@@ -288,29 +305,28 @@ def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     return earlier if earlier.get("status") == "completed" else None
 
 
-def begin(folder: Path, fingerprint: str, threads: int | None) -> None:
+def begin(folder: Path, fingerprint: str, parts: Parts) -> None:
     """Write down what a run that goes on must have alike beside its settings: its data, and its number of threads.
 
     The number of threads shows in the last bits of what is computed. A run that goes on gets the one that it had.
     """
     path = folder / UNFINISHED / BEGUN
-    try:
-        before = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    before = atomic.read_json(path)
+    if not before:
+        choose_threads(parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(path, {"fingerprint": fingerprint, "threads": torch.get_num_threads()})
-        return
-    if threads is None:
+    elif parts.settings.trainer.threads is None:
         torch.set_num_threads(int(before["threads"]))
 
 
 def teacher_file(parts: Parts, running: Running) -> Path:
     """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder.
 
-    Every teacher is judged as soon as it has them, and so is their mean.
+    Every teacher is judged as soon as it has them, given ones before others train, and so is their mean.
     """
     settings, judgements = parts.settings, running.judgements
-    for name, own in settings.all_teachers.items():
+    for name, own in sorted(settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None):
         network = parts.teachers[name]
         if own.checkpoint is not None:
             log.info("%-9s taken from %s", name, own.checkpoint)

@@ -125,7 +125,7 @@ def run_page(folder: Folder) -> str:
 
 
 def _warning(result: Mapping[str, Any]) -> str:
-    """What is wrong with a given teacher, in a sentence; empty where nothing is."""
+    """What is wrong with the teacher, in a sentence; empty where nothing is."""
     return " ".join(_judgement(result).get("warning", "").split())
 
 
@@ -141,7 +141,7 @@ def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judged(result: Mapping[str, Any]) -> list[str]:
-    """A sentence on how good a given teacher was before the student trained."""
+    """A sentence on how good the teacher was before the student trained."""
     judged = _judgement(result)
     if "val_accuracy" not in judged:
         return []
@@ -151,7 +151,8 @@ def _judged(result: Mapping[str, Any]) -> list[str]:
         if name in judged
     ]
     more = f" ({', '.join(beside)})" if beside else ""
-    return [f"The given teacher is right on {percent(judged['val_accuracy'])} of the validation images{more}."]
+    subject = "The mean of the teachers" if "members" in judged else "The teacher"
+    return [f"{subject} is right on {percent(judged['val_accuracy'])} of the validation images{more}."]
 
 
 def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[str, list[str]]]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from kd_runner.build import build, build_partial
 from kd_runner.cli import CONF_DIR
-from kd_runner.config import SettingsError, check
+from kd_runner.config import SettingsError, check, decisive
 
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}" for path in CONF_DIR.glob("*/*.yaml") if path.parent.name != "trainer"
@@ -117,6 +117,18 @@ def test_whose_file_the_teacher_is_decides_nothing_beside_its_weights() -> None:
     plain = check(composed("teacher.checkpoint=x.pth")).decisive()
     assert check(composed("teacher.checkpoint=x.pth", "teacher.checkpoint_format=mdistiller")).decisive() == plain
     assert check(composed()).decisive() == plain
+
+
+def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_defaults() -> None:
+    words = ("dataset=image_folder", "dataset.root=x", "+teacher@teachers.second=mlp", "teacher.checkpoint=x.pth")
+    content = check(composed(*words)).model_dump(mode="json", by_alias=True)
+    older = copy.deepcopy(content)
+    for section, key in (("dataset", "background"), ("dataset", "max_pixels"), ("teacher", "checkpoint_key")):
+        del older[section][key]
+    del older["teachers"]["second"]["checkpoint_key"]
+    assert decisive(older) == decisive(content)
+    for word in ("dataset.background=black", "dataset.max_pixels=1000", "teacher.checkpoint_key=ema"):
+        assert check(composed(*words, word)).decisive() != decisive(older)
 
 
 def test_checking_changes_nothing() -> None:

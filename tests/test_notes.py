@@ -1,8 +1,12 @@
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kd_runner.notes import collected_notes, note
+from kd_runner.run import run
 
 
 def test_a_note_is_logged_and_collected_once(caplog: pytest.LogCaptureFixture):
@@ -30,3 +34,21 @@ def test_notes_that_are_not_shown_are_collected_all_the_same():
     finally:
         logging.getLogger("kd_runner").setLevel(logging.NOTSET)
     assert notes == ["kept"]
+
+
+def test_a_run_that_goes_on_keeps_the_notes_of_its_earlier_attempt(
+    settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: Any) -> None:
+        note("student", "made while it trained")
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr("kd_runner.run.note_student", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings("student=tiny_mlp"), folder, remarks=["a word counts for nothing"])
+    monkeypatch.undo()
+    notes = run(settings("student=tiny_mlp", f"resume={folder}"), folder)["notes"]
+    assert {"made while it trained", "a word counts for nothing"} <= set(notes)
+    assert len(set(notes)) == len(notes)

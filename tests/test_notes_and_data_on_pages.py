@@ -78,7 +78,7 @@ def test_a_run_shows_its_data_and_each_note_once(tmp_path: Path) -> None:
     assert page.count(warning) == 1
     assert page.count(notes[0]) == 1
     assert page.index("Notes") < page.index(warning) < page.index(notes[0]) < page.index("Numbers") < page.index("Data")
-    assert "The given teacher is right on 33.00 % of the validation images (its file says 95.00 %, always" in page
+    assert "The teacher is right on 33.00 % of the validation images (its file says 95.00 %, always" in page
     assert "largest class ant, 33.3 %" in page
     assert "It was chosen on only 18 validation images: one of them is 5.6 points." in page
     result["notes"] = notes[:1]  # the warning is shown whether or not it is among the notes
@@ -87,6 +87,9 @@ def test_a_run_shows_its_data_and_each_note_once(tmp_path: Path) -> None:
     page = text_of(write(folder, folder))
     assert page.count(warning) == 1
     assert "33.00 % of the validation images." in page
+    result["teacher"]["judged"] = judged | {"members": {"teacher": judged, "teachers.second": judged}}
+    (folder / "result.json").write_text(json.dumps(result))
+    assert "The mean of the teachers is right on 33.00 % of" in text_of(write(folder, folder))
 
 
 def test_an_older_run_has_no_data_and_no_notes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from kd_runner import thread_count, threads
 from kd_runner.parts import assemble
+from kd_runner.run import begin
 from kd_runner.thread_count import CHOICES, choose_threads, fastest_count
 
 
@@ -158,3 +159,17 @@ def test_choices_that_cannot_be_read_are_measured_anew(
     (tmp_path / "store" / CHOICES).write_text(content)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
     assert choose_threads(assemble(settings())) == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_run_that_goes_on_has_the_threads_that_it_had(
+    settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = assemble(settings())
+    monkeypatch.setattr(thread_count, "fastest_count", lambda *_: 1)
+    begin(tmp_path / "first", "1234", parts)
+    assert torch.get_num_threads() == 1
+    monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured"))
+    torch.set_num_threads(2)
+    begin(tmp_path / "first", "1234", parts)
+    assert torch.get_num_threads() == 1
