@@ -18,6 +18,7 @@ from scipy import special
 from kd_runner.results import Group
 
 RESAMPLES = 10_000
+SURE = 0.05  # a p below it counts as a difference
 
 
 def interval(values: np.ndarray) -> float:

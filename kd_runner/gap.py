@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from kd_runner.comparison import compared
+from kd_runner.comparison import SURE, compared
 from kd_runner.results import Group, Run
 
 WORTH_SHARING = 0.005  # a share of a smaller gap than half a point says little, however sure the gap is
-SURE = 0.05  # a gap whose p is this or more may be chance
 ROUNDING = 1e-12  # differences of equal accuracies
 
 
