@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kd_runner.comparison import Gain, holm
+from kd_runner.comparison import SURE, Gain, holm
 from kd_runner.report import few_images, test_images
 from kd_runner.results import Group
 
-SURE = 0.05  # a p below it counts as a difference
 ROUNDING = 1e-9  # percent, so that a sum is rounded as its result is elsewhere
 FEW = 5  # fewer seeds than this leave wide intervals
 

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-SURE = 0.05  # a p below it counts as a difference
+from kd_runner.comparison import sign_test
 
 
 def largest_class(labels: Tensor) -> tuple[int, float]:
@@ -14,6 +14,17 @@ def largest_class(labels: Tensor) -> tuple[int, float]:
     counts = labels.bincount()
     commonest = int(counts.argmax())
     return commonest, int(counts[commonest]) / len(labels)
+
+
+def share_of(right: Tensor) -> float:
+    """The share of 1 of the images that are right, of bool [N]."""
+    return int(right.sum()) / len(right)
+
+
+def p_of_difference(first: Tensor, second: Tensor) -> float:
+    """Two-sided p of no difference between two readings, right or wrong [N], of the same images (McNemar's test)."""
+    better, worse = int((first & ~second).sum()), int((second & ~first).sum())
+    return sign_test(better, better + worse)
 
 
 def p_of_at_least(hits: int, images: int, share: float) -> float:

@@ -18,6 +18,7 @@ from scipy import special
 from kd_runner.results import Group
 
 RESAMPLES = 10_000
+SURE = 0.05  # a p below it counts as a difference
 
 
 def interval(values: np.ndarray) -> float:
@@ -34,32 +35,61 @@ def sign_test(better: int, discordant: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(better, discordant - better), discordant, 0.5)))
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Two groups on the same test images, over the seeds that both have.
+
+    Args:
+        difference: int [images], how many more of the group's runs than of the reference's are right on each image.
+        seeds: How many runs each of the two has.
+    """
+
+    difference: np.ndarray
+    seeds: int
+
+    @staticmethod
+    def of(group: Group, reference: Group) -> Pairs | None:
+        """The pairs of two groups; None without common seeds."""
+        references = {(run.seeds, run.tested_on): run for run in reference.runs}
+        pairs = [(run, references.get((run.seeds, run.tested_on))) for run in group.runs if run.correct is not None]
+        tested = Counter(run.tested_on for run, other in pairs if other is not None)
+        if not tested:
+            return None
+        commonest = tested.most_common(1)[0][0]  # images are added up over seeds where they are the same images
+        both = [
+            (run.correct, other.correct) for run, other in pairs if other is not None and run.tested_on == commonest
+        ]
+        group_correct, reference_correct = (
+            np.stack([correct for correct in column if correct is not None]) for column in zip(*both, strict=True)
+        )
+        return Pairs((group_correct.astype(int) - reference_correct.astype(int)).sum(0), len(both))
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of a sign test of the images that one of the two gets right more often."""
+        return sign_test(int((self.difference > 0).sum()), int((self.difference != 0).sum()))
+
+
 def compared(group: Group, reference: Group) -> dict[str, float]:
     """Difference in accuracy on common seeds, its 95 % bootstrap interval, p, and over how many images.
 
     Empty without common seeds.
     """
-    theirs = {(run.seeds, run.tested_on): run for run in reference.runs}
-    pairs = [(run, theirs.get((run.seeds, run.tested_on))) for run in group.runs if run.correct is not None]
-    tested = Counter(run.tested_on for run, other in pairs if other is not None)
-    if not tested:
+    pairs = Pairs.of(group, reference)
+    if pairs is None:
         return {}
-    commonest = tested.most_common(1)[0][0]  # images are added up over seeds where they are the same images
-    both = [(run.correct, other.correct) for run, other in pairs if other is not None and run.tested_on == commonest]
-    ours, others = (np.stack([each for each in column if each is not None]) for column in zip(*both, strict=True))
-    difference = (ours.astype(int) - others.astype(int)).sum(0)  # of each image, over seeds
+    images = len(pairs.difference)
     # Images with equal differences are alike to the bootstrap, so it draws how many there are of each kind.
-    kinds, counts = np.unique(difference, return_counts=True)
-    draws = np.random.default_rng(0).multinomial(len(difference), counts / len(difference), RESAMPLES)
-    means = draws @ kinds / (len(difference) * len(both))
-    better, discordant = int((difference > 0).sum()), int((difference != 0).sum())
+    kinds, counts = np.unique(pairs.difference, return_counts=True)
+    draws = np.random.default_rng(0).multinomial(images, counts / images, RESAMPLES)
+    means = draws @ kinds / (images * pairs.seeds)
     return {
-        "difference": float(difference.mean() / len(both)),
+        "difference": float(pairs.difference.mean() / pairs.seeds),
         "low": float(np.quantile(means, 0.025)),
         "high": float(np.quantile(means, 0.975)),
-        "p": sign_test(better, discordant),
-        "seeds": len(both),
-        "images": len(difference),
+        "p": pairs.p,
+        "seeds": pairs.seeds,
+        "images": images,
     }
 
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from kd_runner.analysis import spread
 from kd_runner.batches import View
-from kd_runner.chance import largest_class, p_of_at_least, percent
-from kd_runner.comparison import sign_test
+from kd_runner.chance import largest_class, p_of_at_least, p_of_difference, percent, share_of
 from kd_runner.evaluate import confusion_matrix
 from kd_runner.parts import Parts
 
@@ -61,9 +60,9 @@ def other_order(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[
     for fitted, tried in ((0, 1), (1, 0)):
         order = best_order(predicted[fitted::2], labels[fitted::2], len(classes))
         relabelled[tried::2] = order[predicted[tried::2]] == labels[tried::2]
-    before, after = _share(right), _share(relabelled)
+    before, after = share_of(right), share_of(relabelled)
     chance = p_of_at_least(int(relabelled.sum()), len(labels), largest_class(labels)[1])
-    if after < max(SENSIBLE, before + BETTER_ORDER) or max(chance, _p(right, relabelled)) > SURELY:
+    if after < max(SENSIBLE, before + BETTER_ORDER) or max(chance, p_of_difference(right, relabelled)) > SURELY:
         return []
     order = best_order(predicted, labels, len(classes))
     moved = [number for number in predicted.unique().tolist() if order[number] != number]
@@ -101,12 +100,12 @@ def other_normalisation(parts: Parts, network: nn.Module) -> list[str]:
         }
     name = max(tried, key=lambda name: int(tried[name].sum()))
     best = tried[name]
-    if _share(best) < _share(now) + BETTER_NORMALISATION or _p(now, best) > SURELY:
+    if share_of(best) < share_of(now) + BETTER_NORMALISATION or p_of_difference(now, best) > SURELY:
         return []
     given = "the training images' mean and std" if parts.settings.dataset.mean is None else "dataset.mean and .std"
     return [
         f"it is given {given} ({_numbers(parts.view.mean.tolist())} and {_numbers(parts.view.std.tolist())}), with "
-        f"{name} it is right on {percent(_share(best))}"
+        f"{name} it is right on {percent(share_of(best))}"
     ]
 
 
@@ -145,16 +144,6 @@ def _affordable(parts: Parts) -> int:
     """How many validation images other normalisations are tried on."""
     channels, height, width = parts.splits.image_shape
     return max(1, min(MOST_TRIED, MOST_PIXELS // (channels * height * width), len(parts.splits.val)))
-
-
-def _p(first: Tensor, second: Tensor) -> float:
-    """Two-sided p of no difference between two readings, right or wrong [N], of the same images."""
-    better, worse = int((first & ~second).sum()), int((second & ~first).sum())
-    return sign_test(better, better + worse)
-
-
-def _share(right: Tensor) -> float:
-    return int(right.sum()) / len(right)
 
 
 def _numbers(values: Sequence[float]) -> str:

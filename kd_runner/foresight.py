@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -22,13 +22,17 @@ FEW_STEPS = 20  # of a stage
 TRIED = 16  # points of a schedule that are looked at
 
 
-def note_what_is_foreseen(parts: Parts) -> None:
-    """Say, before anything trains, what will make a number chance, and which numbers will say little."""
+def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
+    """Say, before anything trains, what will make a number chance, and which numbers will say little.
+
+    Args:
+        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.parts.rehearse`.
+    """
     note_small_splits(parts)
     note_labels(parts)
     note_images(parts)
     note_steps(parts)
-    note_low_temperature(parts)
+    note_low_temperature(parts, tempered)
 
 
 def note_small_splits(parts: Parts) -> None:

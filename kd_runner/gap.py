@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from kd_runner.comparison import compared
+from kd_runner.comparison import SURE, Pairs
 from kd_runner.results import Group, Run
 
 WORTH_SHARING = 0.005  # a share of a smaller gap than half a point says little, however sure the gap is
-SURE = 0.05  # a gap whose p is this or more may be chance
 ROUNDING = 1e-12  # differences of equal accuracies
 
 
@@ -46,8 +45,8 @@ def gap_of(group: Group) -> Gap | None:
     teacher, baseline, student = (
         float(np.mean([run.result[stage]["accuracy"] for run in both])) for stage in ("teacher", "baseline", "student")
     )
-    chance = compared(*(Group(group.words, both).in_place_of_students(stage) for stage in ("teacher", "baseline")))
-    return gap(teacher, baseline, student, chance.get("p"), int(chance.get("images", 0)))
+    pairs = Pairs.of(*(Group(group.words, both).in_place_of_students(stage) for stage in ("teacher", "baseline")))
+    return gap(teacher, baseline, student, *((pairs.p, len(pairs.difference)) if pairs is not None else ()))
 
 
 def gap_in(result: Mapping[str, Any]) -> Gap | None:

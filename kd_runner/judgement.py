@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from kd_runner import doubts
-from kd_runner.chance import SURE, largest_class, p_of_at_least, p_of_drop, percent
-from kd_runner.comparison import sign_test
+from kd_runner.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, percent, share_of
+from kd_runner.comparison import SURE
 from kd_runner.config import RunFailed
 from kd_runner.evaluate import predict
 from kd_runner.notes import note
@@ -50,7 +50,7 @@ class Judgement:
     @property
     def accuracy(self) -> float:
         """The share of the validation images that the network is right on."""
-        return int(self.right.sum()) / len(self.right)
+        return share_of(self.right)
 
     def summary(self) -> dict[str, Any]:
         """The judgement for result.json."""
@@ -87,7 +87,7 @@ def judge_given(parts: Parts, name: str, network: nn.Module, path: Path) -> Judg
     causes = doubts.causes(parts, network, logits, labels, look_at_normalisation=doubt is not None or not known)
     if doubt is None and not causes:
         return Judgement(name, right, largest, record.accuracy if record else None)
-    said = [f"{subject} ({path.name}) is right on {percent(_share(right))} of {len(right):,} validation images"]
+    said = [f"{subject} ({path.name}) is right on {percent(share_of(right))} of {len(right):,} validation images"]
     said += [doubt] if doubt else []
     said += causes or [doubts.usual_causes(parts)]
     warning = "; ".join([*said, *_alone(parts, doubt)])
@@ -103,7 +103,7 @@ def judge_ensemble(parts: Parts) -> Judgement:
     doubt = _doubt(right, largest, None)
     if doubt is None:
         return Judgement(ENSEMBLE, right, largest)
-    share = percent(_share(right))
+    share = percent(share_of(right))
     warning = f"{_subject(ENSEMBLE)} is right on {share} of {len(right):,} validation images; {doubt}"
     warning = "; ".join([warning, *_alone(parts, doubt)])
     note("teacher", warning)
@@ -123,7 +123,7 @@ def judge_trained(parts: Parts, name: str, network: nn.Module) -> Judgement:
     if doubt is None:
         return Judgement(name, right, largest)
     constant = doubts.one_class_for_all(logits, labels, parts.splits.classes)
-    warning = not_learned(parts, name, _share(right), len(right), largest, [doubt, *constant])
+    warning = not_learned(parts, name, share_of(right), len(right), largest, [doubt, *constant])
     return Judgement(name, right, largest, None, warning)
 
 
@@ -149,8 +149,7 @@ def note_no_gap(parts: Parts, teacher: Judgement, baseline: Judgement) -> None:
     """Say where the teacher is not better than the student without it, on the validation images."""
     if teacher.accuracy > baseline.accuracy:
         return
-    better, worse = (int((teacher.right & ~baseline.right).sum()), int((baseline.right & ~teacher.right).sum()))
-    p = sign_test(better, better + worse)
+    p = p_of_difference(teacher.right, baseline.right)
     given = all(own.checkpoint is not None for own in parts.settings.all_teachers.values())
     better_teacher = "a better teacher (teacher.checkpoint)" if given else "more epochs for it (teacher.epochs)"
     note(
@@ -203,7 +202,7 @@ def validation_logits(parts: Parts, network: nn.Module) -> tuple[Tensor, Tensor]
 
 def _doubt(right: Tensor, largest: float, record: Record | None) -> str | None:
     """Why an accuracy is doubtful: no more than chance, or far below the network's own record."""
-    images, share = len(right), _share(right)
+    images, share = len(right), share_of(right)
     chance = _chance_doubt(int(right.sum()), images, largest)
     if chance is not None:
         return chance
@@ -248,14 +247,10 @@ def _log_accuracy(name: str, right: Tensor, largest: float) -> None:
     log.info(
         "%-9s right on %s of %s validation images; always guessing the largest class: %s",
         name,
-        percent(_share(right)),
+        percent(share_of(right)),
         f"{len(right):,}",
         percent(largest),
     )
-
-
-def _share(right: Tensor) -> float:
-    return int(right.sum()) / len(right)
 
 
 def _subject(name: str) -> str:

@@ -26,6 +26,7 @@ from kd_runner.config import (
     Settings,
     SettingsError,
     TeacherSettings,
+    TrainerSettings,
     digest,
     dotted,
 )
@@ -156,10 +157,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     Raises:
         SettingsError: a part that cannot be built.
     """
-    if settings.trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
-    if settings.trainer.precision == "16-mixed" and device_of(settings.trainer).type == "cpu":
-        raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    _check_trainer(settings.trainer)
     _check_store(settings.store)
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
@@ -175,13 +173,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
     log.info("data      %s: %s", name, survey.line(splits))
     survey.say(splits, splits.copies)
-    device = device_of(settings.trainer)
-    if settings.trainer.keep_memory and device.type == "cpu" and keep_memory():
-        log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
-    if settings.trainer.precision == "bf16-mixed" and slow_bfloat16(device):
-        log.info(
-            "note      this CPU has no bfloat16 instructions: trainer.precision=bf16-mixed is slower on it than 32"
-        )
+    device = _prepared_device(settings.trainer)
     view = _view(settings.dataset, splits, settings.trainer.channels_last)
     teachers = {}
     for name, own in settings.all_teachers.items():
@@ -190,6 +182,26 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
             _load_given(teachers[name], name, own, settings.dataset, splits, view)
     student = _network(settings, "student", settings.student.node, splits)
     return Parts(settings, splits, view, device, teachers, student, recipes, modes, temperature)
+
+
+def _check_trainer(trainer: TrainerSettings) -> None:
+    """Refuse what this machine's devices cannot do."""
+    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
+        raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+
+
+def _prepared_device(trainer: TrainerSettings) -> torch.device:
+    """The device, with its memory kept between steps where the settings want that."""
+    device = device_of(trainer)
+    if trainer.keep_memory and device.type == "cpu" and keep_memory():
+        log.info("memory    kept by the allocator between steps (trainer.keep_memory)")
+    if trainer.precision == "bf16-mixed" and slow_bfloat16(device):
+        log.info(
+            "note      this CPU has no bfloat16 instructions: trainer.precision=bf16-mixed is slower on it than 32"
+        )
+    return device
 
 
 def read_data(settings: Settings) -> Splits:

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,6 +77,7 @@ class Running:
     """A run's folder and log, and what it has come to.
 
     Args:
+        tempered: The keys of the modes whose loss depends on the temperature.
         stage: What it is at.
         seconds: That each stage took, those before an interruption included.
         earlier: Those before an interruption, of the stage that it is at.
@@ -87,6 +88,7 @@ class Running:
     folder: Path
     logger: RunLogger
     fingerprint: str
+    tempered: Collection[str] = ()
     stage: str | None = None
     earlier: float = 0.0
     seconds: dict[str, float | None] = field(
@@ -149,9 +151,10 @@ def _run(
         if earlier is not None:
             log.info("completed before, with these settings: %s", folder)
             return earlier
-    for key, reason in unused_settings(overrides, parts, rehearse(parts)).items():
+    tempered = rehearse(parts)
+    for key, reason in unused_settings(overrides, parts, tempered).items():
         note("settings", sentence(key, reason))
-    note_what_is_foreseen(parts)
+    note_what_is_foreseen(parts, tempered)
     for text in texts(atomic.read_json(folder / RESULT).get("notes")):  # of an attempt that was interrupted
         note("earlier", text)
     (folder / RESULT).unlink(missing_ok=True)
@@ -159,7 +162,7 @@ def _run(
     log_choices(parts)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
-    running = Running(folder, RunLogger(folder), fingerprint)
+    running = Running(folder, RunLogger(folder), fingerprint, tempered)
     result = blank_result(parts, running, overrides, notes)
     try:
         dashboard.begin(running.logger, content, overrides)
@@ -225,7 +228,7 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
     settings = parts.settings
     with running.at("teacher"):
         files = {"teacher": teacher_file(parts, running)}
-        note_soft_targets(parts)
+        note_soft_targets(parts, running.tempered)
     if settings.baseline:
         with running.at("baseline"):
             files["baseline"] = labels_only(parts, running, "baseline")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,6 @@ from kd_runner.evaluate import predict
 from kd_runner.modules import Mode
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs, standardized
-from kd_runner.pairing import noise
 from kd_runner.parts import Parts
 from kd_runner.randomness import seeded
 
@@ -42,31 +42,29 @@ class Seen:
     labels: Tensor
 
 
-def note_soft_targets(parts: Parts) -> None:
-    """Say where the run's temperature leaves nothing of what its teacher knows beside the label."""
-    modes = [mode for mode in parts.modes if mode.weight > 0 and mode.needs.teacher_logits]
+def note_soft_targets(parts: Parts, tempered: Collection[str]) -> None:
+    """Say where the run's temperature leaves nothing of what its teacher knows beside the label.
+
+    Args:
+        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.parts.rehearse`.
+    """
+    modes = [mode for mode in parts.modes if mode.key in tempered and mode.needs.teacher_logits]
     if not modes:
         return
     with torch.no_grad():
         temperatures = [float(parts.temperature(progress)) for progress in (0.0, 1.0)]
     seen = look_at_training_images(parts)
     for mode in modes:
-        text = None
-        if uses_temperature(mode, seen) is not False:
-            text = temperature_fault(mode, seen, temperatures, temperature_settings(parts))
+        text = temperature_fault(mode, seen, temperatures, temperature_settings(parts))
         if text is not None:
             note("settings", text)
 
 
-def note_low_temperature(parts: Parts) -> None:
-    """Say, before anything trains, where a temperature below 1 sharpens what the teacher says."""
+def note_low_temperature(parts: Parts, tempered: Collection[str]) -> None:
+    """Say, before anything trains, where a temperature below 1 sharpens what the teacher says; `tempered` as above."""
     with torch.no_grad():
         coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
-    if coolest >= 1:
-        return
-    logits = noise([parts.splits.num_classes], 8)
-    seen = Seen(logits, logits.flip(0), torch.zeros(len(logits), dtype=torch.int64))
-    if any(mode.weight > 0 and uses_temperature(mode, seen) is not False for mode in parts.modes):
+    if coolest < 1 and tempered:
         note(
             "settings",
             f"a temperature below 1 ({coolest:g}) sharpens the teacher's probabilities towards hard labels; "
@@ -110,14 +108,6 @@ def temperature_fault(mode: Mode, seen: Seen, temperatures: list[float], keys: s
             f"({keys}), to {_softening(logits):g} for example"
         )
     return None
-
-
-def uses_temperature(mode: Mode, seen: Seen) -> bool | None:
-    """Whether the mode's gradient depends on the temperature; None where that cannot be told from logits alone."""
-    if not mode.needs.teacher_logits and mode.needs.uses_teacher:  # it compares features
-        return False
-    low, high = (gradient(mode, seen, seen.teacher, temperature) for temperature in (1.0, USUAL))
-    return None if low is None or high is None else not torch.equal(low, high)
 
 
 def gradient(mode: Mode, seen: Seen, teacher_logits: Tensor, temperature: float) -> Tensor | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from kd_runner.typed_words import typed_settings
-
 OVERRIDES = "overrides.json"  # what was typed for each job, beside the settings of the jobs that are checked
 SHOWN = 3  # groups of jobs that are the same
 
@@ -43,6 +41,8 @@ def sentences_of_sweep(
 
 def identical_jobs(jobs: Mapping[int, Sequence[str]], unused: Mapping[int, Mapping[str, str]]) -> list[list[int]]:
     """Groups of jobs that differ in nothing that has an effect."""
+    from kd_runner.typed_words import typed_settings  # with Hydra's parser, which reports need not wait for
+
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for job, words in jobs.items():
         idle = unused.get(job, {})
@@ -51,5 +51,7 @@ def identical_jobs(jobs: Mapping[int, Sequence[str]], unused: Mapping[int, Mappi
 
 
 def _varies(key: str, group: Sequence[int], jobs: Mapping[int, Sequence[str]]) -> bool:
+    from kd_runner.typed_words import typed_settings
+
     values = {repr(typed_settings(jobs[job]).get(key)) for job in group}
     return len(values) > 1

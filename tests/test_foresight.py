@@ -14,7 +14,7 @@ from kd_runner.config import Settings
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.foresight import note_what_is_foreseen
 from kd_runner.notes import collected_notes
-from kd_runner.parts import assemble
+from kd_runner.parts import assemble, rehearse
 
 MakeSettings = Callable[..., Settings]
 
@@ -31,7 +31,7 @@ def foreseen(settings: Settings, **splits: Any) -> list[str]:
     usual = {"train": split_of(2000), "val": split_of(200), "test": split_of(200)}
     parts = assemble(settings, Splits(**{**usual, **splits}, classes=["cat", "dog"]))
     with collected_notes() as notes:
-        note_what_is_foreseen(parts)
+        note_what_is_foreseen(parts, rehearse(parts))
     return notes
 
 
@@ -107,5 +107,5 @@ def test_a_given_teacher_has_no_steps(settings: MakeSettings) -> None:
     parts = assemble(given, Splits(split_of(2000), split_of(200), split_of(200), ["cat", "dog"]))
     teacher = given.teacher.model_copy(update={"checkpoint": "given.pth"})
     with collected_notes() as notes:
-        note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})))
+        note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})), {"distillation"})
     assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step"]
