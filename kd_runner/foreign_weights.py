@@ -21,6 +21,7 @@ SHOWN = 3  # names of a kind that a message lists
 
 # What tools put into the names of a network that they wrap: DataParallel and DDP, torch.compile, FSDP, Lightning.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
+MOST_WRAPPERS = 32  # in one name
 COUNTER = "num_batches_tracked"  # of a batch norm, which evaluation does not read; files before torch 0.4.1 have none
 # thop's counts, AveragedModel's counter, a trainer's counters, and the losses that a Lightning module keeps.
 _BOOKKEEPING = re.compile(
@@ -116,9 +117,10 @@ def _places(wanted: Mapping[str, Tensor], entries: Sequence[Entry]) -> list[Plac
     plain = {_plain(name): name for name in wanted}
     places: dict[tuple[str, ...], Place] = {}
     removed: dict[tuple[tuple[str, ...], str], int] = {}
+    longest = max((name.count(".") + 1 for name in wanted), default=0) + MOST_WRAPPERS
     for entry in entries:
         parts = entry.name.split(".")
-        for count in range(len(parts)):
+        for count in range(max(0, len(parts) - longest), len(parts)):
             rest = ".".join(parts[count:])
             name = rest if rest in wanted else plain.get(_plain(rest))
             more = rest.count(".") - name.count(".") if name is not None else -1
