@@ -86,8 +86,9 @@ def image_folder(
         files, unreadable = _readable(folder, files, layout.classes, place)
     put = _placed(list(files.values()), residency)
     cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
-    images = cut_up({split: put(part, place) for split, part in files.items()})
+    whole = {split: put(part, place) for split, part in files.items()}
     note_conversions_of(list(files.values()), place)
+    images = cut_up(whole)
     fractions = {
         "val": f"validation (val_fraction={val_fraction:g})",
         "test": f"test (test_fraction={test_fraction:g})",
