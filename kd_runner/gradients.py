@@ -42,7 +42,17 @@ class Effects:
 
 
 def effects(mode: Mode, attempts: Sequence[Attempt]) -> Effects:
-    """What has an effect in `attempts` and in the last of them with a student that says something else."""
+    """What has an effect in `attempts` and in the last of them with a student that says something else.
+
+    Of a loss that cannot be asked so, which training may never ask it, all counts as having an effect.
+    """
+    try:
+        return _measured_effects(mode, attempts)
+    except Exception:  # anyone's loss
+        return Effects(frozenset({"logits", *mode.student_layers}), ())
+
+
+def _measured_effects(mode: Mode, attempts: Sequence[Attempt]) -> Effects:
     attempts = [*attempts, replace(attempts[-1], student=_another(attempts[-1].student))]
     inputs: set[str] = set()
     idle = [name for name, value in _weights(mode.loss) if value]
