@@ -366,9 +366,9 @@ def _matches(place: Place, wanted: Mapping[str, Tensor]) -> int:
 def _other_classes(wanted: Mapping[str, Tensor], place: Place, reshaped: Sequence[str]) -> tuple[int, int] | None:
     """The two numbers of classes, where the shapes differ in nothing but those of the last layer."""
     shapes = [(tuple(place.tensors[name].tensor.shape), tuple(wanted[name].shape)) for name in reshaped]
-    if not shapes or any(not given or not own or given[1:] != own[1:] for given, own in shapes):
+    if not shapes or any(not given or not target or given[1:] != target[1:] for given, target in shapes):
         return None
-    sizes = {(given[0], own[0]) for given, own in shapes}
+    sizes = {(given[0], target[0]) for given, target in shapes}
     last = [name for name in wanted if wanted[name].dim()][-1]
     return sizes.pop() if len(sizes) == 1 and last in reshaped else None
 
@@ -385,10 +385,10 @@ def _guess(
         return " (the network has no batch norm, the file has)"
     first = next((name for name in wanted if wanted[name].dim() == 4), "")
     if first in reshaped and not missing and not extras:
-        given, own = place.tensors[first].tensor.shape, wanted[first].shape
-        if len(given) == 4 and given[1] != own[1]:
-            return f" (its images have {given[1]} channels, these {own[1]})"
-        if len(given) == 4 and given[2:] != own[2:]:
+        given, target = place.tensors[first].tensor.shape, wanted[first].shape
+        if len(given) == 4 and given[1] != target[1]:
+            return f" (its images have {given[1]} channels, these {target[1]})"
+        if len(given) == 4 and given[2:] != target[2:]:
             return f" (its first convolution is {given[2]}x{given[3]}, that of a network for images of another size)"
     if not missing and not extras:
         return " (the same layers of other widths)"

@@ -98,8 +98,8 @@ class _Gradients:
 
     def differs(self, other: _Gradients) -> bool:
         pairs = list(zip(self.exact, other.exact, strict=True))
-        difference = sum(float((mine - its).square().sum()) for mine, its in pairs) ** 0.5
-        return not difference <= 1e3 * self.precision * sum(float(its.square().sum()) for _, its in pairs) ** 0.5
+        difference = sum(float((first - second).square().sum()) for first, second in pairs) ** 0.5
+        return not difference <= 1e3 * self.precision * sum(float(second.square().sum()) for _, second in pairs) ** 0.5
 
 
 def _gradients(mode: Mode, attempt: Attempt, doubled: str | None = None) -> _Gradients:

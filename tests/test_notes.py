@@ -30,3 +30,13 @@ def test_notes_that_are_not_shown_are_collected_all_the_same():
     finally:
         logging.getLogger("kd_runner").setLevel(logging.NOTSET)
     assert notes == ["kept"]
+
+
+def test_a_collection_inside_another_has_the_notes_made_inside_it(caplog: pytest.LogCaptureFixture):
+    with collected_notes() as outer:
+        note("data", "5 files left out")
+        with collected_notes() as inner:
+            note("data", "5 files left out")
+            note("data", "1 image turned")
+    assert (outer, inner) == (["5 files left out", "1 image turned"],) * 2
+    assert len(caplog.messages) == 2

@@ -166,9 +166,9 @@ def _readable(
 
 def _placed(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles, Path | None], Split | ImageFiles]:
     """How each of `files` becomes a split: decoded, or left where it is."""
-    needed = sum(each.bytes for each in files)
+    needed = sum(part.bytes for part in files)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if residency == "stream" or (residency == "auto" and needed > SHARE_OF_MEMORY * memory):
         log.info("data      %.1f GB of images are read from their files while training", needed / 1e9)
-        return lambda each, cache: each
-    return lambda each, cache: each.decoded(cache)
+        return lambda part, cache: part
+    return lambda part, cache: part.decoded(cache)
