@@ -159,7 +159,7 @@ def _cut_short(name: str, length: int = 40) -> str:
 def largest_classes(splits: Splits) -> list[str]:
     """The accuracy of always guessing the largest class, by split."""
     largest = survey.record(splits)["largest_class"]
-    parts = [f"{split} {100 * own['share']:.2f} % ({_cut_short(own['class'])})" for split, own in largest.items()]
+    parts = [f"{split} {100 * most['share']:.2f} % ({_cut_short(most['class'])})" for split, most in largest.items()]
     return [f"largest  {', '.join(parts)}: the accuracy of always guessing that class"]
 
 

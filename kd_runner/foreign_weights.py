@@ -21,6 +21,7 @@ SHOWN = 3  # names of a kind that a message lists
 
 # What tools put into the names of a network that they wrap: DataParallel and DDP, torch.compile, FSDP, Lightning.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
+MOST_WRAPPERS = 32  # in one name
 COUNTER = "num_batches_tracked"  # of a batch norm, which evaluation does not read; files before torch 0.4.1 have none
 # thop's counts, AveragedModel's counter, a trainer's counters, and the losses that a Lightning module keeps.
 _BOOKKEEPING = re.compile(
@@ -116,9 +117,10 @@ def _places(wanted: Mapping[str, Tensor], entries: Sequence[Entry]) -> list[Plac
     plain = {_plain(name): name for name in wanted}
     places: dict[tuple[str, ...], Place] = {}
     removed: dict[tuple[tuple[str, ...], str], int] = {}
+    longest = max((name.count(".") + 1 for name in wanted), default=0) + MOST_WRAPPERS
     for entry in entries:
         parts = entry.name.split(".")
-        for count in range(len(parts)):
+        for count in range(max(0, len(parts) - longest), len(parts)):
             rest = ".".join(parts[count:])
             name = rest if rest in wanted else plain.get(_plain(rest))
             more = rest.count(".") - name.count(".") if name is not None else -1
@@ -364,9 +366,9 @@ def _matches(place: Place, wanted: Mapping[str, Tensor]) -> int:
 def _other_classes(wanted: Mapping[str, Tensor], place: Place, reshaped: Sequence[str]) -> tuple[int, int] | None:
     """The two numbers of classes, where the shapes differ in nothing but those of the last layer."""
     shapes = [(tuple(place.tensors[name].tensor.shape), tuple(wanted[name].shape)) for name in reshaped]
-    if not shapes or any(not given or not own or given[1:] != own[1:] for given, own in shapes):
+    if not shapes or any(not given or not target or given[1:] != target[1:] for given, target in shapes):
         return None
-    sizes = {(given[0], own[0]) for given, own in shapes}
+    sizes = {(given[0], target[0]) for given, target in shapes}
     last = [name for name in wanted if wanted[name].dim()][-1]
     return sizes.pop() if len(sizes) == 1 and last in reshaped else None
 
@@ -383,10 +385,10 @@ def _guess(
         return " (the network has no batch norm, the file has)"
     first = next((name for name in wanted if wanted[name].dim() == 4), "")
     if first in reshaped and not missing and not extras:
-        given, own = place.tensors[first].tensor.shape, wanted[first].shape
-        if len(given) == 4 and given[1] != own[1]:
-            return f" (its images have {given[1]} channels, these {own[1]})"
-        if len(given) == 4 and given[2:] != own[2:]:
+        given, target = place.tensors[first].tensor.shape, wanted[first].shape
+        if len(given) == 4 and given[1] != target[1]:
+            return f" (its images have {given[1]} channels, these {target[1]})"
+        if len(given) == 4 and given[2:] != target[2:]:
             return f" (its first convolution is {given[2]}x{given[3]}, that of a network for images of another size)"
     if not missing and not extras:
         return " (the same layers of other widths)"

@@ -42,7 +42,17 @@ class Effects:
 
 
 def effects(mode: Mode, attempts: Sequence[Attempt]) -> Effects:
-    """What has an effect in `attempts` and in the last of them with a student that says something else."""
+    """What has an effect in `attempts` and in the last of them with a student that says something else.
+
+    Of a loss that cannot be asked so, which training may never ask it, all counts as having an effect.
+    """
+    try:
+        return _measured_effects(mode, attempts)
+    except Exception:  # anyone's loss
+        return Effects(frozenset({"logits", *mode.student_layers}), ())
+
+
+def _measured_effects(mode: Mode, attempts: Sequence[Attempt]) -> Effects:
     attempts = [*attempts, replace(attempts[-1], student=_another(attempts[-1].student))]
     inputs: set[str] = set()
     idle = [name for name, value in _weights(mode.loss) if value]
@@ -88,8 +98,8 @@ class _Gradients:
 
     def differs(self, other: _Gradients) -> bool:
         pairs = list(zip(self.exact, other.exact, strict=True))
-        difference = sum(float((mine - its).square().sum()) for mine, its in pairs) ** 0.5
-        return not difference <= 1e3 * self.precision * sum(float(its.square().sum()) for _, its in pairs) ** 0.5
+        difference = sum(float((first - second).square().sum()) for first, second in pairs) ** 0.5
+        return not difference <= 1e3 * self.precision * sum(float(second.square().sum()) for _, second in pairs) ** 0.5
 
 
 def _gradients(mode: Mode, attempt: Attempt, doubled: str | None = None) -> _Gradients:

@@ -17,12 +17,13 @@ def note(topic: str, text: str) -> None:
         text: One sentence that names what happened, how often and where, and the setting that changes it.
     """
     line = " ".join(text.split())
-    for collector in log.handlers:
-        if isinstance(collector, _Collector):
-            if line in collector.notes:
-                return
-            collector.notes.append(line)
-    log.warning("%-9s %s", topic, line)
+    collections = [handler.notes for handler in log.handlers if isinstance(handler, _Collector)]
+    known = any(line in notes for notes in collections)
+    for notes in collections:
+        if line not in notes:
+            notes.append(line)
+    if not known:
+        log.warning("%-9s %s", topic, line)
 
 
 class _Collector(logging.NullHandler):

@@ -23,6 +23,7 @@ from kd_runner.config import SettingsError
 
 DEEPEST = 64  # containers in containers
 MOST_CONTAINERS = 200_000  # in one file
+MOST_ITEMS = 5_000_000  # in all of them; one list that is there many times makes many of few bytes
 MOST_TIMES = 20  # that the records of a torch file may be larger than the file, which torch does not compress
 SAVE_AGAIN = "torch reads none but its own: torch.save(state_dict, 'plain.pth') saves it plainly"
 ENDS_EARLY = "it ends early or is damaged: the download or copy was cut short"
@@ -221,13 +222,13 @@ def _asked(path: Path) -> pickled_values.Asked | None:
 
 def _entries(content: Any) -> Iterator[Entry]:
     """The tensors in nested containers, with the keys that lead there."""
-    containers = 0
+    containers = items = 0
     if not isinstance(content, (Mapping, list, tuple)):
         held = f"one tensor of {list(content.shape)}" if isinstance(content, Tensor) else type(content).__name__
         raise ValueError(f"it holds {held}, not tensors with names")
 
     def inside(value: Any, path: tuple[str, ...]) -> Iterator[Entry]:
-        nonlocal containers
+        nonlocal containers, items
         if isinstance(value, Tensor):
             yield Entry(path, value)
         elif isinstance(value, pickled_values.NumpyArray):
@@ -236,10 +237,10 @@ def _entries(content: Any) -> Iterator[Entry]:
                 yield Entry(path, tensor, from_numpy=True)
         elif isinstance(value, (Mapping, list, tuple)):
             containers += 1
-            if containers > MOST_CONTAINERS or len(path) > DEEPEST:
+            items += len(value)
+            if containers > MOST_CONTAINERS or items > MOST_ITEMS or len(path) > DEEPEST:
                 raise ValueError("it holds containers in containers without end")
-            items = value.items() if isinstance(value, Mapping) else enumerate(value)
-            for key, item in items:
+            for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
                 if isinstance(key, (str, int)):
                     yield from inside(item, (*path, str(key)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
@@ -189,3 +190,11 @@ def test_no_name_leads_out_of_the_folder(
     line = refusal(archive)
     assert not line or line.startswith(str(archive))
     shutil.rmtree(folder)
+
+
+def test_what_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a/1.png")
+    header.size = 10**9
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as out:
+        out.write(header.tobuf())  # and nothing behind it: who reads on finds a broken archive
+    assert "has 1,000 MB of files in 0.0 MB: refused" in refusal(tmp_path / "a.tar.gz")

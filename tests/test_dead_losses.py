@@ -143,6 +143,22 @@ def test_a_loss_that_takes_no_float64_is_held_against_the_rounding_of_float32(sh
     assert bool(effects(Mode("distillation", Rounded(share), 1.0), attempts).inputs) == moves
 
 
+class InPlace:
+    """A loss that changes the logits that it is given, which training allows and leaves of autograd do not."""
+
+    needs = Needs(teacher_logits=True)
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        logits = student.logits
+        logits -= teacher.logits
+        return logits.square().mean()
+
+
+def test_a_loss_that_cannot_be_asked_counts_as_one_that_depends_on_the_student() -> None:
+    attempts = [attempt(4, 5, 3, 4, 0.0, False)]
+    assert effects(Mode("distillation", InPlace(), 1.0, ("1",)), attempts).inputs == {"logits", "1"}
+
+
 def test_a_loss_that_an_untrained_student_does_not_change_is_no_dead_one() -> None:
     node = composed("distillation=confidence_penalty", "distillation.threshold=0.2")["distillation"]
     loss = build({key: node[key] for key in node if key in arguments(node)}, "distillation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,6 @@ from conftest import Golden, softmax
 from sklearn.metrics import f1_score, precision_score, recall_score
 from torch import Tensor, nn
 
-from kd_runner import evaluate
 from kd_runner.config import Settings
 from kd_runner.evaluate import Reliability, classification_metrics, gap_closed, latency, pair_metrics
 from kd_runner.modules import Measured
@@ -134,7 +134,7 @@ def test_latency_is_the_median_of_some_passes_after_the_first(
             return image
 
     network = Slow()
-    monkeypatch.setattr(evaluate.time, "perf_counter", lambda: network.clock)
+    monkeypatch.setattr(time, "perf_counter", lambda: network.clock)
     assert latency(network, torch.zeros(1, 1, 2, 2)) == pytest.approx(seconds)
     assert network.seen == passes
 

@@ -425,3 +425,14 @@ def test_the_chosen_weights_decide_the_result(tmp_path: Path) -> None:
 def test_places_come_from_entries_alone() -> None:
     entries = [Entry(("x", f"module.{name}"), value) for name, value in GOOD.items()]
     assert same(weights_of(mlp(), entries, "x", "teacher.checkpoint", "file").state, GOOD)
+
+
+def test_only_the_ends_of_long_names_are_looked_at() -> None:
+    network = nn.Linear(2, 2)
+    entries = [Entry((name,), value) for name, value in network.state_dict().items()]
+    # Every start of such a name, joined, would be a hundred gigabytes.
+    long = Entry((".".join("a" * 300_000) + ".weight",), torch.zeros(2, 2))
+    with pytest.raises(SettingsError, match="does not fit the network"):
+        weights_of(network, [long], None, "teacher.checkpoint", "file.pth")
+    deep = [Entry((f"{'module.' * 20}{entry.name}",), entry.tensor) for entry in entries]
+    assert weights_of(network, deep, None, "teacher.checkpoint", "file.pth").state.keys() == {"weight", "bias"}

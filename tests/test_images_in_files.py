@@ -149,7 +149,7 @@ def test_what_is_too_large_or_has_no_white_can_be_left_out(tmp_path: Path, caplo
     ("setting", "message"),
     [
         ({"background": "grey"}, r"dataset.background must be white, black, .*, got 'grey'"),
-        ({"background": None}, r"dataset.background must be white, black, .* \(in quotes\), got None"),
+        ({"background": None}, r"dataset.background: must be a valid string, got None"),
         ({"background": 256}, r"dataset.background must be .* from 0 to 255 .*, got 256"),
         ({"max_pixels": 0}, r"dataset.max_pixels must be 1 or more, got 0"),
     ],
@@ -225,3 +225,26 @@ def test_a_run_learns_the_classes(tmp_path: Path, save: Callable[..., None], res
     )
     assert result["student"]["accuracy"] > 0.9
     assert len(result["notes"]) == 1
+
+
+@pytest.mark.parametrize("residency", ["host", "stream"])
+def test_files_are_asked_once_for_their_sizes_and_times(
+    residency: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_folder(tmp_path / "images")
+    first, _ = read(tmp_path / "images")
+    assert first.survey is not None
+    before = {split: part.fingerprint() for split, part in first.survey.files.items()}
+    asked: list[Path] = []
+    stat = Path.stat
+
+    def counting(path: Path, **options: Any) -> Any:
+        asked.append(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", counting)
+    splits, _ = read(tmp_path / "images", residency=residency, cache=str(tmp_path / "cache"))
+    assert splits.survey is not None
+    assert {split: part.fingerprint() for split, part in splits.survey.files.items()} == before
+    images = [path for path in asked if path.suffix in (".png", ".tif", ".jpg", ".gif")]
+    assert len(images) == len(set(images)) == sum(len(part) for part in splits.survey.files.values())

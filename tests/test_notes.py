@@ -52,3 +52,13 @@ def test_a_run_that_goes_on_keeps_the_notes_of_its_earlier_attempt(
     notes = run(settings("student=tiny_mlp", f"resume={folder}"), folder)["notes"]
     assert {"made while it trained", "a word counts for nothing"} <= set(notes)
     assert len(set(notes)) == len(notes)
+
+
+def test_a_collection_inside_another_has_the_notes_made_inside_it(caplog: pytest.LogCaptureFixture):
+    with collected_notes() as outer:
+        note("data", "5 files left out")
+        with collected_notes() as inner:
+            note("data", "5 files left out")
+            note("data", "1 image turned")
+    assert (outer, inner) == (["5 files left out", "1 image turned"],) * 2
+    assert len(caplog.messages) == 2

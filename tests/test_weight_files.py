@@ -350,3 +350,11 @@ def test_any_damage_is_read_or_refused_in_one_line(
     path = tmp_path_factory.mktemp("damage") / "net.pth"
     path.write_bytes(content[: data.draw(st.integers(1, len(content)))] if data.draw(st.booleans()) else content)
     read_or_refused(path)
+
+
+def test_a_list_that_is_there_many_times_does_not_take_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"weight": torch.zeros(2), "history": [[0.5] * 100] * 100}, tmp_path / "file.pth")
+    assert [entry.name for entry in weight_files.read(tmp_path / "file.pth")[0]] == ["weight"]
+    monkeypatch.setattr(weight_files, "MOST_ITEMS", 1000)
+    with pytest.raises(SettingsError, match="containers in containers without end"):
+        weight_files.read(tmp_path / "file.pth")

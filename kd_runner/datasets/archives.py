@@ -95,10 +95,14 @@ def _unpack_zip(archive: Path, into: Path) -> list[str]:
 def _unpack_tar(archive: Path, into: Path) -> list[str]:
     """The names of the files that were unpacked."""
     with tarfile.open(archive) as opened:
-        members = opened.getmembers()
-        for member in members:
+        members, size, most = [], 0, _most_bytes(archive)
+        for member in opened:
             _check(archive, member.name, member.isreg() or member.isdir())
-        _check_size(archive, sum(member.size for member in members), into)
+            members.append(member)
+            size += max(0, member.size)
+            if size > most:  # before that much is read to find the next one
+                break
+        _check_size(archive, size, into)
         if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
             opened.extractall(into, filter="data")
         else:
@@ -114,9 +118,13 @@ def _check(archive: Path, name: str, is_file_or_folder: bool) -> None:
         raise Refused(f"{archive} must hold files and folders alone, {name} is a link or a device")
 
 
+def _most_bytes(archive: Path) -> int:
+    return MOST_TIMES * max(archive.stat().st_size, 2**20)
+
+
 def _check_size(archive: Path, size: int, into: Path) -> None:
     packed, free = archive.stat().st_size, shutil.disk_usage(into).free
-    if size > MOST_TIMES * max(packed, 2**20):
+    if size > _most_bytes(archive):
         raise Refused(f"{archive} has {size / 1e6:,.0f} MB of files in {packed / 1e6:,.1f} MB: refused")
     if size > free:
         raise Refused(f"{archive} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {into.parent}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -82,22 +83,35 @@ class ImageFiles:
     def subset(self, indices: Tensor) -> ImageFiles:
         """The images at `indices`, int64 [M], in that order."""
         paths = [self.paths[index] for index in indices.tolist()]
-        return replace(self, paths=paths, labels=self.labels[indices], counts=Counter())
+        part = replace(self, paths=paths, labels=self.labels[indices], counts=Counter())
+        if "stamps" in self.__dict__:
+            part.__dict__["stamps"] = self.stamps[indices.numpy()]
+        return part
 
     def sample(self, count: int) -> Tensor:
         """uint8 [about `count`, C, size, size], from all over the split."""
         return torch.stack([self[index] for index in range(0, len(self), max(1, len(self) // count))])
+
+    @functools.cached_property
+    def stamps(self) -> np.ndarray:
+        """int64 [N, 2]: size and time of change of the files. They are asked for once: a million take seconds."""
+        statuses = ((self.folder / path).stat() for path in self.paths)
+        numbers = [number for status in statuses for number in (status.st_size, status.st_mtime_ns)]
+        return np.array(numbers, dtype=np.int64).reshape(-1, 2)
 
     def fingerprint(self) -> str:
         """SHA-256 of where the files are, their names, sizes and times of change, the labels and the way of decoding.
 
         The place belongs to it: uncompressed images of equal size unpacked from one archive differ in nothing else.
         """
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
         way = (self.size, self.color, self.ground, self.max_pixels, DECODER)
         digest = hashlib.sha256(repr((str(self.folder.resolve()), way, self.labels.tolist())).encode())
-        for path in self.paths:
-            status = (self.folder / path).stat()
-            digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
+        for path, (size, changed) in zip(self.paths, self.stamps.tolist(), strict=True):
+            digest.update(repr((path, size, changed)).encode())
         return digest.hexdigest()
 
     def unreadable(self, cache: Path | None) -> list[int]:

@@ -86,8 +86,9 @@ def image_folder(
         files, unreadable = _readable(folder, files, layout.classes, place)
     put = _placed(list(files.values()), residency)
     cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
-    images = cut_up({split: put(part, place) for split, part in files.items()})
+    whole = {split: put(part, place) for split, part in files.items()}
     note_conversions_of(list(files.values()), place)
+    images = cut_up(whole)
     fractions = {
         "val": f"validation (val_fraction={val_fraction:g})",
         "test": f"test (test_fraction={test_fraction:g})",
@@ -165,9 +166,9 @@ def _readable(
 
 def _placed(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles, Path | None], Split | ImageFiles]:
     """How each of `files` becomes a split: decoded, or left where it is."""
-    needed = sum(each.bytes for each in files)
+    needed = sum(part.bytes for part in files)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if residency == "stream" or (residency == "auto" and needed > SHARE_OF_MEMORY * memory):
         log.info("data      %.1f GB of images are read from their files while training", needed / 1e9)
-        return lambda each, cache: each
-    return lambda each, cache: each.decoded(cache)
+        return lambda part, cache: part
+    return lambda part, cache: part.decoded(cache)

@@ -89,7 +89,8 @@ def is_hidden(name: str) -> bool:
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is read as an image."""
-    return PurePath(name).suffix.lower() in SUFFIXES and not is_hidden(name)
+    _, dot, suffix = name.rpartition(".")  # PurePath's takes a second for 50,000 files
+    return f"{dot}{suffix}".lower() in SUFFIXES and not is_hidden(name)
 
 
 def printable(name: str) -> str:
