@@ -18,6 +18,7 @@ from kd_runner.comparison import compared, gain_of, interval
 from kd_runner.config import SettingsError
 from kd_runner.gap import gap_of
 from kd_runner.results import PAGE, Group, Missing, Run, found
+from kd_runner.shared_notes import note_lines
 from kd_runner.terminal import TextColumn, folded, table_lines, terminal_width
 
 NAME = "leaderboard"
@@ -216,7 +217,12 @@ class Leaderboard:
     @property
     def left_out(self) -> list[str]:
         """A line for each run with a result whose parts are not all used."""
-        return [f"{run.folder}: {run.left_out}" for group in self.groups for run in group.runs if run.left_out]
+        return [f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs with a result, those of the best group first."""
+        return [run for group in self.groups for run in group.runs]
 
 
 def _some(numbers: Sequence[int]) -> str:
@@ -251,6 +257,8 @@ def terminal(board: Leaderboard, width: int | None) -> str:
     lines += [folded(note, width) for note in board.gap_notes]
     lines += [folded(line, width) for line in some_lines(board.left_out)]
     lines += [folded(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
+    notes = note_lines(board.runs)
+    lines += ["", "Notes:", *(folded(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
 
 
@@ -263,6 +271,8 @@ def markdown(board: Leaderboard) -> str:
     for row in board.rows:
         cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in board.columns]
         text.append(f"| {' | '.join(cells)} |")
+    notes = note_lines(board.runs)
+    text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
     if board.missing:
         text += ["", "Runs without a result:", ""]
         text += [f"- `{each.folder}` ({each.words}): {each.reason}" for each in board.missing]
@@ -318,6 +328,5 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     print(terminal(board, terminal_width()))
     from kd_runner import events, hparams
 
-    runs = [run for group in board.groups for run in group.runs]
-    print(f"\n{events.command(hparams.write(out, runs, board.missing, markdown(board)))}")
+    print(f"\n{events.command(hparams.write(out, board.runs, board.missing, markdown(board)))}")
     return page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from kd_runner.pages import clock, command, count, percent, render, settings_in,
 from kd_runner.report import STAGES, sentences, table, top5_says_nothing
 from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
+from kd_runner.shared_notes import other_notes, warning_of
 from kd_runner.terminal import folded, terminal_width
 
 ANALYSIS = "analysis.json"
@@ -110,8 +111,8 @@ def run_page(folder: Folder) -> str:
         answer=answer,
         sentences=[*answer.sentences, *sentences(result, folder.finetuned), *_judged(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
-        warning=_warning(result),
-        notes=_notes(result),
+        warning=warning_of(result),
+        notes=other_notes(result),
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
@@ -122,17 +123,6 @@ def run_page(folder: Folder) -> str:
         environment=surroundings([run]),
         command=command(result.get("overrides") or []),
     )
-
-
-def _warning(result: Mapping[str, Any]) -> str:
-    """What is wrong with the teacher, in a sentence; empty where nothing is."""
-    return " ".join(_judgement(result).get("warning", "").split())
-
-
-def _notes(result: Mapping[str, Any]) -> Sequence[str]:
-    """The notes of the run but for that which is shown as the warning."""
-    warning = _warning(result)
-    return [note for note in result.get("notes") or [] if not (warning and warning in " ".join(note.split()))]
 
 
 def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
