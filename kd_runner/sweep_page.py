@@ -63,7 +63,7 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         environment=surroundings(runs),
         commands=commands[:MOST_COMMANDS],
         more_commands=max(0, len(commands) - MOST_COMMANDS),
-        again=shlex.join(["kd-report", *map(str, folders)]),
+        again=shlex.join(["kd-report", *map(str, folders), *([] if list(folders) == [out] else ["--out", str(out)])]),
     )
 
 

@@ -236,3 +236,32 @@ def test_a_run_that_has_begun_is_missing(tmp_path: Path) -> None:
     (tmp_path / "run" / "now.json").write_text(json.dumps({"stage": "student", "epoch": 0, "epochs": 9}))
     _, missing = found([tmp_path])
     assert [(each.words, each.reason) for each in missing] == [("seed=3", "running: student epoch 0 of 9")]
+
+
+def test_no_report_takes_the_place_of_another(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sweep.parent / "other"
+    written(other / "0", ["distillation=dkd"])
+    monkeypatch.chdir(sweep.parent)
+    for folder in ("sweep", "other", "other/0"):
+        assert report_command.reported([Path(folder)], None, None).is_file()
+    before = {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()}
+    for words, message in (
+        (["sweep", "other"], "must be given, as sweep has a report of its own"),
+        (["other", "sweep"], "must be given, as other has a report of its own"),
+        (["sweep/1", "other"], "must be given, as sweep/1 has a report of its own run"),
+        (["sweep", "other", "--out", "sweep/"], "must be another folder, as sweep has a report of its own"),
+        (["sweep", "other", "--out", "other"], "must be another folder, as other has a report of its own"),
+        (["other/0", "--out", "sweep"], "must be another folder, as sweep has a report of its own"),
+        (["sweep", "--out", "other/0"], "must be another folder, as other/0 has a report of its own run"),
+        (["sweep", "--out", "rep.html"], "must be a folder, got rep.html"),
+        (["sweep", "--out", "sweep/sweep.json"], "must be a folder, got sweep/sweep.json"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["kd-report", *words])
+        assert report_command.main() == 2
+        assert capsys.readouterr().err == f"kd-report: --out: {message}\n"
+    assert {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # its own report is written again
+        assert report_command.reported([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
+    assert "kd-report sweep other --out v1.2<" in Path("v1.2/report.html").read_text()
