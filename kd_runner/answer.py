@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kd_runner.comparison import SURE, Gain, holm
-from kd_runner.report import few_images, test_images
+from kd_runner.report import NOTHING_DISTILLED, few_images, test_images
 from kd_runner.results import Group
 
 ROUNDING = 1e-9  # percent, so that a sum is rounded as its result is elsewhere
@@ -37,7 +37,8 @@ def verdict(groups: Sequence[Group]) -> Verdict:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
     if not taught:
-        return Verdict("unknown", "Not known", ["No student here learned from a teacher."])
+        headline, _, rest = NOTHING_DISTILLED.partition(": ")
+        return Verdict("unknown", headline, [f"{rest[0].upper()}{rest[1:]}."])
     best, gains = taught[0], [group.gain for group in taught]
     gain = best.gain
     if gain is None:

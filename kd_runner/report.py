@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_runner import __version__
-from kd_runner.gap import gap_in, in_points
+from kd_runner.gap import gap_in, in_points, run_of
 from kd_runner.terminal import TextColumn, folded, table_lines
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def _commit() -> str | None:
 
 
 STAGES = ("teacher", "baseline", "student")
+NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 FEW_IMAGES = 100  # of fewer, one image is more than a point
 
@@ -131,7 +132,9 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
 
 
 def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
-    gap = gap_in(result)
+    gap, taught = gap_in(result), run_of(result).taught
+    if not taught:
+        return _nothing_distilled(result, finetuned)
     if gap is None:
         return ""
     what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
@@ -141,6 +144,14 @@ def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
         return f"{gave} over the baseline{of_gap}."
     fell = f"the student fell below its baseline by {in_points(-gap.gain)}"
     return f"{gave}: {fell}." if gap.reason == fell else f"{gave}: {fell}; {gap.reason}."
+
+
+def _nothing_distilled(result: Mapping[str, Any], finetuned: int) -> str:
+    gap = gap_in(result)
+    said = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
+    if gap is None or not finetuned:
+        return f"{said}."
+    return f"{said}; {finetuned} more epochs of finetuning gave {100 * gap.gain:+.2f} points."
 
 
 def _beside_the_teacher(result: Mapping[str, Any]) -> str:

@@ -58,6 +58,18 @@ class Run:
         return packed.get("of"), packed.get("images")
 
     @property
+    def taught(self) -> bool:
+        """Whether something was distilled into the student, and did anything: else it is its baseline to the last bit.
+
+        Results of earlier versions do not say which modes there were, only whether the word was distillation=none.
+        """
+        student, baseline = self.result["student"], self.result.get("baseline") or {}
+        modes = self.result.get("layers")
+        distilled = "distillation=none" not in self.words if modes is None else bool(modes)
+        same = all(student.get(name) == baseline.get(name) for name in ("accuracy", "nll"))
+        return distilled and not (same and student.get("nll") is not None)
+
+    @property
     def correct(self) -> np.ndarray | None:
         """bool [test images]; None in results that do not have it."""
         packed = self.result["student"].get("correct")
@@ -119,13 +131,8 @@ class Group:
 
     @property
     def taught(self) -> bool:
-        """Whether some student is not its baseline: without a teacher it is, to the last bit."""
-        numbers = ("accuracy", "nll")
-        return "distillation=none" not in self.words and any(
-            [run.result["student"].get(name) for name in numbers]
-            != [(run.result.get("baseline") or {}).get(name) for name in numbers]
-            for run in self.runs
-        )
+        """Whether something was distilled into some of the students."""
+        return any(run.taught for run in self.runs)
 
 
 def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:

@@ -13,7 +13,7 @@ from kd_runner.config import SettingsError
 from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import grouped
 from kd_runner.pages import clock, command, count, percent, render, settings_in, surroundings
-from kd_runner.report import STAGES, sentences, table, top5_says_nothing
+from kd_runner.report import NOTHING_DISTILLED, STAGES, sentences, table, top5_says_nothing
 from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
 from kd_runner.shared_notes import other_notes, warning_of
@@ -102,6 +102,8 @@ def run_page(folder: Folder) -> str:
     """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
     run, result = folder.run, folder.run.result
     answer = verdict(grouped([run]))
+    # The answer says it already.
+    said = [sentence for sentence in sentences(result, folder.finetuned) if sentence != f"{NOTHING_DISTILLED}."]
     classes = folder.analysis.get("classes")
     data = result.get("data") or {}
     return render(
@@ -109,7 +111,7 @@ def run_page(folder: Folder) -> str:
         title=f"Distillation: {run.folder.resolve().name}",
         subtitle=" ".join(run.words) or "all settings at their defaults",
         answer=answer,
-        sentences=[*answer.sentences, *sentences(result, folder.finetuned), *_judged(result)],
+        sentences=[*answer.sentences, *said, *_judged(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
         warning=warning_of(result),
         notes=other_notes(result),

@@ -178,3 +178,10 @@ def test_the_table_says_its_images(tmp_path: Path) -> None:
     assert table(result).startswith("On the 21 test images:\n")
     assert "with 40.00 % on the validation images and " in table(result)
     assert "One" not in table(result).splitlines()[0]
+
+
+def test_a_page_says_once_that_nothing_was_distilled(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(3), {"layers": {}})
+    page = text_of(write(folder, folder))
+    assert "Nothing was distilled The student learned from labels alone, as the baseline did. The student has" in page
+    assert page.count("learned from labels alone") == page.count("Nothing was distilled") == 1
