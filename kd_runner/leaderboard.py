@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kd_runner import atomic
-from kd_runner.answer import Verdict, verdict
+from kd_runner.answer import MOST_HALF_WIDTH, Verdict, verdict
 from kd_runner.comparison import compared, gain_of, interval
 from kd_runner.config import SettingsError
 from kd_runner.gap import gap_of
@@ -23,6 +23,7 @@ from kd_runner.terminal import TextColumn, folded, table_lines, terminal_width
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # that are named where there are more
+TOO_FEW = "too few to tell"
 MOST_LINES = 10  # about parts of results that are left out
 
 
@@ -60,18 +61,20 @@ def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
 
 
 COLUMNS = (
-    "rank", "settings", "n", "accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain", "gain_sd",
-    "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece",
-    "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low", "difference_high", "p",
+    "rank", "settings", "n", "test_accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain",
+    "gain_sd", "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll",
+    "ece", "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low",
+    "difference_high", "p",
 )  # fmt: skip
 
 
 def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     """The leaderboard's rows: means over a group's runs, None for what there is none of.
 
-    `accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
-    epoch. `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by,
-    and `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is `kd_runner.gap`'s share, and
+    `test_accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
+    epoch; `sd` and `ci95`, half the width of Student's 95 % interval, are of `test_accuracy` over seeds.
+    `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by, and
+    `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is `kd_runner.gap`'s share, and
     `gap_note` why there is none. Accuracies are in [0, 1], `seconds` those of the student's stage.
     """
 
@@ -88,7 +91,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "rank": rank,
             "settings": group.name,
             "n": len(values),
-            "accuracy": mean(values),
+            "test_accuracy": mean(values),
             "sd": deviation(values),
             "ci95": None if np.isnan(half) else half,
             "val_accuracy": mean(group.values("student", "best_val", "val_accuracy")),
@@ -126,7 +129,17 @@ def _count(value: float | None) -> str:
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    return _percent(row["accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+    return _percent(row["test_accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """The 95 % interval of the accuracy, which is of no number outside of 0 to 100 %."""
+    if row["ci95"] is None:
+        return ""
+    if row["ci95"] > MOST_HALF_WIDTH:
+        return TOO_FEW
+    low, high = (min(1.0, max(0.0, row["test_accuracy"] + half)) for half in (-row["ci95"], row["ci95"]))
+    return f"{_percent(low)} to {_percent(high)}"
 
 
 def _gain(row: Mapping[str, Any]) -> str:
@@ -169,8 +182,8 @@ SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
     Column("n", "n", lambda row: str(row["n"]), 8),
-    Column("test accuracy, %", "accuracy", _accuracy),
-    Column("95 %", "ci95", lambda row: f"± {_percent(row['ci95'])}" if row["ci95"] is not None else "", 5),
+    Column("test accuracy, %", "test_accuracy", _accuracy),
+    Column("95 %", "ci95", _interval, 5),
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
     Column("gap closed", "gap_closed", _share, 4),
@@ -288,12 +301,13 @@ def some_lines(lines: Sequence[str]) -> list[str]:
 
 
 NOTE = (
-    "Test accuracy: of the student after its last epoch, mean ± standard deviation over seeds. 95 %: half the interval "
-    "of the mean (Student's t). Gain: student less baseline, on the test images. p: of a gain this far from none by "
+    "Test accuracy: of the student on the test images after its last epoch, mean ± standard deviation over seeds. "
+    "95 %: the interval of the mean over seeds (Student's t), as far as it is between 0 and 100 %; too few to tell "
+    "where it is wider than that. Gain: student less baseline, on the test images. p: of a gain this far from none by "
     "chance, by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many "
     "rows there are. Gap closed: the gain as a share of what the teacher has over the baseline. Val accuracy: the "
-    "student's best on the validation images, which are those to choose by. Agreement (with the teacher) and NLL: on "
-    "the test images."
+    "student's best on the validation images over its epochs, which is what to choose by. Agreement (with the teacher) "
+    "and NLL: on the test images."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds with its 95 % bootstrap interval over test images, and the p of "
