@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,20 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
     said = [*sentences(result, finetuned), *few_images(images)]
     heading = f"On the {images:,} test images:" if images else "On the test images:"
     return "\n".join([heading, "", *lines, "", *(folded(sentence, width) for sentence in said)])
+
+
+def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
+    """The key of each mode that is handed layers, and which they are.
+
+    Args:
+        layers: `layers` in result.json.
+    """
+    lines = []
+    for key, by_role in layers.items():
+        texts = [f"{role} {', '.join(by_role[role])}" for role in ("student", "teacher") if by_role.get(role)]
+        if texts:
+            lines.append((key, "; ".join(texts)))
+    return lines
 
 
 def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:

@@ -13,7 +13,7 @@ from kd_runner.config import SettingsError
 from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import grouped
 from kd_runner.pages import clock, command, count, percent, render, settings_in, surroundings
-from kd_runner.report import NOTHING_DISTILLED, STAGES, sentences, table, top5_says_nothing
+from kd_runner.report import NOTHING_DISTILLED, STAGES, layer_lines, sentences, table, top5_says_nothing
 from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
 from kd_runner.shared_notes import other_notes, warning_of
@@ -121,6 +121,7 @@ def run_page(folder: Folder) -> str:
         numbers=list(_numbers(result, len(classes) if classes else None)),
         drawn=folder.drawn,
         cost=list(_cost(result)),
+        layers=[(f"layers of {key}", line) for key, line in layer_lines(result.get("layers") or {})],
         settings=list(folder.settings.items()),
         environment=surroundings([run]),
         command=command(result.get("overrides") or []),
