@@ -17,6 +17,7 @@ from kd_runner.answer import MOST_HALF_WIDTH, Verdict, verdict
 from kd_runner.comparison import compared, gain_of, interval
 from kd_runner.config import SettingsError
 from kd_runner.gap import gap_of
+from kd_runner.report import nats
 from kd_runner.results import PAGE, Group, Missing, Run, found
 from kd_runner.shared_notes import note_lines
 from kd_runner.terminal import TextColumn, folded, table_lines, terminal_width
@@ -189,7 +190,7 @@ SHOWN = (
     Column("gap closed", "gap_closed", _share, 4),
     Column("val accuracy, %", "val_accuracy", lambda row: _percent(row["val_accuracy"]), 3),
     Column("agreement", "agreement", lambda row: _percent(row["agreement"]), 3),
-    Column("NLL", "nll", lambda row: "" if row["nll"] is None else f"{row['nll']:.4f}", 2),
+    Column("NLL", "nll", lambda row: "" if row["nll"] is None else nats(row["nll"]), 2),
     Column("parameters", "parameters", lambda row: _count(row["parameters"]), 6),
     Column("images seen", "images_seen", lambda row: _count(row["images_seen"]), 0),
     Column("seconds", "seconds", lambda row: _count(row["seconds"]), 1),

@@ -51,6 +51,7 @@ def _commit() -> str | None:
 
 STAGES = ("teacher", "baseline", "student")
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
+LARGE = 1e6  # numbers from here on are written as 1.5e+16
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 FEW_IMAGES = 100  # of fewer, one image is more than a point
 
@@ -63,6 +64,11 @@ def _four_digits(value: float) -> str:
     return f"{value:.4f}"
 
 
+def nats(value: float) -> str:
+    """A number of nats, which has no upper end, in a text of a few digits."""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.1e}"
+
+
 def _count(value: float) -> str:
     return f"{value:,.0f}"
 
@@ -71,7 +77,7 @@ METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (  # a headi
     ("accuracy", "accuracy", 100, _percent),
     ("top-5", "top5_accuracy", 1, _percent),
     ("F1", "f1", 4, _four_digits),
-    ("NLL", "nll", 5, _four_digits),
+    ("NLL", "nll", 5, nats),
     ("ECE", "ece", 3, _four_digits),
     ("parameters", "parameters", 7, _count),
     ("MACs", "macs", 2, _count),

@@ -32,6 +32,7 @@ ASIDE = (
 SEEDS = ("seed", "data_seed")
 EARLIER = ".earlier"  # in a sweep's folder, that of results which it is about to replace
 RESULT, PAGE = "result.json", "report.html"
+STATUSES = ("completed", "failed", "interrupted")
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 
@@ -213,7 +214,9 @@ def read(path: Path) -> Run | Missing:
         typed = dict(word.partition("=")[::2] for word in words)
         seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
         return Run(path.parent, tuple(telling), seeds, result, left_out)
-    if status is None:
+    if status is not None and status not in STATUSES:
+        reason = f'{RESULT} has the status "{status}", which is none of {", ".join(STATUSES)}'
+    elif status is None:
         reason = f"{RESULT} has no status: it is not one of kd-runner's"
     elif status == "completed":
         reason = f"{RESULT} says completed, and has no accuracy of its student"

@@ -13,7 +13,7 @@ from kd_runner.config import SettingsError
 from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import grouped
 from kd_runner.pages import clock, command, count, percent, render, settings_in, surroundings
-from kd_runner.report import NOTHING_DISTILLED, STAGES, layer_lines, sentences, table, top5_says_nothing
+from kd_runner.report import NOTHING_DISTILLED, STAGES, layer_lines, nats, sentences, table, top5_says_nothing
 from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
 from kd_runner.shared_notes import other_notes, warning_of
@@ -153,7 +153,7 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
 
     def four_digits(value: float | None) -> str:
-        return "–" if value is None else f"{value:.4f}"
+        return "–" if value is None else nats(value)
 
     for name, key, text in (
         ("accuracy", "accuracy", percent),

@@ -15,6 +15,7 @@ from made_runs import class_names, made_run
 from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import report
 from kd_runner.report import few_images, table, top5_says_nothing
+from kd_runner.results import Missing, read
 from kd_runner.run_page import write
 
 DATA: dict[str, Any] = {
@@ -185,3 +186,31 @@ def test_a_page_says_once_that_nothing_was_distilled(tmp_path: Path) -> None:
     page = text_of(write(folder, folder))
     assert "Nothing was distilled The student learned from labels alone, as the baseline did. The student has" in page
     assert page.count("learned from labels alone") == page.count("Nothing was distilled") == 1
+
+
+def test_a_large_number_of_nats_is_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = made_run(tmp_path / "run", class_names(3))
+    result = json.loads((folder / "result.json").read_text())
+    result["student"]["nll"] = 15109469082826728.0
+    result["baseline"]["nll"] = 999999.25
+    result["student"]["kl_to_teacher"] = 2.5e6
+    (folder / "result.json").write_text(json.dumps(result))
+    seen = json.loads((folder / "analysis.json").read_text())
+    seen["networks"]["student"]["before"]["nll"] = 15109469082826728.0
+    (folder / "analysis.json").write_text(json.dumps(seen))
+    page = text_of(write(folder, folder))
+    assert "NLL 1.5e+16" in page  # below a picture
+    assert "999999.2500 1.5e+16" in page
+    assert "2.5e+06" in page
+    assert "1.5e+16" in table(result)
+    report([tmp_path], tmp_path)
+    printed = capsys.readouterr().out
+    assert "1.5e+16" in printed + (tmp_path / "leaderboard.md").read_text()
+    assert "15109469" not in page + table(result) + printed
+
+
+def test_an_unknown_status_is_named(tmp_path: Path) -> None:
+    made_run(tmp_path / "run", class_names(3), {"status": "weird"})
+    run = read(tmp_path / "run" / "result.json")
+    assert isinstance(run, Missing)
+    assert run.reason == 'result.json has the status "weird", which is none of completed, failed, interrupted'

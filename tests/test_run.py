@@ -84,8 +84,9 @@ def test_a_run_says_which_layers_its_modes_compare(
     assert "<dt>layers of distillation</dt><dd>student 3; teacher 6</dd>" in page
 
 
-def test_a_mode_without_weight_is_none(result_of: RunIt, tmp_path: Path) -> None:
-    result = result_of("distillation.weight=0")
+@pytest.mark.parametrize("words", [("distillation.weight=0",), ("distillation=none",)])
+def test_a_mode_without_weight_is_none(words: tuple[str, ...], result_of: RunIt, tmp_path: Path) -> None:
+    result = result_of(*words)
     assert result["layers"] == {}
     page = (tmp_path / "run0" / "report.html").read_text()
     assert page.count("learned from labels alone, as the baseline did") == 1
