@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kd_runner.comparison import SURE, Gain, holm
-from kd_runner.report import few_images, test_images
+from kd_runner.report import NOTHING_DISTILLED, few_images, test_images
 from kd_runner.results import Group
 
 ROUNDING = 1e-9  # percent, so that a sum is rounded as its result is elsewhere
+MOST_HALF_WIDTH = 0.5  # of an interval of an accuracy, or of a gain: a wider one says nothing
 FEW = 5  # fewer seeds than this leave wide intervals
 
 
@@ -37,7 +38,8 @@ def verdict(groups: Sequence[Group]) -> Verdict:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
     if not taught:
-        return Verdict("unknown", "Not known", ["No student here learned from a teacher."])
+        headline, _, rest = NOTHING_DISTILLED.partition(": ")
+        return Verdict("unknown", headline, [f"{rest[0].upper()}{rest[1:]}."])
     best, gains = taught[0], [group.gain for group in taught]
     gain = best.gain
     if gain is None:
@@ -87,13 +89,20 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
         if gain.seeds > 1
         else "McNemar's"
     )
-    said += f": a gain of {100 * gain.mean:+.2f} points, 95 % interval {100 * gain.low:+.2f} to {100 * gain.high:+.2f}"
+    said += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
     said += f" ({of}, p = {gain.p:.2g}"
     if corrected is not None:
         said += f"; {corrected:.2g} with Holm's correction for {tests} rows"
     if gain.over == "images":
         return f"{said}). That knows of the images alone: how far another seed would be from this is not in it."
     return f"{said})."
+
+
+def _interval(low: float, high: float) -> str:
+    """The 95 % interval of a gain in words; no gain is beyond 100 points."""
+    if (high - low) / 2 > MOST_HALF_WIDTH:
+        return "95 % interval wider than 100 points, so too few seeds to tell"
+    return f"95 % interval {100 * max(-1.0, low):+.2f} to {100 * min(1.0, high):+.2f}"
 
 
 def _word(gain: Gain | None, level: float | None) -> Literal["helped", "cost", "unsure", "unknown"]:

@@ -7,13 +7,16 @@ import logging
 import torch
 
 from kd_runner.parts import Parts
+from kd_runner.report import layer_lines
 
 log = logging.getLogger(__name__)
 
 
 def log_choices(parts: Parts) -> None:
-    """Log the device, the images that an epoch leaves out, and the temperature that several modes share."""
+    """Log the device, the layers that modes compare, the images left out, and the temperature that modes share."""
     log.info("device    %s", device_line(parts))
+    for key, line in layer_lines(parts.layers):
+        log.info("layers    %s: %s", key, line)
     for line in (*batch_lines(parts), *temperature_lines(parts)):
         log.info("note      %s", line)
 

@@ -23,7 +23,7 @@ from kd_runner.build import one_line
 from kd_runner.datasets.splits import Images
 from kd_runner.evaluate import Predictions
 from kd_runner.figures import FIGURES, class_names
-from kd_runner.report import top5_says_nothing
+from kd_runner.report import nats, top5_says_nothing
 from kd_runner.training import RunLogger
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def tell(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     for role in analysis.ROLES:
         if result[role]:
             found = (result[role].get(name) for name in numbers)
-            cells = ["" if each is None else f"{each:,}" if isinstance(each, int) else f"{each:.4f}" for each in found]
+            cells = ["" if each is None else f"{each:,}" if isinstance(each, int) else nats(each) for each in found]
             rows.append([role, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kd_runner import run_pictures
 from kd_runner.canvas import Canvas
+from kd_runner.report import nats
 from kd_runner.run_pictures import most_changed
 
 Analysis = dict[str, Any]
@@ -93,7 +94,7 @@ def reliability(analysis: Analysis) -> Image.Image:
             else:
                 _draw_bins(canvas, found, role, start, floor, side)
                 scaled = f" at temperature {network['temperature']:.2f}" if row else ""
-                title = f"{role}{scaled}\nECE {found['ece']:.4f}, NLL {found['nll']:.4f}"
+                title = f"{role}{scaled}\nECE {found['ece']:.4f}, NLL {nats(found['nll'])}"
             canvas.frame(start, floor - side, side, side)
             canvas.text(start + side / 2, floor - side - 0.21, title, size=9)
             for share in (0, 0.5, 1):

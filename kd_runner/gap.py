@@ -45,13 +45,20 @@ def gap_of(group: Group) -> Gap | None:
     teacher, baseline, student = (
         float(np.mean([run.result[stage]["accuracy"] for run in both])) for stage in ("teacher", "baseline", "student")
     )
+    if not any(run.taught for run in both):
+        return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
     pairs = Pairs.of(*(Group(group.words, both).in_place_of_students(stage) for stage in ("teacher", "baseline")))
     return gap(teacher, baseline, student, *((pairs.p, len(pairs.difference)) if pairs is not None else ()))
 
 
 def gap_in(result: Mapping[str, Any]) -> Gap | None:
     """The gap of one run, from its result."""
-    return gap_of(Group((), [Run(Path(), (), (), dict(result))]))
+    return gap_of(Group((), [run_of(result)]))
+
+
+def run_of(result: Mapping[str, Any]) -> Run:
+    """The run of a result, wherever that is kept."""
+    return Run(Path(), tuple(result.get("overrides") or ()), (), dict(result))
 
 
 def gap(teacher: float, baseline: float, student: float, p: float | None = None, images: int = 0) -> Gap:

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 
 from kd_runner import atomic
-from kd_runner.answer import Verdict, verdict
+from kd_runner.answer import MOST_HALF_WIDTH, Verdict, verdict
 from kd_runner.comparison import compared, gain_of, interval
 from kd_runner.config import SettingsError
 from kd_runner.gap import gap_of
+from kd_runner.report import nats
 from kd_runner.results import PAGE, Group, Missing, Run, found
+from kd_runner.shared_notes import note_lines
 from kd_runner.terminal import TextColumn, folded, table_lines, terminal_width
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # that are named where there are more
+TOO_FEW = "too few to tell"
 MOST_LINES = 10  # about parts of results that are left out
 
 
@@ -59,18 +62,20 @@ def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
 
 
 COLUMNS = (
-    "rank", "settings", "n", "accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain", "gain_sd",
-    "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece",
-    "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low", "difference_high", "p",
+    "rank", "settings", "n", "test_accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain",
+    "gain_sd", "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll",
+    "ece", "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low",
+    "difference_high", "p",
 )  # fmt: skip
 
 
 def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     """The leaderboard's rows: means over a group's runs, None for what there is none of.
 
-    `accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
-    epoch. `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by,
-    and `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is `kd_runner.gap`'s share, and
+    `test_accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
+    epoch; `sd` and `ci95`, half the width of Student's 95 % interval, are of `test_accuracy` over seeds.
+    `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by, and
+    `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is `kd_runner.gap`'s share, and
     `gap_note` why there is none. Accuracies are in [0, 1], `seconds` those of the student's stage.
     """
 
@@ -87,7 +92,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "rank": rank,
             "settings": group.name,
             "n": len(values),
-            "accuracy": mean(values),
+            "test_accuracy": mean(values),
             "sd": deviation(values),
             "ci95": None if np.isnan(half) else half,
             "val_accuracy": mean(group.values("student", "best_val", "val_accuracy")),
@@ -125,7 +130,17 @@ def _count(value: float | None) -> str:
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    return _percent(row["accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+    return _percent(row["test_accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """The 95 % interval of the accuracy, which is of no number outside of 0 to 100 %."""
+    if row["ci95"] is None:
+        return ""
+    if row["ci95"] > MOST_HALF_WIDTH:
+        return TOO_FEW
+    low, high = (min(1.0, max(0.0, row["test_accuracy"] + half)) for half in (-row["ci95"], row["ci95"]))
+    return f"{_percent(low)} to {_percent(high)}"
 
 
 def _gain(row: Mapping[str, Any]) -> str:
@@ -168,14 +183,14 @@ SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
     Column("n", "n", lambda row: str(row["n"]), 8),
-    Column("test accuracy, %", "accuracy", _accuracy),
-    Column("95 %", "ci95", lambda row: f"± {_percent(row['ci95'])}" if row["ci95"] is not None else "", 5),
+    Column("test accuracy, %", "test_accuracy", _accuracy),
+    Column("95 %", "ci95", _interval, 5),
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
     Column("gap closed", "gap_closed", _share, 4),
     Column("val accuracy, %", "val_accuracy", lambda row: _percent(row["val_accuracy"]), 3),
     Column("agreement", "agreement", lambda row: _percent(row["agreement"]), 3),
-    Column("NLL", "nll", lambda row: "" if row["nll"] is None else f"{row['nll']:.4f}", 2),
+    Column("NLL", "nll", lambda row: "" if row["nll"] is None else nats(row["nll"]), 2),
     Column("parameters", "parameters", lambda row: _count(row["parameters"]), 6),
     Column("images seen", "images_seen", lambda row: _count(row["images_seen"]), 0),
     Column("seconds", "seconds", lambda row: _count(row["seconds"]), 1),
@@ -216,7 +231,12 @@ class Leaderboard:
     @property
     def left_out(self) -> list[str]:
         """A line for each run with a result whose parts are not all used."""
-        return [f"{run.folder}: {run.left_out}" for group in self.groups for run in group.runs if run.left_out]
+        return [f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs with a result, those of the best group first."""
+        return [run for group in self.groups for run in group.runs]
 
 
 def _some(numbers: Sequence[int]) -> str:
@@ -251,6 +271,8 @@ def terminal(board: Leaderboard, width: int | None) -> str:
     lines += [folded(note, width) for note in board.gap_notes]
     lines += [folded(line, width) for line in some_lines(board.left_out)]
     lines += [folded(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
+    notes = note_lines(board.runs)
+    lines += ["", "Notes:", *(folded(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
 
 
@@ -263,6 +285,8 @@ def markdown(board: Leaderboard) -> str:
     for row in board.rows:
         cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in board.columns]
         text.append(f"| {' | '.join(cells)} |")
+    notes = note_lines(board.runs)
+    text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
     if board.missing:
         text += ["", "Runs without a result:", ""]
         text += [f"- `{each.folder}` ({each.words}): {each.reason}" for each in board.missing]
@@ -278,12 +302,13 @@ def some_lines(lines: Sequence[str]) -> list[str]:
 
 
 NOTE = (
-    "Test accuracy: of the student after its last epoch, mean ± standard deviation over seeds. 95 %: half the interval "
-    "of the mean (Student's t). Gain: student less baseline, on the test images. p: of a gain this far from none by "
+    "Test accuracy: of the student on the test images after its last epoch, mean ± standard deviation over seeds. "
+    "95 %: the interval of the mean over seeds (Student's t), as far as it is between 0 and 100 %; too few to tell "
+    "where it is wider than that. Gain: student less baseline, on the test images. p: of a gain this far from none by "
     "chance, by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many "
     "rows there are. Gap closed: the gain as a share of what the teacher has over the baseline. Val accuracy: the "
-    "student's best on the validation images, which are those to choose by. Agreement (with the teacher) and NLL: on "
-    "the test images."
+    "student's best on the validation images over its epochs, which is what to choose by. Agreement (with the teacher) "
+    "and NLL: on the test images."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds with its 95 % bootstrap interval over test images, and the p of "
@@ -318,6 +343,5 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     print(terminal(board, terminal_width()))
     from kd_runner import events, hparams
 
-    runs = [run for group in board.groups for run in group.runs]
-    print(f"\n{events.command(hparams.write(out, runs, board.missing, markdown(board)))}")
+    print(f"\n{events.command(hparams.write(out, board.runs, board.missing, markdown(board)))}")
     return page

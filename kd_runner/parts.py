@@ -60,6 +60,8 @@ class Parts:
         teachers: The teacher by the name 'teacher', and more of them as 'teachers.NAME'.
         recipes: Of the teachers by their names, of 'student' (the baseline's too) and of 'finetune'.
         modes: Without adapters, which `paired` makes.
+        layers: The layers of student and teacher that each active mode is handed, by the modes' keys: `rehearse`
+            fills it.
     """
 
     settings: Settings
@@ -71,6 +73,7 @@ class Parts:
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
+    layers: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     _sources: dict[str, Source] = field(default_factory=dict, repr=False)
 
     @property
@@ -236,7 +239,7 @@ def _check_store(store: str) -> None:
 def rehearse(parts: Parts) -> frozenset[str]:
     """Push a few images of noise through networks and losses. Nothing is trained or changed.
 
-    Returns the keys of the modes whose loss depends on the temperature.
+    It fills `parts.layers`, and returns the keys of the modes whose loss depends on the temperature.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
@@ -258,6 +261,7 @@ def rehearse(parts: Parts) -> frozenset[str]:
     for mode in (mode for mode in pairing.modes if mode.weight > 0):  # the others are not heard, and get no features
         _check_loss(mode, attempts[0])
         _check_effects(mode, attempts, _circumstances(parts, count))
+        parts.layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
         if depends_on_temperature(mode, attempts[0].student, attempts[0].teacher, labels):
             tempered.add(mode.key)
     if parts.settings.teacher.label_smoothing:

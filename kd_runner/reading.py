@@ -130,6 +130,7 @@ class _Result(_Part):
     student: _Stage | None = None
     gap_closed: Real | None = None
     notes: list[Text] | None = None
+    layers: dict[str, dict[str, list[Text]]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None
     environment: dict[str, Any] | None = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_runner import __version__
-from kd_runner.gap import gap_in, in_points
+from kd_runner.gap import gap_in, in_points, run_of
 from kd_runner.terminal import TextColumn, folded, table_lines
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def _commit() -> str | None:
 
 
 STAGES = ("teacher", "baseline", "student")
+NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
+LARGE = 1e6  # numbers from here on are written as 1.5e+16
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 FEW_IMAGES = 100  # of fewer, one image is more than a point
 
@@ -62,6 +64,11 @@ def _four_digits(value: float) -> str:
     return f"{value:.4f}"
 
 
+def nats(value: float) -> str:
+    """A number of nats, which has no upper end, in a text of a few digits."""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.1e}"
+
+
 def _count(value: float) -> str:
     return f"{value:,.0f}"
 
@@ -70,7 +77,7 @@ METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (  # a headi
     ("accuracy", "accuracy", 100, _percent),
     ("top-5", "top5_accuracy", 1, _percent),
     ("F1", "f1", 4, _four_digits),
-    ("NLL", "nll", 5, _four_digits),
+    ("NLL", "nll", 5, nats),
     ("ECE", "ece", 3, _four_digits),
     ("parameters", "parameters", 7, _count),
     ("MACs", "macs", 2, _count),
@@ -96,6 +103,20 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
     said = [*sentences(result, finetuned), *few_images(images)]
     heading = f"On the {images:,} test images:" if images else "On the test images:"
     return "\n".join([heading, "", *lines, "", *(folded(sentence, width) for sentence in said)])
+
+
+def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
+    """The key of each mode that is handed layers, and which they are.
+
+    Args:
+        layers: `layers` in result.json.
+    """
+    lines = []
+    for key, by_role in layers.items():
+        texts = [f"{role} {', '.join(by_role[role])}" for role in ("student", "teacher") if by_role.get(role)]
+        if texts:
+            lines.append((key, "; ".join(texts)))
+    return lines
 
 
 def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
@@ -131,7 +152,9 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
 
 
 def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
-    gap = gap_in(result)
+    gap, taught = gap_in(result), run_of(result).taught
+    if not taught:
+        return _nothing_distilled(result, finetuned)
     if gap is None:
         return ""
     what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
@@ -141,6 +164,14 @@ def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
         return f"{gave} over the baseline{of_gap}."
     fell = f"the student fell below its baseline by {in_points(-gap.gain)}"
     return f"{gave}: {fell}." if gap.reason == fell else f"{gave}: {fell}; {gap.reason}."
+
+
+def _nothing_distilled(result: Mapping[str, Any], finetuned: int) -> str:
+    gap = gap_in(result)
+    said = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
+    if gap is None or not finetuned:
+        return f"{said}."
+    return f"{said}; {finetuned} more epochs of finetuning gave {100 * gap.gain:+.2f} points."
 
 
 def _beside_the_teacher(result: Mapping[str, Any]) -> str:

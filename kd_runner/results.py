@@ -32,6 +32,7 @@ ASIDE = (
 SEEDS = ("seed", "data_seed")
 EARLIER = ".earlier"  # in a sweep's folder, that of results which it is about to replace
 RESULT, PAGE = "result.json", "report.html"
+STATUSES = ("completed", "failed", "interrupted")
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 
@@ -56,6 +57,18 @@ class Run:
         """Which test images, in a few digits where the result says so, and how many."""
         packed = self.result["student"].get("correct") or {}
         return packed.get("of"), packed.get("images")
+
+    @property
+    def taught(self) -> bool:
+        """Whether something was distilled into the student, and did anything: else it is its baseline to the last bit.
+
+        Results of earlier versions do not say which modes there were, only whether the word was distillation=none.
+        """
+        student, baseline = self.result["student"], self.result.get("baseline") or {}
+        modes = self.result.get("layers")
+        distilled = "distillation=none" not in self.words if modes is None else bool(modes)
+        same = all(student.get(name) == baseline.get(name) for name in ("accuracy", "nll"))
+        return distilled and not (same and student.get("nll") is not None)
 
     @property
     def correct(self) -> np.ndarray | None:
@@ -119,13 +132,8 @@ class Group:
 
     @property
     def taught(self) -> bool:
-        """Whether some student is not its baseline: without a teacher it is, to the last bit."""
-        numbers = ("accuracy", "nll")
-        return "distillation=none" not in self.words and any(
-            [run.result["student"].get(name) for name in numbers]
-            != [(run.result.get("baseline") or {}).get(name) for name in numbers]
-            for run in self.runs
-        )
+        """Whether something was distilled into some of the students."""
+        return any(run.taught for run in self.runs)
 
 
 def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
@@ -206,7 +214,9 @@ def read(path: Path) -> Run | Missing:
         typed = dict(word.partition("=")[::2] for word in words)
         seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
         return Run(path.parent, tuple(telling), seeds, result, left_out)
-    if status is None:
+    if status is not None and status not in STATUSES:
+        reason = f'{RESULT} has the status "{status}", which is none of {", ".join(STATUSES)}'
+    elif status is None:
         reason = f"{RESULT} has no status: it is not one of kd-runner's"
     elif status == "completed":
         reason = f"{RESULT} says completed, and has no accuracy of its student"

@@ -187,6 +187,7 @@ def blank_result(parts: Parts, running: Running, overrides: Sequence[str], notes
         "student": None,
         "gap_closed": None,
         "notes": notes,
+        "layers": parts.layers,
         "data": survey.record(parts.splits),
         "seconds": running.seconds,
         "environment": environment(parts.device),

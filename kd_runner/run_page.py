@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from kd_runner.config import SettingsError
 from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import grouped
 from kd_runner.pages import clock, command, count, percent, render, settings_in, surroundings
-from kd_runner.report import STAGES, sentences, table, top5_says_nothing
+from kd_runner.report import NOTHING_DISTILLED, STAGES, layer_lines, nats, sentences, table, top5_says_nothing
 from kd_runner.results import PAGE, RESULT, Run, read
 from kd_runner.run_pictures import run_pictures
+from kd_runner.shared_notes import other_notes, warning_of
 from kd_runner.terminal import folded, terminal_width
 
 ANALYSIS = "analysis.json"
@@ -101,6 +102,8 @@ def run_page(folder: Folder) -> str:
     """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
     run, result = folder.run, folder.run.result
     answer = verdict(grouped([run]))
+    # The answer says it already.
+    said = [sentence for sentence in sentences(result, folder.finetuned) if sentence != f"{NOTHING_DISTILLED}."]
     classes = folder.analysis.get("classes")
     data = result.get("data") or {}
     return render(
@@ -108,31 +111,21 @@ def run_page(folder: Folder) -> str:
         title=f"Distillation: {run.folder.resolve().name}",
         subtitle=" ".join(run.words) or "all settings at their defaults",
         answer=answer,
-        sentences=[*answer.sentences, *sentences(result, folder.finetuned), *_judged(result)],
+        sentences=[*answer.sentences, *said, *_judged(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
-        warning=_warning(result),
-        notes=_notes(result),
+        warning=warning_of(result),
+        notes=other_notes(result),
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
         numbers=list(_numbers(result, len(classes) if classes else None)),
         drawn=folder.drawn,
         cost=list(_cost(result)),
+        layers=[(f"layers of {key}", line) for key, line in layer_lines(result.get("layers") or {})],
         settings=list(folder.settings.items()),
         environment=surroundings([run]),
         command=command(result.get("overrides") or []),
     )
-
-
-def _warning(result: Mapping[str, Any]) -> str:
-    """What is wrong with the teacher, in a sentence; empty where nothing is."""
-    return " ".join(_judgement(result).get("warning", "").split())
-
-
-def _notes(result: Mapping[str, Any]) -> Sequence[str]:
-    """The notes of the run but for that which is shown as the warning."""
-    warning = _warning(result)
-    return [note for note in result.get("notes") or [] if not (warning and warning in " ".join(note.split()))]
 
 
 def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +153,7 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
 
     def four_digits(value: float | None) -> str:
-        return "–" if value is None else f"{value:.4f}"
+        return "–" if value is None else nats(value)
 
     for name, key, text in (
         ("accuracy", "accuracy", percent),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kd_runner.pictures import lines, path
+from kd_runner.report import nats
 
 NUMBERED = 12  # classes up to which a confusion matrix is a table of numbers
 MOST_CLASSES = 30  # whose change is shown
@@ -247,7 +248,7 @@ def reliability(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
                         state,
                         _by_confidence(bins),
                         "as trained" if state == "before" else f"scaled by {network['temperature']:.2f}",
-                        f"ECE {bins['ece']:.4f}, NLL {bins['nll']:.4f}",
+                        f"ECE {bins['ece']:.4f}, NLL {nats(bins['nll'])}",
                     )
                     for state, bins in states
                 ],

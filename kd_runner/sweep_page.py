@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ from kd_runner.pages import (
     sweep_command,
 )
 from kd_runner.results import PAGE, SEEDS, Group, Run
+from kd_runner.shared_notes import shared_notes
 
 MOST_COMMANDS = 10  # of single runs
-MOST_NOTES = 12  # that several runs may have
+MOST_NOTES = 12  # that are shown unfolded
 MOST_VALUES = 12  # of a setting that differs
 IN_COST = ("images_seen", "seconds", "parameters")  # columns that have a table of their own
 STAGES = ("teacher", "baseline", "student", "evaluate")
@@ -47,7 +47,8 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         answer=board.answer,
         sentences=board.answer.sentences,
         tiles=_tiles(board.answer.best),
-        notes=_notes(runs),
+        notes=shared_notes(runs),
+        most_notes=MOST_NOTES,
         lacking=some_lines([*board.left_out, *_unread(opened, runs)]),
         board=board,
         columns=[column for column in board.columns if column.key not in IN_COST],
@@ -62,19 +63,8 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         environment=surroundings(runs),
         commands=commands[:MOST_COMMANDS],
         more_commands=max(0, len(commands) - MOST_COMMANDS),
-        again=shlex.join(["kd-report", *map(str, folders)]),
+        again=shlex.join(["kd-report", *map(str, folders), *([] if list(folders) == [out] else ["--out", str(out)])]),
     )
-
-
-def _notes(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """The notes of the runs, those of most runs first, with how many runs have them; then how many more there are."""
-    counts = Counter(note for run in runs for note in dict.fromkeys(run.result.get("notes") or []))
-    shown = [
-        (note, "all runs" if number == len(runs) else f"{number} of {len(runs)} runs")
-        for note, number in counts.most_common(MOST_NOTES)
-    ]
-    more = len(counts) - len(shown)
-    return [*shown, *([(f"And {more} more notes: each run's are in its own report.", "")] if more else [])]
 
 
 def _unread(opened: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:

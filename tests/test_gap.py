@@ -78,7 +78,7 @@ def test_without_a_baseline_or_a_teacher_there_is_none() -> None:
 
 
 def test_the_leaderboard_says_it_too(tmp_path: Path) -> None:
-    cases = {"good": (950, 800, 900), "fell": (950, 800, 790), "none": (700, 800, 780), "fell2": (950, 800, 770)}
+    cases = {"good": (950, 800, 900), "fell": (950, 800, 790), "worse": (700, 800, 780), "fell2": (950, 800, 770)}
     runs = [
         Run(tmp_path, (f"distillation={name}",), ("0", "0"), result_of(*numbers)) for name, numbers in cases.items()
     ]
@@ -86,9 +86,9 @@ def test_the_leaderboard_says_it_too(tmp_path: Path) -> None:
     by_name = {row["settings"].partition("=")[2]: row for row in rows(groups)}
     assert by_name["good"]["gap_closed"] == pytest.approx(2 / 3)
     assert by_name["good"]["gap_note"] == ""
-    assert [by_name[name]["gap_closed"] for name in ("fell", "none", "fell2")] == [None] * 3
+    assert [by_name[name]["gap_closed"] for name in ("fell", "worse", "fell2")] == [None] * 3
     assert by_name["fell"]["gap_note"] == "the student fell below its baseline by 1.00 points"
-    assert by_name["none"]["gap_note"] == NO_GAP
+    assert by_name["worse"]["gap_note"] == NO_GAP
     board = Leaderboard(groups, [], list(rows(groups)), verdict(groups))
     said = f"Gap closed is no number (–) where the student fell below its baseline (row 2, 4); where {NO_GAP} (row 3)."
     for text in (terminal(board, None), markdown(board)):

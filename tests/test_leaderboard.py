@@ -19,6 +19,7 @@ import torch
 from scipy import stats
 
 from kd_runner import leaderboard, report_command
+from kd_runner.answer import verdict
 from kd_runner.comparison import compared, interval
 from kd_runner.config import SettingsError
 from kd_runner.evaluate import packed
@@ -76,7 +77,7 @@ def test_groups_over_seeds(sweep: Path) -> None:
     assert [soft["settings"], hard["settings"]] == ["distillation=soft", "distillation=hard"]
     assert [soft["rank"], hard["rank"]] == [1, 2]
     assert soft["n"] == hard["n"] == 3
-    assert soft["accuracy"] == pytest.approx(0.82)
+    assert soft["test_accuracy"] == pytest.approx(0.82)
     assert soft["sd"] == pytest.approx(0.02)
     assert soft["ci95"] == pytest.approx(4.302653 * 0.02 / math.sqrt(3), rel=1e-6)
     assert soft["gain"] == pytest.approx(0.02)
@@ -189,12 +190,12 @@ def test_equals_do_not_differ(tmp_path: Path) -> None:
 def test_the_files(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report([sweep], sweep, reference="distillation=hard")
     printed = capsys.readouterr().out
-    assert re.search(r"1 +distillation=soft +3 +82\.00 ± 2\.00 +± 4\.97 +\+2\.00 ± 0\.00", printed)
+    assert re.search(r"1 +distillation=soft +3 +82\.00 ± 2\.00 +77\.03 to 86\.97 +\+2\.00 ± 0\.00", printed)
     assert "failed: the loss is not finite" in printed
     with (sweep / "leaderboard.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert tuple(lines[0]) == leaderboard.COLUMNS
-    assert float(lines[0]["accuracy"]) == pytest.approx(0.82)
+    assert float(lines[0]["test_accuracy"]) == pytest.approx(0.82)
     assert lines[0]["reference"] == "distillation=hard"
     markdown = (sweep / "leaderboard.md").read_text()
     assert "| 1 | distillation=soft | 3 | 82.00 ± 2.00 |" in markdown
@@ -236,3 +237,62 @@ def test_a_run_that_has_begun_is_missing(tmp_path: Path) -> None:
     (tmp_path / "run" / "now.json").write_text(json.dumps({"stage": "student", "epoch": 0, "epochs": 9}))
     _, missing = found([tmp_path])
     assert [(each.words, each.reason) for each in missing] == [("seed=3", "running: student epoch 0 of 9")]
+
+
+def test_no_report_takes_the_place_of_another(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sweep.parent / "other"
+    written(other / "0", ["distillation=dkd"])
+    monkeypatch.chdir(sweep.parent)
+    for folder in ("sweep", "other", "other/0"):
+        assert report_command.reported([Path(folder)], None, None).is_file()
+    before = {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()}
+    for words, message in (
+        (["sweep", "other"], "must be given, as sweep has a report of its own"),
+        (["other", "sweep"], "must be given, as other has a report of its own"),
+        (["sweep/1", "other"], "must be given, as sweep/1 has a report of its own run"),
+        (["sweep", "other", "--out", "sweep/"], "must be another folder, as sweep has a report of its own"),
+        (["sweep", "other", "--out", "other"], "must be another folder, as other has a report of its own"),
+        (["other/0", "--out", "sweep"], "must be another folder, as sweep has a report of its own"),
+        (["sweep", "--out", "other/0"], "must be another folder, as other/0 has a report of its own run"),
+        (["sweep", "--out", "rep.html"], "must be a folder, got rep.html"),
+        (["sweep", "--out", "sweep/sweep.json"], "must be a folder, got sweep/sweep.json"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["kd-report", *words])
+        assert report_command.main() == 2
+        assert capsys.readouterr().err == f"kd-report: --out: {message}\n"
+    assert {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # its own report is written again
+        assert report_command.reported([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
+    assert "kd-report sweep other --out v1.2<" in Path("v1.2/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ((80, 84, 82), "77.03 to 86.97"),  # 82 ± 4.303 · 2 / √3
+        ((98, 100), "86.29 to 100.00"),  # 99 ± 12.71 · √2 / √2
+        ((0, 2), "0.00 to 13.71"),
+        ((46, 54), "too few to tell"),  # 50 ± 50.8
+        ((0, 100), "too few to tell"),  # 50 ± 635.31
+    ],
+)
+def test_an_interval_of_an_accuracy_is_within_0_and_100(
+    counts: tuple[int, ...], shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, count in enumerate(counts):
+        baseline = {"accuracy": 0.5, "parameters": 1000}
+        written(tmp_path / str(seed), [f"seed={seed}"], right(count), baseline=baseline)
+    report([tmp_path], tmp_path)
+    for text in (
+        capsys.readouterr().out,
+        *((tmp_path / f"{name}").read_text() for name in ("leaderboard.md", "report.html")),
+    ):
+        assert shown in text
+        assert not re.search(r"[1-9]\d\d\.\d\d (%|to|\()|[-+][1-9]\d\d\.", text.replace("100.00", ""))
+    said = verdict(grouped(found([tmp_path])[0])).sentences[0]
+    assert ("95 % interval wider than 100 points, so too few seeds to tell" in said) is ("too few" in shown)
+    (row,) = csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines())
+    assert float(row["test_accuracy"]) == pytest.approx(np.mean(counts) / 100)
+    assert "accuracy" not in row

@@ -15,6 +15,7 @@ from made_runs import class_names, made_run
 from kd_runner.data_table import data_lines, data_table
 from kd_runner.leaderboard import report
 from kd_runner.report import few_images, table, top5_says_nothing
+from kd_runner.results import Missing, read
 from kd_runner.run_page import write
 
 DATA: dict[str, Any] = {
@@ -102,19 +103,45 @@ def test_an_older_run_has_no_data_and_no_notes(tmp_path: Path) -> None:
     assert "<h2>Notes</h2>" not in page
 
 
-def test_a_sweep_shows_the_notes_with_how_many_runs_have_them(
+def test_a_sweep_says_each_note_once_with_how_many_runs_have_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    warning = "The teacher (t.safetensors) is right on {}.0 % of 100 validation images; it is at chance"
     for seed in range(3):
-        notes = ["of all", *(["of two"] if seed else []), *(f"note {seed} {number}" for number in range(6))]
-        changes = {"notes": notes, "overrides": [f"seed={seed}"], "seed": seed}
-        made_run(tmp_path / str(seed), class_names(3), changes)
-    page = text_of(report([tmp_path], tmp_path))
-    assert "of all (all runs)" in page
-    assert "of two (2 of 3 runs)" in page
-    assert "note 0 0 (1 of 3 runs)" in page
-    assert "And 8 more notes: each run's are in its own report." in page
-    assert page.index("Notes") < page.index("Leaderboard")
+        notes = [
+            "of all",
+            *(["of two"] if seed else []),
+            f"{seed + 5} files are not read",
+            *(f"note {letter}" for letter in "abcdefghijklm"[:9] if seed == 2),
+            warning.format(seed),
+        ]
+        folder = made_run(
+            tmp_path / str(seed), class_names(3), {"notes": notes, "overrides": [f"seed={seed}"], "seed": seed}
+        )
+        result = json.loads((folder / "result.json").read_text())
+        if seed < 2:
+            result["teacher"]["judged"] = {"warning": warning.format(seed)}
+        else:
+            result["notes"].pop()
+        (folder / "result.json").write_text(json.dumps(result))
+    page = report([tmp_path], tmp_path)
+    printed = capsys.readouterr().out
+    expected = [
+        f"- {warning.format(0)} (2 of 3 runs, elsewhere with other numbers)",
+        "- of all (all 3 runs)",
+        "- 5 files are not read (all 3 runs, elsewhere with other numbers)",
+        "- of two (2 of 3 runs)",
+        *(f"- note {letter} (1 of 3 runs)" for letter in "abcd"),
+        "- 5 more in report.html",
+    ]
+    assert "\n".join(["Notes:", *expected]) in printed
+    assert "\n".join(["Notes:", "", *expected]) in (tmp_path / "leaderboard.md").read_text()
+    assert f'<li class="warning">{warning.format(0)} <span' in page.read_text()
+    text = text_of(page)
+    assert text.index("Notes") < text.index("The teacher (t.safetensors)") < text.index("of all (all 3 runs)")
+    assert text.index("1 more") < text.index("note i (1 of 3 runs)") < text.index("Leaderboard")
+    assert all(text.count(line) == 1 for line in ("of two (", "5 files are not read", "The teacher (t.safetensors)"))
+    assert text.count("files are not read") == 1
 
 
 @pytest.mark.parametrize(("images", "sentence"), [
@@ -152,3 +179,38 @@ def test_the_table_says_its_images(tmp_path: Path) -> None:
     assert table(result).startswith("On the 21 test images:\n")
     assert "with 40.00 % on the validation images and " in table(result)
     assert "One" not in table(result).splitlines()[0]
+
+
+def test_a_page_says_once_that_nothing_was_distilled(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(3), {"layers": {}})
+    page = text_of(write(folder, folder))
+    assert "Nothing was distilled The student learned from labels alone, as the baseline did. The student has" in page
+    assert page.count("learned from labels alone") == page.count("Nothing was distilled") == 1
+
+
+def test_a_large_number_of_nats_is_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = made_run(tmp_path / "run", class_names(3))
+    result = json.loads((folder / "result.json").read_text())
+    result["student"]["nll"] = 15109469082826728.0
+    result["baseline"]["nll"] = 999999.25
+    result["student"]["kl_to_teacher"] = 2.5e6
+    (folder / "result.json").write_text(json.dumps(result))
+    seen = json.loads((folder / "analysis.json").read_text())
+    seen["networks"]["student"]["before"]["nll"] = 15109469082826728.0
+    (folder / "analysis.json").write_text(json.dumps(seen))
+    page = text_of(write(folder, folder))
+    assert "NLL 1.5e+16" in page  # below a picture
+    assert "999999.2500 1.5e+16" in page
+    assert "2.5e+06" in page
+    assert "1.5e+16" in table(result)
+    report([tmp_path], tmp_path)
+    printed = capsys.readouterr().out
+    assert "1.5e+16" in printed + (tmp_path / "leaderboard.md").read_text()
+    assert "15109469" not in page + table(result) + printed
+
+
+def test_an_unknown_status_is_named(tmp_path: Path) -> None:
+    made_run(tmp_path / "run", class_names(3), {"status": "weird"})
+    run = read(tmp_path / "run" / "result.json")
+    assert isinstance(run, Missing)
+    assert run.reason == 'result.json has the status "weird", which is none of completed, failed, interrupted'

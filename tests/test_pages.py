@@ -150,7 +150,7 @@ def test_what_kd_report_refuses(sweep: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="has no result to report: failed: no good"):
         report_command.reported([sweep / "12"], sweep / "12", None)
     with pytest.raises(SettingsError, match=r"--out: must be given, as .* has a report of its own run"):
-        report_command.reported([sweep / "1", sweep / "2"], sweep / "1", None)
+        report_command.reported([sweep / "1", sweep / "2"], None, None)
     with pytest.raises(SettingsError, match="--reference: has no effect on one run, got soft"):
         report_command.reported([sweep / "1"], sweep / "1", "soft")
     assert report_command.reported([sweep / "1", sweep / "2"], tmp_path / "out", None).is_file()

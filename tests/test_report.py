@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from kd_runner.answer import verdict
 from kd_runner.atomic import write_json
 from kd_runner.evaluate import gap_closed
+from kd_runner.leaderboard import grouped
 from kd_runner.report import table
+from kd_runner.results import Run
 
 
 def result(teacher: float, baseline: float | None, student: float) -> dict[str, Any]:
@@ -19,6 +22,7 @@ def result(teacher: float, baseline: float | None, student: float) -> dict[str, 
         "student": {
             **numbers,
             "accuracy": student,
+            "nll": 0.25,
             "agreement": 0.97,
             "best_val": {"stage": "student", "epoch": 3, "accuracy": 0.9},
         },
@@ -58,6 +62,41 @@ def test_without_a_baseline_nothing_is_said_of_the_gain() -> None:
     text = table(result(0.95, None, 0.93))
     assert "Distillation gave" not in text
     assert "5.0 times fewer parameters" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"overrides": ["seed=1", "distillation=none"]},
+        {"layers": {}},
+        {"overrides": ["distillation=kd", "distillation.weight=0"], "layers": {}},
+        {"nll": 0.3},  # of an earlier version, or of a weight that was 0 at every step: the baseline's to the last bit
+        {"nll": 0.3, "layers": {"distillation": {"student": [], "teacher": []}}},
+    ],
+)
+def test_where_nothing_was_distilled_no_gap_was_closed(changes: dict[str, Any]) -> None:
+    made = result(0.95, 0.9, 0.9) | changes
+    made["student"]["nll"] = made.pop("nll", 0.25)
+    text = table(made)
+    assert "Nothing was distilled: the student learned from labels alone, as the baseline did." in text
+    assert "gave" not in text
+    assert "of the gap" not in text
+    group = grouped([Run(Path(), tuple(made.get("overrides", ())), ("0", "0"), made)])[0]
+    assert group.gap is not None
+    assert (group.gap.share, group.gap.reason) == (None, "nothing was distilled")
+    answer = verdict([group])
+    assert str(answer) == "Nothing was distilled. The student learned from labels alone, as the baseline did."
+    made["student"]["accuracy"] = 0.92
+    if changes.get("nll") is None:
+        assert "as the baseline did; 3 more epochs of finetuning gave +2.00 points." in table(made, finetuned=3)
+    del made["baseline"]
+    assert ("the student learned from labels alone." in table(made)) is (changes.get("nll") is None)
+
+
+def test_modes_that_are_added_to_none_distil() -> None:
+    layers = {"plus.kd": {"student": [], "teacher": []}}
+    made = result(0.95, 0.9, 0.93) | {"overrides": ["distillation=none", "+plus.kd=kd"], "layers": layers}
+    assert "Distillation gave +3.00 points over the baseline: 60 % of the gap" in table(made)
 
 
 def test_numbers_that_json_does_not_have_become_null(tmp_path: Path) -> None:

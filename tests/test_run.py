@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
         "status", "fingerprint", "overrides", "seed", "data_seed",
-        "teacher", "baseline", "student", "gap_closed", "notes", "data", "seconds", "environment",
+        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "seconds", "environment",
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["baseline"]) == METRICS
@@ -64,6 +65,32 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     for name in ("teacher", "baseline", "student_last", "student_best"):
         network, info = kd_runner.load(folder / f"{name}.safetensors")
         assert network(torch.zeros(2, *info["image_shape"])).shape == (2, 10)
+
+
+def test_a_run_says_which_layers_its_modes_compare(
+    result_of: RunIt, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "kd_runner"):
+        result = result_of(
+            "distillation=at", "student.layers=['3']", "teacher.layers=['6']", "+distillation@plus.l2=logits_l2"
+        )
+    assert result["layers"] == {
+        "distillation": {"student": ["3"], "teacher": ["6"]},
+        "plus.l2": {"student": [], "teacher": []},
+    }
+    told = [message for message in caplog.messages if message.startswith("layers")]
+    assert told == ["layers    distillation: student 3; teacher 6"]
+    page = (tmp_path / "run0" / "report.html").read_text()
+    assert "<dt>layers of distillation</dt><dd>student 3; teacher 6</dd>" in page
+
+
+@pytest.mark.parametrize("words", [("distillation.weight=0",), ("distillation=none",)])
+def test_a_mode_without_weight_is_none(words: tuple[str, ...], result_of: RunIt, tmp_path: Path) -> None:
+    result = result_of(*words)
+    assert result["layers"] == {}
+    page = (tmp_path / "run0" / "report.html").read_text()
+    assert page.count("learned from labels alone, as the baseline did") == 1
+    assert "Distillation gave" not in page
 
 
 def test_tensorboard_has_the_words_of_the_field(result_of: RunIt, tmp_path: Path) -> None:
