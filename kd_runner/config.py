@@ -219,6 +219,11 @@ class Settings(Section):
             return own
         return {**getattr(self, shared), **(own or {})}
 
+    def rate_key(self, role: str) -> str:
+        """The key of the learning rate that a stage trains with: its own where it has one."""
+        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
+        return f"{role}.optimizer.lr" if "_target_" in own or "lr" in own else "optimizer.lr"
+
 
 # Settings of data sets and teachers that settings.json of older versions lacks, with their defaults.
 ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000}

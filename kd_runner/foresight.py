@@ -104,15 +104,16 @@ def note_steps(parts: Parts) -> None:
                 "settings",
                 f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({stage}.epochs, batch_size)",
             )
-        _note_rate(stage, recipe, _points(steps))
+        _note_rate(parts, stage, recipe, _points(steps))
     _note_modes(parts, _points(a_epoch * parts.recipes["student"].epochs))
 
 
-def _note_rate(stage: str, recipe: Recipe, points: Sequence[float]) -> None:
+def _note_rate(parts: Parts, stage: str, recipe: Recipe, points: Sequence[float]) -> None:
     """Say where the learning rate of a stage is 0 at every step."""
     rate = recipe.optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"]
     if rate == 0:
-        note("settings", f"the learning rate of the {stage} is 0: it will not learn (optimizer.lr, {stage}.optimizer)")
+        key = parts.settings.rate_key(stage)
+        note("settings", f"the learning rate of the {stage} is 0: it will not learn ({key})")
     elif all(recipe.schedule(point) == 0 for point in points):
         note(
             "settings",

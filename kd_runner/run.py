@@ -241,7 +241,7 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
             tuned = train(parts, running, "finetune", pairing.student.network, recipe, running.progress("finetune"))
             best = max(best, tuned, key=lambda stage: stage.accuracy)
         files |= save_student(parts, pairing, running, best)
-        note_student(parts, running.epochs)
+        note_student(parts, running.epochs, running.judgements)
     with running.at("evaluate"):
         networks = {name: loaded(parts, path) for name, path in files.items()}
         predictions = predict(networks, parts.plain_batches("test"), parts.device)  # the test split, read once
@@ -336,7 +336,7 @@ def teacher_file(parts: Parts, running: Running) -> Path:
             judgements[name] = judge_given(parts, name, network, Path(own.checkpoint).expanduser())
             continue
         path = labels_only(parts, running, name)
-        judgements[name] = judge_trained(parts, name, network)
+        judgements[name] = judge_trained(parts, name, network, running.epochs[name])
         if len(parts.teachers) == 1:
             return path
     if len(parts.teachers) > 1:
@@ -351,7 +351,8 @@ def teacher_file(parts: Parts, running: Running) -> Path:
 
 def judge_baseline(parts: Parts, running: Running, path: Path) -> None:
     """Judge the baseline in the file `path`, by itself and beside its teacher."""
-    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path))
+    epochs = running.epochs["baseline"]
+    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path), epochs)
     teacher = running.judgements.get(ENSEMBLE) or running.judgements["teacher"]
     if any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes):
         note_no_gap(parts, teacher, baseline)
@@ -379,7 +380,7 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     if stored.reused:
         running.logger.retell(stage, stored.epochs)
         running.epochs[stage] = stored.epochs
-    note_flat_loss(stage, stored.epochs, "train_loss", f"{role}.epochs")
+    note_flat_loss(stage, stored.epochs, "train_loss", f"{parts.settings.rate_key(role)}, {role}.epochs")
     return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 

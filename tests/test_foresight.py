@@ -85,7 +85,7 @@ def test_a_batch_of_everything(settings: MakeSettings) -> None:
 
 def test_a_learning_rate_of_nothing(settings: MakeSettings) -> None:
     texts = foreseen(settings("teacher.optimizer={lr: 0.0}"))
-    assert texts == ["the learning rate of the teacher is 0: it will not learn (optimizer.lr, teacher.optimizer)"]
+    assert texts == ["the learning rate of the teacher is 0: it will not learn (teacher.optimizer.lr)"]
     texts = foreseen(settings("batch_size=4000", "scheduler.warmup=0.5", "student.epochs=30"))
     assert "the learning rate of the teacher is 0 at every step by its schedule: it will not learn (scheduler)" in texts
 
@@ -98,6 +98,8 @@ def test_a_warmup_longer_than_the_training(settings: MakeSettings) -> None:
 def test_a_low_temperature_is_said_of_modes_that_use_it(settings: MakeSettings) -> None:
     (text,) = foreseen(settings("temperature.value=0.5"))
     assert text.startswith("a temperature below 1 (0.5) sharpens the teacher's probabilities")
+    (text,) = foreseen(settings("temperature.value=0.5", "distillation=tf_kd_reg"))
+    assert "teacher" not in text
     assert foreseen(settings("temperature.value=0.5", "distillation=logits_l2")) == []
     assert foreseen(settings("temperature.value=0.5", "distillation.weight=0")) == []
 
