@@ -315,6 +315,8 @@ def test_a_run_says_what_it_took_and_what_the_file_leaves_open(tmp_path: Path) -
     )
     assert same(teacher.state_dict(), GOOD)
     assert "mean [0.5] and std [1.0], as set (dataset.mean, dataset.std)" in notes[0]
+    _, notes = given_teacher(path, "dataset.mean=[0.3]", "teacher.label_smoothing=0.1")
+    assert "mean as set, std measured on the training images (dataset.mean, dataset.std)" in notes[0]
     with pytest.raises(
         SettingsError, match=r"^teacher\.checkpoint_key: .* has no 'foo'; it has state_dict, state_dict"
     ):
@@ -425,3 +427,10 @@ def test_the_chosen_weights_decide_the_result(tmp_path: Path) -> None:
 def test_places_come_from_entries_alone() -> None:
     entries = [Entry(("x", f"module.{name}"), value) for name, value in GOOD.items()]
     assert same(weights_of(mlp(), entries, "x", "teacher.checkpoint", "file").state, GOOD)
+
+
+def test_a_torch_file_with_the_name_of_a_safetensors_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    torch.save(GOOD, path)
+    teacher, _ = given_teacher(path)
+    assert same(teacher.state_dict(), GOOD)

@@ -47,6 +47,10 @@ def test_few_images_to_measure_on(settings: MakeSettings) -> None:
     assert "±18 points (at 50 %) or ±11 (at 90 %)" in test
 
 
+def test_two_images_tell_nothing(settings: MakeSettings) -> None:
+    assert foreseen(settings(), test=split_of(2)) == ["2 test images: too few to tell anything"]
+
+
 @pytest.mark.parametrize(
     ("name", "effect"),
     [("train", "nothing can be learned"), ("val", "cannot tell which epoch"), ("test", "always saying so is right")],
@@ -78,8 +82,7 @@ def test_images_without_anything_on_them(settings: MakeSettings) -> None:
 def test_a_batch_of_everything(settings: MakeSettings) -> None:
     texts = foreseen(settings("batch_size=4000", "student.epochs=30"))
     assert texts == [
-        "batch_size=4000 is all 2,000 training images: every epoch is one step",
-        "the teacher trains for 1 step in all (teacher.epochs, batch_size)",
+        "batch_size=4000 is all 2,000 training images: every epoch is one step (1 of the teacher, 30 of the student)"
     ]
 
 
@@ -110,4 +113,4 @@ def test_a_given_teacher_has_no_steps(settings: MakeSettings) -> None:
     teacher = given.teacher.model_copy(update={"checkpoint": "given.pth"})
     with collected_notes() as notes:
         note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})), {"distillation"})
-    assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step"]
+    assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step (30 of the student)"]
