@@ -434,3 +434,19 @@ def test_a_torch_file_with_the_name_of_a_safetensors_file_is_read(tmp_path: Path
     torch.save(GOOD, path)
     teacher, _ = given_teacher(path)
     assert same(teacher.state_dict(), GOOD)
+
+
+def test_weights_that_fit_under_another_key_are_not_said_to_be_of_no_network(tmp_path: Path) -> None:
+    path = tmp_path / "both.pth"
+    both = {
+        f"{role}.{name}": value
+        for role, state in (("student", GOOD), ("teacher", NOISE))
+        for name, value in state.items()
+    }
+    torch.save(both | {"other": torch.zeros(3)}, path)
+    teacher, notes = given_teacher(path, "teacher.checkpoint_key=student")
+    assert same(teacher.state_dict(), GOOD)
+    (unchosen,) = (text for text in notes if "not chosen by teacher.checkpoint_key=student" in text)
+    assert "teacher.1.weight" in unchosen
+    (passed,) = (text for text in notes if "passed over" in text)
+    assert passed.endswith("as it is not of the network: other")
