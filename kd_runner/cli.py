@@ -465,7 +465,11 @@ def _explained(error: Exception) -> str:
         part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
         if part:  # a stage's own settings are null until it has some
             return f"{key}: write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
-        known = list(_known_keys(key))
+        further = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
+        if further:  # what a further teacher has is added
+            added = any(f"@{further[1]}=" in word for word in sys.argv[1:])
+            return f"{key}: write '+{key}=…'" + ("" if added else f", beside +teacher@{further[1]}=…, which adds it")
+        known = [name for name in _known_keys(key) if not name.endswith("_target_")]
         section = key.rpartition(".")[0]
         siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
         there = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""

@@ -92,6 +92,15 @@ class DatasetSettings(_Built):
         return given
 
 
+def _path(given: Any) -> Any:
+    if given is not None and (not isinstance(given, str) or not given.strip()):
+        raise ValueError("must be the path of a file, or null")
+    return given
+
+
+FilePath = Annotated[str | None, BeforeValidator(_path)]
+
+
 def _needs_a_checkpoint(given: str | None, info: ValidationInfo) -> str | None:
     if given is not None and info.data.get("checkpoint") is None:
         raise ValueError("has no effect without teacher.checkpoint")
@@ -100,7 +109,7 @@ def _needs_a_checkpoint(given: str | None, info: ValidationInfo) -> str | None:
 
 class TeacherSettings(_Built):
     epochs: Count
-    checkpoint: str | None
+    checkpoint: FilePath
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None
     checkpoint_key: Keys
     layers: Layers
@@ -116,7 +125,7 @@ class ExtraTeacherSettings(_Built):
     """One of several teachers; what it leaves out is as the first teacher has it."""
 
     epochs: Count | None = None
-    checkpoint: str | None = None
+    checkpoint: FilePath = None
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None = None
     checkpoint_key: Keys = None
     optimizer: Node | None = None
@@ -218,6 +227,11 @@ class Settings(Section):
         if own is not None and "_target_" in own:
             return own
         return {**getattr(self, shared), **(own or {})}
+
+    def rate_key(self, role: str) -> str:
+        """The key of the learning rate that a stage trains with: its own where it has one."""
+        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
+        return f"{role}.optimizer.lr" if "_target_" in own or "lr" in own else "optimizer.lr"
 
 
 # Settings of data sets and teachers that settings.json of older versions lacks, with their defaults.

@@ -100,7 +100,11 @@ def other_normalisation(parts: Parts, network: nn.Module) -> list[str]:
         }
     name = max(tried, key=lambda name: int(tried[name].sum()))
     best = tried[name]
-    if share_of(best) < share_of(now) + BETTER_NORMALISATION or p_of_difference(now, best) > SURELY:
+    # What helps a little is chance among several: the other one must make a good network of it.
+    largest = largest_class(labels)[1]
+    good = max(share_of(now) + BETTER_NORMALISATION, min(2 * largest, (1 + largest) / 2))
+    chance = p_of_at_least(int(best.sum()), len(labels), largest)
+    if share_of(best) < good or max(chance, p_of_difference(now, best)) > SURELY:
         return []
     given = "the training images' mean and std" if parts.settings.dataset.mean is None else "dataset.mean and .std"
     return [

@@ -91,6 +91,7 @@ def weights_of(
     """
     wanted = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
     places = [place for place in _places(wanted, entries) if not (bare and place.keys)]
+    everywhere = places
     if key is not None:
         places = _chosen(places, key) or _refuse_key(key, places, entries, wanted, setting, whose)
     fitting = [place for place in places if _fits(place, wanted)]
@@ -103,9 +104,13 @@ def weights_of(
     place, *others = _different(sorted(likely, key=_rank), wanted)
     state, converted = _converted(place, wanted, f"{setting}: {whose}")
     explained = {id(entry) for other in fitting for entry in other.tensors.values()}
-    names = [entry.name for entry in (*place.extras.values(), *place.outside) if id(entry) not in explained]
+    unchosen = {id(entry) for other in everywhere if _fits(other, wanted) for entry in other.tensors.values()}
+    rest = [entry for entry in (*place.extras.values(), *place.outside) if id(entry) not in explained]
+    fit_too = [entry.name for entry in rest if id(entry) in unchosen]
+    names = [entry.name for entry in rest if id(entry) not in unchosen]
     notes = [
         *_unwrapped(place, others, f"{setting}_key"),
+        *([f"not chosen by {setting}_key={key}, though they fit, too: {listed(fit_too, SHOWN)}"] if fit_too else []),
         *([f"passed over, as it is not of the network: {listed(names, SHOWN)}"] if names else []),
         *converted,
     ]

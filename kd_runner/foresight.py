@@ -15,6 +15,7 @@ from kd_runner.parts import Parts
 from kd_runner.softness import note_low_temperature
 
 FEW_IMAGES = 100  # of a split that is measured on: fewer have a standard error of 3 points or more at 90 %
+WIDE = 30  # points on either side: an interval that wide says nothing
 NEARLY_ALL = 0.95  # share of a class with which guessing it looks like a result
 SAMPLE = 1000  # training images that are looked at
 BLANK = 0.5  # share of images of one colour that is worth a word
@@ -46,12 +47,14 @@ def note_small_splits(parts: Parts) -> None:
             f"they choose, is close to chance; more of them ({setting}) would choose better",
         )
     if test < FEW_IMAGES:
-        note(
-            "data",
-            f"{test} test image{'s' if test > 1 else ''}: one is {100 / test:.1f} points, and an accuracy is known to "
-            f"±{100 * _half_interval(0.5, test):.0f} points (at 50 %) or ±{100 * _half_interval(0.9, test):.0f} (at "
-            "90 %): smaller differences are chance",
+        widths = [100 * _half_interval(share, test) for share in (0.5, 0.9)]
+        said = (
+            "too few to tell anything"
+            if max(widths) > WIDE
+            else f"one is {100 / test:.1f} points, and an accuracy is known to ±{widths[0]:.0f} points (at 50 %) or "
+            f"±{widths[1]:.0f} (at 90 %): smaller differences are chance"
         )
+        note("data", f"{test} test image{'s' if test > 1 else ''}: {said}")
 
 
 def note_labels(parts: Parts) -> None:
@@ -93,26 +96,35 @@ def note_steps(parts: Parts) -> None:
     given = [name for name, own in settings.all_teachers.items() if own.checkpoint is not None]
     size, images = settings.batch_size, len(parts.splits.train)
     if size >= images:
-        note("settings", f"batch_size={size} is all {images:,} training images: every epoch is one step")
+        epochs = ", ".join(
+            f"{recipe.epochs} of the {stage}"
+            for stage, recipe in parts.recipes.items()
+            if recipe.epochs and stage not in given
+        )
+        note(
+            "settings",
+            f"batch_size={size} is all {images:,} training images: every epoch is one step ({epochs})",
+        )
     a_epoch = images // size + (images % size > 1)
     for stage, recipe in parts.recipes.items():
         steps = a_epoch * recipe.epochs
         if stage in given or not steps:
             continue
-        if steps < FEW_STEPS:
+        if steps < FEW_STEPS and size < images:  # the line above says it of one step an epoch
             note(
                 "settings",
                 f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({stage}.epochs, batch_size)",
             )
-        _note_rate(stage, recipe, _points(steps))
+        _note_rate(parts, stage, recipe, _points(steps))
     _note_modes(parts, _points(a_epoch * parts.recipes["student"].epochs))
 
 
-def _note_rate(stage: str, recipe: Recipe, points: Sequence[float]) -> None:
+def _note_rate(parts: Parts, stage: str, recipe: Recipe, points: Sequence[float]) -> None:
     """Say where the learning rate of a stage is 0 at every step."""
     rate = recipe.optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"]
     if rate == 0:
-        note("settings", f"the learning rate of the {stage} is 0: it will not learn (optimizer.lr, {stage}.optimizer)")
+        key = parts.settings.rate_key(stage)
+        note("settings", f"the learning rate of the {stage} is 0: it will not learn ({key})")
     elif all(recipe.schedule(point) == 0 for point in points):
         note(
             "settings",

@@ -264,7 +264,8 @@ def rehearse(parts: Parts) -> frozenset[str]:
         parts.layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
         if depends_on_temperature(mode, attempts[0].student, attempts[0].teacher, labels):
             tempered.add(mode.key)
-    if parts.settings.teacher.label_smoothing:
+    trained = any(teacher.checkpoint is None for teacher in parts.settings.all_teachers.values())
+    if parts.settings.teacher.label_smoothing and trained:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
     return frozenset(tempered)
 
@@ -406,7 +407,9 @@ def _load_given(
 
 def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: View) -> str:
     """What a teacher is given whose file does not say what it was trained on."""
-    origin = "measured on the training images" if data.mean is None or data.std is None else "as set"
+    measured = "measured on the training images"
+    mean, std = (measured if values is None else "as set" for values in (data.mean, data.std))
+    origin = mean if mean == std else f"mean {mean}, std {std}"
     classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
     return (
         f"{path} does not say how its images were normalised: it is given mean {_rounded(view.mean)} and std "
@@ -455,12 +458,17 @@ def _note_other_settings(info: Mapping[str, Any], own: TeacherSettings | ExtraTe
 
 
 def _view(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
-    channels, height, _ = splits.image_shape
+    channels, height, width = splits.image_shape
     for name, values in (("mean", data.mean), ("std", data.std)):
         if values is not None and len(values) not in (1, channels):
             raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
     if data.crop_padding > height:
         raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
+    if data.cutout > max(height, width):
+        raise SettingsError(
+            f"dataset.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
+            "images"
+        )
     mean, std = (torch.tensor(given or [0.0]).expand(channels) for given in (data.mean, data.std))
     if data.mean is None or data.std is None:
         # A thousand images tell a channel's mean to about a percent, more than normalisation needs.

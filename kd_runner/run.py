@@ -60,6 +60,7 @@ from kd_runner.store import trained_once
 from kd_runner.terminal import terminal_width
 from kd_runner.thread_count import choose_threads
 from kd_runner.training import NOW, RunLogger, fit
+from kd_runner.typed_words import typed_settings
 from kd_runner.unused_in_sweep import sentence
 from kd_runner.unused_settings import unused_settings
 from kd_runner.used_folder import refuse_another_run
@@ -141,7 +142,7 @@ def _run(
     resumed = settings.resume is not None
     content = masked(settings.model_dump(mode="json", by_alias=True), secrets)
     if resumed:
-        refuse_other_settings(folder, content)
+        refuse_other_settings(folder, content, overrides)
     else:
         refuse_another_run(folder)
     parts = assemble(settings)
@@ -242,7 +243,7 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
             tuned = train(parts, running, "finetune", pairing.student.network, recipe, running.progress("finetune"))
             best = max(best, tuned, key=lambda stage: stage.accuracy)
         files |= save_student(parts, pairing, running, best)
-        note_student(parts, running.epochs)
+        note_student(parts, running.epochs, running.judgements)
     with running.at("evaluate"):
         networks = {name: loaded(parts, path) for name, path in files.items()}
         predictions = predict(networks, parts.plain_batches("test"), parts.device)  # the test split, read once
@@ -268,8 +269,12 @@ def masked(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def refuse_other_settings(folder: Path, content: dict[str, Any]) -> None:
-    """Raise SettingsError where the run in `folder` had settings that led to another result."""
+def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> None:
+    """Raise SettingsError where the run in `folder` had settings that led to another result.
+
+    Args:
+        overrides: The words that were typed: where they make a difference, the message names no other.
+    """
     try:
         earlier = decisive(json.loads((folder / SETTINGS).read_text()))
     except FileNotFoundError:  # it was stopped before it had begun
@@ -278,11 +283,14 @@ def refuse_other_settings(folder: Path, content: dict[str, Any]) -> None:
         raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
     was, now = dict(dotted(earlier)), dict(dotted(decisive(content)))
     absent = object()
+    keys = [*now, *(key for key in was if key not in now)]
+    keys = [key for key in keys if was.get(key, absent) != now.get(key, absent)]
+    words = typed_settings(overrides)
+    typed = [key for key in keys if any(f"{key}.".startswith(f"{word}.") for word in words)]
     different = [
         f"{key} was {json.dumps(was[key]) if key in was else 'not set'}, "
         f"is {json.dumps(now[key]) if key in now else 'not set'}"
-        for key in [*now, *(key for key in was if key not in now)]
-        if was.get(key, absent) != now.get(key, absent)
+        for key in typed or keys
     ]
     if different:
         more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
@@ -337,7 +345,7 @@ def teacher_file(parts: Parts, running: Running) -> Path:
             judgements[name] = judge_given(parts, name, network, Path(own.checkpoint).expanduser())
             continue
         path = labels_only(parts, running, name)
-        judgements[name] = judge_trained(parts, name, network)
+        judgements[name] = judge_trained(parts, name, network, running.epochs[name])
         if len(parts.teachers) == 1:
             return path
     if len(parts.teachers) > 1:
@@ -352,7 +360,8 @@ def teacher_file(parts: Parts, running: Running) -> Path:
 
 def judge_baseline(parts: Parts, running: Running, path: Path) -> None:
     """Judge the baseline in the file `path`, by itself and beside its teacher."""
-    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path))
+    epochs = running.epochs["baseline"]
+    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path), epochs)
     teacher = running.judgements.get(ENSEMBLE) or running.judgements["teacher"]
     if any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes):
         note_no_gap(parts, teacher, baseline)
@@ -380,7 +389,7 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     if stored.reused:
         running.logger.retell(stage, stored.epochs)
         running.epochs[stage] = stored.epochs
-    note_flat_loss(stage, stored.epochs, "train_loss", f"{role}.epochs")
+    note_flat_loss(stage, stored.epochs, "train_loss", f"{parts.settings.rate_key(role)}, {role}.epochs")
     return kept(running.folder / f"{stage}.safetensors", stored.path)
 
 

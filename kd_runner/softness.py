@@ -25,6 +25,7 @@ IMAGES = 256  # of the training split that are looked at
 NEARLY_ALL = 0.99
 FLAT = 1.1  # times 1/K: the largest probability of soft targets that say nothing is below it
 ONE_HOT = 0.999  # the largest probability of soft targets that say only a class is above it
+GOOD = 0.5  # share of images: a teacher that is right on more of them has learned, however small its logits are
 USUAL = 4.0  # a temperature that loses nothing
 VANISHED = 0.05  # of the gradient at the usual temperature: what is left where the loss is not multiplied by T²
 ALIKE = 0.1  # relative difference of gradients below which two teachers teach the same
@@ -64,10 +65,12 @@ def note_low_temperature(parts: Parts, tempered: Collection[str]) -> None:
     """Say, before anything trains, where a temperature below 1 sharpens what the teacher says; `tempered` as above."""
     with torch.no_grad():
         coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
+    heard = [mode for mode in parts.modes if mode.key in tempered and mode.needs.teacher_logits]
     if coolest < 1 and tempered:
+        whose = "the teacher's" if heard else "the target"  # tf_kd_reg has no teacher
         note(
             "settings",
-            f"a temperature below 1 ({coolest:g}) sharpens the teacher's probabilities towards hard labels; "
+            f"a temperature below 1 ({coolest:g}) sharpens {whose} probabilities towards hard labels; "
             f"distillation usually softens them, with a temperature above 1 ({temperature_settings(parts)})",
         )
 
@@ -161,7 +164,14 @@ def _flat_words(mode: Mode, seen: Seen, logits: Tensor, temperature: float, keys
         said += ", and the value of its loss is rounding noise"
     if temperature > USUAL:
         return f"{said}; lower the temperature ({keys})"
-    return f"{said}; the teacher's logits differ by {spread_of_logits:.2g} only: has it learned?"
+    differ = f"the teacher's logits differ by {spread_of_logits:.2g} only"
+    right = float((seen.teacher.argmax(1) == seen.labels).double().mean())
+    if right > GOOD:
+        return (
+            f"{said}; {differ}, though it is right on {percent(right)} of {len(logits)} training images: lower the "
+            f"temperature ({keys})"
+        )
+    return f"{said}; {differ}, and it is right on {percent(right)} of {len(logits)} training images: has it learned?"
 
 
 def _softening(logits: Tensor) -> float:

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 # Above this the soft targets are uniform to float32 precision and the loss is rounding noise times its square.
 HIGHEST = 1000.0
+# Below this only the largest logit counts, and logits divided by it leave the range of floating-point numbers.
+LOWEST = 0.001
 
 
 def check_temperature(name: str, value: float) -> None:
-    """Raises ValueError unless 0 < `value` <= 1000."""
-    if not 0 < value <= HIGHEST:
-        raise ValueError(f"{name} must be above 0 and at most {HIGHEST:g}, got {value:g}")
+    """Raises ValueError unless 0.001 <= `value` <= 1000."""
+    if not LOWEST <= value <= HIGHEST:
+        raise ValueError(f"{name} must be at least {LOWEST:g} and at most {HIGHEST:g}, got {value:g}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Learned(nn.Module):
         ramp: Share of the stage after which the reversed gradient has its full strength: 10 of 240 epochs.
 
     Raises:
-        ValueError: a range that leaves (0, 1000], or a ramp outside 0 to 1.
+        ValueError: a range that leaves 0.001 to 1000, or a ramp outside 0 to 1.
     """
 
     def __init__(self, lowest: float = 1.0, span: float = 20.0, theta: float = 1.0, ramp: float = 0.04) -> None:

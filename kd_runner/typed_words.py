@@ -62,7 +62,7 @@ def repeated_words(words: Iterable[str]) -> Iterator[str]:
         for key, value in _settings_of(override):
             given.setdefault(key, []).append((str(override.input_line), value))
     for key, pairs in given.items():
-        passed_over = [word for word, value in pairs if value != pairs[-1][1]]
+        passed_over = [word for word, value in pairs if value != pairs[-1][1] and repr(value) != repr(pairs[-1][1])]
         if passed_over and key != "resume":
             yield f"{key} was typed {len(pairs)} times: {pairs[-1][0]} counts, {' and '.join(passed_over)} not"
 

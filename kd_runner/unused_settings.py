@@ -227,11 +227,6 @@ def uncut_data(case: Case, key: str) -> str | None:
     return case.parts.splits.unused.get("seed")
 
 
-def whole_split(case: Case, key: str) -> str | None:
-    count = len(case.parts.splits.train)
-    return f"all {count:,} training images are one batch" if case.settings.batch_size > count else None
-
-
 def no_convolutions(case: Case, key: str) -> str | None:
     networks = [*case.parts.teachers.values(), case.parts.student]
     maps = any(parameter.dim() == 4 for network in networks for parameter in network.parameters())
@@ -290,7 +285,6 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"dataset\.cache", cache_of_streams),
     (r"dataset\.\w+", unused_by_data),
     (r"data_seed", uncut_data),
-    (r"batch_size", whole_split),
     (r"trainer\.channels_last", no_convolutions),
     (r"trainer\.keep_memory", other_allocator),
     (r"store", nothing_stored),
@@ -306,6 +300,7 @@ ALWAYS: tuple[str, ...] = (
     r"student\.(epochs|optimizer|scheduler)",
     r"finetune\.epochs",
     r"baseline",
+    r"batch_size",  # one of more than all images is said by kd_runner.foresight
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|precision|compile|deterministic|log_every|threads)",
     r"seed",

@@ -160,9 +160,10 @@ def _read_torch(path: Path, head: bytes, size: int) -> Any:
     elif not head.startswith(pickled_values.LEGACY_MAGIC, 2):
         raise ValueError(_reason(path, f"it is a pickle that torch.save did not write, and {SAVE_AGAIN}"))
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(pickled_values.allowed()):
+        allowed = torch.serialization.safe_globals(pickled_values.allowed())
+        with warnings.catch_warnings(), allowed, path.open("rb") as file:  # by its content: torch heeds a path's end
             warnings.simplefilter("ignore")  # torch's, which describe its own insides
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     # Whatever torch's readers raise on bytes that they did not expect: there is no end of kinds. What torch says
     # explains how to run the file's code all the same; ours does not.
     except Exception as error:

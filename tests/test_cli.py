@@ -70,6 +70,14 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (
+            ["+teacher@teachers.second=mlp", "teachers.second.checkpoint=x.pth"],
+            "teachers.second.checkpoint: write '+teachers.second.checkpoint=…'\n",
+        ),
+        (
+            ["teachers.second.checkpoint=x.pth"],
+            "teachers.second.checkpoint: write '+teachers.second.checkpoint=…', beside +teacher@teachers.second=…, ",
+        ),
         (["tempreture.value=3"], "tempreture.value: no such setting (did you mean temperature.value?)"),
         (
             ["teacher=resnet", "teacher.dept=8"],

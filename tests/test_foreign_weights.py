@@ -315,6 +315,8 @@ def test_a_run_says_what_it_took_and_what_the_file_leaves_open(tmp_path: Path) -
     )
     assert same(teacher.state_dict(), GOOD)
     assert "mean [0.5] and std [1.0], as set (dataset.mean, dataset.std)" in notes[0]
+    _, notes = given_teacher(path, "dataset.mean=[0.3]", "teacher.label_smoothing=0.1")
+    assert "mean as set, std measured on the training images (dataset.mean, dataset.std)" in notes[0]
     with pytest.raises(
         SettingsError, match=r"^teacher\.checkpoint_key: .* has no 'foo'; it has state_dict, state_dict"
     ):
@@ -436,3 +438,26 @@ def test_only_the_ends_of_long_names_are_looked_at() -> None:
         weights_of(network, [long], None, "teacher.checkpoint", "file.pth")
     deep = [Entry((f"{'module.' * 20}{entry.name}",), entry.tensor) for entry in entries]
     assert weights_of(network, deep, None, "teacher.checkpoint", "file.pth").state.keys() == {"weight", "bias"}
+
+
+def test_a_torch_file_with_the_name_of_a_safetensors_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    torch.save(GOOD, path)
+    teacher, _ = given_teacher(path)
+    assert same(teacher.state_dict(), GOOD)
+
+
+def test_weights_that_fit_under_another_key_are_not_said_to_be_of_no_network(tmp_path: Path) -> None:
+    path = tmp_path / "both.pth"
+    both = {
+        f"{role}.{name}": value
+        for role, state in (("student", GOOD), ("teacher", NOISE))
+        for name, value in state.items()
+    }
+    torch.save(both | {"other": torch.zeros(3)}, path)
+    teacher, notes = given_teacher(path, "teacher.checkpoint_key=student")
+    assert same(teacher.state_dict(), GOOD)
+    (unchosen,) = (text for text in notes if "not chosen by teacher.checkpoint_key=student" in text)
+    assert "teacher.1.weight" in unchosen
+    (passed,) = (text for text in notes if "passed over" in text)
+    assert passed.endswith("as it is not of the network: other")

@@ -47,6 +47,10 @@ def test_few_images_to_measure_on(settings: MakeSettings) -> None:
     assert "±18 points (at 50 %) or ±11 (at 90 %)" in test
 
 
+def test_two_images_tell_nothing(settings: MakeSettings) -> None:
+    assert foreseen(settings(), test=split_of(2)) == ["2 test images: too few to tell anything"]
+
+
 @pytest.mark.parametrize(
     ("name", "effect"),
     [("train", "nothing can be learned"), ("val", "cannot tell which epoch"), ("test", "always saying so is right")],
@@ -78,14 +82,13 @@ def test_images_without_anything_on_them(settings: MakeSettings) -> None:
 def test_a_batch_of_everything(settings: MakeSettings) -> None:
     texts = foreseen(settings("batch_size=4000", "student.epochs=30"))
     assert texts == [
-        "batch_size=4000 is all 2,000 training images: every epoch is one step",
-        "the teacher trains for 1 step in all (teacher.epochs, batch_size)",
+        "batch_size=4000 is all 2,000 training images: every epoch is one step (1 of the teacher, 30 of the student)"
     ]
 
 
 def test_a_learning_rate_of_nothing(settings: MakeSettings) -> None:
     texts = foreseen(settings("teacher.optimizer={lr: 0.0}"))
-    assert texts == ["the learning rate of the teacher is 0: it will not learn (optimizer.lr, teacher.optimizer)"]
+    assert texts == ["the learning rate of the teacher is 0: it will not learn (teacher.optimizer.lr)"]
     texts = foreseen(settings("batch_size=4000", "scheduler.warmup=0.5", "student.epochs=30"))
     assert "the learning rate of the teacher is 0 at every step by its schedule: it will not learn (scheduler)" in texts
 
@@ -98,6 +101,8 @@ def test_a_warmup_longer_than_the_training(settings: MakeSettings) -> None:
 def test_a_low_temperature_is_said_of_modes_that_use_it(settings: MakeSettings) -> None:
     (text,) = foreseen(settings("temperature.value=0.5"))
     assert text.startswith("a temperature below 1 (0.5) sharpens the teacher's probabilities")
+    (text,) = foreseen(settings("temperature.value=0.5", "distillation=tf_kd_reg"))
+    assert "teacher" not in text
     assert foreseen(settings("temperature.value=0.5", "distillation=logits_l2")) == []
     assert foreseen(settings("temperature.value=0.5", "distillation.weight=0")) == []
 
@@ -108,4 +113,4 @@ def test_a_given_teacher_has_no_steps(settings: MakeSettings) -> None:
     teacher = given.teacher.model_copy(update={"checkpoint": "given.pth"})
     with collected_notes() as notes:
         note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})), {"distillation"})
-    assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step"]
+    assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step (30 of the student)"]

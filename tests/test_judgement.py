@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from kd_runner.chance import largest_class, p_of_at_least, p_of_drop
 from kd_runner.config import RunFailed
 from kd_runner.datasets.digits import digits
 from kd_runner.doubts import other_order
-from kd_runner.judgement import Judgement, not_learned, note_flat_loss
+from kd_runner.judgement import Judgement, judge_trained, not_learned, note_flat_loss, note_no_gap, note_student
 from kd_runner.notes import collected_notes
-from kd_runner.parts import assemble
+from kd_runner.parts import Parts, assemble
 from kd_runner.records import Record, record_of
 
 RunIt = Callable[..., dict[str, Any]]
@@ -237,12 +238,84 @@ def test_a_teacher_no_better_than_its_baseline_is_said_before_the_student_trains
     caplog.set_level("INFO", "kd_runner")
     words = ("teacher=mlp", "teacher.hidden=[4]", "student=cnn", "student.epochs=3", "optimizer.lr=0.01")
     result = result_of(*words)
-    (text,) = (note for note in result["notes"] if "not better than the baseline" in note)
+    (text,) = (note for note in result["notes"] if " is worse than the baseline (" in note)
     assert "on 126 validation images" in text
     assert "there is little to distil" in text
-    assert caplog.text.index("not better than the baseline") < caplog.text.index("student   epoch 1/3")
+    assert caplog.text.index("worse than the baseline") < caplog.text.index("student   epoch 1/3")
     without_a_teacher = result_of(*words, "distillation=label_smoothing")
-    assert not [note for note in without_a_teacher["notes"] if "not better than the baseline" in note]
+    assert not [note for note in without_a_teacher["notes"] if "than the baseline" in note]
+
+
+def judged(name: str, hits: int, images: int, warning: str | None = None) -> Judgement:
+    return Judgement(name, torch.arange(images) < hits, 0.1, None, warning)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "baseline", "images", "words"),
+    [
+        (126, 126, 126, None),  # saturated: the images cannot tell
+        (124, 126, 126, None),
+        (100, 90, 126, None),
+        (6, 8, 12, None),
+        (100, 126, 126, " is worse than the baseline (100.0 %) on 126 "),
+        (100, 100, 126, " may be no better than the baseline (79.4 %) on 126 "),
+    ],
+)
+def test_a_gap_is_missed_where_the_images_can_tell(
+    settings: Callable[..., Any], teacher: int, baseline: int, images: int, words: str | None
+) -> None:
+    with collected_notes() as notes:
+        note_no_gap(assemble(settings()), judged("teacher", teacher, images), judged("baseline", baseline, images))
+    assert len([text for text in notes if words is not None and words in text]) == len(notes) == (words is not None)
+
+
+def few_validation_images(parts: Parts, count: int) -> Parts:
+    return replace(parts, splits=replace(parts.splits, val=parts.splits.val.subset(list(range(count)))))
+
+
+def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) -> None:
+    parts = few_validation_images(assemble(settings()), 12)
+    nothing = {"val_accuracy": 2 / 12, "train_loss": 2.3, "label_loss": 2.3}
+    with collected_notes() as notes:
+        note_student(parts, {"student": [nothing]}, {})
+        note_student(parts, {"student": [{**nothing, "label_loss": 0.2}]}, {})  # it has learned its training images
+    assert notes == ["the student is right on 16.7 %: it cannot be told from chance on 12 validation images"]
+    with collected_notes() as notes:
+        judge_trained(parts, "teacher", parts.teacher, [{"train_loss": 2.3}])
+        judge_trained(parts, "teacher", parts.teacher, [{"train_loss": 0.2}])
+    (text,) = notes
+    assert ": it cannot be told from chance on 12 validation images" in text
+    assert "epochs" not in text
+
+
+def test_a_teacher_with_a_warning_is_blamed_for_a_student_that_fails(settings: Callable[..., Any]) -> None:
+    parts = assemble(settings("student.optimizer={lr: 0.5}"))
+    epochs = {"student": [{"val_accuracy": 0.1, "label_loss": 2.3}]}
+    with collected_notes() as notes:
+        note_student(parts, epochs, {"teacher": judged("teacher", 10, 126, "it is bad")})
+    (text,) = notes
+    assert "its teacher, of which a note says what is wrong, is the likely cause" in text
+    assert "(student.optimizer.lr=0.5)" in text
+
+
+def test_a_student_better_than_its_given_teacher_is_said_without_a_baseline(settings: Callable[..., Any]) -> None:
+    parts, epochs = assemble(settings()), {"student": [{"val_accuracy": 0.82, "label_loss": 0.3}]}
+    teacher = judged("teacher", 34, 126)
+    with collected_notes() as notes:
+        note_student(parts, epochs, {"teacher": teacher})
+        note_student(parts, epochs, {"teacher": teacher, "baseline": judged("baseline", 100, 126)})
+        note_student(parts, epochs, {"teacher": judged("teacher", 100, 126)})
+    assert notes == [
+        "the student (82.0 %) is better than its teacher (27.0 %) on 126 validation images: there was little to distil"
+    ]
+
+
+def test_the_loss_of_a_memory_may_rise(settings: Callable[..., Any]) -> None:
+    epochs = [{"val_accuracy": 0.9, "distillation_loss": value} for value in (1.0, 2.0)]
+    for words, count in ((["distillation=crd"], 0), (["distillation=crd", "distillation.form=in_batch"], 1)):
+        with collected_notes() as notes:
+            note_student(assemble(settings(*words)), {"student": epochs}, {})
+        assert len(notes) == count
 
 
 def test_a_loss_that_does_not_fall_is_said() -> None:
@@ -253,9 +326,7 @@ def test_a_loss_that_does_not_fall_is_said() -> None:
     assert notes == []
     with collected_notes() as notes:
         note_flat_loss("student", [{"distillation_loss": 1.0}, {"distillation_loss": 1.5}], "distillation_loss", "x")
-    assert notes == [
-        "the distillation loss of the student did not fall: 1 in epoch 1, 1.5 in epoch 2 (optimizer.lr, x)"
-    ]
+    assert notes == ["the distillation loss of the student did not fall: 1 in epoch 1, 1.5 in epoch 2 (x)"]
 
 
 def test_the_loss_of_a_mode_without_a_teacher_need_not_fall(result_of: RunIt) -> None:

@@ -552,9 +552,9 @@ def test_learned_temperatures_ramp(ramp: float) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lowest": 0.0}, "lowest must be above 0"),
-        ({"span": -1.0}, "span must be above 0"),
-        ({"lowest": 900.0, "span": 200.0}, r"lowest \+ span must be above 0 and at most 1000, got 1100"),
+        ({"lowest": 0.0}, r"lowest must be at least 0\.001"),
+        ({"span": -1.0}, r"span must be at least 0\.001"),
+        ({"lowest": 900.0, "span": 200.0}, r"lowest \+ span must be at least 0\.001 and at most 1000, got 1100"),
         ({"ramp": 1.5}, r"ramp must be a share of the stage between 0 and 1, got 1\.5"),
     ],
 )

@@ -240,7 +240,11 @@ def test_the_store_trains_once(result_of: RunIt, tmp_path: Path, caplog: pytest.
     ("overrides", "message"),
     [
         (["teacher=resnet", "teacher.depth=9"], r"teacher\.depth must be 6n\+2 \(8, 14, 20, …\), got 9"),
-        (["temperature.value=0"], r"temperature\.value must be above 0 and at most 1000, got 0"),
+        (["temperature.value=0"], r"temperature\.value must be at least 0\.001 and at most 1000, got 0"),
+        (["teacher.checkpoint=''"], r"teacher\.checkpoint: must be the path of a file, or null, got ''"),
+        (["teacher.checkpoint=3"], r"teacher\.checkpoint: must be the path of a file, or null, got 3"),
+        (["temperature.value=1e-30"], r"temperature\.value must be at least 0\.001 and at most 1000, got 1e-30"),
+        (["dataset.cutout=100"], r"dataset\.cutout: must be at most the longer side, 8, got 100: it would blank "),
         (["temperature.value=abc"], r"temperature\.value: must be a valid number, .*, got 'abc'"),
         (["optimizer.lr=-1"], r"optimizer: Invalid learning rate: -1\.0"),
         (["optimizer.betas=[0.9]"], r"optimizer\.betas: must have more values, got \[0\.9\]"),

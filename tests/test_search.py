@@ -403,7 +403,7 @@ def without_optuna() -> None:
         pytest.param(
             ("temperature.value=range(0,3)",),
             "",
-            "job #1 (temperature.value=0): temperature.value must be above 0",
+            "job #1 (temperature.value=0): temperature.value must be at least 0.001",
             marks=pytest.mark.slow,
         ),
         pytest.param(

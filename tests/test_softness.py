@@ -76,11 +76,19 @@ def test_the_gradient_is_right_up_to_the_highest_temperature(seen: Seen) -> None
 
 
 def test_a_teacher_that_has_hardly_learned_is_not_blamed_on_the_temperature(seen: Seen) -> None:
-    timid = Seen(0.01 * seen.teacher, seen.student, seen.labels)
+    timid = Seen(0.01 * seen.teacher, seen.student, (seen.labels + 1) % 10)
     text = temperature_fault(mode_of(Soft()), timid, [4.0, 4.0], KEYS)
     assert text is not None
-    assert "has it learned?" in text
+    assert text.endswith(" only, and it is right on 0.0 % of 200 training images: has it learned?")
     assert temperature_fault(mode_of(Soft(), standardize=True), timid, [4.0, 4.0], KEYS) is None
+
+
+def test_a_good_teacher_with_small_logits_is_not_asked_whether_it_has_learned(seen: Seen) -> None:
+    text = temperature_fault(mode_of(Soft()), Seen(0.01 * seen.teacher, seen.student, seen.labels), [4.0, 4.0], KEYS)
+    assert text is not None
+    assert text.endswith(
+        " only, though it is right on 100.0 % of 200 training images: lower the temperature (temperature.value)"
+    )
 
 
 def test_rounding_noise_is_said(seen: Seen) -> None:

@@ -108,7 +108,7 @@ def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("temperature.value=1,0,2",), "job #1 (temperature.value=0): temperature.value must be above 0"),
+        (("temperature.value=1,0,2",), "job #1 (temperature.value=0): temperature.value must be at least 0.001"),
         (("teacher.epochs=1,abc",), "job #1 (teacher.epochs=abc): teacher.epochs: must be a valid integer"),
         (
             ("student=cnn", "student.layers=[],[nope]"),

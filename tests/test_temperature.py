@@ -20,7 +20,7 @@ def test_linear_and_cosine_go_from_start_to_end() -> None:
 
 @pytest.mark.parametrize("value", [0, -2, 1e9, float("nan")])
 def test_refuses_what_is_no_temperature(value: float) -> None:
-    with pytest.raises(ValueError, match="value must be above 0 and at most 1000"):
+    with pytest.raises(ValueError, match=r"value must be at least 0\.001 and at most 1000"):
         Constant(value)
-    with pytest.raises(ValueError, match="end must be above 0 and at most 1000"):
+    with pytest.raises(ValueError, match=r"end must be at least 0\.001 and at most 1000"):
         Linear(1, value)

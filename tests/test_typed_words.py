@@ -45,6 +45,8 @@ def test_words_are_keys_and_values() -> None:
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
+        (["temperature.value=nan"], []),  # which is not equal to itself
+        (["temperature.value=1", "temperature.value=1.0"], []),
         (["seed=0", "seed=1"], ["seed was typed 2 times: seed=1 counts, seed=0 not"]),
         (["seed=0", "seed=0"], []),
         (["teacher=cnn", "teacher=resnet"], ["teacher was typed 2 times: teacher=resnet counts, teacher=cnn not"]),

@@ -5,7 +5,6 @@ Yuan et al. 2020, "Revisiting Knowledge Distillation via Label Smoothing Regular
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -13,9 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from kd_runner.notes import note
 from kd_runner.outputs import Example, Needs, Outputs, divergence, precise
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,10 @@ class SelfTraining:
             for network in (example.student_network, example.teacher_network)
         ]
         if shapes[0] != shapes[1]:
-            log.info(
-                "note      tf_kd_self means a teacher of the student's own architecture; this one has another, "
-                "which makes it distillation=soft"
+            note(
+                "settings",
+                "tf_kd_self means a teacher of the student's own architecture; this one has another, "
+                "which makes it distillation=soft",
             )
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
