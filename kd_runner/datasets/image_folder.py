@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from kd_runner.datasets.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.archives import is_archive, unpacked
+from kd_runner.datasets.conversions import LOOKED_AT
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, note_conversions_of
 from kd_runner.datasets.layout import WANTED, Layout, layout_of
@@ -42,6 +44,7 @@ def image_folder(
     residency: Literal["auto", "device", "host", "stream"] = "auto",
     background: str | int = "white",
     max_pixels: int = MAX_PIXELS,
+    white: float | None = None,
 ) -> Splits:
     """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
 
@@ -63,6 +66,7 @@ def image_folder(
         residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.
         background: What images with transparency are laid on: white, black, '#rrggbb' or 0 to 255 for a gray.
         max_pixels: The most pixels, width times height, that a file may have; a larger one cannot be read.
+        white: The value that is white in images with more than 8 bits, as those above it are; None: the format's own.
 
     Raises:
         FileNotFoundError: no such folder, no class folders, or a class folder without images to learn from.
@@ -73,13 +77,16 @@ def image_folder(
         raise ValueError(f"image_size must be 1 or more, got {image_size}")
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be 1 or more, got {max_pixels}")
+    if white is not None and not 0 < white < math.inf:
+        raise ValueError(f"white must be above 0, or null, got {white}")
     ground = parse_background(background)
     place = Path(cache).expanduser() if cache else None
     folder = _opened(root, place)
     layout = _understood(root, folder)
     if layout.left_out.files:
         note("data", f"{count(layout.left_out.files, 'file')} under {folder} left out: {layout.left_out}")
-    made = functools.partial(ImageFiles, size=image_size, color=color, ground=ground, max_pixels=max_pixels)
+    way = {"size": image_size, "color": color, "ground": ground, "max_pixels": max_pixels, "white": white}
+    made: Callable[..., ImageFiles] = functools.partial(ImageFiles, **way)  # type: ignore[arg-type]
     files = {split: made(layout.splits[split], *_listed(by_class)) for split, by_class in layout.images.items()}
     unreadable: list[str] = []
     if on_bad_image == "skip":
@@ -87,7 +94,7 @@ def image_folder(
     put = _placed(list(files.values()), residency)
     cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
     images = cut_up({split: put(part, place) for split, part in files.items()})
-    note_conversions_of(list(files.values()), place)
+    counts = note_conversions_of(list(files.values()), place)
     fractions = {
         "val": f"validation (val_fraction={val_fraction:g})",
         "test": f"test (test_fraction={test_fraction:g})",
@@ -95,7 +102,10 @@ def image_folder(
     cuts = [text for split, text in fractions.items() if split not in files]
     survey = Survey(folder, replace(layout.left_out, unreadable=unreadable), cut_up(files), cuts)
     classes = [printable(name) for name in layout.classes]
-    return Splits(images["train"], images["val"], images["test"], classes, survey, unused_cuts(files))
+    unused = unused_cuts(files)
+    if not counts["bits"] and counts[LOOKED_AT] == sum(map(len, files.values())):
+        unused["white"] = "no image has more than 8 bits"
+    return Splits(images["train"], images["val"], images["test"], classes, survey, unused)
 
 
 def _opened(root: str, cache: Path | None) -> Path:
