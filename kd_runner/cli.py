@@ -465,6 +465,8 @@ def _explained(error: Exception) -> str:
         part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
         if part:  # a stage's own settings are null until it has some
             return f"{key}: write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
+        if elsewhere := _of_another_option(key):
+            return f"{key}: {elsewhere}"
         known = list(_known_keys(key))
         section = key.rpartition(".")[0]
         siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
@@ -485,6 +487,26 @@ def _explained(error: Exception) -> str:
         return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{hint}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def _of_another_option(key: str) -> str | None:
+    """Which options of a group have the key that the chosen one lacks."""
+    group, _, name = key.partition(".")
+    files = sorted((CONF_DIR / group).glob("*.yaml")) if name else []
+    options = [file.stem for file in files if name in _keys_of(file)]
+    if not options:
+        return None
+    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    if not chosen:
+        defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
+        chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]
+    return f"{group}={chosen[-1] if chosen else '…'} has no {name}; {group}={' or '.join(options)} has"
+
+
+def _keys_of(file: Path) -> list[str]:
+    """The keys at the top of an option's file, those that must be given among them."""
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    return [str(key) for key in content] if isinstance(content, dict) else []
 
 
 def _unreadable(words: list[str]) -> str | None:
