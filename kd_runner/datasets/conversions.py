@@ -12,6 +12,9 @@ from kd_runner.notes import note
 LOOKED_AT = "images"  # the key of how many images the counts are of
 MEASURED = "measured"  # the key of how many images with more than 8 bits were decoded
 BRIGHTEST = "brightest of "  # how the keys of their largest values begin; what is white in the format stands behind
+LONGEST = "longest of slivers"  # the key of the largest ratio of their sides
+MAXIMA = (BRIGHTEST, LONGEST)  # how the keys begin whose numbers are not summed
+SLIVER = 4  # times the shorter side: of what is longer, less than a quarter is in the middle square
 DARK = 128  # levels of 256 below which images are dark for their format
 DEPTHS = (8, 10, 12, 14, 16)  # of cameras and scanners, in bits
 
@@ -35,6 +38,9 @@ def conversions(facts: ImageFacts) -> Counter[str]:
         "frames": facts.frames > 1,
     }
     counts = Counter(kind for kind, applies in kinds.items() if applies)
+    ratio = max(facts.width, facts.height) / max(1, min(facts.width, facts.height))
+    if ratio > SLIVER:
+        counts.update({"slivers": 1, LONGEST: ratio})
     return counts + brightness(facts)
 
 
@@ -51,7 +57,7 @@ def merged(parts: Iterable[Counter[str]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for part in parts:
         for key, number in part.items():
-            total[key] = max(total[key], number) if key.startswith(BRIGHTEST) else total[key] + number
+            total[key] = max(total[key], number) if key.startswith(MAXIMA) else total[key] + number
     return total
 
 
@@ -99,4 +105,11 @@ def note_conversions(counts: Counter[str], images: int, ground: Ground, white: f
         if count := counts[kind]:
             amount, verb = (f"{count} images", "are") if count > 1 else ("1 image", "is")
             note("data", among + sentence.format(images=amount, are=verb, ground=name_of_ground(ground)))
+    if slivers := counts["slivers"]:
+        share = 100 / counts[LONGEST]
+        note(
+            "data",
+            f"{among}of {slivers:,} long image{'s' * (slivers > 1)} less than a quarter is read, the middle square: "
+            f"{share:.2g} % of the longest",
+        )
     note_brightness(counts, white)

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from kd_runner.datasets.conversions import LOOKED_AT, MEASURED, brightness, conversions, merged, note_conversions
+from kd_runner.datasets.conversions import LOOKED_AT, brightness, conversions, merged, note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decode, facts
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
 from kd_runner.datasets.splits import Split
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1024
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
+COUNTED = 2  # raise by one when more is counted in images
 HEADERS = 20_000  # looked at, at most, to count what is converted where images are decoded while training
 DECODED = 200  # of them with more than 8 bits, at most, to know how bright they are
 
@@ -124,12 +125,10 @@ class ImageFiles:
         """
         if self.counts:
             return self.counts
-        file = self._cache_file(cache, "conversions.json")
+        file = self._cache_file(cache, f"conversions.{COUNTED}.json")
         with suppress(OSError, ValueError):
             if file is not None:
-                counts = Counter(json.loads(file.read_text()))
-                if counts[MEASURED] or not counts["bits"]:  # older versions did not measure
-                    return counts
+                return Counter(json.loads(file.read_text()))
         with ThreadPoolExecutor() as pool:
             indices = range(0, len(self), -(-len(self) // HEADERS))
             of_images = list(pool.map(self._conversions_of, indices))
@@ -213,7 +212,7 @@ class ImageFiles:
             os.replace(unfinished, file)
         finally:
             unfinished.unlink(missing_ok=True)
-        _write_json(file.with_suffix(".conversions.json"), self.counts)
+        _write_json(file.with_suffix(f".conversions.{COUNTED}.json"), self.counts)
 
     def _blocks(self) -> Iterator[np.ndarray]:
         """uint8 [up to 1024, size, size, C], in order, decoded by several threads; `counts` becomes theirs."""
