@@ -212,22 +212,28 @@ def _classes(folders: Mapping[str, Path], parts: Mapping[str, Contents], shown: 
 
 def _nothing_there(split: str, folder: Path, part: Contents) -> str:
     packed = [kind for (_, kind) in part.others if kind in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")]
-    held = ""
+    held = suffixes = ""
     if part.images:
         held = f"; it holds {count(len(part.images), 'image')} and no folders"
     elif packed:
         held = f"; it holds {listed(sorted(set(packed)))} files: unpack them, or name one of them as the root"
     elif part.others:
-        held = f"; it holds {kinds_in_words(sum(part.others_by_subfolder.values(), Counter[str]()))}"
+        kinds = sum(part.others_by_subfolder.values(), Counter[str]())
+        held = f"; it holds {kinds_in_words(kinds)}"
+        suffixes = _what_is_read(kinds)
     remedy = f"; without a folder {folder.name}, the split is cut from train" if split != "train" else ""
-    return f"no class folders in {folder.resolve()}: it must hold a folder of images for each class{held}{remedy}"
+    wanted = "it must hold a folder of images for each class"
+    return f"no class folders in {folder.resolve()}: {wanted}{held}{remedy}{suffixes}"
+
+
+def _what_is_read(kinds: Iterable[str]) -> str:
+    """Which suffixes are read, and what helps with HEIC, behind what a folder holds in place of images."""
+    unread = "; HEIC cannot be read here: pip install kd-runner[heif], or convert the files"
+    return f"{unread if {'.heic', '.heif'} & set(kinds) else ''}; read are {', '.join(sorted(SUFFIXES))}"
 
 
 def _no_images(folder: Path, others: Counter[str] | None) -> str:
-    held = f"it holds {kinds_in_words(others)}; " if others else ""
-    if others and {".heic", ".heif"} & set(others):
-        held += "HEIC cannot be read here: pip install kd-runner[heif], or convert the files; "
-    held += f"read are {', '.join(sorted(SUFFIXES))}; " if others else ""
+    held = f"it holds {kinds_in_words(others)}{_what_is_read(others)}; " if others else ""
     return f"no images under {folder}: {held}a class needs images to learn from; move the folder away if it is none"
 
 
