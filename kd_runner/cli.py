@@ -469,6 +469,8 @@ def _explained(error: Exception) -> str:
         if further:  # what a further teacher has is added
             added = any(f"@{further[1]}=" in word for word in sys.argv[1:])
             return f"{key}: write '+{key}=…'" + ("" if added else f", beside +teacher@{further[1]}=…, which adds it")
+        if elsewhere := _of_another_option(key):
+            return f"{key}: {elsewhere}"
         known = [name for name in _known_keys(key) if not name.endswith("_target_")]
         section = key.rpartition(".")[0]
         siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
@@ -489,6 +491,26 @@ def _explained(error: Exception) -> str:
         return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{hint}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def _of_another_option(key: str) -> str | None:
+    """Which options of a group have the key that the chosen one lacks."""
+    group, _, name = key.partition(".")
+    files = sorted((CONF_DIR / group).glob("*.yaml")) if name else []
+    options = [file.stem for file in files if name in _keys_of(file)]
+    if not options:
+        return None
+    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    if not chosen:
+        defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
+        chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]
+    return f"{group}={chosen[-1] if chosen else '…'} has no {name}; {group}={' or '.join(options)} has"
+
+
+def _keys_of(file: Path) -> list[str]:
+    """The keys at the top of an option's file, those that must be given among them."""
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    return [str(key) for key in content] if isinstance(content, dict) else []
 
 
 def _unreadable(words: list[str]) -> str | None:

@@ -235,7 +235,7 @@ class Settings(Section):
 
 
 # Settings of data sets and teachers that settings.json of older versions lacks, with their defaults.
-ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000}
+ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000, "white": None}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from kd_runner.datasets import survey
 from kd_runner.datasets.copies import Copies, Place, copies_by_digest, digest_of
 from kd_runner.datasets.decoding import ImageFacts, facts
 from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.image_folder import NOT_READ
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import SPLITS, class_counts, count, listed
 from kd_runner.datasets.tree import printable
@@ -69,9 +70,9 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         file_lines(splits),
         [f"mean     [{', '.join(f'{value:.4f}' for value in pixels.mean)}] of the training images, by channel"],
         [f"std      [{', '.join(f'{value:.4f}' for value in pixels.std)}]"],
-        unreadable_lines(splits),
+        unreadable_lines(splits, settings.dataset.node.get("on_bad_image") == "skip"),
         copy_lines(splits, pixels.copies),
-        [f"note     {note}" for note in notes],
+        [f"note     {note}" for note in notes if NOT_READ not in note],  # the line of what is broken says more
         [f"pictures {folder / SHEET}{shown}"],
     ]
     return "\n".join(line for lines in parts for line in lines)
@@ -197,12 +198,22 @@ def headers_of(splits: Sequence[ImageFiles]) -> list[ImageFacts]:
         return list(pool.map(facts, paths))
 
 
-def unreadable_lines(splits: Splits) -> list[str]:
-    """The files that cannot be read: a run ends at the first of them, or leaves them out."""
-    names = splits.survey.left_out.unreadable if splits.survey is not None else ()
-    if not names:
+def unreadable_lines(splits: Splits, skipped: bool) -> list[str]:
+    """The files that cannot be read and why: a run stops at the first of them, or leaves them out."""
+    if splits.survey is None or not splits.survey.left_out.unreadable:
         return []
-    return [f"broken   {count(len(names), 'file')} cannot be read: {listed(map(printable, names), NAMED)}"]
+    left_out = splits.survey.left_out
+    names, number = list(map(printable, left_out.unreadable)), len(left_out.unreadable)
+    shown = [f"{name} ({reason})" for name, reason in zip(names, left_out.reasons[:NAMED], strict=False)]
+    images = number + sum(map(len, splits.survey.files.values()))
+    effect = "a run would stop (dataset.on_bad_image=skip leaves them out)"
+    if skipped:
+        effect = "they are left out (dataset.on_bad_image)"
+    return [
+        f"broken   {number:,} of {count(images, 'image')} cannot be read: {effect}",
+        *(f"         {line}" for line in shown),
+        *([f"         and {number - NAMED:,} more"] if number > NAMED else []),
+    ]
 
 
 def copy_lines(splits: Splits, copies: Copies) -> list[str]:

@@ -123,11 +123,21 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
     words = ("dataset=image_folder", "dataset.root=x", "+teacher@teachers.second=mlp", "teacher.checkpoint=x.pth")
     content = check(composed(*words)).model_dump(mode="json", by_alias=True)
     older = copy.deepcopy(content)
-    for section, key in (("dataset", "background"), ("dataset", "max_pixels"), ("teacher", "checkpoint_key")):
+    for section, key in (
+        ("dataset", "background"),
+        ("dataset", "max_pixels"),
+        ("dataset", "white"),
+        ("teacher", "checkpoint_key"),
+    ):
         del older[section][key]
     del older["teachers"]["second"]["checkpoint_key"]
     assert decisive(older) == decisive(content)
-    for word in ("dataset.background=black", "dataset.max_pixels=1000", "teacher.checkpoint_key=ema"):
+    for word in (
+        "dataset.background=black",
+        "dataset.max_pixels=1000",
+        "dataset.white=4095",
+        "teacher.checkpoint_key=ema",
+    ):
         assert check(composed(*words, word)).decisive() != decisive(older)
 
 

@@ -53,7 +53,11 @@ def test_the_answer_about_a_folder(tmp_path: Path, residency: str) -> None:
     sizes = "sizes    8x8 to 40x20, median 16x16 (width x height); 3 sizes; 1 smaller than 16 enlarged"
     assert f"{sizes}; of 1 that are not square the middle" in lines
     assert "files    1 gray, 52 in colour, 1 with transparency" in lines
-    assert "broken   1 file cannot be read: train/b/broken.png" in lines
+    assert (
+        "broken   1 of 54 images cannot be read: a run would stop (dataset.on_bad_image=skip leaves them out)" in lines
+    )
+    assert any(line.strip().startswith("train/b/broken.png (it is broken at its start, or none of") for line in lines)
+    assert "are left out" not in text
     assert "copies   1 of test in train: test/a/copy.png = train/a/3.png" in lines
     assert any("1 of 2 classes has no test images (b)" in line for line in lines if line.startswith("note "))
     assert text.count("laid on white") == 1

@@ -207,7 +207,7 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
         image_folder(str(tmp_path), seed=0)
     write_images(tmp_path / "train", {"a": 2, "b": 2})
     write_images(tmp_path / "test", {"a": 2, "b": 2, "c": 2})
-    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only one of them has \['c'\]"):
+    with pytest.raises(ValueError, match=r"test must have the class folders of .*train; only test has \['c'\]"):
         image_folder(str(tmp_path), seed=0)
     write_images(tmp_path / "other" / "test", {"a": 2})
     with pytest.raises(ValueError, match="has a folder test and none called train"):

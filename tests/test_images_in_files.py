@@ -64,7 +64,7 @@ def test_what_is_converted_is_said_once_for_the_data_set(tmp_path: Path) -> None
         {"residency": "stream", "cache": cache},
     ):
         assert read(tmp_path / "images", **options)[1] == SAID
-    for kept in (tmp_path / "cache").glob("*.conversions.json"):
+    for kept in (tmp_path / "cache").glob("*.conversions.*.json"):
         kept.unlink()
     assert read(tmp_path / "images", cache=cache)[1] == SAID
     black = ["24 images with transparency are laid on #000080 (dataset.background)", *SAID[1:]]

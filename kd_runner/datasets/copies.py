@@ -14,6 +14,7 @@ from kd_runner.notes import note
 
 BLOCK = 1024  # images at a time
 SIDE = 32  # of the grid of pixels by which larger images are told apart first
+COPIED = "are copies of training images, pixel by pixel"
 
 Place = tuple[int, int]  # which split, 0 to 2, and which image of it
 
@@ -55,22 +56,28 @@ class Copies:
         """The counts as plain data."""
         return {**{name: len(pairs) for name, pairs in self.across.items()}, "two_classes": len(self.of_two_classes)}
 
-    def say(self) -> None:
-        """Make a note of copies across splits, and one of copies under two classes."""
+    def say(self, size: str = "") -> None:
+        """Make a note of copies across splits, and one of copies under two classes.
+
+        Args:
+            size: Width and height at which files were read: those of alike images may differ.
+        """
         counts = self.record()
         held = [(counts["train_val"], self.labels[1], "validation"), (counts["train_test"], self.labels[2], "test")]
         parts = [f"{number:,} of {len(labels):,} {name} images" for number, labels, name in held if number]
         if parts:
             note(
                 "data",
-                f"{' and '.join(parts)} are copies of training images, pixel by pixel: accuracy on them tells what was "
-                "learned by heart (dataset=? names some)",
+                f"{' and '.join(parts)} "
+                + (f"are the same as training images once read at {size}" if size else COPIED)
+                + ": accuracy on them tells what was learned by heart (dataset=? names some)",
             )
         if counts["two_classes"]:
             note(
                 "data",
-                f"{counts['two_classes']:,} images stand under two classes or more, pixel by pixel the same: no "
-                "network can have them all right (dataset=? names some)",
+                f"{counts['two_classes']:,} images stand under two classes or more, "
+                + (f"and are the same once read at {size}" if size else "pixel by pixel the same")
+                + ": no network can have them all right (dataset=? names some)",
             )
 
 

@@ -22,9 +22,10 @@ from kd_runner.datasets.headers import (
     count_frames,
     header_facts,
     rawmode,
+    scale_of_values,
     white_value,
 )
-from kd_runner.datasets.pixels import WHITE, Color, Ground, flat, negative, turned
+from kd_runner.datasets.pixels import WHITE, Color, Ground, flat, has_numbers, negative, turned
 
 MAX_PIXELS = 100_000_000  # of one file: 300 MB of RGB for a moment, in every thread that decodes
 
@@ -77,11 +78,14 @@ def facts(path: Path) -> ImageFacts:
 
 
 def decode(
-    path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS
+    path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> tuple[Image.Image, ImageFacts]:
     """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and what its header says.
 
     Pixels of more than 8 bits are scaled to 8, those of a colour with 16 bits by their higher byte, as Pillow has it.
+
+    Args:
+        white: The value that is white in pixels of more than 8 bits; None: the format's. Values above it are white.
 
     Raises:
         ValueError: naming the file that cannot be read, or is larger than `max_pixels`.
@@ -91,10 +95,17 @@ def decode(
             raise ValueError(
                 f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
             )
-        header, layout, white = header_facts(image), rawmode(image), white_value(image)
+        header, layout, of_format = header_facts(image), rawmode(image), white_value(image)
+        scale = scale_of_values(image)
         image.load()
+        if header.bits > 8:
+            if white is not None and not has_numbers(image):
+                raise ValueError("its colours have 16 bits, of which 8 are read: dataset.white must be null for them")
+            brightest, highest = _brightness(image, of_format)
+            header = replace(header, brightest=brightest / scale, white=round(highest / scale))
         _mend_transparency(image, layout)
-        picture = flat(_meant(image), color, ground, white)
+        white = None if white is None else white * scale
+        picture = flat(_meant(image, white), color, ground, of_format if white is None else white, white is not None)
         if not _turned_already(image):
             picture = turned(picture, header.orientation)
         return picture, replace(header, frames=count_frames(image))
@@ -141,14 +152,22 @@ def _what_else(path: Path) -> str:
     return f"it is broken at its start, or none of {', '.join(_formats())}"
 
 
-def _meant(image: ImageFile.ImageFile) -> Image.Image:
+def _brightness(image: Image.Image, white: int | None) -> tuple[float, int]:
+    """The largest value of pixels with more than 8 bits, and what is white beside it."""
+    if not has_numbers(image):  # the higher bytes of 16 bits
+        channels = [channel for band, channel in zip(image.getbands(), image.split(), strict=True) if band not in "aA"]
+        return max(int(np.asarray(channel).max()) for channel in channels) * 257, 65535
+    return np.asarray(image).max().item(), 1 if image.mode == "F" else white or 0
+
+
+def _meant(image: ImageFile.ImageFile, white: float | None) -> Image.Image:
     """The values of a TIFF that has a sign, or calls 0 white, where Pillow gives the bits as they are."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return image
     if image.mode == "L" and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
         return Image.fromarray(np.asarray(image).view(np.int8).astype(np.int32))
     zero_is_white = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-    return negative(image) if zero_is_white and (image.mode.startswith("I;16") or image.mode == "F") else image
+    return negative(image, white) if zero_is_white and (image.mode.startswith("I;16") or image.mode == "F") else image
 
 
 def _mend_transparency(image: Image.Image, layout: str) -> None:

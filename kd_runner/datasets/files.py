@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from kd_runner.datasets.conversions import LOOKED_AT, conversions, note_conversions
+from kd_runner.datasets.conversions import LOOKED_AT, brightness, conversions, merged, note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decode, facts
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
 from kd_runner.datasets.splits import Split
@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1024
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
+COUNTED = 2  # raise by one when more is counted in images
 HEADERS = 20_000  # looked at, at most, to count what is converted where images are decoded while training
+DECODED = 200  # of them with more than 8 bits, at most, to know how bright they are
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ImageFiles:
         size: Images are resized so that the shorter side has this many pixels, and cropped to the middle square.
         ground: What images with transparency are laid on.
         max_pixels: The most pixels that a file may have.
+        white: The value that is white in images with more than 8 bits; None: the format's.
         counts: How many images are converted, of the images that were decoded so far; `decoded` fills it.
     """
 
@@ -52,6 +55,7 @@ class ImageFiles:
     color: Color
     ground: Ground = WHITE
     max_pixels: int = MAX_PIXELS
+    white: float | None = None
     counts: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -66,7 +70,7 @@ class ImageFiles:
         return self._decoded_file(index)[0]
 
     def _decoded_file(self, index: int) -> tuple[Tensor, ImageFacts]:
-        picture, header = decode(self.folder / self.paths[index], self.color, self.ground, self.max_pixels)
+        picture, header = decode(self.folder / self.paths[index], self.color, self.ground, self.max_pixels, self.white)
         pixels = np.array(middle_square(picture, self.size)).reshape(self.size, self.size, -1)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), header
 
@@ -109,6 +113,8 @@ class ImageFiles:
     @functools.cached_property
     def _digest(self) -> str:
         way = (self.size, self.color, self.ground, self.max_pixels, DECODER)
+        if self.white is not None:  # else as before there was the setting
+            way = (*way, float(self.white))  # type: ignore[assignment]
         digest = hashlib.sha256(repr((str(self.folder.resolve()), way, self.labels.tolist())).encode())
         for path, (size, changed) in zip(self.paths, self.stamps.tolist(), strict=True):
             digest.update(repr((path, size, changed)).encode())
@@ -128,17 +134,21 @@ class ImageFiles:
     def conversions(self, cache: Path | None) -> Counter[str]:
         """How many images are converted and how, by their headers; kept in `cache` for the next time.
 
-        Where the images have not been decoded, no more than HEADERS files are opened, from all over the split.
+        Where the images have not been decoded, no more than HEADERS files are opened, from all over the split, and of
+        those with more than 8 bits no more than DECODED are decoded, to know their brightest value.
         """
         if self.counts:
             return self.counts
-        file = self._cache_file(cache, "conversions.json")
+        file = self._cache_file(cache, f"conversions.{COUNTED}.json")
         with suppress(OSError, ValueError):
             if file is not None:
                 return Counter(json.loads(file.read_text()))
         with ThreadPoolExecutor() as pool:
             indices = range(0, len(self), -(-len(self) // HEADERS))
-            counts = sum(pool.map(self._conversions_of, indices), Counter())
+            of_images = list(pool.map(self._conversions_of, indices))
+            deep = [index for index, kinds in zip(indices, of_images, strict=True) if kinds["bits"]]
+            measured = pool.map(self._brightness_of, deep[:: max(1, -(-len(deep) // DECODED))])
+            counts = merged([*of_images, *measured])
         _write_json(file, counts)
         return counts
 
@@ -147,6 +157,12 @@ class ImageFiles:
             return conversions(facts(self.folder / self.paths[index]))
         except ValueError:  # which is said where the image is decoded
             return Counter({LOOKED_AT: 1})
+
+    def _brightness_of(self, index: int) -> Counter[str]:
+        try:
+            return brightness(self._decoded_file(index)[1])
+        except ValueError:  # as above
+            return Counter()
 
     def _cache_file(self, cache: Path | None, suffix: str) -> Path | None:
         return cache / f"{self.fingerprint()[:32]}.{suffix}" if cache is not None else None
@@ -210,7 +226,7 @@ class ImageFiles:
             os.replace(unfinished, file)
         finally:
             unfinished.unlink(missing_ok=True)
-        _write_json(file.with_suffix(".conversions.json"), self.counts)
+        _write_json(file.with_suffix(f".conversions.{COUNTED}.json"), self.counts)
 
     def _blocks(self) -> Iterator[np.ndarray]:
         """uint8 [up to 1024, size, size, C], in order, decoded by several threads; `counts` becomes theirs."""
@@ -218,15 +234,16 @@ class ImageFiles:
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self), BLOCK):
                 decoded = list(pool.map(self._decoded_file, range(start, min(start + BLOCK, len(self)))))
-                for _, header in decoded:
-                    self.counts.update(conversions(header))
+                counts = merged([self.counts, *(conversions(header) for _, header in decoded)])
+                self.counts.update({key: number - self.counts[key] for key, number in counts.items()})
                 yield torch.stack([image for image, _ in decoded]).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def note_conversions_of(splits: Sequence[ImageFiles], cache: Path | None) -> None:
-    """Notes of what is converted in the images of all `splits` of a data set."""
-    counts = sum((split.conversions(cache) for split in splits), Counter[str]())
-    note_conversions(counts, sum(map(len, splits)), splits[0].ground)
+def note_conversions_of(splits: Sequence[ImageFiles], cache: Path | None) -> Counter[str]:
+    """Notes of what is converted in the images of all `splits` of a data set, and the counts of it."""
+    counts = merged(split.conversions(cache) for split in splits)
+    note_conversions(counts, sum(map(len, splits)), splits[0].ground, splits[0].white)
+    return counts
 
 
 def _write_json(file: Path | None, content: object) -> None:

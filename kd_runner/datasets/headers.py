@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -30,6 +30,8 @@ class ImageFacts:
         alpha: Whether pixels can be transparent.
         orientation: EXIF's, 1 (upright) to 8.
         frames: Pictures in the file. The further pictures of an MPO file are previews and gain maps, and not counted.
+        brightest: The largest value of the pixels, where they have more than 8 bits and were decoded.
+        white: The value that is white in the file's format beside `brightest`, 0 where it does not say.
     """
 
     width: int
@@ -40,6 +42,8 @@ class ImageFacts:
     alpha: bool
     orientation: int
     frames: int
+    brightest: float | None = field(default=None, compare=False)
+    white: int = field(default=0, compare=False)
 
 
 def header_facts(image: ImageFile.ImageFile) -> ImageFacts:
@@ -87,6 +91,11 @@ def _largest_of_ppm(image: ImageFile.ImageFile) -> int:
     if image.mode == "I" and isinstance(arguments, str):
         return 65535
     return int(arguments[1]) if isinstance(arguments, tuple) else 255
+
+
+def scale_of_values(image: ImageFile.ImageFile) -> float:
+    """By how much Pillow's values are larger than those in the file."""
+    return 65535 / _largest_of_ppm(image) if image.format == "PPM" and image.mode == "I" else 1
 
 
 def white_value(image: ImageFile.ImageFile) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from kd_runner.datasets.decoding import SUFFIXES
 from kd_runner.datasets.survey import LeftOut, count, kinds_in_words, listed
 from kd_runner.datasets.tree import CLOSED, Contents, contents_of, printable
 from kd_runner.notes import note
@@ -43,24 +44,28 @@ class Layout:
     left_out: LeftOut
 
 
-def layout_of(root: Path) -> Layout:
+def layout_of(root: Path, shown: Path | None = None) -> Layout:
     """The splits and classes under `root`.
+
+    Args:
+        shown: What notes call the root, such as the archive that it was unpacked from.
 
     Raises:
         FileNotFoundError: there are no class folders, or one has no images.
         ValueError: folders that cannot be understood, or splits whose class folders differ.
     """
     everything = contents_of(root)
-    place, contents = _descended(root, everything)
+    shown = shown or root
+    place, contents = _descended(root, everything, shown)
     named = _named_splits(place, contents)
     folders = {split: place / name for split, name in named.items()} or {"train": place}
     parts = {split: contents.below(name) for split, name in named.items()} or {"train": contents}
-    classes = _classes(folders, parts)
+    classes = _classes(folders, parts, shown / folders["train"].relative_to(root))
     images = {split: {name: part.by_subfolder.get(name, []) for name in classes} for split, part in parts.items()}
     return Layout(folders, classes, images, _left_out(root, everything, folders, classes))
 
 
-def _descended(root: Path, contents: Contents) -> tuple[Path, Contents]:
+def _descended(root: Path, contents: Contents, shown: Path) -> tuple[Path, Contents]:
     """The folder that holds the splits or classes: where all lies in one folder, that one."""
     place = root
     while len(contents.subfolders) == 1:
@@ -70,7 +75,7 @@ def _descended(root: Path, contents: Contents) -> tuple[Path, Contents]:
             break
         place, contents = place / only, inside
     if place != root:
-        note("data", f"{root} holds one folder with folders in it, {place.relative_to(root)}: that one is read")
+        note("data", f"{shown} holds one folder with folders in it, {place.relative_to(root)}: that one is read")
     return place, contents
 
 
@@ -172,7 +177,7 @@ def _refuse_a_split_of_another_name(place: Path, contents: Contents, name: str, 
         )
 
 
-def _classes(folders: Mapping[str, Path], parts: Mapping[str, Contents]) -> list[str]:
+def _classes(folders: Mapping[str, Path], parts: Mapping[str, Contents], shown: Path) -> list[str]:
     """The names of the classes: of the folders with images for training.
 
     Raises:
@@ -195,30 +200,40 @@ def _classes(folders: Mapping[str, Path], parts: Mapping[str, Contents]) -> list
         if strangers:
             raise ValueError(_other_classes(folders, split, strangers, train.classes))
     if empty:
-        note("data", f"{count(len(empty), 'folder')} under {folders['train']} without a file left out: {listed(empty)}")
+        note("data", f"{count(len(empty), 'folder')} under {shown} without a file left out: {listed(empty)}")
     if len(train.classes) == 1:
         raise ValueError(
             f"{folders['train']} has one class folder, {train.classes[0]}: there must be at least two classes"
         )
     _say_order(train.classes)
+    _say_alike(train.classes)
     return train.classes
 
 
 def _nothing_there(split: str, folder: Path, part: Contents) -> str:
     packed = [kind for (_, kind) in part.others if kind in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")]
-    held = ""
+    held = suffixes = ""
     if part.images:
         held = f"; it holds {count(len(part.images), 'image')} and no folders"
     elif packed:
         held = f"; it holds {listed(sorted(set(packed)))} files: unpack them, or name one of them as the root"
     elif part.others:
-        held = f"; it holds {kinds_in_words(sum(part.others_by_subfolder.values(), Counter[str]()))}"
+        kinds = sum(part.others_by_subfolder.values(), Counter[str]())
+        held = f"; it holds {kinds_in_words(kinds)}"
+        suffixes = _what_is_read(kinds)
     remedy = f"; without a folder {folder.name}, the split is cut from train" if split != "train" else ""
-    return f"no class folders in {folder.resolve()}: it must hold a folder of images for each class{held}{remedy}"
+    wanted = "it must hold a folder of images for each class"
+    return f"no class folders in {folder.resolve()}: {wanted}{held}{remedy}{suffixes}"
+
+
+def _what_is_read(kinds: Iterable[str]) -> str:
+    """Which suffixes are read, and what helps with HEIC, behind what a folder holds in place of images."""
+    unread = "; HEIC cannot be read here: pip install kd-runner[heif], or convert the files"
+    return f"{unread if {'.heic', '.heif'} & set(kinds) else ''}; read are {', '.join(sorted(SUFFIXES))}"
 
 
 def _no_images(folder: Path, others: Counter[str] | None) -> str:
-    held = f"it holds {kinds_in_words(others)}; " if others else ""
+    held = f"it holds {kinds_in_words(others)}{_what_is_read(others)}; " if others else ""
     return f"no images under {folder}: {held}a class needs images to learn from; move the folder away if it is none"
 
 
@@ -233,8 +248,8 @@ def _other_classes(folders: Mapping[str, Path], split: str, strangers: Sequence[
             "and must be the same"
         )
     return (
-        f"{folders[split]} must have the class folders of {folders['train']}; only one of them has "
-        f"{shown[:5]}{f' and {len(shown) - 5} more' if len(shown) > 5 else ''}{hint}"
+        f"{folders[split]} must have the class folders of {folders['train']}; only {folders[split].name} "
+        f"has {shown[:5]}{f' and {len(shown) - 5} more' if len(shown) > 5 else ''}{hint}"
     )
 
 
@@ -251,6 +266,19 @@ def _say_order(classes: Sequence[str]) -> None:
                 f"class names are numbers and sorted as text, as torchvision's ImageFolder does: {listed(classes)}; "
                 "a teacher that was trained elsewhere may have them in another order",
             )
+
+
+def _say_alike(classes: Sequence[str]) -> None:
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(_folded(name), []).append(printable(name))
+    alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
+    if alike:
+        note(
+            "data",
+            f"class folders that differ only in upper and lower case, spaces or how accents are stored are read as "
+            f"classes of their own: {listed(alike)}",
+        )
 
 
 def _left_out(root: Path, everything: Contents, folders: Mapping[str, Path], classes: Iterable[str]) -> LeftOut:

@@ -49,18 +49,26 @@ def name_of_ground(ground: Ground) -> str:
     return {WHITE: "white", BLACK: "black"}.get(ground, "#" + bytes(ground).hex())
 
 
-def flat(image: Image.Image, color: Color, ground: Ground, white: int | None = None) -> Image.Image:
+def has_numbers(image: Image.Image) -> bool:
+    """Whether the pixels are numbers of more than 8 bits, which Pillow does not scale by itself."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def flat(
+    image: Image.Image, color: Color, ground: Ground, white: float | None = None, fractions: bool = False
+) -> Image.Image:
     """The pixels of `image` as RGB or L: scaled to bytes, and what is transparent laid on `ground`.
 
     Args:
         white: The value of white, of pixels that are whole numbers of more than 8 bits.
+        fractions: Whether it is the value of white of fractions, too; else that is 1.
 
     Raises:
         ValueError: no rule says which values of `image` are black and white.
     """
     picture = image
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _scaled(picture, white)
+    if has_numbers(picture):
+        picture = _scaled(picture, white, fractions)
     if picture.has_transparency_data:
         picture = _laid_on(picture, ground)
     elif picture.mode not in ("1", "L", "RGB"):
@@ -77,18 +85,24 @@ def _laid_on(image: Image.Image, ground: Ground) -> Image.Image:
     return picture
 
 
-def _scaled(image: Image.Image, white: int | None) -> Image.Image:
+def _scaled(image: Image.Image, white: float | None, fractions: bool) -> Image.Image:
     """L, or LA where one value is transparent, of pixels that are numbers."""
     values = np.asarray(image)
-    if image.mode == "F":
+    if image.mode == "F" and not (white and fractions):
         gray = _bytes_of_fractions(values)
     elif white is None:
         raise ValueError(
             f"its pixels are whole numbers (Pillow's mode {image.mode}) from {values.min()} to {values.max()}, and no "
-            "rule says which of them is white: save it with 8 bits, or with 16 bits without a sign"
+            "rule says which of them is white: save it with 8 bits, or with 16 bits without a sign, or name it "
+            "with dataset.white"
         )
+    elif not values.min() >= 0:  # false of NaN
+        raise ValueError(f"its pixels are from {values.min():g} to {values.max():g}: dataset.white needs 0 as black")
+    elif image.mode == "F" or white % 1:
+        gray = np.rint(values.clip(max=white) * (255 / white)).astype(np.uint8)
     else:
-        gray = ((values.astype(np.uint32) * 255 + white // 2) // white).clip(max=255).astype(np.uint8)
+        levels = values.clip(max=int(white)).astype(np.int64) * 255
+        gray = ((levels + int(white) // 2) // int(white)).astype(np.uint8)
     picture = Image.fromarray(gray)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
@@ -101,15 +115,18 @@ def _bytes_of_fractions(values: np.ndarray) -> np.ndarray:
     if not (low >= 0 and high <= 1):  # false of NaN
         raise ValueError(
             f"its pixels are fractions (Pillow's mode F) from {low:g} to {high:g}, and only 0 to 1 says which of them "
-            "is white: save it scaled to 0 to 1, or with 8 or 16 bits"
+            "is white: save it scaled to 0 to 1, or with 8 or 16 bits, or name it with dataset.white"
         )
     return np.rint(values * np.float32(255)).astype(np.uint8)
 
 
-def negative(image: Image.Image) -> Image.Image:
+def negative(image: Image.Image, white: float | None = None) -> Image.Image:
     """`image`, of 16 bits or fractions, with black and white changed for each other."""
     values = np.asarray(image)
-    return Image.fromarray(1 - values if image.mode == "F" else (65535 - values).astype(np.uint16))
+    if image.mode == "F":
+        return Image.fromarray(1 - values if white is None else np.float32(white) - values.clip(max=white))
+    black = 65535 if white is None else min(int(white), 65535)
+    return Image.fromarray((black - values.clip(max=black)).astype(np.uint16))
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:

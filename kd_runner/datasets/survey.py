@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, SPECIAL
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from kd_runner.datasets.files import ImageFiles
     from kd_runner.datasets.splits import Splits
 
+IN_WORDS = {
+    NO_SUFFIX: ("file", " without a suffix"),
+    BROKEN_LINK: ("broken link", ""),
+    CIRCLE: ("link", " in a circle"),
+    SPECIAL: ("special file", ""),
+    CLOSED: ("folder", " that cannot be opened"),
+}
 SHOWN = 3  # places or kinds in one line
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -32,6 +40,7 @@ class LeftOut:
         images: How many of them are images, in none of the class folders that are read.
         hidden: How many hidden files there are beside them.
         unreadable: Paths of images that cannot be read, which are left out as well.
+        reasons: Why the first few of these cannot be read.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -39,6 +48,7 @@ class LeftOut:
     images: int = 0
     hidden: int = 0
     unreadable: Sequence[str] = ()
+    reasons: Sequence[str] = ()
 
     @property
     def files(self) -> int:
@@ -92,12 +102,13 @@ def kinds_in_words(kinds: Counter[str]) -> str:
     ordered = most_first(kinds)
     rest = sum(number for _, number in ordered[SHOWN:])
     more = f" and {rest:,} of other kinds" if rest else ""
-    return ", ".join(f"{number:,} {kind}" for kind, number in ordered[:SHOWN]) + more
+    words = [count(number, *IN_WORDS[kind]) if kind in IN_WORDS else f"{number:,} {kind}" for kind, number in ordered]
+    return ", ".join(words[:SHOWN]) + more
 
 
-def count(number: int, noun: str) -> str:
-    """Such as '1 image' and '1,200 images'."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, rest: str = "") -> str:
+    """Such as '1 image' and '1,200 images', and '2 files without a suffix' with the `rest` behind the noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}{rest}"
 
 
 def listed(names: Iterable[str], shown: int = 5) -> str:
@@ -162,7 +173,8 @@ def say(splits: Splits, copies: Copies | None) -> None:
                 f"{SPLITS[split]} images ({listed(names)}): {effect}",
             )
     if copies is not None:
-        copies.say()
+        height, width = splits.image_shape[1:]
+        copies.say(f"{width}x{height}" if splits.survey is not None else "")
 
 
 def missing_classes(splits: Splits) -> dict[str, list[str]]:
