@@ -16,9 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from kd_runner.batches import Augmentation, TrainingBatches, View, source_of
 from kd_runner.datasets.splits import Split
-from kd_runner.memory import keep_memory
+from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.input_pipeline.sources import source_of
+from kd_runner.input_pipeline.view import View
+from kd_runner.training.allocator import keep_memory
 
 BATCH, BATCHES, WORKERS = 128, 24, 2
 SHAPES = {"CIFAR-shaped, 32x32 RGB": ((3, 32, 32), 4), "Fashion-MNIST-shaped, 28x28 gray": ((1, 28, 28), 2)}

@@ -20,19 +20,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.batches import Augmentation, PlainBatches, TrainingBatches, View, source_of
 from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft
-from kd_runner.memory import keep_memory
+from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.sources import source_of
+from kd_runner.input_pipeline.view import View
 from kd_runner.models.mlp import mlp
 from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.models.resnet import ResNet
-from kd_runner.modules import Distiller, Mode, Recipe
-from kd_runner.outputs import Observed
+from kd_runner.networks.faster import folded
+from kd_runner.networks.observed import Observed
 from kd_runner.schedule import Constant as ConstantRate
-from kd_runner.speed import folded
 from kd_runner.temperature import Constant
-from kd_runner.training import RunLogger, fit
+from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.allocator import keep_memory
+from kd_runner.training.distiller import Distiller
+from kd_runner.training.fit import fit
+from kd_runner.training.mode import Mode
+from kd_runner.training.recipe import Recipe
 
 TEMPERATURE, SOFT, HARD = 4.0, 0.9, 0.1
 

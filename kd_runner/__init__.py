@@ -11,7 +11,7 @@ except PackageNotFoundError:  # run from a checkout that was never installed
 def __getattr__(name: str) -> object:
     # Lazy, because torch takes seconds to import and `kd-runner --help` must not wait for it.
     if name == "load":
-        from kd_runner.checkpoints import load
+        from kd_runner.networks.checkpoints import load
 
         return load
     raise AttributeError(f"module 'kd_runner' has no attribute {name!r}")

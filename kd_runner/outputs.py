@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from kd_runner.hints import did_you_mean
+from kd_runner.tensors import SILENT, inverse, maps, standardized
 
 INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
 
@@ -167,86 +165,9 @@ def _names(outputs: Outputs) -> str:
     return ", ".join(outputs.features) or "none"
 
 
-def precise(values: Tensor) -> Tensor:
-    """`values` in float32, or as they are in float64, in which a rehearsal looks at gradients."""
-    return values if values.dtype == torch.float64 else values.float()
-
-
-# Why no mode takes the standardized logits of two classes.
-SAME_NUMBERS = "whose standardized logits are the same two numbers whatever the network says"
-
-
-def standardized(logits: Tensor) -> Tensor:
-    """Each row of [N, K] less its mean, over its standard deviation; a row of equal numbers becomes 0.
-
-    A student then need not match the range of its teacher's logits, only their pattern
-    (Sun et al. 2024, equation 9, arXiv:2403.01427; unbiased deviation, as in their code, to which they add 1e-7, which
-    would count for small logits).
-    """
-    logits = precise(logits)
-    logits = logits - logits.mean(1, keepdim=True)
-    logits = logits * inverse(logits.detach().abs().amax(1, keepdim=True))
-    return logits * inverse(logits.std(1, keepdim=True))
-
-
-def inverse(sizes: Tensor, silent: Tensor | float = 0.0) -> Tensor:
-    """1 / `sizes`, and 0 for those of at most `silent` or too small to have an inverse."""
-    heard = (sizes > silent) & (sizes > torch.finfo(sizes.dtype).tiny)
-    return torch.where(heard, 1 / torch.where(heard, sizes, 1.0), 0.0)
-
-
-def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """KL(teacher || student) of the distributions of logits [N, K] at `temperature`, mean over the batch."""
-    return F.kl_div(
-        F.log_softmax(precise(student_logits) / temperature, dim=1),
-        F.log_softmax(precise(teacher_logits) / temperature, dim=1),
-        reduction="batchmean",  # the default 'mean' would also divide by the number of classes
-        log_target=True,
-    )
-
-
-def maps(feature: Tensor) -> Tensor:
-    """A feature as maps [N, C, H, W]: a vector [N, C] is one pixel, tokens [N, L, C] are one column of them."""
-    if feature.dim() == 2:
-        return feature[:, :, None, None]
-    if feature.dim() == 3:
-        return feature.transpose(1, 2).unsqueeze(3)
-    return feature
-
-
-def vectors(feature: Tensor) -> Tensor:
-    """A feature as vectors [N, C]: maps and tokens are averaged over their places."""
-    return feature if feature.dim() == 2 else maps(feature).mean((2, 3))
-
-
 def deepest(outputs: Outputs) -> Tensor:
     """The last of the features that a mode was handed."""
     return list(outputs.features.values())[-1]
-
-
-def same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps [N, C, H, W], each side of the larger averaged down to the smaller."""
-    size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
-    smaller = [m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, size) for m in (first, second)]
-    return smaller[0], smaller[1]
-
-
-def connector(inputs: int, outputs: int) -> nn.Sequential:
-    """Brings maps of `inputs` channels to `outputs`: a 1x1 convolution with batch norm."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
-
-
-SILENT = 1e-6  # of the largest in the batch: below it a length counts as 0
-
-
-def unit(features: Tensor, dim: int = 1) -> Tensor:
-    """`features` scaled to length 1 along `dim`, whatever their range; what is silent beside the rest becomes 0.
-
-    What is shorter than 1e-6 of the largest number in the batch has no gradient: a plain division would multiply the
-    gradient of a silent layer by the inverse of its length.
-    """
-    features = features * inverse(features.detach().abs().amax())
-    return features * inverse(features.norm(dim=dim, keepdim=True), SILENT)
 
 
 def image_range(features: Tensor) -> Tensor:
@@ -259,59 +180,3 @@ def image_range(features: Tensor) -> Tensor:
 def map_pairs(student: Outputs, teacher: Outputs) -> list[tuple[Tensor, Tensor]]:
     """(student's, teacher's) maps of each layer, shallow to deep, as they are."""
     return [(maps(s), maps(t)) for s, t in zip(student.features.values(), teacher.features.values(), strict=True)]
-
-
-class Observed:
-    """Calls `network` and returns Outputs, with the activations of `layers` taken by forward hooks.
-
-    Not an nn.Module on purpose: an observed teacher never becomes part of what a student saves or trains.
-
-    Args:
-        layers: Names of submodules; with '.input' behind it, what goes into the submodule.
-
-    Raises:
-        ValueError: a name in `layers` is no submodule of `network`.
-    """
-
-    def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
-        self.network = network
-        self.call: Callable[[Tensor], Tensor] = network  # a faster way to the same logits may take its place
-        self.layers = tuple(dict.fromkeys(layers))
-        self._features: dict[str, Tensor] = {}
-        self._hooks: list[RemovableHandle] = []
-        modules = {name: module for name, module in network.named_modules() if name}
-        for layer in self.layers:
-            name = layer.removesuffix(INPUT)
-            if name not in modules:
-                raise ValueError(f"no layer {layer!r}{did_you_mean(name, modules)}")
-            if layer.endswith(INPUT) and layer not in modules:
-                self._hooks.append(modules[name].register_forward_pre_hook(self._keep_input(layer)))
-            else:
-                self._hooks.append(modules[name].register_forward_hook(self._keep(layer)))
-        if layers:
-            for module in modules.values():
-                if getattr(module, "inplace", False):
-                    module.inplace = False  # or it would overwrite what the layer before it gave
-
-    def _keep(self, layer: str):
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            self._features[layer] = output
-
-        return hook
-
-    def _keep_input(self, layer: str):
-        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self._features[layer] = inputs[0]
-
-        return hook
-
-    def release(self) -> None:
-        """Take the hooks off the network."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def __call__(self, images: Tensor) -> Outputs:
-        logits = self.call(images)
-        features, self._features = self._features, {}
-        # In the order asked for, whatever order the network runs in.
-        return Outputs(logits, {name: features[name] for name in self.layers if name in features})

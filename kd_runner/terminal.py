@@ -88,3 +88,11 @@ def lines_above(view: Live | Progress) -> Iterator[None]:
         finally:
             for handler in handlers:
                 handler.setStream(real)
+
+
+LARGE = 1e6  # numbers from here on are written as 1.5e+16
+
+
+def nats(value: float) -> str:
+    """A number of nats, which has no upper end, in a text of a few digits."""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.1e}"

@@ -14,10 +14,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from kd_runner.cli import CONF_DIR
-from kd_runner.config import Settings, check
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.settings import Settings, check
 from kd_runner.outputs import Outputs
-from kd_runner.run import run
+from kd_runner.runs.run import run
 
 # Networks this small are fastest on one thread, and several at once must not fight for the cores.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kd_runner.notes import collected_notes, note
-from kd_runner.run import run
+from kd_runner.runs.run import run
 
 
 def test_a_note_is_logged_and_collected_once(caplog: pytest.LogCaptureFixture):
@@ -45,7 +45,7 @@ def test_a_run_that_goes_on_keeps_the_notes_of_its_earlier_attempt(
 
     folder = tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr("kd_runner.run.note_student", interrupt)
+    monkeypatch.setattr("kd_runner.runs.run.note_student", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(settings("student=tiny_mlp"), folder, remarks=["a word counts for nothing"])
     monkeypatch.undo()

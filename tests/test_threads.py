@@ -12,10 +12,11 @@ import torch
 from filelock import Timeout
 from torch import nn
 
-from kd_runner import thread_count, threads
-from kd_runner.parts import assemble
-from kd_runner.run import begin
-from kd_runner.thread_count import CHOICES, choose_threads, fastest_count
+from kd_runner import threads
+from kd_runner.runs import thread_count
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.resuming import begin
+from kd_runner.runs.thread_count import CHOICES, choose_threads, fastest_count
 
 
 @pytest.fixture
@@ -53,7 +54,10 @@ def test_what_the_person_has_set_stands(monkeypatch: pytest.MonkeyPatch) -> None
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["OMP_NUM_THREADS"]) == ("ACTIVE", "3")
 
 
-@pytest.mark.parametrize("module", ["kd_runner.cli", "kd_runner.job", "kd_runner.nursery", "kd_runner.threads"])
+@pytest.mark.parametrize(
+    "module",
+    ["kd_runner.cli", "kd_runner.sweeps.engines.child", "kd_runner.sweeps.engines.fork_server", "kd_runner.threads"],
+)
 def test_the_modules_that_settle_threads_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

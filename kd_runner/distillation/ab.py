@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, connector, map_pairs, same_size
+from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.tensors import connector, same_size
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:

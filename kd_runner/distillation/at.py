@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, image_range, map_pairs, same_size, unit
+from kd_runner.outputs import Example, Needs, Outputs, image_range, map_pairs
+from kd_runner.tensors import same_size, unit
 
 
 def attention(maps: Tensor, power: int) -> Tensor:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, deepest, unit, vectors
+from kd_runner.outputs import Needs, Outputs, deepest
+from kd_runner.tensors import unit, vectors
 
 
 def correlations(embeddings: Tensor, gamma: float, order: int) -> Tensor:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, precise
+from kd_runner.outputs import Needs, Outputs
+from kd_runner.tensors import precise
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest, unit, vectors
+from kd_runner.outputs import Example, Needs, Outputs, deepest
+from kd_runner.tensors import unit, vectors
 
 SMALL = 1e-7
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, precise
+from kd_runner.outputs import Needs, Outputs
+from kd_runner.tensors import precise
 
 
 def decoupled(

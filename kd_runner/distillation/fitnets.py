@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs, same_size
+from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.tensors import same_size
 
 
 class FitNets(nn.Module):

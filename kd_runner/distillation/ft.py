@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest, maps, same_size, unit
+from kd_runner.outputs import Example, Needs, Outputs, deepest
+from kd_runner.tensors import maps, same_size, unit
 
 
 class FT(nn.Module):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, divergence
+from kd_runner.outputs import Needs, Outputs
+from kd_runner.tensors import divergence
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, divergence, precise
+from kd_runner.outputs import Needs, Outputs
+from kd_runner.tensors import divergence, precise
 
 
 @dataclass(frozen=True)

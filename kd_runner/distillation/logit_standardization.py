@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kd_runner.outputs import SAME_NUMBERS, Example, Needs, Outputs, divergence, standardized
+from kd_runner.outputs import Example, Needs, Outputs
+from kd_runner.tensors import SAME_NUMBERS, divergence, standardized
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, precise
+from kd_runner.outputs import Needs, Outputs
+from kd_runner.tensors import precise
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, maps, precise
+from kd_runner.outputs import Example, Needs, Outputs
+from kd_runner.tensors import maps, precise
 
 
 def adapted_cross_entropy(

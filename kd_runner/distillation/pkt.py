@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, deepest, unit, vectors
+from kd_runner.outputs import Needs, Outputs, deepest
+from kd_runner.tensors import unit, vectors
 
 
 def neighbours(embeddings: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.notes import note
-from kd_runner.outputs import Example, Needs, Outputs, connector, map_pairs
+from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.tensors import connector
 
 LEVELS = (4, 2, 1)  # sides of the pooled maps that are compared as well
 

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kd_runner.outputs import Needs, Outputs, deepest, inverse, unit, vectors
+from kd_runner.outputs import Needs, Outputs, deepest
+from kd_runner.tensors import inverse, unit, vectors
 
 AT_ONCE = 2**24  # angles that are kept for the backward pass at once
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Deployed, Example, Needs, Outputs, deepest, maps, same_size, vectors
+from kd_runner.outputs import Deployed, Example, Needs, Outputs, deepest
+from kd_runner.tensors import maps, same_size, vectors
 
 
 class Reused(nn.Module):

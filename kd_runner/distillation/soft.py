@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, divergence, precise
+from kd_runner.outputs import Needs, Outputs
+from kd_runner.tensors import divergence, precise
 
 
 def soft_divergence(

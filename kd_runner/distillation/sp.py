@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_runner.outputs import Needs, Outputs, deepest, unit
+from kd_runner.outputs import Needs, Outputs, deepest
+from kd_runner.tensors import unit
 
 
 def similarities(features: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest, maps, vectors
+from kd_runner.outputs import Example, Needs, Outputs, deepest
+from kd_runner.tensors import maps, vectors
 
 
 class SRRL(nn.Module):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from kd_runner.notes import note
-from kd_runner.outputs import Example, Needs, Outputs, divergence, precise
+from kd_runner.outputs import Example, Needs, Outputs
+from kd_runner.tensors import divergence, precise
 
 
 @dataclass(frozen=True)

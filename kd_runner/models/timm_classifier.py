@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from kd_runner.hints import did_you_mean
 from kd_runner.notes import note
+from kd_runner.suggestions import did_you_mean
 
 
 def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pretrained: bool = False) -> nn.Module:

@@ -10,8 +10,8 @@ from torch import nn
 from torchvision import models
 from torchvision.models.vision_transformer import VisionTransformer
 
-from kd_runner.hints import did_you_mean
 from kd_runner.notes import note
+from kd_runner.suggestions import did_you_mean
 
 SMALL = 32  # images of this side or less get the small-image stem
 

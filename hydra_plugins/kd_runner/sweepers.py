@@ -1,0 +1,174 @@
+"""Hydra's sweeper for a grid. Imported by Hydra at every start, so it imports little itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from kd_runner.command_line import resume
+
+log = logging.getLogger(__name__)
+
+
+def leaderboard(folder: Path) -> None:
+    """Write and print the sweep's leaderboard; what keeps it from that is said, and costs no result."""
+    from kd_runner.reports.sweep_report import report
+
+    try:
+        log.info("%s", report([folder], folder))
+    except Exception as error:  # a table must not take the sweep with it
+        log.warning("note      the leaderboard could not be written: %s", error)
+
+
+class GridSweeper(Sweeper):
+    """All combinations of the swept values: refused as a whole or run to the end, whatever happens to some of them."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.config, self.loader = config, hydra_context.config_loader
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep.
+
+        Raises:
+            SettingsError: a job that cannot work, or a folder that holds another sweep; nothing was started.
+            RunFailed: naming the jobs that have no result, after all others ended.
+        """
+        from kd_runner import cli
+        from kd_runner.command_line.typed_words import idle_launcher_words
+        from kd_runner.errors import RunFailed
+        from kd_runner.notes import collected_notes, note
+        from kd_runner.sweeps.folder import alone, refuse_other_grid
+
+        assert self.launcher is not None
+        assert self.config is not None
+        combinations = BasicSweeper.split_arguments(self.parsed(arguments), None)[0]
+        if len(combinations) == 1:
+            log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
+        with alone(self.folder), collected_notes():  # what is said of several jobs is said once
+            cli.note_idle_words(sweep=True)
+            for line in idle_launcher_words(cli.typed, self.config.hydra.launcher):
+                note("settings", line)
+            refuse_other_grid(self.folder, combinations, self.resumed)
+            with self.recorded():
+                returns = self.launcher.launch(combinations, 0)
+            leaderboard(self.folder)
+        failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
+        if failed:
+            raise RunFailed(
+                "\n".join([f"{len(failed)} of {len(returns)} jobs have no result{cli.resume_hint}", *failed])
+            )
+        return returns
+
+    @property
+    def folder(self) -> Path:
+        assert self.config is not None
+        return Path(self.config.hydra.sweep.dir).absolute()
+
+    @property
+    def resumed(self) -> bool:
+        assert self.config is not None
+        return self.config.get("resume") is not None
+
+    def parsed(self, arguments: Sequence[str]) -> list[Override]:
+        """What the words of the command line say of the jobs."""
+        words = [word for word in arguments if not word.startswith("resume=")]
+        return OverridesParser.create(config_loader=self.loader).parse_overrides(words)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Have the folder say how the sweep that runs in this block was started, unless it is refused there."""
+        from kd_runner import cli
+        from kd_runner.errors import SettingsError
+
+        record = self.folder / "multirun.yaml"
+        earlier = record.read_bytes() if record.exists() else None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, record)
+        cli.resume_hint = f"; to go on: kd-runner {resume.resuming(self.folder)}"
+        try:
+            yield
+        except SettingsError:  # nothing was started, so there is nothing to go on with, or what there was before
+            record.unlink()
+            if earlier is not None:
+                record.write_bytes(earlier)
+            raise
+
+
+log = logging.getLogger(__name__)
+
+POOL = "hydra_plugins.kd_runner.launchers.PoolLauncher"
+
+
+class OptunaSweeper(GridSweeper):
+    """Trials that Optuna chooses from the swept values, each by what those before it came to.
+
+    See `kd_runner.sweeps.search.study`.
+
+    Args:
+        options: The keys of conf/hydra/sweeper/optuna.yaml.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from kd_runner.errors import SettingsError
+
+        if config.hydra.launcher._target_ != POOL:
+            chosen = config.hydra.runtime.choices.get("hydra/launcher")
+            raise SettingsError(f"hydra/launcher: must be pool for a search, got {chosen}")
+        if find_spec("optuna") is None:
+            raise SettingsError("hydra/sweeper: optuna is not installed: pip install 'kd-runner[optuna]'")
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the search.
+
+        Raises:
+            SettingsError: a space or settings that cannot work, or a folder that holds something else; nothing was
+                started.
+            RunFailed: naming the trials that failed, after all others ended.
+        """
+        from hydra_plugins.kd_runner.launchers import PoolLauncher
+        from kd_runner import cli
+        from kd_runner.command_line.typed_words import idle_search_words
+        from kd_runner.errors import RunFailed
+        from kd_runner.notes import collected_notes, note
+        from kd_runner.sweeps.search.space import space_of
+        from kd_runner.sweeps.search.study import Search, alone, refuse_other_search
+        from kd_runner.sweeps.search.trials import run_search
+
+        assert isinstance(self.launcher, PoolLauncher)
+        plain = OmegaConf.to_container(OmegaConf.create(self.options))
+        assert isinstance(plain, dict)
+        search = Search.of({str(name): value for name, value in plain.items()})
+        space = space_of(self.parsed(arguments))
+        with alone(self.folder), collected_notes():  # what is said of several trials is said once
+            cli.note_idle_words(sweep=True)
+            for line in idle_search_words(cli.typed, search.sampler, search.pruning):
+                note("settings", line)
+            refuse_other_search(self.folder, search, space, self.resumed)
+            options, flags = self.launcher.typed_options(), self.launcher.flags()
+            with self.recorded():
+                found = run_search(search, space, self.folder, options, flags, self.launcher.compose)
+            leaderboard(self.folder)
+        for line in found.best:
+            log.info("%s", line)
+        if found.failed:
+            raise RunFailed("\n".join([f"{len(found.failed)} of {found.count} trials failed", *found.failed]))

@@ -1,0 +1,139 @@
+"""What Hydra says over several lines, in one, and the help."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.suggestions import did_you_mean
+
+
+def _with_origin(message: str, overrides: list[str]) -> str:
+    """`message`, and how to take a setting back that an experiment made for another option of its group."""
+    key, _, rest = message.partition(": ")
+    experiments = [word for word in overrides if word.startswith(("experiment=", "+experiment="))]
+    if experiments and rest.startswith("no such setting") and not any(key in word for word in overrides):
+        return f"{message}; {experiments[0].lstrip('+')} sets it: add ~{key} to take it back"
+    return message
+
+
+def _help(overrides: list[str]) -> str:
+    """Hydra's help from our template. Hydra builds it too, and takes a second to list the groups twice."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=overrides)
+    text = OmegaConf.load(CONF_DIR / "hydra" / "help" / "kd_runner.yaml")
+    folders = sorted(path for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
+    groups = [f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in folders]
+    template = OmegaConf.create({"hydra": {"help": text}}).hydra.help.template
+    return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(groups) + "\n", CONFIG=OmegaConf.to_yaml(config))
+
+
+def _say(message: str) -> None:
+    for line in message.splitlines():
+        print(f"kd-runner: {line}", file=sys.stderr)
+
+
+def _explained(error: Exception) -> str:
+    """What Hydra says over several lines, in one, with a suggestion where a key was misspelt."""
+    text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
+    if re.search(r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL", text):
+        text = _unreadable(sys.argv[1:]) or text
+    unknown = re.match(r"Could not override '(\S+)'", text)
+    if unknown:
+        key = unknown[1]
+        part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
+        if part:  # a stage's own settings are null until it has some
+            return f"{key}: write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
+        further = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
+        if further:  # what a further teacher has is added
+            added = any(f"@{further[1]}=" in word for word in sys.argv[1:])
+            return f"{key}: write '+{key}=…'" + ("" if added else f", beside +teacher@{further[1]}=…, which adds it")
+        if elsewhere := _of_another_option(key):
+            return f"{key}: {elsewhere}"
+        known = [name for name in _known_keys(key) if not name.endswith("_target_")]
+        section = key.rpartition(".")[0]
+        siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
+        there = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
+        return f"{key}: no such setting{did_you_mean(key, known)}{there}"
+    if text.startswith("Config group override must be"):  # Hydra does not say which
+        pairs = [word.partition("=")[::2] for word in sys.argv[1:] if "=" in word]
+        for group, value in pairs:
+            if (CONF_DIR / group).is_dir() and not re.search("[a-z]", value.replace("null", "").replace("true", "")):
+                return f"{group}: must be one of its options (see --help), got {value}"
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return f"hydra.run.dir: the run's folder cannot be made ({error})"
+    missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
+    options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
+    if missing and options:
+        choices = options[1].split()
+        hint = did_you_mean(missing[2], choices)
+        return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{hint}"
+    cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    return " ".join(f"{text}{cause}".split())
+
+
+def _of_another_option(key: str) -> str | None:
+    """Which options of a group have the key that the chosen one lacks."""
+    group, _, name = key.partition(".")
+    files = sorted((CONF_DIR / group).glob("*.yaml")) if name else []
+    options = [file.stem for file in files if name in _keys_of(file)]
+    if not options:
+        return None
+    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    if not chosen:
+        defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
+        chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]
+    return f"{group}={chosen[-1] if chosen else '…'} has no {name}; {group}={' or '.join(options)} has"
+
+
+def _keys_of(file: Path) -> list[str]:
+    """The keys at the top of an option's file, those that must be given among them."""
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    return [str(key) for key in content] if isinstance(content, dict) else []
+
+
+def _unreadable(words: list[str]) -> str | None:
+    """What is wrong with the first word that Hydra cannot read."""
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            if not word.startswith("-"):
+                parser.parse_override(word)
+        except HydraException as error:
+            reason = str(error).strip().splitlines()[0]
+            return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
+    return None
+
+
+def _known_keys(misspelt: str) -> Iterator[str]:
+    """Every key of the settings as this command line composes them, without the misspelt override."""
+    GlobalHydra.instance().clear()
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
+    words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # of a sweep, the first
+    for overrides in (words, []):
+        try:
+            with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+                config = compose("config", overrides=overrides)
+            yield from _dotted(OmegaConf.to_container(config), "")
+            return
+        except (HydraException, OmegaConfBaseException):
+            continue
+
+
+def _dotted(node: Any, prefix: str) -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")

@@ -1,0 +1,1 @@
+"""What one group of runs gained over another, and how sure that is."""

@@ -1,0 +1,1 @@
+"""What a run may be told, and what it is built from."""

@@ -1,0 +1,267 @@
+"""The settings kd-runner itself reads, with their ranges. Defaults live in conf/, one place each.
+
+What a `_target_` takes beside them is checked against its own signature by `kd_runner.config.build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from kd_runner.config.fingerprint import decisive
+from kd_runner.errors import SettingsError
+from kd_runner.suggestions import did_you_mean
+
+Node = dict[str, Any]  # a `_target_` and its arguments
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Keys = Annotated[str | None, BeforeValidator(lambda value: value if value is None else str(value))]
+
+
+def _layer_name(given: Any) -> str:
+    if type(given) not in (str, int):  # those of an nn.Sequential are whole numbers; 0.10 would be read as 0.1
+        raise ValueError('must be the name of a layer, in quotes where it looks like a number: ["0.10"]')
+    return str(given)
+
+
+LayerName = Annotated[str, BeforeValidator(_layer_name)]
+ASKED = ["?"]  # in place of layers: which there are
+Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+Residency = Literal["auto", "device", "host", "stream"]
+
+
+Valid = TypeVar("Valid", bound=BaseModel)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Built(Section):
+    """A section whose keys beside its own fields are a callable and its arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    target: str = Field(alias="_target_")
+
+    @property
+    def node(self) -> Node:
+        """The callable and its arguments, without the section's own fields."""
+        return {"_target_": self.target, **(self.model_extra or {})}
+
+
+class DatasetSettings(_Built):
+    mean: list[Number] | None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None
+    crop_padding: Annotated[int, Field(strict=True, ge=0)]
+    flip: Flag
+    resized_crop: Annotated[float, Field(strict=True, ge=0, le=1)]
+    rand_augment: Annotated[int, Field(strict=True, ge=0)]
+    rand_augment_magnitude: Annotated[int, Field(strict=True, ge=0, le=30)]
+    cutout: Annotated[int, Field(strict=True, ge=0)]
+    random_erasing: Annotated[float, Field(strict=True, ge=0, le=1)]
+    mixup: Weight
+    cutmix: Weight
+    residency: Residency
+    workers: Annotated[int, Field(strict=True, ge=0)] | None
+
+    @field_validator("resized_crop")
+    @classmethod
+    def _is_the_only_crop(cls, given: float, info: ValidationInfo) -> float:
+        if given and info.data.get("crop_padding"):
+            raise ValueError(f"must be 0 where dataset.crop_padding is above 0 ({info.data['crop_padding']})")
+        return given
+
+
+def _path(given: Any) -> Any:
+    if given is not None and (not isinstance(given, str) or not given.strip()):
+        raise ValueError("must be the path of a file, or null")
+    return given
+
+
+FilePath = Annotated[str | None, BeforeValidator(_path)]
+
+
+def _needs_a_checkpoint(given: str | None, info: ValidationInfo) -> str | None:
+    if given is not None and info.data.get("checkpoint") is None:
+        raise ValueError("has no effect without teacher.checkpoint")
+    return given
+
+
+class TeacherSettings(_Built):
+    epochs: Count
+    checkpoint: FilePath
+    checkpoint_format: Literal["repdistiller", "mdistiller"] | None
+    checkpoint_key: Keys
+    layers: Layers
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)]
+    weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
+    optimizer: Node | None
+    scheduler: Node | None
+
+    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
+
+
+class ExtraTeacherSettings(_Built):
+    """One of several teachers; what it leaves out is as the first teacher has it."""
+
+    epochs: Count | None = None
+    checkpoint: FilePath = None
+    checkpoint_format: Literal["repdistiller", "mdistiller"] | None = None
+    checkpoint_key: Keys = None
+    optimizer: Node | None = None
+    scheduler: Node | None = None
+    weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
+
+    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
+
+
+class StudentSettings(_Built):
+    epochs: Count
+    layers: Layers
+    optimizer: Node | None
+    scheduler: Node | None
+
+
+class FinetuneSettings(Section):
+    epochs: Annotated[int, Field(strict=True, ge=0)]
+    optimizer: Node | None
+    scheduler: Node | None
+
+
+class DistillationSettings(_Built):
+    weight: Weight
+    label_weight: Weight
+    warmup: Share = 0.0
+    init_share: Share = 0.0
+    standardize: Flag = False
+    adapter_weight_decay: Weight | None = None
+    student_layers: list[LayerName] = []
+    teacher_layers: list[LayerName] = []
+    default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
+
+
+class TrainerSettings(Section):
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Annotated[int, Field(strict=True, ge=1, le=1)]
+    precision: Annotated[Precision, BeforeValidator(str)]
+    channels_last: Flag
+    compile: Flag
+    keep_memory: Flag
+    deterministic: Flag
+    log_every: Annotated[int, Field(strict=True, ge=0)]
+    threads: Count | None
+
+
+class TrackingSettings(Section):
+    images: Flag
+    graph: Flag
+    embedding: Flag
+
+
+class Settings(Section):
+    """One run."""
+
+    dataset: DatasetSettings
+    teacher: TeacherSettings
+    teachers: dict[str, ExtraTeacherSettings]
+    student: StudentSettings
+    finetune: FinetuneSettings
+    baseline: Flag
+    distillation: DistillationSettings
+    plus: dict[str, DistillationSettings]
+    temperature: Node
+    optimizer: Node
+    scheduler: Node
+    batch_size: Annotated[int, Field(strict=True, ge=2)]
+    trainer: TrainerSettings
+    seed: Seed
+    data_seed: Seed
+    tracking: TrackingSettings
+    store: str
+    resume: str | None
+    trust: list[str]
+
+    def decisive(self) -> dict[str, Any]:
+        """What can change the result, as plain data."""
+        return decisive(self.model_dump(mode="json", by_alias=True))
+
+    @property
+    def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:
+        """The teachers by the names of their stages, with what the further ones leave to the first filled in."""
+        first = self.teacher
+        filled = {
+            f"teachers.{name}": own.model_copy(
+                update={
+                    each: getattr(own, each) or getattr(first, each) for each in ("epochs", "optimizer", "scheduler")
+                }
+            )
+            for name, own in self.teachers.items()
+        }
+        return {"teacher": first, **filled}
+
+    def for_stage(self, own: Node | None, shared: Literal["optimizer", "scheduler"]) -> Node:
+        """A stage's optimizer or scheduler: the shared one, with the stage's own keys over it.
+
+        A stage that names a `_target_` of its own shares nothing.
+        """
+        if own is not None and "_target_" in own:
+            return own
+        return {**getattr(self, shared), **(own or {})}
+
+    def rate_key(self, role: str) -> str:
+        """The key of the learning rate that a stage trains with: its own where it has one."""
+        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
+        return f"{role}.optimizer.lr" if "_target_" in own or "lr" in own else "optimizer.lr"
+
+
+def check(container: Mapping[str, Any]) -> Settings:
+    """Settings from plain nested dictionaries.
+
+    Raises:
+        SettingsError: a line for each wrong value: its key, what must hold, what was given.
+    """
+    return validated(Settings, container)
+
+
+def validated(kind: type[Valid], container: Mapping[str, Any], prefix: str = "") -> Valid:
+    """A section of settings from plain data.
+
+    Args:
+        prefix: Of the section's keys, such as 'hydra.launcher.'.
+
+    Raises:
+        SettingsError: a line for each wrong value: its key, what must hold, what was given.
+    """
+    try:
+        return kind.model_validate(container)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{prefix}{_line(problem, kind)}" for problem in error.errors())) from None
+
+
+def _line(problem: Any, kind: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        hint = did_you_mean(key, kind.model_fields) if "." not in key else ""
+        return f"{key}: no such setting{hint}, got {problem['input']!r}"
+    if problem["type"] == "missing":
+        return f"{key}: must be given"
+    return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
+
+
+def rule_of(problem: Any) -> str:
+    """pydantic's description of a wrong value, in our words."""
+    kind = problem["type"]
+    if kind in ("sequence_str", "list_type", "is_instance_of"):
+        return "must be a list"
+    if kind == "dict_type":
+        return "must be settings such as {lr: 0.1}, or null"
+    message = str(problem["msg"]).removeprefix("Value error, ")  # what a validator of ours says
+    return message.replace("Input should be", "must be", 1).replace("Field required", "must have more values")

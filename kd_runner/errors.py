@@ -1,0 +1,23 @@
+"""What ends a command early, in one line for the person who typed it, and the exit codes."""
+
+from __future__ import annotations
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text without line breaks, or its type's name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class SettingsError(ValueError):
+    """A setting, file or data set that cannot work; the message is one line for the person who typed it."""
+
+
+class Answer(Exception):
+    """What a person asked for in place of a run; the message is the answer."""
+
+
+class RunFailed(RuntimeError):
+    """A run that started well and cannot be finished; the message is one line."""
+
+
+COMPLETED, FAILED, BAD_SETTINGS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

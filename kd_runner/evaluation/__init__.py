@@ -1,0 +1,1 @@
+"""What networks predict, and numbers and pictures of it."""

@@ -1,0 +1,107 @@
+"""Networks on disk: safetensors files that carry what is needed to build the network again."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as serialised
+from torch import Tensor, nn
+
+from kd_runner.config.build import build
+from kd_runner.errors import SettingsError, one_line
+from kd_runner.files import atomic
+from kd_runner.networks import weight_files
+from kd_runner.networks.weight_files import Entry
+
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+DAMAGED = "what kd-runner writes beside weights is damaged in it"
+SHOWN = 5  # differences listed before '…'
+
+
+def save(path: Path, state: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write `state` to `path`, whole, with `info`, plain data, in the file's own metadata.
+
+    Raises:
+        RunFailed: the disk is full; what was at `path` is still there.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    atomic.write(path, serialised(tensors, metadata={"kd_runner": json.dumps(info)}))
+
+
+def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that kd-runner saved at `path`, in eval mode, and what was saved with it.
+
+    The dictionary has `network` (the settings it was built from), `num_classes`, `image_shape` [C, H, W],
+    `classes` (names), `mean` and `std` (per channel, of pixels scaled to [0, 1]; the network wants
+    images normalised with them).
+
+    Raises:
+        SettingsError: no such file, or not one that kd-runner saved.
+    """
+    state, info = read(Path(path))
+    if info is None:
+        raise SettingsError(f"{path} holds weights only; load wants a file that kd-runner saved")
+    check_info(info, Path(path))
+    network = build(
+        info["network"], str(path), trust, num_classes=info["num_classes"], image_shape=tuple(info["image_shape"])
+    )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise SettingsError(f"{path} does not hold the weights of the network it names: {one_line(error)}") from error
+    return network.eval(), info
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors at `path` by all the keys that lead to them, and kd-runner's own metadata where there is any.
+
+    Raises:
+        SettingsError: no such file, or not a plain file of weights.
+    """
+    entries, info = entries_of(path)
+    return {entry.name: entry.tensor for entry in entries}, info
+
+
+def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
+    """As `read`, with the tensors as a file has them.
+
+    Raises:
+        SettingsError: no such file, or not a plain file of weights.
+    """
+    entries, metadata = weight_files.read(path)
+    if "kd_runner" not in metadata:
+        return entries, None
+    try:
+        info = json.loads(metadata["kd_runner"])
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise weight_files.refused(path, DAMAGED)
+    return entries, info
+
+
+def check_info(info: Mapping[str, Any], path: Path) -> None:
+    """Refuse metadata in which something is missing or of another kind.
+
+    Raises:
+        SettingsError: naming the file.
+    """
+    numbers = (int, float)
+    try:
+        channels = info["image_shape"][0]
+        whole = (
+            isinstance(info["network"], dict)
+            and isinstance(info["num_classes"], int)
+            and isinstance(info["classes"], list)
+            and len(info["mean"]) == len(info["std"]) == channels
+            and all(isinstance(value, numbers) for value in (*info["mean"], *info["std"], *info["image_shape"]))
+        )
+    except (LookupError, TypeError):
+        whole = False
+    if not whole:
+        raise weight_files.refused(path, DAMAGED)

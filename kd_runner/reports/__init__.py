@@ -1,0 +1,1 @@
+"""Reports of runs and sweeps, for a terminal, a browser and programs."""

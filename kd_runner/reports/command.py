@@ -1,0 +1,75 @@
+"""`kd-report`: the report of a run, or of runs and sweeps together, from what is in their folders."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_runner.errors import RunFailed, SettingsError, one_line
+from kd_runner.files.run_folder import PAGE, RESULT
+from kd_runner.reports.sweep_report import report
+
+GRID, RECORD = "sweep.json", "multirun.yaml"  # what a sweep leaves in its folder
+FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
+
+
+def main() -> int:
+    """`kd-report FOLDER…`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of runs or sweeps, running or ended")
+    parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
+    parser.add_argument("--out", type=Path, help="where to put what is written (default: the folder, of one)")
+    given = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and classes may have signs that a terminal has not
+            stream.reconfigure(errors="replace")
+    try:
+        print(reported(given.folders, given.out, given.reference))
+    except (SettingsError, RunFailed, OSError) as error:
+        print(f"kd-report: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def reported(folders: list[Path], out: Path | None, reference: str | None) -> Path:
+    """The page that was written, of one run or of all that is in the folders.
+
+    Args:
+        out: Where to put what is written; None for the first folder.
+
+    Raises:
+        SettingsError: a folder, or a reference, that is not there; a page that would take the place of another.
+    """
+    first = folders[0]
+    refuse_place_of_another(folders, out)
+    place = first if out is None else out
+    if place != first:
+        place.mkdir(parents=True, exist_ok=True)
+    if (first / RESULT).exists() and len(folders) == 1:
+        if reference is not None:
+            raise SettingsError(f"--reference: has no effect on one run, got {reference}")
+        from kd_runner.reports.run_page import report_of
+
+        return report_of(first, place)
+    return report(folders, place, reference)
+
+
+def refuse_place_of_another(folders: Sequence[Path], out: Path | None) -> None:
+    """Raise SettingsError where the page cannot be put, or would take the place of that of other runs."""
+    if out is not None and not out.is_dir() and (out.exists() or out.suffix.lower() in FILES):
+        raise SettingsError(f"--out: must be a folder, got {out}")
+    place, places = (folders[0] if out is None else out).resolve(), [folder.resolve() for folder in folders]
+    if places == [place]:
+        return
+    kept = [name for name in (RESULT, GRID, RECORD, PAGE) if (place / name).exists()]
+    if place in places or any(name != PAGE for name in kept):
+        must = "must be given" if out is None else "must be another folder"
+        why = f"{out or folders[0]} {'has' if kept else 'is for'} a report of its own{' run' if RESULT in kept else ''}"
+        raise SettingsError(f"--out: {must}, as {why}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

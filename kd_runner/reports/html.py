@@ -1,0 +1,47 @@
+"""Reports as pages that need nothing but themselves: what the page of a run and that of a sweep have in common."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kd_runner.reports.formats import clock, count, percent, points
+
+SETTINGS = "settings.json"
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class _Pages(Environment):
+    """Templates in which `a.name` of a dictionary is its key alone, never its method of that name.
+
+    Jinja looks for the method first: `picture.rows`, `row.count` or `panel.items` would be one thing or the other, as
+    the dictionary has the key or not. A template that wants the pairs says `a|items`.
+    """
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Mapping):
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
+
+def render(template: str, **content: Any) -> str:
+    """A page of templates/, with everything in it escaped."""
+    return pages(TEMPLATES).get_template(template).render(content)
+
+
+@functools.cache
+def pages(templates: Path) -> _Pages:
+    """The templates of a folder, each compiled once in a process."""
+    environment = _Pages(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "count": count, "clock": clock}
+    return environment

@@ -1,0 +1,274 @@
+"""The leaderboard of runs: groups over seeds, ranked, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.groups import Group
+from kd_runner.comparison.statistics import interval
+from kd_runner.errors import SettingsError
+from kd_runner.files.results import Missing, Run, found
+from kd_runner.reports.formats import _count, _percent
+from kd_runner.reports.shared_notes import note_lines
+from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict
+from kd_runner.terminal import TextColumn, folded, nats, table_lines
+
+NAME = "leaderboard"
+MOST_RANKS = 8  # that are named where there are more
+TOO_FEW = "too few to tell"
+MOST_LINES = 10  # about parts of results that are left out
+
+
+COLUMNS = (
+    "rank", "settings", "n", "test_accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain",
+    "gain_sd", "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll",
+    "ece", "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low",
+    "difference_high", "p",
+)  # fmt: skip
+
+
+def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
+    """The leaderboard's rows: means over a group's runs, None for what there is none of.
+
+    `test_accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
+    epoch; `sd` and `ci95`, half the width of Student's 95 % interval, are of `test_accuracy` over seeds.
+    `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by, and
+    `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is the share
+    of `kd_runner.comparison.gap`, and
+    `gap_note` why there is none. Accuracies are in [0, 1], `seconds` those of the student's stage.
+    """
+
+    def mean(values: np.ndarray) -> float | None:
+        return float(values.mean()) if len(values) else None
+
+    def deviation(values: np.ndarray) -> float | None:
+        return float(values.std(ddof=1)) if len(values) > 1 else None
+
+    for rank, group in enumerate(groups, 1):
+        values = group.accuracies
+        half, gain, gap = interval(values), group.gain, group.gap
+        yield {
+            "rank": rank,
+            "settings": group.name,
+            "n": len(values),
+            "test_accuracy": mean(values),
+            "sd": deviation(values),
+            "ci95": None if np.isnan(half) else half,
+            "val_accuracy": mean(group.values("student", "best_val", "val_accuracy")),
+            "test_accuracy_at_best_val": mean(group.values("student", "best_val", "accuracy")),
+            "gain": mean(group.gains),
+            "gain_sd": deviation(group.gains),
+            "gain_low": gain and gain.low,
+            "gain_high": gain and gain.high,
+            "gain_p": gain and gain.p,
+            "gap_closed": gap and gap.share,
+            "gap_note": gap and gap.reason,
+            "teacher": mean(group.values("teacher", "accuracy")),
+            "baseline": mean(group.values("baseline", "accuracy")),
+            "agreement": mean(group.values("student", "agreement")),
+            "nll": mean(group.values("student", "nll")),
+            "ece": mean(group.values("student", "ece")),
+            "parameters": mean(group.values("student", "parameters")),
+            "macs": mean(group.values("student", "macs")),
+            "images_seen": mean(group.values("student", "images_seen")),
+            "seconds": mean(group.values("seconds", "student")),
+            "reference": group.against.get("name"),
+            "difference": group.against.get("difference"),
+            "difference_low": group.against.get("low"),
+            "difference_high": group.against.get("high"),
+            "p": group.against.get("p"),
+        }
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    return _percent(row["test_accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """The 95 % interval of the accuracy, which is of no number outside of 0 to 100 %."""
+    if row["ci95"] is None:
+        return ""
+    if row["ci95"] > MOST_HALF_WIDTH:
+        return TOO_FEW
+    low, high = (min(1.0, max(0.0, row["test_accuracy"] + half)) for half in (-row["ci95"], row["ci95"]))
+    return f"{_percent(low)} to {_percent(high)}"
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    if row["gain"] is None:
+        return ""
+    return f"{100 * row['gain']:+.2f}" + ("" if row["gain_sd"] is None else f" ± {_percent(row['gain_sd'])}")
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    """The share of the gap that was closed, a dash where `gap_note` says why there is none."""
+    if row["gap_closed"] is None:
+        return "–" if row["gap_note"] else ""
+    return f"{100 * row['gap_closed']:.0f} %"
+
+
+def _against(row: Mapping[str, Any]) -> str:
+    if row["difference"] is None:
+        return ""
+    difference, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "difference_low", "difference_high"))
+    return f"{difference} [{low}, {high}] p={row['p']:.2g}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard for people, in percent and points.
+
+    Args:
+        key: What it is sorted by, of a row.
+        text: Of a row; empty where there is nothing to say.
+        keep: Where not all columns fit, those with the least go first.
+    """
+
+    heading: str
+    key: str
+    text: Callable[[Mapping[str, Any]], str]
+    keep: int = 100
+
+
+SHOWN = (
+    Column("", "rank", lambda row: str(row["rank"])),
+    Column("settings", "settings", lambda row: row["settings"]),
+    Column("n", "n", lambda row: str(row["n"]), 8),
+    Column("test accuracy, %", "test_accuracy", _accuracy),
+    Column("95 %", "ci95", _interval, 5),
+    Column("gain, points", "gain", _gain, 9),
+    Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
+    Column("gap closed", "gap_closed", _share, 4),
+    Column("val accuracy, %", "val_accuracy", lambda row: _percent(row["val_accuracy"]), 3),
+    Column("agreement", "agreement", lambda row: _percent(row["agreement"]), 3),
+    Column("NLL", "nll", lambda row: "" if row["nll"] is None else nats(row["nll"]), 2),
+    Column("parameters", "parameters", lambda row: _count(row["parameters"]), 6),
+    Column("images seen", "images_seen", lambda row: _count(row["images_seen"]), 0),
+    Column("seconds", "seconds", lambda row: _count(row["seconds"]), 1),
+    Column("against the reference, points", "difference", _against, 10),
+)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Groups, best first, what has no result, and the answer that they give together."""
+
+    groups: list[Group]
+    missing: list[Missing]
+    rows: list[dict[str, Any]]
+    answer: Verdict
+
+    @property
+    def columns(self) -> list[Column]:
+        """Those that are not empty throughout."""
+        return [column for column in SHOWN if any(column.text(row) for row in self.rows)]
+
+    @property
+    def note(self) -> str:
+        """What the columns mean."""
+        compared = any(row["difference"] is not None for row in self.rows)
+        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes])
+
+    @property
+    def gap_notes(self) -> list[str]:
+        """Why rows have no share of a gap, each reason with the ranks of its rows; empty where all have one."""
+        ranks: dict[str, list[int]] = {}
+        for rank, group in enumerate(self.groups, 1):
+            if group.gap is not None and group.gap.kind:
+                ranks.setdefault(group.gap.kind, []).append(rank)
+        told = [f"{kind} (row {_some(numbers)})" for kind, numbers in ranks.items()]
+        return [f"Gap closed is no number (–) where {'; where '.join(told)}."] if told else []
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each run with a result whose parts are not all used."""
+        return [f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs with a result, those of the best group first."""
+        return [run for group in self.groups for run in group.runs]
+
+
+def _some(numbers: Sequence[int]) -> str:
+    """Numbers in words, the first of many."""
+    more = f" and {len(numbers) - MOST_RANKS} more" if len(numbers) > MOST_RANKS else ""
+    return ", ".join(map(str, numbers[:MOST_RANKS])) + more
+
+
+def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Leaderboard:
+    """The leaderboard of all runs under `folders`.
+
+    Raises:
+        SettingsError: no such folder, no run in any of them, or no such reference.
+    """
+    runs, missing = found(folders)
+    if not runs and not missing:
+        raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
+    groups = grouped(runs, reference)
+    return Leaderboard(groups, missing, list(rows(groups)), verdict(groups))
+
+
+def terminal(board: Leaderboard, width: int | None) -> str:
+    """The leaderboard as text, with as many of its columns as fit into `width`; None: with all of them, unwrapped."""
+    texts = [
+        TextColumn(each.heading, [each.text(row) for row in board.rows], each.keep, folds=each.key == "settings")
+        for each in board.columns
+    ]
+    lines, left_out = table_lines(texts, width)
+    if left_out:
+        lines.append(folded(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
+    lines += ["", folded(str(board.answer), width)]
+    lines += [folded(note, width) for note in board.gap_notes]
+    lines += [folded(line, width) for line in some_lines(board.left_out)]
+    lines += [folded(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
+    notes = note_lines(board.runs)
+    lines += ["", "Notes:", *(folded(f"- {line}", width) for line in notes)] if notes else []
+    return "\n".join(lines)
+
+
+def markdown(board: Leaderboard) -> str:
+    """The answer, and the leaderboard as a Markdown table."""
+    headings = [column.heading for column in board.columns]
+    text = [f"{board.answer}", ""]
+    if board.rows:
+        text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
+    for row in board.rows:
+        cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in board.columns]
+        text.append(f"| {' | '.join(cells)} |")
+    notes = note_lines(board.runs)
+    text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
+    if board.missing:
+        text += ["", "Runs without a result:", ""]
+        text += [f"- `{each.folder}` ({each.words}): {each.reason}" for each in board.missing]
+    if board.left_out:
+        text += ["", "Results that are not used whole:", "", *(f"- {line}" for line in some_lines(board.left_out))]
+    return "\n".join([*text, "", board.note, ""])
+
+
+def some_lines(lines: Sequence[str]) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    return [*lines[:MOST_LINES], *more]
+
+
+NOTE = (
+    "Test accuracy: of the student on the test images after its last epoch, mean ± standard deviation over seeds. "
+    "95 %: the interval of the mean over seeds (Student's t), as far as it is between 0 and 100 %; too few to tell "
+    "where it is wider than that. Gain: student less baseline, on the test images. p: of a gain this far from none by "
+    "chance, by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many "
+    "rows there are. Gap closed: the gain as a share of what the teacher has over the baseline. Val accuracy: the "
+    "student's best on the validation images over its epochs, which is what to choose by. Agreement (with the teacher) "
+    "and NLL: on the test images."
+)
+REFERENCE_NOTE = (
+    "Against the reference: difference on common seeds with its 95 % bootstrap interval over test images, and the p of "
+    "an exact sign test over images (McNemar's, of one seed). Neither knows of the spread between seeds, nor of how "
+    "many rows were compared."
+)

@@ -1,0 +1,186 @@
+"""The report of one run, as one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kd_runner.comparison.grouping import grouped
+from kd_runner.errors import SettingsError
+from kd_runner.files import atomic, reading
+from kd_runner.files.results import STAGES, Run, read, top5_says_nothing
+from kd_runner.files.run_folder import PAGE, RESULT
+from kd_runner.reports.data_table import data_lines, data_table
+from kd_runner.reports.formats import clock, count, percent
+from kd_runner.reports.html import render
+from kd_runner.reports.provenance import command, settings_in, surroundings
+from kd_runner.reports.run_charts import run_pictures
+from kd_runner.reports.shared_notes import other_notes, warning_of
+from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
+from kd_runner.reports.verdict import verdict
+from kd_runner.terminal import folded, nats, terminal_width
+
+ANALYSIS = "analysis.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What the folder of a run holds for its report.
+
+    Args:
+        settings: By their keys with dots.
+        drawn: The pictures by their keys; empty without any.
+        lacking: A line for each thing that cannot be shown, and why.
+    """
+
+    run: Run
+    settings: dict[str, str]
+    analysis: dict[str, Any]
+    drawn: dict[str, Any]
+    lacking: list[str] = field(default_factory=list)
+
+    @property
+    def finetuned(self) -> int:
+        """Epochs that the student trained beyond the baseline's."""
+        epochs = self.settings.get("finetune.epochs", "0")
+        return int(epochs) if epochs.isdecimal() and len(epochs) < 10 else 0
+
+
+def report_of(folder: Path, out: Path) -> Path:
+    """Write and print the report of the run in `folder`; returns the page, in `out`.
+
+    Raises:
+        SettingsError: the run has no result.
+    """
+    opened = opened_folder(folder)
+    page = _written(opened, out)
+    width = terminal_width()
+    print(table(opened.run.result, opened.finetuned, width))
+    for line in opened.lacking:
+        print(folded(line, width))
+    return page
+
+
+def write(folder: Path, out: Path) -> Path:
+    """Put report.html of the run in `folder` into `out`.
+
+    Raises:
+        SettingsError: the run has no result.
+    """
+    return _written(opened_folder(folder), out)
+
+
+def _written(folder: Folder, out: Path) -> Path:
+    page = out / PAGE
+    atomic.write(page, run_page(folder).encode(errors="replace"))
+    return page
+
+
+def opened_folder(folder: Path) -> Folder:
+    """What `folder` holds, with a line for each part that is missing or not as kd-runner writes it.
+
+    Raises:
+        SettingsError: the run has no result.
+    """
+    run = read(folder / RESULT)
+    if not isinstance(run, Run):
+        raise SettingsError(f"{folder} has no result to report: {run.reason}")
+    settings, unset = settings_in(folder)
+    content, wrong = reading.json_of(folder / ANALYSIS)
+    analysis, gone = reading.cleaned(content, reading.ANALYSIS)
+    drawn, failed = run_pictures(analysis) if analysis else ({}, [])
+    lacking = [
+        run.left_out,
+        f"{unset}: no settings are shown" if unset else "",
+        f"{ANALYSIS} {wrong}: no pictures are shown" if wrong else "",
+        reading.left_out(ANALYSIS, gone),
+        f"{ANALYSIS}: not drawn, as its parts do not fit together: {', '.join(failed)}" if failed else "",
+    ]
+    return Folder(run, settings, analysis, drawn, [line for line in lacking if line])
+
+
+def run_page(folder: Folder) -> str:
+    """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
+    run, result = folder.run, folder.run.result
+    answer = verdict(grouped([run]))
+    # The answer says it already.
+    said = [sentence for sentence in sentences(result, folder.finetuned) if sentence != f"{NOTHING_DISTILLED}."]
+    classes = folder.analysis.get("classes")
+    data = result.get("data") or {}
+    return render(
+        "run.html",
+        title=f"Distillation: {run.folder.resolve().name}",
+        subtitle=" ".join(run.words) or "all settings at their defaults",
+        answer=answer,
+        sentences=[*answer.sentences, *said, *_judged(result)],
+        stages=[stage for stage in STAGES if result.get(stage)],
+        warning=warning_of(result),
+        notes=other_notes(result),
+        lacking=folder.lacking,
+        data=data_table(data),
+        data_lines=data_lines(data),
+        numbers=list(_numbers(result, len(classes) if classes else None)),
+        drawn=folder.drawn,
+        cost=list(_cost(result)),
+        layers=[(f"layers of {key}", line) for key, line in layer_lines(result.get("layers") or {})],
+        settings=list(folder.settings.items()),
+        environment=surroundings([run]),
+        command=command(result.get("overrides") or []),
+    )
+
+
+def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
+    judged = (result.get("teacher") or {}).get("judged") or {}
+    return {name: value for name, value in judged.items() if value is not None}
+
+
+def _judged(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on how good the teacher was before the student trained."""
+    judged = _judgement(result)
+    if "val_accuracy" not in judged:
+        return []
+    beside = [
+        f"{text} {percent(judged[name])}"
+        for name, text in (("recorded_accuracy", "its file says"), ("largest_class", "always the largest class gives"))
+        if name in judged
+    ]
+    more = f" ({', '.join(beside)})" if beside else ""
+    subject = "The mean of the teachers" if "members" in judged else "The teacher"
+    return [f"{subject} is right on {percent(judged['val_accuracy'])} of the validation images{more}."]
+
+
+def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[str, list[str]]]:
+    """The metrics, each with its text for every stage that there is; `classes` as in `top5_says_nothing`."""
+    numbers = [result[stage] for stage in STAGES if result.get(stage)]
+
+    def four_digits(value: float | None) -> str:
+        return "–" if value is None else nats(value)
+
+    for name, key, text in (
+        ("accuracy", "accuracy", percent),
+        ("top-5 accuracy", "top5_accuracy", percent),
+        ("precision", "precision", four_digits),
+        ("recall", "recall", four_digits),
+        ("F1", "f1", four_digits),
+        ("NLL, nats", "nll", four_digits),
+        ("ECE", "ece", four_digits),
+        ("agreement with the teacher", "agreement", percent),
+        ("KL to the teacher, nats", "kl_to_teacher", four_digits),
+    ):
+        if key == "top5_accuracy" and top5_says_nothing(result, classes):
+            continue
+        if any(stage.get(key) is not None for stage in numbers):
+            yield name, [text(stage.get(key)) for stage in numbers]
+
+
+def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    stages = [stage for stage in STAGES if result.get(stage)]
+    for name, key in (
+        ("parameters", "parameters"),
+        ("MACs, one image", "macs"),
+        ("training images seen", "images_seen"),
+    ):
+        yield name, [count(result[stage].get(key)) for stage in stages]
+    yield "time in this run", [clock((result.get("seconds") or {}).get(stage)) for stage in stages]

@@ -1,0 +1,151 @@
+"""What a run leaves behind for people and programs: what result.json says of its surroundings, and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kd_runner.comparison.gap import gap_in, in_points, run_of
+from kd_runner.files.results import STAGES, top5_says_nothing
+from kd_runner.terminal import TextColumn, folded, nats, table_lines
+
+NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
+FEW_IMAGES = 100  # of fewer, one image is more than a point
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (  # a heading, a key, how long to keep it, a text
+    ("accuracy", "accuracy", 100, _percent),
+    ("top-5", "top5_accuracy", 1, _percent),
+    ("F1", "f1", 4, _four_digits),
+    ("NLL", "nll", 5, nats),
+    ("ECE", "ece", 3, _four_digits),
+    ("parameters", "parameters", 7, _count),
+    ("MACs", "macs", 2, _count),
+    ("agreement", "agreement", 6, _percent),
+)
+
+
+def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = None) -> str:
+    """The result as a person reads it.
+
+    Args:
+        finetuned: Epochs that the student trained beyond the baseline's.
+        width: Columns that there are for it; None for as many as it takes.
+    """
+    stages = [(stage, result[stage]) for stage in STAGES if result.get(stage)]
+    columns = [TextColumn("", [stage for stage, _ in stages], folds=True)]
+    for name, key, keep, text in METRICS:
+        cells = ["" if numbers.get(key) is None else text(numbers[key]) for _, numbers in stages]
+        if any(cells) and not (key == "top5_accuracy" and top5_says_nothing(result)):
+            columns.append(TextColumn(name, cells, keep))
+    lines, _ = table_lines(columns, width)
+    images = test_images(result)
+    said = [*sentences(result, finetuned), *few_images(images)]
+    heading = f"On the {images:,} test images:" if images else "On the test images:"
+    return "\n".join([heading, "", *lines, "", *(folded(sentence, width) for sentence in said)])
+
+
+def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
+    """The key of each mode that is handed layers, and which they are.
+
+    Args:
+        layers: `layers` in result.json.
+    """
+    lines = []
+    for key, by_role in layers.items():
+        texts = [f"{role} {', '.join(by_role[role])}" for role in ("student", "teacher") if by_role.get(role)]
+        if texts:
+            lines.append((key, "; ".join(texts)))
+    return lines
+
+
+def test_images(result: Mapping[str, Any]) -> int | None:
+    """How many test images there are; None where the result does not say."""
+    packed = (result.get("student") or {}).get("correct") or {}
+    images: int | None = packed.get("images") or (result.get("data") or {}).get("test")
+    return images
+
+
+def few_images(images: int | None) -> list[str]:
+    """A sentence where one test image is more than a point of accuracy."""
+    if not images or images >= FEW_IMAGES:
+        return []
+    return [f"There are only {images} test images: one of them is {100 / images:.1f} points of accuracy."]
+
+
+def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
+    """What a result comes to, in words; `finetuned` as in `table`."""
+    said = [_of_the_gap(result, finetuned), _beside_the_teacher(result), _best_epoch(result)]
+    return [sentence for sentence in said if sentence]
+
+
+def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
+    gap, taught = gap_in(result), run_of(result).taught
+    if not taught:
+        return _nothing_distilled(result, finetuned)
+    if gap is None:
+        return ""
+    what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
+    gave = f"{what} gave {100 * gap.gain:+.2f} points"
+    if gap.gain >= 0:
+        of_gap = f": {100 * gap.share:.0f} % of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
+        return f"{gave} over the baseline{of_gap}."
+    fell = f"the student fell below its baseline by {in_points(-gap.gain)}"
+    return f"{gave}: {fell}." if gap.reason == fell else f"{gave}: {fell}; {gap.reason}."
+
+
+def _nothing_distilled(result: Mapping[str, Any], finetuned: int) -> str:
+    gap = gap_in(result)
+    said = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
+    if gap is None or not finetuned:
+        return f"{said}."
+    return f"{said}; {finetuned} more epochs of finetuning gave {100 * gap.gain:+.2f} points."
+
+
+def _beside_the_teacher(result: Mapping[str, Any]) -> str:
+    teacher, student = result.get("teacher") or {}, result["student"]
+    parts = []
+    if teacher.get("parameters") and student.get("parameters"):
+        parts.append(f"has {relative_count(student['parameters'], teacher['parameters'], 'parameters')} the teacher")
+    if student.get("agreement") is not None:
+        parts.append(f"predicts the teacher's class on {_percent(student['agreement'])} of the test images")
+    return f"The student {' and '.join(parts)}." if parts else ""
+
+
+def relative_count(count: float, reference: float, things: str) -> str:
+    """How many more or fewer things there are than in a reference, both above 0, with the 'than' or 'as' after it."""
+    if count == reference:
+        return f"as many {things} as"
+    word, ratio = ("more", count / reference) if count > reference else ("fewer", reference / count)
+    if ratio < 1.05:  # which would be 1.0 times
+        return f"{100 * abs(count / reference - 1):.2g} % {word} {things} than"
+    return f"{ratio:,.1f} times {word} {things} than"
+
+
+def _best_epoch(result: Mapping[str, Any]) -> str:
+    best = result["student"].get("best_val") or {}
+    if best.get("epoch") is None:
+        return ""
+    epoch = f"{best['epoch']} of finetuning" if best.get("stage") == "finetune" else best["epoch"]
+    measured = [
+        f"{_percent(best[key])} on the {split} images"
+        for key, split in (("val_accuracy", "validation"), ("accuracy", "test"))
+        if best.get(key) is not None
+    ]
+    said = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
+    images = (result.get("data") or {}).get("val")
+    if images and images < FEW_IMAGES:
+        said += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
+    return said

@@ -1,0 +1,194 @@
+"""The report of sweeps and runs together, as one page."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from kd_runner.comparison.groups import Group
+from kd_runner.files import reading
+from kd_runner.files.results import SEEDS, Run
+from kd_runner.files.run_folder import PAGE
+from kd_runner.reports import charts, formats
+from kd_runner.reports.formats import clock, count, percent
+from kd_runner.reports.html import render
+from kd_runner.reports.leaderboard import Leaderboard, some_lines
+from kd_runner.reports.provenance import command, settings_in, shared, surroundings, sweep_command
+from kd_runner.reports.shared_notes import shared_notes
+
+MOST_COMMANDS = 10  # of single runs
+MOST_NOTES = 12  # that are shown unfolded
+MOST_VALUES = 12  # of a setting that differs
+IN_COST = ("images_seen", "seconds", "parameters")  # columns that have a table of their own
+STAGES = ("teacher", "baseline", "student", "evaluate")
+
+
+def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
+    """HTML of a leaderboard of what was found in `folders`, for the folder `out`."""
+    runs = [run for group in board.groups for run in group.runs]
+    opened = [settings_in(run.folder) for run in runs]
+    settings = [content for content, _ in opened if content]
+    common = shared(settings)
+    commands = list(_commands(folders, runs))
+    names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
+    return render(
+        "sweep.html",
+        title=f"Distillation: {names}",
+        subtitle=_subtitle(board, runs),
+        answer=board.answer,
+        sentences=board.answer.sentences,
+        tiles=_tiles(board.answer.best),
+        notes=shared_notes(runs),
+        most_notes=MOST_NOTES,
+        lacking=some_lines([*board.left_out, *_unread(opened, runs)]),
+        board=board,
+        columns=[column for column in board.columns if column.key not in IN_COST],
+        strips=charts.strips(board.groups),
+        pareto=charts.pareto(board.groups),
+        heat_map=charts.heat_map(board.groups),
+        runs=list(_runs(board.groups, out)),
+        cost=_cost(board.groups),
+        total=_total(runs, folders),
+        swept=_swept(settings, common),
+        common=[(key, value) for key, value in common.items() if key not in ("resume",)],
+        environment=surroundings(runs),
+        commands=commands[:MOST_COMMANDS],
+        more_commands=max(0, len(commands) - MOST_COMMANDS),
+        again=shlex.join(["kd-report", *map(str, folders), *([] if list(folders) == [out] else ["--out", str(out)])]),
+    )
+
+
+def _unread(opened: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:
+    """A line for each run whose settings cannot be shown."""
+    return [f"{run.folder}: {wrong}" for (_, wrong), run in zip(opened, runs, strict=True) if wrong]
+
+
+def _subtitle(board: Leaderboard, runs: Sequence[Run]) -> str:
+    lacking = f", {len(board.missing)} without a result" if board.missing else ""
+    return f"{len(runs)} runs in {len(board.groups)} rows{lacking}"
+
+
+def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
+    """Name, number and what it is of: the teacher, the student and its baseline of the answer's row."""
+    if best is None:
+        return []
+    means = {stage: best.values(stage, "accuracy") for stage in STAGES[:3]}
+    sizes = {stage: best.values(stage, "parameters") for stage in STAGES[:3]}
+    names = {"teacher": "teacher", "baseline": "student alone", "student": "student, distilled"}
+    return [
+        (
+            names[stage],
+            percent(float(means[stage].mean())),
+            f"{formats.short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
+        )
+        for stage in ("teacher", "baseline", "student")
+        if len(means[stage])
+    ]
+
+
+def _runs(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
+    for rank, group in enumerate(groups, 1):
+        for run in sorted(group.runs, key=lambda run: [(len(seed), seed) for seed in run.seeds]):
+            accuracies = {stage: (run.result.get(stage) or {}).get("accuracy") for stage in STAGES[:3]}
+            gain = None if accuracies["baseline"] is None else accuracies["student"] - accuracies["baseline"]
+            place = os.path.relpath(run.folder, out)
+            seeds = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
+            link = quote(os.fsencode(f"{place}/{PAGE}")) if (run.folder / PAGE).exists() else None
+            yield {
+                "rank": rank,
+                "name": group.name,
+                "seed": seeds,
+                **accuracies,
+                "gain": gain,
+                "folder": place,
+                "link": link,
+            }
+
+
+def _cost(groups: Sequence[Group]) -> dict[str, Any]:
+    """Headings, and rows of values to sort by and their texts."""
+
+    def mean(group: Group, *keys: str) -> float | None:
+        values = group.values(*keys)
+        return float(values.mean()) if len(values) else None
+
+    rows = []
+    for rank, group in enumerate(groups, 1):
+        parameters, macs = mean(group, "student", "parameters"), mean(group, "student", "macs")
+        of_teacher = [mean(group, "teacher", name) for name in ("parameters", "macs")]
+        beside = [
+            (amount / whole if amount is not None and whole else None, _beside(amount, whole))
+            for amount, whole in zip((parameters, macs), of_teacher, strict=True)
+        ]
+        numbers = (mean(group, "seconds", "student"), mean(group, "student", "images_seen"))
+        rows.append(
+            [
+                (rank, str(rank)),
+                (group.name, group.name),
+                (numbers[0], clock(numbers[0])),
+                (numbers[1], count(numbers[1])),
+                (parameters, count(parameters)),
+                beside[0],
+                (macs, count(macs)),
+                beside[1],
+            ]
+        )
+    headings = ("#", "settings", "time", "images seen", "parameters", "than teacher", "MACs", "than teacher")
+    return {"headings": headings, "rows": rows}
+
+
+def _beside(amount: float | None, teacher: float | None) -> str:
+    """How many times fewer or more than the teacher has."""
+    if not amount or not teacher:
+        return "–"
+    if amount == teacher:
+        return "as many"
+    return f"{teacher / amount:.3g} × fewer" if amount < teacher else f"{amount / teacher:.3g} × more"
+
+
+def _total(runs: Sequence[Run], folders: Sequence[Path]) -> str:
+    """What all runs took together, in words."""
+    seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in STAGES}
+    paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
+    first = [reading.json_of(path)[0] for path in paths]
+    before = sum(reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in first)
+    parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
+    said = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
+    if first:
+        said += f" The {len(first)} teachers and baselines that several of them share took {clock(before)} before that."
+    return f"{said} What was found in the store was trained earlier, and is in none of these."
+
+
+def _swept(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[tuple[str, str]]:
+    """The settings that differ between runs, and their values."""
+    found: dict[str, list[str]] = {}
+    for each in settings:
+        for key, value in each.items():
+            if key not in common and value not in found.setdefault(key, []):
+                found[key].append(value)
+    return [
+        (key, ", ".join(sorted(values, key=formats.number_or_text)[:MOST_VALUES]) + _more(values))
+        for key, values in sorted(found.items(), key=lambda each: each[0] in SEEDS)
+        if len(values) > 1  # others are a mode's own arguments, which other modes do not have
+    ]
+
+
+def _more(values: Sequence[str]) -> str:
+    return f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+
+
+def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
+    """The commands that started the sweeps, then those of runs that were part of none."""
+    covered: list[Path] = []
+    for record in sorted({path for folder in folders for path in folder.rglob("multirun.yaml")}):
+        said = sweep_command(record)
+        if said is not None:
+            covered.append(record.parent.resolve())
+            yield said
+    for run in runs:
+        if not any(place in run.folder.resolve().parents for place in covered):
+            yield command(run.result.get("overrides") or [])

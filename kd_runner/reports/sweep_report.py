@@ -1,0 +1,43 @@
+"""The report of all runs under some folders: leaderboard, page and TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_runner.files import atomic
+from kd_runner.files.run_folder import PAGE
+from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal
+from kd_runner.terminal import terminal_width
+
+
+def write(board: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
+    """Put leaderboard.csv, .md and report.html, of what was found in `folders`, into `out`; returns the page."""
+    from kd_runner.reports.sweep_page import sweep_page
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(board.rows)
+    atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
+    atomic.write(out / f"{NAME}.md", markdown(board).encode(errors="replace"))
+    page = out / PAGE
+    atomic.write(page, sweep_page(board, folders, out).encode(errors="replace"))
+    return page
+
+
+def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> Path:
+    """Write and print the leaderboard of all runs under `folders`; returns the page.
+
+    Raises:
+        SettingsError: no such folder, no run in any of them, or no such reference.
+    """
+    board = leaderboard_of(folders, reference)
+    page = write(board, folders, out)
+    print(terminal(board, terminal_width()))
+    from kd_runner.tracking import event_files, hparams
+
+    print(f"\n{event_files.command(hparams.write(out, board.runs, board.missing, markdown(board)))}")
+    return page

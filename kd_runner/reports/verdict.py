@@ -1,0 +1,133 @@
+"""Did distillation help, by how much, and how sure is that: the answer that stands first in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kd_runner.comparison.groups import Group
+from kd_runner.comparison.statistics import SURE, Gain, holm
+from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
+
+ROUNDING = 1e-9  # percent, so that a sum is rounded as its result is elsewhere
+MOST_HALF_WIDTH = 0.5  # of an interval of an accuracy, or of a gain: a wider one says nothing
+FEW = 5  # fewer seeds than this leave wide intervals
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer: in a word, in a headline, and in sentences that say how sure it is.
+
+    Args:
+        best: The group that it is about: the most accurate of those with a teacher.
+    """
+
+    word: Literal["helped", "cost", "unsure", "unknown"]
+    headline: str
+    sentences: list[str]
+    best: Group | None = None
+
+    def __str__(self) -> str:
+        return f"{self.headline}. {' '.join(self.sentences)}"
+
+
+def verdict(groups: Sequence[Group]) -> Verdict:
+    """The answer of groups that are sorted by accuracy, best first."""
+    if not groups:
+        return Verdict("unknown", "No result yet", ["No run has been completed."])
+    taught = [group for group in groups if group.taught]
+    if not taught:
+        headline, _, rest = NOTHING_DISTILLED.partition(": ")
+        return Verdict("unknown", headline, [f"{rest[0].upper()}{rest[1:]}."])
+    best, gains = taught[0], [group.gain for group in taught]
+    gain = best.gain
+    if gain is None:
+        missing = "Its run has no baseline" if len(groups) == 1 else "The best row's runs have no baseline"
+        return Verdict("unknown", "Not known", [f"{missing}, the same student trained without a teacher."], best)
+    tested = [each.p for each in gains if each is not None and each.p is not None]
+    corrected = iter(holm(tested))
+    levels = [None if each is None or each.p is None else next(corrected) for each in gains]
+    words = [_word(each, level) for each, level in zip(gains, levels, strict=True)]
+    points = f"{100 * gain.mean:+.2f} points"
+    headline = {
+        "helped": f"Distillation helped: {points}",
+        "cost": f"Distillation cost accuracy: {points}",
+        "unsure": f"No sure difference: {points}",
+        "unknown": f"{points}, and nothing to say how sure that is",
+    }[words[0]]
+    sentences = [how_sure(best, gain, levels[0] if len(tested) > 1 else None, len(tested))]
+    if words[0] == "unsure" and gain.seeds < FEW:
+        sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
+    sentences += few_images(test_images(best.runs[0].result))
+    if _saw_more(best):
+        sentences.append(
+            "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
+            "is the teacher's."
+        )
+    if len(taught) > 1:
+        sentences.append(_of_all(words))
+    if not groups[0].taught:
+        sentences.append("The best row of all has no teacher.")
+    return Verdict(words[0], headline, sentences, best)
+
+
+def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> str:
+    """The gain of a group with its interval and its test, in a sentence."""
+    seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
+    baseline = 100 * group.baseline.accuracies.mean()
+    said = (
+        f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
+        f"its teacher on {baseline:.2f} %"
+    )
+    if gain.low is None or gain.high is None or gain.p is None:
+        return f"{said}."
+    of = (
+        "paired t-test over seeds"
+        if gain.over == "seeds"
+        else "sign test over images"
+        if gain.seeds > 1
+        else "McNemar's"
+    )
+    said += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
+    said += f" ({of}, p = {gain.p:.2g}"
+    if corrected is not None:
+        said += f"; {corrected:.2g} with Holm's correction for {tests} rows"
+    if gain.over == "images":
+        return f"{said}). That knows of the images alone: how far another seed would be from this is not in it."
+    return f"{said})."
+
+
+def _interval(low: float, high: float) -> str:
+    """The 95 % interval of a gain in words; no gain is beyond 100 points."""
+    if (high - low) / 2 > MOST_HALF_WIDTH:
+        return "95 % interval wider than 100 points, so too few seeds to tell"
+    return f"95 % interval {100 * max(-1.0, low):+.2f} to {100 * min(1.0, high):+.2f}"
+
+
+def _word(gain: Gain | None, level: float | None) -> Literal["helped", "cost", "unsure", "unknown"]:
+    if gain is None or level is None:
+        return "unknown"
+    if level >= SURE:
+        return "unsure"
+    return "helped" if gain.mean > 0 else "cost"
+
+
+def _saw_more(group: Group) -> bool:
+    student, baseline = group.values("student", "images_seen"), group.values("baseline", "images_seen")
+    return len(student) > 0 and len(baseline) > 0 and student.mean() > baseline.mean()
+
+
+def _of_all(words: Sequence[str]) -> str:
+    meanings = {
+        "helped": "gained",
+        "cost": "lost",
+        "unsure": "without a sure difference",
+        "unknown": "not comparable",
+    }
+    counts = [f"{words.count(word)} {meaning}" for word, meaning in meanings.items() if word in words]
+    tested = "" if set(words) == {"unknown"} else f" (p below {SURE:g}, corrected)"
+    return (
+        f"Of {len(words)} rows with a teacher, {', '.join(counts)}{tested}. The best of them was chosen by the test "
+        "images that it is measured on, which flatters it."
+    )

@@ -1,0 +1,334 @@
+"""How good a network is on the validation images, beside always guessing the largest class, and what is wrong with it.
+
+A teacher is judged before a student learns from it: what it says wrongly, the student would learn.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, percent, share_of
+from kd_runner.comparison.statistics import SURE
+from kd_runner.distillation.crd import CRD
+from kd_runner.errors import RunFailed
+from kd_runner.evaluation.predictions import predict
+from kd_runner.networks.records import Record, record_of
+from kd_runner.notes import note
+from kd_runner.runs import doubts
+from kd_runner.runs.parts import Parts
+from kd_runner.temperature import Constant
+from kd_runner.training.mode import Mode
+
+log = logging.getLogger(__name__)
+
+ENSEMBLE = "ensemble"  # the mean of several teachers
+FAR = 0.05  # below its record, and surely so
+FEW = 30  # images among which chance hides even a fair network
+SATURATED = 0.95  # two networks that are right as often as this may differ where the validation images cannot tell
+LEARNED = 0.5  # of the entropy of the labels: a loss below it was learned
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a network says of the validation images.
+
+    Args:
+        name: 'teacher', 'teachers.NAME', 'ensemble' or 'baseline'.
+        right: bool [N], which images it is right on.
+        largest: Share of the largest class among them.
+        recorded: What the network's own file says of its accuracy.
+        warning: What is wrong with it, in a sentence; None where nothing is.
+    """
+
+    name: str
+    right: Tensor
+    largest: float
+    recorded: float | None = None
+    warning: str | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the validation images that the network is right on."""
+        return share_of(self.right)
+
+    def summary(self) -> dict[str, Any]:
+        """The judgement for result.json."""
+        return {
+            "val_accuracy": self.accuracy,
+            "largest_class": self.largest,
+            "recorded_accuracy": self.recorded,
+            "warning": self.warning,
+        }
+
+
+def summary_of_teachers(judgements: Mapping[str, Judgement]) -> dict[str, Any]:
+    """The judgement of what the student learns from, for result.json; of several teachers, theirs beside it."""
+    if ENSEMBLE not in judgements:
+        return judgements["teacher"].summary()
+    members = {name: each.summary() for name, each in judgements.items() if name.startswith("teacher")}
+    return {**judgements[ENSEMBLE].summary(), "members": members}
+
+
+def judge_given(parts: Parts, name: str, network: nn.Module, path: Path) -> Judgement:
+    """Judge a teacher whose weights were given in the file `path`, and say what is wrong with it.
+
+    Raises:
+        RunFailed: it gives logits that are not finite numbers.
+    """
+    logits, labels = validation_logits(parts, network)
+    subject = _subject(name)
+    _refuse_not_finite(network, logits, f"{name}.checkpoint: {path}")
+    right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
+    _log_accuracy(name, right, largest)
+    record = record_of(path)
+    doubt = _doubt(right, largest, record)
+    known = record is not None and record.normalised
+    causes = doubts.causes(parts, network, logits, labels, look_at_normalisation=doubt is not None or not known)
+    if doubt is None and not causes:
+        return Judgement(name, right, largest, record.accuracy if record else None)
+    said = [f"{subject} ({path.name}) is right on {percent(share_of(right))} of {len(right):,} validation images"]
+    said += [doubt] if doubt else []
+    said += causes or ([] if doubt and _too_few(len(right), largest) else [doubts.usual_causes(parts)])
+    warning = "; ".join([*said, *_alone(parts, doubt)])
+    note("teacher", warning)
+    return Judgement(name, right, largest, record.accuracy if record else None, warning)
+
+
+def judge_ensemble(parts: Parts) -> Judgement:
+    """Judge the mean of several teachers, which is what the student learns from."""
+    logits, labels = validation_logits(parts, parts.teacher)
+    right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
+    _log_accuracy(ENSEMBLE, right, largest)
+    doubt = _doubt(right, largest, None)
+    if doubt is None:
+        return Judgement(ENSEMBLE, right, largest)
+    share = percent(share_of(right))
+    warning = f"{_subject(ENSEMBLE)} is right on {share} of {len(right):,} validation images; {doubt}"
+    warning = "; ".join([warning, *_alone(parts, doubt)])
+    note("teacher", warning)
+    return Judgement(ENSEMBLE, right, largest, None, warning)
+
+
+def judge_trained(parts: Parts, name: str, network: nn.Module, epochs: Sequence[Mapping[str, float]] = ()) -> Judgement:
+    """Judge a teacher or a baseline that was trained here, and say where it has not learned.
+
+    Args:
+        epochs: The metrics of each epoch that it trained.
+
+    Raises:
+        RunFailed: it gives logits that are not finite numbers.
+    """
+    logits, labels = validation_logits(parts, network)
+    _refuse_not_finite(network, logits, name)
+    right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
+    doubt = _doubt(right, largest, None)
+    if doubt is None or (_too_few(len(right), largest) and _learned(parts, epochs, "train_loss")):
+        return Judgement(name, right, largest)
+    constant = doubts.one_class_for_all(logits, labels, parts.splits.classes)
+    warning = not_learned(parts, name, share_of(right), len(right), largest, [doubt, *constant])
+    return Judgement(name, right, largest, None, warning)
+
+
+def not_learned(parts: Parts, stage: str, accuracy: float, images: int, largest: float, reasons: Sequence[str]) -> str:
+    """Say that the network of `stage` has not learned, or may not have, and what to do; returns the sentence."""
+    role = "student" if stage in ("baseline", "student", "finetune") else stage
+    settings = parts.settings
+    own = settings.student if role == "student" else settings.all_teachers[role]
+    rate = settings.for_stage(own.optimizer, "optimizer").get("lr", "…")
+    epochs = parts.recipes[role].epochs
+    if _too_few(images, largest):
+        warning = f"{_subject(stage)} is right on {percent(accuracy)}: {'; '.join(reasons)}"
+        note(role if role in ("teacher", "student") else "teacher", warning)
+        return warning
+    learned = "has not learned" if accuracy <= largest else "may not have learned"
+    said = f"{_subject(stage)} {learned}: it is right on {percent(accuracy)} of {images:,} validation images"
+    remedy = (
+        f"more epochs ({role}.epochs={epochs}), another learning rate ({settings.rate_key(role)}={rate}) "
+        "or a look at the images and their labels (dataset=?) may help"
+    )
+    warning = "; ".join([said, *reasons, remedy])
+    note(role if role in ("teacher", "student") else "teacher", warning)
+    return warning
+
+
+def note_no_gap(parts: Parts, teacher: Judgement, baseline: Judgement) -> None:
+    """Say where the teacher is worse than the student without it on the validation images, or may be no better.
+
+    Nothing is said where the images cannot tell because both are right on nearly all of them.
+    """
+    p = p_of_difference(teacher.right, baseline.right)
+    worse = p < SURE
+    if teacher.accuracy > baseline.accuracy or not (worse or baseline.accuracy < SATURATED):
+        return
+    if not worse and _too_few(len(teacher.right), teacher.largest):
+        return
+    given = all(own.checkpoint is not None for own in parts.settings.all_teachers.values())
+    better_teacher = "a better teacher (teacher.checkpoint)" if given else "more epochs for it (teacher.epochs)"
+    than, there = ("is worse than", "is") if worse else ("may be no better than", "may be")
+    note(
+        "teacher",
+        f"{_subject(teacher.name)} ({percent(teacher.accuracy)}) {than} the baseline ({percent(baseline.accuracy)}) on "
+        f"{len(teacher.right):,} validation images (p of a difference {p:.2g}): there {there} little to distil; a "
+        f"larger teacher, {better_teacher} or a smaller student would leave a gap",
+    )
+
+
+def note_student(
+    parts: Parts, epochs: Mapping[str, Sequence[Mapping[str, float]]], judgements: Mapping[str, Judgement]
+) -> None:
+    """Say where the student has not learned, or nothing from its teacher.
+
+    Args:
+        epochs: The metrics of each stage's epochs.
+        judgements: Of the teachers and the baseline.
+    """
+    stage = "finetune" if "finetune" in epochs else "student"
+    labels = parts.splits.val.labels
+    (_, largest), accuracy = largest_class(labels), epochs[stage][-1]["val_accuracy"]
+    doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
+    teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
+    learned = _too_few(len(labels), largest) and _learned(parts, epochs[stage], "label_loss", "train_loss")
+    if doubt is not None and not learned:
+        blamed = teacher is not None and teacher.warning is not None and _uses_teacher(parts)
+        cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []
+        not_learned(parts, "student", accuracy, len(labels), largest, [doubt, *cause])
+    if teacher is not None and "baseline" not in judgements and _uses_teacher(parts):
+        note_teacher_below(teacher, accuracy)
+    if _comparable(parts):
+        settings = f"{parts.settings.rate_key('student')}, distillation.weight"
+        note_flat_loss("student", epochs["student"], "distillation_loss", settings)
+
+
+def note_teacher_below(teacher: Judgement, student: float) -> None:
+    """Say where a student with this accuracy is surely better than its teacher, which no baseline has shown."""
+    images = len(teacher.right)
+    if student > teacher.accuracy + FAR and p_of_drop(teacher.accuracy, images, student, images) < SURE:
+        note(
+            "teacher",
+            f"the student ({percent(student)}) is better than {_subject(teacher.name).replace('the ', 'its ', 1)} "
+            f"({percent(teacher.accuracy)}) on {images:,} validation images: there was little to distil",
+        )
+
+
+def note_flat_loss(stage: str, epochs: Sequence[Mapping[str, float]], name: str, settings: str) -> None:
+    """Say where a loss of a stage is no lower in its last epoch than in its first; nothing of a single epoch.
+
+    Args:
+        settings: The keys that may change it.
+    """
+    first, last = (epochs[number].get(name) for number in (0, -1)) if len(epochs) > 1 else (None, None)
+    if first is not None and last is not None and last >= first:
+        note(
+            "student" if stage == "student" else "teacher",
+            f"the {name.replace('_', ' ')} of the {stage} did not fall: {first:.4g} in epoch 1, {last:.4g} in epoch "
+            f"{len(epochs)} ({settings})",
+        )
+
+
+def _comparable(parts: Parts) -> bool:
+    """Whether the distillation loss is one distance to the teacher in every epoch.
+
+    That of a mode without a teacher, such as confidence_penalty, grows while the student gets surer; that of a memory
+    of embeddings grows with the embeddings that it has to be told from.
+    """
+    active = [mode for mode in parts.modes if mode.weight > 0]
+    same = isinstance(parts.temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
+    return bool(active) and same and all(mode.needs.uses_teacher and not _has_memory(mode) for mode in active)
+
+
+def _has_memory(mode: Mode) -> bool:
+    return isinstance(mode.loss, CRD) and mode.loss.form == "memory"
+
+
+def _uses_teacher(parts: Parts) -> bool:
+    return any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes)
+
+
+def _too_few(images: int, largest: float) -> bool:
+    """Whether so few images tell nobody from chance: not a network halfway between it and perfection."""
+    halfway = round(images * (1 + largest) / 2)
+    return images < FEW or p_of_at_least(halfway, images, largest) >= SURE
+
+
+def _learned(parts: Parts, epochs: Sequence[Mapping[str, float]], *losses: str) -> bool:
+    """Whether the training labels were clearly learned, by the first of these losses that the last epoch has."""
+    last = epochs[-1] if epochs else {}
+    loss = next((last[name] for name in losses if name in last), None)
+    shares = parts.splits.train.labels.bincount().double() / len(parts.splits.train)
+    entropy = -sum(share * math.log(share) for share in shares.tolist() if share)
+    return loss is not None and loss < LEARNED * entropy
+
+
+def validation_logits(parts: Parts, network: nn.Module) -> tuple[Tensor, Tensor]:
+    """Logits float32 [N, K] and labels [N] of the validation images, on the CPU; the network is left as it was."""
+    with doubts.as_it_was(network):
+        predictions = predict({"network": network}, parts.plain_batches("val"), parts.device)
+    return predictions.logits["network"].cpu(), predictions.labels.cpu()
+
+
+def _doubt(right: Tensor, largest: float, record: Record | None) -> str | None:
+    """Why an accuracy is doubtful: no more than chance, or far below the network's own record."""
+    images, share = len(right), share_of(right)
+    chance = _chance_doubt(int(right.sum()), images, largest)
+    if chance is not None:
+        return chance
+    if record is not None and record.accuracy is not None and share < record.accuracy - FAR:
+        drop = p_of_drop(share, images, record.accuracy, record.images)
+        if drop < SURE:
+            return f"its own file says {percent(record.accuracy)} (p = {drop:.2g})"
+    return None
+
+
+def _chance_doubt(hits: int, images: int, largest: float) -> str | None:
+    """Why so many right answers are no more than chance; None where they surely are, or all images are of a class."""
+    p = p_of_at_least(hits, images, largest)
+    if largest == 1 or p < SURE:
+        return None
+    if _too_few(images, largest):
+        return f"it cannot be told from chance on {images} validation image{'s' if images > 1 else ''}"
+    guess = f"always guessing the largest class gives {percent(largest)}"
+    if hits / images <= largest:
+        return f"{guess}, so it is no better than chance (p = {p:.2g})"
+    return f"{guess}, and so little more may be chance (p = {p:.2g})"
+
+
+def _alone(parts: Parts, doubt: str | None) -> list[str]:
+    """What makes it worse: a student that learns from nothing else."""
+    alone = doubt is not None and parts.settings.distillation.label_weight == 0
+    return ["the student learns from it alone (distillation.label_weight=0)"] if alone else []
+
+
+def _refuse_not_finite(network: nn.Module, logits: Tensor, key: str) -> None:
+    """Raise RunFailed where logits [N, K] are not all finite numbers."""
+    broken = int((~logits.isfinite()).any(1).sum())
+    if not broken:
+        return
+    state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
+    names = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    cause = f": its {names[0]} holds numbers that are not finite" if names else ""
+    raise RunFailed(
+        f"{key}: gives logits that are not finite numbers for {broken:,} of {len(logits):,} validation images{cause}"
+    )
+
+
+def _log_accuracy(name: str, right: Tensor, largest: float) -> None:
+    log.info(
+        "%-9s right on %s of %s validation images; always guessing the largest class: %s",
+        name,
+        percent(share_of(right)),
+        f"{len(right):,}",
+        percent(largest),
+    )
+
+
+def _subject(name: str) -> str:
+    return {"teacher": "the teacher", ENSEMBLE: "the mean of the teachers"}.get(name, f"the {name}").replace(
+        "the teachers.", "teachers."
+    )

@@ -1,0 +1,94 @@
+"""What a run that goes on must have alike, and what it masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_runner.command_line.typed_words import typed_settings
+from kd_runner.config.fingerprint import decisive, dotted
+from kd_runner.errors import SettingsError, one_line
+from kd_runner.files import atomic
+from kd_runner.files.run_folder import RESULT, SETTINGS, UNFINISHED
+from kd_runner.networks.checkpoints import SHOWN
+from kd_runner.runs.parts import Parts
+from kd_runner.runs.thread_count import choose_threads
+
+BEGUN = "begun.json"  # there: what the run began with
+MASKED = "***"
+
+
+def masked(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Plain nested data with the values at `keys`, with dots, hidden."""
+    below = {name: [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")] for name in content}
+    return {
+        name: MASKED if name in keys else masked(value, below[name]) if isinstance(value, dict) else value
+        for name, value in content.items()
+    }
+
+
+def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> None:
+    """Raise SettingsError where the run in `folder` had settings that led to another result.
+
+    Args:
+        overrides: The words that were typed: where they make a difference, the message names no other.
+    """
+    try:
+        earlier = decisive(json.loads((folder / SETTINGS).read_text()))
+    except FileNotFoundError:  # it was stopped before it had begun
+        return
+    except ValueError as error:
+        raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
+    was, now = dict(dotted(earlier)), dict(dotted(decisive(content)))
+    absent = object()
+    keys = [*now, *(key for key in was if key not in now)]
+    keys = [key for key in keys if was.get(key, absent) != now.get(key, absent)]
+    words = typed_settings(overrides)
+    typed = [key for key in keys if any(f"{key}.".startswith(f"{word}.") for word in words)]
+    different = [
+        f"{key} was {json.dumps(was[key]) if key in was else 'not set'}, "
+        f"is {json.dumps(now[key]) if key in now else 'not set'}"
+        for key in typed or keys
+    ]
+    if different:
+        more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
+        raise SettingsError(f"resume: {folder} has other settings: {'; '.join(different[:SHOWN])}{more}")
+
+
+def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The result of the run in `folder` if it was completed.
+
+    Raises:
+        SettingsError: it was started with other data or other given weights.
+    """
+    for path in (folder / UNFINISHED / BEGUN, folder / RESULT):
+        try:
+            earlier = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            earlier = {}
+        # Where there is none, it was stopped before it had one.
+        if earlier.get("fingerprint", fingerprint) != fingerprint:
+            raise SettingsError(
+                f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its "
+                f"fingerprint was {earlier['fingerprint']}, is {fingerprint}"
+            )
+    return earlier if earlier.get("status") == "completed" else None
+
+
+def begin(folder: Path, fingerprint: str, parts: Parts) -> None:
+    """Write down what a run that goes on must have alike beside its settings: its data, and its number of threads.
+
+    The number of threads shows in the last bits of what is computed. A run that goes on gets the one that it had.
+    """
+    path = folder / UNFINISHED / BEGUN
+    before = atomic.read_json(path)
+    if not before:
+        choose_threads(parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(path, {"fingerprint": fingerprint, "threads": torch.get_num_threads()})
+    elif parts.settings.trainer.threads is None:
+        torch.set_num_threads(int(before["threads"]))

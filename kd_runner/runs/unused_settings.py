@@ -1,0 +1,332 @@
+"""Settings that a person typed and that leave no trace in the run, each with the reason.
+
+What can never have an effect is refused where the settings are checked. What has none beside the other settings of
+this run is a note and costs no result: in a sweep it may matter for the other jobs. Values of YAML files and of recipes
+were not typed, and null asks for nothing, so that neither is named. `RULES` has a line for each kind of key, `ALWAYS`
+the keys that count in every run; a test holds that every setting is in one of them.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from kd_runner.command_line.typed_words import typed_settings
+from kd_runner.config.build import names_of, takes
+from kd_runner.config.settings import ASKED, DistillationSettings, Settings
+from kd_runner.datasets.archives import is_archive
+from kd_runner.datasets.files import ImageFiles
+from kd_runner.distillation.crd import CRD
+from kd_runner.distillation.hybrid import Hybrid
+from kd_runner.optimizer import DOT
+from kd_runner.outputs import UNDECLARED
+from kd_runner.runs.parts import Parts
+from kd_runner.temperature import Constant
+from kd_runner.training.mode import Mode
+
+OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
+OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # what counts may differ on another machine
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule looks at.
+
+    Args:
+        tempered: The keys of the modes whose loss depends on the temperature.
+        typed: The values of the keys that were typed.
+    """
+
+    parts: Parts
+    tempered: frozenset[str]
+    typed: Mapping[str, Any]
+
+    @property
+    def settings(self) -> Settings:
+        return self.parts.settings
+
+    @property
+    def active_modes(self) -> list[Mode]:
+        return [mode for mode in self.parts.modes if mode.weight > 0]
+
+    def mode(self, key: str) -> Mode | None:
+        """The mode that a key with dots belongs to."""
+        return next((mode for mode in self.parts.modes if f"{key}.".startswith(f"{mode.key}.")), None)
+
+    def has_checkpoint(self, role: str) -> bool | None:
+        """Whether a teacher's weights are given; None where there is no such teacher, as after '~teachers.second'."""
+        teacher = self.settings.all_teachers.get(role)
+        return None if teacher is None else teacher.checkpoint is not None
+
+    def options(self) -> str:
+        """The modes in words."""
+        modes = {"distillation": self.settings.distillation, **_plus(self.settings)}
+        classes = {key: mode.target.rpartition(".")[2] for key, mode in modes.items()}
+        return ", ".join(
+            f"{key}={self.typed[key]}" if key in self.typed else f"{key}: {name}" for key, name in classes.items()
+        )
+
+
+def _plus(settings: Settings) -> dict[str, DistillationSettings]:
+    return {f"plus.{name}": mode for name, mode in settings.plus.items()}
+
+
+def given_teacher(case: Case, key: str) -> str | None:
+    """Weights that are given are not trained; further teachers take from the first what they lack."""
+    role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
+    trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
+    if role == "teacher":
+        heirs = {f"teachers.{n}" for n, teacher in case.settings.teachers.items() if not getattr(teacher, name, None)}
+        return None if trained & {role, *heirs} else f"{role}.checkpoint gives the weights, no teacher is trained"
+    return f"{role}.checkpoint gives the weights" if case.has_checkpoint(role) else None
+
+
+def replaced_weights(case: Case, key: str) -> str | None:
+    role = key.rpartition(".")[0]
+    given = case.has_checkpoint(role) and case.typed[key] is not False
+    return f"{role}.checkpoint gives the weights" if given else None
+
+
+def single_teacher(case: Case, key: str) -> str | None:
+    return None if case.settings.teachers else "there is one teacher"
+
+
+def no_finetuning(case: Case, key: str) -> str | None:
+    return None if case.settings.finetune.epochs else "finetune.epochs is 0"
+
+
+def shared_by_none(case: Case, key: str) -> str | None:
+    """A stage with a `_target_` of its own shares nothing, and its own keys lie over the shared ones."""
+    kind, _, argument = key.partition(".")
+    settings = case.settings
+    teachers = settings.all_teachers.values()
+    stages: list[Any] = [settings.student, *(teacher for teacher in teachers if teacher.checkpoint is None)]
+    stages += [settings.finetune] if settings.finetune.epochs else []
+    for node in (getattr(stage, kind) for stage in stages):
+        if node is None or ("_target_" not in node and argument.partition(".")[0] not in node):
+            return None
+    return f"each stage that trains has its own, such as student.{kind}"
+
+
+def single_loss(case: Case, key: str) -> str | None:
+    """DOT treats two losses differently, where there are two."""
+    stage = key.removesuffix("optimizer.delta").rstrip(".") or "student"
+    sections = {**case.settings.all_teachers, "student": case.settings.student, "finetune": case.settings.finetune}
+    section = sections.get(stage)
+    if section is None or case.settings.for_stage(section.optimizer, "optimizer")["_target_"] != OF_TWO_LOSSES:
+        return None
+    if stage != "student":
+        return "this stage has one loss"
+    both = case.active_modes and case.settings.distillation.label_weight
+    return None if both else "the student has one loss"
+
+
+def untempered(case: Case, key: str) -> str | None:
+    active = {mode.key for mode in case.active_modes}
+    if not active:
+        return f"no mode takes part, distillation.weight is 0 ({case.options()})"
+    return None if active & case.tempered else f"the loss does not depend on the temperature ({case.options()})"
+
+
+def other_temperature(case: Case, key: str) -> str | None:
+    if key.startswith("plus."):
+        return "the modes share one temperature: temperature.value"
+    temperature = case.parts.temperature
+    if not isinstance(temperature, Constant) or temperature.value != case.typed[key]:
+        return "temperature has another value"
+    return untempered(case, key)
+
+
+def weightless(case: Case, key: str) -> str | None:
+    mode = case.mode(key)
+    if key.endswith((".weight", ".default_temperature")):
+        return None
+    return f"{mode.key}.weight is 0" if mode is not None and mode.weight == 0 else None
+
+
+def no_adapters(case: Case, key: str) -> str | None:
+    mode = case.mode(key)
+    return "the mode has no adapters" if mode is not None and not isinstance(mode.loss, nn.Module) else None
+
+
+def resting_labels(case: Case, key: str) -> str | None:
+    alone = [mode.key for mode in case.active_modes if mode.init_share >= 1]
+    return f"{alone[0]}.init_share leaves the labels no part of the stage" if alone else None
+
+
+def unheard_layers(case: Case, key: str) -> str | None:
+    role = key.partition(".")[0]
+    if getattr(case.settings, role).layers == ASKED:
+        return None
+    listening = [mode for mode in case.active_modes if getattr(mode.needs, role) or mode.needs is UNDECLARED]
+    if not listening:
+        return f"no mode listens to any ({case.options()})"
+    named = all(getattr(mode, f"{role}_layers") for mode in listening)
+    return f"the modes name their own, such as {listening[0].key}.{role}_layers" if named else None
+
+
+def in_batch_contrast(case: Case, key: str) -> str | None:
+    mode = case.mode(key)
+    loss = mode.loss if mode is not None else None
+    return "form is in_batch" if isinstance(loss, CRD) and loss.form == "in_batch" else None
+
+
+def soft_alone(case: Case, key: str) -> str | None:
+    mode = case.mode(key)
+    loss = mode.loss if mode is not None else None
+    return "soft_share is 1" if isinstance(loss, Hybrid) and loss.soft_share == 1 else None
+
+
+def temperature_of_one(case: Case, key: str) -> str | None:
+    temperature = case.parts.temperature
+    return "the temperature is 1" if isinstance(temperature, Constant) and temperature.value == 1 else None
+
+
+def no_rand_augment(case: Case, key: str) -> str | None:
+    return None if case.settings.dataset.rand_augment else "dataset.rand_augment is 0"
+
+
+def images_in_memory(case: Case, key: str) -> str | None:
+    return None if _streamed(case) else "the images are decoded once and stay in memory"
+
+
+def one_memory(case: Case, key: str) -> str | None:
+    data = case.settings.dataset
+    fixed = case.parts.device.type == "cpu" and not takes(data.node, "dataset", "residency", case.settings.trust)
+    return "on a CPU these images are always in its memory" if fixed and case.typed[key] != "auto" else None
+
+
+def cache_of_streams(case: Case, key: str) -> str | None:
+    node = case.settings.dataset.node
+    used = (
+        not _streamed(case)
+        or node.get("on_bad_image") == "skip"
+        or is_archive(Path(str(node.get("root"))).expanduser())
+    )
+    return None if used else "the images are read from their files while training"
+
+
+def _streamed(case: Case) -> bool:
+    splits = case.parts.splits
+    return any(isinstance(split, ImageFiles) for split in (splits.train, splits.val, splits.test))
+
+
+def unused_by_data(case: Case, key: str) -> str | None:
+    return case.parts.splits.unused.get(key.removeprefix("dataset."))
+
+
+def uncut_data(case: Case, key: str) -> str | None:
+    if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
+        return "the data set takes no seed"
+    return case.parts.splits.unused.get("seed")
+
+
+def no_convolutions(case: Case, key: str) -> str | None:
+    networks = [*case.parts.teachers.values(), case.parts.student]
+    maps = any(parameter.dim() == 4 for network in networks for parameter in network.parameters())
+    return None if maps else "no network here has convolutions"
+
+
+def other_allocator(case: Case, key: str) -> str | None:
+    if case.parts.device.type != "cpu":
+        return "it is for CPUs, and this run is on a GPU"
+    return None if platform.libc_ver()[0] == "glibc" else "this machine has not the GNU C library"
+
+
+def nothing_stored(case: Case, key: str) -> str | None:
+    trained = any(teacher.checkpoint is None for teacher in case.settings.all_teachers.values())
+    return None if trained or case.settings.baseline else "nothing is trained on labels alone, so nothing is stored"
+
+
+def needless_trust(case: Case, key: str) -> str | None:
+    trust = case.settings.trust
+    used = {name for node in _nodes(case.settings.model_dump(by_alias=True)) for name in names_of(node, key, trust)}
+    idle = [package for package in trust if not any(f"{name}.".startswith(f"{package}.") for name in used)]
+    return f"no _target_ is in {' or '.join(idle)}" if idle else None
+
+
+def _nodes(content: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(content, dict):
+        if "_target_" in content:
+            yield content
+        for value in content.values():
+            yield from _nodes(value)
+
+
+TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
+
+# Keys (a pattern, which also stands for what is below them), and what says why they have no effect. All are asked.
+RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.pretrained", replaced_weights),
+    (r"teacher\.weight", single_teacher),
+    (r"finetune\.(optimizer|scheduler)", no_finetuning),
+    (r"(optimizer|scheduler)", shared_by_none),
+    (rf"(({TEACHER}|student|finetune)\.)?optimizer\.delta", single_loss),
+    (r"temperature", untempered),
+    (rf"{MODE}\.default_temperature", other_temperature),
+    (r"distillation\.(?!weight|label_weight|default_temperature)\w+", weightless),
+    (r"plus\.[^.]+", weightless),
+    (rf"{MODE}\.adapter_weight_decay", no_adapters),
+    (r"distillation\.label_weight", resting_labels),
+    (r"(student|teacher)\.layers", unheard_layers),
+    (rf"{MODE}\.(negatives|momentum)", in_batch_contrast),
+    (rf"{MODE}\.hard_source", soft_alone),
+    (rf"{MODE}\.temperature_squared", temperature_of_one),
+    (r"dataset\.rand_augment_magnitude", no_rand_augment),
+    (r"dataset\.workers", images_in_memory),
+    (r"dataset\.residency", one_memory),
+    (r"dataset\.cache", cache_of_streams),
+    (r"dataset\.\w+", unused_by_data),
+    (r"data_seed", uncut_data),
+    (r"trainer\.channels_last", no_convolutions),
+    (r"trainer\.keep_memory", other_allocator),
+    (r"store", nothing_stored),
+    (r"trust", needless_trust),
+)
+
+# Keys that count in every run, whatever else is set.
+ALWAYS: tuple[str, ...] = (
+    r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
+    r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix)",
+    rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
+    r"teachers\.[^.]+(\.weight)?",
+    r"student\.(epochs|optimizer|scheduler)",
+    r"finetune\.epochs",
+    r"baseline",
+    r"batch_size",  # one of more than all images is said by kd_runner.foresight
+    rf"{MODE}\.weight",
+    r"trainer\.(accelerator|devices|precision|compile|deterministic|log_every|threads)",
+    r"seed",
+    r"tracking\.(images|graph|embedding)",
+    r"resume",
+)
+# Arguments of a network or a data set count as long as the thing itself does, which it always does.
+ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
+
+
+def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:
+    """The keys that were typed and have no effect on the run that `parts` make, with the reasons.
+
+    Args:
+        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
+    """
+    case = Case(parts, tempered, typed_settings(overrides))
+    reasons = {}
+    for key, value in case.typed.items():
+        said = (rule(case, key) for pattern, rule in RULES if covers(pattern, key))
+        reason = next(filter(None, said), None) if value is not None else None
+        if reason is not None:
+            reasons[key] = reason
+    return reasons
+
+
+def covers(pattern: str, key: str) -> bool:
+    """Whether a pattern stands for a key or for one above it."""
+    return re.fullmatch(rf"{pattern}(\..+)?", key) is not None

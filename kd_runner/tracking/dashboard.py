@@ -1,0 +1,164 @@
+"""What TensorBoard shows of a run beside its curves: shared charts, figures, texts, a graph and a projector."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shlex
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from kd_runner.datasets.splits import Images
+from kd_runner.errors import one_line
+from kd_runner.evaluation import analysis
+from kd_runner.evaluation.predictions import Predictions
+from kd_runner.files.results import top5_says_nothing
+from kd_runner.terminal import nats
+from kd_runner.tracking.figures import FIGURES, class_names
+from kd_runner.tracking.logger import RunLogger
+
+log = logging.getLogger(__name__)
+
+PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and their pixels
+SHOWN = ("teacher", "student")  # whose predictions the projector can colour by
+PROJECTOR = "projector_config.pbtxt"  # its file, to which TensorBoard's writer appends
+NETWORKS = "(teacher|baseline|student|finetune)"
+# Tags by what they are called on a chart, by the group of charts.
+LAYOUT = {
+    "Teacher, baseline, student": {
+        f"{measure}, {images} images": ["Multiline", [f"^{NETWORKS}/{split}_{measure}$"]]
+        for measure in ("accuracy", "loss")
+        for split, images in (("val", "validation"), ("train", "training"))
+    },
+    "Distillation": {
+        "parts of the loss": ["Multiline", ["^student/(label_loss|distillation_loss|train_loss)$"]],
+        "agreement with the teacher, validation images": ["Multiline", ["^student/val_agreement$"]],
+        "KL(teacher || student), validation images": ["Multiline", ["^student/val_kl_to_teacher$"]],
+        "temperature": ["Multiline", ["^student/temperature$"]],
+    },
+    "Training": {
+        "learning rate": ["Multiline", [f"^{NETWORKS}/learning_rate$"]],
+        "training images per second": ["Multiline", [f"^{NETWORKS}/images_per_second$"]],
+    },
+}
+LATE = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
+
+
+def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Say how the run's charts belong together, and what is run.
+
+    Args:
+        settings: As plain data, without secrets.
+    """
+    # Whatever a run that was interrupted said of its end is said again.
+    logger.forget(lambda tag, step: tag.startswith(LATE) or "/test_" in tag)
+    (logger.place / PROJECTOR).unlink(missing_ok=True)
+    writer = logger.experiment
+    writer.add_custom_scalars(LAYOUT)
+    writer.add_text("run/command", f"```\n{shlex.join(['kd-runner', *overrides])}\n```")
+    content = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    writer.add_text("run/settings", f"```yaml\n{content}```")
+    writer.flush()
+
+
+def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
+    """The figures, and the precision and recall of few classes."""
+    for title, caption, function in FIGURES:
+        picture = function(seen)
+        if picture is not None:
+            add_picture(writer, f"images/{title}", picture, caption)
+    for role, network in seen["networks"].items():
+        curves = network["precision_recall"]
+        if curves is not None:
+            images = sum(seen["test_images"])
+            for number, name in enumerate(class_names(seen)):
+                add_curve(writer, f"precision_recall_{role}/{name}", curves, number, images)
+
+
+def add_picture(writer: SummaryWriter, tag: str, picture: Image.Image, caption: str) -> None:
+    """Add a picture with its caption; of 256 colours, because TensorBoard's writer is slow with large files."""
+    file = io.BytesIO()
+    picture.quantize(256, Image.Quantize.FASTOCTREE).save(file, "PNG")
+    value = Summary.Value(
+        tag=tag,
+        image=Summary.Image(
+            height=picture.height, width=picture.width, colorspace=3, encoded_image_string=file.getvalue()
+        ),
+    )
+    value.metadata.summary_description = caption
+    writer.file_writer.add_summary(Summary(value=[value]), 0)  # type: ignore[attr-defined]
+
+
+def add_curve(writer: SummaryWriter, tag: str, curves: Mapping[str, Any], number: int, images: int) -> None:
+    """Add the precision and recall of one class at the thresholds of `analysis.precision_recall`."""
+    predicted, hits = (torch.tensor(curves[name][number]) for name in ("predicted", "hits"))
+    of_class = hits[0]
+    writer.add_pr_curve_raw(
+        tag,
+        hits,
+        predicted - hits,
+        images - of_class - (predicted - hits),
+        of_class - hits,
+        hits / predicted.clamp_min(1),
+        hits / of_class.clamp_min(1),
+        num_thresholds=len(hits),
+    )
+
+
+def tell(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
+    """The result as a table; all of it but the sizes is of the test images."""
+    numbers = ["accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement"]
+    if top5_says_nothing(result):
+        numbers.remove("top5_accuracy")
+    rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
+    for role in analysis.ROLES:
+        if result[role]:
+            found = (result[role].get(name) for name in numbers)
+            cells = ["" if each is None else f"{each:,}" if isinstance(each, int) else nats(each) for each in found]
+            rows.append([role, *cells])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")
+
+
+def add_graph(writer: SummaryWriter, network: nn.Module, image: Tensor) -> None:
+    """The student's graph, which one image [1, C, H, W] is sent through."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            writer.add_graph(network, image)
+        except Exception as error:  # of networks of anyone's; a picture must not take the run with it
+            log.info("note      tracking.graph: the student cannot be traced (%s)", one_line(error))
+
+
+def project(logger: RunLogger, test: Predictions, images: Images, classes: Sequence[str]) -> None:
+    """The student's logits of test images, with the images, for TensorBoard's projector."""
+    count = min(PROJECTED, len(images))
+    indices = analysis.spread(len(images), count)
+    pixels = images.subset(indices).sample(count).float() / 255
+    if max(pixels.shape[2:]) > LONGEST_SIDE:
+        pixels = F.interpolate(pixels, scale_factor=LONGEST_SIDE / max(pixels.shape[2:]), mode="area")
+    if pixels.shape[1] != 3:
+        pixels = pixels[:, :1].expand(-1, 3, -1, -1)
+    rows = [
+        [classes[int(each)] for each in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))]
+        for index in indices.tolist()
+    ]
+    shutil.rmtree(logger.place / "00000", ignore_errors=True)
+    logger.experiment.add_embedding(
+        test.logits["student"][indices.to(test.labels.device)].cpu(),
+        metadata=rows,
+        label_img=pixels,
+        global_step=0,
+        tag="student_logits",
+        metadata_header=["label", *SHOWN],
+    )

@@ -1,0 +1,59 @@
+"""TensorBoard's event files: where a run's are, and how something is taken out of them again."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from kd_runner.files import atomic, reading
+from kd_runner.files.run_folder import GRID, NETWORKS
+
+FOLDER = "tensorboard"
+
+
+def place_of(run: Path) -> Path:
+    """The folder of a run's event files, whose name is what a legend says.
+
+    A run has them in its own folder, the jobs of a sweep beside each other in the sweep's, by their names.
+    """
+    run = run.absolute()
+    for sweep in run.parents:
+        content, _ = reading.json_of(sweep / GRID)
+        if not content:
+            continue
+        place = str(run.relative_to(sweep))
+        folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
+        names = dict(zip(folders, jobs, strict=False))
+        if place in names:
+            return sweep / FOLDER / names[place]
+        if run.parent == sweep / NETWORKS:
+            return sweep / FOLDER / run.name
+    return run / FOLDER
+
+
+def command(folder: Path) -> str:
+    """What shows the charts below a folder."""
+    return shlex.join(["tensorboard", "--logdir", str(folder)])
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The event files in a folder, the earliest first."""
+    return sorted(folder.glob("events.out.tfevents.*"))
+
+
+def forget(files: Iterable[Path], gone: Callable[[str, int], bool]) -> None:
+    """Take out of event files whatever `gone` says of its tag and step, and what a killed process left at their end."""
+    for path in files:
+        content = io.BytesIO()
+        writer = RecordWriter(content)
+        for record in RawEventFileLoader(str(path)).Load():
+            event = Event.FromString(record)
+            if not any(gone(value.tag, event.step) for value in event.summary.value):
+                writer.write(record)
+        atomic.write(path, content.getvalue())

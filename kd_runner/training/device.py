@@ -1,0 +1,14 @@
+"""The device that a run computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from kd_runner.config.settings import TrainerSettings
+
+
+def device_of(settings: TrainerSettings) -> torch.device:
+    """The device that a run computes on."""
+    if settings.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())

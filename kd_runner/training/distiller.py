@@ -1,0 +1,139 @@
+"""The module that trains a student on labels and on its teacher."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_runner.input_pipeline.augmentation import Batch
+from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.networks.faster import compiled, folded
+from kd_runner.networks.observed import Observed
+from kd_runner.outputs import Outputs
+from kd_runner.training.classifier import Classifier, over_labels, sum_of
+from kd_runner.training.mode import Mode
+from kd_runner.training.recipe import Recipe, Schedule
+
+
+class Distiller(Classifier):
+    """Trains a student on labels and on its teacher's outputs for the same view of each image.
+
+    label_weight · CE(student, labels) + Σ weight · loss(student, teacher, labels, temperature). Where a mode asks for
+    a strong view, the label loss is that of both views. The teacher is held outside the module tree, so that it
+    is neither saved with the student nor put into training mode. Losses and temperatures that are nn.Modules train
+    along with the student and stay out of its weights.
+    """
+
+    def __init__(
+        self,
+        student: Observed,
+        teacher: Observed,
+        modes: Sequence[Mode],
+        label_weight: float,
+        temperature: Schedule,
+        batches: TrainingBatches,
+        recipe: Recipe,
+    ) -> None:
+        super().__init__("student", student, batches, recipe)
+        self.label_weight, self.temperature = label_weight, temperature
+        self.modes = [mode for mode in modes if mode.weight > 0]
+        self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
+        self._teacher = [teacher]  # in a list, where nn.Module does not look for submodules
+        self._validated: list[Tensor] = []  # the teacher's logits of each batch of validation images
+        teacher.network.requires_grad_(False).eval()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        groups = super().parameter_groups()
+        for mode in self.modes:
+            if isinstance(mode.loss, nn.Module):
+                groups.append(_group(mode.loss, mode.adapter_weight_decay))
+        if isinstance(self.temperature, nn.Module):
+            groups.append(_group(self.temperature, 0.0))
+        return [group for group in groups if group["params"]]
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.loss_modules.train()
+        teacher = self._teacher[0]
+        teacher.network.to(self.device)
+        if self.modes and not teacher.layers:
+            images = next(self.batches.batches()).images
+            teacher.call = folded(teacher.network, images)
+        if self.recipe.compile:
+            teacher.call = compiled(teacher.call)
+
+    def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
+        student = self.ask(batch.images)
+        if batch.strong is not None:
+            student = replace(student, strong=self.ask(batch.strong))
+        # A mode that initialises the student does so alone.
+        alone = [mode for mode in self.modes if progress < mode.init_share]
+        label_loss = (0.0 if alone else self.label_weight) * over_labels(
+            batch, lambda labels: sum_of(F.cross_entropy(view.logits, labels) for view in views(student))
+        )
+        losses = {"label_loss": label_loss}
+        if self.modes:
+            losses["distillation_loss"] = self._distillation_loss(batch, student, alone or self.modes, progress)
+        return losses, student.logits
+
+    def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
+        weights = [(mode, mode.weight_at(progress)) for mode in modes]
+        active = [(mode, weight) for mode, weight in weights if weight]
+        if not active:
+            return student.logits.new_zeros(())
+        indices = batch.indices.to(student.logits.device) if any(mode.needs.indices for mode, _ in active) else None
+        student = replace(student, indices=indices, progress=progress)
+        teacher = Outputs(student.logits.detach())  # for modes that do not look at it
+        if any(mode.needs.uses_teacher for mode, _ in active):
+            teacher = self.ask_teacher(batch.images)
+            if batch.strong is not None:
+                teacher = replace(teacher, strong=self.ask_teacher(batch.strong))
+        teacher = replace(teacher, indices=indices, progress=progress)
+        temperature = self.temperature(progress)
+        parts = []
+        for mode, weight in active:
+            if mode.needs.labels:
+                loss = over_labels(batch, functools.partial(mode, student, teacher, temperature=temperature))
+            else:
+                loss = mode(student, teacher, batch.labels, temperature)
+            parts.append(weight * loss)
+        return sum_of(parts)
+
+    def ask_teacher(self, images: Tensor) -> Outputs:
+        """The teacher's outputs, without gradient, in float32."""
+        teacher = self._teacher[0]
+        if teacher.layers:  # large, so better made as ordinary tensors than copied into them
+            with torch.no_grad(), self._mixed.autocast():
+                return teacher(images).float()
+        with torch.inference_mode(), self._mixed.autocast():
+            outputs = teacher(images)
+        # A clone made out here is an ordinary tensor, which a loss may keep for its backward pass.
+        return Outputs(outputs.logits.clone()).float()
+
+    def compared(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
+        if batch_index == len(self._validated):  # the first time; a teacher does not change
+            self._validated.append(self.ask_teacher(batch.images).logits)
+        teacher = self._validated[batch_index]
+        kl = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
+        return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
+
+    def epoch_metrics(self) -> dict[str, float]:
+        with torch.no_grad():
+            return {**super().epoch_metrics(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
+
+
+def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
+    own = {} if weight_decay is None else {"weight_decay": weight_decay}
+    return {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], **own}
+
+
+def views(outputs: Outputs) -> list[Outputs]:
+    """What a network gave for each view of the images."""
+    return [outputs] if outputs.strong is None else [outputs, outputs.strong]

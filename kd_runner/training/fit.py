@@ -1,0 +1,93 @@
+"""Fitting one stage with Lightning, quietly, and saying how it goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+
+import torch
+from pytorch_lightning import Trainer
+
+from kd_runner.config.settings import TrainerSettings
+from kd_runner.errors import RunFailed
+from kd_runner.input_pipeline.batches import PlainBatches
+from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.callbacks import EpochBar, EpochLines, Keep
+from kd_runner.training.classifier import Classifier
+from kd_runner.training.device import device_of
+from kd_runner.training.resume_state import Progress
+
+log = logging.getLogger(__name__)
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's hints to itself: those about its products, and those about what kd-runner does on purpose."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning)\b.*")
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+
+
+def fit(
+    module: Classifier,
+    validation: PlainBatches,
+    settings: TrainerSettings,
+    logger: RunLogger,
+    progress: Progress | None = None,
+) -> float:
+    """Train `module` for its recipe's epochs; returns the seconds it took, those before an interruption included.
+
+    Args:
+        progress: Where to go on from, if anything is there, and to keep how far it is after each epoch.
+
+    Raises:
+        RunFailed: a loss that is not finite, no memory left on the GPU, or no space on the disk.
+    """
+    state = progress.state() if progress else None
+    if state is not None:
+        module.go_on(state)
+        log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
+    if module.epochs_left == 0:
+        return module.seconds_before
+    logger.forget_after(module.stage, module.epoch, module.step)
+    quiet_lightning()
+    if device_of(settings).type == "cpu":
+        # Lightning sets this on import. PyTorch's optimizers then look for NVIDIA's driver library at every step,
+        # which takes a quarter of a millisecond where there is none.
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    started = time.perf_counter()
+    trainer = Trainer(
+        accelerator="cpu" if device_of(settings).type == "cpu" else "gpu",
+        devices=1,
+        precision="32-true",  # the module has its own: one autocast a step, not one a chunk
+        deterministic="warn" if settings.deterministic else False,
+        benchmark=not settings.deterministic,
+        max_epochs=module.epochs_left,
+        logger=logger,
+        callbacks=[
+            *([Keep(progress, started - module.seconds_before)] if progress else []),
+            EpochBar() if sys.stdout.isatty() else EpochLines(),
+        ],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    try:
+        trainer.fit(module, module.batches, validation)
+    except SystemExit as ended:
+        # Lightning turns Ctrl-C into exit code 1 and SIGTERM into 0, and leaves SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if trainer.received_sigterm:
+            raise SystemExit(128 + signal.SIGTERM) from ended
+        raise KeyboardInterrupt from ended
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(
+            f"{module.stage}: the GPU has not enough memory for batches of {module.batches.batch_size} images; "
+            "lower batch_size, or set trainer.precision=bf16-mixed"
+        ) from error
+    return module.seconds_before + time.perf_counter() - started

@@ -1,0 +1,59 @@
+"""A distillation loss with its weight, layers and share of the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kd_runner.outputs import Needs, Outputs, needs_of
+
+Loss = Callable[[Outputs, Outputs, Tensor, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A distillation loss and how it takes part in the student's training.
+
+    Args:
+        key: Of its settings.
+        weight: In the sum of the losses.
+        student_layers, teacher_layers: Whose features it is handed.
+        warmup: Share of the stage over which the weight grows from 0.
+        init_share: Share of the stage at whose start it trains the student alone, to rest afterwards; 0 for a
+            mode that takes part throughout.
+        standardize: Hand it standardized logits.
+        adapter_weight_decay: Of its own parameters; None for the optimizer's.
+    """
+
+    key: str
+    loss: Loss
+    weight: float
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+    warmup: float = 0.0
+    init_share: float = 0.0
+    standardize: bool = False
+    adapter_weight_decay: float | None = None
+
+    @property
+    def needs(self) -> Needs:
+        return needs_of(self.loss)
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when that share of the stage is done; 0 where the mode rests."""
+        if self.init_share and progress >= self.init_share:
+            return 0.0
+        return self.weight * min(1.0, progress / self.warmup) if self.warmup else self.weight
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+        student, teacher = student.of(self.student_layers), teacher.of(self.teacher_layers)
+        if self.standardize:
+            student, teacher = student.standardized(), teacher.standardized()
+        return self.loss(student, teacher, labels, temperature)
+
+
+def strong_view(modes: Sequence[Mode]) -> bool:
+    """Whether one of the modes that count has the student see a second, strongly augmented view of each image."""
+    return any(mode.needs.strong_view for mode in modes if mode.weight > 0)

@@ -1,0 +1,68 @@
+"""How far a stage's training is, on disk: kept after each epoch, for a later run to go on from."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_runner.files import atomic
+from kd_runner.networks.checkpoints import UNREADABLE
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """A folder that holds the state of one training after its last whole epoch.
+
+    Args:
+        folder: Made when something is kept.
+        training: What is trained, in a few digits: a state that belongs to another training is not taken up.
+    """
+
+    def __init__(self, folder: Path, training: str) -> None:
+        self.folder, self.training = folder, training
+
+    def keep(self, state: Mapping[str, Any], epoch: int, epochs: int) -> None:
+        """Keep plain data and tensors as the state after `epoch` of `epochs`, in place of an earlier one.
+
+        Raises:
+            RunFailed: the disk is full; the earlier state is still there.
+        """
+        content = io.BytesIO()
+        torch.save({"training": self.training, "epoch": epoch, "state": dict(state)}, content)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        atomic.write(self.folder / "state.pt", content.getvalue())
+        with suppress(OSError):  # for people who wait, no more
+            (self.folder / "epoch.json").write_text(json.dumps({"epoch": epoch, "epochs": epochs}))
+
+    def state(self) -> dict[str, Any] | None:
+        """What was kept last, on the CPU; None where there is nothing that can be used."""
+        path = self.folder / "state.pt"
+        if not path.is_file():
+            return None
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except UNREADABLE as error:
+            log.info("note      %s cannot be read (%s); this stage starts over", path, type(error).__name__)
+            return None
+        return content["state"] if content["training"] == self.training else None
+
+    def epoch(self) -> str:
+        """How far it is, in words; empty where that is not known."""
+        try:
+            content = json.loads((self.folder / "epoch.json").read_text())
+            return f"epoch {content['epoch']} of {content['epochs']}"
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    def discard(self) -> None:
+        """Forget it, once what it led to is safe."""
+        shutil.rmtree(self.folder, ignore_errors=True)

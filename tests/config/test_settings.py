@@ -1,0 +1,154 @@
+"""Every YAML composes, checks and builds; every wrong value is answered with its key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import composed
+from torch import nn
+
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.build import build, build_partial
+from kd_runner.config.fingerprint import decisive
+from kd_runner.config.settings import check
+from kd_runner.errors import SettingsError
+
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}" for path in CONF_DIR.glob("*/*.yaml") if path.parent.name != "trainer"
+)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_its_parts_build(option: str) -> None:
+    settings = check(composed(option, *(["dataset.root=x"] if "image" in option else [])))
+    build(settings.temperature, "temperature")
+    build(settings.scheduler, "scheduler")
+    build(settings.distillation.node, "distillation")
+    for name, node in settings.plus.items():
+        build(node.node, f"plus.{name}")
+    build_partial(settings.optimizer, "optimizer", "params")([nn.Parameter(torch.zeros(1))])
+
+
+def test_every_group_but_the_trainer_offers_a_choice() -> None:
+    groups = {option.partition("=")[0] for option in OPTIONS}
+    assert groups == {
+        "dataset", "distillation", "experiment", "optimizer", "scheduler", "student", "teacher", "temperature",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.epochs=0", r"teacher\.epochs: must be greater than or equal to 1, got 0"),
+        ("student.epochs=2.5", r"student\.epochs: must be a valid integer, got 2\.5"),
+        ("student.epochs=true", r"student\.epochs: must be a valid integer, got True"),
+        ("finetune.epochs=-1", r"finetune\.epochs: must be greater than or equal to 0, got -1"),
+        ("distillation.weight=-1", r"distillation\.weight: must be greater than or equal to 0, got -1"),
+        ("distillation.label_weight=x", r"distillation\.label_weight: must be a valid number, got 'x'"),
+        ("distillation.weight=nan", r"distillation\.weight: must be .* got nan"),
+        ("batch_size=1", r"batch_size: must be greater than or equal to 2, got 1"),
+        ("seed=-1", r"seed: must be greater than or equal to 0, got -1"),
+        ("baseline=maybe", r"baseline: must be a valid boolean, got 'maybe'"),
+        ("student.layers=5", r"student\.layers: must be a list, got 5"),
+        ("trainer.devices=2", r"trainer\.devices: must be less than or equal to 1, got 2"),
+        ("trainer.precision=64", r"trainer\.precision: must be '32', 'bf16-mixed' or '16-mixed', got '64'"),
+        ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
+        ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),
+        ("dataset.crop_padding=-1", r"dataset\.crop_padding: must be greater than or equal to 0, got -1"),
+        (
+            "teacher.checkpoint_format=repdistiller",
+            r"teacher\.checkpoint_format: has no effect without teacher\.checkpoint, got 'repdistiller'",
+        ),
+        ("teacher.checkpoint_format=x", r"teacher\.checkpoint_format: must be 'repdistiller' or 'mdistiller', got 'x'"),
+        ("dataset.resized_crop=2", r"dataset\.resized_crop: must be less than or equal to 1, got 2"),
+        ("+typo=1", r"typo: no such setting, got 1"),
+        ("+trainer.typo=1", r"trainer\.typo: no such setting, got 1"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_its_key(override: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{message}$"):
+        check(composed(override))
+
+
+def test_a_missing_value_is_named() -> None:
+    content = composed()
+    del content["student"]["epochs"]
+    with pytest.raises(SettingsError, match=r"student\.epochs: must be given"):
+        check(content)
+
+
+def test_a_stages_own_optimizer_keys_lie_over_the_shared_ones() -> None:
+    settings = check(composed("teacher.optimizer={lr: 0.5}"))
+    assert settings.for_stage(settings.teacher.optimizer, "optimizer") == {**settings.optimizer, "lr": 0.5}
+    assert settings.for_stage(settings.student.optimizer, "optimizer") == settings.optimizer
+    settings = check(composed("+optimizer@teacher.optimizer=sgd", "teacher.optimizer.momentum=0.5"))
+    own = settings.for_stage(settings.teacher.optimizer, "optimizer")
+    assert own["_target_"] == "torch.optim.SGD"
+    assert own["momentum"] == 0.5
+    assert "betas" not in own
+
+
+def test_yaml_lists_every_argument_worth_overriding() -> None:
+    """A class's setting that its YAML does not show would be invisible in --help."""
+    import inspect
+
+    from kd_runner.config.build import _located
+
+    for path in CONF_DIR.glob("*/*.yaml"):
+        group = path.parent.name
+        if group in ("trainer", "experiment", "optimizer"):
+            continue
+        node = composed(f"{group}={path.stem}", *(["dataset.root=x"] if path.stem == "image_folder" else []))[group]
+        given = {"num_classes", "image_shape", "seed"}
+        taken = inspect.signature(_located(node, group, ())).parameters.values()
+        parameters = {each.name for each in taken if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)} - given
+        assert parameters <= set(node), f"{path} does not list {parameters - set(node)}"
+
+
+def test_images_are_cropped_in_one_way() -> None:
+    message = r"^dataset\.resized_crop: must be 0 where dataset\.crop_padding is above 0 \(4\), got 0\.08$"
+    with pytest.raises(SettingsError, match=message):
+        check(composed("dataset=cifar10", "dataset.resized_crop=0.08"))
+    check(composed("dataset=cifar10", "dataset.resized_crop=0.08", "dataset.crop_padding=0"))
+
+
+def test_whose_file_the_teacher_is_decides_nothing_beside_its_weights() -> None:
+    plain = check(composed("teacher.checkpoint=x.pth")).decisive()
+    assert check(composed("teacher.checkpoint=x.pth", "teacher.checkpoint_format=mdistiller")).decisive() == plain
+    assert check(composed()).decisive() == plain
+
+
+def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_defaults() -> None:
+    words = ("dataset=image_folder", "dataset.root=x", "+teacher@teachers.second=mlp", "teacher.checkpoint=x.pth")
+    content = check(composed(*words)).model_dump(mode="json", by_alias=True)
+    older = copy.deepcopy(content)
+    for section, key in (
+        ("dataset", "background"),
+        ("dataset", "max_pixels"),
+        ("dataset", "white"),
+        ("teacher", "checkpoint_key"),
+    ):
+        del older[section][key]
+    del older["teachers"]["second"]["checkpoint_key"]
+    assert decisive(older) == decisive(content)
+    for word in (
+        "dataset.background=black",
+        "dataset.max_pixels=1000",
+        "dataset.white=4095",
+        "teacher.checkpoint_key=ema",
+    ):
+        assert check(composed(*words, word)).decisive() != decisive(older)
+
+
+def test_checking_changes_nothing() -> None:
+    content = composed()
+    before = copy.deepcopy(content)
+    check(content)
+    assert content == before
+
+
+def test_conf_is_beside_or_inside_the_package() -> None:
+    assert (Path(CONF_DIR) / "config.yaml").is_file()

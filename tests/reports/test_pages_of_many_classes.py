@@ -1,0 +1,115 @@
+"""The page and the figures of a run with any number of classes, whatever they are called."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_runs import HARD_NAMES, class_names, made_analysis, made_run
+from PIL import Image
+
+from kd_runner.config.settings import Settings
+from kd_runner.reports.html import render
+from kd_runner.reports.run_page import write
+from kd_runner.runs.run import run
+from kd_runner.tracking.figures import FIGURES
+
+LARGEST_FILE = 2_000_000
+COUNTS = (2, 12, 13, 30, 31, 100, 101, 1000)
+PARTS = ("Confusion matrices", "Change by class", "Reliability", "Disagreements", "Soft targets", "Over the epochs")
+
+
+def page_of(folder: Path) -> str:
+    return write(folder, folder).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_page_of_any_number_of_classes(count: int, tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(count))
+    page = page_of(folder)
+    for title in PARTS:
+        assert f"<h3>{title}</h3>" in page
+    panels = page.split("<h3>Confusion matrices</h3>")[1].split("<h3>")[0]
+    assert panels.count('<table class="matrix') == (3 if count <= 12 else 0)
+    assert panels.count('alt="confusion matrix: ') == (0 if count <= 12 else 3)
+    if count == 1000:
+        assert "The 30 most confused of 1000 classes" in page
+    assert len(page.encode()) < LARGEST_FILE
+    assert (folder / "analysis.json").stat().st_size < LARGEST_FILE
+
+
+@pytest.mark.parametrize("count", [2, 12, 13, 1000])
+def test_class_names_that_break_pages(count: int, tmp_path: Path) -> None:
+    page = page_of(made_run(tmp_path / "run", class_names(count, hard=True)))
+    assert page.count("<script") == 1  # the page's own, for print
+    if count < 1000:  # of many, those that the page names are chosen by their mistakes
+        assert html.unescape(page).count(HARD_NAMES[0]) > 1
+        assert ("{{ 7 * 7 }}" in html.unescape(page)) is (count > 2)
+    assert len(page.encode()) < LARGEST_FILE
+
+
+@pytest.mark.parametrize("count", [3, 13, 120])
+def test_classes_without_test_images_and_a_student_that_knows_one_class(count: int, tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(count), untested=[1, count - 1], always=0)
+    page = page_of(folder)
+    change = page.split("<h3>Change by class</h3>")[1].split("<h3>")[0]
+    assert "class000" in change
+    assert "class001 " not in change  # no test image: there is no change
+    assert "nan" not in re.sub(r"<[^>]*>", " ", page).lower().split()
+    seen = json.loads((folder / "analysis.json").read_text())
+    assert seen["networks"]["student"]["class_accuracy"][1] is None
+    if count == 3:
+        student = np.array(seen["networks"]["student"]["confusion"])
+        assert student[:, 0].tolist() == seen["test_images"]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("hard", [False, True])
+def test_figures_for_tensorboard(count: int, hard: bool) -> None:
+    seen, _ = made_analysis(class_names(count, hard))
+    for _, _, function in FIGURES:
+        picture = function(seen)
+        assert isinstance(picture, Image.Image)
+        assert max(picture.size) <= 2400
+        assert np.asarray(picture).std() > 1
+
+
+@pytest.mark.parametrize("untested", [[], [1], [0, 1, 2]])
+def test_figures_without_test_images_of_some_classes(untested: list[int]) -> None:
+    seen, _ = made_analysis(["two\nlines", "", *class_names(3)], untested=untested, always=4)
+    assert all(function(seen) is not None for _, _, function in FIGURES)
+
+
+def test_a_real_run_with_13_classes(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    for kind in range(13):
+        for number in range(5):
+            place = tmp_path / "images" / f"kind {kind:02d}"
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((8, 8, 3), 19 * kind, np.uint8)
+            pixels[number] = 255 - 19 * kind
+            Image.fromarray(pixels).save(place / f"{number}.png")
+    small = ("teacher=mlp", "teacher.hidden=[8]", "student=mlp", "student.hidden=[4]", "dataset.image_size=8")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    result = run(settings("dataset=image_folder", f"dataset.root={tmp_path / 'images'}", *small), folder)
+    assert result["status"] == "completed"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "13 classes, from <bdi>kind 00</bdi> to <bdi>kind 12</bdi>" in page
+
+
+def test_a_dictionary_in_a_template_has_its_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a key is called, `a.items` is what the dictionary holds, and never Python's method of that name."""
+    (tmp_path / "t.html").write_text(
+        "{{ a.items }}{{ a.keys }}{{ a.values }}{{ a.count }}{{ a.get }}"
+        "{% if b.rows is defined or b.items is defined %}wrong{% endif %}"
+        "{% for name, value in b|items %}{{ name }}{% endfor %}"
+    )
+    monkeypatch.setattr("kd_runner.reports.html.TEMPLATES", tmp_path)
+    content: dict[str, Any] = {"a": {"items": 1, "keys": 2, "values": 3, "count": 4, "get": 5}, "b": {"x": 1}}
+    assert render("t.html", **content) == "12345x"

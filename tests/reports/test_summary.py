@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_runner.comparison.grouping import grouped
+from kd_runner.evaluation.metrics import gap_closed
+from kd_runner.files.atomic import write_json
+from kd_runner.files.results import Run
+from kd_runner.reports.summary import table
+from kd_runner.reports.verdict import verdict
+
+
+def result(teacher: float, baseline: float | None, student: float) -> dict[str, Any]:
+    numbers = {"top5_accuracy": 1.0, "f1": 0.9, "nll": 0.3, "ece": 0.01, "parameters": 1000, "macs": 2000}
+    stages = {
+        "teacher": {**numbers, "accuracy": teacher, "parameters": 5000},
+        "baseline": None if baseline is None else {**numbers, "accuracy": baseline},
+        "student": {
+            **numbers,
+            "accuracy": student,
+            "nll": 0.25,
+            "agreement": 0.97,
+            "best_val": {"stage": "student", "epoch": 3, "accuracy": 0.9},
+        },
+    }
+    closed = None if baseline is None else gap_closed(student, baseline, teacher)
+    return {**stages, "gap_closed": closed}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "baseline", "student", "sentence"),
+    [
+        (0.95, 0.9, 0.93, "Distillation gave +3.00 points over the baseline: 60 % of the gap to the teacher."),
+        (0.95, 0.9, 0.9, "Distillation gave +0.00 points over the baseline: 0 % of the gap to the teacher."),
+        (0.95, 0.9, 0.96, "Distillation gave +6.00 points over the baseline: 120 % of the gap to the teacher."),
+        (0.95, 0.9, 0.89, "Distillation gave -1.00 points: the student fell below its baseline by 1.00 points."),
+        (
+            0.9835,
+            0.9833,
+            0.9840,
+            "Distillation gave +0.07 points over the baseline; the gap of 0.02 points to the teacher is too small to "
+            "take a share of.",
+        ),
+        (
+            0.9,
+            0.95,
+            0.94,
+            "Distillation gave -1.00 points: the student fell below its baseline by 1.00 points; the teacher is not "
+            "better than the baseline on the test images, so there is no gap to close.",
+        ),
+    ],
+)
+def test_the_answer_in_a_sentence(teacher: float, baseline: float, student: float, sentence: str) -> None:
+    assert sentence in table(result(teacher, baseline, student))
+
+
+def test_without_a_baseline_nothing_is_said_of_the_gain() -> None:
+    text = table(result(0.95, None, 0.93))
+    assert "Distillation gave" not in text
+    assert "5.0 times fewer parameters" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"overrides": ["seed=1", "distillation=none"]},
+        {"layers": {}},
+        {"overrides": ["distillation=kd", "distillation.weight=0"], "layers": {}},
+        {"nll": 0.3},  # of an earlier version, or of a weight that was 0 at every step: the baseline's to the last bit
+        {"nll": 0.3, "layers": {"distillation": {"student": [], "teacher": []}}},
+    ],
+)
+def test_where_nothing_was_distilled_no_gap_was_closed(changes: dict[str, Any]) -> None:
+    made = result(0.95, 0.9, 0.9) | changes
+    made["student"]["nll"] = made.pop("nll", 0.25)
+    text = table(made)
+    assert "Nothing was distilled: the student learned from labels alone, as the baseline did." in text
+    assert "gave" not in text
+    assert "of the gap" not in text
+    group = grouped([Run(Path(), tuple(made.get("overrides", ())), ("0", "0"), made)])[0]
+    assert group.gap is not None
+    assert (group.gap.share, group.gap.reason) == (None, "nothing was distilled")
+    answer = verdict([group])
+    assert str(answer) == "Nothing was distilled. The student learned from labels alone, as the baseline did."
+    made["student"]["accuracy"] = 0.92
+    if changes.get("nll") is None:
+        assert "as the baseline did; 3 more epochs of finetuning gave +2.00 points." in table(made, finetuned=3)
+    del made["baseline"]
+    assert ("the student learned from labels alone." in table(made)) is (changes.get("nll") is None)
+
+
+def test_modes_that_are_added_to_none_distil() -> None:
+    layers = {"plus.kd": {"student": [], "teacher": []}}
+    made = result(0.95, 0.9, 0.93) | {"overrides": ["distillation=none", "+plus.kd=kd"], "layers": layers}
+    assert "Distillation gave +3.00 points over the baseline: 60 % of the gap" in table(made)
+
+
+def test_numbers_that_json_does_not_have_become_null(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": 2}})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": 2}}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

@@ -1,0 +1,113 @@
+"""The first sentence of a report, from results that are made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.groups import Group, gain_of
+from kd_runner.comparison.statistics import holm
+from kd_runner.evaluation.metrics import packed
+from kd_runner.files.results import Run
+from kd_runner.reports.verdict import verdict
+
+
+def run_of(student: np.ndarray, baseline: np.ndarray | None, name: str = "soft", seed: int = 0) -> Run:
+    """A run whose networks are right on those test images."""
+    stages: dict[str, Any] = {
+        stage: None if right is None else {"accuracy": float(right.mean()), "correct": packed(torch.from_numpy(right))}
+        for stage, right in (("student", student), ("baseline", baseline))
+    }
+    return Run(Path(name), (f"distillation={name}",), (str(seed), "0"), stages)
+
+
+def right(count: int, of: int = 1000) -> np.ndarray:
+    return np.arange(of) < count
+
+
+def seeds(gains: list[int], name: str = "soft") -> list[Run]:
+    return [run_of(right(800 + gain), right(800), name, seed) for seed, gain in enumerate(gains)]
+
+
+def test_over_seeds_the_test_is_the_paired_t_test() -> None:
+    gains = [10, 14, 8, 13, 11]
+    gain = gain_of(Group(("a",), seeds(gains)))
+    assert gain is not None
+    wanted = stats.ttest_1samp(np.array(gains) / 1000, 0)
+    low, high = wanted.confidence_interval(0.95)
+    assert (gain.low, gain.high) == (pytest.approx(low), pytest.approx(high))
+    assert gain.p == pytest.approx(wanted.pvalue)
+    assert (gain.over, gain.seeds) == ("seeds", 5)
+
+
+def test_of_one_seed_and_of_equal_gains_the_images_decide() -> None:
+    for gains in ([20], [20, 20, 20]):
+        gain = gain_of(Group(("a",), seeds(gains)))
+        assert gain is not None
+        assert gain.over == "images"
+        assert gain.p == pytest.approx(stats.binomtest(20, 20).pvalue)
+        assert gain.low is not None
+        assert 0.01 < gain.low < 0.02
+
+
+@pytest.mark.parametrize(
+    ("gains", "word", "headline"),
+    [
+        ([10, 14, 8, 13, 11], "helped", "Distillation helped: +1.12 points"),
+        ([-10, -14, -8, -13, -11], "cost", "Distillation cost accuracy: -1.12 points"),
+        ([10, -14, 8, -13, 11], "unsure", "No sure difference: +0.04 points"),
+        ([3], "unsure", "No sure difference: +0.30 points"),
+        ([40], "helped", "Distillation helped: +4.00 points"),
+    ],
+)
+def test_the_headline(gains: list[int], word: str, headline: str) -> None:
+    answer = verdict(grouped(seeds(gains)))
+    assert (answer.word, answer.headline) == (word, headline)
+    assert ("another seed" in str(answer)) == (len(gains) == 1)
+
+
+def test_many_rows_are_held_to_more() -> None:
+    """A p of 0.03 alone is a difference, and the best of ten such is none."""
+    gains = [6, 10, 2, 12, 1]
+    alone = verdict(grouped(seeds(gains)))
+    assert alone.word == "helped"
+    assert "Holm" not in str(alone)
+    others = [run for row in range(9) for run in seeds([1, -1, 2, -2, 0], f"other{row}")]
+    among = verdict(grouped([*seeds(gains), *others]))
+    assert among.word == "unsure"
+    assert among.best is not None
+    assert among.best.words == ("distillation=soft",)
+    assert "Of 10 rows with a teacher, 10 without a sure difference" in str(among)
+    assert "with Holm's correction for 10 rows" in str(among)
+
+
+def test_holms_correction_is_the_textbooks() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_what_cannot_be_answered_is_not() -> None:
+    assert verdict([]).headline == "No result yet"
+    assert verdict(grouped([run_of(right(80), None)])).word == "unknown"
+    only_labels = [run_of(right(800), right(800), "none")]
+    assert str(verdict(grouped(only_labels))).startswith("Nothing was distilled. The student learned from labels alone")
+    old = run_of(right(80), right(70))
+    for stage in ("student", "baseline"):
+        del old.result[stage]["correct"]
+    assert verdict(grouped([old])).word == "unknown"
+    assert "nothing to say how sure that is" in verdict(grouped([old])).headline
+
+
+def test_the_best_row_may_have_no_teacher_and_finetuning_is_no_gain_of_the_teachers() -> None:
+    groups = grouped([*seeds([0], "none"), *seeds([-9], "soft")])
+    assert "The best row of all has no teacher" in str(verdict(groups))
+    more = run_of(right(850), right(800))
+    more.result["student"]["images_seen"], more.result["baseline"]["images_seen"] = 200, 100
+    assert "saw more images than its baseline" in str(verdict(grouped([more])))

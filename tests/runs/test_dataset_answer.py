@@ -1,0 +1,139 @@
+"""`dataset=?`: what would be read is said and drawn, and nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jobs import Job, finished
+from PIL import Image
+
+from kd_runner.datasets.contact_sheet import EXAMPLES, contact_sheet, place_of, shown_side
+from kd_runner.datasets.digits import digits
+from kd_runner.datasets.image_folder import image_folder
+from kd_runner.datasets.splits import Split
+
+
+def picture(seed: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+
+
+def write_splits(root: Path) -> None:
+    """Two classes; a test class without images, a copy, files of several kinds, one that cannot be read."""
+    for split, start, classes in (("train", 0, "ab"), ("val", 100, "ab"), ("test", 200, "a")):
+        for number, name in enumerate(classes):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(start, start + 10):
+                picture(1000 * number + index).save(folder / f"{index}.png")
+    picture(3).save(root / "test" / "a" / "copy.png")
+    picture(5000, (40, 20)).convert("L").save(root / "train" / "a" / "gray.png")
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(root / "train" / "b" / "clear.png")
+    (root / "train" / "b" / "broken.png").write_bytes(b"broken")
+    (root / "labels.csv").write_text("x")
+
+
+@pytest.mark.parametrize("residency", ["auto", "stream"])
+def test_the_answer_about_a_folder(tmp_path: Path, residency: str) -> None:
+    write_splits(tmp_path / "images")
+    words = ["dataset=image_folder", "dataset.root=images/", "dataset.image_size=16", "dataset.cache=null"]
+    words += [f"dataset.residency={residency}", "hydra.run.dir=asked"]
+    job = finished(tmp_path, *words, "dataset=?")
+    text = job.text("out")
+    lines = text.splitlines()
+    assert lines[0] == (
+        "image_folder: 22 training, 20 validation, 11 test images of 3x16x16, 2 classes; 1 file left out (1 .csv)"
+    )
+    assert lines[1].split() == ["class", "train", "val", "test"]
+    assert [line.split() for line in lines[2:4]] == [["a", "11", "10", "11"], ["b", "11", "10", "0"]]
+    assert "largest  train 50.00 % (a), val 50.00 % (a), test 100.00 % (a)" in text
+    assert f"root     {tmp_path / 'images'}" in lines
+    sizes = "sizes    8x8 to 40x20, median 16x16 (width x height); 3 sizes; 1 smaller than 16 enlarged"
+    assert f"{sizes}; of 1 that are not square the middle" in lines
+    assert "files    1 gray, 52 in colour, 1 with transparency" in lines
+    assert (
+        "broken   1 of 54 images cannot be read: a run would stop (dataset.on_bad_image=skip leaves them out)" in lines
+    )
+    assert any(line.strip().startswith("train/b/broken.png (it is broken at its start, or none of") for line in lines)
+    assert "are left out" not in text
+    assert "copies   1 of test in train: test/a/copy.png = train/a/3.png" in lines
+    assert any("1 of 2 classes has no test images (b)" in line for line in lines if line.startswith("note "))
+    assert text.count("laid on white") == 1
+    assert lines[-1] == f"pictures {tmp_path / 'asked' / 'contact_sheet.png'}"
+    assert [path.name for path in (tmp_path / "asked").iterdir()] == ["contact_sheet.png"]
+    train = image_folder(str(tmp_path / "images"), 0, 16, on_bad_image="skip").train.images.double() / 255  # type: ignore
+    measured = (train.mean((0, 2, 3)), train.std((0, 2, 3)))
+    mean, std = (", ".join(f"{value:.4f}" for value in values) for values in measured)
+    assert f"mean     [{mean}] of the training images, by channel" in lines
+    assert f"std      [{std}]" in lines
+
+
+def test_the_answer_about_a_data_set_in_memory_in_several_spellings(tmp_path: Path) -> None:
+    for word in ("dataset=?", "dataset=\\?", "dataset='?'"):
+        text = finished(tmp_path, word, f"hydra.run.dir=asked{len(word)}").text("out")
+        assert text.startswith("digits: 1,132 training, 126 validation, 539 test images of 1x8x8, 10 classes\n")
+        assert len(text.splitlines()) == 16
+    images = digits(seed=0).train.images.double() / 255  # type: ignore[attr-defined]
+    assert f"mean     [{images.mean():.4f}]" in text
+    assert f"std      [{images.std():.4f}]" in text
+    assert not (tmp_path / "outputs").exists()
+    assert len(list(tmp_path.rglob("*.png"))) == 3
+
+
+def test_a_question_about_a_sweep_or_of_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    job = Job(tmp_path, "-m", "dataset=?", "seed=0,1")
+    assert job.wait() == 2
+    assert job.text("err") == "kd-runner: dataset: ? asks about the data of one run, leave -m out\n"
+    job = Job(tmp_path, "dataset=image_folder", "dataset.root=nowhere", "dataset=?")
+    assert job.wait() == 2
+    assert job.text("err").startswith("kd-runner: dataset: no folder ")
+    assert job.text("err").count("\n") == 1
+    assert not list((tmp_path / "outputs").rglob("*.*g"))
+
+
+def test_layers_can_still_be_asked_for(tmp_path: Path) -> None:
+    assert "layer" in finished(tmp_path, "student=resnet", "student.depth=8", "student.layers=?").text("out")
+
+
+def test_the_contact_sheet_shows_the_pixels_that_are_read() -> None:
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 3, 20, 16), dtype=np.uint8))
+    labels = torch.arange(30) % 3
+    sheet = contact_sheet(Split(images, labels), ["one", "two", "three"])
+    side = shown_side((3, 20, 16))
+    assert side == 80
+    for label in range(3):
+        members = torch.nonzero(labels == label).flatten()
+        for column in range(EXAMPLES):
+            left, top = place_of(label, column, side)
+            shown = np.asarray(sheet.crop((left, top, left + 64, top + 80)))
+            image = images[members[column * len(members) // EXAMPLES]].permute(1, 2, 0).numpy()
+            assert np.array_equal(shown, image.repeat(4, 0).repeat(4, 1))
+    names = np.asarray(sheet)[:, :140]
+    assert (names < 128).any()  # the names are written
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (4, 8, 8), (2, 8, 8), (3, 300, 200)])
+def test_a_contact_sheet_of_any_shape_and_of_many_classes(shape: tuple[int, int, int]) -> None:
+    images = torch.full((40, *shape), 200, dtype=torch.uint8)
+    names = [f"class {number} \u52d5\u7269" for number in range(1000)]
+    sheet = contact_sheet(Split(images, torch.arange(40)), names)
+    rows = 20
+    assert sheet.height == 4 + rows * (shown_side(shape) + 4)
+    left, top = place_of(0, 0, shown_side(shape))
+    assert sheet.getpixel((left + 1, top + 1)) == (200, 200, 200)
+
+
+def test_the_answer_about_many_classes_fits(tmp_path: Path) -> None:
+    for number in range(120):
+        folder = tmp_path / "images" / f"class{number:03d}"
+        folder.mkdir(parents=True)
+        for index in range(4 + (number == 7)):
+            Image.fromarray(np.array([[number, index], [1, 2]], np.uint8)).save(folder / f"{index}.bmp")
+    words = ["dataset=image_folder", "dataset.root=images", "dataset.image_size=2", "dataset.color=gray"]
+    lines = finished(tmp_path, *words, "dataset.cache=null", "dataset=?").text("out").splitlines()
+    assert lines[1] == ("training images of a class: 2 to 3, median 2; the 5 largest and the 5 smallest classes:")
+    assert lines[3].split() == ["class007", "3", "1", "1"]
+    assert len(lines) < 25
+    assert lines[-1].endswith("contact_sheet.png (20 of the 120 classes)")

@@ -1,0 +1,312 @@
+"""Every mode from its YAML: trains a student of another width, moves what should move and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import composed
+from torch import nn
+
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.settings import Settings, check
+from kd_runner.errors import Answer, SettingsError
+from kd_runner.networks import checkpoints
+from kd_runner.outputs import Needs, needs_of
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.parts import Parts
+from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.run import run
+from kd_runner.runs.student import distiller
+from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.distiller import Distiller
+from kd_runner.training.fit import fit
+
+Make = Callable[..., Settings]
+MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
+SMALL = (
+    "teacher.channels=[10,12]",
+    "teacher.hidden=[14]",
+    "student.channels=[4,6]",
+    "student.epochs=1",
+    "batch_size=32",
+)
+# The published sizes of these would make the tests slow.
+OWN = {"crd": ["distillation.negatives=50"]}
+
+
+def trained(parts: Parts, folder: Path) -> Distiller:
+    module = distiller(parts, parts.paired())
+    fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
+    return module
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_path: Path, mode: str) -> None:
+    parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
+    rehearse(parts)
+    before_teacher = state_of(parts.teacher)
+    module = distiller(parts, parts.paired())
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
+    assert before
+    for name, value in module.named_parameters():
+        if value.requires_grad:
+            assert not torch.equal(value, before[name]), f"{name} did not move"
+        else:
+            assert torch.equal(value, before[name]), f"{name} moved"
+    for name, value in parts.teacher.state_dict().items():
+        assert torch.equal(value, before_teacher[name]), f"the teacher's {name} moved"
+    tensors = [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]
+    assert all(torch.isfinite(value).all() for value in tensors)
+    frozen = [name for name, value in module.network.named_parameters() if not value.requires_grad]
+    assert frozen == (["head.weight", "head.bias"] if mode == "simkd" else [])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
+    """The gradient of the mode's own loss reaches the student's weights, in float32 and in bfloat16."""
+    if mode == "none":
+        return
+    images = 3 if mode == "rkd" else 2  # the one distance between two images is always the mean distance
+    for precision in ("32", "bf16-mixed"):
+        parts = assemble(
+            settings(
+                *SMALL, f"distillation={mode}", *OWN.get(mode, ()), "distillation.label_weight=0",
+                "distillation.warmup=0", f"trainer.precision={precision}", f"batch_size={images}",
+            )
+        )  # fmt: skip
+        module = distiller(parts, parts.paired())
+        module.on_fit_start()
+        batch = next(module.batches.batches())
+        progress = 0.05 if module.modes[0].init_share else 0.5
+        losses, _ = module.losses(batch, progress)
+        assert losses["distillation_loss"].dtype == torch.float32
+        assert torch.isfinite(losses["distillation_loss"])
+        losses["distillation_loss"].backward()
+        gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+        assert sum(gradient.abs().sum() for gradient in gradients) > 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_mode_declares_is_what_it_uses(settings: Make, mode: str) -> None:
+    parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
+    (prepared,) = parts.paired().modes
+    needs = prepared.needs
+    assert isinstance(getattr(prepared.loss, "needs", None), Needs)
+    assert (needs.student is None) == (not prepared.student_layers)
+    assert (needs.teacher is None) == (not prepared.teacher_layers)
+
+
+def test_a_mode_that_declares_nothing_is_given_everything() -> None:
+    assert needs_of(lambda *_: None).labels
+    assert needs_of(lambda *_: None).teacher_logits
+
+
+@pytest.mark.parametrize("mode", ["soft", "fitnets", "crd", "mlkd", "dkd"])
+def test_the_same_seed_gives_the_same_student(settings: Make, tmp_path: Path, mode: str) -> None:
+    states = []
+    for run_number in range(2):
+        parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
+        rehearse(parts)
+        states.append(state_of(trained(parts, tmp_path / str(run_number)).network))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_adapters_stay_out_of_the_exported_student(settings: Make, tmp_path: Path) -> None:
+    result = run(settings(*SMALL, "distillation=fitnets"), tmp_path)
+    network, _ = checkpoints.load(tmp_path / "student_last.safetensors")
+    assert not any("regressor" in name for name in network.state_dict())
+    assert result["student"]["parameters"] == result["baseline"]["parameters"]
+
+
+def test_simkd_exports_its_projector_and_the_teachers_classifier(
+    settings: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kd_runner")
+    result = run(settings(*SMALL, "distillation=simkd"), tmp_path)
+    network, about = checkpoints.load(tmp_path / "student_best.safetensors")
+    teacher, _ = checkpoints.load(tmp_path / "teacher.safetensors")
+    assert torch.equal(network.get_submodule("head").weight, teacher.get_submodule("11").weight)
+    assert result["student"]["parameters"] > result["baseline"]["parameters"]
+    assert about["network"]["student"]["_target_"].endswith("plain_cnn")
+    assert "the student that is saved has" in caplog.text
+
+
+def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: Make) -> None:
+    words = ("distillation=soft", "+distillation@plus.ab=ab", "distillation.warmup=0.5", "plus.ab.init_share=0.25")
+    soft, first = assemble(settings(*SMALL, *words)).paired().modes
+    assert [soft.weight_at(progress) for progress in (0, 0.25, 0.5, 1)] == [0, 0.45, 0.9, 0.9]
+    assert first.weight_at(0.24) == first.weight
+    assert first.weight_at(0.25) == 0
+    parts = assemble(settings(*SMALL, *words))
+    module = distiller(parts, parts.paired())
+    batch = next(module.batches.batches())
+    early, late = (module.losses(batch, progress)[0] for progress in (0.1, 0.9))
+    assert early["label_loss"] == 0
+    assert early["distillation_loss"] > 0
+    assert late["label_loss"] > 0
+
+
+def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> None:
+    words = [*SMALL, "distillation=dkd", "+distillation@plus.at=at", "+distillation@plus.sp=sp"]
+    parts = assemble(settings(*words, "distillation.warmup=0"))
+    module = distiller(parts, parts.paired())
+    assert [len(mode.student_layers) for mode in module.modes] == [0, 2, 1]
+    module.observed.network.eval()
+    batch = next(module.batches.batches())
+    together = module.losses(batch, 0.5)[0]["distillation_loss"].item()
+    parts = []
+    for mode in list(module.modes):
+        module.modes = [mode]
+        parts.append(module.losses(batch, 0.5)[0]["distillation_loss"].item())
+    assert together == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_adapters_have_their_own_weight_decay(settings: Make) -> None:
+    parts = assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25"))
+    module = distiller(parts, parts.paired())
+    student, adapters = module.parameter_groups()
+    assert "weight_decay" not in student
+    assert adapters["weight_decay"] == 0.25
+    assert len(adapters["params"]) == len(list(module.loss_modules.parameters()))
+
+
+def test_a_learned_temperature_moves_against_the_student(settings: Make, tmp_path: Path) -> None:
+    parts = assemble(settings(*SMALL, "temperature=learned", "student.epochs=2"))
+    rehearse(parts)
+    assert isinstance(parts.temperature, nn.Module)
+    before = float(parts.temperature(1.0))
+    module = trained(parts, tmp_path)
+    assert float(module.temperature(1.0)) != before
+    assert module.parameter_groups()[-1]["weight_decay"] == 0
+
+
+def test_dot_moves_a_student_like_no_other_optimizer(settings: Make, tmp_path: Path) -> None:
+    students = []
+    for number, words in enumerate((["+optimizer@student.optimizer=dot"], ["+optimizer@student.optimizer=sgd"])):
+        parts = assemble(settings(*SMALL, *words))
+        students.append(state_of(trained(parts, tmp_path / str(number)).network))
+    assert not torch.equal(students[0]["0.weight"], students[1]["0.weight"])
+
+
+def test_dots_baseline_is_plain_sgd(settings: Make, tmp_path: Path) -> None:
+    results = []
+    for name in ("dot", "sgd"):
+        (tmp_path / name).mkdir()
+        words = (*SMALL, f"+optimizer@student.optimizer={name}", f"store={tmp_path / name / 'store'}")
+        results.append(run(settings(*words), tmp_path / name)["baseline"]["nll"])
+    assert results[0] == pytest.approx(results[1], rel=1e-4)
+
+
+def test_a_strong_view_is_another_view_of_the_same_images(settings: Make) -> None:
+    parts = assemble(settings(*SMALL, "distillation=mlkd"))
+    plain = next(parts.training_batches(parts.recipes["student"]).batches())
+    two = next(parts.training_batches(parts.recipes["student"], strong=True).batches())
+    assert two.strong is not None
+    assert torch.equal(two.images, plain.images)
+    assert torch.equal(two.labels, plain.labels)
+    assert two.strong.shape == two.images.shape
+    changed = (two.strong != two.images).flatten(1).any(1).float().mean()
+    assert 0.5 < changed <= 1
+
+
+def test_several_teachers_are_averaged_by_their_weights(settings: Make, tmp_path: Path) -> None:
+    words = (*SMALL, "+teacher@teachers.second=mlp", "+teachers.second.weight=3", "teacher.label_smoothing=0.1")
+    parts = assemble(settings(*words))
+    images = torch.randn(2, *parts.splits.image_shape)
+    one, other = (network.eval()(images) for network in parts.teachers.values())
+    torch.testing.assert_close(parts.teacher.eval()(images), 0.25 * one + 0.75 * other)
+    result = run(settings(*words), tmp_path)
+    ensemble, _ = checkpoints.load(tmp_path / "teacher.safetensors")
+    assert len(next(iter(ensemble.children()))) == 2
+    assert result["teacher"]["parameters"] == sum(p.numel() for n in parts.teachers.values() for p in n.parameters())
+    assert (tmp_path / "teachers.second.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["distillation=at", "student=tiny_mlp"],
+            r"distillation: must have maps \[N, C, H, W\] from the student",
+        ),
+        (
+            ["distillation=at", "student.layers=['3','7']", "teacher.layers=['3']"],
+            r"distillation: must have as many",
+        ),
+        (
+            ["distillation=ab", "teacher.layers=['3','7']"],
+            r"distillation: must have layers in front of",
+        ),
+        (
+            ["distillation=fsp", "student.layers=['3']", "teacher.layers=['3']"],
+            r"distillation: must have two layers",
+        ),
+        (
+            ["distillation=rkd", "student.layers=[nope]"],
+            r"student\.layers: no layer 'nope'; the network's layers are 0 4x",
+        ),
+        (
+            ["distillation=crd", "distillation.negatives=0"],
+            r"distillation\.negatives must be 1 or more, got 0",
+        ),
+        (["distillation=nkd", "+distillation.student_layers=['3']"], r"distillation\.student_layers: has no effect"),
+        (["distillation=at", "+distillation.standardize=true"], r"distillation\.standardize: has no effect"),
+        (["temperature=learned", "temperature.ramp=2"], r"temperature\.ramp must be a share"),
+        (["+optimizer@student.optimizer=dot", "student.optimizer.delta=0.2"], r"student\.optimizer: delta must leave"),
+    ],
+)
+def test_what_a_mode_cannot_use_is_said_first(settings: Make, words: list[str], message: str) -> None:
+    student = () if any("tiny_mlp" in word for word in words) else ("student.channels=[4,6]",)
+    with pytest.raises(SettingsError, match=message):
+        rehearse(assemble(settings(*student, *words)))
+
+
+def test_a_question_mark_asks_for_the_layers(settings: Make) -> None:
+    with pytest.raises(Answer, match=r"0  4x8x8\n1  4x8x8\n") as answer:
+        rehearse(assemble(settings(*SMALL, "student.layers=?")))
+    assert str(answer.value).endswith("9  10")
+
+
+def test_tf_kd_self_says_when_the_teacher_is_another_network(settings: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "kd_runner")
+    rehearse(assemble(settings("distillation=tf_kd_self")))
+    assert "has another" in caplog.text
+    caplog.clear()
+    same = ("student.channels=[32,64]", "student.hidden=[128]")
+    rehearse(assemble(settings("distillation=tf_kd_self", *same)))
+    assert "has another" not in caplog.text
+
+
+def test_the_modes_own_temperature_is_a_default_only(settings: Make) -> None:
+    assert settings("distillation=nkd").temperature["value"] == 1.0
+    assert settings("distillation=nkd", "temperature.value=3").temperature["value"] == 3
+    assert settings("distillation=soft").temperature["value"] == 4.0
+    assert check(composed("distillation=dkd")).distillation.warmup == 0.08
+
+
+def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> None:
+    parts = assemble(settings(*SMALL, "distillation=simkd"))
+    before = copy.deepcopy(parts.student.state_dict())
+    rehearse(parts)
+    assert not any(module._forward_hooks for network in (parts.student, parts.teacher) for module in network.modules())
+    assert all(torch.equal(value, before[name]) for name, value in parts.student.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
+def test_mixed_images(settings: Make, mode: str) -> None:
+    parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
+    module = distiller(parts, parts.paired())
+    losses: dict[str, Any] = module.losses(next(module.batches.batches()), 0.5)[0]
+    assert all(torch.isfinite(loss) for loss in losses.values())

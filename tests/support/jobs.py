@@ -1,0 +1,92 @@
+"""Whole kd-runner commands in processes of their own, which need not import torch anew, to be killed and watched."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["jobs", "kd_runner.runs.run", "kd_runner.store.command", "torchvision"])
+
+
+class Job:
+    """A command that runs in `folder`; what it prints goes to OUT.out and OUT.err there.
+
+    Args:
+        patch: 'module:function' of the tests, called in the process before the command.
+    """
+
+    def __init__(self, folder: Path, *words: str, out: str = "job", patch: str = "") -> None:
+        self.folder, self.out = folder, out
+        self.started = time.monotonic()
+        self.process = CONTEXT.Process(target=_command, args=(str(folder), words, out, patch))
+        self.process.start()
+
+    def wait(self, seconds: float = 600) -> int:
+        """The exit code; negative where a signal ended it."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise TimeoutError(f"still running after {seconds} s: {self.text('out')[-2000:]}")
+        return self.process.exitcode
+
+    def until(self, reached: Callable[[], bool], seconds: float = 300) -> None:
+        """Wait until `reached`, while the command runs."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            if time.monotonic() > deadline or not self.process.is_alive():
+                raise TimeoutError(f"not reached: {self.text('out')[-2000:]}{self.text('err')[-2000:]}")
+            time.sleep(0.005)
+
+    def text(self, stream: str) -> str:
+        path = self.folder / f"{self.out}.{stream}"
+        return path.read_text() if path.exists() else ""
+
+
+def finished(folder: Path, *words: str, **settings: str) -> Job:
+    """A command that has ended well."""
+    job = Job(folder, *words, **settings)
+    assert job.wait() == 0, job.text("err")
+    return job
+
+
+def _command(folder: str, words: tuple[str, ...], out: str, patch: str) -> None:
+    os.chdir(folder)
+    with contextlib.suppress(OSError):
+        for stream, number in (("out", 1), ("err", 2)):
+            file = os.open(f"{out}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, number)
+    sys.argv = ["kd-runner", *words]
+    import torch
+
+    torch.set_num_threads(1)
+    from kd_runner.cli import main
+
+    if patch:
+        module, _, name = patch.partition(":")
+        getattr(importlib.import_module(module), name)()
+    code = main()
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text())
+
+
+def numbers_of(result: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same in the results of two runs with the same settings."""
+    result = json.loads(json.dumps(result))
+    for stage in ("teacher", "baseline", "student"):
+        if result[stage]:
+            result[stage].pop("checkpoint")
+            result[stage].pop("latency")
+    return {name: value for name, value in result.items() if name not in ("seconds", "overrides")}

@@ -1,0 +1,149 @@
+"""The live view of a sweep, and what is printed on terminals of all widths."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kd_runner.sweeps.engines.task import Slot, Task
+from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.live_view import Board, named
+from kd_runner.terminal import TextColumn, folded, table_lines
+
+WORDS = ["distillation=soft", "temperature.value=4", "optimizer.lr=0.001", "student.hidden=[100,100]"]
+SCRIPT = """
+import logging, sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_live_view import board_of
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+board, tasks = board_of(Path({place!r}), 40)
+with board:
+    for number in range(6):
+        board.tick(tasks[number:number + 30])
+        time.sleep(0.3)
+        tasks[number].code = 0
+        board.notify("end", tasks[number])
+print("the end")
+"""
+
+
+def board_of(place: Path, count: int, console: Console | None = None) -> tuple[Board, list[Task]]:
+    """A board of so many jobs, all of them running; those with an even number have a result already."""
+    board = Board(count, console)
+    tasks = []
+    for number in range(count):
+        folder = place / str(number)
+        folder.mkdir(parents=True)
+        now = {"stage": "student", "epoch": number, "epochs": 60, "seconds_per_epoch": 1.5}
+        (folder / "now.json").write_text(json.dumps(now))
+        if number % 2 == 0:
+            result = {"status": "completed", "student": {"accuracy": 0.9 + number / 1000}}
+            (folder / "result.json").write_text(json.dumps(result))
+        task = Task(f"#{number}", folder, [], [], slot=Slot(number, "cuda", {}))
+        board.jobs[task.name] = Job(number, [*WORDS, f"seed={number}"], [], {}, folder)
+        tasks.append(task)
+    return board, tasks
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 10), (40, 6), (200, 50)])
+def test_it_fits_one_screen(tmp_path: Path, width: int, height: int) -> None:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
+    board, tasks = board_of(tmp_path, 45, console)
+    board.notify("end", tasks[2])
+    board.notify("end", tasks[3])
+    console.print(board.screen(tasks[4:]))
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
+    assert len(lines) <= height - 1
+    assert max(map(len, lines)) <= width
+    assert lines[-1].startswith("2 of 45 jobs, 1 failed")
+    assert lines[-2].startswith("best test accuracy 90.20 %: #2")
+    assert lines[0].startswith("#4 ")
+    assert "student epoch 4/60" in lines[0]
+    shown = sum(line.startswith("#") for line in lines)
+    assert shown == 41 or f"… and {41 - shown} more that run" in lines
+
+
+def test_a_long_name_keeps_what_tells_jobs_apart(tmp_path: Path) -> None:
+    job = Job(7, [*WORDS, "seed=3"], [], {}, tmp_path)
+    assert named(job, 100) == f"#7 {' '.join(WORDS)} seed=3"
+    assert named(job, 70) == "#7 distillation=soft value=4 lr=0.001 hidden=[100,100] seed=3"
+    assert named(job, 40) == "#7 soft 4 0.001 [100,100] 3"
+    assert named(job, 12) == "#7 soft 4 0…"
+
+
+def test_elsewhere_than_on_a_terminal_it_says_plain_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    board, tasks = board_of(tmp_path, 2)
+    with board, caplog.at_level(logging.INFO):
+        board.notify("start", tasks[0])
+        board.tick(tasks)
+        board.notify("end", tasks[0])
+        board.notify("end", tasks[1])
+    assert caplog.messages[0] == f"start     #0 ({' '.join(WORDS)} seed=0) on cuda 0"
+    assert caplog.messages[1].endswith("in 0:00: test accuracy student 90.00 % [1 of 2]")
+    assert caplog.messages[2].endswith("in 0:00: no result [2 of 2]")
+
+
+@pytest.mark.slow
+def test_on_a_real_terminal_nothing_is_torn(tmp_path: Path) -> None:
+    pyte = pytest.importorskip("pyte", reason="no pyte: pip install 'kd-runner[dev]'")
+    script = SCRIPT.format(here=str(Path(__file__).parent), place=str(tmp_path))
+    driver, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+    )
+    os.close(terminal)
+    screen = pyte.HistoryScreen(80, 24, history=1000)
+    stream = pyte.ByteStream(screen)
+    try:
+        while block := os.read(driver, 65536):
+            stream.feed(block)
+    except OSError:  # how a terminal says that nobody writes to it any more
+        pass
+    assert process.wait() == 0
+    past = ["".join(line[column].data for column in range(80)).rstrip() for line in screen.history.top]
+    lines = [line for line in [*past, *(line.rstrip() for line in screen.display)] if line]
+    assert lines[-1] == "the end"
+    text = " ".join(lines)
+    assert len(re.findall(r"(done|failed) +#\d+ \(distillation=soft .*? \[\d of 40\]", text)) == 6
+    assert "more that run" not in text  # the live view has gone
+    assert len(lines) == 3 * 3 + 3 * 2 + 1  # folded, those with accuracies twice, and none torn
+
+
+def columns(count: int) -> list[TextColumn]:
+    name = TextColumn("settings", ["distillation=soft temperature.value=4 optimizer.lr=0.001", "short"], folds=True)
+    return [name, *(TextColumn(f"column {number}", ["1234.5678", "[b]"], keep=number) for number in range(count))]
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 120, 200])
+def test_a_table_fits_its_terminal(width: int) -> None:
+    lines, left_out = table_lines(columns(8), width)
+    assert max(map(len, lines)) <= width
+    kept = [number for number in range(8) if f"column {number}" not in left_out]
+    assert kept == list(range(8 - len(kept), 8))  # what matters least goes first
+    assert all(f"column {number}" in lines[0] for number in kept)
+    assert any("1234.5678" in line for line in lines)
+    assert any("[b]" in line for line in lines)  # no markup
+
+
+def test_a_table_elsewhere_has_all_columns_and_a_line_a_row() -> None:
+    lines, left_out = table_lines(columns(12), None)
+    assert left_out == []
+    assert len(lines) == 2 + 2
+    assert "distillation=soft temperature.value=4 optimizer.lr=0.001" in lines[2]
+
+
+def test_text_is_folded_at_words() -> None:
+    assert folded("a b-c dd e", 4).splitlines() == ["a", "b-c", "dd e"]
+    assert folded("a b-c dd e", None) == "a b-c dd e"

@@ -1,0 +1,246 @@
+"""Sweeps on one machine: every job on a slot of its own, none lost, all failures named, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from jobs import numbers_of, result_in
+
+from kd_runner.sweeps.folder import LOCK
+
+SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "hydra.sweep.dir=sweep", "store=store")
+NAUGHTY = '''
+import os, pathlib, signal, time
+import torch.nn.functional as F
+
+class Naughty:
+    """Behaves in the rehearsal, and as it is told while training; well where there is a file called calm."""
+
+    def __init__(self, number: int, raising: list[int], killed: list[int], hanging: list[int]) -> None:
+        self.number, self.raising, self.killed, self.hanging = number, raising, killed, hanging
+
+    def __call__(self, student, teacher, labels, temperature):
+        if 0 < student.progress < 1 and not pathlib.Path("calm").exists():
+            if self.number in self.raising:
+                raise RuntimeError(f"number {self.number} does not like this")
+            if self.number in self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            while self.number in self.hanging:
+                time.sleep(1)
+        return F.mse_loss(student.logits, teacher.logits)
+'''
+OPTION = """
+_target_: naughty.Naughty
+weight: 1.0
+label_weight: 1.0
+number: 0
+raising: []
+killed: []
+hanging: []
+"""
+NAUGHTY_WORDS = ("--config-dir", "conf", "distillation=naughty", "trust=[naughty]", *SHORT)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a mode that misbehaves."""
+    (tmp_path / "naughty.py").write_text(NAUGHTY)
+    (tmp_path / "conf" / "distillation").mkdir(parents=True)
+    (tmp_path / "conf" / "distillation" / "naughty.yaml").write_text(OPTION)
+    return tmp_path
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "kd_runner", "-m", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def swept(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    """What a sweep that has ended printed."""
+    process = started(folder, *words)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == code, err + out
+    assert "Traceback" not in err
+    return out, err
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of processes that stand in `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").readlink() == folder:
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
+    words = ("temperature.value=1,4", "distillation=soft,hard", *SHORT, "baseline=true")
+    out, err = swept(tmp_path, *words)
+    assert err == ""
+    assert len(re.findall(r"start     (teacher|baseline) \w+ on", out)) == 2
+    results = [result_in(tmp_path / "sweep" / str(job)) for job in range(4)]
+    assert len({result["teacher"]["nll"] for result in results}) == 1
+    assert len({result["student"]["nll"] for result in results}) == 3  # hard looks at no temperature
+    logs = [(tmp_path / "sweep" / str(job) / "kd-runner.log").read_text() for job in range(4)]
+    assert all("teacher   epoch" not in log and "baseline  epoch" not in log for log in logs)
+    assert results[1]["overrides"] == [
+        *SHORT[:2],
+        "baseline=True",
+        "store=store",
+        "temperature.value=1",
+        "distillation=hard",
+    ]
+    out, _ = swept(tmp_path, "resume=sweep")
+    assert "4 of 4 jobs were completed before" in out
+    assert "start" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("temperature.value=1,0,2",), "job #1 (temperature.value=0): temperature.value must be at least 0.001"),
+        (("teacher.epochs=1,abc",), "job #1 (teacher.epochs=abc): teacher.epochs: must be a valid integer"),
+        (
+            ("student=cnn", "student.layers=[],[nope]"),
+            "job #1 (student.layers=[nope]): student.layers: no layer 'nope'",
+        ),
+        (("seed=0,1", "hydra.launcher.devices=3"), "hydra.launcher.devices: must be auto, cpu or a list"),
+        (("seed=0,1", "hydra.launcher.jobs_per_device=1.5"), "hydra.launcher.jobs_per_device: must be a whole number"),
+        (
+            ("seed=0,1", "+hydra.launcher.timeout=3"),
+            "hydra.launcher.timeout: no such setting (did you mean timeout_s?)",
+        ),
+        (("seed=0,1", "hydra.sweep.subdir=same"), "hydra.sweep.subdir: must give each job a folder of its own"),
+    ],
+)
+def test_a_wrong_job_is_refused_before_any_starts(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
+    _, err = swept(tmp_path, *SHORT, *words, code=2)
+    assert err.startswith(f"kd-runner: {line}")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert not (tmp_path / "sweep" / "0").exists()
+    assert not (tmp_path / "sweep" / "sweep.json").exists()  # which would refuse the mended command
+
+
+def test_what_is_no_run_is_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "1").mkdir(parents=True)
+    (tmp_path / "sweep" / "1" / "cat.png").write_text("mine")
+    _, err = swept(tmp_path, *SHORT, "seed=0,1", code=2)
+    assert "sweep/1 holds something that is no run of kd-runner" in err
+    assert (tmp_path / "sweep" / "1" / "cat.png").exists()
+
+
+def test_another_grid_in_an_old_folder_is_refused(tmp_path: Path) -> None:
+    swept(tmp_path, *SHORT, "seed=0,1")
+    before = _changed_at(tmp_path / "sweep")
+    for words in (("seed=0,1,2",), ("seed=0,1,2", "resume=sweep"), ("seed=0", "resume=sweep")):
+        _, err = swept(tmp_path, *SHORT, *words, code=2)
+        assert "holds another sweep, of 2 jobs" in err
+    assert _changed_at(tmp_path / "sweep") == before
+
+
+def _changed_at(folder: Path) -> dict[Path, int]:
+    """When each file was changed last, but for the lock, which some versions of filelock touch."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_failures_are_named_and_the_others_go_on(place: Path) -> None:
+    words = (*NAUGHTY_WORDS, "distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=range(4)")
+    out, err = swept(place, *words, code=1)
+    lines = err.splitlines()
+    assert lines[0] == f"kd-runner: 2 of 4 jobs have no result; to go on: kd-runner resume={place / 'sweep'}"
+    assert lines[1:] == [
+        "kd-runner: #1 (distillation.number=1): number 1 does not like this",
+        "kd-runner: #2 (distillation.number=2): its process was killed by SIGKILL, 2 times",
+    ]
+    assert "killed    #2 (distillation.number=2), in attempt 1; it is started again" in out
+    (place / "calm").touch()
+    out, err = swept(place, "--config-dir", "conf", "resume=sweep")
+    assert "2 of 4 jobs were completed before" in out
+    assert len(re.findall("start     #", out)) == 2
+    assert all(result_in(place / "sweep" / str(job))["status"] == "completed" for job in range(4))
+    again, undisturbed = place / "sweep", place / "whole"
+    swept(place, *words, "hydra.sweep.dir=whole", "store=other")
+    for job in range(4):
+        ours, theirs = (numbers_of(result_in(folder / str(job))) for folder in (again, undisturbed))
+        assert ours == theirs
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [("INT", 130), pytest.param("TERM", 143, marks=pytest.mark.slow), pytest.param("KILL", -9, marks=pytest.mark.slow)],
+)
+def test_nothing_is_left_when_the_driver_ends(place: Path, sent: str, code: int) -> None:
+    process = started(place, *NAUGHTY_WORDS, "distillation.hanging=[0,1]", "distillation.number=0,1,2")
+    assert process.stdout is not None
+    deadline = time.monotonic() + 120
+    while len(list((place / "sweep").glob("[01]/settings.json"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    os.kill(process.pid, getattr(signal, f"SIG{sent}"))
+    process.communicate(timeout=20)
+    assert process.returncode == code
+    deadline = time.monotonic() + 2
+    while processes_in(place) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_in(place) == []
+    if sent != "KILL":
+        assert result_in(place / "sweep" / "0")["status"] == "interrupted"
+    assert not (place / "sweep" / "2").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_hundred_jobs_of_which_ten_fail(place: Path) -> None:
+    raising, killed, hanging = [3, 20, 41, 62, 99], [10, 50, 77], [30, 88]
+    told = [f"distillation.{name}={list(jobs)}".replace(" ", "") for name, jobs in
+            (("raising", raising), ("killed", killed), ("hanging", hanging))]  # fmt: skip
+    words = (
+        *NAUGHTY_WORDS, *told, "distillation.number=range(100)", "hydra.launcher.devices=[0,1]",
+        "hydra.launcher.timeout_s=20", "hydra.launcher.grace_s=2", "student=tiny_mlp",
+    )  # fmt: skip
+    out, err = swept(place, *words, code=1)
+    failed = sorted([*raising, *killed, *hanging])
+    assert [int(number) for number in re.findall(r"^kd-runner: #(\d+) ", err, re.MULTILINE)] == failed
+    assert err.startswith("kd-runner: 10 of 100 jobs have no result")
+    assert err.count("killed by SIGKILL, 2 times") == 3
+    assert err.count("longer than 20 s") == 2
+    done = [job for job in range(100) if (place / "sweep" / str(job) / "result.json").exists()]
+    completed = [job for job in done if result_in(place / "sweep" / str(job))["status"] == "completed"]
+    assert completed == [job for job in range(100) if job not in failed]
+    assert processes_in(place) == []
+    never_two_on_a_slot(out)
+    assert len(re.findall(r"start     teacher \w+ on", out)) == 1  # of all hundred jobs
+    (place / "calm").touch()
+    out, _ = swept(place, "--config-dir", "conf", "resume=sweep")
+    assert sorted(int(number) for number in re.findall(r"start     #(\d+) ", out)) == failed
+    assert all(result_in(place / "sweep" / str(job))["status"] == "completed" for job in range(100))
+
+
+def never_two_on_a_slot(out: str) -> None:
+    taken: dict[str, str] = {}
+    for line in out.splitlines():
+        found = re.match(r"(start|done|failed|killed) +(#\d+|\w+ [0-9a-f]{16})", line)
+        if found is None:
+            continue
+        word, task = found.groups()
+        if word == "start":
+            slot = line.rsplit(" on ", 1)[1]
+            assert slot not in taken.values(), line
+            taken[task] = slot
+        else:
+            del taken[task]
+    assert taken == {}

@@ -1,0 +1,114 @@
+"""What TensorBoard shows of a run beside its curves."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.util import tensor_util
+
+import kd_runner
+from kd_runner.evaluation.metrics import pair_metrics
+from kd_runner.evaluation.predictions import predict
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.run import run
+from kd_runner.tracking.dashboard import LAYOUT
+from kd_runner.tracking.figures import FIGURES
+
+TITLES = {title for title, _, _ in FIGURES}
+
+
+def shown(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+
+
+def text(events: EventAccumulator, tag: str) -> str:
+    (event,) = events.Tensors(f"{tag}/text_summary")
+    return tensor_util.make_ndarray(event.tensor_proto).item().decode()
+
+
+def test_a_run_in_tensorboard(settings: Callable[..., Any], tmp_path: Path) -> None:
+    words = ["student.epochs=2", "optimizer.lr=0.002"]
+    result = run(settings(*words), tmp_path, words, secrets=["store"])
+    events = shown(tmp_path)
+    assert set(events.Tags()["images"]) == {f"images/{title}" for title in TITLES}
+    for tag in events.Tags()["images"]:
+        (image,) = events.Images(tag)
+        pixels = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB"))
+        assert pixels.shape == (image.height, image.width, 3)
+        assert pixels.std() > 1
+    assert text(events, "run/command") == "```\nkd-runner student.epochs=2 optimizer.lr=0.002\n```"
+    told = text(events, "run/settings")
+    assert "student:\n" in told
+    assert "store: '***'" in told
+    assert f"{result['student']['accuracy']:.4f}" in text(events, "run/result")
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = Layout.FromString(tensor_util.make_ndarray(event.tensor_proto).item())
+    assert [category.title for category in layout.category] == list(LAYOUT)
+    curves = [tag for tag in events.Tags()["tensors"] if tag.startswith("precision_recall_student/")]
+    assert len(curves) == 10
+    (event,) = events.Tensors("precision_recall_student/3")
+    counts = tensor_util.make_ndarray(event.tensor_proto)
+    assert counts.shape == (6, 101)
+    assert counts[:4].sum(0).tolist() == [539] * 101  # each test image is one of four things at each threshold
+    scalars = events.Tags()["scalars"]
+    assert {"student/val_agreement", "student/val_kl_to_teacher", "teacher/images_per_second"} <= set(scalars)
+
+
+def test_the_last_epochs_closeness_is_that_of_the_saved_networks(settings: Callable[..., Any], tmp_path: Path) -> None:
+    chosen = settings("student.epochs=2", "tracking.images=false")
+    run(chosen, tmp_path)
+    parts = assemble(chosen)
+    networks = {role: kd_runner.load(tmp_path / f"{role}.safetensors")[0] for role in ("teacher", "student_last")}
+    found = predict(networks, parts.plain_batches("val"), parts.device).logits
+    expected = pair_metrics(found["student_last"], found["teacher"])
+    history = json.loads((tmp_path / "analysis.json").read_text())["epochs"]["student"]
+    assert history[-1]["val_agreement"] == pytest.approx(expected["agreement"])
+    assert history[-1]["val_kl_to_teacher"] == pytest.approx(expected["kl_to_teacher"], rel=1e-4)
+    assert history[0]["val_kl_to_teacher"] > history[-1]["val_kl_to_teacher"]
+
+
+def test_what_is_shown_on_request(settings: Callable[..., Any], tmp_path: Path) -> None:
+    run(settings("tracking.images=false", "tracking.graph=true", "tracking.embedding=true"), tmp_path)
+    events = shown(tmp_path)
+    assert events.Tags()["images"] == []
+    assert events.Tags()["graph"]
+    projected = next((tmp_path / "tensorboard").rglob("tensors.tsv")).read_text().splitlines()
+    assert len(projected) == 500
+    assert len(projected[0].split("\t")) == 10
+    names = next((tmp_path / "tensorboard").rglob("metadata.tsv")).read_text().splitlines()
+    assert names[0] == "label\tteacher\tstudent"
+    assert len(names) == 501
+    assert (tmp_path / "analysis.json").exists()
+
+
+def test_tracking_changes_no_result(settings: Callable[..., Any], tmp_path: Path) -> None:
+    plain, tracked = settings("tracking.images=false"), settings("tracking.graph=true")
+    assert plain.decisive() == tracked.decisive()
+
+
+def test_reused_networks_show_their_curves(result_of: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    words = ("teacher.epochs=2", "student.epochs=2", "student=tiny_mlp", "tracking.images=false")
+    result_of(*words)
+    result_of(*words, "distillation=none")
+    first, second = shown(tmp_path / "run0"), shown(tmp_path / "run1")
+    for tag in ("teacher/val_loss", "baseline/train_accuracy", "teacher/images_per_second"):
+        curves = [[(each.step, each.value) for each in events.Scalars(tag)] for events in (first, second)]
+        assert curves[0] == curves[1]
+        assert len(curves[0]) == 2
+    seen = [json.loads((tmp_path / name / "analysis.json").read_text())["epochs"] for name in ("run0", "run1")]
+    assert seen[0]["teacher"] == seen[1]["teacher"]
+
+
+@pytest.mark.parametrize("value", ["1", "yes"])
+def test_tracking_is_true_or_false(settings: Callable[..., Any], value: str) -> None:
+    with pytest.raises(ValueError, match=r"tracking\.images: must be a valid boolean, got"):
+        settings(f"tracking.images={value}")
