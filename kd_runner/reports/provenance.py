@@ -17,7 +17,6 @@ from kd_runner.reports.html import SETTINGS
 
 # By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def settings_in(folder: Path) -> tuple[dict[str, str], str]:
@@ -62,7 +61,8 @@ def command(words: Iterable[str], several: bool = False) -> str:
 def sweep_command(record: Path) -> str | None:
     """The command that started a sweep, from what Hydra kept of it; None where that cannot be read."""
     try:
-        hydra = yaml.load(record.read_text(), YAML)["hydra"]
+        # Not the loader in C, which a file of very many brackets ends together with the process.
+        hydra = yaml.safe_load(record.read_text())["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]
         own = [str(each["path"]) for each in sources if each.get("provider") == "command-line"]
