@@ -43,7 +43,7 @@ ASIDE = (
     "tracking.",
 )
 SEEDS = ("seed", "data_seed")
-STATUSES = ("completed", "failed", "interrupted")
+STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a search
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 
