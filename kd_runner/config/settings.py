@@ -189,9 +189,13 @@ class Settings(Section):
     resume: str | None
     trust: list[str]
 
+    def plain(self) -> dict[str, Any]:
+        """All settings as plain data, with the keys of the YAML files; `check` takes it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
     def decisive(self) -> dict[str, Any]:
-        """What can change the result, as plain data."""
-        return decisive(self.model_dump(mode="json", by_alias=True))
+        """The settings that can change the result, as plain data."""
+        return decisive(self.plain())
 
     @property
     def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:

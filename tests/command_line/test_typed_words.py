@@ -152,9 +152,9 @@ def test_what_has_no_effect_in_a_sweep_is_one_line() -> None:
     assert list(sentences_of_sweep(jobs, unused)) == [
         "temperature.value has no effect in 2 of 4 jobs: no use; #2 and #3 are the same"
     ]
-    assert list(sentences_of_sweep(jobs, unused, some=False)) == []
+    assert list(sentences_of_sweep(jobs, unused, partly=False)) == []
     everywhere = {number: {"teacher.weight": "there is one teacher"} for number in jobs}
-    assert list(sentences_of_sweep(jobs, everywhere, some=False)) == [
+    assert list(sentences_of_sweep(jobs, everywhere, partly=False)) == [
         "teacher.weight has no effect in any of 4 jobs: there is one teacher"
     ]
     assert list(sentences_of_sweep(jobs, {})) == []
@@ -184,5 +184,5 @@ def test_a_run_goes_on_in_its_own_folder(interrupted: Path, monkeypatch: pytest.
     for word in ("hydra.run.dir=other", "hydra.sweep.dir=other", "resume=other"):
         key = word.partition("=")[0]
         with pytest.raises(SettingsError, match=rf"^{key}: must be left out or the same beside resume=.*, got other$"):
-            resume._command_of_folder([word, f"resume={interrupted}"])
-    assert f'hydra.run.dir="{interrupted}"' in resume._command_of_folder(["hydra.run.dir=run", f"resume={interrupted}"])
+            resume.command_of_folder([word, f"resume={interrupted}"])
+    assert f'hydra.run.dir="{interrupted}"' in resume.command_of_folder(["hydra.run.dir=run", f"resume={interrupted}"])
