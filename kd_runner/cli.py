@@ -143,7 +143,7 @@ def _run_or_answer(
     """
     with collected_notes() as notes:
         settings = settings_of(config, overrides)
-        note_idle_words(invocation.typed, in_sweep, variables_of(config))
+        note_idle_words(invocation.typed_words, in_sweep, variables_of(config))
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
     if invocation.asks_for_data:

@@ -61,8 +61,8 @@ class GridSweeper(Sweeper):
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
         with exclusive_folder(self.folder), collected_notes():  # what is said of several jobs is said once
-            note_idle_words(self.invocation.typed, sweep=True)
-            for line in idle_launcher_words(self.invocation.typed, self.config.hydra.launcher):
+            note_idle_words(self.invocation.typed_words, sweep=True)
+            for line in idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher):
                 note("settings", line)
             refuse_other_grid(self.folder, combinations, self.is_resumed)
             with self.record_the_start():
@@ -160,8 +160,8 @@ class OptunaSweeper(GridSweeper):
         search = Search.of({str(name): value for name, value in plain.items()})
         space = space_of(self.parse_overrides(arguments))
         with exclusive_study(self.folder), collected_notes():  # what is said of several trials is said once
-            note_idle_words(self.invocation.typed, sweep=True)
-            for line in idle_search_words(self.invocation.typed, search.sampler, search.pruning):
+            note_idle_words(self.invocation.typed_words, sweep=True)
+            for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
                 note("settings", line)
             refuse_other_search(self.folder, search, space, self.is_resumed)
             options, flags = self.launcher.typed_options(), self.launcher.flags()

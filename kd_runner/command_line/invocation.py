@@ -23,7 +23,7 @@ WITHOUT_FILES = ("hydra.output_subdir=null", f"hydra.job_logging.handlers.file.f
 
 @dataclass
 class Invocation:
-    """What a command was started with, and what has become of it so far.
+    """One command: the words that it was started with, and its outcome so far.
 
     Args:
         words: The command line as a person typed it, without the program's name.
@@ -38,7 +38,7 @@ class Invocation:
     exit_code: int | None = None
 
     @property
-    def typed(self) -> list[str]:
+    def typed_words(self) -> list[str]:
         """The words without `dataset=?`, before `resume=FOLDER` adds the settings of that folder."""
         return [word for word in self.words if not _is_question(word)]
 

@@ -154,7 +154,8 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked.
 
     pydantic reads it as strict JSON: a list may stand for a tuple and a whole number for a real one, and text for what
-    YAML cannot write, such as a path. No other kind of value is turned into another.
+    YAML cannot write, such as a path. No other kind of value is turned into another. Keys of a dictionary without
+    kinds in its annotation become text.
 
     Raises:
         SettingsError: a value of the wrong kind.

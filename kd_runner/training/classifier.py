@@ -50,9 +50,7 @@ class Classifier(LightningModule):
         self._epoch_began = 0.0
         self._first_epoch = 0  # that runs; those before it were trained before an interruption
         self._logged_step = 0  # the step at which the loss was last logged by step
-        self._unlogged: list[
-            tuple[Tensor, int]
-        ] = []  # since then: sums of the loss, on the device, and of how many images
+        self._unlogged: list[tuple[Tensor, int]] = []  # by chunk since then: sum of the loss, on the device, and images
         self._resumed: tuple[dict[str, Any], dict[str, Any]] | None = None  # states of optimizer and gradient scaler
 
     @property
