@@ -102,7 +102,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     in_sweep = job.mode == RunMode.MULTIRUN
-    invocation.can_resume(Path(job.sweep.dir) if in_sweep else folder)
+    invocation.remember_folder(Path(job.sweep.dir) if in_sweep else folder)
     words = OmegaConf.to_container(job.overrides.task, resolve=False)  # an override may hold ${…}
     assert isinstance(words, list)
     overrides = [str(word) for word in words if not str(word).startswith("resume=")]

@@ -101,7 +101,7 @@ class GridSweeper(Sweeper):
         earlier = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, record)
-        self.invocation.can_resume(self.folder)
+        self.invocation.remember_folder(self.folder)
         try:
             yield
         except SettingsError:  # nothing was started, so there is nothing to go on with, or what there was before

@@ -14,7 +14,7 @@ FLAGS = {
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
 }
-MULTIRUN = {"--multirun", "-m"}  # the flags of a sweep
+SWEEP_FLAGS = {"--multirun", "-m"}  # the flags of a sweep
 
 
 def split_flags(words: list[str]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from kd_runner.command_line.flags import MULTIRUN, split_flags
+from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.resume import command_of_folder, resume_override
 from kd_runner.errors import SettingsError
@@ -49,10 +49,9 @@ class Invocation:
 
     @property
     def asks_for_help(self) -> bool:
-        """True where the help is ours; Hydra answers where another file of settings is chosen."""
-        return bool({"--help", "-h"} & set(self.words)) and not any(
-            w.startswith(("--config", "-c")) for w in self.words
-        )
+        """True where we print the help; Hydra does where other files of settings are chosen."""
+        chooses_files = any(word.startswith(("--config", "-c")) for word in self.words)
+        return bool({"--help", "-h"} & set(self.words)) and not chooses_files
 
     def translate(self) -> list[str]:
         """The command line as Hydra reads it: flags first, `resume=` and `dataset=?` spelled out.
@@ -62,15 +61,15 @@ class Invocation:
         """
         words = [word for word in command_of_folder(list(self.words)) if not _is_question(word)]
         if self.asks_for_data:
-            if MULTIRUN & set(words):
+            if SWEEP_FLAGS & set(words):
                 raise SettingsError("dataset: ? asks about the data of one run, leave -m out")
             words += WITHOUT_FILES
         flags, settings = split_flags(words)
-        self.flags = [flag for flag in flags if flag not in MULTIRUN]
+        self.flags = [flag for flag in flags if flag not in SWEEP_FLAGS]
         return [override for word in [*flags, *settings] for override in expand_modes(word)]
 
-    def can_resume(self, folder: Path) -> None:
-        """From here on an interruption leaves a run or sweep in `folder` that can go on."""
+    def remember_folder(self, folder: Path) -> None:
+        """Make the message about an interruption say how to go on with the run or sweep in `folder`."""
         self.resume_hint = f"; to go on: kd-runner {resume_override(folder)}"
 
 

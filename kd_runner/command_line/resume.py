@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.flags import MULTIRUN
+from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import holds_a_run
@@ -33,7 +33,7 @@ def command_of_folder(words: list[str]) -> list[str]:
     folder = Path(typed[-1]).expanduser()
     _refuse_other_folders(words, folder)
     is_sweep = _holds_a_sweep(folder, typed[-1])
-    has_flag = bool(MULTIRUN & set(words))
+    has_flag = bool(SWEEP_FLAGS & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
         recorded = _recorded_settings(folder, is_sweep)
         if any(word.startswith("hydra/launcher=") for word in words):  # another launcher has other settings

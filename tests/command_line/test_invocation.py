@@ -51,7 +51,7 @@ def test_help_with_other_files_of_settings_is_hydras(words: list[str], ours: boo
 def test_an_interruption_is_answered_with_how_to_go_on() -> None:
     invocation = Invocation([])
     assert invocation.resume_hint == ""
-    invocation.can_resume(Path("out puts"))
+    invocation.remember_folder(Path("out puts"))
     assert invocation.resume_hint == "; to go on: kd-runner 'resume=out puts'"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import Job, finished
+from jobs import finished
 from PIL import Image
 
 from kd_runner.datasets import survey
@@ -118,19 +118,7 @@ def test_a_class_of_heic_files_alone_says_what_helps(tmp_path: Path, monkeypatch
         read(root)
 
 
-def test_kinds_are_counted_in_words() -> None:
-    kinds = survey.Counter({"no suffix": 12, "broken link": 1, ".txt": 2})
-    assert survey.kinds_in_words(kinds) == "12 files without a suffix, 2 .txt, 1 broken link"
-
-
 def test_little_is_given_in_megabytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         read(write(tmp_path, "a", "b"), residency="stream", image_size=400)
     assert "2.9 MB of images are read from their files while training" in caplog.text
-
-
-def test_a_key_of_another_option_names_that_option(tmp_path: Path) -> None:
-    job = Job(tmp_path, "dataset.root=/x", "dataset=?")
-    assert job.wait() == 2
-    others = "cifar10 or cifar100 or fashion_mnist or image_folder or mnist"
-    assert job.text("err") == f"kd-runner: dataset.root: dataset=digits has no root; dataset={others} has\n"
