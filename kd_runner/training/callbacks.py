@@ -37,7 +37,7 @@ class SaveResumeState(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        self.write_now(trainer, module, module.epoch)
+        self.write_progress(trainer, module, module.epoch)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
         if time.monotonic() - self.last_sign > PULSE and isinstance(trainer.logger, RunLogger):
@@ -51,9 +51,9 @@ class SaveResumeState(Callback):
             trainer.logger.experiment.flush()  # or a kill would lose the metrics of this epoch
         state = {**module.training_state(), "seconds": time.perf_counter() - self.started}
         self.resume_state.save(state, module.epoch + 1, module.recipe.epochs)
-        self.write_now(trainer, module, module.epoch + 1)
+        self.write_progress(trainer, module, module.epoch + 1)
 
-    def write_now(self, trainer: Trainer, module: Classifier, epoch: int) -> None:
+    def write_progress(self, trainer: Trainer, module: Classifier, epoch: int) -> None:
         """Write for people who watch how many epochs have ended, and how good each was."""
         if not isinstance(trainer.logger, RunLogger):
             return
