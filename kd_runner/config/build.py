@@ -21,6 +21,7 @@ from kd_runner.suggestions import did_you_mean
 # The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
 TRUSTED = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args and **kwargs
 
 
 def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> Any:
@@ -75,12 +76,7 @@ def _prepare(
             continue
         if name not in settable and (not takes_any or name in offered):
             raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"]))
-        if isinstance(value, dict) and "_target_" in value:
-            arguments[name] = build(value, f"{key}.{name}", trust, **offered)
-        elif isinstance(value, dict) and value and all(isinstance(v, dict) and "_target_" in v for v in value.values()):
-            arguments[name] = {part: build(v, f"{key}.{name}.{part}", trust, **offered) for part, v in value.items()}
-        else:
-            arguments[name] = _convert(value, hints.get(name), f"{key}.{name}")
+        arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, offered)
     for name, parameter in parameters.items():
         if name in offered:
             arguments[name] = offered[name]
@@ -92,7 +88,17 @@ def _prepare(
     return target, arguments
 
 
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+def _argument(value: Any, hint: Any, key: str, trust: Iterable[str], offered: Mapping[str, Any]) -> Any:
+    """An argument: a node, and each of several nodes with names, is built; another value is checked."""
+    if _is_node(value):
+        return build(value, key, trust, **offered)
+    if isinstance(value, dict) and value and all(map(_is_node, value.values())):
+        return {name: build(node, f"{key}.{name}", trust, **offered) for name, node in value.items()}
+    return _convert(value, hint, key)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value
 
 
 def _locate(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
