@@ -19,7 +19,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.running import RunState
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.best import Best
+from kd_runner.training.classifier import Best
 from kd_runner.training.mode import strong_view
 
 

@@ -20,8 +20,7 @@ from kd_runner.runs.judgement import ENSEMBLE, judge_ensemble, judge_given, judg
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.running import RunState
 from kd_runner.store.entries import trained_once
-from kd_runner.training.best import Best
-from kd_runner.training.classifier import Classifier
+from kd_runner.training.classifier import Best, Classifier
 from kd_runner.training.fit import fit
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.resume_state import ResumeState

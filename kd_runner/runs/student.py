@@ -11,7 +11,7 @@ from kd_runner.runs.labels_only import fit_to_best
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.running import RunState
 from kd_runner.runs.teacher_student import Pairing
-from kd_runner.training.best import Best
+from kd_runner.training.classifier import Best
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import strong_view
 
