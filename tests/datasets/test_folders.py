@@ -38,7 +38,7 @@ def read(root: Path | str, **options: Any) -> tuple[Splits, list[str]]:
     """The splits, and what is said of them."""
     with collected_notes() as notes:
         splits = image_folder(str(root), seed=0, image_size=6, **options)
-        survey.say(splits, splits.copies)
+        survey.write_notes(splits, splits.copies)
     return splits, notes
 
 
@@ -225,7 +225,9 @@ def test_everything_that_is_not_read_is_counted_by_kind_and_place(tmp_path: Path
         f"8 files under {tmp_path} left out: 2 .txt, 1 .csv, 1 .heic and 4 of other kinds, in . (2), "
         "train/a (2), test (1) and 3 other folders (3)"
     )
-    assert line.endswith("; 1 of them are images outside the class folders that are read; 4 hidden files beside them")
+    assert line.endswith(
+        "; 1 of them are images outside the class folders that are read; 4 hidden files or folders beside them"
+    )
     assert "8 files left out" in survey.line(splits)
 
 
@@ -236,7 +238,7 @@ def test_hidden_files_alone_make_no_note(tmp_path: Path) -> None:
     assert notes == []
     assert survey.line(splits) == (
         "21 training, 3 validation, 6 test images of 3x6x6, 3 classes; validation (val_fraction=0.1: 12 %, at least "
-        "one of each class) and test (test_fraction=0.2) are cut from the training images; 1 hidden file"
+        "one of each class) and test (test_fraction=0.2) are cut from the training images; 1 hidden file or folder"
     )
 
 
@@ -368,7 +370,7 @@ def test_a_thousand_classes(tmp_path: Path) -> None:
             image.save(tmp_path / f"n{number:04d}" / f"{index}.bmp")
     with collected_notes() as notes:
         splits = image_folder(str(tmp_path), seed=0, image_size=2, color="gray")
-        survey.say(splits, splits.copies)
+        survey.write_notes(splits, splits.copies)
     assert sizes(splits) == [1000, 1000, 1000]
     assert notes == []
 
@@ -471,7 +473,7 @@ def test_the_contents_of_subfolders_are_split_in_one_pass() -> None:
     contents = tree.Contents(
         images=["a.png", "a/1.png", "a/b/2.png", "ab/3.png"],
         folders=["a", "a/b", "ab", "c"],
-        others=Counter({("", ".txt"): 1, ("a", ".txt"): 2, ("a/b", ".csv"): 3}),
+        unread=Counter({("", ".txt"): 1, ("a", ".txt"): 2, ("a/b", ".csv"): 3}),
     )
     below = contents.below("a")
     assert below == tree.Contents(["1.png", "b/2.png"], ["b"], Counter({("", ".txt"): 2, ("b", ".csv"): 3}))

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from kd_runner.config.build import build
-from kd_runner.datasets import files
+from kd_runner.datasets import image_cache
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split, Splits
@@ -102,7 +102,7 @@ def test_one_image_is_in_the_singular_and_a_large_stream_is_sampled(
         for number in range(10):
             Image.new("L" if number or name == "b" else "LA", (8, 8)).save(folder / f"{number}.png")
     assert read(tmp_path)[1] == ["1 image with transparency is laid on white (dataset.background)"]
-    monkeypatch.setattr(files, "HEADERS", 7)
+    monkeypatch.setattr(image_cache, "HEADERS", 7)
     among = "among 7 of 20 images that were looked at, "
     assert read(tmp_path, residency="stream")[1] == [
         f"{among}1 image with transparency is laid on white (dataset.background)"
