@@ -80,9 +80,7 @@ def image_folder(
     sizes = {split: len(part) for split, part in file_splits.items()}
     cuts = [_cut_in_words(split, share, sizes) for split, share in fractions.items() if split not in files]
     survey = Survey(layout.root, layout.left_out, file_splits, cuts)
-    unused = unused_cuts(files)
-    if not conversions["bits"] and conversions[LOOKED_AT] == sum(sizes.values()):
-        unused["white"] = "no image has more than 8 bits"
+    unused = _unused_settings(files, conversions)
     classes = [printable(name) for name in layout.classes]
     return Splits(splits["train"], splits["val"], splits["test"], classes, survey, unused)
 
@@ -169,6 +167,14 @@ def _cut_missing_splits(
         if split not in parts:
             parts["train"], parts[split] = cut(parts["train"], fractions[split], seed, f"{split}_fraction")
     return parts
+
+
+def _unused_settings(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
+    """The arguments of `image_folder` without an effect on the images in `files`, and why."""
+    unused = unused_cuts(files)
+    if not conversions["bits"] and conversions[LOOKED_AT] == sum(map(len, files.values())):
+        unused["white"] = "no image has more than 8 bits"
+    return unused
 
 
 def _cut_in_words(split: str, fraction: float, sizes: Mapping[str, int]) -> str:

@@ -121,6 +121,37 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert any("6 links in a circle" in note and "broken link" in note for note in notes)
 
 
+def test_folders_that_all_link_to_one_another_are_read_once_from_each(tmp_path: Path) -> None:
+    names = "abcdefghij"
+    for name in names:
+        write_image(tmp_path / "data" / name / f"{name}.png", 1)
+    for name in names:
+        for target in names.replace(name, ""):
+            (tmp_path / "data" / name / f"to_{target}").symlink_to(tmp_path / "data" / target)
+    contents = tree.contents_of(tmp_path / "data")  # in every order it would be ten million
+    assert contents.by_subfolder["c"][:3] == ["c/c.png", "c/to_a/a.png", "c/to_b/b.png"]
+    assert {name: len(images) for name, images in contents.by_subfolder.items()} == dict.fromkeys(names, 10)
+    assert contents.unread["a/to_b", tree.CIRCLE] == 1  # back to a
+    assert contents.unread["a/to_b", tree.REPEATED] == 8
+
+
+def test_two_links_in_one_folder_are_both_followed(tmp_path: Path) -> None:
+    write_classes(tmp_path / "elsewhere", ["x"], count=3)
+    for link in ("data/a/first", "data/a/second", "data/b/only"):
+        (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / link).symlink_to(tmp_path / "elsewhere" / "x")
+    contents = tree.contents_of(tmp_path / "data")
+    assert [len(contents.by_subfolder[name]) for name in "ab"] == [6, 3]
+
+
+def test_what_is_in_a_hidden_folder_is_not_counted(tmp_path: Path) -> None:
+    for number in range(5):
+        write_image(tmp_path / ".git" / "objects" / f"{number}.png", number)
+    write_image(tmp_path / "a" / ".0.png", 1)
+    contents = tree.contents_of(tmp_path)
+    assert (contents.hidden, contents.images, contents.folders) == (2, [], ["a"])
+
+
 def test_a_class_without_test_images_is_said_once(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", count=30)
     write_classes(tmp_path / "val", "bc", start=50)
