@@ -19,7 +19,7 @@ from image_cases import CASES, color, exif, gray, luma, on_ground, oriented, pal
 from PIL import Image, ImageFile, features
 
 from kd_runner.datasets.decoding import HAS_HEIF, SUFFIXES, ImageFacts, decode, facts
-from kd_runner.datasets.pixels import flat, middle_square, name_of_ground, parse_background
+from kd_runner.datasets.pixels import middle_square, name_of_ground, parse_background, to_rgb_or_gray
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as kd_runner does, and pytest undoes
 
@@ -136,7 +136,7 @@ def test_white_is_white_in_every_mode(mode: str, color: str) -> None:
     image = Image.new(mode, (3, 2), value)
     if mode in ("P", "PA"):
         image.putpalette([255] * 768)
-    picture = flat(image, color, (0, 0, 0))  # type: ignore[arg-type]
+    picture = to_rgb_or_gray(image, color, (0, 0, 0))  # type: ignore[arg-type]
     assert picture.mode == ("RGB" if color == "rgb" else "L")
     assert np.asarray(picture).min() >= 254  # LAB's rounding
 
@@ -144,8 +144,8 @@ def test_white_is_white_in_every_mode(mode: str, color: str) -> None:
 @pytest.mark.parametrize("mode", ["La", "RGBa"])
 def test_premultiplied_alpha(mode: str) -> None:
     image = Image.new(mode, (1, 1), (60,) * (len(mode) - 1) + (100,))  # 60 of light, and 155 / 255 of the ground
-    assert np.asarray(flat(image, "gray", (255, 255, 255))).item() == pytest.approx(60 + 155, abs=1)
-    assert np.asarray(flat(image, "gray", (0, 0, 0))).item() == pytest.approx(60, abs=1)
+    assert np.asarray(to_rgb_or_gray(image, "gray", (255, 255, 255))).item() == pytest.approx(60 + 155, abs=1)
+    assert np.asarray(to_rgb_or_gray(image, "gray", (0, 0, 0))).item() == pytest.approx(60, abs=1)
 
 
 def test_cmyk_of_a_jpeg_is_not_a_negative(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from kd_runner.datasets.splits import Split
 from kd_runner.input_pipeline import operations
 from kd_runner.input_pipeline.augmentation import Augmentation, Batch
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
-from kd_runner.input_pipeline.sources import Resident, source_of
+from kd_runner.input_pipeline.sources import MemorySource, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.randomness import derived_seed, keyed_uniform, seeded_generator
 
@@ -33,8 +33,8 @@ def split(count: int) -> Split:
     return Split(images(count), torch.arange(count) % 4)
 
 
-def source(count: int) -> Resident:
-    return Resident(split(count), CPU, CPU)
+def source(count: int) -> MemorySource:
+    return MemorySource(split(count), CPU, CPU)
 
 
 def channels_last(planar: Tensor) -> Tensor:
@@ -109,10 +109,10 @@ def test_where_no_window_fits_it_is_the_largest_in_the_middle(
 def test_windows_depend_on_seed_and_index_alone() -> None:
     windows = Augmentation(resized_crop=0.1, flip=True)
     pictures = channels_last(images(20))
-    together = windows.of_bytes(pictures, torch.arange(20), 7)
-    alone = torch.cat([windows.of_bytes(pictures[i : i + 1], torch.tensor([i]), 7) for i in range(20)])
+    together = windows.augment_bytes(pictures, torch.arange(20), 7)
+    alone = torch.cat([windows.augment_bytes(pictures[i : i + 1], torch.tensor([i]), 7) for i in range(20)])
     assert torch.equal(together, alone)
-    assert not torch.equal(together, windows.of_bytes(pictures, torch.arange(20), 8))
+    assert not torch.equal(together, windows.augment_bytes(pictures, torch.arange(20), 8))
     assert together.shape == pictures.shape
     assert together.dtype == torch.uint8
 
@@ -132,7 +132,7 @@ def test_every_place_and_both_sides_are_drawn() -> None:
     everything = Augmentation(crop_padding=2, flip=True)
     marked = torch.zeros(400, 8, 8, 1, dtype=torch.uint8)
     marked[:, 4, 3] = 1
-    where = everything.of_bytes(marked, torch.arange(400), seed=5).squeeze(3).nonzero()
+    where = everything.augment_bytes(marked, torch.arange(400), seed=5).squeeze(3).nonzero()
     assert where[:, 1].unique().tolist() == [2, 3, 4, 5, 6]
     assert where[:, 2].unique().tolist() == [1, 2, 3, 4, 5, 6]  # 3 ± 2, and mirrored 4 ± 2
     shares = torch.bincount(where[:, 2], minlength=8) / 400
@@ -253,8 +253,8 @@ def test_augmentation_depends_on_seed_and_image_and_not_on_the_batch() -> None:
     pictures, indices = channels_last(images(20)), torch.arange(20)
 
     def through(chosen: Tensor, seed: int) -> Tensor:
-        augmented = everything.of_bytes(pictures[chosen], indices[chosen], seed)
-        return everything.of_floats(view().normalise(augmented), indices[chosen], seed)
+        augmented = everything.augment_bytes(pictures[chosen], indices[chosen], seed)
+        return everything.augment_floats(view().normalise(augmented), indices[chosen], seed)
 
     whole = through(indices, 1)
     some = torch.tensor([7, 3, 11])
@@ -298,7 +298,7 @@ def test_a_last_batch_of_one_is_left_out() -> None:
 
 def test_a_batch_carries_its_indices() -> None:
     data = split(30)
-    for batch in TrainingBatches(Resident(data, CPU, CPU), view(), batch_size=8, seed=3).batches():
+    for batch in TrainingBatches(MemorySource(data, CPU, CPU), view(), batch_size=8, seed=3).batches():
         assert torch.equal(batch.labels, data.labels[batch.indices])
         torch.testing.assert_close(batch.images, view().normalise(channels_last(data.images[batch.indices])))
 

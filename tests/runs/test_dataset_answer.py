@@ -10,7 +10,7 @@ import torch
 from jobs import Job, finished
 from PIL import Image
 
-from kd_runner.datasets.contact_sheet import EXAMPLES, contact_sheet, place_of, shown_side
+from kd_runner.datasets.contact_sheet import EXAMPLES, contact_sheet, corner_of, shown_side
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
@@ -106,7 +106,7 @@ def test_the_contact_sheet_shows_the_pixels_that_are_read() -> None:
     for label in range(3):
         members = torch.nonzero(labels == label).flatten()
         for column in range(EXAMPLES):
-            left, top = place_of(label, column, side)
+            left, top = corner_of(label, column, side)
             shown = np.asarray(sheet.crop((left, top, left + 64, top + 80)))
             image = images[members[column * len(members) // EXAMPLES]].permute(1, 2, 0).numpy()
             assert np.array_equal(shown, image.repeat(4, 0).repeat(4, 1))
@@ -121,7 +121,7 @@ def test_a_contact_sheet_of_any_shape_and_of_many_classes(shape: tuple[int, int,
     sheet = contact_sheet(Split(images, torch.arange(40)), names)
     rows = 20
     assert sheet.height == 4 + rows * (shown_side(shape) + 4)
-    left, top = place_of(0, 0, shown_side(shape))
+    left, top = corner_of(0, 0, shown_side(shape))
     assert sheet.getpixel((left + 1, top + 1)) == (200, 200, 200)
 
 
