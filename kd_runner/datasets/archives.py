@@ -75,9 +75,9 @@ def _unpack(archive: Path, into: Path) -> None:
         if reason.startswith("file could not be opened successfully"):  # the message of each reader follows
             reason = "it is no whole archive"
         raise ValueError(f"{archive} cannot be unpacked: {reason}") from error
-    twice = len(names) - len(set(names))
-    if twice:
-        note("data", f"{twice:,} of {len(names):,} files in {archive} have the name of another one: the last counts")
+    repeated = len(names) - len(set(names))
+    if repeated:
+        note("data", f"{repeated:,} of {len(names):,} files in {archive} have the name of another one: the last counts")
 
 
 def _unpack_zip(archive: Path, into: Path) -> list[str]:

@@ -58,7 +58,7 @@ def image_folder(
 
     Args:
         root: The folder, or a .zip or .tar of it, which is unpacked into `cache`; `~` is expanded.
-        image_size, color, max_pixels, white: As for `PixelSettings`.
+        image_size, color, max_pixels, white: The fields of `PixelSettings`.
         on_bad_image: `error` ends the run at an image that cannot be read; `skip` leaves it out, and a note names it.
         cache: Folder in which decoded images are kept for the next run; `~` is expanded.
         residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.

@@ -83,7 +83,7 @@ def check_training_classes(train: ImageFiles, readable: ImageFiles, classes: Seq
 
     Args:
         train: The training images.
-        readable: Those of them that can be read.
+        readable: The training images that can be read.
         classes: The folder of each label.
     """
     counts = torch.bincount(readable.labels, minlength=len(classes))

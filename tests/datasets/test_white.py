@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_cases import tagged
 from PIL import Image
-from test_decoding import tagged
 
 from kd_runner.datasets import image_cache
 from kd_runner.datasets.decoding import decode
