@@ -29,7 +29,7 @@ SENTENCES = {
 }
 
 
-def conversions(facts: ImageFacts) -> Counter[str]:
+def conversion_counts(facts: ImageFacts) -> Counter[str]:
     """The kinds of conversion that an image goes through, and the image itself, each counted once."""
     kinds = {
         LOOKED_AT: True,
@@ -43,10 +43,10 @@ def conversions(facts: ImageFacts) -> Counter[str]:
     ratio = max(facts.width, facts.height) / max(1, min(facts.width, facts.height))
     if ratio > SLIVER:
         counts.update({"slivers": 1, LONGEST: ratio})
-    return counts + brightness(facts)
+    return counts + brightness_counts(facts)
 
 
-def brightness(facts: ImageFacts) -> Counter[str]:
+def brightness_counts(facts: ImageFacts) -> Counter[str]:
     """The largest value of a decoded image with more than 8 bits."""
     if facts.brightest is None:
         return Counter()

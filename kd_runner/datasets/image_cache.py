@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from kd_runner.datasets.conversions import LOOKED_AT, brightness, conversions, sum_of_counts
+from kd_runner.datasets.conversions import LOOKED_AT, brightness_counts, conversion_counts, sum_of_counts
 from kd_runner.datasets.decoding import facts
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
@@ -150,7 +150,7 @@ def _decoded_blocks(files: ImageFiles) -> Iterator[tuple[np.ndarray, Counter[str
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BLOCK):
             decoded = list(pool.map(files.decode, range(start, min(start + BLOCK, len(files)))))
-            counts = sum_of_counts(conversions(header) for _, header in decoded)
+            counts = sum_of_counts(conversion_counts(header) for _, header in decoded)
             yield torch.stack([image for image, _ in decoded]).permute(0, 2, 3, 1).contiguous().numpy(), counts
 
 
@@ -165,13 +165,13 @@ def _count_by_headers(files: ImageFiles) -> Counter[str]:
 
 def _header_counts(files: ImageFiles, index: int) -> Counter[str]:
     try:
-        return conversions(facts(files.folder / files.paths[index]))
+        return conversion_counts(facts(files.folder / files.paths[index]))
     except ValueError:  # the message comes where the image is decoded
         return Counter({LOOKED_AT: 1})
 
 
 def _brightness(files: ImageFiles, index: int) -> Counter[str]:
     try:
-        return brightness(files.decode(index)[1])
+        return brightness_counts(files.decode(index)[1])
     except ValueError:  # as above
         return Counter()

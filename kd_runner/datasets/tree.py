@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from kd_runner.datasets.decoding import SUFFIXES
 
-HIDDEN = (".", "__MACOSX")  # how the names of what systems leave beside people's files begin
+# Names of files and folders that systems leave beside people's files: their beginnings, and complete names.
+HIDDEN = (".", "__MACOSX")
 OF_SYSTEMS = {"thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 NO_SUFFIX, BROKEN_LINK, CIRCLE, SPECIAL = "no suffix", "broken link", "link in a circle", "no regular file"
 CLOSED, REPEATED = "folder that cannot be opened", "link to a folder that is read already"
@@ -119,7 +120,8 @@ def contents_of(root: Path) -> Contents:
     """Everything in `root` and below it, links to folders included.
 
     A link is not followed where it leads back to a folder above it. A link behind another link is not followed where
-    its target is read already: folders that all link to one another would otherwise be read in every order.
+    a link of the same origin led to its target before: folders that all link to one another would otherwise be read
+    in every order.
 
     Raises:
         ValueError: `root` itself cannot be opened.
@@ -132,7 +134,7 @@ def contents_of(root: Path) -> Contents:
         for entry in _entries(root, folder, contents):
             if is_hidden(entry.name):
                 contents.hidden += 1
-            elif not _holds(entry.is_dir):
+            elif not _is_true(entry.is_dir):
                 _add_file(entry, folder, contents)
             elif entry.is_symlink() and (reason := _reason_not_to_follow(entry, folder, reached)):
                 contents.unread[folder.path, reason] += 1
@@ -160,7 +162,8 @@ def _entries(root: Path, folder: Folder, contents: Contents) -> list[os.DirEntry
 
 
 def _add_file(entry: os.DirEntry[str], folder: Folder, contents: Contents) -> None:
-    if not _holds(entry.is_file):
+    """Add a file of `folder` to the images, or count it by its kind."""
+    if not _is_true(entry.is_file):
         contents.unread[folder.path, BROKEN_LINK if entry.is_symlink() else SPECIAL] += 1
     elif is_image_name(entry.name):
         contents.images.append(_join(folder.path, entry.name))
@@ -169,10 +172,11 @@ def _add_file(entry: os.DirEntry[str], folder: Folder, contents: Contents) -> No
         contents.unread[folder.path, suffix if suffix and len(suffix) <= LONGEST_SUFFIX else NO_SUFFIX] += 1
 
 
-def _holds(question: Callable[[], bool]) -> bool:
+def _is_true(question: Callable[[], bool]) -> bool:
+    """The answer of the file system; False where there is none, as for a link to itself."""
     try:
         return question()
-    except OSError:  # a link to itself, say
+    except OSError:
         return False
 
 
@@ -185,6 +189,7 @@ def _reason_not_to_follow(entry: os.DirEntry[str], folder: Folder, reached: set[
 
 
 def _subfolder(folder: Folder, entry: os.DirEntry[str]) -> Folder:
+    """The folder `entry` in `folder`, itself or behind a link."""
     path = _join(folder.path, entry.name)
     if not entry.is_symlink():
         return Folder(path, os.path.join(folder.real, entry.name), folder.above, folder.origin)  # noqa: PTH118

@@ -15,7 +15,7 @@ from image_folders import mixed_folder
 from PIL import Image
 
 from kd_runner.datasets import image_cache
-from kd_runner.datasets.conversions import conversions, sum_of_counts
+from kd_runner.datasets.conversions import conversion_counts, sum_of_counts
 from kd_runner.datasets.decoding import ImageFacts
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
@@ -95,17 +95,17 @@ def test_one_image_is_in_the_singular_and_a_large_stream_is_sampled(
 
 def test_the_conversions_of_an_image_are_counted_by_its_header() -> None:
     plain = ImageFacts(10, 10, "RGB", "color", 8, alpha=False, orientation=1, frames=1)
-    assert conversions(plain) == {"images": 1}
-    assert conversions(replace(plain, alpha=True, orientation=6, frames=3)) == {
+    assert conversion_counts(plain) == {"images": 1}
+    assert conversion_counts(replace(plain, alpha=True, orientation=6, frames=3)) == {
         "images": 1,
         "alpha": 1,
         "orientation": 1,
         "frames": 1,
     }
-    assert conversions(replace(plain, width=40)) == {"images": 1}
-    assert conversions(replace(plain, width=50)) == {"images": 1, "slivers": 1, "longest of slivers": 5}
+    assert conversion_counts(replace(plain, width=40)) == {"images": 1}
+    assert conversion_counts(replace(plain, width=50)) == {"images": 1, "slivers": 1, "longest of slivers": 5}
     deep = replace(plain, bits=16, brightest=700, white=65535)
-    assert conversions(deep) == {"images": 1, "bits": 1, "measured": 1, "brightest of 65535 in colour": 700}
+    assert conversion_counts(deep) == {"images": 1, "bits": 1, "measured": 1, "brightest of 65535 in colour": 700}
 
 
 def test_counts_are_added_and_maxima_are_kept() -> None:
