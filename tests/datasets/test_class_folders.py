@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from image_folders import read, refused, write_classes, write_image
+from image_folders import read, read_images, refused, write_classes, write_image, write_plain_classes
 
 from kd_runner.datasets.class_folders import class_names
 from kd_runner.datasets.tree import Contents
@@ -79,3 +79,33 @@ def test_an_empty_folder_is_no_class_unless_another_split_has_images_of_it() -> 
     assert class_names(folders, {"train": train, "test": Contents(["a/3.png"], ["a"])}, Path("/x/train")) == ["a", "b"]
     with pytest.raises(FileNotFoundError, match="no images under /x/train/empty: a class needs images"):
         class_names(folders, {"train": train, "test": Contents(["empty/3.png"], ["empty"])}, Path("/x/train"))
+
+
+def test_class_folders_that_differ_in_case_are_noted(tmp_path: Path) -> None:
+    if (write_plain_classes(tmp_path / "images", "Cat", "dog") / "cat").exists():
+        pytest.skip("names differ in more than their case on this disk")
+    write_plain_classes(tmp_path / "images", "cat")
+    assert read_images(tmp_path / "images")[1] == [
+        "class folders that differ only in upper and lower case, spaces or how accents are stored are read as classes "
+        "of their own: Cat and cat"
+    ]
+
+
+def test_a_class_of_heic_files_alone_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_plain_classes(tmp_path, "a", "b")
+    monkeypatch.setattr("kd_runner.datasets.tree.SUFFIXES", {".png"})
+    (root / "c").mkdir()
+    for name in ("x.heic", "y.heic", "z"):
+        (root / "c" / name).write_bytes(b"x")
+    with pytest.raises(FileNotFoundError) as refused:
+        read_images(root)
+    start = f"no images under {root / 'c'}: it holds 2 .heic, 1 file without a suffix; HEIC cannot be read here: "
+    assert str(refused.value).startswith(f"{start}pip install kd-runner[heif], or convert the files; read are .")
+    assert ".png, " in str(refused.value)
+    for name in "abc":
+        for path in (root / name).glob("*.png"):
+            path.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"it holds 2 \.heic, 1 file .*; HEIC cannot be read here: .*; read are "
+    ):
+        read_images(root)

@@ -6,27 +6,16 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from image_cases import exif, noise
-from image_folders import mixed_folder
+from image_folders import mixed_folder, read_images, write_plain_classes
 from PIL import Image
 
 from kd_runner.datasets import image_cache
 from kd_runner.datasets.conversions import conversion_counts, sum_of_counts
 from kd_runner.datasets.decoding import ImageFacts
-from kd_runner.datasets.image_folder import image_folder
-from kd_runner.datasets.splits import Splits
-from kd_runner.notes import collected_notes
-
-
-def read(root: Path, **options: Any) -> tuple[Splits, list[str]]:
-    with collected_notes() as notes:
-        splits = image_folder(str(root), **{"seed": 0, "image_size": 16, **options})
-    return splits, notes
-
 
 SAID = [
     "24 images with transparency are laid on white (dataset.background)",
@@ -47,23 +36,23 @@ def test_what_is_converted_is_said_once_for_the_data_set(tmp_path: Path) -> None
         {"residency": "stream"},
         {"residency": "stream", "cache": cache},
     ):
-        assert read(tmp_path / "images", **options)[1] == SAID
+        assert read_images(tmp_path / "images", **options)[1] == SAID
     for kept in (tmp_path / "cache").glob("*.conversions.*.json"):
         kept.unlink()
-    assert read(tmp_path / "images", cache=cache)[1] == SAID
+    assert read_images(tmp_path / "images", cache=cache)[1] == SAID
     black = ["24 images with transparency are laid on #000080 (dataset.background)", *SAID[1:]]
-    assert read(tmp_path / "images", cache=cache, background="#000080")[1] == black
+    assert read_images(tmp_path / "images", cache=cache, background="#000080")[1] == black
 
 
 def test_the_header_of_no_file_is_read_again_where_pixels_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed_folder(tmp_path / "images")
-    read(tmp_path / "images", cache=str(tmp_path / "cache"))
-    read(tmp_path / "images", cache=str(tmp_path / "cache"), residency="stream")
+    read_images(tmp_path / "images", cache=str(tmp_path / "cache"))
+    read_images(tmp_path / "images", cache=str(tmp_path / "cache"), residency="stream")
     monkeypatch.setattr(Image, "open", None)
-    assert read(tmp_path / "images", cache=str(tmp_path / "cache"))[1] == SAID
-    assert read(tmp_path / "images", cache=str(tmp_path / "cache"), residency="stream")[1] == SAID
+    assert read_images(tmp_path / "images", cache=str(tmp_path / "cache"))[1] == SAID
+    assert read_images(tmp_path / "images", cache=str(tmp_path / "cache"), residency="stream")[1] == SAID
 
 
 def test_ordinary_images_need_no_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -74,7 +63,7 @@ def test_ordinary_images_need_no_words(tmp_path: Path, caplog: pytest.LogCapture
             Image.fromarray(noise(rng, 20, 24, 3)).save(folder / f"{number}.jpg", exif=exif(1))
             Image.fromarray(noise(rng, 20, 24)).save(folder / f"{number}.png")
     with caplog.at_level(logging.WARNING):
-        assert read(tmp_path)[1] == []
+        assert read_images(tmp_path)[1] == []
     assert caplog.messages == []
 
 
@@ -85,10 +74,10 @@ def test_one_image_is_in_the_singular_and_a_large_stream_is_sampled(
         (folder := tmp_path / name).mkdir()
         for number in range(10):
             Image.new("L" if number or name == "b" else "LA", (8, 8)).save(folder / f"{number}.png")
-    assert read(tmp_path)[1] == ["1 image with transparency is laid on white (dataset.background)"]
+    assert read_images(tmp_path)[1] == ["1 image with transparency is laid on white (dataset.background)"]
     monkeypatch.setattr(image_cache, "HEADERS", 7)
     among = "among 7 of 20 images that were looked at, "
-    assert read(tmp_path, residency="stream")[1] == [
+    assert read_images(tmp_path, residency="stream")[1] == [
         f"{among}1 image with transparency is laid on white (dataset.background)"
     ]
 
@@ -113,3 +102,13 @@ def test_counts_are_added_and_maxima_are_kept() -> None:
     second = Counter({"images": 3, "longest of slivers": 9, "brightest of 4095": 200})
     total = sum_of_counts([first, second])
     assert total == {"images": 5, "alpha": 1, "longest of slivers": 9, "brightest of 4095": 300}
+
+
+def test_slivers_are_counted(tmp_path: Path) -> None:
+    write_plain_classes(tmp_path / "images", "a", "b", size=(8, 2))
+    assert read_images(tmp_path / "images")[1] == []
+    Image.new("L", (800, 4)).save(tmp_path / "images" / "a" / "wide.png")
+    Image.new("L", (4, 20)).save(tmp_path / "images" / "b" / "tall.png")
+    line = "of 2 long images less than a quarter is read, the middle square: 0.5 % of the longest"
+    for options in ({}, {"residency": "stream"}, {"cache": str(tmp_path / "x")}, {"cache": str(tmp_path / "x")}):
+        assert read_images(tmp_path / "images", **options)[1] == [line]

@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_folders import mixed_folder
+from image_folders import mixed_folder, read_images
 from PIL import Image
 
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_folder import image_folder
-from kd_runner.datasets.splits import Split, Splits
-from kd_runner.notes import collected_notes
-
-
-def read(root: Path, **options: Any) -> tuple[Splits, list[str]]:
-    with collected_notes() as notes:
-        splits = image_folder(str(root), **{"seed": 0, "image_size": 16, **options})
-    return splits, notes
+from kd_runner.datasets.splits import Split
 
 
 @pytest.mark.parametrize("color", ["rgb", "gray"])
@@ -29,7 +22,7 @@ def read(root: Path, **options: Any) -> tuple[Splits, list[str]]:
 def test_streamed_and_decoded_images_have_the_same_bits(tmp_path: Path, color: str, background: object) -> None:
     mixed_folder(tmp_path)
     options = {"color": color, "background": background, "image_size": 11}
-    decoded, streamed = read(tmp_path, **options)[0], read(tmp_path, residency="stream", **options)[0]
+    decoded, streamed = read_images(tmp_path, **options)[0], read_images(tmp_path, residency="stream", **options)[0]
     for split in ("train", "val", "test"):
         memory, stream = getattr(decoded, split), getattr(streamed, split)
         assert isinstance(memory, Split)
@@ -40,14 +33,14 @@ def test_streamed_and_decoded_images_have_the_same_bits(tmp_path: Path, color: s
 def test_another_background_or_limit_is_another_cache(tmp_path: Path) -> None:
     mixed_folder(tmp_path / "images")
     cache = tmp_path / "cache"
-    white = read(tmp_path / "images", cache=str(cache))[0]
-    black = read(tmp_path / "images", cache=str(cache), background="black")[0]
+    white = read_images(tmp_path / "images", cache=str(cache))[0]
+    black = read_images(tmp_path / "images", cache=str(cache), background="black")[0]
     assert white.fingerprint != black.fingerprint
     count = len(list(cache.glob("*.npy")))
-    read(tmp_path / "images", cache=str(cache), max_pixels=10**6)
+    read_images(tmp_path / "images", cache=str(cache), max_pixels=10**6)
     assert len(list(cache.glob("*.npy"))) == count + 2
     with pytest.raises(ValueError, match=r"24 x 20 pixels are more than 400 in all \(dataset.max_pixels\)"):
-        read(tmp_path / "images", cache=str(cache), max_pixels=400)
+        read_images(tmp_path / "images", cache=str(cache), max_pixels=400)
 
 
 def test_folders_that_differ_in_their_pixels_alone_are_not_confused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,17 @@ import numpy as np
 import pytest
 import torch
 from image_cases import exif
-from image_folders import mixed_folder, noisy_folder, read, refused, sizes, write_classes, write_image
+from image_folders import (
+    mixed_folder,
+    noisy_folder,
+    read,
+    read_images,
+    refused,
+    sizes,
+    write_classes,
+    write_image,
+    write_plain_classes,
+)
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
@@ -251,3 +262,19 @@ def test_a_run_learns_the_classes(tmp_path: Path, save: Callable[..., None], res
     assert result["student"]["accuracy"] > 0.9
     conversions = ("scaled to 8", "laid on", "turned as")
     assert len([text for text in result["notes"] if any(words in text for words in conversions)]) == 1
+
+
+def test_the_real_share_of_a_split_is_said_where_classes_are_small(tmp_path: Path) -> None:
+    text = survey.line(read_images(write_plain_classes(tmp_path / "small", "a", "b"))[0])
+    test = "test (test_fraction=0.2: 33 %, at least one of each class)"
+    assert text.endswith(
+        f"; validation (val_fraction=0.1: 50 %, at least one of each class) and {test} are cut from the training images"
+    )
+    text = survey.line(read_images(write_plain_classes(tmp_path / "large", "a", "b", count=25))[0])
+    assert "; validation (val_fraction=0.1) and test (test_fraction=0.2) are cut" in text
+
+
+def test_little_is_given_in_megabytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        read_images(write_plain_classes(tmp_path, "a", "b"), residency="stream", image_size=400)
+    assert "2.9 MB of images are read from their files while training" in caplog.text

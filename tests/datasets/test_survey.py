@@ -91,3 +91,8 @@ def test_what_is_left_out_is_given_from_the_most_to_the_fewest() -> None:
         "hidden": 2,
         "unreadable": 0,
     }
+
+
+def test_kinds_are_counted_in_words() -> None:
+    kinds = survey.Counter({"no suffix": 12, "broken link": 1, ".txt": 2})
+    assert survey.kinds_in_words(kinds) == "12 files without a suffix, 2 .txt, 1 broken link"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from image_folders import read, sizes, write_classes, write_image
+from image_folders import read, sizes, write_classes, write_image, write_plain_classes
 
 from kd_runner.datasets import survey
 from kd_runner.datasets.files import ImageFiles, PixelSettings
@@ -58,3 +58,11 @@ def test_what_cannot_be_read_is_found_once_for_a_cache(tmp_path: Path) -> None:
     write_image(tmp_path / "0.png", 1)
     assert unreadable_indices(files, tmp_path / "cache") == [0]  # the same fingerprint, computed before
     assert unreadable_indices(files, None) == []
+
+
+def test_a_class_of_which_nothing_can_be_read_has_a_reason(tmp_path: Path) -> None:
+    root = write_plain_classes(tmp_path, "a", "b")
+    for path in (root / "b").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no image under \S+/b can be read, as b/0\.png: it is empty$"):
+        read(root, on_bad_image="skip")

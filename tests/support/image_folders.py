@@ -54,10 +54,17 @@ def mixed_folder(root: Path, count: int = 6) -> None:
 
 
 def read(root: Path | str, **options: Any) -> tuple[Splits, list[str]]:
-    """The splits, and what is said of them."""
+    """The splits, and all notes: those of reading, and those of missing classes and copies."""
     with collected_notes() as notes:
         splits = image_folder(str(root), seed=0, image_size=6, **options)
         survey.write_notes(splits, splits.copies)
+    return splits, notes
+
+
+def read_images(root: Path, **options: Any) -> tuple[Splits, list[str]]:
+    """The splits, and the notes of reading alone."""
+    with collected_notes() as notes:
+        splits = image_folder(str(root), **{"seed": 0, "image_size": 16, **options})
     return splits, notes
 
 
@@ -71,3 +78,12 @@ def refused(root: Path | str) -> str:
 
 def sizes(splits: Splits) -> list[int]:
     return [len(splits.train), len(splits.val), len(splits.test)]
+
+
+def write_plain_classes(root: Path, *classes: str, count: int = 3, size: tuple[int, int] = (8, 8)) -> Path:
+    """Plain images, of another colour in each file."""
+    for shade, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", size, (20 * number, 40 * shade, 5)).save(root / name / f"{number}.png")
+    return root
