@@ -108,13 +108,9 @@ def decode(
             header = replace(header, brightest=brightest / scale, white=round(limit / scale))
         _mend_transparency(image, layout)
         named_white = None if white is None else white * scale
-        picture = to_rgb_or_gray(
-            _mend_tiff_values(image, named_white),
-            color,
-            ground,
-            format_white if named_white is None else named_white,
-            white_of_fractions=named_white is not None,
-        )
+        values = _mend_tiff_values(image, named_white)
+        value_of_white = format_white if named_white is None else named_white
+        picture = to_rgb_or_gray(values, color, ground, value_of_white, white_of_fractions=named_white is not None)
         if not _is_upright_already(image):
             picture = turn_upright(picture, header.orientation)
         return picture, replace(header, frames=count_frames(image))

@@ -75,14 +75,11 @@ def image_folder(
     images, conversions = _load(files, residency, cache_folder)
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, white)
     fractions = {"val": val_fraction, "test": test_fraction}
-    splits = _cut_missing_splits(images, fractions, seed)
-    file_splits = _cut_missing_splits(files, fractions, seed)
-    sizes = {split: len(part) for split, part in file_splits.items()}
-    cuts = [_cut_in_words(split, share, sizes) for split, share in fractions.items() if split not in files]
-    survey = Survey(layout.root, layout.left_out, file_splits, cuts)
-    unused = _unused_settings(files, conversions)
+    cuts = {split: fraction for split, fraction in fractions.items() if split not in files}
+    splits = _cut_off(images, cuts, seed)
+    survey = _survey_of(layout, _cut_off(files, cuts, seed), cuts)
     classes = [printable(name) for name in layout.classes]
-    return Splits(splits["train"], splits["val"], splits["test"], classes, survey, unused)
+    return Splits(**splits, classes=classes, survey=survey, unused=_settings_without_effect(files, conversions))
 
 
 def _find_files(
@@ -158,18 +155,27 @@ def _are_streamed(needed: int, residency: str) -> bool:
     return True
 
 
-def _cut_missing_splits(
-    splits: Mapping[str, AnyImages], fractions: Mapping[str, float], seed: int
-) -> dict[str, AnyImages]:
-    """All three splits: a test and a validation split that have no folder are cut from the training images."""
+def _cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: int) -> dict[str, AnyImages]:
+    """All three splits: those of `cuts` are cut from the training images, the test split first.
+
+    Args:
+        cuts: The fraction that is cut, for each of 'val' and 'test' that has no folder.
+    """
     parts = dict(splits)
     for split in ("test", "val"):
-        if split not in parts:
-            parts["train"], parts[split] = cut(parts["train"], fractions[split], seed, f"{split}_fraction")
+        if split in cuts:
+            parts["train"], parts[split] = cut(parts["train"], cuts[split], seed, f"{split}_fraction")
     return parts
 
 
-def _unused_settings(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
+def _survey_of(layout: Layout, files: Mapping[str, ImageFiles], cuts: Mapping[str, float]) -> Survey:
+    """The files of all three splits, the files that are left out, and the cuts in words."""
+    sizes = {split: len(part) for split, part in files.items()}
+    words = [_cut_in_words(split, fraction, sizes) for split, fraction in cuts.items()]
+    return Survey(layout.root, layout.left_out, files, words)
+
+
+def _settings_without_effect(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
     """The arguments of `image_folder` without an effect on the images in `files`, and why."""
     unused = unused_cuts(files)
     if not conversions["bits"] and conversions[LOOKED_AT] == sum(map(len, files.values())):
