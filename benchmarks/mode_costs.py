@@ -21,7 +21,7 @@ def steps_of(mode: str, *words: str) -> Callable[[], None]:
     overrides = [f"distillation={mode}", "dataset=fashion_mnist", "batch_size=128", *words]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         parts = assemble(check(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)))
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     module.to(parts.device).on_fit_start()
     optimizer = module.configure_optimizers()
     batches = module.batches.batches()

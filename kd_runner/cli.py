@@ -23,9 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 from kd_runner.command_line.composition import _from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.flags import _flags_apart
-from kd_runner.command_line.messages import _explained, _help, _say, _with_origin
-from kd_runner.command_line.overrides import _summed
-from kd_runner.command_line.resume import _resumed, resuming
+from kd_runner.command_line.messages import _help, _one_line_message, _say, _with_origin
+from kd_runner.command_line.overrides import _sum_of_modes
+from kd_runner.command_line.resume import _command_of_folder, resuming
 from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED
 from kd_runner.threads import settle_threads
 
@@ -60,10 +60,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         typed[:] = [word for word in words if not _is_question(word)]
-        given, settings = _flags_apart(_without_question(_resumed(words)))
+        given, settings = _flags_apart(_without_question(_command_of_folder(words)))
         flags[:] = [flag for flag in given if flag not in ("-m", "--multirun")]
         sys.argv[1:] = [*given, *settings]
-        sys.argv[1:] = [each for word in sys.argv[1:] for each in _summed(word)]
+        sys.argv[1:] = [each for word in sys.argv[1:] for each in _sum_of_modes(word)]
         if {"--help", "-h"} & set(words) and not any(word.startswith(("--config", "-c")) for word in words):
             print(_help([word for word in words if not word.startswith("-")]))
             return COMPLETED
@@ -81,12 +81,12 @@ def main() -> int:
         return FAILED
     except Exception as error:
         if _exit_code is None:  # no job in this process: composing the settings, or a sweep
-            code = _expected(error)
+            code = _exit_code_of(error)
             if code is None and resume_hint:  # the sweep had begun
                 raise
-            _say(str(error) if code else _explained(error))
+            _say(str(error) if code else _one_line_message(error))
             return code or BAD_SETTINGS
-        if _expected(error) is None:
+        if _exit_code_of(error) is None:
             raise
     return _exit_code or COMPLETED
 
@@ -130,7 +130,7 @@ def _hydra_main(config: DictConfig) -> None:
             write_json(folder / "result.json", {"status": "interrupted", "overrides": overrides})
         raise
     except Exception as error:
-        code = _expected(error)
+        code = _exit_code_of(error)
         if code is None:
             _exit_code = FAILED
             raise
@@ -185,7 +185,7 @@ def note_idle_words(sweep: bool, read: Iterable[str] = ()) -> None:
         note("settings", line)
 
 
-def _expected(error: BaseException) -> int | None:
+def _exit_code_of(error: BaseException) -> int | None:
     """The exit code for an error that is the user's to mend, None for one that is ours."""
     from kd_runner.errors import RunFailed, SettingsError
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kd_runner.tensors import SILENT, inverse, maps, standardized
+from kd_runner.tensors import SILENT, inverse, maps, standardize
 
 INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
 
@@ -58,10 +58,10 @@ class Outputs:
         strong = self.strong.of(layers) if self.strong is not None else None
         return dataclasses.replace(self, features=features, strong=strong)
 
-    def standardized(self) -> Outputs:
+    def standardize(self) -> Outputs:
         """The same with standardized logits."""
-        strong = self.strong.standardized() if self.strong is not None else None
-        return dataclasses.replace(self, logits=standardized(self.logits), strong=strong)
+        strong = self.strong.standardize() if self.strong is not None else None
+        return dataclasses.replace(self, logits=standardize(self.logits), strong=strong)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def needs_of(loss: object) -> Needs:
 
 
 @dataclass(frozen=True)
-class Example:
+class AdapterExample:
     """What a mode with a method `adapt` is shaped by, once, before anything trains.
 
     Args:

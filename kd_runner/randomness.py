@@ -20,7 +20,7 @@ def derived_seed(*parts: object) -> int:
 
 
 @contextmanager
-def seeded(*parts: object) -> Iterator[None]:
+def seeded_generator(*parts: object) -> Iterator[None]:
     """PyTorch's global generator seeded by `parts` inside, as it was before outside."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
         torch.manual_seed(derived_seed(*parts))
@@ -34,12 +34,12 @@ def keyed_uniform(indices: Tensor, seed: int, draws: int) -> Tensor:
     handful of operations on whatever device `indices`, int64 [N], lives on.
     """
     rows = torch.arange(1, draws + 1, device=indices.device).unsqueeze(1) * 0x9E3779B97F4A7C1
-    state = _mixed(indices.unsqueeze(0) + rows + seed % 2**62)
-    state = _mixed(state ^ (seed % 2**61))
+    state = _mix(indices.unsqueeze(0) + rows + seed % 2**62)
+    state = _mix(state ^ (seed % 2**61))
     return ((state >> 40) & 0xFFFFFF).float() / 2**24
 
 
-def _mixed(state: Tensor) -> Tensor:
+def _mix(state: Tensor) -> Tensor:
     # '& mask' makes the arithmetic shift of a signed integer a logical one; products wrap, as they must.
     state = state ^ ((state >> 33) & 0x7FFFFFFF)
     state = state * -0x00AE502812AA7333  # 0xFF51AFD7ED558CCD

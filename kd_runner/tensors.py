@@ -16,7 +16,7 @@ def precise(values: Tensor) -> Tensor:
 SAME_NUMBERS = "whose standardized logits are the same two numbers whatever the network says"
 
 
-def standardized(logits: Tensor) -> Tensor:
+def standardize(logits: Tensor) -> Tensor:
     """Each row of [N, K] less its mean, over its standard deviation; a row of equal numbers becomes 0.
 
     A student then need not match the range of its teacher's logits, only their pattern

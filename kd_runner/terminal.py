@@ -42,11 +42,11 @@ class TextColumn:
 def table_lines(columns: Sequence[TextColumn], width: int | None) -> tuple[list[str], list[str]]:
     """The lines of a table, and the headings of the columns that `width` has no room for; None: it has for all."""
 
-    def needed() -> int:
+    def needed_width() -> int:
         return 3 * len(kept) - 1 + sum(min(each.width, FOLDED) if each.folds else each.width for each in kept)
 
     kept, left_out = list(columns), []
-    while width is not None and needed() > width and len(kept) > 2:
+    while width is not None and needed_width() > width and len(kept) > 2:
         least = min(kept, key=lambda column: column.keep)
         kept.remove(least)
         left_out.append(least.heading)
@@ -67,7 +67,7 @@ def terminal_width() -> int | None:
     return Console().width if sys.stdout.isatty() else None
 
 
-def folded(text: str, width: int | None) -> str:
+def fold_text(text: str, width: int | None) -> str:
     """`text` folded at words to `width` columns; None: as it is."""
     return (
         text if width is None else "\n".join(textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False))

@@ -30,25 +30,25 @@ class PoolLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
 
-    def checked(self, given: dict[str, Any]) -> Any:
+    def check_settings(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked.
 
         Raises:
             SettingsError: a setting that does not exist, or a value that cannot work.
         """
-        from kd_runner.sweeps.engines.machine import Options
+        from kd_runner.sweeps.engines.machine import PoolSettings
 
-        return Options.of(given)
+        return PoolSettings.of(given)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
         from kd_runner.errors import RunFailed
-        from kd_runner.sweeps.checks import composed
+        from kd_runner.sweeps.checks import compose_jobs
         from kd_runner.sweeps.grid import run_grid
 
         folder = Path(self.config.hydra.sweep.dir).absolute()
         options = self.typed_options()
-        jobs = composed(job_overrides, folder, self.compose, initial_job_idx)
+        jobs = compose_jobs(job_overrides, folder, self.compose, initial_job_idx)
         outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, self.flags())
         returns = []
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -66,7 +66,7 @@ class PoolLauncher(Launcher):
         """
         plain = OmegaConf.to_container(OmegaConf.create(self.given))
         assert isinstance(plain, dict)
-        return self.checked({str(name): value for name, value in plain.items()})
+        return self.check_settings({str(name): value for name, value in plain.items()})
 
     def flags(self) -> list[str]:
         """What every job's command line has beside its settings."""
@@ -93,20 +93,20 @@ class PoolLauncher(Launcher):
 class SlurmLauncher(PoolLauncher):
     """Each job is one of Slurm's; see kd_runner.sweeps.engines.slurm."""
 
-    def checked(self, given: dict[str, Any]) -> Any:
+    def check_settings(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked, as in `PoolLauncher`."""
-        from kd_runner.config.settings import validated
+        from kd_runner.config.settings import validate_section
         from kd_runner.sweeps.engines.slurm import SlurmOptions
 
-        return validated(SlurmOptions, given, "hydra.launcher.")
+        return validate_section(SlurmOptions, given, "hydra.launcher.")
 
 
 class RayLauncher(PoolLauncher):
     """Each job is a process on a machine of a Ray cluster; see kd_runner.sweeps.engines.ray_cluster."""
 
-    def checked(self, given: dict[str, Any]) -> Any:
+    def check_settings(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked, as in `PoolLauncher`."""
-        from kd_runner.config.settings import validated
+        from kd_runner.config.settings import validate_section
         from kd_runner.sweeps.engines.ray_cluster import RayOptions
 
-        return validated(RayOptions, given, "hydra.launcher.")
+        return validate_section(RayOptions, given, "hydra.launcher.")

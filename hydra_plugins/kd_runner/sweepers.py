@@ -53,19 +53,19 @@ class GridSweeper(Sweeper):
         from kd_runner.command_line.typed_words import idle_launcher_words
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
-        from kd_runner.sweeps.folder import alone, refuse_other_grid
+        from kd_runner.sweeps.folder import exclusive_folder, refuse_other_grid
 
         assert self.launcher is not None
         assert self.config is not None
-        combinations = BasicSweeper.split_arguments(self.parsed(arguments), None)[0]
+        combinations = BasicSweeper.split_arguments(self.parse_overrides(arguments), None)[0]
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
-        with alone(self.folder), collected_notes():  # what is said of several jobs is said once
+        with exclusive_folder(self.folder), collected_notes():  # what is said of several jobs is said once
             cli.note_idle_words(sweep=True)
             for line in idle_launcher_words(cli.typed, self.config.hydra.launcher):
                 note("settings", line)
-            refuse_other_grid(self.folder, combinations, self.resumed)
-            with self.recorded():
+            refuse_other_grid(self.folder, combinations, self.is_resumed)
+            with self.record_the_start():
                 returns = self.launcher.launch(combinations, 0)
             leaderboard(self.folder)
         failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
@@ -81,17 +81,17 @@ class GridSweeper(Sweeper):
         return Path(self.config.hydra.sweep.dir).absolute()
 
     @property
-    def resumed(self) -> bool:
+    def is_resumed(self) -> bool:
         assert self.config is not None
         return self.config.get("resume") is not None
 
-    def parsed(self, arguments: Sequence[str]) -> list[Override]:
+    def parse_overrides(self, arguments: Sequence[str]) -> list[Override]:
         """What the words of the command line say of the jobs."""
         words = [word for word in arguments if not word.startswith("resume=")]
         return OverridesParser.create(config_loader=self.loader).parse_overrides(words)
 
     @contextmanager
-    def recorded(self) -> Iterator[None]:
+    def record_the_start(self) -> Iterator[None]:
         """Have the folder say how the sweep that runs in this block was started, unless it is refused there."""
         from kd_runner import cli
         from kd_runner.errors import SettingsError
@@ -151,21 +151,21 @@ class OptunaSweeper(GridSweeper):
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
         from kd_runner.sweeps.search.space import space_of
-        from kd_runner.sweeps.search.study import Search, alone, refuse_other_search
+        from kd_runner.sweeps.search.study import Search, exclusive_study, refuse_other_search
         from kd_runner.sweeps.search.trials import run_search
 
         assert isinstance(self.launcher, PoolLauncher)
         plain = OmegaConf.to_container(OmegaConf.create(self.options))
         assert isinstance(plain, dict)
         search = Search.of({str(name): value for name, value in plain.items()})
-        space = space_of(self.parsed(arguments))
-        with alone(self.folder), collected_notes():  # what is said of several trials is said once
+        space = space_of(self.parse_overrides(arguments))
+        with exclusive_study(self.folder), collected_notes():  # what is said of several trials is said once
             cli.note_idle_words(sweep=True)
             for line in idle_search_words(cli.typed, search.sampler, search.pruning):
                 note("settings", line)
-            refuse_other_search(self.folder, search, space, self.resumed)
+            refuse_other_search(self.folder, search, space, self.is_resumed)
             options, flags = self.launcher.typed_options(), self.launcher.flags()
-            with self.recorded():
+            with self.record_the_start():
                 found = run_search(search, space, self.folder, options, flags, self.launcher.compose)
             leaderboard(self.folder)
         for line in found.best:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from kd_runner.command_line.messages import _explained
+from kd_runner.command_line.messages import _one_line_message
 from kd_runner.command_line.overrides import _check_overrides
 
 
@@ -28,7 +28,7 @@ def composed_by(load: Callable[[], DictConfig]) -> DictConfig:
     try:
         return load()
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError(_explained(error)) from error
+        raise SettingsError(_one_line_message(error)) from error
 
 
 def settings_of(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:

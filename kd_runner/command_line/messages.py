@@ -45,7 +45,7 @@ def _say(message: str) -> None:
         print(f"kd-runner: {line}", file=sys.stderr)
 
 
-def _explained(error: Exception) -> str:
+def _one_line_message(error: Exception) -> str:
     """What Hydra says over several lines, in one, with a suggestion where a key was misspelt."""
     text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
     if re.search(r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL", text):
@@ -126,14 +126,14 @@ def _known_keys(misspelt: str) -> Iterator[str]:
         try:
             with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
                 config = compose("config", overrides=overrides)
-            yield from _dotted(OmegaConf.to_container(config), "")
+            yield from _keys_with_dots(OmegaConf.to_container(config), "")
             return
         except (HydraException, OmegaConfBaseException):
             continue
 
 
-def _dotted(node: Any, prefix: str) -> Iterator[str]:
+def _keys_with_dots(node: Any, prefix: str) -> Iterator[str]:
     for key, value in node.items():
         yield f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
+            yield from _keys_with_dots(value, f"{prefix}{key}.")

@@ -13,7 +13,7 @@ def split(words: str) -> list[str]:
     return re.split(r" (?=[+~]*[\w./@]+=)", words)
 
 
-def _summed(word: str) -> list[str]:
+def _sum_of_modes(word: str) -> list[str]:
     """`distillation=[a,b]` as Hydra says it: the mode a, and b under its own name in `plus`."""
     several = re.fullmatch(r"distillation=\[([\w\s,]*)\]", word)
     if several is None:

@@ -14,7 +14,7 @@ from kd_runner.command_line.overrides import UNDECISIVE
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
 
 
-def _resumed(words: list[str]) -> list[str]:
+def _command_of_folder(words: list[str]) -> list[str]:
     """A command line with `resume=FOLDER`, in Hydra's words: the same command, in the folder that it had.
 
     Without any other setting, the command is the one that made the folder.
@@ -39,7 +39,7 @@ def _resumed(words: list[str]) -> list[str]:
         raise SettingsError(f"resume: must be the folder of a run or a sweep, {given[-1]} holds neither")
     several = bool({"-m", "--multirun"} & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
-        recorded = _recorded(folder, sweep)
+        recorded = _recorded_settings(folder, sweep)
         if any(word.startswith("hydra/launcher=") for word in words):  # another one has other settings
             recorded = [word for word in recorded if not word.startswith(("hydra/launcher", "hydra.launcher"))]
         words = [*_config_dir(folder, sweep, words), *recorded, *words]
@@ -70,7 +70,7 @@ def resuming(folder: Path) -> str:
     return shlex.quote(f"resume={folder}")
 
 
-def _recorded(folder: Path, sweep: bool) -> list[str]:
+def _recorded_settings(folder: Path, sweep: bool) -> list[str]:
     """The settings that a run or sweep was started with, as Hydra kept them."""
     from kd_runner.errors import SettingsError
 

@@ -19,7 +19,7 @@ VARIABLES = ("KD_RUNNER_DATA",)
 SHOWN = 3  # keys of one option
 
 
-def parsed(words: Iterable[str]) -> Iterator[Override]:
+def parse_overrides(words: Iterable[str]) -> Iterator[Override]:
     """Hydra's reading of each word; flags and what it cannot read are passed over."""
     parser = OverridesParser.create()
     for word in words:
@@ -36,7 +36,7 @@ def typed_settings(words: Iterable[str]) -> dict[str, Any]:
     What is written as a dictionary, such as 'teacher.optimizer={lr: 0.1}', is a key for each leaf. The values of a
     sweep are the text that was typed.
     """
-    return {key: value for override in parsed(words) for key, value in _settings_of(override)}
+    return {key: value for override in parse_overrides(words) for key, value in _settings_of(override)}
 
 
 def _settings_of(override: Override) -> Iterator[tuple[str, Any]]:
@@ -58,7 +58,7 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 def repeated_words(words: Iterable[str]) -> Iterator[str]:
     """A line for each key that was given several values: Hydra takes the last."""
     given: dict[str, list[tuple[str, Any]]] = {}
-    for override in parsed(words):
+    for override in parse_overrides(words):
         for key, value in _settings_of(override):
             given.setdefault(key, []).append((str(override.input_line), value))
     for key, pairs in given.items():

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kd_runner.comparison.gap import gap_of
-from kd_runner.comparison.groups import Group, compared, gain_of
+from kd_runner.comparison.groups import Group, compare_groups, gain_of
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import Run
 
 
-def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
+def compared_groups(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
     """The groups, the best first, named by what they differ in, each compared with the reference.
 
     Args:
@@ -40,5 +40,5 @@ def grouped(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
         )
     for group in groups:
         if group is not chosen[0]:
-            group.against = {"name": chosen[0].name, **compared(group, chosen[0])}
+            group.against = {"name": chosen[0].name, **compare_groups(group, chosen[0])}
     return groups

@@ -52,7 +52,7 @@ class Pairs:
         return sign_test(int((self.difference > 0).sum()), int((self.difference != 0).sum()))
 
 
-def compared(group: Group, reference: Group) -> dict[str, float]:
+def compare_groups(group: Group, reference: Group) -> dict[str, float]:
     """Difference in accuracy on common seeds, its 95 % bootstrap interval, p, and over how many images.
 
     Empty without common seeds.
@@ -88,7 +88,7 @@ def gain_of(group: Group) -> Gain | None:
         half = interval(gains)
         t = mean / (gains.std(ddof=1) / np.sqrt(seeds))
         return Gain(mean, seeds, mean - half, mean + half, 2 * float(special.stdtr(seeds - 1, -abs(t))), "seeds")
-    images = compared(group, group.baseline)
+    images = compare_groups(group, group.baseline)
     if not images:
         return Gain(mean, seeds)
     return Gain(mean, seeds, images["low"], images["high"], images["p"], "images")

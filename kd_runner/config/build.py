@@ -33,7 +33,7 @@ def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> An
     Raises:
         SettingsError: an unknown or untrusted target, an argument that it does not take, or a value that it refuses.
     """
-    target, arguments = _prepared(node, key, trust, offered)
+    target, arguments = _prepare(node, key, trust, offered)
     try:
         return target(**arguments)
     except Exception as error:  # anyone's code: the person needs to know which of the settings it was
@@ -44,25 +44,25 @@ def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> An
 
 def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:
     """What `node` names with its arguments bound, for a call with the argument `first` alone."""
-    target, arguments = _prepared(node, key, trust, {first: None})
+    target, arguments = _prepare(node, key, trust, {first: None})
     arguments.pop(first, None)
     return functools.partial(target, **arguments)
 
 
 def takes(node: Node, key: str, name: str, trust: Iterable[str] = ()) -> bool:
     """Whether what `node` names has a parameter of that name."""
-    return name in inspect.signature(_located(node, key, tuple(trust))).parameters
+    return name in inspect.signature(_locate(node, key, tuple(trust))).parameters
 
 
 def names_of(node: Node, key: str, trust: Iterable[str] = ()) -> tuple[str, str]:
     """What `node` names, and the module in which that was written."""
-    return node["_target_"], str(_located(node, key, tuple(trust)).__module__)
+    return node["_target_"], str(_locate(node, key, tuple(trust)).__module__)
 
 
-def _prepared(
+def _prepare(
     node: Node, key: str, trust: Iterable[str], offered: Mapping[str, Any]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    target = _located(node, key, tuple(trust))
+    target = _locate(node, key, tuple(trust))
     given = {name: value for name, value in node.items() if name != "_target_"}
     parameters = inspect.signature(target).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -77,7 +77,7 @@ def _prepared(
         elif isinstance(value, dict) and value and all(isinstance(v, dict) and "_target_" in v for v in value.values()):
             arguments[name] = {part: build(v, f"{key}.{name}.{part}", trust, **offered) for part, v in value.items()}
         else:
-            arguments[name] = _converted(value, hints.get(name), f"{key}.{name}")
+            arguments[name] = _convert(value, hints.get(name), f"{key}.{name}")
     for name, parameter in parameters.items():
         if name in offered:
             arguments[name] = offered[name]
@@ -92,12 +92,12 @@ def _prepared(
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _located(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
+def _locate(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
     name = node.get("_target_")
     if not isinstance(name, str):
         raise SettingsError(f"{key}._target_: must name a callable, got {name!r}")
-    if not _trusted(name, trust):
-        raise SettingsError(_untrusted(key, name, trust))
+    if not _is_trusted(name, trust):
+        raise SettingsError(_untrusted_error(key, name, trust))
     module_name, _, attribute = name.rpartition(".")
     try:
         target = getattr(importlib.import_module(module_name), attribute)
@@ -108,16 +108,16 @@ def _located(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]
     if not callable(target):
         raise SettingsError(f"{key}._target_: must name a callable, got {name}")
     # A module of a trusted package may import anything; what counts is where the code was written.
-    if not _trusted(f"{getattr(target, '__module__', None)}.", trust):
-        raise SettingsError(_untrusted(key, f"{name}, which is {target.__module__}.{attribute}", trust))
+    if not _is_trusted(f"{getattr(target, '__module__', None)}.", trust):
+        raise SettingsError(_untrusted_error(key, f"{name}, which is {target.__module__}.{attribute}", trust))
     return target
 
 
-def _trusted(name: str, trust: tuple[str, ...]) -> bool:
+def _is_trusted(name: str, trust: tuple[str, ...]) -> bool:
     return any(name.startswith(f"{package}.") for package in (*TRUSTED, *trust))
 
 
-def _untrusted(key: str, name: str, trust: tuple[str, ...]) -> str:
+def _untrusted_error(key: str, name: str, trust: tuple[str, ...]) -> str:
     return (
         f"{key}._target_: must come from {', '.join((*TRUSTED, *trust))}, got {name}; "
         f"to run code of your own, add its package on the command line: trust=[{name.split('.')[0]}]"
@@ -126,8 +126,8 @@ def _untrusted(key: str, name: str, trust: tuple[str, ...]) -> str:
 
 def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None:
     """SHA-256 of the file that defines what `node` names, where that is a user's own and may be edited; else None."""
-    target = _located(node, key, tuple(trust))
-    if _trusted(f"{target.__module__}.", ()):
+    target = _locate(node, key, tuple(trust))
+    if _is_trusted(f"{target.__module__}.", ()):
         return None
     return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
 
@@ -144,7 +144,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _converted(value: Any, hint: Any, key: str) -> Any:
+def _convert(value: Any, hint: Any, key: str) -> Any:
     """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked.
 
     A whole number may stand for a real one and a list for a tuple; no other kind of value is turned into another.
@@ -158,7 +158,7 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
         raise SettingsError(_wrong_kind(key, error)) from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return value
-    changed = _changed(value, converted, key)
+    changed = _change_of_kind(value, converted, key)
     if changed is not None:
         raise SettingsError(changed)
     return converted
@@ -167,7 +167,7 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-def _changed(given: Any, converted: Any, key: str) -> str | None:
+def _change_of_kind(given: Any, converted: Any, key: str) -> str | None:
     """What is wrong where a number, text or flag from YAML became another kind of them; else None."""
     parts: Iterable[tuple[Any, Any, Any]] = ()
     if isinstance(given, dict) and isinstance(converted, Mapping):
@@ -175,7 +175,7 @@ def _changed(given: Any, converted: Any, key: str) -> str | None:
     elif isinstance(given, list) and isinstance(converted, (list, tuple)):
         parts = zip(itertools.count(), given, converted)
     for name, value, result in parts:
-        changed = _changed(value, result, f"{key}.{name}")
+        changed = _change_of_kind(value, result, f"{key}.{name}")
         if changed is not None:
             return changed
     kind = _KINDS.get(type(converted))

@@ -34,11 +34,11 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Each leaf of nested data by its key with dots."""
     for name, value in content.items():
         if isinstance(value, dict) and value:
-            yield from dotted(value, f"{prefix}{name}.")
+            yield from flat_keys(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -228,10 +228,10 @@ def check(container: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
     """
-    return validated(Settings, container)
+    return validate_section(Settings, container)
 
 
-def validated(kind: type[Valid], container: Mapping[str, Any], prefix: str = "") -> Valid:
+def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: str = "") -> Valid:
     """A section of settings from plain data.
 
     Args:

@@ -27,7 +27,7 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
-def unpacked(archive: Path, cache: Path) -> Path:
+def unpack(archive: Path, cache: Path) -> Path:
     """The folder under `cache` that holds what is in `archive`; unpacked now if no job has done it before.
 
     An archive that was unpacked is known by its place, size and time of change. Where all of it lies in one folder,

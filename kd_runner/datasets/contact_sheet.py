@@ -32,7 +32,7 @@ def contact_sheet(images: Images, classes: Sequence[str]) -> Image.Image:
     for row, label in enumerate(chosen):
         members = torch.nonzero(labels == label).flatten()
         top = GAP + row * height
-        write(draw, (GAP, top), shortened(str(classes[label])))
+        write(draw, (GAP, top), shorten(str(classes[label])))
         write(draw, (GAP, top + LINE), f"{len(members):,} image{'' if len(members) == 1 else 's'}")
         few = members[evenly(len(members), EXAMPLES)]
         for column, picture in enumerate(pixels_of(images, few)):
@@ -73,7 +73,7 @@ def evenly(total: int, count: int) -> list[int]:
     return [number * total // count for number in range(count)]
 
 
-def shortened(name: str) -> str:
+def shorten(name: str) -> str:
     """The name, with an ellipsis where it does not fit."""
     return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."
 

@@ -52,7 +52,7 @@ def brightness(facts: ImageFacts) -> Counter[str]:
     return Counter({MEASURED: 1, key: facts.brightest})
 
 
-def merged(parts: Iterable[Counter[str]]) -> Counter[str]:
+def sum_of_counts(parts: Iterable[Counter[str]]) -> Counter[str]:
     """The counts of several images or splits in one: sums, and the largest of the largest values."""
     total: Counter[str] = Counter()
     for part in parts:

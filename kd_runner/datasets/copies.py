@@ -117,7 +117,7 @@ def grid_sums(images: Tensor) -> np.ndarray:
 
 def copies_by_digest(digests: Sequence[Sequence[bytes]], labels: Sequence[Tensor]) -> Copies:
     """The copies among splits of which the digest of each image is known."""
-    return Copies(grouped(digests), [of_split.tolist() for of_split in labels])
+    return Copies(groups_of_equal_keys(digests), [of_split.tolist() for of_split in labels])
 
 
 def digest_of(image: Tensor) -> bytes:
@@ -125,7 +125,7 @@ def digest_of(image: Tensor) -> bytes:
     return hashlib.sha256(image.contiguous().numpy().data).digest()
 
 
-def grouped(keys: Sequence[Sequence[bytes]]) -> list[list[Place]]:
+def groups_of_equal_keys(keys: Sequence[Sequence[bytes]]) -> list[list[Place]]:
     """The places in `keys`, one sequence a split, that have the same key: groups of two or more."""
     places: dict[bytes, list[Place]] = {}
     for split, of_split in enumerate(keys):

@@ -25,7 +25,7 @@ from kd_runner.datasets.headers import (
     scale_of_values,
     white_value,
 )
-from kd_runner.datasets.pixels import WHITE, Color, Ground, flat, has_numbers, negative, turned
+from kd_runner.datasets.pixels import WHITE, Color, Ground, flat, has_numbers, negative, turn_upright
 
 MAX_PIXELS = 100_000_000  # of one file: 300 MB of RGB for a moment, in every thread that decodes
 
@@ -72,7 +72,7 @@ def facts(path: Path) -> ImageFacts:
     Raises:
         ValueError: naming the file that cannot be read.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         header = header_facts(image)
         return replace(header, frames=count_frames(image))
 
@@ -90,7 +90,7 @@ def decode(
     Raises:
         ValueError: naming the file that cannot be read, or is larger than `max_pixels`.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         if image.width * image.height > max_pixels:
             raise ValueError(
                 f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
@@ -107,12 +107,12 @@ def decode(
         white = None if white is None else white * scale
         picture = flat(_meant(image, white), color, ground, of_format if white is None else white, white is not None)
         if not _turned_already(image):
-            picture = turned(picture, header.orientation)
+            picture = turn_upright(picture, header.orientation)
         return picture, replace(header, frames=count_frames(image))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def _open_image(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Pillow's image of `path`; any error inside becomes one that names the file."""
     suffix = path.suffix.lower()
     formats = [*_formats(), FORMATS_BY_SUFFIX[suffix]] if suffix in FORMATS_BY_SUFFIX else _formats()

@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from kd_runner.datasets.conversions import LOOKED_AT, brightness, conversions, merged, note_conversions
+from kd_runner.datasets.conversions import LOOKED_AT, brightness, conversions, note_conversions, sum_of_counts
 from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decode, facts
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
 from kd_runner.datasets.splits import Split
@@ -148,7 +148,7 @@ class ImageFiles:
             of_images = list(pool.map(self._conversions_of, indices))
             deep = [index for index, kinds in zip(indices, of_images, strict=True) if kinds["bits"]]
             measured = pool.map(self._brightness_of, deep[:: max(1, -(-len(deep) // DECODED))])
-            counts = merged([*of_images, *measured])
+            counts = sum_of_counts([*of_images, *measured])
         _write_json(file, counts)
         return counts
 
@@ -174,7 +174,7 @@ class ImageFiles:
             return False
         return True
 
-    def decoded(self, cache: Path | None) -> Split:
+    def decode_all(self, cache: Path | None) -> Split:
         """All images in memory: from `cache` if it has them, else decoded, and left there for the next.
 
         The cache is a file that processes map, so that jobs on one machine share its pages. One job decodes while
@@ -186,22 +186,22 @@ class ImageFiles:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(file.with_suffix(".lock")):
-                images = self._mapped(file)
+                images = self._map_cache(file)
                 if images is None:
                     self._write(file)
-                    images = self._mapped(file)
+                    images = self._map_cache(file)
         except OSError as error:
             log.info(
                 "note      decoded images cannot be kept in %s (%s); they are decoded at every start", cache, error
             )
-            return self.decoded(None)
+            return self.decode_all(None)
         assert images is not None
         return self._split(images)
 
     def _split(self, images: np.ndarray) -> Split:
         return Split(torch.from_numpy(images).permute(0, 3, 1, 2), self.labels)
 
-    def _mapped(self, file: Path) -> np.ndarray | None:
+    def _map_cache(self, file: Path) -> np.ndarray | None:
         try:
             images = np.load(file, mmap_mode="c")  # as it is on disk, and nothing written back
         except (FileNotFoundError, ValueError, EOFError):
@@ -234,14 +234,14 @@ class ImageFiles:
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self), BLOCK):
                 decoded = list(pool.map(self._decoded_file, range(start, min(start + BLOCK, len(self)))))
-                counts = merged([self.counts, *(conversions(header) for _, header in decoded)])
+                counts = sum_of_counts([self.counts, *(conversions(header) for _, header in decoded)])
                 self.counts.update({key: number - self.counts[key] for key, number in counts.items()})
                 yield torch.stack([image for image, _ in decoded]).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def note_conversions_of(splits: Sequence[ImageFiles], cache: Path | None) -> Counter[str]:
     """Notes of what is converted in the images of all `splits` of a data set, and the counts of it."""
-    counts = merged(split.conversions(cache) for split in splits)
+    counts = sum_of_counts(split.conversions(cache) for split in splits)
     note_conversions(counts, sum(map(len, splits)), splits[0].ground, splits[0].white)
     return counts
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.archives import SUFFIXES as ARCHIVES
-from kd_runner.datasets.archives import is_archive, unpacked
+from kd_runner.datasets.archives import is_archive, unpack
 from kd_runner.datasets.conversions import LOOKED_AT
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, note_conversions_of
 from kd_runner.datasets.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.pixels import Color, parse_background
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
-from kd_runner.datasets.survey import SPLITS, Survey, count, listed
+from kd_runner.datasets.survey import SPLITS, Survey, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 
@@ -82,18 +82,20 @@ def image_folder(
         raise ValueError(f"white must be above 0, or null, got {white}")
     ground = parse_background(background)
     place = Path(cache).expanduser() if cache else None
-    folder = _opened(root, place)
+    folder = _folder_of(root, place)
     layout = _understood(root, folder)
     if layout.left_out.files:
         note("data", f"{count(layout.left_out.files, 'file')} under {_shown(root)} left out: {layout.left_out}")
     way = {"size": image_size, "color": color, "ground": ground, "max_pixels": max_pixels, "white": white}
     made: Callable[..., ImageFiles] = functools.partial(ImageFiles, **way)  # type: ignore[arg-type]
-    files = {split: made(layout.splits[split], *_listed(by_class)) for split, by_class in layout.images.items()}
+    files = {
+        split: made(layout.splits[split], *_paths_and_labels(by_class)) for split, by_class in layout.images.items()
+    }
     left_out = layout.left_out
     if on_bad_image == "skip":
         files, unreadable, reasons = _readable(folder, root, files, layout.classes, place)
         left_out = replace(left_out, unreadable=unreadable, reasons=reasons)
-    put = _placed(list(files.values()), residency)
+    put = _to_splits(list(files.values()), residency)
     cut_up = functools.partial(_cut, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
     whole = {split: put(part, place) for split, part in files.items()}
     counts = note_conversions_of(list(files.values()), place)
@@ -108,13 +110,13 @@ def image_folder(
     return Splits(images["train"], images["val"], images["test"], classes, survey, unused)
 
 
-def _opened(root: str, cache: Path | None) -> Path:
+def _folder_of(root: str, cache: Path | None) -> Path:
     """The folder that `root` names; of an archive, the one that it was unpacked into."""
     folder = Path(root).expanduser()
     if is_archive(folder):
         if cache is None:
             raise ValueError(f"cache must be a folder, to unpack {folder} into, got null")
-        return unpacked(folder, cache)
+        return unpack(folder, cache)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"root must be a folder or an archive ({', '.join(ARCHIVES)}), got the file {folder}")
     if not folder.is_dir():
@@ -132,7 +134,7 @@ def _understood(root: str, folder: Path) -> Layout:
         raise
 
 
-def _listed(by_class: Mapping[str, Sequence[str]]) -> tuple[list[str], Tensor]:
+def _paths_and_labels(by_class: Mapping[str, Sequence[str]]) -> tuple[list[str], Tensor]:
     """The paths of all images, and their labels, int64 [N]."""
     paths = [path for of_class in by_class.values() for path in of_class]
     counts = torch.tensor([len(of_class) for of_class in by_class.values()])
@@ -191,7 +193,7 @@ def _readable(
         note(
             "data",
             f"{len(unreadable):,} of {sum(map(len, files.values())):,} images under {_shown(root)} {NOT_READ}: "
-            f"{listed(map(printable, unreadable), SHOWN)}",
+            f"{list_of_names(map(printable, unreadable), SHOWN)}",
         )
     return readable, unreadable, reasons
 
@@ -205,7 +207,7 @@ def _reason(files: ImageFiles, index: int) -> str:
     return ""
 
 
-def _placed(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles, Path | None], Split | ImageFiles]:
+def _to_splits(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles, Path | None], Split | ImageFiles]:
     """How each of `files` becomes a split: decoded, or left where it is."""
     needed = sum(part.bytes for part in files)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -213,4 +215,4 @@ def _placed(files: Sequence[ImageFiles], residency: str) -> Callable[[ImageFiles
         size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{max(needed / 1e6, 0.1):.1f} MB"
         log.info("data      %s of images are read from their files while training", size)
         return lambda part, cache: part
-    return lambda part, cache: part.decoded(cache)
+    return lambda part, cache: part.decode_all(cache)

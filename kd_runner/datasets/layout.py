@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from kd_runner.datasets.decoding import SUFFIXES
-from kd_runner.datasets.survey import LeftOut, count, kinds_in_words, listed
+from kd_runner.datasets.survey import LeftOut, count, kinds_in_words, list_of_names
 from kd_runner.datasets.tree import CLOSED, Contents, contents_of, printable
 from kd_runner.notes import note
 
@@ -56,7 +56,7 @@ def layout_of(root: Path, shown: Path | None = None) -> Layout:
     """
     everything = contents_of(root)
     shown = shown or root
-    place, contents = _descended(root, everything, shown)
+    place, contents = _innermost_folder(root, everything, shown)
     named = _named_splits(place, contents)
     folders = {split: place / name for split, name in named.items()} or {"train": place}
     parts = {split: contents.below(name) for split, name in named.items()} or {"train": contents}
@@ -65,7 +65,7 @@ def layout_of(root: Path, shown: Path | None = None) -> Layout:
     return Layout(folders, classes, images, _left_out(root, everything, folders, classes))
 
 
-def _descended(root: Path, contents: Contents, shown: Path) -> tuple[Path, Contents]:
+def _innermost_folder(root: Path, contents: Contents, shown: Path) -> tuple[Path, Contents]:
     """The folder that holds the splits or classes: where all lies in one folder, that one."""
     place = root
     while len(contents.subfolders) == 1:
@@ -119,11 +119,14 @@ def _are_classes(contents: Contents, called: Mapping[str, Sequence[str]], others
         return False
     if not all(contents.below(name).images for name in names):
         return False
-    note("data", f"{listed(names)} is read as a class, as it holds images and no folders, like {listed(beside, 3)}")
+    note(
+        "data",
+        f"{list_of_names(names)} is read as a class, as it holds images and no folders, like {list_of_names(beside, 3)}",
+    )
     return True
 
 
-def _resembled(name: str) -> set[str]:
+def _similar_splits(name: str) -> set[str]:
     """The splits that a folder's name may mean."""
     plain = (
         re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("held-out", "heldout").replace("hold-out", "holdout")
@@ -137,7 +140,7 @@ def _resembled(name: str) -> set[str]:
 def _refuse_splits_as_classes(place: Path, contents: Contents) -> None:
     """Raise ValueError where folders without a split's name hold the classes of splits, not images of one class."""
     nested = {name: set(contents.below(name).classes) for name in contents.classes}
-    alike = [name for name, classes in nested.items() if _resembled(name) and classes]
+    alike = [name for name, classes in nested.items() if _similar_splits(name) and classes]
     if (
         any(
             other != name and (other in alike or len(nested[name] & classes) > 1)
@@ -147,7 +150,7 @@ def _refuse_splits_as_classes(place: Path, contents: Contents) -> None:
         or len(alike) == len(nested) > 0
     ):
         raise ValueError(
-            f"{place} has folders that look like splits, {listed(alike)}: call them {READ}; "
+            f"{place} has folders that look like splits, {list_of_names(alike)}: call them {READ}; "
             "or, where they are classes, put their images directly in them"
         )
     if len(nested) > 1:
@@ -155,7 +158,7 @@ def _refuse_splits_as_classes(place: Path, contents: Contents) -> None:
         if len(common) > 1:
             note(
                 "data",
-                f"each of the folders {listed(nested)} holds {listed(sorted(common))}: the outer ones are read as the "
+                f"each of the folders {list_of_names(nested)} holds {list_of_names(sorted(common))}: the outer ones are read as the "
                 f"classes; where they are splits, call them {READ}",
             )
 
@@ -165,7 +168,7 @@ def _refuse_a_split_of_another_name(place: Path, contents: Contents, name: str, 
     inside = contents.below(name)
     if not inside.images:
         return
-    missing = {split for split in _resembled(name) if split not in named}
+    missing = {split for split in _similar_splits(name) if split not in named}
     if not missing and "test" not in named and inside.classes:
         train = contents.below(named["train"]).classes if "train" in named else inside.classes
         missing = {"test"} if set(inside.classes) & set(train) else set()
@@ -200,7 +203,7 @@ def _classes(folders: Mapping[str, Path], parts: Mapping[str, Contents], shown: 
         if strangers:
             raise ValueError(_other_classes(folders, split, strangers, train.classes))
     if empty:
-        note("data", f"{count(len(empty), 'folder')} under {shown} without a file left out: {listed(empty)}")
+        note("data", f"{count(len(empty), 'folder')} under {shown} without a file left out: {list_of_names(empty)}")
     if len(train.classes) == 1:
         raise ValueError(
             f"{folders['train']} has one class folder, {train.classes[0]}: there must be at least two classes"
@@ -216,7 +219,7 @@ def _nothing_there(split: str, folder: Path, part: Contents) -> str:
     if part.images:
         held = f"; it holds {count(len(part.images), 'image')} and no folders"
     elif packed:
-        held = f"; it holds {listed(sorted(set(packed)))} files: unpack them, or name one of them as the root"
+        held = f"; it holds {list_of_names(sorted(set(packed)))} files: unpack them, or name one of them as the root"
     elif part.others:
         kinds = sum(part.others_by_subfolder.values(), Counter[str]())
         held = f"; it holds {kinds_in_words(kinds)}"
@@ -239,8 +242,8 @@ def _no_images(folder: Path, others: Counter[str] | None) -> str:
 
 def _other_classes(folders: Mapping[str, Path], split: str, strangers: Sequence[str], classes: Sequence[str]) -> str:
     shown = [printable(name) for name in strangers]
-    known = {_folded(name): name for name in classes}
-    similar = [(name, known[_folded(name)]) for name in strangers if _folded(name) in known]
+    known = {_fold_case(name): name for name in classes}
+    similar = [(name, known[_fold_case(name)]) for name in strangers if _fold_case(name) in known]
     hint = ""
     if similar:
         hint = (
@@ -253,7 +256,7 @@ def _other_classes(folders: Mapping[str, Path], split: str, strangers: Sequence[
     )
 
 
-def _folded(name: str) -> str:
+def _fold_case(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().strip()
 
 
@@ -263,7 +266,7 @@ def _say_order(classes: Sequence[str]) -> None:
         if by_number != list(classes):
             note(
                 "data",
-                f"class names are numbers and sorted as text, as torchvision's ImageFolder does: {listed(classes)}; "
+                f"class names are numbers and sorted as text, as torchvision's ImageFolder does: {list_of_names(classes)}; "
                 "a teacher that was trained elsewhere may have them in another order",
             )
 
@@ -271,13 +274,13 @@ def _say_order(classes: Sequence[str]) -> None:
 def _say_alike(classes: Sequence[str]) -> None:
     groups: dict[str, list[str]] = {}
     for name in classes:
-        groups.setdefault(_folded(name), []).append(printable(name))
+        groups.setdefault(_fold_case(name), []).append(printable(name))
     alike = [" and ".join(names) for names in groups.values() if len(names) > 1]
     if alike:
         note(
             "data",
             f"class folders that differ only in upper and lower case, spaces or how accents are stored are read as "
-            f"classes of their own: {listed(alike)}",
+            f"classes of their own: {list_of_names(alike)}",
         )
 
 

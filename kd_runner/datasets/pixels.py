@@ -68,7 +68,7 @@ def flat(
     """
     picture = image
     if has_numbers(picture):
-        picture = _scaled(picture, white, fractions)
+        picture = _scale_numbers(picture, white, fractions)
     if picture.has_transparency_data:
         picture = _laid_on(picture, ground)
     elif picture.mode not in ("1", "L", "RGB"):
@@ -85,7 +85,7 @@ def _laid_on(image: Image.Image, ground: Ground) -> Image.Image:
     return picture
 
 
-def _scaled(image: Image.Image, white: float | None, fractions: bool) -> Image.Image:
+def _scale_numbers(image: Image.Image, white: float | None, fractions: bool) -> Image.Image:
     """L, or LA where one value is transparent, of pixels that are numbers."""
     values = np.asarray(image)
     if image.mode == "F" and not (white and fractions):
@@ -129,7 +129,7 @@ def negative(image: Image.Image, white: float | None = None) -> Image.Image:
     return Image.fromarray((black - values.clip(max=black)).astype(np.uint16))
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """`image` upright, as its EXIF orientation, 1 to 8, says."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 

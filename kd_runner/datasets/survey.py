@@ -111,7 +111,7 @@ def count(number: int, noun: str, rest: str = "") -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}{rest}"
 
 
-def listed(names: Iterable[str], shown: int = 5) -> str:
+def list_of_names(names: Iterable[str], shown: int = 5) -> str:
     """Some of the names with commas, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
@@ -170,7 +170,7 @@ def say(splits: Splits, copies: Copies | None) -> None:
             note(
                 "data",
                 f"{len(names):,} of {splits.num_classes:,} classes {'has' if len(names) == 1 else 'have'} no "
-                f"{SPLITS[split]} images ({listed(names)}): {effect}",
+                f"{SPLITS[split]} images ({list_of_names(names)}): {effect}",
             )
     if copies is not None:
         height, width = splits.image_shape[1:]

@@ -56,7 +56,7 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, 
     except (RuntimeError, ValueError, AssertionError, EOFError, OSError, UnpicklingError) as missing:
         if "not found" not in str(missing):  # torchvision's word for a missing data set, a RuntimeError as well
             raise ValueError(f"{name} under {folder.resolve()} cannot be read ({_first_line(missing)})") from missing
-        data = _downloaded(name, folder, train, download, missing)
+        data = _download(name, folder, train, download, missing)
     if getattr(data, "_check_legacy_exist", bool)():
         note("data", f"{name} is read from {data.processed_folder}, which an old torchvision left, and not from raw/")
     images = torch.as_tensor(np.asarray(data.data))
@@ -67,7 +67,7 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, 
         raise ValueError(f"{name} under {folder.resolve()}: {error}") from error
 
 
-def _downloaded(name: str, folder: Path, train: bool, download: bool, missing: Exception) -> Any:
+def _download(name: str, folder: Path, train: bool, download: bool, missing: Exception) -> Any:
     """The data set, fetched now; what is there already and is not as it was published is replaced, and that is said."""
     begun = any((folder / FILES[name].partition("/")[0]).rglob("*"))
     wanted = f"no {name} under {folder.resolve()}"

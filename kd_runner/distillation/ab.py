@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import connector, same_size
 
 
@@ -40,7 +40,7 @@ class AB(nn.Module):
             raise ValueError(f"margin must be above 0, got {margin:g}")
         self.margin = margin
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the connectors. Raises ValueError where a teacher's layer lies behind its activation."""
         self.connectors = nn.ModuleList(
             connector(student.shape[1], teacher.shape[1]) for student, teacher in example.preactivation_pairs()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, image_range, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, image_range, map_pairs
 from kd_runner.tensors import same_size, unit
 
 
@@ -37,7 +37,7 @@ class AT:
             raise ValueError(f"power must be 1 or more, got {power}")
         self.power = power
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Raises ValueError where the networks have not equally many layers, or maps of one pixel alone."""
         if all(min(student.shape[2:].numel(), teacher.shape[2:].numel()) == 1 for student, teacher in example.pairs()):
             raise ValueError("must have a layer whose maps have more than one pixel, all have one")

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest
+from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import unit, vectors
 
 SMALL = 1e-7
@@ -72,7 +72,7 @@ class CRD(nn.Module):
     def set_extra_state(self, state: dict[str, float]) -> None:
         self._constants = dict(state)
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the embeddings, and a memory of random ones."""
         self.embed_student = nn.Linear(vectors(deepest(example.student)).shape[1], self.dimensions)
         self.embed_teacher = nn.Linear(vectors(deepest(example.teacher)).shape[1], self.dimensions)

@@ -17,11 +17,11 @@ from kd_runner.tensors import inverse, precise
 
 def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """1 − Pearson's correlation of the rows of [N, M], mean over the rows (equation 5); 1 for a constant row."""
-    student, teacher = (_centred(values) for values in (student, teacher))
+    student, teacher = (_centre(values) for values in (student, teacher))
     return 1 - F.cosine_similarity(student, teacher, dim=1, eps=1e-8).mean()
 
 
-def _centred(values: Tensor) -> Tensor:
+def _centre(values: Tensor) -> Tensor:
     """Rows less their mean, in a range of 1, of which float32 can take squares."""
     values = values - values.mean(1, keepdim=True)
     return values * inverse(values.detach().abs().amax(1, keepdim=True))

@@ -15,7 +15,7 @@ from kd_runner.outputs import Needs, Outputs
 from kd_runner.tensors import precise
 
 
-def decoupled(
+def decoupled_losses(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """(TCKD [N], NCKD [N]) of each image, not scaled by the temperature (equation 7).
@@ -62,5 +62,5 @@ class DKD:
     needs = Needs(labels=True, teacher_logits=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        target, others = decoupled(student.logits, teacher.logits, labels, temperature)
+        target, others = decoupled_losses(student.logits, teacher.logits, labels, temperature)
         return temperature**2 * (self.target_weight * target.mean() + self.other_weight * others.mean())

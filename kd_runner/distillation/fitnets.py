@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import same_size
 
 
@@ -21,7 +21,7 @@ class FitNets(nn.Module):
 
     needs = Needs(student="hint", teacher="hint")
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the regressors."""
         self.regressors = nn.ModuleList(_regressor(student, teacher) for student, teacher in example.pairs())
 

@@ -11,7 +11,7 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 
 
 def flow(first: Tensor, second: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class FSP(nn.Module):
 
     needs = Needs(student="stages", teacher="stages")
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the adapters. Raises ValueError with fewer than two layers."""
         pairs = example.pairs()
         if len(pairs) < 2:

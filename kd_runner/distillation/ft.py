@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest
+from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import maps, same_size, unit
 
 
@@ -37,7 +37,7 @@ class FT(nn.Module):
             )
         self.rate, self.paraphraser_share = rate, paraphraser_share
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds paraphraser and translator."""
         student, teacher = maps(deepest(example.student)), maps(deepest(example.teacher))
         channels = teacher.shape[1]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs
-from kd_runner.tensors import SAME_NUMBERS, divergence, standardized
+from kd_runner.outputs import AdapterExample, Needs, Outputs
+from kd_runner.tensors import SAME_NUMBERS, divergence, standardize
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class LogitStandardization:
 
     needs = Needs(teacher_logits=True)
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Raises ValueError where there are two classes."""
         if example.teacher.logits.shape[1] < 3:
             raise ValueError(f"must have three classes or more, got two, {SAME_NUMBERS}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        return temperature**2 * divergence(standardized(student.logits), standardized(teacher.logits), temperature)
+        return temperature**2 * divergence(standardize(student.logits), standardize(teacher.logits), temperature)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import same_size, unit
 
 
@@ -24,7 +24,7 @@ class NST:
 
     needs = Needs(student="stages", teacher="stages", maps=True)
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Raises ValueError where the networks have not equally many layers."""
         example.pairs()
 

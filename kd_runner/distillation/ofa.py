@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs
+from kd_runner.outputs import AdapterExample, Needs, Outputs
 from kd_runner.tensors import maps, precise
 
 
@@ -48,7 +48,7 @@ class OFA(nn.Module):
             raise ValueError(f"epsilon and exit_epsilon must be above 0, got {epsilon:g} and {exit_epsilon:g}")
         self.epsilon, self.exit_epsilon = epsilon, exit_epsilon
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the exits."""
         classes = example.teacher.logits.shape[1]
         self.exits = nn.ModuleList(_exit(maps(feature), classes) for feature in example.student.features.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import connector, same_size
 
 
@@ -29,7 +29,7 @@ class OFD(nn.Module):
 
     needs = Needs(student="preactivations", teacher="preactivations")
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the connectors. Raises ValueError where a teacher's layer lies behind its activation."""
         pairs = example.preactivation_pairs()
         self.connectors = nn.ModuleList(connector(student.shape[1], teacher.shape[1]) for student, teacher in pairs)

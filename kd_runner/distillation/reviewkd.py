@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.notes import note
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import connector
 
 LEVELS = (4, 2, 1)  # sides of the pooled maps that are compared as well
@@ -68,7 +68,7 @@ class ReviewKD(nn.Module):
             raise ValueError(f"width must be 1 or more, got {width}")
         self.width = width
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the fusions."""
         pairs = example.pairs()
         for name, (_, teacher) in zip(example.teacher.features, pairs, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Deployed, Example, Needs, Outputs, deepest
+from kd_runner.outputs import AdapterExample, Deployed, Needs, Outputs, deepest
 from kd_runner.tensors import maps, same_size, vectors
 
 
@@ -95,7 +95,7 @@ class SimKD:
             raise ValueError(f"reduction must be 1 or more, got {reduction}")
         self.reduction = reduction
 
-    def deployed(self, example: Example) -> Deployed:
+    def deployed(self, example: AdapterExample) -> Deployed:
         """The student with projector and the teacher's classifier."""
         head = example.teacher_head
         (layer, ours), theirs = list(example.student.features.items())[-1], list(example.teacher.features.values())

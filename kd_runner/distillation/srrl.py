@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, deepest
+from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import maps, vectors
 
 
@@ -32,7 +32,7 @@ class SRRL(nn.Module):
         super().__init__()
         self.classifier_weight = classifier_weight
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the connector and keeps the teacher's classifier, which is not the student's to save or train."""
         if example.teacher_head is None:
             raise ValueError("must have a teacher that ends in a dense layer")

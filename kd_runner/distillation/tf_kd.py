@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.notes import note
-from kd_runner.outputs import Example, Needs, Outputs
+from kd_runner.outputs import AdapterExample, Needs, Outputs
 from kd_runner.tensors import divergence, precise
 
 
@@ -58,7 +58,7 @@ class SelfTraining:
 
     needs = Needs(teacher_logits=True)
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Says so where the two networks have not the same weights by name and shape."""
         shapes = [
             {name: tuple(value.shape) for name, value in network.state_dict().items()}

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.outputs import Example, Needs, Outputs, map_pairs
+from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import same_size
 
 FLOOR = 1e-5  # of the variances
@@ -35,7 +35,7 @@ class VID(nn.Module):
             raise ValueError(f"initial_variance must be above {FLOOR:g}, got {initial_variance:g}")
         self.initial_variance = initial_variance
 
-    def adapt(self, example: Example) -> None:
+    def adapt(self, example: AdapterExample) -> None:
         """Builds the means and the variances."""
         pairs = example.pairs()
         self.means = nn.ModuleList(_mean(student.shape[1], teacher.shape[1]) for student, teacher in pairs)

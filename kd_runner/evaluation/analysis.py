@@ -24,10 +24,10 @@ NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's n
 def class_names(analysis: Mapping[str, Any]) -> list[dict[str, str]]:
     """The names of the classes in several lengths; a class without a visible name has its number."""
     lines_of_text = [" ".join(name.split()) or f"class {number}" for number, name in enumerate(analysis["classes"])]
-    return [{size: shortened(name, length) for size, length in NAME_LENGTHS.items()} for name in lines_of_text]
+    return [{size: shorten(name, length) for size, length in NAME_LENGTHS.items()} for name in lines_of_text]
 
 
-def shortened(name: str, length: int) -> str:
+def shorten(name: str, length: int) -> str:
     """The name, with an ellipsis in its middle where it is longer than that."""
     tail = length // 3
     return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"

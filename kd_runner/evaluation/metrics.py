@@ -14,7 +14,7 @@ from torch import Tensor
 BINS = 15  # of the calibration error, of equal width
 
 
-def packed(correct: Tensor) -> dict[str, Any]:
+def pack_bits(correct: Tensor) -> dict[str, Any]:
     """Which images were classified correctly, bool [N], for JSON: eight images a byte, in base64."""
     bits = np.packbits(correct.cpu().numpy())
     return {"images": len(correct), "bits": base64.b64encode(bits.tobytes()).decode()}

@@ -220,7 +220,7 @@ def readable(content: Any) -> Any:
     return [readable(value) for value in content] if isinstance(content, list) else content
 
 
-def cleaned(content: dict[str, Any], shape: TypeAdapter[Any]) -> tuple[dict[str, Any], list[str]]:
+def remove_misshapen(content: dict[str, Any], shape: TypeAdapter[Any]) -> tuple[dict[str, Any], list[str]]:
     """The content less what is not of the shape, and the keys, with dots, of what is gone; `content` is changed."""
     gone: set[str] = set()
     while True:

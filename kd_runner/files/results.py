@@ -91,7 +91,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingRun:
     """A run without a result, and why."""
 
     folder: Path
@@ -99,14 +99,14 @@ class Missing:
     reason: str
 
 
-def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
+def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[MissingRun]]:
     """The runs under `folders`, with and without a result.
 
     Raises:
         SettingsError: no such folder.
     """
     runs: list[Run] = []
-    missing: list[Missing] = []
+    missing: list[MissingRun] = []
     seen: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
@@ -116,7 +116,7 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
             if path.parent.parent.name == EARLIER:
                 continue
             if place not in seen:
-                run = read(path)
+                run = read_run(path)
                 runs.append(run) if isinstance(run, Run) else missing.append(run)
             seen.add(place)
         for sweep in sorted(folder.rglob("sweep.json")):
@@ -124,11 +124,11 @@ def found(folders: Iterable[Path]) -> tuple[list[Run], list[Missing]]:
             folders_of_jobs, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
             for name, words in zip(folders_of_jobs, jobs, strict=False):
                 if (sweep.parent / name).resolve() not in seen:
-                    missing.append(Missing(sweep.parent / name, words, _why_missing(sweep.parent / name)))
+                    missing.append(MissingRun(sweep.parent / name, words, _why_missing(sweep.parent / name)))
                 seen.add((sweep.parent / name).resolve())
         for begun in sorted(folder.rglob("settings.json"), key=_natural):
             if begun.parent.resolve() not in seen and begun.parent.parent.name != EARLIER:
-                missing.append(Missing(begun.parent, _typed(begun.parent), _why_missing(begun.parent)))
+                missing.append(MissingRun(begun.parent, _typed_overrides(begun.parent), _why_missing(begun.parent)))
             seen.add(begun.parent.resolve())
     runs = _less_roots(runs)
     latest: dict[tuple[Any, ...], Run] = {}  # of one thing done twice, the last
@@ -150,7 +150,7 @@ def _less_roots(runs: Sequence[Run]) -> list[Run]:
     return [run if less_root(run) in different else replace(run, words=less_root(run)) for run in runs]
 
 
-def _typed(folder: Path) -> str:
+def _typed_overrides(folder: Path) -> str:
     """The overrides of a run that has begun, as Hydra kept them."""
     try:
         words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
@@ -163,12 +163,12 @@ def _natural(path: Path) -> list[tuple[int, Any]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in path.parts]
 
 
-def read(path: Path) -> Run | Missing:
+def read_run(path: Path) -> Run | MissingRun:
     """The run of a result.json."""
     content, wrong = reading.json_of(path)
     if wrong:
-        return Missing(path.parent, _typed(path.parent), f"{RESULT} {wrong}")
-    result, gone = reading.cleaned(content, reading.RESULT)
+        return MissingRun(path.parent, _typed_overrides(path.parent), f"{RESULT} {wrong}")
+    result, gone = reading.remove_misshapen(content, reading.RESULT)
     left_out = reading.left_out(RESULT, gone)
     words = result.get("overrides") or []
     status = result.get("status")
@@ -186,7 +186,7 @@ def read(path: Path) -> Run | Missing:
     else:
         reason = f"{status}: {result['error']}" if result.get("error") else status
     reason = " ".join(reason.split())
-    return Missing(path.parent, " ".join(words), f"{reason} ({left_out})" if left_out else reason)
+    return MissingRun(path.parent, " ".join(words), f"{reason} ({left_out})" if left_out else reason)
 
 
 def _why_missing(folder: Path) -> str:

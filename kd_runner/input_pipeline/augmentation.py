@@ -96,7 +96,7 @@ class Augmentation:
             images = operations.erase(images, *operations.erasing_boxes(numbers, self.random_erasing, height, width))
         return images
 
-    def mixed(self, batch: Batch, seed: int) -> Batch:
+    def mix(self, batch: Batch, seed: int) -> Batch:
         """The batch with each image mixed with the one before it; drawn for the batch by its first index."""
         if not self.mixup and not self.cutmix:
             return batch

@@ -56,18 +56,18 @@ class TrainingBatches:
         """The batches of the current epoch."""
         augmentation = self.view.augmentation
         seed = derived_seed(self.seed, "augmentation", self.epoch)
-        for indices, images, labels in self.source.read(self.order(), self.chunk * self.batch_size):
+        for indices, images, labels in self.source.read_chunks(self.order(), self.chunk * self.batch_size):
             views = [augmentation.of_bytes(images, indices, seed)]
             if self.strong:
                 views.append(STRONG.of_bytes(views[0], indices, derived_seed(seed, "strong")))
             # Bytes come a chunk at a time, floats as many batches at a time as stay in a processor's cache.
             for chosen, *some in zip(*(each.split(self._together) for each in (indices, *views)), strict=True):
-                floats = [augmentation.of_floats(self.view.normalised(view), chosen, seed) for view in some]
+                floats = [augmentation.of_floats(self.view.normalise(view), chosen, seed) for view in some]
                 classes, labels = labels[: len(chosen)], labels[len(chosen) :]
                 parts = (each.split(self.batch_size) for each in (floats[0], classes, chosen, *floats[1:]))
                 for own, theirs, which, *second in zip(*parts, strict=True):
                     batch = Batch(own, theirs, which, strong=second[0] if second else None)
-                    yield augmentation.mixed(batch, seed)
+                    yield augmentation.mix(batch, seed)
 
 
 class PlainBatches:
@@ -80,5 +80,5 @@ class PlainBatches:
         return -(-len(self.source) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for indices, images, labels in self.source.read(torch.arange(len(self.source)), self.batch_size):
-            yield Batch(self.view.normalised(images), labels, indices)
+        for indices, images, labels in self.source.read_chunks(torch.arange(len(self.source)), self.batch_size):
+            yield Batch(self.view.normalise(images), labels, indices)

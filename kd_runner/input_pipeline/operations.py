@@ -85,15 +85,15 @@ def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, widt
         top, left, height, width: int64 [N], in pixels, inside the image.
     """
     rows, columns = images.shape[1:3]
-    down = _sampled(top, height, rows).to(images.device, non_blocking=True)
-    right = _sampled(left, width, columns).to(images.device, non_blocking=True)
+    down = _window_positions(top, height, rows).to(images.device, non_blocking=True)
+    right = _window_positions(left, width, columns).to(images.device, non_blocking=True)
     grid = torch.stack(torch.broadcast_tensors(right[:, None, :], down[:, :, None]), 3)
     planar = images.permute(0, 3, 1, 2).float()
     enlarged = F.grid_sample(planar, grid, mode="bilinear", padding_mode="border", align_corners=True)
     return enlarged.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _sampled(start: Tensor, length: Tensor, side: int) -> Tensor:
+def _window_positions(start: Tensor, length: Tensor, side: int) -> Tensor:
     """Where a window's `side` new pixels lie in the old ones, [N, side], from -1, the first, to 1, the last."""
     centres = (torch.arange(side) + 0.5) * (length[:, None] / side) - 0.5
     # At the window's edge its last pixel is repeated: what lies outside must not be seen.
@@ -216,7 +216,7 @@ def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tenso
     across, down = 150.0 / 331.0 * width * level, 150.0 / 331.0 * height * level
     bits = round(8 - magnitude / ((MAGNITUDES - 1) / 4))
 
-    def moved(translate: tuple[int, int] = (0, 0), slant: tuple[float, float] = (0.0, 0.0)):
+    def affine_transform(translate: tuple[int, int] = (0, 0), slant: tuple[float, float] = (0.0, 0.0)):
         def apply(x: Tensor, sign: float) -> Tensor:
             move = [int(sign * t) for t in translate]
             corner = [0.0, 0.0] if any(slant) else None
@@ -228,10 +228,10 @@ def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tenso
 
     return [
         lambda x, sign: x,
-        moved(slant=(shear, 0.0)),
-        moved(slant=(0.0, shear)),
-        moved(translate=(int(across), 0)),
-        moved(translate=(0, int(down))),
+        affine_transform(slant=(shear, 0.0)),
+        affine_transform(slant=(0.0, shear)),
+        affine_transform(translate=(int(across), 0)),
+        affine_transform(translate=(0, int(down))),
         lambda x, sign: vision.rotate(x, angle=sign * turn),
         lambda x, sign: vision.adjust_brightness(x, 1 + sign * colour),
         lambda x, sign: vision.adjust_saturation(x, 1 + sign * colour),

@@ -24,7 +24,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(indices [count], images uint8 [count, H, W, C], labels [count]) for `order`, `count` at a time."""
 
 
@@ -39,7 +39,7 @@ class Resident:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for indices in order.split(count):
             # index_select copies whole images and is many times faster than indexing.
             images = self.pixels.index_select(0, indices.to(self.home))
@@ -60,7 +60,7 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         self._order.indices = order.tolist()
         if count not in self._loaders:  # kept, and its workers with it
             self._loaders[count] = DataLoader(

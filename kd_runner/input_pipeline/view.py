@@ -26,7 +26,7 @@ class View:
     memory_format: torch.memory_format = torch.contiguous_format
     _whole: dict[object, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
-    def normalised(self, images: Tensor) -> Tensor:
+    def normalise(self, images: Tensor) -> Tensor:
         """uint8 [N, H, W, C] to float32 [N, C, H, W] of mean 0 and standard deviation 1."""
         key = (images.shape[1:], images.device)
         if key not in self._whole:

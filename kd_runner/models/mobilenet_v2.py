@@ -22,7 +22,7 @@ STAGES = (
 )
 
 
-def _normalised(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def _conv_and_norm(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs)]
 
@@ -34,11 +34,11 @@ class InvertedResidual(nn.Module):
         super().__init__()
         self.shortcut = stride == 1 and inputs == width
         self.layers = nn.Sequential(
-            *_normalised(inputs, inner, 1),
+            *_conv_and_norm(inputs, inner, 1),
             nn.ReLU(),
-            *_normalised(inner, inner, 3, stride, groups=inner),
+            *_conv_and_norm(inner, inner, 3, stride, groups=inner),
             nn.ReLU(),
-            *_normalised(inner, width, 1),
+            *_conv_and_norm(inner, width, 1),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class MobileNetV2(nn.Module):
         if expansion < 1:
             raise ValueError(f"expansion must be 1 or more, got {expansion}")
         inputs = int(32 * width)
-        self.conv1 = nn.Sequential(*_normalised(image_shape[0], inputs, 3, stride=2), nn.ReLU())
+        self.conv1 = nn.Sequential(*_conv_and_norm(image_shape[0], inputs, 3, stride=2), nn.ReLU())
         self.stages = nn.Sequential()
         for expands, channels, blocks, first in STAGES:
             outputs = int(channels * width)
@@ -76,7 +76,7 @@ class MobileNetV2(nn.Module):
                 inputs = outputs
             self.stages.append(stage)
         last = int(1280 * max(1.0, width))
-        self.conv2 = nn.Sequential(*_normalised(inputs, last, 1), nn.ReLU())
+        self.conv2 = nn.Sequential(*_conv_and_norm(inputs, last, 1), nn.ReLU())
         self.fc = nn.Linear(last, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -44,7 +44,7 @@ def torchvision_classifier(
         arguments |= {"aux_logits": False, "init_weights": True}
     if name.startswith("vit_") and not small:
         arguments["image_size"] = image_shape[1]
-    network = _published(name) if pretrained else models.get_model(name, weights=None, **arguments)
+    network = _published_weights(name) if pretrained else models.get_model(name, weights=None, **arguments)
     replaced = ["classifier"] if pretrained and _fit_classifier(network, num_classes) else []
     if small and isinstance(network, VisionTransformer):
         _small_patches(network, image_shape[1])
@@ -72,7 +72,7 @@ def _note_what_is_new(name: str, replaced: Sequence[str]) -> None:
     )
 
 
-def _published(name: str) -> nn.Module:
+def _published_weights(name: str) -> nn.Module:
     if name.startswith(("googlenet", "inception", "squeezenet")):
         # The first two rescale their input and have further heads, the last has no dense layer to replace.
         raise ValueError(f"pretrained must be false for {name}")

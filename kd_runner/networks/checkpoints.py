@@ -43,7 +43,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     Raises:
         SettingsError: no such file, or not one that kd-runner saved.
     """
-    state, info = read(Path(path))
+    state, info = read_checkpoint(Path(path))
     if info is None:
         raise SettingsError(f"{path} holds weights only; load wants a file that kd-runner saved")
     check_info(info, Path(path))
@@ -57,7 +57,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     return network.eval(), info
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """The tensors at `path` by all the keys that lead to them, and kd-runner's own metadata where there is any.
 
     Raises:
@@ -73,7 +73,7 @@ def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
     Raises:
         SettingsError: no such file, or not a plain file of weights.
     """
-    entries, metadata = weight_files.read(path)
+    entries, metadata = weight_files.read_tensors(path)
     if "kd_runner" not in metadata:
         return entries, None
     try:
@@ -81,7 +81,7 @@ def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
     except ValueError:
         info = None
     if not isinstance(info, dict):
-        raise weight_files.refused(path, DAMAGED)
+        raise weight_files.unreadable_file(path, DAMAGED)
     return entries, info
 
 
@@ -104,4 +104,4 @@ def check_info(info: Mapping[str, Any], path: Path) -> None:
     except (LookupError, TypeError):
         whole = False
     if not whole:
-        raise weight_files.refused(path, DAMAGED)
+        raise weight_files.unreadable_file(path, DAMAGED)

@@ -1,4 +1,4 @@
-"""The same network, faster: batch norms folded into convolutions, or compiled."""
+"""The same network, faster: batch norms fold_batch_norms into convolutions, or compiled."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kd_runner.errors import RunFailed
 
-EXACT = 1e-4  # of the largest logit: how far a folded network may be off
+EXACT = 1e-4  # of the largest logit: how far a fold_batch_norms network may be off
 
 
-def compiled(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def compile_call(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """`call` compiled for the shape of the first batch; a smaller last one takes the usual way.
 
     The result raises RunFailed where PyTorch's compiler fails, for want of a C++ compiler, say.
@@ -38,7 +38,7 @@ def compiled(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return either
 
 
-def folded(network: nn.Module, images: Tensor) -> nn.Module:
+def fold_batch_norms(network: nn.Module, images: Tensor) -> nn.Module:
     """A copy of `network`, in evaluation mode, whose batch norms have become part of the convolutions before them.
 
     The network itself comes back where it has none of these, cannot be traced, or would give other logits:
@@ -47,7 +47,7 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
     try:
         # On the CPU, where float32 is float32: a GPU's convolutions may round to TF32, more than folding does.
         original, sample = copy.deepcopy(network).cpu(), images[:8].cpu()
-        candidate = _folded(fx.symbolic_trace(original))
+        candidate = _fold_graph(fx.symbolic_trace(original))
         if candidate is None:
             return network
         with torch.inference_mode():
@@ -55,13 +55,13 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
             if images.device.type != "cpu":
                 candidate = candidate.to(images.device)
                 candidate(images[:8])  # what was traced must not be tied to the CPU
-    except Exception:  # a network of anyone's: what cannot be traced or folded runs as it is
+    except Exception:  # a network of anyone's: what cannot be traced or fold_batch_norms runs as it is
         return network
     off = (wanted - given).abs().max() / wanted.abs().max().clamp_min(1e-12)
     return candidate if bool(off <= EXACT) else network
 
 
-def _folded(graph: fx.GraphModule) -> fx.GraphModule | None:
+def _fold_graph(graph: fx.GraphModule) -> fx.GraphModule | None:
     modules = dict(graph.named_modules())
     count = 0
     for node in list(graph.graph.nodes):

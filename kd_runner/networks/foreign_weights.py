@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.errors import SettingsError
-from kd_runner.networks.weight_files import Entry, listed, shared_start, shown
+from kd_runner.networks.weight_files import Entry, first_names, printable, shared_start
 
 SHOWN = 3  # names of a kind that a message lists
 
@@ -102,16 +102,20 @@ def weights_of(
     if not likely:
         raise SettingsError(f"{setting}: {misfit(wanted, fitting or places, entries, whose)}")
     place, *others = _different(sorted(likely, key=_rank), wanted)
-    state, converted = _converted(place, wanted, f"{setting}: {whose}")
+    state, converted = _convert_tensors(place, wanted, f"{setting}: {whose}")
     explained = {id(entry) for other in fitting for entry in other.tensors.values()}
     unchosen = {id(entry) for other in everywhere if _fits(other, wanted) for entry in other.tensors.values()}
     rest = [entry for entry in (*place.extras.values(), *place.outside) if id(entry) not in explained]
     fit_too = [entry.name for entry in rest if id(entry) in unchosen]
     names = [entry.name for entry in rest if id(entry) not in unchosen]
     notes = [
-        *_unwrapped(place, others, f"{setting}_key"),
-        *([f"not chosen by {setting}_key={key}, though they fit, too: {listed(fit_too, SHOWN)}"] if fit_too else []),
-        *([f"passed over, as it is not of the network: {listed(names, SHOWN)}"] if names else []),
+        *_unwrapping_sentence(place, others, f"{setting}_key"),
+        *(
+            [f"not chosen by {setting}_key={key}, though they fit, too: {first_names(fit_too, SHOWN)}"]
+            if fit_too
+            else []
+        ),
+        *([f"passed over, as it is not of the network: {first_names(names, SHOWN)}"] if names else []),
         *converted,
     ]
     return Weights(state, [f"{whose}: {text}" for text in notes])
@@ -241,11 +245,11 @@ def _refuse_key(
         raise SettingsError(f"{setting}_key: {misfit(wanted, [], below, f'{key!r} of {whose}')}")
     fitting = [place.name for place in sorted(places, key=_rank) if place.keys and _fits(place, wanted)]
     keys = dict.fromkeys([*fitting, *(".".join(entry.path[:-1]) for entry in entries if len(entry.path) > 1)])
-    has = listed([*keys], 8) if keys else f"no keys above {listed([entry.name for entry in entries], SHOWN)}"
+    has = first_names([*keys], 8) if keys else f"no keys above {first_names([entry.name for entry in entries], SHOWN)}"
     raise SettingsError(f"{setting}_key: {whose} has no {key!r}; it has {has}")
 
 
-def _converted(place: Place, wanted: Mapping[str, Tensor], whose: str) -> tuple[dict[str, Tensor], list[str]]:
+def _convert_tensors(place: Place, wanted: Mapping[str, Tensor], whose: str) -> tuple[dict[str, Tensor], list[str]]:
     """The place's tensors in the dtypes and shapes of the network, and what had to be done for that."""
     state: dict[str, Tensor] = {}
     notes: dict[str, list[str]] = {}
@@ -256,7 +260,7 @@ def _converted(place: Place, wanted: Mapping[str, Tensor], whose: str) -> tuple[
             notes.setdefault("counters of batch norms are not in the file and start at 0", []).append(name)
             continue
         given = entry.tensor
-        _refuse_unusable(given, target, f"{whose}: {shown(entry.name)}")
+        _refuse_unusable(given, target, f"{whose}: {printable(entry.name)}")
         if entry.from_numpy:
             notes.setdefault("NumPy arrays are read as tensors", []).append(name)
         if given.dtype != target.dtype:
@@ -265,8 +269,8 @@ def _converted(place: Place, wanted: Mapping[str, Tensor], whose: str) -> tuple[
         if given.shape != target.shape:
             notes.setdefault(f"{list(given.shape)} is read as {list(target.shape)}", []).append(name)
         state[name] = given.detach().to(target.dtype).reshape(target.shape)
-        _refuse_infinite(state[name], target, f"{whose}: {shown(entry.name)}")
-    return state, [f"{text}: {listed(names, 1)}" for text, names in notes.items()]
+        _refuse_infinite(state[name], target, f"{whose}: {printable(entry.name)}")
+    return state, [f"{text}: {first_names(names, 1)}" for text, names in notes.items()]
 
 
 def _refuse_unusable(given: Tensor, target: Tensor, whose: str) -> None:
@@ -300,7 +304,7 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _unwrapped(place: Place, others: Sequence[Place], setting: str) -> list[str]:
+def _unwrapping_sentence(place: Place, others: Sequence[Place], setting: str) -> list[str]:
     """One sentence: what was taken out of what, and what else fits; none where there is nothing to say."""
     parts = []
     if place.wrapper:
@@ -313,7 +317,7 @@ def _unwrapped(place: Place, others: Sequence[Place], setting: str) -> list[str]
         start = "" if place.wrapper else "weights taken from the top, " if not parts else "weights "
         names = " and ".join(repr(other.name) for other in others)
         fit = "fits" if len(others) == 1 else "fit"
-        parts.append(f"{start}not from {names}, which {fit}, too ({setting}={shown(others[0].name)} takes it)")
+        parts.append(f"{start}not from {names}, which {fit}, too ({setting}={printable(others[0].name)} takes it)")
     return [", ".join(parts)] if parts else []
 
 
@@ -329,8 +333,8 @@ def _inner_wrappers(place: Place) -> list[str]:
 def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Sequence[Entry], whose: str) -> str:
     """Why no place in a file fits: how the closest one differs, and the file's names beside the network's."""
     places = places or _places(wanted, entries)
-    held = f"the file has {_count(entries)} ({listed([entry.name for entry in entries], SHOWN)})"
-    network = f"the network {len(wanted)} ({listed([*wanted], SHOWN)})"
+    held = f"the file has {_count(entries)} ({first_names([entry.name for entry in entries], SHOWN)})"
+    network = f"the network {len(wanted)} ({first_names([*wanted], SHOWN)})"
     if not places:
         first = next(iter(wanted), "")
         return f"{whose} does not fit the network: {first} is missing, and so is every other name; {held}, {network}"
@@ -344,7 +348,7 @@ def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Seque
         return f"{whose} has {classes[0]} classes, the data set has {classes[1]}: they must be equal"
     if not (reshaped or missing or extras):
         # Two tensors among others, which any larger network has.
-        beside = listed([entry.name for entry in place.outside], SHOWN)
+        beside = first_names([entry.name for entry in place.outside], SHOWN)
         return (
             f"{whose} fits the network at {place.name!r} alone, and has {beside} beside it: "
             f"checkpoint_key={place.name} takes it all the same"
@@ -361,7 +365,7 @@ def misfit(wanted: Mapping[str, Tensor], places: Sequence[Place], entries: Seque
 
 
 def _first(items: Sequence[str]) -> str:
-    return "; ".join(shown(item) for item in items[:2]) + (f"; and {len(items) - 2} more" if len(items) > 2 else "")
+    return "; ".join(printable(item) for item in items[:2]) + (f"; and {len(items) - 2} more" if len(items) > 2 else "")
 
 
 def _matches(place: Place, wanted: Mapping[str, Tensor]) -> int:

@@ -140,7 +140,7 @@ _OF_NETWORKS = ("abc", "collections", "copyreg", "dataclasses", "datetime", "enu
 _OF_BUILTINS = ("builtins.bytearray", "builtins.set", "builtins.complex", "builtins.long")
 
 
-def allowed() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+def allowed_stand_ins() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """The stand-ins as `torch.serialization.safe_globals` takes them."""
     return [(stand_in, name) for name, stand_in in STAND_INS.items()]
 
@@ -169,7 +169,7 @@ class Asked:
         return [name for name in self.names if _is_suspicious(name)]
 
 
-def asked(file: IO[bytes], pickles: int = 1) -> Asked:
+def requested_globals(file: IO[bytes], pickles: int = 1) -> Asked:
     """What the first pickles in `file` ask for, none of which is loaded: their operations are listed.
 
     A broken pickle is read as far as that goes.
@@ -215,9 +215,9 @@ def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, Any, str, in
                 if left < 0:
                     return
                 if operation.name == "GLOBAL":
-                    yield "name", _dotted(*str(argument).split(" ", 1)), texts[1], count
+                    yield "name", _dotted_name(*str(argument).split(" ", 1)), texts[1], count
                 elif operation.name == "STACK_GLOBAL":
-                    yield "name", _dotted(*texts), "", count
+                    yield "name", _dotted_name(*texts), "", count
                 elif operation.name == "PROTO":
                     yield "protocol", argument, texts[1], count
                 count += operation.name not in ("PROTO", "FRAME")
@@ -234,7 +234,7 @@ def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, Any, str, in
         return
 
 
-def _dotted(module: str, name: str = "") -> str:
+def _dotted_name(module: str, name: str = "") -> str:
     """The name with a dot, as Python 3 has it: pickles of protocol 2 use Python 2's."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"

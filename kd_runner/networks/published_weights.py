@@ -62,10 +62,10 @@ def _in_place(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ".".join(part for part in name_parts[shared:] if part not in WRAPPERS): state[name]
         for name, name_parts in parts.items()
     }
-    return {f"{prefix}{name}": tensor for name, tensor in renamed(bare).items()}
+    return {f"{prefix}{name}": tensor for name, tensor in rename_entries(bare).items()}
 
 
-def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rename_entries(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`state` under our names; what has no counterpart keeps its own, for the network to refuse."""
     if any(_OF_VGG.match(name) for name in state):
         return _renamed_vgg(state)

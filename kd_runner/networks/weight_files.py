@@ -48,7 +48,7 @@ class Entry:
         return ".".join(self.path)
 
 
-def read(path: Path) -> tuple[list[Entry], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[list[Entry], dict[str, str]]:
     """All tensors of the file at `path`, and the metadata of a safetensors file.
 
     Raises:
@@ -61,7 +61,7 @@ def read(path: Path) -> tuple[list[Entry], dict[str, str]]:
             return _read_safetensors(path, head, size)
         return list(_entries(_read_torch(path, head, size))), {}
     except ValueError as error:
-        raise refused(path, str(error)) from error
+        raise unreadable_file(path, str(error)) from error
 
 
 def saved_values(path: Path) -> Any:
@@ -74,7 +74,7 @@ def saved_values(path: Path) -> Any:
     try:
         return _read_torch(path, _head(path), size)
     except ValueError as error:
-        raise refused(path, str(error)) from error
+        raise unreadable_file(path, str(error)) from error
 
 
 def _head(path: Path) -> bytes:
@@ -89,19 +89,19 @@ def shared_start(paths: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(shortest[:count])
 
 
-def shown(text: str, length: int = 100) -> str:
+def printable(text: str, length: int = 100) -> str:
     """A text of a file's, as one line for a person: on a terminal a file must not write what it likes."""
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def listed(names: Sequence[str], count: int) -> str:
+def first_names(names: Sequence[str], count: int) -> str:
     """The first names of a file's, and how many there are more."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(shown(name) for name in names[:count]) + more
+    return ", ".join(printable(name) for name in names[:count]) + more
 
 
-def refused(path: Path, reason: str) -> SettingsError:
+def unreadable_file(path: Path, reason: str) -> SettingsError:
     """The error of a file that is not read, with the reason."""
     return SettingsError(f"{path} is not a plain weights file (safetensors, or a state dict saved by torch): {reason}")
 
@@ -118,7 +118,7 @@ def _size_of_a_file(path: Path) -> int:
     except (OSError, ValueError) as error:
         hint = "; a file is wanted, not an address: download it first" if ":/" in str(path) else ""
         raise SettingsError(f"no file {Path.cwd() / path}{hint}") from error
-    raise refused(path, f"it is {file_kinds.special(path, status.st_mode)}")
+    raise unreadable_file(path, f"it is {file_kinds.special(path, status.st_mode)}")
 
 
 def _read_safetensors(path: Path, head: bytes, size: int) -> tuple[list[Entry], dict[str, str]]:
@@ -160,7 +160,7 @@ def _read_torch(path: Path, head: bytes, size: int) -> Any:
     elif not head.startswith(pickled_values.LEGACY_MAGIC, 2):
         raise ValueError(_reason(path, f"it is a pickle that torch.save did not write, and {SAVE_AGAIN}"))
     try:
-        allowed = torch.serialization.safe_globals(pickled_values.allowed())
+        allowed = torch.serialization.safe_globals(pickled_values.allowed_stand_ins())
         with warnings.catch_warnings(), allowed, path.open("rb") as file:  # by its content: torch heeds a path's end
             warnings.simplefilter("ignore")  # torch's, which describe its own insides
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -187,14 +187,14 @@ def _check_records(path: Path, size: int) -> None:
 
 def _reason(path: Path, otherwise: str) -> str:
     """Why a file with pickles is not read: what it asks for beside plain values, if anything."""
-    asked = _asked(path)
+    asked = _requested_globals(path)
     if asked is None or not asked.names:
         if asked is not None and asked.protocol > 2 and otherwise == ENDS_EARLY:
             return f"its pickle has protocol {asked.protocol}, torch reads 2: save it without pickle_protocol"
         return otherwise
     if asked.suspicious:
-        return f"it asks for {listed(asked.suspicious, 3)}, which no weights need; nothing in it was run"
-    names = listed(asked.names, 2)
+        return f"it asks for {first_names(asked.suspicious, 3)}, which no weights need; nothing in it was run"
+    names = first_names(asked.names, 2)
     if asked.alone:
         weights = "content.state_dict()"
     elif any(name.startswith("torch.nn.modules.") for name in asked.names):
@@ -208,15 +208,15 @@ def _reason(path: Path, otherwise: str) -> str:
     )
 
 
-def _asked(path: Path) -> pickled_values.Asked | None:
+def _requested_globals(path: Path) -> pickled_values.Asked | None:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
                 with archive.open(name) as file:
-                    return pickled_values.asked(file)
+                    return pickled_values.requested_globals(file)
         with path.open("rb") as file:
-            return pickled_values.asked(file, pickled_values.LEGACY_PICKLES)
+            return pickled_values.requested_globals(file, pickled_values.LEGACY_PICKLES)
     except Exception:  # a broken archive
         return None
 
@@ -259,4 +259,4 @@ def _shown(content: Any) -> str:
 
 
 def _short(error: Exception) -> str:
-    return shown(" ".join(str(error).split()), 120) or type(error).__name__
+    return printable(" ".join(str(error).split()), 120) or type(error).__name__

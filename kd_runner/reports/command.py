@@ -27,14 +27,14 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):  # names of files and classes may have signs that a terminal has not
             stream.reconfigure(errors="replace")
     try:
-        print(reported(given.folders, given.out, given.reference))
+        print(write_page(given.folders, given.out, given.reference))
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
 
-def reported(folders: list[Path], out: Path | None, reference: str | None) -> Path:
+def write_page(folders: list[Path], out: Path | None, reference: str | None) -> Path:
     """The page that was written, of one run or of all that is in the folders.
 
     Args:

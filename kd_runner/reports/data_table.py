@@ -38,15 +38,15 @@ def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
 def data_lines(data: Mapping[str, Any]) -> list[str]:
     """Sentences of what no column of the table is about."""
     said = [
-        f"Without {SPLITS[split]} images: {named(names)}."
+        f"Without {SPLITS[split]} images: {first_names(names)}."
         for split, names in (data.get("missing_classes") or {}).items()
         if names and split in SPLITS
     ]
     left_out = {name: value for name, value in (data.get("left_out") or {}).items() if value}
     if left_out.get("files"):
         kinds, places = (left_out.get(name) or {} for name in ("kinds", "places"))
-        of = f": {counted(kinds, 'no suffix')}" if kinds else ""
-        where = f"; in {counted(places)}" if places else ""
+        of = f": {names_with_counts(kinds, 'no suffix')}" if kinds else ""
+        where = f"; in {names_with_counts(places)}" if places else ""
         files = left_out["files"]
         said.append(f"Not read, {files:,} {_plural('file', files)}{of}{where}.")
     if left_out.get("unreadable"):
@@ -60,13 +60,13 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def counted(counts: Mapping[str, int], nameless: str = "") -> str:
+def names_with_counts(counts: Mapping[str, int], nameless: str = "") -> str:
     """Names with their numbers, the largest first, some of many."""
     ordered = sorted(counts.items(), key=lambda count: -count[1])
-    return named([f"{_short(name or nameless)} ({number:,})" for name, number in ordered])
+    return first_names([f"{_short(name or nameless)} ({number:,})" for name, number in ordered])
 
 
-def named(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """Names in a line, the first of many."""
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
     return f"{', '.join(_short(name) for name in names[:MOST_NAMES])}{more}"

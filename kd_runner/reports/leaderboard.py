@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import Missing, Run, found
+from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.reports.formats import _count, _percent
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict
-from kd_runner.terminal import TextColumn, folded, nats, table_lines
+from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # that are named where there are more
@@ -160,7 +160,7 @@ class Leaderboard:
     """Groups, best first, what has no result, and the answer that they give together."""
 
     groups: list[Group]
-    missing: list[Missing]
+    missing: list[MissingRun]
     rows: list[dict[str, Any]]
     answer: Verdict
 
@@ -208,10 +208,10 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
-    runs, missing = found(folders)
+    runs, missing = find_runs(folders)
     if not runs and not missing:
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
-    groups = grouped(runs, reference)
+    groups = compared_groups(runs, reference)
     return Leaderboard(groups, missing, list(rows(groups)), verdict(groups))
 
 
@@ -223,13 +223,13 @@ def terminal(board: Leaderboard, width: int | None) -> str:
     ]
     lines, left_out = table_lines(texts, width)
     if left_out:
-        lines.append(folded(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
-    lines += ["", folded(str(board.answer), width)]
-    lines += [folded(note, width) for note in board.gap_notes]
-    lines += [folded(line, width) for line in some_lines(board.left_out)]
-    lines += [folded(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
+        lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
+    lines += ["", fold_text(str(board.answer), width)]
+    lines += [fold_text(note, width) for note in board.gap_notes]
+    lines += [fold_text(line, width) for line in some_lines(board.left_out)]
+    lines += [fold_text(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
     notes = note_lines(board.runs)
-    lines += ["", "Notes:", *(folded(f"- {line}", width) for line in notes)] if notes else []
+    lines += ["", "Notes:", *(fold_text(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
 
 

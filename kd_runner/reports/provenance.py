@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from kd_runner.config.fingerprint import dotted
+from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
 from kd_runner.files.results import Run
 from kd_runner.reports.html import SETTINGS
@@ -23,7 +23,7 @@ def settings_in(folder: Path) -> tuple[dict[str, str], str]:
     """The settings of a run by their keys with dots, and what is wrong with their file where there are none."""
     content, wrong = reading.json_of(folder / SETTINGS)
     try:
-        return {key: _as_typed(value) for key, value in dotted(content)}, wrong and f"{SETTINGS} {wrong}"
+        return {key: _as_typed(value) for key, value in flat_keys(content)}, wrong and f"{SETTINGS} {wrong}"
     except RecursionError:
         return {}, f"{SETTINGS} is nested too deeply"
 
@@ -32,7 +32,7 @@ def _as_typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def shared(many: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def common_provenance(many: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What all of them have alike."""
     return {
         key: value

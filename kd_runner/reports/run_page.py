@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
-from kd_runner.files.results import STAGES, Run, read, top5_says_nothing
+from kd_runner.files.results import STAGES, Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import PAGE, RESULT
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.formats import clock, count, percent
@@ -20,7 +20,7 @@ from kd_runner.reports.run_charts import run_pictures
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
 from kd_runner.reports.verdict import verdict
-from kd_runner.terminal import folded, nats, terminal_width
+from kd_runner.terminal import fold_text, nats, terminal_width
 
 ANALYSIS = "analysis.json"
 
@@ -42,7 +42,7 @@ class Folder:
     lacking: list[str] = field(default_factory=list)
 
     @property
-    def finetuned(self) -> int:
+    def finetune_epochs(self) -> int:
         """Epochs that the student trained beyond the baseline's."""
         epochs = self.settings.get("finetune.epochs", "0")
         return int(epochs) if epochs.isdecimal() and len(epochs) < 10 else 0
@@ -57,9 +57,9 @@ def report_of(folder: Path, out: Path) -> Path:
     opened = opened_folder(folder)
     page = _written(opened, out)
     width = terminal_width()
-    print(table(opened.run.result, opened.finetuned, width))
+    print(table(opened.run.result, opened.finetune_epochs, width))
     for line in opened.lacking:
-        print(folded(line, width))
+        print(fold_text(line, width))
     return page
 
 
@@ -84,12 +84,12 @@ def opened_folder(folder: Path) -> Folder:
     Raises:
         SettingsError: the run has no result.
     """
-    run = read(folder / RESULT)
+    run = read_run(folder / RESULT)
     if not isinstance(run, Run):
         raise SettingsError(f"{folder} has no result to report: {run.reason}")
     settings, unset = settings_in(folder)
     content, wrong = reading.json_of(folder / ANALYSIS)
-    analysis, gone = reading.cleaned(content, reading.ANALYSIS)
+    analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)
     drawn, failed = run_pictures(analysis) if analysis else ({}, [])
     lacking = [
         run.left_out,
@@ -104,9 +104,9 @@ def opened_folder(folder: Path) -> Folder:
 def run_page(folder: Folder) -> str:
     """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
     run, result = folder.run, folder.run.result
-    answer = verdict(grouped([run]))
+    answer = verdict(compared_groups([run]))
     # The answer says it already.
-    said = [sentence for sentence in sentences(result, folder.finetuned) if sentence != f"{NOTHING_DISTILLED}."]
+    said = [sentence for sentence in sentences(result, folder.finetune_epochs) if sentence != f"{NOTHING_DISTILLED}."]
     classes = folder.analysis.get("classes")
     data = result.get("data") or {}
     return render(
@@ -114,7 +114,7 @@ def run_page(folder: Folder) -> str:
         title=f"Distillation: {run.folder.resolve().name}",
         subtitle=" ".join(run.words) or "all settings at their defaults",
         answer=answer,
-        sentences=[*answer.sentences, *said, *_judged(result)],
+        sentences=[*answer.sentences, *said, *_teacher_sentence(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
         warning=warning_of(result),
         notes=other_notes(result),
@@ -136,7 +136,7 @@ def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in judged.items() if value is not None}
 
 
-def _judged(result: Mapping[str, Any]) -> list[str]:
+def _teacher_sentence(result: Mapping[str, Any]) -> list[str]:
     """A sentence on how good the teacher was before the student trained."""
     judged = _judgement(result)
     if "val_accuracy" not in judged:

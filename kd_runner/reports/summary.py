@@ -7,7 +7,7 @@ from typing import Any
 
 from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import STAGES, top5_says_nothing
-from kd_runner.terminal import TextColumn, folded, nats, table_lines
+from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
 FEW_IMAGES = 100  # of fewer, one image is more than a point
@@ -54,7 +54,7 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
     images = test_images(result)
     said = [*sentences(result, finetuned), *few_images(images)]
     heading = f"On the {images:,} test images:" if images else "On the test images:"
-    return "\n".join([heading, "", *lines, "", *(folded(sentence, width) for sentence in said)])
+    return "\n".join([heading, "", *lines, "", *(fold_text(sentence, width) for sentence in said)])
 
 
 def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from kd_runner.reports import charts, formats
 from kd_runner.reports.formats import clock, count, percent
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, some_lines
-from kd_runner.reports.provenance import command, settings_in, shared, surroundings, sweep_command
+from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
 
 MOST_COMMANDS = 10  # of single runs
@@ -32,7 +32,7 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
     runs = [run for group in board.groups for run in group.runs]
     opened = [settings_in(run.folder) for run in runs]
     settings = [content for content, _ in opened if content]
-    common = shared(settings)
+    common = common_provenance(settings)
     commands = list(_commands(folders, runs))
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(

@@ -31,14 +31,14 @@ from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.published_weights import renamed_entries
 from kd_runner.notes import note
 from kd_runner.outputs import needs_of
-from kd_runner.randomness import derived_seed, seeded
+from kd_runner.randomness import derived_seed, seeded_generator
 from kd_runner.runs.parts import (
     ROUNDING,
     Parts,
     _check_trainer,
     _note_other_settings,
     _prepared_device,
-    _rounded,
+    _round_values,
     _unknown_origin,
     read_data,
 )
@@ -124,7 +124,7 @@ def _recipe(settings: Settings, stage: str, own: Any) -> Recipe:
 
 def _modes(settings: Settings) -> tuple[Mode, ...]:
     named = {"distillation": settings.distillation, **{f"plus.{name}": node for name, node in settings.plus.items()}}
-    with seeded(settings.seed, "distillation", "weights"):
+    with seeded_generator(settings.seed, "distillation", "weights"):
         modes = tuple(_mode(key, part, settings.trust) for key, part in named.items())
     if settings.distillation.label_weight == 0 and not any(mode.weight for mode in modes):
         raise SettingsError("distillation.weight: must be above 0 where label_weight is 0, got 0: nothing would train")
@@ -150,7 +150,7 @@ def _mode(key: str, own: DistillationSettings, trust: list[str]) -> Mode:
 
 def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
     # Seeded by role: another student, mode or data order leaves the teacher's first weights as they are.
-    with seeded(settings.seed, role, "weights"):
+    with seeded_generator(settings.seed, role, "weights"):
         network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
     if isinstance(network, nn.Module) and settings.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)
@@ -215,8 +215,8 @@ def _check_given(
         if difference > ROUNDING:
             note(
                 "teacher",
-                f"{path} was trained with dataset.{name}={_rounded(info[name])}, and is given images with "
-                f"{_rounded(values)}, as this run has it",
+                f"{path} was trained with dataset.{name}={_round_values(info[name])}, and is given images with "
+                f"{_round_values(values)}, as this run has it",
             )
 
 

@@ -22,7 +22,7 @@ from kd_runner.datasets.decoding import ImageFacts, facts
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_folder import NOT_READ
 from kd_runner.datasets.splits import Images, Split, Splits
-from kd_runner.datasets.survey import SPLITS, class_counts, count, listed
+from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
@@ -227,7 +227,7 @@ def copy_lines(splits: Splits, copies: Copies) -> list[str]:
             lines.append(f"copies   {len(pairs):,} of {second} in {first}: {', '.join(some)}{more}")
     if copies.of_two_classes:
         names = [f"{name_of(splits, place)} ({splits.classes[copies.label(place)]})" for place in copies.of_two_classes]
-        lines.append(f"copies   {len(names):,} under two classes: {listed(names, NAMED)}")
+        lines.append(f"copies   {len(names):,} under two classes: {list_of_names(names, NAMED)}")
     return lines
 
 

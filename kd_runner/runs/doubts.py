@@ -83,12 +83,12 @@ def best_order(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 def other_normalisation(parts: Parts, network: nn.Module) -> list[str]:
     """The usual normalisation with which the network is right far more often, where there is one."""
     indices = spread(len(parts.splits.val), _affordable(parts))
-    batches = list(parts.source("val").read(indices, parts.evaluation_batch))
+    batches = list(parts.source("val").read_chunks(indices, parts.evaluation_batch))
     labels = torch.cat([labels for _, _, labels in batches]).cpu()
 
     def right(view: View) -> Tensor:
         with torch.inference_mode():
-            logits = [network(view.normalised(images)).float().argmax(1).cpu() for _, images, _ in batches]
+            logits = [network(view.normalise(images)).float().argmax(1).cpu() for _, images, _ in batches]
         return torch.cat(logits) == labels
 
     with as_it_was(network):

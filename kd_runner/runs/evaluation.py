@@ -11,19 +11,19 @@ from torch import nn
 
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, latency
-from kd_runner.evaluation.metrics import classification_metrics, gap_closed, packed, pair_metrics
+from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files import atomic, run_folder
 from kd_runner.networks import checkpoints
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.running import Running
+from kd_runner.runs.running import RunState
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Best
 from kd_runner.training.mode import strong_view
 
 
-def loaded(parts: Parts, path: Path) -> nn.Module:
+def load_network(parts: Parts, path: Path) -> nn.Module:
     """A network as it was saved."""
     return checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
 
@@ -42,7 +42,7 @@ def evaluate(
             "latency": latency(networks[stage], image.to(memory_format=parts.view.memory_format)),
             "images_seen": images_seen(parts, stage),
             "correct": {
-                **packed(predictions.logits[stage].argmax(1) == predictions.labels),
+                **pack_bits(predictions.logits[stage].argmax(1) == predictions.labels),
                 "of": parts.splits.test_fingerprint[:16],
             },
             "checkpoint": str(files[stage]),
@@ -64,16 +64,16 @@ def evaluate(
 
 def show(
     parts: Parts,
-    running: Running,
+    running: RunState,
     networks: Mapping[str, nn.Module],
     predictions: Predictions,
     stages: Mapping[str, Any],
 ) -> None:
     """Keep what is seen in the predictions, and show it in TensorBoard."""
-    seen = {**analysed(parts, networks, predictions), "epochs": running.epochs}
+    seen = {**analyse_predictions(parts, networks, predictions), "epochs": running.epochs}
     atomic.write_json(running.folder / run_folder.ANALYSIS, seen, indent=None)
     tracking, writer = parts.settings.tracking, running.logger.experiment
-    dashboard.tell(writer, stages)
+    dashboard.log_result_table(writer, stages)
     if tracking.images:
         dashboard.draw(writer, seen)
     if tracking.embedding:
@@ -83,14 +83,14 @@ def show(
     writer.close()
 
 
-def analysed(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions) -> dict[str, Any]:
+def analyse_predictions(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions) -> dict[str, Any]:
     """What is seen in the predictions of the test images; the validation images calibrate."""
     validated = {role: networks[role] for role in analysis.ROLES if role in networks}
     validation = predict(validated, parts.plain_batches("val"), parts.device)
     indices = analysis.spread(len(parts.splits.train), analysis.EXAMPLES)
-    _, images, labels = next(parts.source("train").read(indices, len(indices)))
+    _, images, labels = next(parts.source("train").read_chunks(indices, len(indices)))
     with torch.inference_mode():
-        logits = networks["teacher"](parts.view.normalised(images)).float()
+        logits = networks["teacher"](parts.view.normalise(images)).float()
         temperature = float(parts.temperature(1.0))
     taught = analysis.soft_targets(logits, labels, indices, parts.splits.train, temperature)
     return analysis.analysis(test, validation, parts.splits.test, parts.splits.classes, taught)

@@ -129,7 +129,7 @@ def judge_trained(parts: Parts, name: str, network: nn.Module, epochs: Sequence[
     _refuse_not_finite(network, logits, name)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     doubt = _doubt(right, largest, None)
-    if doubt is None or (_too_few(len(right), largest) and _learned(parts, epochs, "train_loss")):
+    if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(parts, epochs, "train_loss")):
         return Judgement(name, right, largest)
     constant = doubts.one_class_for_all(logits, labels, parts.splits.classes)
     warning = not_learned(parts, name, share_of(right), len(right), largest, [doubt, *constant])
@@ -194,7 +194,7 @@ def note_student(
     (_, largest), accuracy = largest_class(labels), epochs[stage][-1]["val_accuracy"]
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
-    learned = _too_few(len(labels), largest) and _learned(parts, epochs[stage], "label_loss", "train_loss")
+    learned = _too_few(len(labels), largest) and _has_learned_labels(parts, epochs[stage], "label_loss", "train_loss")
     if doubt is not None and not learned:
         blamed = teacher is not None and teacher.warning is not None and _uses_teacher(parts)
         cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []
@@ -257,7 +257,7 @@ def _too_few(images: int, largest: float) -> bool:
     return images < FEW or p_of_at_least(halfway, images, largest) >= SURE
 
 
-def _learned(parts: Parts, epochs: Sequence[Mapping[str, float]], *losses: str) -> bool:
+def _has_learned_labels(parts: Parts, epochs: Sequence[Mapping[str, float]], *losses: str) -> bool:
     """Whether the training labels were clearly learned, by the first of these losses that the last epoch has."""
     last = epochs[-1] if epochs else {}
     loss = next((last[name] for name in losses if name in last), None)

@@ -18,17 +18,17 @@ from kd_runner.networks.observed import Observed
 from kd_runner.networks.records import validation_record
 from kd_runner.runs.judgement import ENSEMBLE, judge_ensemble, judge_given, judge_trained, note_flat_loss
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.running import Running
+from kd_runner.runs.running import RunState
 from kd_runner.store.entries import trained_once
 from kd_runner.training.classifier import Best, Classifier
 from kd_runner.training.fit import fit
 from kd_runner.training.recipe import Recipe
-from kd_runner.training.resume_state import Progress
+from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
 
 
-def teacher_file(parts: Parts, running: Running) -> Path:
+def teacher_file(parts: Parts, running: RunState) -> Path:
     """Bring the teachers to their final weights, given, stored or trained; returns the file of all in the folder.
 
     Every teacher is judged as soon as it has them, given ones before others train, and so is their mean.
@@ -40,7 +40,7 @@ def teacher_file(parts: Parts, running: Running) -> Path:
             log.info("%-9s taken from %s", name, own.checkpoint)
             judgements[name] = judge_given(parts, name, network, Path(own.checkpoint).expanduser())
             continue
-        path = labels_only(parts, running, name)
+        path = train_or_load(parts, running, name)
         judgements[name] = judge_trained(parts, name, network, running.epochs[name])
         if len(parts.teachers) == 1:
             return path
@@ -54,7 +54,7 @@ def teacher_file(parts: Parts, running: Running) -> Path:
     return path
 
 
-def labels_only(parts: Parts, running: Running, stage: str) -> Path:
+def train_or_load(parts: Parts, running: RunState, stage: str) -> Path:
     """The file in the run's folder of a network trained on labels, trained now if the store does not have it.
 
     Args:
@@ -65,22 +65,22 @@ def labels_only(parts: Parts, running: Running, stage: str) -> Path:
     network = copy.deepcopy(parts.student) if stage == "baseline" else parts.teachers[stage]
     node = (parts.settings.student if stage == "baseline" else parts.settings.all_teachers[stage]).node
 
-    def trained(progress: Progress) -> tuple[nn.Module, list[dict[str, float]]]:
+    def is_trained(progress: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
         train(parts, running, stage, network, recipe, progress)
         return network, running.epochs[stage]
 
     root = Path(parts.settings.store).expanduser()
     info = parts.describe(node) | {"val_images": len(parts.splits.val)}
-    stored = trained_once(root, stage, made_of(parts, stage), info, trained)
+    stored = trained_once(root, stage, ingredients(parts, stage), info, is_trained)
     network.load_state_dict(stored.state)
     if stored.reused:
         running.logger.retell(stage, stored.epochs)
         running.epochs[stage] = stored.epochs
     note_flat_loss(stage, stored.epochs, "train_loss", f"{parts.settings.rate_key(role)}, {role}.epochs")
-    return kept(running.folder / f"{stage}.safetensors", stored.path)
+    return link_or_copy(running.folder / f"{stage}.safetensors", stored.path)
 
 
-def made_of(parts: Parts, stage: str) -> dict[str, Any]:
+def ingredients(parts: Parts, stage: str) -> dict[str, Any]:
     """Plain data: everything that the weights of a network trained on labels depend on; `stage` as in `labels_only`."""
     settings = parts.settings
     role = "student" if stage == "baseline" else stage
@@ -110,13 +110,15 @@ def made_of(parts: Parts, stage: str) -> dict[str, Any]:
     }
 
 
-def train(parts: Parts, running: Running, stage: str, network: nn.Module, recipe: Recipe, progress: Progress) -> Best:
+def train(
+    parts: Parts, running: RunState, stage: str, network: nn.Module, recipe: Recipe, progress: ResumeState
+) -> Best:
     """Train `network` on labels alone; returns its best epoch on the validation split."""
     module = Classifier(stage, Observed(network), parts.training_batches(recipe), recipe)
-    return fitted(parts, running, module, progress)
+    return fit_to_best(parts, running, module, progress)
 
 
-def fitted(parts: Parts, running: Running, module: Classifier, progress: Progress) -> Best:
+def fit_to_best(parts: Parts, running: RunState, module: Classifier, progress: ResumeState) -> Best:
     """Fit `module`, from where an interrupted run left it, and return its best epoch."""
     fit(module, parts.plain_batches("val"), parts.settings.trainer, running.logger, progress)
     running.earlier += module.seconds_before
@@ -125,7 +127,7 @@ def fitted(parts: Parts, running: Running, module: Classifier, progress: Progres
     return module.best
 
 
-def kept(path: Path, source: Path) -> Path:
+def link_or_copy(path: Path, source: Path) -> Path:
     """`source` under the name `path`, without a second copy where the file system can do that."""
     path.unlink(missing_ok=True)
     try:

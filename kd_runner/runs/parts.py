@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from kd_runner.config.build import build
-from kd_runner.config.fingerprint import digest, dotted
+from kd_runner.config.fingerprint import digest, flat_keys
 from kd_runner.config.settings import (
     DatasetSettings,
     ExtraTeacherSettings,
@@ -31,7 +31,7 @@ from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.notes import note
-from kd_runner.runs.teacher_student import Pairing, paired
+from kd_runner.runs.teacher_student import Pairing, pair_networks
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
 from kd_runner.training.gradients import Attempt, effects
@@ -88,13 +88,13 @@ class Parts:
         target = f"{Ensemble.__module__}.{Ensemble.__name__}"
         return {"_target_": target, "members": members, "weights": self.teacher_weights}
 
-    def paired(self, copies: bool = False) -> Pairing:
+    def teacher_student_pair(self, copies: bool = False) -> Pairing:
         """Student and teacher with hooks and adapters; of copies, for a rehearsal."""
         teacher, student, modes = self.teacher, self.student, self.modes
         if copies:
             teacher, student = copy.deepcopy(teacher), copy.deepcopy(student)
             modes = tuple(replace(mode, loss=copy.deepcopy(mode.loss)) for mode in modes)
-        return paired(self.settings, self.splits, teacher, student, modes)
+        return pair_networks(self.settings, self.splits, teacher, student, modes)
 
     def training_batches(self, recipe: Recipe, strong: bool = False) -> TrainingBatches:
         """Batches of the training split in the order and with the augmentation of `recipe`'s seed."""
@@ -127,7 +127,7 @@ class Parts:
     def describe(self, node: Node) -> dict[str, Any]:
         """What `checkpoints.save` keeps beside the weights of the network that `node` builds."""
         return {
-            "network": _unfetched(node),
+            "network": _without_fetching(node),
             "num_classes": self.splits.num_classes,
             "image_shape": list(self.splits.image_shape),
             "classes": list(self.splits.classes),
@@ -136,11 +136,11 @@ class Parts:
         }
 
 
-def _unfetched(node: Any) -> Any:
+def _without_fetching(node: Any) -> Any:
     # The weights are in the file: building the network again must not fetch published ones.
     if not isinstance(node, dict):
         return node
-    return {name: False if name == "pretrained" else _unfetched(value) for name, value in node.items()}
+    return {name: False if name == "pretrained" else _without_fetching(value) for name, value in node.items()}
 
 
 def _check_trainer(trainer: TrainerSettings) -> None:
@@ -225,18 +225,18 @@ def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: Vie
     origin = mean if mean == std else f"mean {mean}, std {std}"
     classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
     return (
-        f"{path} does not say how its images were normalised: it is given mean {_rounded(view.mean)} and std "
-        f"{_rounded(view.std)}, {origin} (dataset.mean, dataset.std); its outputs are taken as {classes}"
+        f"{path} does not say how its images were normalised: it is given mean {_round_values(view.mean)} and std "
+        f"{_round_values(view.std)}, {origin} (dataset.mean, dataset.std); its outputs are taken as {classes}"
     )
 
 
-def _rounded(values: Sequence[float] | torch.Tensor) -> list[float]:
+def _round_values(values: Sequence[float] | torch.Tensor) -> list[float]:
     return [round(float(value), 4) for value in values]
 
 
 def _note_other_settings(info: Mapping[str, Any], own: TeacherSettings | ExtraTeacherSettings, path: Path) -> None:
     """Say where a network was saved with settings that its weights do not show, such as the number of its poolings."""
-    before, now = dict(dotted(info["network"])), dict(dotted(_unfetched(own.node)))
+    before, now = dict(flat_keys(info["network"])), dict(flat_keys(_without_fetching(own.node)))
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if changed:
         text = ", ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in changed)

@@ -26,7 +26,7 @@ def rehearse(parts: Parts) -> frozenset[str]:
             [N, num_classes], a loss that cannot take what the networks give.
         Answer: what was asked for in place of a run.
     """
-    pairing = parts.paired(copies=True)
+    pairing = parts.teacher_student_pair(copies=True)
     count = min(REHEARSED, len(parts.splits.train), parts.settings.batch_size)
     labels, images = torch.arange(count) % parts.splits.num_classes, noise(parts.splits.image_shape, count)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from kd_runner.command_line.typed_words import typed_settings
-from kd_runner.config.fingerprint import decisive, dotted
+from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import RESULT, SETTINGS, UNFINISHED
@@ -22,11 +22,11 @@ BEGUN = "begun.json"  # there: what the run began with
 MASKED = "***"
 
 
-def masked(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+def hide_values(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """Plain nested data with the values at `keys`, with dots, hidden."""
     below = {name: [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")] for name in content}
     return {
-        name: MASKED if name in keys else masked(value, below[name]) if isinstance(value, dict) else value
+        name: MASKED if name in keys else hide_values(value, below[name]) if isinstance(value, dict) else value
         for name, value in content.items()
     }
 
@@ -43,7 +43,7 @@ def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequ
         return
     except ValueError as error:
         raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
-    was, now = dict(dotted(earlier)), dict(dotted(decisive(content)))
+    was, now = dict(flat_keys(earlier)), dict(flat_keys(decisive(content)))
     absent = object()
     keys = [*now, *(key for key in was if key not in now)]
     keys = [key for key in keys if was.get(key, absent) != now.get(key, absent)]

@@ -23,14 +23,14 @@ from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.choices import log_choices
-from kd_runner.runs.evaluation import evaluate, loaded, log_final, show
+from kd_runner.runs.evaluation import evaluate, load_network, log_final, show
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.judgement import ENSEMBLE, judge_trained, note_no_gap, note_student, summary_of_teachers
-from kd_runner.runs.labels_only import labels_only, teacher_file, train
+from kd_runner.runs.labels_only import teacher_file, train, train_or_load
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.resuming import begin, earlier_result, masked, refuse_other_settings
-from kd_runner.runs.running import Running
+from kd_runner.runs.resuming import begin, earlier_result, hide_values, refuse_other_settings
+from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import note_soft_targets
 from kd_runner.runs.student import distil, save_student
 from kd_runner.runs.unused_settings import unused_settings
@@ -71,7 +71,7 @@ def _run(
     settings: Settings, folder: Path, overrides: Sequence[str], secrets: Sequence[str], notes: list[str]
 ) -> dict[str, Any]:
     resumed = settings.resume is not None
-    content = masked(settings.model_dump(mode="json", by_alias=True), secrets)
+    content = hide_values(settings.model_dump(mode="json", by_alias=True), secrets)
     if resumed:
         refuse_other_settings(folder, content, overrides)
     else:
@@ -94,7 +94,7 @@ def _run(
     log_choices(parts)
     atomic.remove_unfinished(folder)
     atomic.write_json(folder / SETTINGS, content)
-    running = Running(folder, RunLogger(folder), fingerprint, tempered)
+    running = RunState(folder, RunLogger(folder), fingerprint, tempered)
     result = blank_result(parts, running, overrides, notes)
     try:
         dashboard.begin(running.logger, content, overrides)
@@ -106,7 +106,7 @@ def _run(
     return result
 
 
-def blank_result(parts: Parts, running: Running, overrides: Sequence[str], notes: list[str]) -> dict[str, Any]:
+def blank_result(parts: Parts, running: RunState, overrides: Sequence[str], notes: list[str]) -> dict[str, Any]:
     """A result without its stages; `notes` and the seconds of the stages are filled as the run goes."""
     return {
         "status": "completed",
@@ -126,7 +126,7 @@ def blank_result(parts: Parts, running: Running, overrides: Sequence[str], notes
     }
 
 
-def write_failure(result: dict[str, Any], running: Running, error: BaseException) -> None:
+def write_failure(result: dict[str, Any], running: RunState, error: BaseException) -> None:
     """Write what a run came to that an error, or whoever stopped it, ended."""
     stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
     result |= {"status": "interrupted" if stopped else "failed", "stage": running.stage}
@@ -137,7 +137,7 @@ def write_failure(result: dict[str, Any], running: Running, error: BaseException
         log.info("note      %s could not be written", running.folder / RESULT)
 
 
-def finish(result: dict[str, Any], running: Running, finetuned: int) -> None:
+def finish(result: dict[str, Any], running: RunState, finetuned: int) -> None:
     """Write the result and the report of a completed run, say both, and take away what an interruption would need."""
     folder, place = running.folder, running.logger.place
     atomic.write_json(folder / RESULT, result)
@@ -156,7 +156,7 @@ def page_of(folder: Path) -> Path:
         return folder
 
 
-def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
+def stages_of(parts: Parts, running: RunState) -> dict[str, Any]:
     """Train what is to be trained, and evaluate it: the stages' part of the result."""
     settings = parts.settings
     with running.at("teacher"):
@@ -164,10 +164,10 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
         note_soft_targets(parts, running.tempered)
     if settings.baseline:
         with running.at("baseline"):
-            files["baseline"] = labels_only(parts, running, "baseline")
+            files["baseline"] = train_or_load(parts, running, "baseline")
             judge_baseline(parts, running, files["baseline"])
     with running.at("student"):
-        pairing = parts.paired()
+        pairing = parts.teacher_student_pair()
         best = distil(parts, pairing, running)
         if settings.finetune.epochs:
             recipe = parts.recipes["finetune"]
@@ -176,7 +176,7 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
         files |= save_student(parts, pairing, running, best)
         note_student(parts, running.epochs, running.judgements)
     with running.at("evaluate"):
-        networks = {name: loaded(parts, path) for name, path in files.items()}
+        networks = {name: load_network(parts, path) for name, path in files.items()}
         predictions = predict(networks, parts.plain_batches("test"), parts.device)  # the test split, read once
         stages = evaluate(parts, files, networks, predictions, best)
         stages["teacher"]["judged"] = summary_of_teachers(running.judgements)
@@ -191,10 +191,10 @@ def stages_of(parts: Parts, running: Running) -> dict[str, Any]:
     return stages
 
 
-def judge_baseline(parts: Parts, running: Running, path: Path) -> None:
+def judge_baseline(parts: Parts, running: RunState, path: Path) -> None:
     """Judge the baseline in the file `path`, by itself and beside its teacher."""
     epochs = running.epochs["baseline"]
-    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", loaded(parts, path), epochs)
+    baseline = running.judgements["baseline"] = judge_trained(parts, "baseline", load_network(parts, path), epochs)
     teacher = running.judgements.get(ENSEMBLE) or running.judgements["teacher"]
     if any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes):
         note_no_gap(parts, teacher, baseline)

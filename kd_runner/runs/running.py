@@ -11,11 +11,11 @@ from pathlib import Path
 from kd_runner.files.run_folder import UNFINISHED
 from kd_runner.runs.judgement import Judgement
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.resume_state import Progress
+from kd_runner.training.resume_state import ResumeState
 
 
 @dataclass
-class Running:
+class RunState:
     """A run's folder and log, and what it has come to.
 
     Args:
@@ -46,6 +46,6 @@ class Running:
         yield
         self.seconds[stage] = round(self.earlier + time.perf_counter() - started, 3)
 
-    def progress(self, stage: str) -> Progress:
+    def progress(self, stage: str) -> ResumeState:
         """Where the training of a stage is kept."""
-        return Progress(self.folder / UNFINISHED / stage, self.fingerprint)
+        return ResumeState(self.folder / UNFINISHED / stage, self.fingerprint)

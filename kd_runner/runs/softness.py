@@ -17,10 +17,10 @@ from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
-from kd_runner.randomness import seeded
+from kd_runner.randomness import seeded_generator
 from kd_runner.runs.doubts import as_it_was
 from kd_runner.runs.parts import Parts
-from kd_runner.tensors import standardized
+from kd_runner.tensors import standardize
 from kd_runner.training.mode import Mode
 
 IMAGES = 256  # of the training split that are looked at
@@ -100,7 +100,7 @@ def temperature_settings(parts: Parts) -> str:
 def temperature_fault(mode: Mode, seen: Seen, temperatures: list[float], keys: str) -> str | None:
     """What is wrong with a schedule of the temperature from one to another, in a sentence; None where nothing is."""
     standardizes = mode.standardize or isinstance(mode.loss, LogitStandardization)
-    logits = standardized(seen.teacher) if standardizes else seen.teacher
+    logits = standardize(seen.teacher) if standardizes else seen.teacher
     for temperature in dict.fromkeys(temperatures):
         if is_flat(logits, temperature):
             return _flat_words(mode, seen, logits, temperature, keys)
@@ -122,7 +122,7 @@ def gradient(mode: Mode, seen: Seen, teacher_logits: Tensor, temperature: float)
         Outputs(logits, indices=torch.arange(len(logits)), strong=Outputs(logits)) for logits in (leaf, teacher_logits)
     )
     try:
-        with seeded("temperature"):  # for modes that draw
+        with seeded_generator("temperature"):  # for modes that draw
             loss = copy.deepcopy(mode)(student, teacher, seen.labels, temperature)
         return torch.autograd.grad(loss, leaf)[0]
     except Exception:  # anyone's loss, which may want features or adapters

@@ -16,8 +16,8 @@ from kd_runner.errors import Answer, SettingsError, one_line
 from kd_runner.networks.layers import Layers, layers_of
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
-from kd_runner.outputs import INPUT, UNDECLARED, Example, Outputs
-from kd_runner.randomness import seeded
+from kd_runner.outputs import INPUT, UNDECLARED, AdapterExample, Outputs
+from kd_runner.randomness import seeded_generator
 from kd_runner.tensors import SAME_NUMBERS
 from kd_runner.training.mode import Mode
 
@@ -48,7 +48,7 @@ def noise(image_shape: Sequence[int], count: int = 2) -> Tensor:
     return torch.randn(count, *image_shape, generator=torch.Generator().manual_seed(0))
 
 
-def paired(
+def pair_networks(
     settings: Settings, splits: Splits, teacher: nn.Module, student: nn.Module, modes: Sequence[Mode]
 ) -> Pairing:
     """`modes` fitted to the two networks. Adapters are seeded by the run, so that doing this twice gives the same.
@@ -63,7 +63,7 @@ def paired(
     for role, layers in found.items():
         if getattr(settings, role).layers == ASKED:
             raise Answer("\n".join(f"{name}  {size}" for name, size in layers.sizes().items()))
-        _observed(role, networks[role], getattr(settings, role).layers, layers).release()
+        _observe(role, networks[role], getattr(settings, role).layers, layers).release()
     node = settings.student.node
     heard: list[Mode] = []
     for mode in modes:
@@ -72,8 +72,8 @@ def paired(
         mode = _with_layers(mode, settings, found)
         if mode.weight > 0 and hasattr(mode.loss, "deployed"):
             example = _example(mode, networks, found, images, splits)
-            with seeded(settings.seed, "distillation", mode.key, "deployed"):
-                deployed = _asked(mode.key, mode.loss.deployed, example)
+            with seeded_generator(settings.seed, "distillation", mode.key, "deployed"):
+                deployed = _answer_of_mode(mode.key, mode.loss.deployed, example)
             networks["student"], node = deployed.network, {**deployed.node, "student": node}
             mode = replace(mode, student_layers=deployed.layers)
             found["student"] = _layers("student", deployed.network, images, splits.num_classes)
@@ -82,14 +82,14 @@ def paired(
     for mode in heard:
         if hasattr(mode.loss, "adapt"):
             example = _example(mode, networks, found, images, splits)
-            with seeded(settings.seed, "distillation", mode.key):
-                _asked(mode.key, mode.loss.adapt, example)
+            with seeded_generator(settings.seed, "distillation", mode.key):
+                _answer_of_mode(mode.key, mode.loss.adapt, example)
     active = [mode for mode in heard if mode.weight > 0]
     listening = {
         "teacher": [layer for mode in active for layer in mode.teacher_layers],
         "student": [layer for mode in active for layer in mode.student_layers],
     }
-    observed = {role: _observed(role, networks[role], listening[role], found[role]) for role in networks}
+    observed = {role: _observe(role, networks[role], listening[role], found[role]) for role in networks}
     return Pairing(observed["student"], observed["teacher"], tuple(heard), node)
 
 
@@ -147,7 +147,7 @@ def _refuse_unused_layers(settings: Settings, modes: Sequence[Mode]) -> None:
             raise SettingsError(f"{role}.layers: has no effect, {modes[0].key} listens to none, got {named}")
 
 
-def _observed(role: str, network: nn.Module, names: Sequence[str], layers: Layers) -> Observed:
+def _observe(role: str, network: nn.Module, names: Sequence[str], layers: Layers) -> Observed:
     try:
         return Observed(network, names)
     except ValueError as error:
@@ -156,11 +156,11 @@ def _observed(role: str, network: nn.Module, names: Sequence[str], layers: Layer
 
 def _example(
     mode: Mode, networks: dict[str, nn.Module], found: dict[str, Layers], images: Tensor, splits: Splits
-) -> Example:
+) -> AdapterExample:
     outputs = {}
     for role in ("student", "teacher"):
         names = getattr(mode, f"{role}_layers")
-        observed = _observed(role, networks[role], names, found[role])
+        observed = _observe(role, networks[role], names, found[role])
         training = networks[role].training
         with torch.no_grad():
             outputs[role] = observed_outputs(observed, images)
@@ -181,7 +181,7 @@ def _example(
     layer = networks["teacher"].get_submodule(head) if head is not None else None
     assert layer is None or isinstance(layer, nn.Linear)
     labels = splits.train.labels
-    return Example(
+    return AdapterExample(
         outputs["student"],
         outputs["teacher"],
         networks["student"],
@@ -201,7 +201,7 @@ def observed_outputs(observed: Observed, images: Tensor) -> Outputs:
     return Outputs(outputs.logits.cpu(), features, indices=torch.arange(len(images))).float()
 
 
-def _asked(key: str, method: Any, example: Example) -> Any:
+def _answer_of_mode(key: str, method: Any, example: AdapterExample) -> Any:
     try:
         return method(example)
     except Exception as error:  # anyone's mode

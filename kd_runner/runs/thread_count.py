@@ -49,7 +49,7 @@ def choose_threads(parts: Parts) -> int:
 
 def _kept(store: Path, key: str, parts: Parts, most: int) -> int:
     """The choice that the store has under `key`, or the one that is measured now and put there."""
-    with _locked(store):
+    with _lock(store):
         choices = atomic.read_json(store / CHOICES)
         if choices.get(key) in (1, most):
             return int(choices[key])
@@ -61,7 +61,7 @@ def _kept(store: Path, key: str, parts: Parts, most: int) -> int:
 
 
 @contextmanager
-def _locked(store: Path) -> Iterator[None]:
+def _lock(store: Path) -> Iterator[None]:
     """Jobs that start at once wait for one choice, and do not disturb each other's measuring."""
     with ExitStack() as held:
         with suppress(OSError, NotImplementedError):  # a store that may only be read, or a file system without locks

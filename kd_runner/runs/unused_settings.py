@@ -127,7 +127,7 @@ def single_loss(case: Case, key: str) -> str | None:
     return None if both else "the student has one loss"
 
 
-def untempered(case: Case, key: str) -> str | None:
+def temperature_is_unused(case: Case, key: str) -> str | None:
     active = {mode.key for mode in case.active_modes}
     if not active:
         return f"no mode takes part, distillation.weight is 0 ({case.options()})"
@@ -140,7 +140,7 @@ def other_temperature(case: Case, key: str) -> str | None:
     temperature = case.parts.temperature
     if not isinstance(temperature, Constant) or temperature.value != case.typed[key]:
         return "temperature has another value"
-    return untempered(case, key)
+    return temperature_is_unused(case, key)
 
 
 def weightless(case: Case, key: str) -> str | None:
@@ -193,7 +193,7 @@ def no_rand_augment(case: Case, key: str) -> str | None:
 
 
 def images_in_memory(case: Case, key: str) -> str | None:
-    return None if _streamed(case) else "the images are decoded once and stay in memory"
+    return None if _is_streamed(case) else "the images are decoded once and stay in memory"
 
 
 def one_memory(case: Case, key: str) -> str | None:
@@ -205,14 +205,14 @@ def one_memory(case: Case, key: str) -> str | None:
 def cache_of_streams(case: Case, key: str) -> str | None:
     node = case.settings.dataset.node
     used = (
-        not _streamed(case)
+        not _is_streamed(case)
         or node.get("on_bad_image") == "skip"
         or is_archive(Path(str(node.get("root"))).expanduser())
     )
     return None if used else "the images are read from their files while training"
 
 
-def _streamed(case: Case) -> bool:
+def _is_streamed(case: Case) -> bool:
     splits = case.parts.splits
     return any(isinstance(split, ImageFiles) for split in (splits.train, splits.val, splits.test))
 
@@ -269,7 +269,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"finetune\.(optimizer|scheduler)", no_finetuning),
     (r"(optimizer|scheduler)", shared_by_none),
     (rf"(({TEACHER}|student|finetune)\.)?optimizer\.delta", single_loss),
-    (r"temperature", untempered),
+    (r"temperature", temperature_is_unused),
     (rf"{MODE}\.default_temperature", other_temperature),
     (r"distillation\.(?!weight|label_weight|default_temperature)\w+", weightless),
     (r"plus\.[^.]+", weightless),

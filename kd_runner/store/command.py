@@ -50,8 +50,8 @@ def main(words: Sequence[str]) -> int:
         if unknown:
             print(f"kd-runner: store: no network {', '.join(unknown)} in {root}", file=sys.stderr)
             return 2
-        return pruned(root, given.keys, given.unused_for, given.dry_run)
-    return listed(root)
+        return delete_entries(root, given.keys, given.unused_for, given.dry_run)
+    return print_entries(root)
 
 
 def entries(root: Path) -> Iterator[Entry]:
@@ -72,7 +72,7 @@ def begun(root: Path) -> Iterator[Entry]:
     yield from (Entry(root, name[1]) for name in found if name)
 
 
-def listed(root: Path) -> int:
+def print_entries(root: Path) -> int:
     """Print what the store holds."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "role", "network", "images", "epochs", "seed", "size", "last used"):
@@ -102,7 +102,7 @@ def listed(root: Path) -> int:
     console.print(table)
     for entry in begun(root):
         console.print(f"{entry.key} is being trained, or was: {entry.holder()}", highlight=False)
-    for path in quarantined(root):
+    for path in broken_entries(root):
         console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
     console.print(f"{table.row_count} networks, {megabytes(total)}", highlight=False)
     return 0
@@ -118,16 +118,16 @@ def verify(root: Path) -> int:
     return 1 if faults else 0
 
 
-def quarantined(root: Path) -> list[Path]:
+def broken_entries(root: Path) -> list[Path]:
     """Broken entries that were moved out of the way."""
     return sorted(path for path in root.iterdir() if re.fullmatch(rf"{KEY}\.corrupt\.\w+", path.name))
 
 
-def pruned(root: Path, keys: Sequence[str], unused_for: float | None, dry_run: bool) -> int:
+def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dry_run: bool) -> int:
     """Delete what is named, what was not used for so many days, and what no job will use; says what."""
     old = 0.0 if unused_for is None else time.time() - unused_for * DAY
     doomed = [entry.folder for entry in entries(root) if entry.key in keys or last_used(entry.folder) < old]
-    doomed += quarantined(root)
+    doomed += broken_entries(root)
     left = [path for path in root.iterdir() if re.fullmatch(rf"\.{KEY}\.\w+{re.escape(UNFINISHED)}", path.name)]
     doomed += [path for path in left if time.time() - path.stat().st_mtime > DAY]
     for path in doomed:

@@ -28,7 +28,7 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.files import atomic
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
-from kd_runner.training.resume_state import Progress
+from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Entry:
             who = json.loads((self.work / "holder.json").read_text())["process"]
         except (OSError, ValueError, KeyError):
             who = "another job"
-        epoch = Progress(self.work, self.key).epoch()
+        epoch = ResumeState(self.work, self.key).epoch()
         return f"{who} ({epoch})" if epoch else who
 
 
@@ -157,7 +157,7 @@ def trained_once(
     stage: str,
     made_of: dict[str, Any],
     info: dict[str, Any],
-    train: Callable[[Progress], tuple[nn.Module, list[dict[str, float]]]],
+    train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
 ) -> Stored:
     """The weights that `made_of` leads to: from the store, or trained now and put there.
 
@@ -175,22 +175,22 @@ def trained_once(
     entry = Entry(root, key_of(made_of))
     path = entry.folder / NETWORK
     if _usable(entry, stage, content):
-        return _reused(entry, stage)
+        return _reuse(entry, stage)
     root.mkdir(parents=True, exist_ok=True)
-    with _leased(entry, stage) as held:
+    with _lease(entry, stage) as held:
         if held and not _usable(entry, stage, content):
             for abandoned in root.glob(f".{entry.key}.*{atomic.UNFINISHED}"):  # by a job that was killed
                 shutil.rmtree(abandoned, ignore_errors=True)
             entry.sign()
-            progress = Progress(entry.work, entry.key)
+            progress = ResumeState(entry.work, entry.key)
             network, epochs = train(progress)
             record = validation_record(epochs, info.get("val_images"))
             entry.publish(network.state_dict(), content, {**info, **record}, epochs)
             progress.discard()
-            return Stored(path, checkpoints.read(path)[0], False, epochs)
+            return Stored(path, checkpoints.read_checkpoint(path)[0], False, epochs)
     if not _usable(entry, stage, content):  # it was there while we waited, and then broke
         return trained_once(root, stage, made_of, info, train)
-    return _reused(entry, stage)
+    return _reuse(entry, stage)
 
 
 def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:
@@ -210,17 +210,19 @@ def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:
     return False
 
 
-def _reused(entry: Entry, stage: str) -> Stored:
+def _reuse(entry: Entry, stage: str) -> Stored:
     log.info("%-9s %s reused from %s", stage, entry.key, entry.folder)
     path = entry.folder / NETWORK
     with suppress(OSError):  # a store that others may only read
         os.utime(entry.folder / MANIFEST)  # when it was last of use
     # Entries that older versions made do not say.
-    return Stored(path, checkpoints.read(path)[0], True, atomic.read_json(entry.folder / EPOCHS).get("epochs", []))
+    return Stored(
+        path, checkpoints.read_checkpoint(path)[0], True, atomic.read_json(entry.folder / EPOCHS).get("epochs", [])
+    )
 
 
 @contextmanager
-def _leased(entry: Entry, stage: str) -> Iterator[bool]:
+def _lease(entry: Entry, stage: str) -> Iterator[bool]:
     """The right to train `entry`: True with it, False once another job has published it."""
     lease = SoftFileLease(entry.lease, lease_duration=LEASE, timeout=-1, thread_local=False)
     try:

@@ -15,7 +15,7 @@ from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.run_folder import CHECKED, CONSOLE
 from kd_runner.sweeps.engine import Engine
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Pool
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.jobs import Job
@@ -31,7 +31,7 @@ def refuse_other_folders(jobs: Sequence[Job]) -> None:
             raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
 
 
-def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, engine: Engine) -> dict[str, Any]:
+def examine_jobs(jobs: Sequence[Job], folder: Path, nursery: ForkServer, engine: Engine) -> dict[str, Any]:
     """What `kd_runner.sweeps.preflight.examine` finds of the jobs, in a process of its own.
 
     Raises:
@@ -53,11 +53,11 @@ def examined(jobs: Sequence[Job], folder: Path, nursery: Nursery, engine: Engine
         raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last)}")
     found = json.loads(answer.read_text())
     wrong = [(job, found["errors"][str(job.number)]) for job in jobs if str(job.number) in found["errors"]]
-    refuse([f"{job}: {message}" for job, message in wrong])
+    raise_if_any([f"{job}: {message}" for job, message in wrong])
     return found
 
 
-def refuse(lines: Sequence[str]) -> None:
+def raise_if_any(lines: Sequence[str]) -> None:
     """Raise SettingsError with the lines, where there are any."""
     if lines:
         more = [f"and {len(lines) - SHOWN} more jobs cannot work"] if len(lines) > SHOWN else []
@@ -68,7 +68,7 @@ def refuse(lines: Sequence[str]) -> None:
 Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, Mapping[str, str]]]
 
 
-def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
+def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
     """The jobs of a sweep, each with its settings, whose kinds and ranges have been checked.
 
     Raises:
@@ -91,7 +91,7 @@ def composed(combinations: Sequence[Sequence[str]], folder: Path, compose: Compo
         same = earlier.setdefault(digest(settings), number)
         if same != number:
             wrong.append(f"{called}: must have other settings than job #{same}: give each value once")
-    refuse(wrong)
+    raise_if_any(wrong)
     refuse_common_folders(jobs, folder)
     return jobs
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
 
@@ -40,5 +40,5 @@ class Launching(Protocol):
     def timeout_s(self) -> float | None:
         """Seconds that a job may take; None for any number."""
 
-    def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Engine:
+    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> Engine:
         """What runs these jobs of the sweep in `folder`."""

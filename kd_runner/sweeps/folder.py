@@ -78,7 +78,7 @@ def legend(number: int, words: Sequence[str], digits: int = 1) -> str:
 
 
 @contextmanager
-def renewed(jobs: Sequence[Job], folder: Path) -> Iterator[None]:
+def emptied_job_folders(jobs: Sequence[Job], folder: Path) -> Iterator[None]:
     """The jobs' folders are empty in this block; what an earlier sweep left there comes back where this is refused."""
     aside = folder / EARLIER
     moved = [(job.folder, aside / str(job.number)) for job in jobs if job.folder.exists()]
@@ -98,7 +98,7 @@ def renewed(jobs: Sequence[Job], folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_folder(folder: Path) -> Iterator[None]:
     """No other process runs the sweep in this folder.
 
     Raises:

@@ -13,13 +13,13 @@ from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CHECKED, CONSOLE
 from kd_runner.notes import note
-from kd_runner.sweeps.checks import examined, refuse_other_folders
+from kd_runner.sweeps.checks import examine_jobs, refuse_other_folders
 from kd_runner.sweeps.engine import Launching
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.folder import renewed, write_grid
-from kd_runner.sweeps.jobs import Job, finished, networks_first, task_of
-from kd_runner.sweeps.live_view import Board
+from kd_runner.sweeps.folder import emptied_job_folders, write_grid
+from kd_runner.sweeps.jobs import Job, earlier_result, networks_first, task_of
+from kd_runner.sweeps.live_view import LiveView
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def run_grid(
     """
     outcomes: dict[int, dict[str, Any] | str] = {}
     for job in jobs:
-        before = finished(job) if resumed else None
+        before = earlier_result(job) if resumed else None
         if before is not None:
             outcomes[job.number] = before
     left = [job for job in jobs if job.number not in outcomes]
@@ -45,26 +45,26 @@ def run_grid(
         log.info("sweep     %d of %d jobs were completed before", len(outcomes), len(jobs))
     if not left:
         return [outcomes[job.number] for job in jobs]
-    nursery = Nursery()
+    nursery = ForkServer()
     try:
         engine = options.engine(nursery, left, folder)
         if not resumed:
             engine.refuse_running()
             refuse_other_folders(left)
-        found = examined(left, folder, nursery, engine)
+        found = examine_jobs(left, folder, nursery, engine)
         note_unused(left, found)
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %d jobs, %s: %s", len(left), engine.where, folder)
         prepared = networks_first(found["networks"], folder, left[0].variables)
         tasks = {job.number: task_of(job, prepared, flags) for job in left}
-        with renewed([] if resumed else left, folder), Board(len(left)) as board:
+        with emptied_job_folders([] if resumed else left, folder), LiveView(len(left)) as board:
             board.jobs = {tasks[job.number].name: job for job in left}
             engine.run([*prepared.values(), *tasks.values()], board.notify, board.tick)
     finally:
         nursery.close()
     shutil.rmtree(folder / CHECKED, ignore_errors=True)
     for job in left:
-        result = finished(job)
+        result = earlier_result(job)
         outcomes[job.number] = result if result is not None else what_happened(job, tasks[job.number], options)
     return [outcomes[job.number] for job in jobs]
 

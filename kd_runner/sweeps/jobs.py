@@ -35,7 +35,7 @@ class Job:
         return f"{self.name} ({' '.join(self.own) or 'no overrides'})"
 
 
-def finished(job: Job) -> dict[str, Any] | None:
+def earlier_result(job: Job) -> dict[str, Any] | None:
     """The result of a job that was completed before."""
     result = atomic.read_json(job.folder / "result.json")
     return result if result.get("status") == "completed" else None

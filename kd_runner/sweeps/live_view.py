@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kd_runner.files.results import Run, read
+from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import RESULT
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.terminal import lines_above
@@ -31,7 +31,7 @@ ROOMY = 72  # columns from which a line has room for more than a job and its sta
 BELOW = 2  # lines below the jobs: the best so far, and how far the sweep is
 
 
-class Board:
+class LiveView:
     """Says what happens to a sweep's tasks.
 
     Args:
@@ -51,7 +51,7 @@ class Board:
         )
         self._shown = ExitStack()
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> LiveView:
         if self.live is not None:
             self._shown.enter_context(lines_above(self.live))
         return self
@@ -71,10 +71,10 @@ class Board:
         elif job is None:
             log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
         else:
-            self._ended(job, task)
+            self._end_job(job, task)
 
-    def _ended(self, job: Job, task: Task) -> None:
-        run = read(job.folder / RESULT)
+    def _end_job(self, job: Job, task: Task) -> None:
+        run = read_run(job.folder / RESULT)
         if isinstance(run, Run):
             accuracy = run.result["student"]["accuracy"]
             if self.best is None or accuracy > self.best[0]:
@@ -104,7 +104,7 @@ class Board:
         width = self.console.width
         if self.best is not None:
             said = f"best test accuracy {100 * self.best[0]:.2f} %: "
-            lines.append(said + named(self.best[1], width - len(said)))
+            lines.append(said + job_name(self.best[1], width - len(said)))
         return Group(Text("\n".join(line[:width] for line in lines), no_wrap=True), self._whole())
 
     def _of_tasks(self, tasks: Sequence[Task]) -> list[str]:
@@ -116,7 +116,7 @@ class Board:
             rows.append((str(task.slot), stage, took, left) if self.console.width >= ROOMY else (stage,))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         room = max(8, self.console.width - sum(widths) - 2 * len(widths))
-        names = [named(self.jobs[task.name], room) if task.name in self.jobs else task.name[:room] for task in tasks]
+        names = [job_name(self.jobs[task.name], room) if task.name in self.jobs else task.name[:room] for task in tasks]
         widths.insert(0, max(map(len, names), default=0))
         return [
             "  ".join(cell.ljust(width) for cell, width in zip((name, *row), widths, strict=True))
@@ -136,7 +136,7 @@ class Board:
         return table
 
 
-def named(job: Job, room: int) -> str:
+def job_name(job: Job, room: int) -> str:
     """A job's number and what it differs in, with as much of the keys as there is room for."""
     pairs = [word.partition("=")[::2] for word in job.own]
     forms = (

@@ -18,10 +18,10 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.errors import Answer, SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import labels_only, made_of
+from kd_runner.runs.labels_only import ingredients, train_or_load
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.running import Running
+from kd_runner.runs.running import RunState
 from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.store.entries import Entry, key_of
@@ -57,7 +57,7 @@ def examine(words: Sequence[str]) -> int:
             read[data] = parts.splits
             like = digest({name: value for name, value in content.items() if name not in HARMLESS})
             if like not in tried:
-                tried[like] = _rehearsed(parts)
+                tried[like] = _rehearse(parts)
             rehearsed = tried[like]
             if isinstance(rehearsed, str):
                 errors[job] = rehearsed
@@ -66,7 +66,7 @@ def examine(words: Sequence[str]) -> int:
             for key in OF_THE_DEVICE if words[2:] else ():
                 unused[job].pop(key, None)
             for stage in stages(settings):
-                key = key_of(made_of(parts, stage))
+                key = key_of(ingredients(parts, stage))
                 if not Entry(Path(settings.store).expanduser(), key).folder.is_dir():
                     networks.setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
         except Exception as error:  # of anyone's code, in one of the jobs
@@ -82,7 +82,7 @@ def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "trainer": {**content["trainer"], "accelerator": "cpu", "precision": "32", "compile": False}}
 
 
-def _rehearsed(parts: Parts) -> frozenset[str] | str:
+def _rehearse(parts: Parts) -> frozenset[str] | str:
     """The keys of the modes that depend on the temperature, or what is wrong."""
     try:
         return rehearse(parts)
@@ -108,5 +108,5 @@ def prepare(words: Sequence[str]) -> int:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)
     choose_threads(parts)
-    labels_only(parts, Running(Path(folder), RunLogger(Path(folder)), parts.fingerprint()), stage)
+    train_or_load(parts, RunState(Path(folder), RunLogger(Path(folder)), parts.fingerprint()), stage)
     return 0

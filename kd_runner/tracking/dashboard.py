@@ -115,7 +115,7 @@ def add_curve(writer: SummaryWriter, tag: str, curves: Mapping[str, Any], number
     )
 
 
-def tell(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
+def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     """The result as a table; all of it but the sizes is of the test images."""
     numbers = ["accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement"]
     if top5_says_nothing(result):

@@ -38,7 +38,7 @@ def confusion(analysis: Analysis) -> Image.Image:
     difference = student - teacher
     most = max(1.0, float(np.abs(difference).max()))
     named = class_names(analysis)
-    names = [shortened(named[number], 14) for number in shown] if len(shown) <= NAMED else []
+    names = [shorten(named[number], 14) for number in shown] if len(shown) <= NAMED else []
     longest = 0.075 * max(map(len, names), default=0)
     side, top = (3.4 if len(shown) <= NUMBERED else 4.2), 0.3
     left, cell = 0.4 + longest, side / len(shown)
@@ -138,7 +138,7 @@ def class_change(analysis: Analysis) -> Image.Image | None:
     canvas.text(0.1, 0.2, "student − baseline, points of accuracy, by class (test images)", "lm", size=10)
     for number, each in enumerate(chosen):
         place = 0.45 + (number + 0.5) * row
-        name = f"{shortened(names[each], 18)} ({analysis['test_images'][each]})"
+        name = f"{shorten(names[each], 18)} ({analysis['test_images'][each]})"
         canvas.text(1.6, place, name, "rm")
         value = float(change[each])
         length = abs(value) * scale
@@ -158,10 +158,10 @@ def disagreements(analysis: Analysis) -> Image.Image:
     for number, each in enumerate(found):
         left, top = 1.4 * (number % columns) + 0.08, 1.95 * (number // columns) + 0.08
         canvas.paste(thumbnail(each["image"]), left, top, 1.24, 1.24)
-        canvas.text(left, top + 1.36, f"L: {shortened(names[each['label']], 15)}", "lm")
+        canvas.text(left, top + 1.36, f"L: {shorten(names[each['label']], 15)}", "lm")
         for line, role in enumerate(("teacher", "student"), 1):
             said = each[role]
-            text = f"{role[0].upper()}: {shortened(names[said['class']], 10)}, {100 * said['probability']:.0f} %"
+            text = f"{role[0].upper()}: {shorten(names[said['class']], 10)}, {100 * said['probability']:.0f} %"
             color = "black" if said["class"] == each["label"] else RED
             canvas.text(left, top + 1.36 + 0.17 * line, text, "lm", color=color)
     return canvas.picture
@@ -179,7 +179,7 @@ def soft_targets(analysis: Analysis) -> Image.Image:
             middle = top + 0.11 + 0.22 * place
             color = "#a9c1d3" if guess["class"] == each["label"] else LIGHT
             canvas.box(left + 1.18, middle - 0.09, 1.45 * guess["probability"], 0.18, color)
-            text = f"{shortened(names[guess['class']], 14)}, {100 * guess['probability']:.0f} %"
+            text = f"{shorten(names[guess['class']], 14)}, {100 * guess['probability']:.0f} %"
             canvas.text(left + 1.22, middle, text, "lm")
     return canvas.picture
 
@@ -229,7 +229,7 @@ def class_names(analysis: Analysis) -> list[str]:
     return [name["full"] for name in names_in_lengths(analysis)]
 
 
-def shortened(name: str, length: int) -> str:
+def shorten(name: str, length: int) -> str:
     """The name, with an ellipsis where it is longer than that."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 

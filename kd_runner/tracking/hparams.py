@@ -24,9 +24,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.command_line.overrides import split
 from kd_runner.comparison.gap import gap_in
-from kd_runner.config.fingerprint import dotted
+from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
-from kd_runner.files.results import Missing, Run
+from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
 
 FILE = "events.out.tfevents.0.hparams"
@@ -84,7 +84,7 @@ class Session:
     ended: float = 0.0
 
 
-def write(out: Path, runs: Sequence[Run], missing: Sequence[Missing], leaderboard: str) -> Path:
+def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderboard: str) -> Path:
     """Put the table of all runs below `out`; returns the folder that TensorBoard should show.
 
     Runs whose event files are elsewhere are shown there by links.
@@ -93,25 +93,25 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[Missing], leaderboar
         leaderboard: As Markdown.
     """
     sessions = [
-        *(completed(run) for run in runs),
+        *(completed_row(run) for run in runs),
         *(without_result(each) for each in missing),
     ]
     root = out.absolute() / event_files.FOLDER
     tidy(root)
-    rows, swept = aligned(sessions)
+    rows, swept = align_settings(sessions)
     taken: Counter[str] = Counter()
     for session, row in zip(sessions, rows, strict=True):
         place = event_files.place_of(session.folder)
         if place.parent != root:
             name = name_of(session.folder, place)
             taken[name] += 1
-            place = linked(place, root / (name if taken[name] == 1 else f"{name}_{taken[name]}"))
-        write_events(place, [*told(session, row)])
+            place = link_event_files(place, root / (name if taken[name] == 1 else f"{name}_{taken[name]}"))
+        write_events(place, [*write_session(session, row)])
     write_events(root / SUMMARY, [experiment(sessions, rows, swept), text("leaderboard", leaderboard)])
     return root
 
 
-def completed(run: Run) -> Session:
+def completed_row(run: Run) -> Session:
     """The row of a run with a result."""
     words = [str(word) for word in run.result.get("overrides", [])]
     session = session_of(run.folder, words, api_pb2.STATUS_SUCCESS)
@@ -120,7 +120,7 @@ def completed(run: Run) -> Session:
     return session
 
 
-def without_result(missing: Missing) -> Session:
+def without_result(missing: MissingRun) -> Session:
     """The row of a run that has no result, or none yet."""
     status = {"running": api_pb2.STATUS_RUNNING, "not started": api_pb2.STATUS_UNKNOWN}
     session = session_of(
@@ -150,7 +150,7 @@ def session_of(folder: Path, words: Iterable[str], status: int) -> Session:
 def in_words(content: Mapping[str, Any]) -> dict[str, Value]:
     """Settings by their keys with dots; a `_target_` in a word, by the key of its section."""
     found: dict[str, Value] = {}
-    for key, value in dotted(content):
+    for key, value in flat_keys(content):
         section, _, last = key.rpartition(".")
         if last == "_target_":
             found[section] = str(value).rpartition(".")[0].rpartition(".")[2]
@@ -195,7 +195,7 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def aligned(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[str]]:
+def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[str]]:
     """Of each session the settings in which any two differ, all with the same keys; and which of them were typed.
 
     A column has numbers alone or words alone.
@@ -229,7 +229,7 @@ def name_of(run: Path, place: Path) -> str:
     return run.absolute().name if own else f"{place.parent.parent.name}_{place.name}"
 
 
-def linked(place: Path, folder: Path) -> Path:
+def link_event_files(place: Path, folder: Path) -> Path:
     """`folder`, with links to the event files at `place`."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in event_files.in_folder(place):
@@ -239,7 +239,7 @@ def linked(place: Path, folder: Path) -> Path:
     return folder
 
 
-def told(session: Session, row: Mapping[str, Value]) -> Iterable[Summary.Value]:
+def write_session(session: Session, row: Mapping[str, Value]) -> Iterable[Summary.Value]:
     """What TensorBoard is told of a run: its settings, its final numbers, and how it ended."""
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=session.began)
     for key, value in row.items():

@@ -16,21 +16,21 @@ from kd_runner.files.run_folder import NOW
 from kd_runner.terminal import lines_above
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
-from kd_runner.training.resume_state import Progress
+from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
 
 PULSE = 10.0  # seconds between signs of life
 
 
-class Keep(Callback):
+class SaveResumeState(Callback):
     """Keeps the state of the training after each epoch.
 
     Args:
         started: When it would have started, on the clock of `time.perf_counter`, had it not been interrupted.
     """
 
-    def __init__(self, progress: Progress, started: float) -> None:
+    def __init__(self, progress: ResumeState, started: float) -> None:
         self.progress, self.started = progress, started
         self.said = 0.0  # when this was last seen to be alive
 

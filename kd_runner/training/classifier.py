@@ -17,7 +17,7 @@ from torch import Tensor
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.networks.faster import compiled
+from kd_runner.networks.faster import compile_call
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
@@ -37,7 +37,7 @@ class Best:
     state: dict[str, Tensor]
 
 
-class Measured(NamedTuple):
+class StepRecord(NamedTuple):
     """What a step leaves for the epoch's metrics; `partners` and `share` as in Batch."""
 
     losses: dict[str, Tensor]
@@ -97,7 +97,7 @@ class Classifier(LightningModule):
             "history": self.history,
         }
 
-    def go_on(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from another's `training_state` and its `seconds`, to the bits that it would have come to."""
         self._first_epoch, self.seconds_before = state["epochs"], state["seconds"]
         self.step = self._logged = self._first_epoch * self.batches.count
@@ -136,7 +136,7 @@ class Classifier(LightningModule):
         self._mixed = Mixed(self.recipe.precision, self.device)
         self.network.train()  # whatever mode it was built in
         if self.recipe.compile:
-            self.observed.call = compiled(self.network)
+            self.observed.call = compile_call(self.network)
 
     def on_train_start(self) -> None:
         if self._resumed is not None:
@@ -162,7 +162,7 @@ class Classifier(LightningModule):
             self._mixed.step(losses, optimizer)
             self.step += 1
             parts = {name: loss.detach() for name, loss in losses.items()}
-            measured.append(Measured(parts, logits.detach(), batch.labels, batch.partners, batch.share))
+            measured.append(StepRecord(parts, logits.detach(), batch.labels, batch.partners, batch.share))
         sums = self._add("train", measured)
         self._log_steps(
             sum_of(sums[f"train_{name}"] for name in measured[0].losses), sum(len(m.labels) for m in measured)
@@ -181,7 +181,7 @@ class Classifier(LightningModule):
         self.logger.log_metrics({f"{self.stage}/train_loss_step": mean}, self.step)
         self._recent, self._logged = [], self.step
 
-    def _add(self, split: str, measured: Sequence[Measured]) -> dict[str, Tensor]:
+    def _add(self, split: str, measured: Sequence[StepRecord]) -> dict[str, Tensor]:
         """Add what batches gave to the epoch's sums, in a handful of operations however many batches they are."""
         losses, logits, labels, partners, shares = zip(*measured, strict=True)
         device = logits[0].device
@@ -206,10 +206,10 @@ class Classifier(LightningModule):
         with self._mixed.autocast():
             logits = self.network(batch.images)
         logits = logits.float()
-        losses = {"loss": F.cross_entropy(logits, batch.labels), **self.compared(logits, batch, batch_index)}
-        self._add("val", [Measured(losses, logits, batch.labels)])
+        losses = {"loss": F.cross_entropy(logits, batch.labels), **self.validation_metrics(logits, batch, batch_index)}
+        self._add("val", [StepRecord(losses, logits, batch.labels)])
 
-    def compared(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """What more there is to say of a batch of validation images, as means over them."""
         return {}
 

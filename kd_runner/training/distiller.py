@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.networks.faster import compiled, folded
+from kd_runner.networks.faster import compile_call, fold_batch_norms
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.training.classifier import Classifier, over_labels, sum_of
@@ -64,9 +64,9 @@ class Distiller(Classifier):
         teacher.network.to(self.device)
         if self.modes and not teacher.layers:
             images = next(self.batches.batches()).images
-            teacher.call = folded(teacher.network, images)
+            teacher.call = fold_batch_norms(teacher.network, images)
         if self.recipe.compile:
-            teacher.call = compiled(teacher.call)
+            teacher.call = compile_call(teacher.call)
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         student = self.ask(batch.images)
@@ -91,9 +91,9 @@ class Distiller(Classifier):
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
-            teacher = self.ask_teacher(batch.images)
+            teacher = self.teacher_outputs(batch.images)
             if batch.strong is not None:
-                teacher = replace(teacher, strong=self.ask_teacher(batch.strong))
+                teacher = replace(teacher, strong=self.teacher_outputs(batch.strong))
         teacher = replace(teacher, indices=indices, progress=progress)
         temperature = self.temperature(progress)
         parts = []
@@ -105,7 +105,7 @@ class Distiller(Classifier):
             parts.append(weight * loss)
         return sum_of(parts)
 
-    def ask_teacher(self, images: Tensor) -> Outputs:
+    def teacher_outputs(self, images: Tensor) -> Outputs:
         """The teacher's outputs, without gradient, in float32."""
         teacher = self._teacher[0]
         if teacher.layers:  # large, so better made as ordinary tensors than copied into them
@@ -116,10 +116,10 @@ class Distiller(Classifier):
         # A clone made out here is an ordinary tensor, which a loss may keep for its backward pass.
         return Outputs(outputs.logits.clone()).float()
 
-    def compared(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
         if batch_index == len(self._validated):  # the first time; a teacher does not change
-            self._validated.append(self.ask_teacher(batch.images).logits)
+            self._validated.append(self.teacher_outputs(batch.images).logits)
         teacher = self._validated[batch_index]
         kl = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}

@@ -16,10 +16,10 @@ from kd_runner.config.settings import TrainerSettings
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.callbacks import EpochBar, EpochLines, Keep
+from kd_runner.training.callbacks import EpochBar, EpochLines, SaveResumeState
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.device import device_of
-from kd_runner.training.resume_state import Progress
+from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def fit(
     validation: PlainBatches,
     settings: TrainerSettings,
     logger: RunLogger,
-    progress: Progress | None = None,
+    progress: ResumeState | None = None,
 ) -> float:
     """Train `module` for its recipe's epochs; returns the seconds it took, those before an interruption included.
 
@@ -49,7 +49,7 @@ def fit(
     """
     state = progress.state() if progress else None
     if state is not None:
-        module.go_on(state)
+        module.restore(state)
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
     if module.epochs_left == 0:
         return module.seconds_before
@@ -69,7 +69,7 @@ def fit(
         max_epochs=module.epochs_left,
         logger=logger,
         callbacks=[
-            *([Keep(progress, started - module.seconds_before)] if progress else []),
+            *([SaveResumeState(progress, started - module.seconds_before)] if progress else []),
             EpochBar() if sys.stdout.isatty() else EpochLines(),
         ],
         enable_checkpointing=False,

@@ -104,17 +104,17 @@ class _Gradients:
 
 def _gradients(mode: Mode, attempt: Attempt, doubled: str | None = None) -> _Gradients:
     """Those of the mode's loss, or of one with the weight of the name `doubled` doubled."""
-    loss, rough, values = _computed(mode, attempt, torch.float32, doubled)
+    loss, rough, values = _compute(mode, attempt, torch.float32, doubled)
     try:
         if _size(mode.loss) > LARGEST:
             raise MemoryError
-        loss, exact, values = _computed(mode, attempt, torch.float64, doubled)
+        loss, exact, values = _compute(mode, attempt, torch.float64, doubled)
     except Exception:  # a loss of anyone's, which is to work in float32
         return _Gradients(rough, [], values, loss, 16 * torch.finfo(torch.float32).eps)
     return _Gradients(exact, rough, values, loss, 1e-12)
 
 
-def _computed(
+def _compute(
     mode: Mode, attempt: Attempt, dtype: torch.dtype, doubled: str | None
 ) -> tuple[float, list[Tensor], list[Tensor]]:
     """(the loss, its gradients by what the student gives, what that is)."""

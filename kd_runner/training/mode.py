@@ -50,7 +50,7 @@ class Mode:
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         student, teacher = student.of(self.student_layers), teacher.of(self.teacher_layers)
         if self.standardize:
-            student, teacher = student.standardized(), teacher.standardized()
+            student, teacher = student.standardize(), teacher.standardize()
         return self.loss(student, teacher, labels, temperature)
 
 

@@ -19,7 +19,7 @@ from kd_runner.networks.checkpoints import UNREADABLE
 log = logging.getLogger(__name__)
 
 
-class Progress:
+class ResumeState:
     """A folder that holds the state of one training after its last whole epoch.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.outputs import Outputs
-from kd_runner.randomness import seeded
+from kd_runner.randomness import seeded_generator
 from kd_runner.training.mode import Mode
 
 TEMPERATURES = (1.0, 3.0)
@@ -25,7 +25,7 @@ def depends_on_temperature(mode: Mode, student: Outputs, teacher: Outputs, label
 
     def loss(temperature: float, progress: float) -> Tensor:
         of_student, of_teacher = (replace(outputs, progress=progress) for outputs in (student, teacher))
-        with seeded("temperature probe"):
+        with seeded_generator("temperature probe"):
             return replace(mode, loss=copy.deepcopy(mode.loss))(of_student, of_teacher, labels, temperature).detach()
 
     try:

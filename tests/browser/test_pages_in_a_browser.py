@@ -28,7 +28,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "tracking.images=false", "hydra.sweep.dir=sweep")  # fmt: skip
     folder = place / "sweep"
     written(folder / "bad", [f"distillation={HOSTILE}"], right(1), status="failed", error=HOSTILE)
-    command.reported([folder], folder, None)
+    command.write_page([folder], folder, None)
     return folder
 
 
@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     analysis = read_json(folder / "analysis.json")
     analysis["classes"][3] = HOSTILE
     (folder / "analysis.json").write_text(json.dumps(analysis))
-    command.reported([folder], folder, None)
+    command.write_page([folder], folder, None)
     return folder
 
 

@@ -22,7 +22,7 @@ from kd_runner.command_line.typed_words import (
 )
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.checks import composed as jobs_of
+from kd_runner.sweeps.checks import compose_jobs as jobs_of
 
 EXPERIMENTS = sorted(path.stem for path in CONF_DIR.glob("experiment/*.yaml"))
 
@@ -184,5 +184,5 @@ def test_a_run_goes_on_in_its_own_folder(interrupted: Path, monkeypatch: pytest.
     for word in ("hydra.run.dir=other", "hydra.sweep.dir=other", "resume=other"):
         key = word.partition("=")[0]
         with pytest.raises(SettingsError, match=rf"^{key}: must be left out or the same beside resume=.*, got other$"):
-            resume._resumed([word, f"resume={interrupted}"])
-    assert f'hydra.run.dir="{interrupted}"' in resume._resumed(["hydra.run.dir=run", f"resume={interrupted}"])
+            resume._command_of_folder([word, f"resume={interrupted}"])
+    assert f'hydra.run.dir="{interrupted}"' in resume._command_of_folder(["hydra.run.dir=run", f"resume={interrupted}"])

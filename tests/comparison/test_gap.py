@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from kd_runner.comparison.gap import gap, gap_in, gap_of, in_points
-from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
-from kd_runner.evaluation.metrics import packed
+from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import Run
 from kd_runner.reports.leaderboard import Leaderboard, markdown, rows, terminal
 from kd_runner.reports.summary import relative_count, sentences
@@ -26,7 +26,7 @@ def result_of(teacher: int, baseline: int, student: int, images: int = 1000) -> 
     stages = {}
     for stage, count in (("teacher", teacher), ("baseline", baseline), ("student", student)):
         correct = np.arange(images) < count
-        stages[stage] = {"accuracy": float(correct.mean()), "correct": packed(torch.from_numpy(correct))}
+        stages[stage] = {"accuracy": float(correct.mean()), "correct": pack_bits(torch.from_numpy(correct))}
     return stages
 
 
@@ -84,7 +84,7 @@ def test_the_leaderboard_says_it_too(tmp_path: Path) -> None:
     runs = [
         Run(tmp_path, (f"distillation={name}",), ("0", "0"), result_of(*numbers)) for name, numbers in cases.items()
     ]
-    groups = grouped(runs)
+    groups = compared_groups(runs)
     by_name = {row["settings"].partition("=")[2]: row for row in rows(groups)}
     assert by_name["good"]["gap_closed"] == pytest.approx(2 / 3)
     assert by_name["good"]["gap_note"] == ""

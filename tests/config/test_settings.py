@@ -95,7 +95,7 @@ def test_yaml_lists_every_argument_worth_overriding() -> None:
     """A class's setting that its YAML does not show would be invisible in --help."""
     import inspect
 
-    from kd_runner.config.build import _located
+    from kd_runner.config.build import _locate
 
     for path in CONF_DIR.glob("*/*.yaml"):
         group = path.parent.name
@@ -103,7 +103,7 @@ def test_yaml_lists_every_argument_worth_overriding() -> None:
             continue
         node = composed(f"{group}={path.stem}", *(["dataset.root=x"] if path.stem == "image_folder" else []))[group]
         given = {"num_classes", "image_shape", "seed"}
-        taken = inspect.signature(_located(node, group, ())).parameters.values()
+        taken = inspect.signature(_locate(node, group, ())).parameters.values()
         parameters = {each.name for each in taken if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)} - given
         assert parameters <= set(node), f"{path} does not list {parameters - set(node)}"
 

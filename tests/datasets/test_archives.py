@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kd_runner.datasets.archives import unpacked
+from kd_runner.datasets.archives import unpack
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
 from kd_runner.notes import collected_notes
@@ -140,7 +140,7 @@ def refusal(archive: Path) -> str:
     """What is said against the archive; empty where it was unpacked, in its own folder."""
     cache = archive.parent / "cache"
     try:
-        assert unpacked(archive, cache).is_relative_to(cache)
+        assert unpack(archive, cache).is_relative_to(cache)
     except ValueError as error:
         assert not [path for path in cache.iterdir() if path.is_dir()]
         return str(error)

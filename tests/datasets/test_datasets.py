@@ -391,5 +391,5 @@ def test_reading_files_leaves_the_global_generator_alone(tmp_path: Path, workers
     source = source_of(splits.train, torch.device("cpu"), "auto", workers)
     before = torch.get_rng_state()
     for _ in range(2):
-        list(source.read(torch.arange(8), 4))
+        list(source.read_chunks(torch.arange(8), 4))
     assert torch.equal(torch.get_rng_state(), before)

@@ -18,7 +18,7 @@ from kd_runner.config.build import build
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
-from kd_runner.outputs import Example, Needs, Outputs, needs_of
+from kd_runner.outputs import AdapterExample, Needs, Outputs, needs_of
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.rehearsal import rehearse
 from kd_runner.training.gradients import Attempt, effects
@@ -57,7 +57,9 @@ def having(name: str, images: int = 4, classes: int = 5, channels: int = 3, side
     if hasattr(loss, "adapt"):
         head = nn.Linear(2 * channels, classes)
         student, teacher = (getattr(attempts[0], role).of(names[role]) for role in ("student", "teacher"))
-        loss.adapt(Example(student, teacher, nn.Identity(), nn.Identity(), head, None, torch.arange(20) % classes))
+        loss.adapt(
+            AdapterExample(student, teacher, nn.Identity(), nn.Identity(), head, None, torch.arange(20) % classes)
+        )
     if name == "simkd":
         loss.averaged = True  # as `deployed` finds: the projector has given maps of the teacher's width
     seen = effects(mode, attempts)

@@ -32,7 +32,7 @@ from kd_runner.distillation.sp import SP
 from kd_runner.distillation.srrl import SRRL
 from kd_runner.distillation.vid import VID
 from kd_runner.networks.observed import Observed
-from kd_runner.outputs import Example, Outputs, needs_of
+from kd_runner.outputs import AdapterExample, Outputs, needs_of
 
 Arrays = Sequence[np.ndarray]
 
@@ -57,7 +57,7 @@ def adapted(mode: Any, student: Arrays, teacher: Arrays, head: nn.Linear | None 
     torch.manual_seed(0)
     if hasattr(mode, "adapt"):
         networks = nn.Identity(), nn.Identity()
-        mode.adapt(Example(outputs(*student), outputs(*teacher), *networks, head, None, CLASSES))
+        mode.adapt(AdapterExample(outputs(*student), outputs(*teacher), *networks, head, None, CLASSES))
     return mode.double() if isinstance(mode, nn.Module) else mode
 
 
@@ -450,7 +450,7 @@ def test_crd_gathers_all_or_the_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> 
         mode = CRD(dimensions=7, negatives=5)
         labels = CLASSES.repeat(copies)
         torch.manual_seed(0)
-        mode.adapt(Example(outputs(FS), outputs(FT_), nn.Identity(), nn.Identity(), None, None, labels))
+        mode.adapt(AdapterExample(outputs(FS), outputs(FT_), nn.Identity(), nn.Identity(), None, None, labels))
         torch.manual_seed(0)
         memory = torch.randn(20, 7)
         mode.memory_student, mode.memory_teacher = memory.repeat(copies, 1), memory.repeat(copies, 1)
@@ -480,7 +480,7 @@ def test_crds_negatives_are_all_images_of_other_classes_and_each_as_likely() -> 
 def test_crd_refuses_what_it_cannot_contrast() -> None:
     mode, same = CRD(), torch.ones(20, dtype=torch.int64)
     with pytest.raises(ValueError, match="must have images of two classes or more"):
-        mode.adapt(Example(outputs(FS), outputs(FT_), nn.Identity(), nn.Identity(), None, None, same))
+        mode.adapt(AdapterExample(outputs(FS), outputs(FT_), nn.Identity(), nn.Identity(), None, None, same))
     with pytest.raises(ValueError, match="momentum must be 0 or more and below 1, got 1"):
         CRD(momentum=1)
     with pytest.raises(ValueError, match=r"sharpness .*above 0, got .*0$"):
@@ -643,7 +643,7 @@ def reusing(mode: SimKD, teacher: nn.Sequential, last: str, head: str) -> tuple[
     theirs = heard(teacher, last, f"{head}.input")
     dense = teacher.get_submodule(head)
     assert isinstance(dense, nn.Linear)
-    example = Example(heard(student, "1"), theirs, student, teacher, dense, "3", LABELS)
+    example = AdapterExample(heard(student, "1"), theirs, student, teacher, dense, "3", LABELS)
     return mode.deployed(example), theirs, student
 
 
@@ -692,7 +692,9 @@ def test_simkd_meets_an_embedding_that_is_no_average_of_maps() -> None:
 
 
 def test_simkd_asks_for_a_dense_layer_and_nothing_of_labels() -> None:
-    nothing = Example(heard(tiny_teacher(), "1"), outputs(MT, FT_), nn.Identity(), nn.Identity(), None, None, LABELS)
+    nothing = AdapterExample(
+        heard(tiny_teacher(), "1"), outputs(MT, FT_), nn.Identity(), nn.Identity(), None, None, LABELS
+    )
     with pytest.raises(ValueError, match="must have a teacher that ends in a dense layer"):
         SimKD().deployed(nothing)
     with pytest.raises(ValueError, match="reduction must be 1 or more, got 0"):
@@ -736,7 +738,7 @@ def ran(name: str, student: Arrays, teacher: Arrays, dtype: torch.dtype = torch.
     images = len(student[0])
     if hasattr(mode, "adapt"):
         example = outputs(*student).float(), outputs(*teacher).float()
-        mode.adapt(Example(*example, nn.Identity(), nn.Identity(), head, None, CLASSES))
+        mode.adapt(AdapterExample(*example, nn.Identity(), nn.Identity(), head, None, CLASSES))
     ours = [torch.tensor(each, dtype=dtype, requires_grad=True) for each in student]
     theirs = [torch.tensor(each, dtype=dtype) for each in teacher]
     before = [each.detach().clone() for each in (*ours, *theirs)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kd_runner.distillation.confidence_penalty import ConfidencePenalty
 from kd_runner.distillation.dist import DIST, pearson_distance
-from kd_runner.distillation.dkd import DKD, decoupled
+from kd_runner.distillation.dkd import DKD, decoupled_losses
 from kd_runner.distillation.function_matching import FunctionMatching
 from kd_runner.distillation.label_smoothing import LabelSmoothing
 from kd_runner.distillation.logit_standardization import LogitStandardization
@@ -26,9 +26,9 @@ from kd_runner.distillation.tf_kd import SelfTraining, VirtualTeacher
 from kd_runner.distillation.wsld import WSLD
 from kd_runner.networks.observed import Observed
 from kd_runner.optimizer import DOT
-from kd_runner.outputs import Example, Outputs
+from kd_runner.outputs import AdapterExample, Outputs
 from kd_runner.temperature import Learned
-from kd_runner.tensors import standardized
+from kd_runner.tensors import standardize
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode
 
@@ -36,7 +36,7 @@ from kd_runner.training.mode import Mode
 def ofa_of_logits() -> OFA:
     """OFA without a stage to leave at: its logits part."""
     mode, nothing = OFA(), Outputs(torch.zeros(2, 5))
-    mode.adapt(Example(nothing, nothing, nn.Identity(), nn.Identity(), None, None, torch.zeros(2)))
+    mode.adapt(AdapterExample(nothing, nothing, nn.Identity(), nn.Identity(), None, None, torch.zeros(2)))
     return mode
 
 
@@ -214,7 +214,7 @@ def test_self_training_names_a_teacher_of_another_architecture(caplog: pytest.Lo
     for teacher, said in ((nn.Linear(4, 3), False), (nn.Linear(5, 3), True)):
         caplog.clear()
         with caplog.at_level("INFO"):
-            SelfTraining().adapt(Example(outputs, outputs, nn.Linear(4, 3), teacher, None, None, torch.zeros(2)))
+            SelfTraining().adapt(AdapterExample(outputs, outputs, nn.Linear(4, 3), teacher, None, None, torch.zeros(2)))
         assert ("own architecture" in caplog.text) == said
 
 
@@ -230,7 +230,7 @@ def dkd_parts(zs: np.ndarray, zt: np.ndarray, y: np.ndarray, temperature: float)
 
 def test_dkd(golden: Golden) -> None:
     tckd, nckd = dkd_parts(golden.zs, golden.zt, golden.y, 4)
-    target, others = decoupled(golden.student.logits, golden.teacher.logits, golden.labels, 4)
+    target, others = decoupled_losses(golden.student.logits, golden.teacher.logits, golden.labels, 4)
     np.testing.assert_allclose(target, tckd, rtol=1e-4)
     np.testing.assert_allclose(others, nckd, rtol=1e-4)
     assert 16 * tckd.mean() == pytest.approx(1.218762, abs=1e-6)
@@ -243,7 +243,7 @@ def test_dkd(golden: Golden) -> None:
 
 @pytest.mark.parametrize("temperature", [1, 4])
 def test_kd_is_dkds_two_parts(golden: Golden, temperature: float) -> None:
-    target, others = decoupled(golden.student.logits, golden.teacher.logits, golden.labels, temperature)
+    target, others = decoupled_losses(golden.student.logits, golden.teacher.logits, golden.labels, temperature)
     p_y = probabilities(golden.zt, temperature)[ROWS, golden.y]
     whole = target.numpy() + (1 - p_y) * others.numpy()
     np.testing.assert_allclose(whole, kl_rows(golden.zt, golden.zs, temperature), rtol=1e-4, atol=1e-6)
@@ -252,7 +252,7 @@ def test_kd_is_dkds_two_parts(golden: Golden, temperature: float) -> None:
 def test_dkd_is_exact_where_a_logarithm_of_summed_probabilities_is_not() -> None:
     """A gap of 200 makes 1 − p_s(y) a zero of float32, whose logarithm is −inf."""
     student = torch.tensor([[200.0, 0, 1]], requires_grad=True)
-    target, others = decoupled(student, torch.tensor([[0.0, 0, 0]]), torch.tensor([0]), 1)
+    target, others = decoupled_losses(student, torch.tensor([[0.0, 0, 0]]), torch.tensor([0]), 1)
     rest = np.log(1 + np.e)
     assert target.item() == pytest.approx(np.log(1 / 3) / 3 + np.log(2 / 3) * 2 / 3 - (rest - 200) * 2 / 3, rel=1e-5)
     assert others.item() == pytest.approx(np.log(1 / 2) - (0 - rest + 1 - rest) / 2, rel=1e-5)
@@ -358,9 +358,9 @@ def test_logits_that_are_all_equal_can_be_standardized(dtype: torch.dtype) -> No
 
 
 def test_standardizing_reaches_the_strong_view(golden: Golden) -> None:
-    outputs = both_views(golden.student.logits, golden.teacher.logits).standardized()
+    outputs = both_views(golden.student.logits, golden.teacher.logits).standardize()
     assert outputs.strong is not None
-    torch.testing.assert_close(outputs.strong.logits, standardized(golden.teacher.logits))
+    torch.testing.assert_close(outputs.strong.logits, standardize(golden.teacher.logits))
     np.testing.assert_allclose(outputs.logits, standard(golden.zs), rtol=1e-5, atol=1e-6)
 
 

@@ -18,8 +18,8 @@ from kd_runner.distillation.at import AT, attention
 from kd_runner.distillation.dist import DIST
 from kd_runner.distillation.rkd import distances
 from kd_runner.distillation.wsld import log_cross_entropy
-from kd_runner.outputs import Example, Outputs, image_range
-from kd_runner.tensors import standardized, unit
+from kd_runner.outputs import AdapterExample, Outputs, image_range
+from kd_runner.tensors import standardize, unit
 
 SCALES = (1e-4, 1e-2, 1.0, 1e2, 1e4)
 # Of these the loss does not change with the scale of the student's features, nor with that of its teacher's.
@@ -76,7 +76,7 @@ def test_feature_modes_at_any_scale(name: str, scale: float) -> None:
         if hasattr(mode, "adapt"):
             example = (converted(each, torch.float32) for each in (student, teacher))
             head = frozen_head().float()
-            mode.adapt(Example(*example, nn.Identity(), nn.Identity(), head, None, CLASSES))
+            mode.adapt(AdapterExample(*example, nn.Identity(), nn.Identity(), head, None, CLASSES))
             head.to(dtype)
         if isinstance(mode, nn.Module):
             mode.to(dtype)
@@ -146,8 +146,8 @@ def test_what_is_silent_beside_the_rest_becomes_nothing() -> None:
 def test_standardized_logits_are_the_same_at_any_scale(scale: float) -> None:
     logits = random(5, 7, 6)
     expected = (logits - logits.mean(1, keepdim=True)) / logits.std(1, keepdim=True)
-    np.testing.assert_allclose(standardized((scale * logits).float()), expected, rtol=1e-4, atol=1e-6)
-    assert standardized(torch.full((2, 3), 5.0)).eq(0).all()
+    np.testing.assert_allclose(standardize((scale * logits).float()), expected, rtol=1e-4, atol=1e-6)
+    assert standardize(torch.full((2, 3), 5.0)).eq(0).all()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 10.0, 60.0])

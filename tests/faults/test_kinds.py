@@ -11,8 +11,8 @@ import pytest
 from conftest import composed
 
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.config.build import _prepared, build
-from kd_runner.config.fingerprint import dotted
+from kd_runner.config.build import _prepare, build
+from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 
@@ -64,16 +64,16 @@ def refusal(content: Mapping[str, Any]) -> str | None:
             "distillation": settings.distillation.node, "temperature": settings.temperature,
         }  # fmt: skip
         for key, node in nodes.items():
-            _prepared(node, key, (), OFFERED)
-        _prepared(settings.optimizer, "optimizer", (), {"params": None})
-        _prepared(settings.scheduler, "scheduler", (), {})
+            _prepare(node, key, (), OFFERED)
+        _prepare(settings.optimizer, "optimizer", (), {"params": None})
+        _prepare(settings.scheduler, "scheduler", (), {})
     except SettingsError as error:
         return str(error)
     return None
 
 
 def cases(content: dict[str, Any], groups: tuple[str, ...]) -> Iterator[tuple[str, Any, Any]]:
-    for key, value in dotted(content):
+    for key, value in flat_keys(content):
         if key.startswith(groups) and not key.endswith("_target_"):
             yield from ((key, value, wrong) for wrong in wrong_values(key, value))
 

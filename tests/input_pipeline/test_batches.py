@@ -14,7 +14,7 @@ from kd_runner.input_pipeline.augmentation import Augmentation, Batch
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import Resident, source_of
 from kd_runner.input_pipeline.view import View
-from kd_runner.randomness import derived_seed, keyed_uniform, seeded
+from kd_runner.randomness import derived_seed, keyed_uniform, seeded_generator
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def planar(channels_last: Tensor) -> Tensor:
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_normalisation_is_torchvisions(memory_format: torch.memory_format) -> None:
     mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
-    ours = View(torch.tensor(mean), torch.tensor(std), memory_format=memory_format).normalised(channels_last(images(5)))
+    ours = View(torch.tensor(mean), torch.tensor(std), memory_format=memory_format).normalise(channels_last(images(5)))
     wanted = reference.normalize(reference.to_dtype(images(5), torch.float32, scale=True), mean, std)
     torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
     assert ours.is_contiguous(memory_format=memory_format)
@@ -237,13 +237,13 @@ def test_shares_follow_the_beta_distribution() -> None:
 
 def test_a_mixed_batch_knows_its_partners() -> None:
     batch = Batch(torch.rand(5, 1, 4, 4), torch.arange(5), torch.tensor([7, 1, 2, 3, 4]))
-    mixed = Augmentation(mixup=1.0).mixed(batch, seed=3)
+    mixed = Augmentation(mixup=1.0).mix(batch, seed=3)
     assert mixed.partners is not None
     assert mixed.partners.tolist() == [4, 0, 1, 2, 3]
     wanted = mixed.share * batch.images + (1 - mixed.share) * batch.images.roll(1, 0)
     torch.testing.assert_close(mixed.images, wanted)
-    assert Augmentation(mixup=1.0).mixed(batch, seed=3).share == mixed.share
-    both = [Augmentation(mixup=1.0, cutmix=1.0).mixed(batch, seed) for seed in range(40)]
+    assert Augmentation(mixup=1.0).mix(batch, seed=3).share == mixed.share
+    both = [Augmentation(mixup=1.0, cutmix=1.0).mix(batch, seed) for seed in range(40)]
     pasted = [bool(torch.isin(each.images, batch.images).all()) for each in both]
     assert 8 < sum(pasted) < 32
 
@@ -254,7 +254,7 @@ def test_augmentation_depends_on_seed_and_image_and_not_on_the_batch() -> None:
 
     def through(chosen: Tensor, seed: int) -> Tensor:
         augmented = everything.of_bytes(pictures[chosen], indices[chosen], seed)
-        return everything.of_floats(view().normalised(augmented), indices[chosen], seed)
+        return everything.of_floats(view().normalise(augmented), indices[chosen], seed)
 
     whole = through(indices, 1)
     some = torch.tensor([7, 3, 11])
@@ -300,7 +300,7 @@ def test_a_batch_carries_its_indices() -> None:
     data = split(30)
     for batch in TrainingBatches(Resident(data, CPU, CPU), view(), batch_size=8, seed=3).batches():
         assert torch.equal(batch.labels, data.labels[batch.indices])
-        torch.testing.assert_close(batch.images, view().normalised(channels_last(data.images[batch.indices])))
+        torch.testing.assert_close(batch.images, view().normalise(channels_last(data.images[batch.indices])))
 
 
 def test_plain_batches_keep_the_order() -> None:
@@ -308,7 +308,7 @@ def test_plain_batches_keep_the_order() -> None:
     assert len(plain) == len(list(plain)) == 3
     assert torch.cat([batch.indices for batch in plain]).tolist() == list(range(10))
     assert torch.equal(torch.cat([batch.labels for batch in plain]), split(10).labels)
-    wanted = view().normalised(channels_last(split(10).images))
+    wanted = view().normalise(channels_last(split(10).images))
     torch.testing.assert_close(torch.cat([batch.images for batch in plain]), wanted)
 
 
@@ -343,8 +343,8 @@ def test_seeded_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(1)
     wanted = torch.rand(3)
     torch.manual_seed(1)
-    with seeded(0, "somewhere"):
+    with seeded_generator(0, "somewhere"):
         inside = torch.rand(3)
     assert torch.equal(torch.rand(3), wanted)
-    with seeded(0, "somewhere"):
+    with seeded_generator(0, "somewhere"):
         assert torch.equal(torch.rand(3), inside)

@@ -43,7 +43,7 @@ def test_a_saved_network_loads_by_itself(tmp_path: Path) -> None:
 def test_reads_what_torch_saved(tmp_path: Path, start: str) -> None:
     state = network().state_dict()
     torch.save({start[:-1]: state, "epoch": 3} if start else state, tmp_path / "net.pth")
-    tensors, info = checkpoints.read(tmp_path / "net.pth")
+    tensors, info = checkpoints.read_checkpoint(tmp_path / "net.pth")
     assert info is None
     assert set(tensors) == {f"{start}{name}" for name in state}
     assert all(torch.equal(tensors[f"{start}{name}"], state[name]) for name in state)
@@ -67,11 +67,11 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, capsys: pytest.Ca
     torch.save([1, 2], tmp_path / "list.pth")
     for name in ("evil.pth", "raw.pth", "short.safetensors", "list.pth"):
         with pytest.raises(SettingsError, match="is not a plain weights file") as caught:
-            checkpoints.read(tmp_path / name)
+            checkpoints.read_checkpoint(tmp_path / name)
         assert "weights_only" not in str(caught.value)
     assert capsys.readouterr().out == ""
     with pytest.raises(SettingsError, match=r"no file .*nothing\.pth"):
-        checkpoints.read(tmp_path / "nothing.pth")
+        checkpoints.read_checkpoint(tmp_path / "nothing.pth")
 
 
 def test_a_file_cannot_name_code_that_is_no_option(tmp_path: Path) -> None:

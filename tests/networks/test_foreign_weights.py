@@ -22,7 +22,7 @@ from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 from kd_runner.networks import checkpoints
 from kd_runner.networks.foreign_weights import Weights, weights_of
-from kd_runner.networks.weight_files import Entry, read
+from kd_runner.networks.weight_files import Entry, read_tensors
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
 
@@ -51,7 +51,7 @@ def under(prefix: str, state: State = GOOD) -> State:
 
 def taken(content: Any, path: Path, key: str | None = None, network: nn.Module | None = None) -> Weights:
     torch.save(content, path)
-    return weights_of(network or mlp(), read(path)[0], key, "teacher.checkpoint", path.name)
+    return weights_of(network or mlp(), read_tensors(path)[0], key, "teacher.checkpoint", path.name)
 
 
 def same(state: State, other: State) -> bool:
@@ -122,7 +122,9 @@ def test_weights_are_found_in_any_wrapping_and_it_is_said(tmp_path: Path, conten
 
 def test_safetensors_with_a_prefix(tmp_path: Path) -> None:
     save_file(under("model.module."), tmp_path / "net.safetensors")
-    weights = weights_of(mlp(), read(tmp_path / "net.safetensors")[0], None, "teacher.checkpoint", "net.safetensors")
+    weights = weights_of(
+        mlp(), read_tensors(tmp_path / "net.safetensors")[0], None, "teacher.checkpoint", "net.safetensors"
+    )
     assert same(weights.state, GOOD)
     assert weights.notes == ["net.safetensors: prefix 'model.module.' removed"]
 
@@ -327,7 +329,7 @@ def test_a_run_says_what_it_took_and_what_the_file_leaves_open(tmp_path: Path) -
 def test_the_chosen_weights_are_those_that_a_run_teaches_with(result_of: Callable[..., Any], tmp_path: Path) -> None:
     options = ("teacher=mlp", "teacher.hidden=[16]", "baseline=false")
     trained = result_of(*options, "teacher.epochs=3", "optimizer.lr=0.01")
-    good = {entry.name: entry.tensor for entry in read(tmp_path / "run0" / "teacher.safetensors")[0]}
+    good = {entry.name: entry.tensor for entry in read_tensors(tmp_path / "run0" / "teacher.safetensors")[0]}
     path = tmp_path / "with_ema.pth.tar"
     torch.save({"state_dict": NOISE, "state_dict_ema": under("module.", good)}, path)
     raw = result_of(*options, f"teacher.checkpoint={path}")

@@ -24,7 +24,7 @@ from kd_runner.models.torchvision_classifier import torchvision_classifier
 from kd_runner.models.vgg import vgg
 from kd_runner.models.wide_resnet import WideResNet
 from kd_runner.networks import checkpoints
-from kd_runner.networks.published_weights import renamed, renamed_entries
+from kd_runner.networks.published_weights import rename_entries, renamed_entries
 from kd_runner.networks.weight_files import Entry
 from kd_runner.runs.assembly import assemble
 
@@ -198,7 +198,7 @@ def test_a_published_teacher_stays_the_same_function(name: str) -> None:
     make_state, make_network, logits = CASES[name]
     torch.manual_seed(0)
     state, network = make_state(), make_network().eval()
-    network.load_state_dict(renamed(state))
+    network.load_state_dict(rename_entries(state))
     images = torch.randn(2, *CIFAR)
     with torch.no_grad():
         expected, given = logits(state, images), network(images)
@@ -220,9 +220,9 @@ def test_parameters_are_those_of_the_published_files() -> None:
 
 def test_what_has_no_counterpart_keeps_its_name() -> None:
     state = {"block0.0.weight": torch.zeros(1), "something.else": torch.ones(1)}
-    assert set(renamed(state)) == {"0.weight", "something.else"}
-    assert set(renamed({"something.shortcut": torch.ones(1)})) == {"something.shortcut"}
-    assert renamed({}) == {}
+    assert set(rename_entries(state)) == {"0.weight", "something.else"}
+    assert set(rename_entries({"something.shortcut": torch.ones(1)})) == {"something.shortcut"}
+    assert rename_entries({}) == {}
 
 
 def test_a_files_tensors_are_renamed_behind_their_prefix() -> None:
@@ -273,4 +273,4 @@ def test_the_options_are_the_published_teachers(option: str, name: str) -> None:
     with torch.device("meta"):
         network = build(own.node, "teacher", num_classes=100, image_shape=CIFAR)
     shapes = {key: value.shape for key, value in network.state_dict().items()}
-    assert shapes == {key: value.shape for key, value in renamed(CASES[name][0]()).items()}
+    assert shapes == {key: value.shape for key, value in rename_entries(CASES[name][0]()).items()}

@@ -49,13 +49,13 @@ class Options(argparse.Namespace):
 
 
 def tensors(path: Path) -> dict[str, Tensor]:
-    return {entry.name: entry.tensor for entry in weight_files.read(path)[0]}
+    return {entry.name: entry.tensor for entry in weight_files.read_tensors(path)[0]}
 
 
 def reason(path: Path) -> str:
     """Why the file is not read, in one line."""
     with pytest.raises(SettingsError) as caught:
-        weight_files.read(path)
+        weight_files.read_tensors(path)
     line = str(caught.value)
     assert "\n" not in line
     assert len(line) < len(str(path)) + 400
@@ -284,21 +284,21 @@ def test_what_would_wait_is_not_opened(tmp_path: Path) -> None:
 def test_a_path_that_is_none_is_said(tmp_path: Path) -> None:
     for path, text in ((tmp_path / "none", r"^no file .*none$"), (Path("a\0b"), "^no file ")):
         with pytest.raises(SettingsError, match=text):
-            weight_files.read(path)
+            weight_files.read_tensors(path)
     with pytest.raises(SettingsError, match=r"download it first$"):
-        weight_files.read(Path("https://host/net.pth"))
+        weight_files.read_tensors(Path("https://host/net.pth"))
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions bind no administrator")
 def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
     of_torch(STATE, tmp_path / "net.pth").chmod(0)
     with pytest.raises(SettingsError, match=r"net\.pth must be a file that can be read: permission denied$"):
-        weight_files.read(tmp_path / "net.pth")
+        weight_files.read_tensors(tmp_path / "net.pth")
 
 
 def test_metadata_of_safetensors_is_read(tmp_path: Path) -> None:
     save_file(STATE, tmp_path / "net.safetensors", metadata={"a": "b"})
-    entries, metadata = weight_files.read(tmp_path / "net.safetensors")
+    entries, metadata = weight_files.read_tensors(tmp_path / "net.safetensors")
     assert metadata == {"a": "b"}
     assert {entry.path for entry in entries} == {("fc.weight",), ("fc.bias",)}
 
@@ -323,7 +323,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 def read_or_refused(path: Path) -> None:
     line = ""
     try:
-        weight_files.read(path)
+        weight_files.read_tensors(path)
     except SettingsError as error:
         line = str(error)
     assert "\n" not in line
@@ -354,7 +354,7 @@ def test_any_damage_is_read_or_refused_in_one_line(
 
 def test_a_list_that_is_there_many_times_does_not_take_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"weight": torch.zeros(2), "history": [[0.5] * 100] * 100}, tmp_path / "file.pth")
-    assert [entry.name for entry in weight_files.read(tmp_path / "file.pth")[0]] == ["weight"]
+    assert [entry.name for entry in weight_files.read_tensors(tmp_path / "file.pth")[0]] == ["weight"]
     monkeypatch.setattr(weight_files, "MOST_ITEMS", 1000)
     with pytest.raises(SettingsError, match="containers in containers without end"):
-        weight_files.read(tmp_path / "file.pth")
+        weight_files.read_tensors(tmp_path / "file.pth")

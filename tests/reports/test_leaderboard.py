@@ -18,12 +18,12 @@ import pytest
 import torch
 from scipy import stats
 
-from kd_runner.comparison.grouping import grouped
-from kd_runner.comparison.groups import Group, compared
+from kd_runner.comparison.grouping import compared_groups
+from kd_runner.comparison.groups import Group, compare_groups
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
-from kd_runner.evaluation.metrics import packed
-from kd_runner.files.results import Run, found
+from kd_runner.evaluation.metrics import pack_bits
+from kd_runner.files.results import Run, find_runs
 from kd_runner.reports import command, leaderboard
 from kd_runner.reports.leaderboard import rows
 from kd_runner.reports.sweep_report import report
@@ -36,7 +36,7 @@ def written(folder: Path, words: list[str], correct: np.ndarray | None = None, *
     accuracy = float(correct.mean())
     student = {
         "accuracy": accuracy, "nll": 0.5, "ece": 0.1, "parameters": 1000, "macs": 2000, "agreement": 0.9,
-        "images_seen": 5000, "correct": packed(torch.from_numpy(correct)), "best_val": {"accuracy": accuracy},
+        "images_seen": 5000, "correct": pack_bits(torch.from_numpy(correct)), "best_val": {"accuracy": accuracy},
     }  # fmt: skip
     baseline = {"accuracy": accuracy - 0.02, "parameters": 1000}
     result = {
@@ -75,8 +75,8 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_groups_over_seeds(sweep: Path) -> None:
-    runs, _ = found([sweep])
-    soft, hard = rows(grouped(runs))
+    runs, _ = find_runs([sweep])
+    soft, hard = rows(compared_groups(runs))
     assert [soft["settings"], hard["settings"]] == ["distillation=soft", "distillation=hard"]
     assert [soft["rank"], hard["rank"]] == [1, 2]
     assert soft["n"] == hard["n"] == 3
@@ -90,7 +90,7 @@ def test_groups_over_seeds(sweep: Path) -> None:
 
 
 def test_what_has_no_result_is_listed_with_its_reason(sweep: Path) -> None:
-    reasons = {each.folder.name: each.reason for each in found([sweep])[1]}
+    reasons = {each.folder.name: each.reason for each in find_runs([sweep])[1]}
     assert reasons == {
         "6": "failed: the loss is not finite",
         "7": "running: student epoch 3 of 9",
@@ -106,7 +106,7 @@ def test_an_interval_of_one_value_is_none() -> None:
 
 def test_a_run_that_is_not_a_number_is_not_ranked(tmp_path: Path) -> None:
     written(tmp_path / "0", ["seed=0"], student={"accuracy": None})
-    runs, missing = found([tmp_path])
+    runs, missing = find_runs([tmp_path])
     assert runs == []
     assert len(missing) == 1
 
@@ -118,8 +118,8 @@ def test_the_paired_tests_are_those_of_the_textbooks(tmp_path: Path) -> None:
         written(tmp_path / f"a{seed}", ["distillation=soft", f"seed={seed}"], ours)
         written(tmp_path / f"b{seed}", ["distillation=hard", f"seed={seed}"], theirs)
     written(tmp_path / "b9", ["distillation=hard", "seed=9"], draw.random(400) < 0.1)  # has no partner
-    groups = {group.name: group for group in grouped(found([tmp_path])[0])}
-    outcome = compared(groups["distillation=soft"], groups["distillation=hard"])
+    groups = {group.name: group for group in compared_groups(find_runs([tmp_path])[0])}
+    outcome = compare_groups(groups["distillation=soft"], groups["distillation=hard"])
     ours, theirs = (np.stack(each) for each in zip(*pairs, strict=True))
     assert outcome["seeds"] == 3
     assert outcome["difference"] == pytest.approx(ours.mean() - theirs.mean())
@@ -144,14 +144,14 @@ def test_the_sign_test_is_mcnemars_with_one_seed_and_honest_with_several(tmp_pat
                     tmp_path,
                     (name,),
                     (seed,),
-                    {"student": {"correct": packed(torch.from_numpy(draw.random(300) < hard))}},
+                    {"student": {"correct": pack_bits(torch.from_numpy(draw.random(300) < hard))}},
                 )
                 for seed in range(5)
             ]
             for name in "ab"
         }
         a, b = (Group((name,), members) for name, members in runs.items())
-        significant += compared(a, b)["p"] < 0.05
+        significant += compare_groups(a, b)["p"] < 0.05
         if trial == 0:
             one, other = (Group(group.words, group.runs[:1]) for group in (a, b))
             ours, theirs = one.runs[0].correct, other.runs[0].correct
@@ -159,7 +159,7 @@ def test_the_sign_test_is_mcnemars_with_one_seed_and_honest_with_several(tmp_pat
             assert theirs is not None
             discordant = int((ours != theirs).sum())
             wanted = stats.binomtest(int((ours & ~theirs).sum()), discordant).pvalue
-            assert compared(one, other)["p"] == pytest.approx(wanted)
+            assert compare_groups(one, other)["p"] == pytest.approx(wanted)
     assert significant <= 20  # 10 are expected; more than 20 have a chance of 0.1 %
 
 
@@ -169,22 +169,22 @@ def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
         result = json.loads((folder / "result.json").read_text())
         result["student"]["correct"]["of"] = images
         (folder / "result.json").write_text(json.dumps(result))
-    groups = grouped(found([tmp_path])[0], reference="dataset=mnist")
+    groups = compared_groups(find_runs([tmp_path])[0], reference="dataset=mnist")
     assert [group.against.get("difference") for group in groups] == [None, None]
 
 
 def test_a_run_counts_once(sweep: Path) -> None:
-    assert len(found([sweep, sweep.parent, sweep / "0"])[0]) == 6
+    assert len(find_runs([sweep, sweep.parent, sweep / "0"])[0]) == 6
     written(sweep.parent / "again", ["distillation=soft", "seed=0"], right(99))
-    again = [run for run in found([sweep.parent])[0] if run.folder.name == "again"]
+    again = [run for run in find_runs([sweep.parent])[0] if run.folder.name == "again"]
     assert len(again) == 1
-    assert len(found([sweep.parent])[0]) == 6  # it takes the place of the older one
+    assert len(find_runs([sweep.parent])[0]) == 6  # it takes the place of the older one
 
 
 def test_equals_do_not_differ(tmp_path: Path) -> None:
     for name in "ab":
         written(tmp_path / name, [f"distillation={name}", "seed=0"], right(70))
-    first, second = grouped(found([tmp_path])[0], reference="distillation=a")
+    first, second = compared_groups(find_runs([tmp_path])[0], reference="distillation=a")
     assert first.against == {}
     assert second.against["difference"] == second.against["low"] == second.against["high"] == 0
     assert second.against["p"] == 1
@@ -225,11 +225,11 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
 def test_the_same_words_on_other_images_are_another_row(tmp_path: Path) -> None:
     for place, root, images in (("cats", "/cats", 100), ("dogs", "/dogs", 50), ("copy", "/other", 100)):
         written(tmp_path / place, ["distillation=dkd", f"dataset.root={root}"], right(5, images))
-    runs, _ = found([tmp_path / "cats", tmp_path / "dogs"])
+    runs, _ = find_runs([tmp_path / "cats", tmp_path / "dogs"])
     assert [run.words for run in runs] == [
         ("dataset.root=/cats", "distillation=dkd"), ("dataset.root=/dogs", "distillation=dkd"),
     ]  # fmt: skip
-    runs, _ = found([tmp_path / "cats", tmp_path / "copy"])  # one thing done twice
+    runs, _ = find_runs([tmp_path / "cats", tmp_path / "copy"])  # one thing done twice
     assert [run.words for run in runs] == [("distillation=dkd",)]
 
 
@@ -238,7 +238,7 @@ def test_a_run_that_has_begun_is_missing(tmp_path: Path) -> None:
     (tmp_path / "run" / "settings.json").write_text("{}")
     (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text("- seed=3\n")
     (tmp_path / "run" / "now.json").write_text(json.dumps({"stage": "student", "epoch": 0, "epochs": 9}))
-    _, missing = found([tmp_path])
+    _, missing = find_runs([tmp_path])
     assert [(each.words, each.reason) for each in missing] == [("seed=3", "running: student epoch 0 of 9")]
 
 
@@ -249,7 +249,7 @@ def test_no_report_takes_the_place_of_another(
     written(other / "0", ["distillation=dkd"])
     monkeypatch.chdir(sweep.parent)
     for folder in ("sweep", "other", "other/0"):
-        assert command.reported([Path(folder)], None, None).is_file()
+        assert command.write_page([Path(folder)], None, None).is_file()
     before = {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()}
     for words, message in (
         (["sweep", "other"], "must be given, as sweep has a report of its own"),
@@ -267,7 +267,7 @@ def test_no_report_takes_the_place_of_another(
         assert capsys.readouterr().err == f"kd-report: --out: {message}\n"
     assert {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()} == before
     for _ in range(2):  # its own report is written again
-        assert command.reported([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
+        assert command.write_page([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
     assert "kd-report sweep other --out v1.2<" in Path("v1.2/report.html").read_text()
 
 
@@ -294,7 +294,7 @@ def test_an_interval_of_an_accuracy_is_within_0_and_100(
     ):
         assert shown in text
         assert not re.search(r"[1-9]\d\d\.\d\d (%|to|\()|[-+][1-9]\d\d\.", text.replace("100.00", ""))
-    said = verdict(grouped(found([tmp_path])[0])).sentences[0]
+    said = verdict(compared_groups(find_runs([tmp_path])[0])).sentences[0]
     assert ("95 % interval wider than 100 points, so too few seeds to tell" in said) is ("too few" in shown)
     (row,) = csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines())
     assert float(row["test_accuracy"]) == pytest.approx(np.mean(counts) / 100)

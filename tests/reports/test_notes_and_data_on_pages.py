@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from made_runs import class_names, made_run
 
-from kd_runner.files.results import Missing, read, top5_says_nothing
+from kd_runner.files.results import MissingRun, read_run, top5_says_nothing
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.run_page import write
 from kd_runner.reports.summary import few_images, table
@@ -211,6 +211,6 @@ def test_a_large_number_of_nats_is_short(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_an_unknown_status_is_named(tmp_path: Path) -> None:
     made_run(tmp_path / "run", class_names(3), {"status": "weird"})
-    run = read(tmp_path / "run" / "result.json")
-    assert isinstance(run, Missing)
+    run = read_run(tmp_path / "run" / "result.json")
+    assert isinstance(run, MissingRun)
     assert run.reason == 'result.json has the status "weird", which is none of completed, failed, interrupted, pruned'

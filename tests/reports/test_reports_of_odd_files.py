@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from made_runs import class_names, made_analysis, made_result, made_run
 
 from kd_runner.files import reading
-from kd_runner.files.results import Missing, Run, read
+from kd_runner.files.results import MissingRun, Run, read_run
 from kd_runner.reports import command as report_command
 from kd_runner.reports.run_charts import PICTURES, run_pictures
 
@@ -153,13 +153,13 @@ def test_any_change_of_a_file_is_survived(name: str, tmp_path_factory: Any, muta
     folder.mkdir(parents=True)
     for file, content in contents.items():
         (folder / file).write_text(json.dumps(mutated(content, mutations) if file == name else content))
-    run = read(folder / "result.json")
-    assert isinstance(run, (Run, Missing))
+    run = read_run(folder / "result.json")
+    assert isinstance(run, (Run, MissingRun))
     if isinstance(run, Run):
-        assert report_command.reported([folder], folder, None).is_file()
+        assert report_command.write_page([folder], folder, None).is_file()
     else:
         assert run.reason
-    assert report_command.reported([top / "runs"], top, None).is_file()
+    assert report_command.write_page([top / "runs"], top, None).is_file()
 
 
 def test_every_part_of_a_result_alone(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_every_part_of_a_result_alone(tmp_path: Path) -> None:
         for value in (..., "text", None, -1, [], {}):
             content = copy.deepcopy(RESULT)
             changed(content, place, value)
-            cleaned, gone = reading.cleaned(content, reading.RESULT)
-            assert reading.cleaned(copy.deepcopy(cleaned), reading.RESULT) == (cleaned, [])
+            cleaned, gone = reading.remove_misshapen(content, reading.RESULT)
+            assert reading.remove_misshapen(copy.deepcopy(cleaned), reading.RESULT) == (cleaned, [])
             assert len(gone) <= 2, place
 
 

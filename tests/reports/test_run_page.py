@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from test_leaderboard import right, written
 
-from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.grouping import compared_groups
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import found
+from kd_runner.files.results import find_runs
 from kd_runner.reports import charts, command, run_charts
 from kd_runner.reports.formats import clock
 from kd_runner.reports.provenance import sweep_command
@@ -151,15 +151,15 @@ def test_the_page_of_a_run(settings: Callable[..., Settings], tmp_path: Path, ca
 
 def test_what_kd_report_refuses(sweep: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="has no result to report: failed: no good"):
-        command.reported([sweep / "12"], sweep / "12", None)
+        command.write_page([sweep / "12"], sweep / "12", None)
     with pytest.raises(SettingsError, match=r"--out: must be given, as .* has a report of its own run"):
-        command.reported([sweep / "1", sweep / "2"], None, None)
+        command.write_page([sweep / "1", sweep / "2"], None, None)
     with pytest.raises(SettingsError, match="--reference: has no effect on one run, got soft"):
-        command.reported([sweep / "1"], sweep / "1", "soft")
-    assert command.reported([sweep / "1", sweep / "2"], tmp_path / "out", None).is_file()
+        command.write_page([sweep / "1"], sweep / "1", "soft")
+    assert command.write_page([sweep / "1", sweep / "2"], tmp_path / "out", None).is_file()
     (sweep / "1" / "result.json").write_text('{"accuracy": 0.9}')  # another program's, say
     with pytest.raises(SettingsError, match=r"result\.json has no status: it is not one of kd-runner's"):
-        command.reported([sweep / "1"], sweep / "1", None)
+        command.write_page([sweep / "1"], sweep / "1", None)
 
 
 def test_a_report_that_fails_costs_no_result(
@@ -185,7 +185,7 @@ def test_a_sweep_without_any_result_has_a_page(sweep: Path) -> None:
 
 
 def test_pictures_of_sizes_and_of_two_settings(sweep: Path) -> None:
-    groups = grouped(found([sweep])[0])
+    groups = compared_groups(find_runs([sweep])[0])
     drawn = charts.heat_map(groups)
     assert drawn is not None
     assert (drawn["down"], drawn["columns"]) == ("temperature.value", ["dkd", "soft"])

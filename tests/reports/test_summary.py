@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.comparison.grouping import grouped
+from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
 from kd_runner.files.atomic import write_json
 from kd_runner.files.results import Run
@@ -81,7 +81,7 @@ def test_where_nothing_was_distilled_no_gap_was_closed(changes: dict[str, Any]) 
     assert "Nothing was distilled: the student learned from labels alone, as the baseline did." in text
     assert "gave" not in text
     assert "of the gap" not in text
-    group = grouped([Run(Path(), tuple(made.get("overrides", ())), ("0", "0"), made)])[0]
+    group = compared_groups([Run(Path(), tuple(made.get("overrides", ())), ("0", "0"), made)])[0]
     assert group.gap is not None
     assert (group.gap.share, group.gap.reason) == (None, "nothing was distilled")
     answer = verdict([group])

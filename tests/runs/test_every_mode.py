@@ -41,7 +41,7 @@ OWN = {"crd": ["distillation.negatives=50"]}
 
 
 def trained(parts: Parts, folder: Path) -> Distiller:
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
     return module
 
@@ -55,7 +55,7 @@ def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_pat
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
     rehearse(parts)
     before_teacher = state_of(parts.teacher)
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
     fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
     assert before
@@ -85,7 +85,7 @@ def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
                 "distillation.warmup=0", f"trainer.precision={precision}", f"batch_size={images}",
             )
         )  # fmt: skip
-        module = distiller(parts, parts.paired())
+        module = distiller(parts, parts.teacher_student_pair())
         module.on_fit_start()
         batch = next(module.batches.batches())
         progress = 0.05 if module.modes[0].init_share else 0.5
@@ -101,7 +101,7 @@ def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_what_a_mode_declares_is_what_it_uses(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
-    (prepared,) = parts.paired().modes
+    (prepared,) = parts.teacher_student_pair().modes
     needs = prepared.needs
     assert isinstance(getattr(prepared.loss, "needs", None), Needs)
     assert (needs.student is None) == (not prepared.student_layers)
@@ -145,12 +145,12 @@ def test_simkd_exports_its_projector_and_the_teachers_classifier(
 
 def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: Make) -> None:
     words = ("distillation=soft", "+distillation@plus.ab=ab", "distillation.warmup=0.5", "plus.ab.init_share=0.25")
-    soft, first = assemble(settings(*SMALL, *words)).paired().modes
+    soft, first = assemble(settings(*SMALL, *words)).teacher_student_pair().modes
     assert [soft.weight_at(progress) for progress in (0, 0.25, 0.5, 1)] == [0, 0.45, 0.9, 0.9]
     assert first.weight_at(0.24) == first.weight
     assert first.weight_at(0.25) == 0
     parts = assemble(settings(*SMALL, *words))
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     batch = next(module.batches.batches())
     early, late = (module.losses(batch, progress)[0] for progress in (0.1, 0.9))
     assert early["label_loss"] == 0
@@ -161,7 +161,7 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
 def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> None:
     words = [*SMALL, "distillation=dkd", "+distillation@plus.at=at", "+distillation@plus.sp=sp"]
     parts = assemble(settings(*words, "distillation.warmup=0"))
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     assert [len(mode.student_layers) for mode in module.modes] == [0, 2, 1]
     module.observed.network.eval()
     batch = next(module.batches.batches())
@@ -175,7 +175,7 @@ def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> Non
 
 def test_adapters_have_their_own_weight_decay(settings: Make) -> None:
     parts = assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25"))
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     student, adapters = module.parameter_groups()
     assert "weight_decay" not in student
     assert adapters["weight_decay"] == 0.25
@@ -307,6 +307,6 @@ def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> No
 @pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
 def test_mixed_images(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     losses: dict[str, Any] = module.losses(next(module.batches.batches()), 0.5)[0]
     assert all(torch.isfinite(loss) for loss in losses.values())

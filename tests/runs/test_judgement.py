@@ -154,7 +154,7 @@ def test_files_of_ours_record_their_accuracy(result_of: RunIt, tmp_path: Path) -
     first = result_of("teacher.epochs=3", "student.epochs=2")
     folder = tmp_path / "run0"
     for name in ("teacher", "baseline", "student_last", "student_best"):
-        _, info = checkpoints.read(folder / f"{name}.safetensors")
+        _, info = checkpoints.read_checkpoint(folder / f"{name}.safetensors")
         assert info is not None
         assert info["val_images"] == 126
         assert record_of(folder / f"{name}.safetensors") == Record(info["val_accuracy"], 126, True)

@@ -20,7 +20,7 @@ import kd_runner
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import made_of
+from kd_runner.runs.labels_only import ingredients
 from kd_runner.runs.rehearsal import rehearse
 from kd_runner.store.entries import key_of
 from kd_runner.training import distiller
@@ -176,7 +176,7 @@ def test_the_teacher_stays_as_it_was_and_in_eval_mode(
     settings: Callable[..., Any], result_of: RunIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    ask = distiller.Distiller.ask_teacher
+    ask = distiller.Distiller.teacher_outputs
 
     def watched(self: distiller.Distiller, images: Tensor) -> Any:
         teacher = self._teacher[0].network
@@ -360,7 +360,7 @@ def test_the_number_of_threads_does_not_decide_which_network_it_is(settings: Cal
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         parts = assemble(settings())
-        keys.append([key_of(made_of(parts, stage)) for stage in ("teacher", "baseline")])
+        keys.append([key_of(ingredients(parts, stage)) for stage in ("teacher", "baseline")])
     torch.set_num_threads(1)
     assert keys[0] == keys[1] == keys[2]
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.typed_words import typed_settings
-from kd_runner.config.fingerprint import dotted  # fmt: skip
+from kd_runner.config.fingerprint import flat_keys  # fmt: skip
 from kd_runner.config.settings import (
     DatasetSettings,
     DistillationSettings,
@@ -255,7 +255,7 @@ def test_a_recipe_sets_nothing_that_has_no_effect(experiment: str) -> None:
     content["trainer"]["accelerator"] = "cpu"
     parts = assemble(check(content), images(300, shape))
     recipe: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "experiment" / f"{experiment}.yaml"))
-    words = [f"{key}={json.dumps(value)}" for key, value in dotted(recipe) if not key.startswith("defaults")]
+    words = [f"{key}={json.dumps(value)}" for key, value in flat_keys(recipe) if not key.startswith("defaults")]
     chosen = [pair for group in recipe["defaults"] if isinstance(group, dict) for pair in group.items()]
     words += [f"{key.removeprefix('override ').removeprefix('/')}={option}" for key, option in chosen]
     assert len(typed_settings(words)) == len(words)
@@ -282,7 +282,7 @@ def test_no_setting_is_forgotten() -> None:
     """Every key is always of effect, or has a rule: a new one must get its line in either table."""
     content = composed("+teacher@teachers.second=cnn", "+distillation@plus.at=at")
     content.pop("hydra", None)
-    keys = {key for key, _ in dotted(content) if not key.endswith("_target_")}
+    keys = {key for key, _ in flat_keys(content) if not key.endswith("_target_")}
     fields = {
         "dataset": DatasetSettings, "teacher": TeacherSettings, "student": StudentSettings, "trainer": TrainerSettings,
         "distillation": DistillationSettings, "finetune": FinetuneSettings, "tracking": TrackingSettings,

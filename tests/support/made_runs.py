@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kd_runner.datasets.splits import Split
 from kd_runner.evaluation import analysis
-from kd_runner.evaluation.metrics import classification_metrics, gap_closed, packed, pair_metrics
+from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic, run_folder
 
@@ -84,7 +84,7 @@ def made_result(test: Predictions, **changes: Any) -> dict[str, Any]:
             "parameters": 53098 if role == "teacher" else 1922,
             "macs": 347392 if role == "teacher" else 23680,
             "images_seen": 1132,
-            "correct": packed(logits.argmax(1) == test.labels) | {"of": "edd42e521f6a3638"},
+            "correct": pack_bits(logits.argmax(1) == test.labels) | {"of": "edd42e521f6a3638"},
         }
     accuracies = {role: stage["accuracy"] for role, stage in stages.items()}
     stages["student"] |= pair_metrics(test.logits["student"], test.logits["teacher"])

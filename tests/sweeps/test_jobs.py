@@ -11,7 +11,7 @@ from kd_runner.command_line.overrides import split
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files.run_folder import GRID
 from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.folder import alone, decisive, refuse_other_grid, renewed
+from kd_runner.sweeps.folder import decisive, emptied_job_folders, exclusive_folder, refuse_other_grid
 from kd_runner.sweeps.jobs import Job
 
 
@@ -24,7 +24,7 @@ def test_results_come_back_where_a_sweep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0" / "result.json").write_text("{}")
 
     def refused() -> None:
-        with renewed([job(tmp_path)], tmp_path):
+        with emptied_job_folders([job(tmp_path)], tmp_path):
             assert not (tmp_path / "0").exists()
             raise SettingsError("no such cluster")
 
@@ -36,17 +36,21 @@ def test_results_come_back_where_a_sweep_is_refused(tmp_path: Path) -> None:
 def test_results_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "result.json").write_text("{}")
-    with renewed([job(tmp_path)], tmp_path):
+    with emptied_job_folders([job(tmp_path)], tmp_path):
         (tmp_path / "0").mkdir()
     assert [path.name for path in tmp_path.rglob("*")] == ["0"]
 
 
 def test_one_process_runs_a_sweep(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(SettingsError, match="another process runs the sweep in"), alone(tmp_path):
+    with (
+        exclusive_folder(tmp_path),
+        pytest.raises(SettingsError, match="another process runs the sweep in"),
+        exclusive_folder(tmp_path),
+    ):
         pass
-    with alone(tmp_path):
+    with exclusive_folder(tmp_path):
         pass
-    with pytest.raises(SettingsError, match="must have no quotes and backslashes"), alone(tmp_path / 'a"b'):
+    with pytest.raises(SettingsError, match="must have no quotes and backslashes"), exclusive_folder(tmp_path / 'a"b'):
         pass
 
 

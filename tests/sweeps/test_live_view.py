@@ -17,8 +17,8 @@ from rich.console import Console
 
 from kd_runner.sweeps.engines.task import Slot, Task
 from kd_runner.sweeps.jobs import Job
-from kd_runner.sweeps.live_view import Board, named
-from kd_runner.terminal import TextColumn, folded, table_lines
+from kd_runner.sweeps.live_view import LiveView, job_name
+from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 WORDS = ["distillation=soft", "temperature.value=4", "optimizer.lr=0.001", "student.hidden=[100,100]"]
 SCRIPT = """
@@ -38,9 +38,9 @@ print("the end")
 """
 
 
-def board_of(place: Path, count: int, console: Console | None = None) -> tuple[Board, list[Task]]:
+def board_of(place: Path, count: int, console: Console | None = None) -> tuple[LiveView, list[Task]]:
     """A board of so many jobs, all of them running; those with an even number have a result already."""
-    board = Board(count, console)
+    board = LiveView(count, console)
     tasks = []
     for number in range(count):
         folder = place / str(number)
@@ -76,10 +76,10 @@ def test_it_fits_one_screen(tmp_path: Path, width: int, height: int) -> None:
 
 def test_a_long_name_keeps_what_tells_jobs_apart(tmp_path: Path) -> None:
     job = Job(7, [*WORDS, "seed=3"], [], {}, tmp_path)
-    assert named(job, 100) == f"#7 {' '.join(WORDS)} seed=3"
-    assert named(job, 70) == "#7 distillation=soft value=4 lr=0.001 hidden=[100,100] seed=3"
-    assert named(job, 40) == "#7 soft 4 0.001 [100,100] 3"
-    assert named(job, 12) == "#7 soft 4 0…"
+    assert job_name(job, 100) == f"#7 {' '.join(WORDS)} seed=3"
+    assert job_name(job, 70) == "#7 distillation=soft value=4 lr=0.001 hidden=[100,100] seed=3"
+    assert job_name(job, 40) == "#7 soft 4 0.001 [100,100] 3"
+    assert job_name(job, 12) == "#7 soft 4 0…"
 
 
 def test_elsewhere_than_on_a_terminal_it_says_plain_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -145,5 +145,5 @@ def test_a_table_elsewhere_has_all_columns_and_a_line_a_row() -> None:
 
 
 def test_text_is_folded_at_words() -> None:
-    assert folded("a b-c dd e", 4).splitlines() == ["a", "b-c", "dd e"]
-    assert folded("a b-c dd e", None) == "a b-c dd e"
+    assert fold_text("a b-c dd e", 4).splitlines() == ["a", "b-c", "dd e"]
+    assert fold_text("a b-c dd e", None) == "a b-c dd e"

@@ -23,11 +23,11 @@ pytest.importorskip("optuna", reason="a search needs kd-runner[optuna]")
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.engines.machine import Options
+from kd_runner.sweeps.engines.machine import PoolSettings
 from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.grid import Board
+from kd_runner.sweeps.grid import LiveView
 from kd_runner.sweeps.search.space import Space, space_of
-from kd_runner.sweeps.search.study import Search, alone, proposed, refuse_other_search
+from kd_runner.sweeps.search.study import Search, exclusive_study, propose_trial, refuse_other_search
 from kd_runner.sweeps.search.trials import Trials, to_check
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
@@ -69,7 +69,7 @@ def test_spaces_are_hydras(word: str, meaning: str, ends: list[str]) -> None:
     assert [dimension.written(value) for value in dimension.to_check] == ends
     assert found.fixed == ("fixed=1",)
     for number in range(20):
-        values = proposed(options(seed=number), found, []).params
+        values = propose_trial(options(seed=number), found, []).params
         (drawn,) = found.words(values)
         key, _, value = drawn.partition("=")
         assert key == word.partition("=")[0]
@@ -83,13 +83,13 @@ def test_spaces_are_hydras(word: str, meaning: str, ends: list[str]) -> None:
 
 def test_steps_have_no_rounding_in_them() -> None:
     found = space("a=range(0.1,2,step=0.1)")
-    drawn = {found.words(proposed(options(seed=seed), found, []).params)[0] for seed in range(300)}
+    drawn = {found.words(propose_trial(options(seed=seed), found, []).params)[0] for seed in range(300)}
     assert drawn == {f"a={number / 10}" for number in range(1, 20)}
 
 
 def test_logarithms_make_factors_alike() -> None:
     found = space("a=tag(log,interval(1e-4,1e-0))")
-    drawn = [proposed(options(seed=seed), found, []).params["a"] for seed in range(200)]
+    drawn = [propose_trial(options(seed=seed), found, []).params["a"] for seed in range(200)]
     assert 60 < sum(value < 1e-2 for value in drawn) < 140
 
 
@@ -156,18 +156,18 @@ class Played:
 
     def __init__(self, folder: Path, search: Search, late: int = 1, bad: str = " ") -> None:
         self.folder, self.search, self.late, self.bad = folder, search, late, bad
-        self.board = Board(search.trials)
-        with alone(folder):
+        self.board = LiveView(search.trials)
+        with exclusive_study(folder):
             refuse_other_search(folder, search, space(*WORDS), resumed=(folder / "study.journal").exists())
             self.trials = Trials(search, space(*WORDS), folder, [], self.compose)
             running = [each.number for each in self.trials.all() if each.state == TrialState.RUNNING]
             for number in running:
                 self.play(number)
             while len(self.trials.jobs) < search.trials:
-                job = self.trials.asked(self.board)
+                job = self.trials.ask_for_trial(self.board)
                 if job is not None:
                     self.play(job.number)
-            self.found = self.trials.found()
+            self.found = self.trials.outcome()
 
     def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
         if any(self.bad in word for word in words):
@@ -190,7 +190,7 @@ class Played:
             student = {"best_val": {"val_accuracy": max(accuracies)}, "val_accuracies": accuracies}
             student |= {"parameters": 100 * len(job.own[1]), "macs": 10, "latency": temperature}
             (job.folder / "result.json").write_text(json.dumps({"status": "completed", "student": student}))
-        self.trials.told(job, task, Options())
+        self.trials.tell_outcome(job, task, PoolSettings())
 
     @property
     def told(self) -> list[Any]:
@@ -217,7 +217,7 @@ def test_trials_learn_from_those_before_them(sampler: str) -> None:
         found = space(*(f"{key}=interval(1,100)" for key in "abcde"))
         trials: list[FrozenTrial] = []
         for _ in range(50):
-            each = proposed(options(sampler=sampler, startup_trials=10), found, trials)
+            each = propose_trial(options(sampler=sampler, startup_trials=10), found, trials)
             told = {"params": each.params, "distributions": each.distributions, "system_attrs": each.system_attrs}
             trials.append(create_trial(state=TrialState.COMPLETE, value=-sum(each.params.values()), **told))
         return -statistics.mean(trial.values[0] for trial in trials[40:])
@@ -381,9 +381,9 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
 
 def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
     with (
-        alone(tmp_path),
+        exclusive_study(tmp_path),
         pytest.raises(SettingsError, match="another process runs the sweep in"),
-        alone(tmp_path),
+        exclusive_study(tmp_path),
     ):
         pass
 

@@ -15,7 +15,7 @@ from kd_runner.files.run_folder import GRID
 from kd_runner.runs.run import run
 from kd_runner.sweeps.folder import legend
 from kd_runner.tracking import event_files
-from kd_runner.training.callbacks import Keep
+from kd_runner.training.callbacks import SaveResumeState
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def test_a_run_that_goes_on_has_everything_once(
         (tmp_path / name).mkdir()
     run(settings(*words), tmp_path / "whole")
 
-    kept = Keep.on_train_epoch_end
+    kept = SaveResumeState.on_train_epoch_end
 
-    def broken(self: Keep, trainer: Any, module: Any) -> None:
+    def broken(self: SaveResumeState, trainer: Any, module: Any) -> None:
         if module.stage == "student" and module.epoch == 1:  # what it logged is on the disk, its state is not
             trainer.logger.experiment.flush()
             raise RuntimeError("broken")
         kept(self, trainer, module)
 
-    monkeypatch.setattr(Keep, "on_train_epoch_end", broken)
+    monkeypatch.setattr(SaveResumeState, "on_train_epoch_end", broken)
     with pytest.raises(RuntimeError, match="broken"):
         run(settings(*words, f"store={tmp_path / 'other'}"), tmp_path / "broken")
     monkeypatch.undo()

@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
 from kd_runner.files import atomic
-from kd_runner.files.results import found
+from kd_runner.files.results import find_runs
 from kd_runner.reports.leaderboard import leaderboard_of
 from kd_runner.tracking import hparams
 
@@ -92,7 +92,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def written(folders: list[Path], out: Path) -> Path:
-    runs, missing = found(folders)
+    runs, missing = find_runs(folders)
     return hparams.write(out, runs, missing, "| the | table |")
 
 
@@ -182,7 +182,7 @@ def test_settings_in_which_no_two_runs_differ_are_no_columns(tmp_path: Path) -> 
 def test_two_hundred_runs_take_no_time(tmp_path: Path) -> None:
     for number in range(200):
         a_run(tmp_path / "sweep" / str(number), [f"seed={number}"], soft(seed=number))
-    runs, missing = found([tmp_path / "sweep"])
+    runs, missing = find_runs([tmp_path / "sweep"])
     started = time.process_time()  # not of the clock: other processes may have the cores
     hparams.write(tmp_path / "sweep", runs, missing, "")
     assert time.process_time() - started < 5

@@ -1,4 +1,4 @@
-"""Mixed precision, folded batch norms and compiling: faster, and still the same."""
+"""Mixed precision, fold_batch_norms batch norms and compiling: faster, and still the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kd_runner.input_pipeline.sources import Resident
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.models.resnet import ResNet
-from kd_runner.networks.faster import compiled, folded
+from kd_runner.networks.faster import compile_call, fold_batch_norms
 from kd_runner.networks.observed import Observed
 from kd_runner.schedule import Constant as ConstantRate
 from kd_runner.temperature import Constant
@@ -170,7 +170,7 @@ def test_a_folded_network_has_no_batch_norms_and_gives_the_same_logits(depth: in
     original = with_statistics(ResNet(3, SHAPE, depth, [4, 4, 8, 8]) if depth else network())
     before = copy.deepcopy(original.state_dict())
     images = torch.randn(6, *SHAPE)
-    faster = folded(original, images)
+    faster = fold_batch_norms(original, images)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in faster.modules())
     torch.testing.assert_close(faster(images), original(images), rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in original.state_dict().items())
@@ -209,7 +209,7 @@ class Spectral(nn.Module):
 @pytest.mark.parametrize("make", [Shared, Branching, Spectral, lambda: network(batch_norm=False)])
 def test_what_cannot_be_folded_stays_as_it_is(make) -> None:
     original = with_statistics(make())
-    assert folded(original, torch.randn(2, *SHAPE)) is original
+    assert fold_batch_norms(original, torch.randn(2, *SHAPE)) is original
 
 
 def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatc
         return fast
 
     monkeypatch.setattr(torch, "compile", fake)
-    call = compiled(network().eval())
+    call = compile_call(network().eval())
     for count in (8, 8, 3, 8):
         assert call(torch.zeros(count, *SHAPE)).shape == (count, 3)
     assert shapes == [8, 8, 8]

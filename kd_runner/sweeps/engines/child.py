@@ -22,7 +22,7 @@ def main() -> int:
     """The command of the words after the process to end with, the number of threads, and the function of the words."""
     parent, threads, call, *words = sys.argv[1:]
     die_with_parent(int(parent))
-    return called(call, words, int(threads))
+    return call_function(call, words, int(threads))
 
 
 def die_with_parent(parent: int) -> None:
@@ -33,7 +33,7 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
-def called(call: str, words: Sequence[str], threads: int) -> int:
+def call_function(call: str, words: Sequence[str], threads: int) -> int:
     """Call a function, 'module:function', with `words`; returns the exit code that it gives."""
     settle_threads()
     import torch

@@ -26,7 +26,7 @@ from typing import Any
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
-from kd_runner.sweeps.engines.child import called, die_with_parent, print_to
+from kd_runner.sweeps.engines.child import call_function, die_with_parent, print_to
 from kd_runner.threads import settle_threads
 
 HEAVY = ("torch", "torchvision", "pytorch_lightning", "tensorboard", "kd_runner.runs.run", "kd_runner.datasets.digits")
@@ -50,7 +50,7 @@ def main() -> None:
             *lines, asked = (asked + block).split(b"\n")
             for line in lines:
                 _obey(json.loads(line), jobs)
-        for process, code in _ended(jobs):
+        for process, code in _ended_jobs(jobs):
             _answer({"ended": jobs.pop(process), "code": code})
     for process in jobs:
         with contextlib.suppress(ProcessLookupError):
@@ -84,7 +84,7 @@ def _answer(content: dict[str, Any]) -> None:
     os.write(1, json.dumps(content).encode() + b"\n")
 
 
-def _ended(jobs: dict[int, int]) -> list[tuple[int, int]]:
+def _ended_jobs(jobs: dict[int, int]) -> list[tuple[int, int]]:
     found = []
     for process in jobs:
         ended, status = os.waitpid(process, os.WNOHANG)
@@ -102,10 +102,10 @@ def _job(call: str, words: list[str], folder: str, environment: dict[str, str], 
     Path(folder).mkdir(parents=True, exist_ok=True)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     print_to(os.open(Path(folder) / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-    return called(call, words, threads)
+    return call_function(call, words, threads)
 
 
-class Nursery:
+class ForkServer:
     """The process that starts jobs; see kd_runner.sweeps.engines.fork_server."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kd_runner.errors import SettingsError
 from kd_runner.suggestions import did_you_mean
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Pool
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
@@ -20,7 +20,7 @@ MOST_CPU_SLOTS = 4  # where nobody says how many
 
 
 @dataclass(frozen=True)
-class Options:
+class PoolSettings:
     """How jobs are spread over a machine; the keys of conf/hydra/launcher/pool.yaml.
 
     Args:
@@ -50,7 +50,7 @@ class Options:
                 raise SettingsError(f"hydra.launcher.{name}: must be a number of seconds, 0 or more, got {value}")
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Options:
+    def of(cls, given: Mapping[str, Any]) -> PoolSettings:
         """From the keys that were given.
 
         Raises:
@@ -62,18 +62,18 @@ class Options:
                 raise SettingsError(f"hydra.launcher.{name}: no such setting{did_you_mean(name, known)}")
         return cls(**given)
 
-    def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Machine:
+    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> LocalEngine:
         """What runs these jobs of the sweep in `folder`."""
         on_cpu = all(job.settings["trainer"]["accelerator"] == "cpu" for job in jobs)
-        return Machine(self, nursery, *slots_of(self, nursery, on_cpu))
+        return LocalEngine(self, nursery, *slots_of(self, nursery, on_cpu))
 
 
-class Machine:
+class LocalEngine:
     """The slots of this machine."""
 
     elsewhere = False
 
-    def __init__(self, options: Options, nursery: Nursery, slots: Sequence[Slot], threads: int) -> None:
+    def __init__(self, options: PoolSettings, nursery: ForkServer, slots: Sequence[Slot], threads: int) -> None:
         self.options, self.nursery, self.slots, self.threads = options, nursery, slots, threads
         self.examiner = slots[0]
         names = ", ".join(sorted({slot.device for slot in slots}))
@@ -89,7 +89,7 @@ class Machine:
         pool.run(tasks)
 
 
-def slots_of(options: Options, nursery: Nursery, on_cpu: bool) -> tuple[list[Slot], int]:
+def slots_of(options: PoolSettings, nursery: ForkServer, on_cpu: bool) -> tuple[list[Slot], int]:
     """Where jobs run, and how many threads each has."""
     cores = usable_cores()
     count = 0 if on_cpu or options.devices == "cpu" else nursery.devices()

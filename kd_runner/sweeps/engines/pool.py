@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import holds_a_run
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 
 STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a signal to the driver, and after SIGKILL
@@ -27,7 +27,7 @@ class Pool:
 
     def __init__(
         self,
-        nursery: Nursery,
+        nursery: ForkServer,
         slots: Sequence[Slot],
         threads: int,
         timeout: float | None,
@@ -66,7 +66,7 @@ class Pool:
                     if "started" in answer:
                         self.running[answer["started"]].pid = answer["pid"]
                     elif "ended" in answer:
-                        task = self._ended(answer["ended"], answer["code"])
+                        task = self._end_job(answer["ended"], answer["code"])
                         if task.code is None:
                             waiting.insert(0, task)
                 self._stop_late()
@@ -104,7 +104,7 @@ class Pool:
         )
         self.notify("start", task)
 
-    def _ended(self, number: int, code: int) -> Task:
+    def _end_job(self, number: int, code: int) -> Task:
         task = self.running.pop(number)
         task.seconds += time.monotonic() - task.started
         crashed = code < 0 and not task.timed_out and not task.unwanted

@@ -21,7 +21,7 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
@@ -43,7 +43,7 @@ class RayOptions(Section):
     grace_s: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
     retries: Annotated[int, Field(strict=True, ge=0)]
 
-    def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Ray:
+    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> Ray:
         """What runs these jobs.
 
         Raises:
@@ -103,16 +103,16 @@ def work(command: Sequence[str], again: Sequence[str], task: Mapping[str, Any], 
     try:
         code = process.wait(limits["timeout_s"])
     except subprocess.TimeoutExpired:
-        timed_out, code = True, _stopped(process, limits["grace_s"])
+        timed_out, code = True, _stop_process(process, limits["grace_s"])
     except BaseException:  # Ray cancels the task
-        _stopped(process, min(limits["grace_s"], STOP_ASKED))
+        _stop_process(process, min(limits["grace_s"], STOP_ASKED))
         raise
     if code < 0 and not timed_out:
         raise Killed(code)
     return code, timed_out
 
 
-def _stopped(process: subprocess.Popen[bytes], grace: float) -> int:
+def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:
     """The exit code of a process, and of all that it started, told to end and then made to."""
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError):

@@ -24,8 +24,8 @@ from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.run_folder import CONSOLE
-from kd_runner.sweeps.engines.child import called, print_to
-from kd_runner.sweeps.engines.fork_server import Nursery
+from kd_runner.sweeps.engines.child import call_function, print_to
+from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
 
@@ -58,7 +58,7 @@ class SlurmOptions(Section):
         """Seconds of each attempt."""
         return 60.0 * self.timeout_min
 
-    def engine(self, nursery: Nursery, jobs: Sequence[Job], folder: Path) -> Slurm:
+    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> Slurm:
         """What runs these jobs of the sweep in `folder`.
 
         Raises:
@@ -89,7 +89,9 @@ class Command:
         os.environ.update(self.variables)
         self.folder.mkdir(parents=True, exist_ok=True)
         with _printing_to(self.folder / CONSOLE):
-            code = called(self.call, self.again if run_folder.holds_a_run(self.folder) else self.words, self.threads)
+            code = call_function(
+                self.call, self.again if run_folder.holds_a_run(self.folder) else self.words, self.threads
+            )
         if code in (INTERRUPTED, TERMINATED) or code < 0:  # below 0 when submitit has put the job into the queue again
             raise SystemExit(code)
         return code
@@ -284,19 +286,19 @@ class Slurm:
 
 def in_queue() -> set[str] | None:
     """The jobs of this user that Slurm has not ended; None where it does not answer."""
-    said = _asked("squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}")
+    said = _query_queue("squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}")
     return None if said is None else set(said.split())
 
 
 def state_of(job: str) -> str:
     """What became of a job, in Slurm's words, such as CANCELLED; what it remembers of it, for some minutes at least."""
-    said = re.search(r"JobState=(\w+) Reason=(\w+)", _asked("scontrol", "show", "job", job) or "")
+    said = re.search(r"JobState=(\w+) Reason=(\w+)", _query_queue("scontrol", "show", "job", job) or "")
     if said:
         return said[1] if said[2] == "None" else f"{said[1]} ({said[2]})"
-    return (_asked("sacct", "-nXP", "-o", "State", "-j", job) or "").strip() or "it is not known any more"
+    return (_query_queue("sacct", "-nXP", "-o", "State", "-j", job) or "").strip() or "it is not known any more"
 
 
-def _asked(*command: str) -> str | None:
+def _query_queue(*command: str) -> str | None:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

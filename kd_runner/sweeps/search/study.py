@@ -140,15 +140,15 @@ class Search:
             found.append(float(value))
         return found
 
-    def said(self, values: Sequence[float]) -> str:
+    def values_in_words(self, values: Sequence[float]) -> str:
         """The objectives in words."""
         return ", ".join(
-            f"{TITLES.get(name, name)} {shown(name, value)}"
+            f"{TITLES.get(name, name)} {format_value(name, value)}"
             for name, value in zip(self.objectives, values, strict=True)
         )
 
 
-def shown(objective: str, value: float) -> str:
+def format_value(objective: str, value: float) -> str:
     """An objective's value, for people."""
     if objective == "accuracy":
         return f"{100 * value:.2f} %"
@@ -166,7 +166,7 @@ def distribution_of(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
-def proposed(search: Search, space: Space, earlier: Sequence[FrozenTrial]) -> FrozenTrial:
+def propose_trial(search: Search, space: Space, earlier: Sequence[FrozenTrial]) -> FrozenTrial:
     """The trial that follows the earlier ones.
 
     It is asked for in a study in memory: in the journal, where asking takes several lines, it then appears whole.
@@ -193,7 +193,7 @@ def refuse_other_search(folder: Path, search: Search, space: Space, resumed: boo
         return
     if not resumed:
         raise SettingsError(f"hydra.sweep.dir: {folder} holds a search already; to go on with it, add resume={folder}")
-    study = studied(folder, search)[0]
+    study = open_study(folder, search)[0]
     now = identity(search, space)
     was = study.user_attrs.get("search", now)
     for key in [*now, *was]:
@@ -204,7 +204,7 @@ def refuse_other_search(folder: Path, search: Search, space: Space, resumed: boo
             )
 
 
-def studied(folder: Path, search: Search) -> tuple[optuna.Study, JournalStorage]:
+def open_study(folder: Path, search: Search) -> tuple[optuna.Study, JournalStorage]:
     """The study in the folder, a new one where there is none.
 
     Raises:
@@ -221,13 +221,13 @@ def studied(folder: Path, search: Search) -> tuple[optuna.Study, JournalStorage]
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_study(folder: Path) -> Iterator[None]:
     """No other process searches in the folder, and what a killed one left there is mended.
 
     Raises:
         SettingsError: another one does.
     """
-    with sweep_folder.alone(folder):
+    with sweep_folder.exclusive_folder(folder):
         journal = folder / JOURNAL
         Path(f"{journal}.lock").unlink(missing_ok=True)  # Optuna's own, which would be waited for
         if journal.exists():

@@ -16,17 +16,17 @@ from optuna.trial import FrozenTrial, TrialState
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CHECKED
-from kd_runner.sweeps.checks import Compose, examined, refuse_common_folders
-from kd_runner.sweeps.engines.fork_server import Nursery
-from kd_runner.sweeps.engines.machine import Options
+from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
+from kd_runner.sweeps.engines.fork_server import ForkServer
+from kd_runner.sweeps.engines.machine import PoolSettings
 from kd_runner.sweeps.engines.pool import Pool
 from kd_runner.sweeps.engines.task import Event, Slot, Task
 from kd_runner.sweeps.folder import write_grid
 from kd_runner.sweeps.grid import note_unused, what_happened
-from kd_runner.sweeps.jobs import Job, finished, task_of
-from kd_runner.sweeps.live_view import Board
+from kd_runner.sweeps.jobs import Job, earlier_result, task_of
+from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.space import Space
-from kd_runner.sweeps.search.study import JOURNAL, SURVIVORS, Search, identity, proposed, shown, studied
+from kd_runner.sweeps.search.study import JOURNAL, SURVIVORS, Search, format_value, identity, open_study, propose_trial
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ RECORD = "search.json"  # how many trials ended how, and the best of them
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """What a search came to.
 
     Args:
@@ -48,8 +48,8 @@ class Found:
 
 
 def run_search(
-    search: Search, space: Space, folder: Path, options: Options, flags: Sequence[str], compose: Compose
-) -> Found:
+    search: Search, space: Space, folder: Path, options: PoolSettings, flags: Sequence[str], compose: Compose
+) -> SearchOutcome:
     """Run the trials that are missing, in a folder that is this process's `alone`.
 
     Args:
@@ -60,27 +60,27 @@ def run_search(
         RunFailed: the search cannot go on.
     """
     trials = Trials(search, space, folder, flags, compose) if (folder / JOURNAL).exists() else None
-    if trials is not None and not trials.left:
+    if trials is not None and not trials.trials_left:
         log.info("search    %d of %d trials have ended before", len(trials.jobs), search.trials)
-        return trials.found()
-    nursery = Nursery()
+        return trials.outcome()
+    nursery = ForkServer()
     try:
         checks = to_check(search, space, folder, compose)
         machine = options.engine(nursery, checks, folder)
         try:
-            note_unused(checks, examined(checks, folder, nursery, machine), some=False)
+            note_unused(checks, examine_jobs(checks, folder, nursery, machine), some=False)
         except SettingsError as error:  # the same of many jobs, often
             raise SettingsError(str(error).splitlines()[0]) from error
         shutil.rmtree(folder / CHECKED, ignore_errors=True)
         trials = trials or Trials(search, space, folder, flags, compose)
-        log.info("search    %d trials, %s: %s", trials.left, machine.where, folder)
-        with Board(trials.left) as board:
+        log.info("search    %d trials, %s: %s", trials.trials_left, machine.where, folder)
+        with LiveView(trials.trials_left) as board:
             trials.run(nursery, machine.slots, machine.threads, options, board)
     except OSError as error:  # a full disk, say
         raise RunFailed(f"the search cannot be written down: {error}") from error
     finally:
         nursery.close()
-    return trials.found()
+    return trials.outcome()
 
 
 def to_check(search: Search, space: Space, folder: Path, compose: Compose) -> list[Job]:
@@ -90,7 +90,7 @@ def to_check(search: Search, space: Space, folder: Path, compose: Compose) -> li
         SettingsError: one of them cannot be composed.
     """
     jobs = []
-    for number, own in enumerate(space.around(proposed(search, space, []).params)):
+    for number, own in enumerate(space.around(propose_trial(search, space, []).params)):
         try:
             settings, name, _ = compose(number, [*space.fixed, *own])
         except SettingsError as error:
@@ -109,7 +109,7 @@ class Trials:
 
     def __init__(self, search: Search, space: Space, folder: Path, flags: Sequence[str], compose: Compose) -> None:
         self.search, self.space, self.folder, self.flags, self.compose = search, space, folder, flags, compose
-        self.study, self.storage = studied(folder, search)
+        self.study, self.storage = open_study(folder, search)
         if "search" not in self.study.user_attrs:
             self.study.set_user_attr("search", identity(search, space))
         self.jobs = [self._job(trial.number, trial.user_attrs) for trial in self.all()]
@@ -123,16 +123,18 @@ class Trials:
         return self.study.get_trials(deepcopy=False)
 
     @property
-    def left(self) -> int:
+    def trials_left(self) -> int:
         """How many trials are still to be run, or to be gone on with."""
         return max(self.search.trials, len(self.jobs)) - sum(trial.state.is_finished() for trial in self.all())
 
-    def run(self, nursery: Nursery, slots: Sequence[Slot], threads: int, options: Options, board: Board) -> None:
+    def run(
+        self, nursery: ForkServer, slots: Sequence[Slot], threads: int, options: PoolSettings, board: LiveView
+    ) -> None:
         """Run all that are left: first those that were interrupted, in their folders, then new ones."""
 
         def more() -> Task | None:
             while len(self.jobs) < self.search.trials:
-                job = self.asked(board)
+                job = self.ask_for_trial(board)
                 if job is not None:
                     return task(job)
             return None
@@ -143,7 +145,7 @@ class Trials:
 
         def notify(event: Event, task: Task) -> None:
             if event == "end":
-                word, said = self.told(board.jobs[task.name], task, options)
+                word, said = self.tell_outcome(board.jobs[task.name], task, options)
                 board.say_end(board.jobs[task.name], word, said, task.seconds)
             else:
                 board.notify(event, task)
@@ -159,9 +161,9 @@ class Trials:
         interrupted = [trial.number for trial in self.all() if trial.state == TrialState.RUNNING]
         pool.run([task(self.jobs[number]) for number in interrupted], more)
 
-    def asked(self, board: Board) -> Job | None:
+    def ask_for_trial(self, board: LiveView) -> Job | None:
         """The next trial's job, which is in the study from now on; None where its settings cannot be composed."""
-        trial = proposed(self.search, self.space, self.all())
+        trial = propose_trial(self.search, self.space, self.all())
         own, reason = self.space.words(trial.params), ""
         try:
             _, name, _ = self.compose(trial.number, [*self.space.fixed, *own])
@@ -201,14 +203,16 @@ class Trials:
         for epoch in range(self._unreported.get(job.number, trial.last_step or 1), len(accuracies) + 1):
             self.storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracies[epoch - 1])
             self._unreported[job.number] = epoch + 1
-            reason = self.worse(job.number, epoch) if epoch < epochs else ""
+            reason = self.pruning_reason(job.number, epoch) if epoch < epochs else ""
             if reason:
                 at = f"at epoch {epoch} of {epochs}: validation accuracy"
-                self.verdicts[job.number] = f"{at} {shown('accuracy', max(accuracies[:epoch]))} at best, {reason}"
+                self.verdicts[job.number] = (
+                    f"{at} {format_value('accuracy', max(accuracies[:epoch]))} at best, {reason}"
+                )
                 return self.verdicts[job.number]
         return ""
 
-    def worse(self, number: int, epoch: int) -> str:
+    def pruning_reason(self, number: int, epoch: int) -> str:
         """Than what a trial is at that epoch, the last that it reported; empty where it should go on."""
         trials, search = self.all(), self.search
         if search.pruning == "median":
@@ -221,14 +225,14 @@ class Trials:
         better = sum(value > trials[number].intermediate_values[epoch] for value in reached)
         return "not among the best quarter" if rung == epoch and better >= max(1, len(reached) // SURVIVORS) else ""
 
-    def told(self, job: Job, task: Task, options: Options) -> tuple[str, str]:
+    def tell_outcome(self, job: Job, task: Task, options: PoolSettings) -> tuple[str, str]:
         """Tell the study what became of a job that has ended; returns that in a word, and more about it."""
         pruned = self.verdict(job) if self.search.pruning != "none" else ""
-        result = finished(job)
+        result = earlier_result(job)
         values = self.search.values_of(result) if result is not None else None
         if not pruned and values is not None:
             self.study.tell(job.number, values)
-            word, said = "done", self.search.said(values)
+            word, said = "done", self.search.values_in_words(values)
         else:
             unknown = f"its {' and '.join(self.search.objectives)} are not all finite numbers"
             said = pruned or (unknown if result is not None else what_happened(job, task, options))
@@ -261,7 +265,7 @@ class Trials:
         content = {"trials": {name: ended.count(name) for name in ("complete", "pruned", "fail")}, "best": best}
         atomic.write_json(self.folder / RECORD, content)
 
-    def found(self) -> Found:
+    def outcome(self) -> SearchOutcome:
         """What the trials came to."""
         self.write_record()
         trials, one = self.all(), len(self.search.objectives) == 1
@@ -273,10 +277,10 @@ class Trials:
         best = []
         for trial in self.best():
             job = self.jobs[trial.number]
-            best.append(f"{'best     ' if one else 'front    '} {job}: {self.search.said(trial.values)}")
+            best.append(f"{'best     ' if one else 'front    '} {job}: {self.search.values_in_words(trial.values)}")
             if one:
                 best.append(shlex.join(["kd-runner", *self.flags, *job.shared, *job.own]))
-        return Found(len(trials), failed, best)
+        return SearchOutcome(len(trials), failed, best)
 
 
 def student_epochs(folder: Path) -> tuple[list[float], int]:
