@@ -45,6 +45,13 @@ def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
     )
 
 
+def without_label(logits: Tensor, labels: Tensor) -> Tensor:
+    """[N, K − 1]: the logits [N, K] of all classes but the label."""
+    # By place: how many a mask leaves, a GPU would have to say at every step, and the step to wait for it.
+    places = torch.arange(logits.shape[1] - 1, device=logits.device)
+    return logits.gather(1, places + (places >= labels.unsqueeze(1)))
+
+
 def maps(feature: Tensor) -> Tensor:
     """A feature as maps [N, C, H, W]: a vector [N, C] is one pixel, tokens [N, L, C] are one column of them."""
     if feature.dim() == 2:
