@@ -60,7 +60,7 @@ def no_waiting() -> Iterator[None]:
 def step_of(settings: Settings) -> Callable[[], None]:
     """Steps of the student of a run: forward, losses, backward and the optimizer, on batches made beforehand."""
     parts = assemble(settings)
-    module = distiller(parts, parts.paired())
+    module = distiller(parts, parts.teacher_student_pair())
     module.to(parts.device).on_fit_start()
     optimizer = module.configure_optimizers()
     batches = islice(module.batches.batches(), 3)
@@ -72,6 +72,15 @@ def step_of(settings: Settings) -> Callable[[], None]:
     return step
 
 
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """PyTorch as it is in a run that asks for nothing else."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_step_waits_for_the_gpu(settings: Callable[..., Settings], mode: str, precision: str) -> None:
