@@ -47,9 +47,10 @@ def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
 
 def without_label(logits: Tensor, labels: Tensor) -> Tensor:
     """[N, K − 1]: the logits [N, K] of all classes but the label."""
-    # By place: how many a mask leaves, a GPU would have to say at every step, and the step to wait for it.
+    # Neither by a mask, at which every step waits for the GPU to say how many it leaves, nor by indices, whose
+    # gradient PyTorch sorts in deterministic mode: what stands behind the label moves up by one place.
     places = torch.arange(logits.shape[1] - 1, device=logits.device)
-    return logits.gather(1, places + (places >= labels.unsqueeze(1)))
+    return torch.where(places < labels.unsqueeze(1), logits[:, :-1], logits[:, 1:])
 
 
 def maps(feature: Tensor) -> Tensor:
