@@ -34,7 +34,7 @@ from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
-from kd_runner.training.resume_state import Progress
+from kd_runner.training.resume_state import ResumeState
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")]
 
@@ -72,15 +72,6 @@ def step_of(settings: Settings) -> Callable[[], None]:
     return step
 
 
-@pytest.fixture
-def deterministic() -> Iterator[None]:
-    """PyTorch as it is in a run that asks for nothing else."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_step_waits_for_the_gpu(settings: Callable[..., Settings], mode: str, precision: str) -> None:
@@ -129,7 +120,7 @@ def power_cut(progress: float) -> float:
 
 
 def trained(
-    folder: Path, precision: Precision, schedule: Schedule, progress: Progress | None = None
+    folder: Path, precision: Precision, schedule: Schedule, progress: ResumeState | None = None
 ) -> dict[str, Tensor]:
     """The weights of a student after five epochs."""
     source = images_on_the_gpu()
@@ -144,7 +135,7 @@ def trained(
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed", "16-mixed"])
 def test_a_resume_gives_the_same_bits(tmp_path: Path, precision: Precision) -> None:
     wanted = trained(tmp_path / "straight", precision, falling)
-    progress = Progress(tmp_path / "state", "the same")
+    progress = ResumeState(tmp_path / "state", "the same")
     with pytest.raises(OSError, match="no power"):
         trained(tmp_path / "interrupted", precision, power_cut, progress)
     assert progress.epoch() == "epoch 2 of 5"
