@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from kd_runner.networks.foreign_weights import WRAPPERS
+from kd_runner.networks.candidates import WRAPPERS
 from kd_runner.networks.weight_files import Entry, shared_start
 
 VGG_POOLINGS = 3  # of the published networks on images of 32 pixels
