@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,11 @@ from kd_runner.networks.records import Record, record_of
     [
         ({"best_acc1": torch.tensor(76.1)}, 0.761),
         ({"metric": 88.1}, 0.881),
+        ({"best_acc1": np.float64(76.1)}, 0.761),
+        ({"best_acc": np.float32(0.5)}, 0.5),
+        ({"acc": np.int64(76)}, 0.76),
+        ({"acc": np.bool_(True)}, None),
+        ({"acc": np.float64("nan")}, None),
         ({"metric": 0.4}, None),
         ({"acc": 0.93}, 0.93),
         ({"epoch": 3}, None),
