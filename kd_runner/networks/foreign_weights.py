@@ -22,8 +22,9 @@ from kd_runner.networks.candidates import (
     is_bookkeeping,
 )
 from kd_runner.networks.misfit import SHOWN, misfit
+from kd_runner.networks.names_in_files import first_names, printable
 from kd_runner.networks.weight_conversion import convert_tensors
-from kd_runner.networks.weight_files import Entry, first_names, printable
+from kd_runner.networks.weight_files import Entry
 
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow)\d*([._]|$)")
 _OF_OPTIMIZERS = re.compile(r"(^|[._])(optim|optimizers?|grads?|momentum|velocity|exp_avg(_sq)?|masks?)([._]|$)")

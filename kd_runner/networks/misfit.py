@@ -14,7 +14,8 @@ from kd_runner.networks.candidates import (
     is_bookkeeping,
     same_shape,
 )
-from kd_runner.networks.weight_files import Entry, first_names, printable
+from kd_runner.networks.names_in_files import first_names, printable
+from kd_runner.networks.weight_files import Entry
 
 SHOWN = 3  # names of a kind that a message lists
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kd_runner.errors import SettingsError
 from kd_runner.networks.candidates import COUNTER, Candidate
-from kd_runner.networks.weight_files import first_names, printable
+from kd_runner.networks.names_in_files import first_names, printable
 
 
 def convert_tensors(

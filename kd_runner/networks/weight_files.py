@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import json
 import stat
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from kd_runner.errors import SettingsError
-from kd_runner.networks import file_kinds, pickle_requests, pickled_values
+from kd_runner.networks import file_kinds, pickled_values
+from kd_runner.networks.names_in_files import printable
+from kd_runner.networks.torch_files import ENDS_EARLY, read_torch
 
 DEEPEST = 64  # containers in containers
 MOST_CONTAINERS = 200_000  # in one file
 MOST_ITEMS = 5_000_000  # in all containers of a file; a list that is repeated makes many items of few bytes
-MOST_TIMES = 20  # the unpacked records of a torch file over the file's size; torch does not compress
-SAVE_AGAIN = "torch reads none but its own: torch.save(state_dict, 'plain.pth') saves it plainly"
-ENDS_EARLY = "it ends early or is damaged: the download or copy was cut short"
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ def read_tensors(path: Path) -> tuple[list[Entry], dict[str, str]]:
     try:
         if file_kinds.is_safetensors(head):
             return _read_safetensors(path, head, size)
-        return list(_entries(_read_torch(path, head, size))), {}
+        return list(_entries(read_torch(path, head, size))), {}
     except ValueError as error:
         raise unreadable_file(path, str(error)) from error
 
@@ -72,7 +68,7 @@ def saved_values(path: Path) -> Any:
     """
     size = _size_of_a_file(path)
     try:
-        return _read_torch(path, _head(path), size)
+        return read_torch(path, _head(path), size)
     except ValueError as error:
         raise unreadable_file(path, str(error)) from error
 
@@ -87,18 +83,6 @@ def shared_start(paths: Sequence[Sequence[str]]) -> tuple[str, ...]:
     shortest = min(paths, key=len)
     count = next((i for i, key in enumerate(shortest) if any(path[i] != key for path in paths)), len(shortest))
     return tuple(shortest[:count])
-
-
-def printable(text: str, length: int = 100) -> str:
-    """A text from a file as one line: a file must not control the terminal of a person who reads a message."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def first_names(names: Sequence[str], count: int) -> str:
-    """The first `count` of a file's names, and the number of the remaining ones."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(printable(name) for name in names[:count]) + more
 
 
 def unreadable_file(path: Path, reason: str) -> SettingsError:
@@ -149,80 +133,6 @@ def _too_short(path: Path, head: bytes, size: int) -> str | None:
         return None
     full_size = 8 + length + max(ends, default=0)
     return f"it has {size:,} of {full_size:,} bytes: {ENDS_EARLY}" if size < full_size else None
-
-
-def _read_torch(path: Path, head: bytes, size: int) -> Any:
-    kind = file_kinds.kind_of(path, head)
-    if kind is not None:
-        raise ValueError(kind)
-    if head.startswith(b"PK"):
-        _check_records(path, size)
-    elif not head.startswith(pickle_requests.LEGACY_MAGIC, 2):
-        raise ValueError(_reason(path, f"it is a pickle that torch.save did not write, and {SAVE_AGAIN}"))
-    try:
-        allowed = torch.serialization.safe_globals(pickled_values.allowed_stand_ins())
-        with (
-            warnings.catch_warnings(),
-            allowed,
-            path.open("rb") as file,
-        ):  # an open file, as torch would judge a path by its ending
-            warnings.simplefilter("ignore")  # torch's warnings describe its own internals
-            return torch.load(file, map_location="cpu", weights_only=True)
-    # torch's readers raise errors of any kind on unexpected bytes. torch's messages explain how to run the file's
-    # code all the same; ours do not.
-    except Exception as error:
-        full = isinstance(error, MemoryError) or "allocate memory" in str(error)
-        raise ValueError(_reason(path, "it does not fit into memory" if full else ENDS_EARLY)) from error
-
-
-def _check_records(path: Path, size: int) -> None:
-    """Refuse a zip archive that is no torch file, or whose records would fill the memory."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-    except Exception as error:  # zipfile raises errors of any kind, too
-        raise ValueError(f"it looks like a torch file, but {ENDS_EARLY}") from error
-    kind = file_kinds.kind_of_zip(path, [record.filename for record in records])
-    if kind is not None:
-        raise ValueError(kind)
-    if sum(record.file_size for record in records) > MOST_TIMES * size + 2**20:
-        raise ValueError(f"unpacked it is more than {MOST_TIMES} times larger, which torch.save does not write")
-
-
-def _reason(path: Path, otherwise: str) -> str:
-    """The reason why a file with pickles is not read: the code that it asks for; `otherwise` where it asks for none."""
-    requests = _requested_globals(path)
-    if requests is None or not requests.names:
-        if requests is not None and requests.protocol > 2 and otherwise == ENDS_EARLY:
-            return f"its pickle has protocol {requests.protocol}, torch reads 2: save it without pickle_protocol"
-        return otherwise
-    if requests.suspicious:
-        return f"it asks for {first_names(requests.suspicious, 3)}, which no weights need; nothing in it was run"
-    names = first_names(requests.names, 2)
-    if requests.alone:
-        weights = "content.state_dict()"
-    elif any(name.startswith("torch.nn.modules.") for name in requests.names):
-        weights = f"content[{requests.key[:40]!r}].state_dict()"
-    else:
-        key = next((key for key in ("state_dict", "model", "net") if key in requests.texts), "…")
-        weights = f"content[{key!r}]"
-    return (
-        f"it holds {names}, and reading those runs their code. Where you trust it, two lines make it plain: "
-        f"content = torch.load({path.name!r}, weights_only=False); torch.save({weights}, 'plain.pth')"
-    )
-
-
-def _requested_globals(path: Path) -> pickle_requests.PickleRequests | None:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-                with archive.open(name) as file:
-                    return pickle_requests.requested_globals(file)
-        with path.open("rb") as file:
-            return pickle_requests.requested_globals(file, pickle_requests.LEGACY_PICKLES)
-    except Exception:  # a broken archive
-        return None
 
 
 def _entries(content: Any) -> Iterator[Entry]:
