@@ -23,7 +23,8 @@ NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's n
 ROLES = ("teacher", "baseline", "student")
 ALL_CLASSES = 100  # the most classes that a confusion matrix shows in full
 CONFUSED = 30  # the classes that it shows where there are more, the most confused ones
-DISAGREEMENTS, EXAMPLES, TOP = 16, 8, 5
+DISAGREEMENTS = 16  # images on which teacher and student differ most
+EXAMPLES, TOP = 8, 5  # training images with the teacher's soft targets, and classes of each
 LONGEST_SIDE = 96  # of a thumbnail, in pixels
 
 
@@ -55,7 +56,11 @@ def most_changed(analysis: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def analysis(
-    test: Predictions, validation: Predictions, images: Images, classes: Sequence[str], taught: Mapping[str, Any]
+    test: Predictions,
+    validation: Predictions,
+    images: Images,
+    classes: Sequence[str],
+    teacher_examples: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of analysis.json, except for the epochs.
 
@@ -63,7 +68,7 @@ def analysis(
         test, validation: Logits by role; 'baseline' may be missing.
         images: The images of the test split, in its order.
         classes: The names of the classes.
-        taught: The result of `soft_targets`.
+        teacher_examples: The result of `soft_targets`.
     """
     roles = [role for role in ROLES if role in test.logits]
     predicted = {role: test.logits[role].argmax(1) for role in roles}
@@ -83,7 +88,7 @@ def analysis(
             for role in roles
         },
         "disagreements": disagreements(test, images),
-        "soft_targets": dict(taught),
+        "soft_targets": dict(teacher_examples),
     }
 
 

@@ -21,7 +21,7 @@ def network(seed: int = 0, batch_norm: bool = True) -> nn.Module:
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
-    """In evaluation mode, with batch norms that have seen something."""
+    """The network in evaluation mode, with batch norms that have seen images."""
     generator = torch.Generator().manual_seed(5)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
