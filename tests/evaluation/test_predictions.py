@@ -9,7 +9,7 @@ from kd_runner.datasets.splits import Split
 from kd_runner.evaluation.predictions import predict
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches
-from kd_runner.input_pipeline.sources import Resident
+from kd_runner.input_pipeline.sources import MemorySource
 from kd_runner.input_pipeline.view import View
 
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ class Brightness(nn.Module):
 
 def test_every_network_sees_every_image_in_order_and_in_evaluation_mode() -> None:
     pixels = torch.arange(5 * 4, dtype=torch.uint8).view(5, 1, 2, 2)
-    data = Resident(Split(pixels, torch.tensor([2, 0, 1, 2, 0])), CPU, CPU)
+    data = MemorySource(Split(pixels, torch.tensor([2, 0, 1, 2, 0])), CPU, CPU)
     batches = PlainBatches(data, View(torch.tensor([0.5]), torch.tensor([0.25]), Augmentation()), 2)
     networks = {"one": Brightness(1).train(), "two": Brightness(2).train()}
     predictions = predict(networks, batches, CPU)
