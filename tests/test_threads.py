@@ -15,6 +15,7 @@ from torch import nn
 from kd_runner import threads
 from kd_runner.runs import thread_count
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.parts import Parts
 from kd_runner.runs.resuming import begin
 from kd_runner.runs.thread_count import CHOICES, choose_threads, fastest_count
 
@@ -73,6 +74,10 @@ def test_a_command_has_threads_that_sleep(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, env=clean, cwd=tmp_path).returncode == 0
 
 
+def choose(parts: Parts) -> int:
+    return choose_threads(parts.settings, parts.data, parts.networks)
+
+
 def _steps_of(one: float, many: float) -> Callable[..., float]:
     """Seconds of a step that depend on the number of threads alone."""
     return lambda networks, images: one if torch.get_num_threads() == 1 else many
@@ -109,13 +114,13 @@ def test_a_choice_is_kept_and_made_again(
 ) -> None:
     parts = assemble(settings())
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
-    assert choose_threads(parts) == 1
+    assert choose(parts) == 1
     assert list(json.loads((tmp_path / "store" / CHOICES).read_text()).values()) == [1]
     torch.set_num_threads(2)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.003, 0.001))
-    assert choose_threads(parts) == torch.get_num_threads() == 1
+    assert choose(parts) == torch.get_num_threads() == 1
     torch.set_num_threads(2)
-    assert choose_threads(assemble(settings("batch_size=32"))) == 2  # another batch, measured anew
+    assert choose(assemble(settings("batch_size=32"))) == 2  # another batch, measured anew
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -127,12 +132,12 @@ def test_jobs_that_start_at_once_share_a_choice(
     @contextmanager
     def locked(path: str | Path, **_: Any) -> Iterator[None]:
         """The lock, after the job that held it has left its choice."""
-        (tmp_path / "store" / CHOICES).write_text(json.dumps({thread_count._key(parts, 2): 1}))
+        (tmp_path / "store" / CHOICES).write_text(json.dumps({thread_count._key(parts.settings, parts.data, 2): 1}))
         yield
 
     monkeypatch.setattr(thread_count, "FileLock", locked)
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured beside another job"))
-    assert choose_threads(parts) == 1
+    assert choose(parts) == 1
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -145,13 +150,13 @@ def test_without_a_lock_a_choice_is_made_all_the_same(
 
     monkeypatch.setattr(thread_count, "FileLock", refused)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
-    assert choose_threads(assemble(settings())) == 1
+    assert choose(assemble(settings())) == 1
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_what_is_set_is_not_measured(settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured"))
-    assert choose_threads(assemble(settings("trainer.threads=2"))) == 2
+    assert choose(assemble(settings("trainer.threads=2"))) == 2
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -162,7 +167,7 @@ def test_choices_that_cannot_be_read_are_measured_anew(
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / CHOICES).write_text(content)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
-    assert choose_threads(assemble(settings())) == 1
+    assert choose(assemble(settings())) == 1
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -171,9 +176,9 @@ def test_a_run_that_goes_on_has_the_threads_that_it_had(
 ) -> None:
     parts = assemble(settings())
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: 1)
-    begin(tmp_path / "first", "1234", parts)
+    begin(tmp_path / "first", "1234", parts.settings, parts.data, parts.networks)
     assert torch.get_num_threads() == 1
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured"))
     torch.set_num_threads(2)
-    begin(tmp_path / "first", "1234", parts)
+    begin(tmp_path / "first", "1234", parts.settings, parts.data, parts.networks)
     assert torch.get_num_threads() == 1

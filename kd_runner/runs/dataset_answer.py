@@ -26,7 +26,7 @@ from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
-from kd_runner.runs.parts import read_data
+from kd_runner.runs.data import data_set_name, read_data
 
 SHEET = "contact_sheet.png"
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
@@ -61,7 +61,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         pixels = read_pixels(splits)
         survey.say(splits, pixels.copies)
     contact_sheet(splits.train, splits.classes).save(folder / SHEET)
-    name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
+    name = data_set_name(settings.dataset)
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
     parts = [
         [f"{name}: {survey.line(splits)}"],

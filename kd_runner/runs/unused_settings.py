@@ -198,7 +198,7 @@ def images_in_memory(case: Case, key: str) -> str | None:
 
 def one_memory(case: Case, key: str) -> str | None:
     data = case.settings.dataset
-    fixed = case.parts.device.type == "cpu" and not takes(data.node, "dataset", "residency", case.settings.trust)
+    fixed = case.parts.data.device.type == "cpu" and not takes(data.node, "dataset", "residency", case.settings.trust)
     return "on a CPU these images are always in its memory" if fixed and case.typed[key] != "auto" else None
 
 
@@ -213,28 +213,27 @@ def cache_of_streams(case: Case, key: str) -> str | None:
 
 
 def _is_streamed(case: Case) -> bool:
-    splits = case.parts.splits
+    splits = case.parts.data.splits
     return any(isinstance(split, ImageFiles) for split in (splits.train, splits.val, splits.test))
 
 
 def unused_by_data(case: Case, key: str) -> str | None:
-    return case.parts.splits.unused.get(key.removeprefix("dataset."))
+    return case.parts.data.splits.unused.get(key.removeprefix("dataset."))
 
 
 def uncut_data(case: Case, key: str) -> str | None:
     if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
         return "the data set takes no seed"
-    return case.parts.splits.unused.get("seed")
+    return case.parts.data.splits.unused.get("seed")
 
 
 def no_convolutions(case: Case, key: str) -> str | None:
-    networks = [*case.parts.teachers.values(), case.parts.student]
-    maps = any(parameter.dim() == 4 for network in networks for parameter in network.parameters())
+    maps = any(parameter.dim() == 4 for network in case.parts.networks for parameter in network.parameters())
     return None if maps else "no network here has convolutions"
 
 
 def other_allocator(case: Case, key: str) -> str | None:
-    if case.parts.device.type != "cpu":
+    if case.parts.data.device.type != "cpu":
         return "it is for CPUs, and this run is on a GPU"
     return None if platform.libc_ver()[0] == "glibc" else "this machine has not the GNU C library"
 

@@ -20,8 +20,7 @@ from kd_runner.files import atomic
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients, train_or_load
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.running import RunState
+from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.store.entries import Entry, key_of
@@ -44,7 +43,7 @@ def examine(words: Sequence[str]) -> int:
     typed = atomic.read_json(Path(words[0]).with_name(OVERRIDES))
     errors: dict[str, str] = {}
     unused: dict[str, dict[str, str]] = {}
-    tried: dict[str, frozenset[str] | str] = {}
+    tried: dict[str, Rehearsal | str] = {}
     read: dict[str, Splits] = {}
     networks: dict[str, dict[str, Any]] = {}
     for job, content in jobs.items():
@@ -54,7 +53,7 @@ def examine(words: Sequence[str]) -> int:
                 sys.path.insert(0, str(Path.cwd()))
             data = digest([content["dataset"], settings.data_seed])
             parts = assemble(settings, read.get(data))
-            read[data] = parts.splits
+            read[data] = parts.data.splits
             like = digest({name: value for name, value in content.items() if name not in HARMLESS})
             if like not in tried:
                 tried[like] = _rehearse(parts)
@@ -62,11 +61,11 @@ def examine(words: Sequence[str]) -> int:
             if isinstance(rehearsed, str):
                 errors[job] = rehearsed
                 continue
-            unused[job] = unused_settings(typed.get(job, []), parts, rehearsed)
+            unused[job] = unused_settings(typed.get(job, []), parts, rehearsed.tempered)
             for key in OF_THE_DEVICE if words[2:] else ():
                 unused[job].pop(key, None)
             for stage in stages(settings):
-                key = key_of(ingredients(parts, stage))
+                key = key_of(ingredients(parts.labels_only(stage), settings, parts.data))
                 if not Entry(Path(settings.store).expanduser(), key).folder.is_dir():
                     networks.setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
         except Exception as error:  # of anyone's code, in one of the jobs
@@ -82,8 +81,8 @@ def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "trainer": {**content["trainer"], "accelerator": "cpu", "precision": "32", "compile": False}}
 
 
-def _rehearse(parts: Parts) -> frozenset[str] | str:
-    """The keys of the modes that depend on the temperature, or what is wrong."""
+def _rehearse(parts: Parts) -> Rehearsal | str:
+    """What a rehearsal found out, or what is wrong."""
     try:
         return rehearse(parts)
     except (SettingsError, Answer) as error:
@@ -107,6 +106,6 @@ def prepare(words: Sequence[str]) -> int:
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)
-    choose_threads(parts)
-    train_or_load(parts, RunState(Path(folder), RunLogger(Path(folder)), parts.fingerprint()), stage)
+    choose_threads(settings, parts.data, parts.networks)
+    train_or_load(parts.labels_only(stage), settings, parts.data, RunLogger(Path(folder)), Path(folder))
     return 0

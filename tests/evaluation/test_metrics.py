@@ -16,7 +16,6 @@ from kd_runner.config.settings import Settings
 from kd_runner.evaluation.cost import latency
 from kd_runner.evaluation.metrics import Reliability, classification_metrics, gap_closed, pair_metrics
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.student import distiller
 from kd_runner.training.classifier import StepRecord
 
 
@@ -82,7 +81,7 @@ def test_sums_over_many_images_are_those_of_float64(scale: float) -> None:
 
 def test_an_epochs_sums_are_those_of_float64(settings: Callable[..., Settings]) -> None:
     parts = assemble(settings())
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     loss, logits, labels = torch.tensor(0.1), torch.zeros(1000, 2), torch.zeros(1000, dtype=torch.long)
     for _ in range(20_000):
         module._add("val", [StepRecord({"kl_to_teacher": loss}, logits[:1], labels[:1])])

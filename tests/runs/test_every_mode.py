@@ -22,7 +22,6 @@ from kd_runner.runs.assembly import assemble
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import rehearse
 from kd_runner.runs.run import run
-from kd_runner.runs.student import distiller
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
@@ -41,8 +40,8 @@ OWN = {"crd": ["distillation.negatives=50"]}
 
 
 def trained(parts: Parts, folder: Path) -> Distiller:
-    module = distiller(parts, parts.teacher_student_pair())
-    fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
+    module = parts.distiller(parts.teacher_student_pair())
+    fit(module, parts.data.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
     return module
 
 
@@ -55,9 +54,9 @@ def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_pat
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
     rehearse(parts)
     before_teacher = state_of(parts.teacher)
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
-    fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
+    fit(module, parts.data.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
     assert before
     for name, value in module.named_parameters():
         if value.requires_grad:
@@ -85,7 +84,7 @@ def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
                 "distillation.warmup=0", f"trainer.precision={precision}", f"batch_size={images}",
             )
         )  # fmt: skip
-        module = distiller(parts, parts.teacher_student_pair())
+        module = parts.distiller(parts.teacher_student_pair())
         module.on_fit_start()
         batch = next(module.batches.batches())
         progress = 0.05 if module.modes[0].init_share else 0.5
@@ -150,7 +149,7 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
     assert first.weight_at(0.24) == first.weight
     assert first.weight_at(0.25) == 0
     parts = assemble(settings(*SMALL, *words))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     batch = next(module.batches.batches())
     early, late = (module.losses(batch, progress)[0] for progress in (0.1, 0.9))
     assert early["label_loss"] == 0
@@ -161,7 +160,7 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
 def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> None:
     words = [*SMALL, "distillation=dkd", "+distillation@plus.at=at", "+distillation@plus.sp=sp"]
     parts = assemble(settings(*words, "distillation.warmup=0"))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     assert [len(mode.student_layers) for mode in module.modes] == [0, 2, 1]
     module.observed.network.eval()
     batch = next(module.batches.batches())
@@ -175,7 +174,7 @@ def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> Non
 
 def test_adapters_have_their_own_weight_decay(settings: Make) -> None:
     parts = assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25"))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     student, adapters = module.parameter_groups()
     assert "weight_decay" not in student
     assert adapters["weight_decay"] == 0.25
@@ -211,8 +210,8 @@ def test_dots_baseline_is_plain_sgd(settings: Make, tmp_path: Path) -> None:
 
 def test_a_strong_view_is_another_view_of_the_same_images(settings: Make) -> None:
     parts = assemble(settings(*SMALL, "distillation=mlkd"))
-    plain = next(parts.training_batches(parts.recipes["student"]).batches())
-    two = next(parts.training_batches(parts.recipes["student"], strong=True).batches())
+    plain = next(parts.data.training_batches(parts.recipes["student"]).batches())
+    two = next(parts.data.training_batches(parts.recipes["student"], strong=True).batches())
     assert two.strong is not None
     assert torch.equal(two.images, plain.images)
     assert torch.equal(two.labels, plain.labels)
@@ -224,7 +223,7 @@ def test_a_strong_view_is_another_view_of_the_same_images(settings: Make) -> Non
 def test_several_teachers_are_averaged_by_their_weights(settings: Make, tmp_path: Path) -> None:
     words = (*SMALL, "+teacher@teachers.second=mlp", "+teachers.second.weight=3", "teacher.label_smoothing=0.1")
     parts = assemble(settings(*words))
-    images = torch.randn(2, *parts.splits.image_shape)
+    images = torch.randn(2, *parts.data.splits.image_shape)
     one, other = (network.eval()(images) for network in parts.teachers.values())
     torch.testing.assert_close(parts.teacher.eval()(images), 0.25 * one + 0.75 * other)
     result = run(settings(*words), tmp_path)
@@ -307,6 +306,6 @@ def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> No
 @pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
 def test_mixed_images(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     losses: dict[str, Any] = module.losses(next(module.batches.batches()), 0.5)[0]
     assert all(torch.isfinite(loss) for loss in losses.values())

@@ -74,7 +74,7 @@ def parts_of(*words: str, splits: Splits | None = None) -> Parts:
 def unused(*words: str, splits: Splits | None = None) -> dict[str, str]:
     """The keys without effect among these words, with the reasons."""
     parts = parts_of(*words, splits=splits)
-    return unused_settings(words, parts, rehearse(parts))
+    return unused_settings(words, parts, rehearse(parts).tempered)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_splits_that_come_with_the_data_are_not_cut(tmp_path: Path, splits: tupl
     words += ["dataset.val_fraction=0.3", "dataset.test_fraction=0.3", "data_seed=1", "dataset.cache=null"]
     words += ["batch_size=4"]
     parts = assemble(check(composed(*words)))
-    assert list(unused_settings(words, parts, rehearse(parts))) == keys
+    assert list(unused_settings(words, parts, rehearse(parts).tempered)) == keys
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
