@@ -1,4 +1,4 @@
-"""How far a share of right answers is from chance: exact binomial tests, and shares in words."""
+"""How far a share of right answers is from chance: exact binomial tests."""
 
 from __future__ import annotations
 
@@ -46,8 +46,3 @@ def p_of_drop(share: float, images: int, earlier: float, earlier_images: int | N
     pooled = (share * first + earlier * second) / (first + second)
     error = math.sqrt(max(pooled * (1 - pooled), 1e-12) * (1 / first + 1 / second))
     return float(ndtr((share - earlier) / error))
-
-
-def percent(share: float) -> str:
-    """A share of 1 in percent."""
-    return f"{100 * share:.1f} %"

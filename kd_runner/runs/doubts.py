@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, percent, share_of
+from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, share_of
 from kd_runner.config.settings import DatasetSettings
 from kd_runner.datasets.splits import Splits
 from kd_runner.evaluation.analysis import spread
 from kd_runner.evaluation.metrics import confusion_matrix
+from kd_runner.formats import percent
 from kd_runner.input_pipeline.view import View
 from kd_runner.runs.data import Data
 
@@ -76,7 +77,7 @@ def other_order(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[
     moved = [number for number in predicted.unique().tolist() if order[number] != number]
     shown = ", ".join(f"{classes[number]}→{classes[int(order[number])]}" for number in moved[:MOVED])
     more = f" and {len(moved) - MOVED} more" if len(moved) > MOVED else ""
-    return [f"its classes seem to be in another order: {percent(after)} with {shown}{more}"]
+    return [f"its classes seem to be in another order: {percent(after, 1)} with {shown}{more}"]
 
 
 def best_order(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -117,7 +118,7 @@ def other_normalisation(network: nn.Module, data: Data) -> list[str]:
     origin = "the training images' mean and std" if data.settings.mean is None else "dataset.mean and .std"
     return [
         f"it is given {origin} ({_numbers(data.view.mean.tolist())} and {_numbers(data.view.std.tolist())}), with "
-        f"{name} it is right on {percent(share_of(best))}"
+        f"{name} it is right on {percent(share_of(best), 1)}"
     ]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import nn
 
-from kd_runner.comparison.chance import largest_class, percent
+from kd_runner.comparison.chance import largest_class
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Images, Splits
+from kd_runner.formats import percent
 from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.softness import note_low_temperature
@@ -80,8 +81,8 @@ def note_labels(splits: Splits) -> None:
         elif share > NEARLY_ALL:
             note(
                 "data",
-                f'{percent(share)} of the {len(split):,} {name} images are of class "{label}": always guessing it is '
-                "right as often; read F1, recall and precision beside the accuracy (dataset=?)",
+                f'{percent(share, 1)} of the {len(split):,} {name} images are of class "{label}": always guessing it '
+                "is right as often; read F1, recall and precision beside the accuracy (dataset=?)",
             )
 
 
@@ -93,7 +94,9 @@ def note_images(images: Images) -> None:
         colour = "the same" if bool(pixels[0].any()) else "black"
         note("data", f"all {len(pixels):,} training images that were looked at are {colour}: nothing can be learned")
     elif blank > BLANK:
-        note("data", f"{percent(blank)} of {len(pixels):,} training images that were looked at are of one colour each")
+        note(
+            "data", f"{percent(blank, 1)} of {len(pixels):,} training images that were looked at are of one colour each"
+        )
 
 
 def note_steps(settings: Settings, recipes: Mapping[str, Recipe], modes: Sequence[Mode], images: int) -> None:

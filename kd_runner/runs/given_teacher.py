@@ -77,7 +77,7 @@ def _refuse_other_images(
         if info[name] != value:
             raise SettingsError(f"{path} was trained with {name} {info[name]}, this data set has {value}")
     for name, values in (("mean", view.mean.tolist()), ("std", view.std.tolist())):
-        difference = max(abs(before - now) for before, now in zip(info[name], values, strict=True))
+        difference = max(abs(saved - value) for saved, value in zip(info[name], values, strict=True))
         if difference > FOREIGN:
             raise SettingsError(f"{path} was trained with dataset.{name}={info[name]}, this run has {values}")
         if difference > ROUNDING:
@@ -102,10 +102,10 @@ def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: Vie
 
 def _note_other_settings(info: Mapping[str, Any], settings: TeacherNode, path: Path) -> None:
     """Note where a network was saved with settings that its weights do not show, such as its number of poolings."""
-    before, now = dict(flat_keys(info["network"])), dict(flat_keys(without_fetching(settings.node)))
-    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    saved, built = dict(flat_keys(info["network"])), dict(flat_keys(without_fetching(settings.node)))
+    changed = [name for name in {**saved, **built} if saved.get(name) != built.get(name)]
     if changed:
-        text = ", ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in changed)
+        text = ", ".join(f"{name} was {saved.get(name)}, is {built.get(name)}" for name in changed)
         note("teacher", f"{path} was saved of a network with other settings, whose weights fit all the same: {text}")
 
 

@@ -14,13 +14,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, percent, share_of
+from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, share_of
 from kd_runner.comparison.statistics import SURE
 from kd_runner.config.settings import Settings
 from kd_runner.distillation.crd import CRD
 from kd_runner.errors import RunFailed
 from kd_runner.evaluation.predictions import predict
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT
+from kd_runner.formats import percent
 from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import note
 from kd_runner.runs import doubts
@@ -101,7 +102,7 @@ def judge_given(name: str, network: nn.Module, path: Path, settings: Settings, d
     causes = doubts.causes(network, logits, labels, data, look_at_normalisation=doubt is not None or not normalised)
     if doubt is None and not causes:
         return Judgement(name, right, largest, record.accuracy if record else None)
-    clauses = [f"{subject} ({path.name}) is right on {percent(share_of(right))} of {len(right):,} validation images"]
+    clauses = [f"{subject} ({path.name}) is right on {percent(share_of(right), 1)} of {len(right):,} validation images"]
     clauses += [doubt] if doubt else []
     clauses += causes or ([] if doubt and _too_few(len(right), largest) else [doubts.usual_causes(data.view)])
     warning = "; ".join([*clauses, *_learned_alone(settings, doubt)])
@@ -117,7 +118,7 @@ def judge_ensemble(network: nn.Module, settings: Settings, data: Data) -> Judgem
     doubt = _doubt(right, largest, None)
     if doubt is None:
         return Judgement(ENSEMBLE, right, largest)
-    share = percent(share_of(right))
+    share = percent(share_of(right), 1)
     warning = f"{_subject(ENSEMBLE)} is right on {share} of {len(right):,} validation images; {doubt}"
     warning = "; ".join([warning, *_learned_alone(settings, doubt)])
     note("teacher", warning)
@@ -162,11 +163,11 @@ def note_not_learned(
     rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
     epochs = section.epochs
     if _too_few(images, largest):
-        warning = f"{_subject(stage)} is right on {percent(accuracy)}: {'; '.join(reasons)}"
+        warning = f"{_subject(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
         note(role if role in ("teacher", "student") else "teacher", warning)
         return warning
     learned = "has not learned" if accuracy <= largest else "may not have learned"
-    verdict = f"{_subject(stage)} {learned}: it is right on {percent(accuracy)} of {images:,} validation images"
+    verdict = f"{_subject(stage)} {learned}: it is right on {percent(accuracy, 1)} of {images:,} validation images"
     remedy = (
         f"more epochs ({role}.epochs={epochs}), another learning rate ({settings.rate_key(role)}={rate}) "
         "or a look at the images and their labels (dataset=?) may help"
@@ -192,9 +193,9 @@ def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> 
     than, verb = ("is worse than", "is") if worse else ("may be no better than", "may be")
     note(
         "teacher",
-        f"{_subject(teacher.name)} ({percent(teacher.accuracy)}) {than} the baseline ({percent(baseline.accuracy)}) on "
-        f"{len(teacher.right):,} validation images (p of a difference {p:.2g}): there {verb} little to distil; a "
-        f"larger teacher, {better_teacher} or a smaller student would leave a gap",
+        f"{_subject(teacher.name)} ({percent(teacher.accuracy, 1)}) {than} the baseline "
+        f"({percent(baseline.accuracy, 1)}) on {len(teacher.right):,} validation images (p of a difference {p:.2g}): "
+        f"there {verb} little to distil; a larger teacher, {better_teacher} or a smaller student would leave a gap",
     )
 
 
@@ -236,8 +237,8 @@ def note_teacher_below(teacher: Judgement, student: float) -> None:
     if student > teacher.accuracy + FAR and p_of_drop(teacher.accuracy, images, student, images) < SURE:
         note(
             "teacher",
-            f"the student ({percent(student)}) is better than {_subject(teacher.name).replace('the ', 'its ', 1)} "
-            f"({percent(teacher.accuracy)}) on {images:,} validation images: there was little to distil",
+            f"the student ({percent(student, 1)}) is better than {_subject(teacher.name).replace('the ', 'its ', 1)} "
+            f"({percent(teacher.accuracy, 1)}) on {images:,} validation images: there was little to distil",
         )
 
 
@@ -302,7 +303,7 @@ def _doubt(right: Tensor, largest: float, record: Record | None) -> str | None:
     if record is not None and record.accuracy is not None and share < record.accuracy - FAR:
         drop = p_of_drop(share, images, record.accuracy, record.images)
         if drop < SURE:
-            return f"its own file says {percent(record.accuracy)} (p = {drop:.2g})"
+            return f"its own file says {percent(record.accuracy, 1)} (p = {drop:.2g})"
     return None
 
 
@@ -313,7 +314,7 @@ def _chance_doubt(hits: int, images: int, largest: float) -> str | None:
         return None
     if _too_few(images, largest):
         return f"it cannot be told from chance on {images} validation image{'s' if images > 1 else ''}"
-    guess = f"always guessing the largest class gives {percent(largest)}"
+    guess = f"always guessing the largest class gives {percent(largest, 1)}"
     if hits / images <= largest:
         return f"{guess}, so it is no better than chance (p = {p:.2g})"
     return f"{guess}, and so little more may be chance (p = {p:.2g})"
@@ -342,9 +343,9 @@ def _log_accuracy(name: str, right: Tensor, largest: float) -> None:
     log.info(
         "%-9s right on %s of %s validation images; always guessing the largest class: %s",
         name,
-        percent(share_of(right)),
+        percent(share_of(right), 1),
         f"{len(right):,}",
-        percent(largest),
+        percent(largest, 1),
     )
 
 

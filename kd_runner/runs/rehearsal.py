@@ -26,7 +26,7 @@ BEGIN_AND_END = (0.0, 1.0)  # the shares of the stage at which losses are tried
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a rehearsal found out.
+    """The findings of a rehearsal.
 
     Args:
         tempered: The keys of the modes whose loss depends on the temperature.

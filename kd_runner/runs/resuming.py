@@ -39,20 +39,19 @@ def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequ
         overrides: The overrides that were typed: where they make a difference, the message names no other.
     """
     try:
-        earlier = decisive(json.loads((folder / SETTINGS).read_text()))
+        before = dict(flat_keys(decisive(json.loads((folder / SETTINGS).read_text()))))
     except FileNotFoundError:  # it was stopped before it had begun
         return
     except ValueError as error:
         raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
-    was, now = dict(flat_keys(earlier)), dict(flat_keys(decisive(content)))
+    after = dict(flat_keys(decisive(content)))
     absent = object()
-    keys = [*now, *(key for key in was if key not in now)]
-    keys = [key for key in keys if was.get(key, absent) != now.get(key, absent)]
+    keys = [key for key in {**after, **before} if before.get(key, absent) != after.get(key, absent)]
     typed_keys = typed_settings(overrides)
     typed = [key for key in keys if any(f"{key}.".startswith(f"{above}.") for above in typed_keys)]
     different = [
-        f"{key} was {json.dumps(was[key]) if key in was else 'not set'}, "
-        f"is {json.dumps(now[key]) if key in now else 'not set'}"
+        f"{key} was {json.dumps(before[key]) if key in before else 'not set'}, "
+        f"is {json.dumps(after[key]) if key in after else 'not set'}"
         for key in typed or keys
     ]
     if different:
@@ -67,17 +66,14 @@ def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
         SettingsError: it was started with other data or other given weights.
     """
     for path in (folder / UNFINISHED / BEGUN, folder / RESULT):
-        try:
-            earlier = json.loads(path.read_text())
-        except (FileNotFoundError, ValueError):
-            earlier = {}
-        # Where there is none, it was stopped before it had one.
-        if earlier.get("fingerprint", fingerprint) != fingerprint:
+        content = atomic.read_json(path)
+        # Where there is no fingerprint, the run was stopped before it had one.
+        if content.get("fingerprint", fingerprint) != fingerprint:
             raise SettingsError(
                 f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its "
-                f"fingerprint was {earlier['fingerprint']}, is {fingerprint}"
+                f"fingerprint was {content['fingerprint']}, is {fingerprint}"
             )
-    return earlier if earlier.get("status") == "completed" else None
+    return content if content.get("status") == "completed" else None
 
 
 def begin(folder: Path, fingerprint: str, settings: Settings, data: Data, networks: Sequence[nn.Module]) -> None:

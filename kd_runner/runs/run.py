@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +75,16 @@ def run(
             return completed
 
         rehearsal = look_ahead(parts, overrides)
-        _take_over_notes(folder)
-        begin(folder, fingerprint, settings, parts.data, parts.networks)
+        prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
-        atomic.remove_unfinished(folder)
-        atomic.write_json(folder / SETTINGS, content)
 
-        state, logger = RunState(), RunLogger(folder)
+        logger = RunLogger(folder)
+        state = RunState()
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers)
         result |= {"notes": notes, "seconds": state.seconds}  # both are filled as the run goes
-        try:
+        with failure_written(result, folder, state):
             dashboard.begin(logger, content, overrides)
             result |= StageRunner(parts, folder, fingerprint, logger, state).run(rehearsal.tempered)
-        except BaseException as error:
-            write_failure(result, folder, state.stage, error)
-            raise
         finish(result, folder, logger.place, settings.finetune.epochs)
         return result
 
@@ -102,11 +98,20 @@ def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     return rehearsal
 
 
-def _take_over_notes(folder: Path) -> None:
-    """Note again what an interrupted attempt in `folder` noted, and take its result away."""
+def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts) -> None:
+    """Make `folder` that of a run that has begun: its settings are there, and its result is not.
+
+    What an interrupted attempt noted there is noted again.
+
+    Args:
+        settings: The settings as plain data, without secrets.
+    """
     for text in texts(atomic.read_json(folder / RESULT).get("notes")):
         note("earlier", text)
     (folder / RESULT).unlink(missing_ok=True)
+    begin(folder, fingerprint, parts.settings, parts.data, parts.networks)
+    atomic.remove_unfinished(folder)
+    atomic.write_json(folder / SETTINGS, settings)
 
 
 def blank_result(
@@ -133,15 +138,20 @@ def blank_result(
     }
 
 
-def write_failure(result: dict[str, Any], folder: Path, stage: str | None, error: BaseException) -> None:
-    """Write the result of a run that ended in `stage` by an error, or because somebody stopped it."""
-    stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-    result |= {"status": "interrupted" if stopped else "failed", "stage": stage}
-    result |= {"error": None if stopped else one_line(error)}
+@contextmanager
+def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
+    """Write the result of a run that ends in the block by an error, or because somebody stopped it."""
     try:
-        atomic.write_json(folder / RESULT, result)
-    except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
-        log.info("note      %s could not be written", folder / RESULT)
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+        result |= {"status": "interrupted" if stopped else "failed", "stage": state.stage}
+        result |= {"error": None if stopped else one_line(error)}
+        try:
+            atomic.write_json(folder / RESULT, result)
+        except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
+            log.info("note      %s could not be written", folder / RESULT)
+        raise
 
 
 def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run has come to, for its result, whether the run is completed or not."""
+"""The state of a run, for its result, whether the run is completed or not."""
 
 from __future__ import annotations
 

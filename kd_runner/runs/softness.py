@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kd_runner.comparison.chance import percent
 from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.logit_standardization import LogitStandardization
 from kd_runner.evaluation.analysis import spread
 from kd_runner.evaluation.predictions import predict
+from kd_runner.formats import percent
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
 from kd_runner.notes import note
@@ -126,8 +126,8 @@ def temperature_fault(mode: Mode, sample: SampleLogits, temperatures: list[float
     if is_one_hot(logits, highest) and tells_only_a_class(mode, sample, highest):
         share = float((_largest(logits, highest) > ONE_HOT).double().mean())
         return (
-            f"at temperature {highest:g} the teacher's largest probability is above {ONE_HOT} on {percent(share)} of "
-            f"{len(logits)} training images: {mode.key} says nothing but a class; raise the temperature "
+            f"at temperature {highest:g} the teacher's largest probability is above {ONE_HOT} on {percent(share, 1)} "
+            f"of {len(logits)} training images: {mode.key} says nothing but a class; raise the temperature "
             f"({keys}), to {_softening(logits):g} for example"
         )
     return None
@@ -181,7 +181,7 @@ def _flatness_fault(mode: Mode, sample: SampleLogits, logits: Tensor, temperatur
         return f"{text}; lower the temperature ({keys})"
     text += f"; the teacher's logits differ by {spread_of_logits:.2g} only"
     right = float((sample.teacher.argmax(1) == sample.labels).double().mean())
-    images = f"right on {percent(right)} of {len(logits)} training images"
+    images = f"right on {percent(right, 1)} of {len(logits)} training images"
     if right > GOOD:
         return f"{text}, though it is {images}: lower the temperature ({keys})"
     return f"{text}, and it is {images}: has it learned?"

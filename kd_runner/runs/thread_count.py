@@ -1,4 +1,4 @@
-"""How many CPU threads a run gets: one for small networks, where more do not help, and PyTorch's choice for others.
+"""The number of CPU threads of a run: one for small networks, where more do not help, and PyTorch's choice for others.
 
 The number shows in the last bits of what is computed. So a measured choice is written into the store, and the same
 command makes it again, whatever else the machine does by then.

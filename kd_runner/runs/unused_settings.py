@@ -36,11 +36,12 @@ OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # what counts may 
 
 @dataclass(frozen=True)
 class Case:
-    """What a rule looks at.
+    """A run that rules look at.
 
     Args:
+        parts: The parts of the run.
         tempered: The keys of the modes whose loss depends on the temperature.
-        typed: The values of the keys that were typed.
+        typed: The values of the settings that were typed, by key.
     """
 
     parts: Parts
@@ -60,7 +61,7 @@ class Case:
         return next((mode for mode in self.parts.modes if f"{key}.".startswith(f"{mode.key}.")), None)
 
     def has_checkpoint(self, role: str) -> bool | None:
-        """Whether a teacher's weights are given; None where there is no such teacher, as after '~teachers.second'."""
+        """True where a teacher's weights come from a file; None where '~teachers.NAME' has removed the teacher."""
         teacher = self.settings.all_teachers.get(role)
         return None if teacher is None else teacher.checkpoint is not None
 
@@ -78,7 +79,7 @@ def _plus(settings: Settings) -> dict[str, DistillationSettings]:
 
 
 def given_teacher(case: Case, key: str) -> str | None:
-    """Weights that are given are not trained; further teachers take from the first what they lack."""
+    """Weights from a file are not trained. More teachers take from the first what their own settings lack."""
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
     trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
     if role == "teacher":
@@ -89,8 +90,8 @@ def given_teacher(case: Case, key: str) -> str | None:
 
 def replaced_weights(case: Case, key: str) -> str | None:
     role = key.rpartition(".")[0]
-    given = case.has_checkpoint(role) and case.typed[key] is not False
-    return f"{role}.checkpoint gives the weights" if given else None
+    replaced = case.has_checkpoint(role) and case.typed[key] is not False
+    return f"{role}.checkpoint gives the weights" if replaced else None
 
 
 def single_teacher(case: Case, key: str) -> str | None:
@@ -319,13 +320,13 @@ def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[
     case = Case(parts, tempered, typed_settings(overrides))
     reasons = {}
     for key, value in case.typed.items():
-        said = (rule(case, key) for pattern, rule in RULES if covers(pattern, key))
-        reason = next(filter(None, said), None) if value is not None else None
+        answers = (rule(case, key) for pattern, rule in RULES if covers(pattern, key))
+        reason = next(filter(None, answers), None) if value is not None else None
         if reason is not None:
             reasons[key] = reason
     return reasons
 
 
 def covers(pattern: str, key: str) -> bool:
-    """Whether a pattern stands for a key or for one above it."""
+    """True where a pattern stands for a key or for one above it."""
     return re.fullmatch(rf"{pattern}(\..+)?", key) is not None

@@ -351,7 +351,7 @@ def test_the_loss_of_a_memory_may_rise(settings: Callable[..., Any]) -> None:
     epochs = [{"val_accuracy": 0.9, "distillation_loss": value} for value in (1.0, 2.0)]
     for words, count in ((["distillation=crd"], 0), (["distillation=crd", "distillation.form=in_batch"], 1)):
         with collected_notes() as notes:
-            note_student(assemble(settings(*words)), {"student": epochs}, {})
+            note_student_of(assemble(settings(*words)), {"student": epochs}, {})
         assert len(notes) == count
 
 
