@@ -23,7 +23,6 @@ from kd_runner.networks import checkpoints
 from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.doubts import other_order
 from kd_runner.runs.judgement import (
     Judgement,
     judge_trained,
@@ -116,13 +115,6 @@ def test_classes_in_another_order_are_named(given: RunIt) -> None:
     text = teacher_note(given(trained(float(pixels.mean()), float(pixels.std()), SWAPPED)))
     assert "its classes seem to be in another order: 9" in text
     assert text.endswith(" % with 3→8, 8→3")
-
-
-def test_a_relabelling_that_fits_by_chance_does_not_count() -> None:
-    generator = torch.Generator().manual_seed(0)
-    for images in (20, 60, 126, 1000):
-        logits = torch.randn(images, 10, generator=generator)
-        assert other_order(logits, torch.arange(images) % 10, list("abcdefghij")) == []
 
 
 @pytest.mark.parametrize(
