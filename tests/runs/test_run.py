@@ -181,7 +181,7 @@ def test_the_teacher_stays_as_it_was_and_in_eval_mode(
         assert not any(name.startswith("_teacher") for name, _ in self.named_modules())
         return ask(self, images)
 
-    monkeypatch.setattr(distiller.Distiller, "ask_teacher", watched)
+    monkeypatch.setattr(distiller.Distiller, "teacher_outputs", watched)
     states: list[dict[str, Tensor]] = []
     distil = distiller.Distiller.__init__
 

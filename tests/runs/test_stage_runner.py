@@ -43,7 +43,8 @@ def test_teachers_from_files_are_judged_before_others_train(
     path = runner.prepare_teachers()
     assert list(runner.state.judgements) == ["teachers.second", "teacher", "ensemble"]
     assert caplog.text.index("teachers.second taken from") < caplog.text.index("teacher   epoch 1/2")
-    assert len(list(checkpoints.load(path)[0].children())) == 2
+    (members,) = checkpoints.load(path)[0].children()
+    assert len(list(members.children())) == 2
 
 
 def test_a_picture_that_fails_costs_no_result_and_a_full_disk_ends_the_run(

@@ -6,17 +6,24 @@ import os
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from kd_runner.store import entries
 from kd_runner.store.command import main
+from kd_runner.training.resume_state import ResumeState
 
 
-def test_the_store_command(result_of, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def train(_resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
+    return nn.Linear(8, 4), [{"val_accuracy": 0.5}]
+
+
+def test_the_store_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "store"
     place = ["--store", str(root)]
     assert main(place) == 2
     assert "store: no folder" in capsys.readouterr().err
-    result_of()
+    for role in ("teacher", "student"):
+        entries.trained_once(root, role, {"role": role, "network": {"_target_": "torch.nn.Linear"}}, {}, train)
     keys = sorted(path.name for path in root.iterdir())
     assert main(place) == 0
     text = capsys.readouterr().out
