@@ -85,7 +85,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
             percent(float(means[stage].mean())),
             f"{formats.short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
         )
-        for stage in ("teacher", "baseline", "student")
+        for stage in STAGES
         if len(means[stage])
     ]
 

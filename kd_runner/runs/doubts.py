@@ -18,10 +18,10 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.runs.data import Data
 
 MOST_TRIED, MOST_PIXELS = 2000, 2**27  # of the validation images, on which other normalisations are tried
-SURELY = 0.01  # p of a difference between two readings of the same logits or images
-BETTER_ORDER, BETTER_NORMALISATION = 0.10, 0.05  # least gains that are worth a word
-SENSIBLE = 0.5  # least accuracy of an order that somebody can have meant; relabelling helps a random network, too
-MOVED = 5  # classes in another order that are named
+SURELY = 0.01  # the largest p at which a difference between two readings of the same images is believed
+BETTER_ORDER, BETTER_NORMALISATION = 0.10, 0.05  # the least gains in accuracy that are noted
+SENSIBLE = 0.5  # the least accuracy in another order that is noted; relabelling helps a random network, too
+MOVED = 5  # the number of classes in another order that are named
 
 Normalisation = tuple[list[float], list[float]]
 

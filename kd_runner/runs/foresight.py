@@ -18,13 +18,13 @@ from kd_runner.runs.softness import note_low_temperature
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
 
-FEW_IMAGES = 100  # of a split that is measured on: fewer have a standard error of 3 points or more at 90 %
-WIDE = 30  # points on either side: an interval that wide says nothing
-NEARLY_ALL = 0.95  # share of a class with which guessing it looks like a result
-SAMPLE = 1000  # training images that are looked at
-BLANK = 0.5  # share of images of one colour that is worth a word
-FEW_STEPS = 20  # of a stage
-TRIED = 16  # points of a schedule that are looked at
+FEW_IMAGES = 100  # fewer validation or test images have a standard error of 3 points or more at 90 %
+WIDE = 30  # points on either side of an accuracy: an interval that wide tells nothing
+NEARLY_ALL = 0.95  # the share of a class from which on guessing it looks like a result
+SAMPLE = 1000  # the number of training images that are looked at
+BLANK = 0.5  # the share of images of one colour that is noted
+FEW_STEPS = 20  # a stage with fewer steps is noted
+POINTS = 16  # the number of points of a schedule that are looked at
 
 
 def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
@@ -155,8 +155,8 @@ def _note_modes(modes: Sequence[Mode], label_weight: float, points: Sequence[flo
 
 
 def _points(steps: int) -> list[float]:
-    """Shares of a stage that are done at some of its steps, its first and its last among them."""
-    numbers = range(steps) if steps <= TRIED else [number * (steps - 1) // (TRIED - 1) for number in range(TRIED)]
+    """The shares of a stage that are done at some of its steps, with the first and the last."""
+    numbers = range(steps) if steps <= POINTS else [number * (steps - 1) // (POINTS - 1) for number in range(POINTS)]
     return [number / steps for number in numbers]
 
 

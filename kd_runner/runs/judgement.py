@@ -33,10 +33,10 @@ from kd_runner.training.recipe import Schedule
 log = logging.getLogger(__name__)
 
 ENSEMBLE = "ensemble"  # the mean of several teachers
-FAR = 0.05  # below its record, and surely so
-FEW = 30  # images among which chance hides even a fair network
-SATURATED = 0.95  # two networks that are right as often as this may differ where the validation images cannot tell
-LEARNED = 0.5  # of the entropy of the labels: a loss below it was learned
+FAR = 0.05  # a network this far below its own record is doubted
+FEW = 30  # on fewer images, chance hides even a fair network
+SATURATED = 0.95  # the validation images cannot tell two networks apart that are right more often than this
+LEARNED = 0.5  # labels were learned where the loss is below this share of their entropy
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,16 @@ from kd_runner.tensors import standardize
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Schedule
 
-IMAGES = 256  # of the training split that are looked at
-NEARLY_ALL = 0.99
-FLAT = 1.1  # times 1/K: the largest probability of soft targets that say nothing is below it
-ONE_HOT = 0.999  # the largest probability of soft targets that say only a class is above it
-GOOD = 0.5  # share of images: a teacher that is right on more of them has learned, however small its logits are
-USUAL = 4.0  # a temperature that loses nothing
-VANISHED = 0.05  # of the gradient at the usual temperature: what is left where the loss is not multiplied by T²
-ALIKE = 0.1  # relative difference of gradients below which two teachers teach the same
-# From this ratio of the temperature to the spread of the logits on, the float32 value of a divergence times T² is
-# rounding noise. Its gradient, measured against float64, is then right to 0.1 %, and to 1 % at ten times the ratio.
+IMAGES = 256  # the number of training images that are looked at
+NEARLY_ALL = 0.99  # the share of images from which on soft targets count as flat, or as one-hot
+FLAT = 1.1  # soft targets tell nothing where their largest probability is below 1/K times this
+ONE_HOT = 0.999  # soft targets tell only a class where their largest probability is above this
+GOOD = 0.5  # a teacher that is right on a larger share of images has learned, however small its logits are
+USUAL = 4.0  # a temperature at which nothing is lost
+VANISHED = 0.05  # a gradient has vanished below this share of that at the usual temperature
+ALIKE = 0.1  # the relative difference of gradients below which two teachers teach the same
+# The temperature divided by the spread of the logits, from which on the float32 value of a divergence times T² is
+# rounding noise. Its gradient, measured against float64, is then right to 0.1 %, and to 1 % at ten times as much.
 NOISE = 2000.0
 
 

@@ -28,12 +28,12 @@ from kd_runner.runs.teacher_student import noise
 
 log = logging.getLogger(__name__)
 
-CHOICES = "threads.json"  # in the store
+CHOICES = "threads.json"  # the file of all choices, in the store
 SMALL = 0.05  # seconds of a step on one thread: longer ones get all threads, unmeasured
-WORTH = 1.1  # times faster that more threads must be to be used
-FEW = 4  # images of a first step, lest a large network takes long
+WORTH = 1.1  # more threads are used where they are at least this many times faster
+FEW = 4  # images of a first step, so that a large network does not take long
 WAIT = 60.0  # seconds, at most, for another job that measures
-ROUNDS, LONGEST = 15, 2.0  # of measuring with one thread and with all, in turn, and the seconds that they may take
+ROUNDS, LONGEST = 15, 2.0  # the rounds of measuring one thread and all in turn, and the seconds they may take
 
 
 def choose_threads(settings: Settings, data: Data, networks: Sequence[nn.Module]) -> int:

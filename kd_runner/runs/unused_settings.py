@@ -1,8 +1,8 @@
-"""Settings that a person typed and that leave no trace in the run, each with the reason.
+"""Settings that a person typed and that have no effect on the run, each with the reason.
 
 What can never have an effect is refused where the settings are checked. What has none beside the other settings of
-this run is a note and costs no result: in a sweep it may matter for the other jobs. Values of YAML files and of recipes
-were not typed, and null asks for nothing, so that neither is named. `RULES` has a line for each kind of key, `ALWAYS`
+this run is noted: in a sweep it may matter for the other jobs. Values of YAML files and of recipes were not typed, and
+null asks for nothing, so neither is named. `RULES` has a line for each kind of key, `ALWAYS`
 the keys that count in every run; a test holds that every setting is in one of them.
 """
 
@@ -31,7 +31,7 @@ from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
-OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # what counts may differ on another machine
+OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # these may have an effect on another machine
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,8 @@ def _nodes(content: Any) -> Iterator[dict[str, Any]]:
 
 TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 
-# Keys (a pattern, which also stands for what is below them), and what says why they have no effect. All are asked.
+# Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
+# All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (rf"{TEACHER}\.(epochs|optimizer|scheduler|label_smoothing)", given_teacher),
     (rf"{TEACHER}\.pretrained", replaced_weights),
@@ -300,7 +301,7 @@ ALWAYS: tuple[str, ...] = (
     r"student\.(epochs|optimizer|scheduler)",
     r"finetune\.epochs",
     r"baseline",
-    r"batch_size",  # one of more than all images is said by kd_runner.foresight
+    r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|precision|compile|deterministic|log_every|threads)",
     r"seed",
@@ -312,7 +313,7 @@ ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:
-    """The keys that were typed and have no effect on the run that `parts` make, with the reasons.
+    """The keys that were typed and have no effect on the run of these parts, with the reasons.
 
     Args:
         tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
