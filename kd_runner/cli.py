@@ -106,7 +106,6 @@ def _hydra_main(config: DictConfig) -> None:
     from kd_runner.config.settings import check
     from kd_runner.errors import Answer
     from kd_runner.files.atomic import write_json
-    from kd_runner.files.run_folder import RESULT, SETTINGS
     from kd_runner.notes import collected_notes
 
     try:
@@ -123,12 +122,12 @@ def _hydra_main(config: DictConfig) -> None:
 
         run(settings, folder, overrides, list(_from_environment(config)), remarks)
     except Answer as answer:
-        if job.output_subdir is not None and not (folder / SETTINGS).exists():  # nothing ran
+        if job.output_subdir is not None and not (folder / "settings.json").exists():  # nothing ran
             shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         print(answer)
     except (KeyboardInterrupt, SystemExit):
-        if not (folder / RESULT).exists():  # before the run could say so itself
-            write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
+        if not (folder / "result.json").exists():  # before the run could say so itself
+            write_json(folder / "result.json", {"status": "interrupted", "overrides": overrides})
         raise
     except Exception as error:
         code = _exit_code_of(error)
@@ -136,7 +135,7 @@ def _hydra_main(config: DictConfig) -> None:
             _exit_code = FAILED
             raise
         _exit_code = code
-        ran = (folder / SETTINGS).exists()  # before this command; else there is nothing to look up
+        ran = (folder / "settings.json").exists()  # before this command; else there is nothing to look up
         if code == BAD_SETTINGS and job.output_subdir is not None and not ran:
             shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
         if asks_for_data:

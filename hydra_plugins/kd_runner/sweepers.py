@@ -95,9 +95,8 @@ class GridSweeper(Sweeper):
         """Have the folder say how the sweep that runs in this block was started, unless it is refused there."""
         from kd_runner import cli
         from kd_runner.errors import SettingsError
-        from kd_runner.files.run_folder import MULTIRUN
 
-        record = self.folder / MULTIRUN
+        record = self.folder / "multirun.yaml"
         earlier = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, record)

@@ -23,7 +23,7 @@ def _command_of_folder(words: list[str]) -> list[str]:
         SettingsError: there is no run and no sweep in the folder.
     """
     from kd_runner.errors import SettingsError
-    from kd_runner.files.run_folder import MULTIRUN, holds_a_run
+    from kd_runner.files.run_folder import holds_a_run
 
     given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
     if not given or given[-1] in ("", "null"):
@@ -34,7 +34,7 @@ def _command_of_folder(words: list[str]) -> list[str]:
         raise SettingsError(
             f"resume: must be the folder of a run or a sweep, got {given[-1]}: no folder {folder.resolve()}"
         )
-    sweep = (folder / MULTIRUN).is_file()
+    sweep = (folder / "multirun.yaml").is_file()
     if not sweep and not holds_a_run(folder):
         raise SettingsError(f"resume: must be the folder of a run or a sweep, {given[-1]} holds neither")
     several = bool({"-m", "--multirun"} & set(words))

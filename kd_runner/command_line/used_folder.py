@@ -12,12 +12,12 @@ from omegaconf import DictConfig
 
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CONSOLE, GRID, HYDRA, LOG, MULTIRUN, RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.run_folder import CONSOLE
 
 BAD_SETTINGS = 2  # the exit code
-MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)
-MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
-LOGS = (LOG, CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
+MARKS_OF_A_RUN = ("settings.json", "result.json", "unfinished")  # that `kd_runner.run` leaves
+MARKS_OF_A_SWEEP = ("multirun.yaml", "sweep.json")
+LOGS = ("kd-runner.log", CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
 SHOWN = 3
 
 
@@ -41,7 +41,7 @@ def refuse_used_folder(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     if any(name in MARKS_OF_A_SWEEP for name in names):
         raise SettingsError(f"hydra.run.dir: {folder} holds a sweep; {_remedy(folder)}")
-    refuse_another_run(folder, (*MARKS_OF_A_RUN, HYDRA))
+    refuse_another_run(folder, (*MARKS_OF_A_RUN, ".hydra"))
     others = [name for name in names if name not in LOGS and not name.startswith(".")]
     if others:
         shown = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
@@ -51,7 +51,7 @@ def refuse_used_folder(folder: Path) -> None:
 def refuse_another_run(folder: Path, marks: tuple[str, ...] = MARKS_OF_A_RUN) -> None:
     """Raise SettingsError where a run, in whatever state, has left its marks in `folder`."""
     if any((folder / name).exists() for name in marks):
-        status = atomic.read_json(folder / RESULT).get("status", "not finished")
+        status = atomic.read_json(folder / "result.json").get("status", "not finished")
         raise SettingsError(f"hydra.run.dir: {folder} holds a run already ({status}); {_remedy(folder)}")
 
 

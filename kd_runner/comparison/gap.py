@@ -16,7 +16,6 @@ import numpy as np
 from kd_runner.comparison.groups import Group, Pairs
 from kd_runner.comparison.statistics import SURE
 from kd_runner.files.results import Run
-from kd_runner.files.stages import STAGES
 
 WORTH_SHARING = 0.005  # a share of a smaller gap than half a point says little, however sure the gap is
 ROUNDING = 1e-12  # differences of equal accuracies
@@ -44,7 +43,9 @@ def gap_of(group: Group) -> Gap | None:
     both = [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
     if not both:
         return None
-    teacher, baseline, student = (float(np.mean([run.result[stage]["accuracy"] for run in both])) for stage in STAGES)
+    teacher, baseline, student = (
+        float(np.mean([run.result[stage]["accuracy"] for run in both])) for stage in ("teacher", "baseline", "student")
+    )
     if not any(run.taught for run in both):
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
     pairs = Pairs.of(*(Group(group.words, both).in_place_of_students(stage) for stage in ("teacher", "baseline")))

@@ -8,12 +8,12 @@ import os
 import shutil
 import stat
 import tarfile
+import uuid
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
 
-from kd_runner.files import atomic
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,12 @@ def unpack(archive: Path, cache: Path) -> Path:
         if not place.is_dir():
             for abandoned in cache.glob(f".{place.name}.*"):  # by a job that was killed; this one holds the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
-            with atomic.replacement(place) as unfinished:
+            unfinished = cache / f".{place.name}.{uuid.uuid4().hex}"
+            try:
                 _unpack(archive, unfinished)
+                unfinished.rename(place)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
             log.info("data      %s unpacked to %s", archive, place)
     inside = [path for path in place.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else place

@@ -16,7 +16,6 @@ from torch import Tensor
 from kd_runner.datasets.splits import Images
 from kd_runner.evaluation.metrics import Reliability, confusion_matrix
 from kd_runner.evaluation.predictions import Predictions
-from kd_runner.files.stages import STAGES
 
 MOST_CLASSES = 30  # whose change is shown
 NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
@@ -48,7 +47,7 @@ def most_changed(analysis: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return change, chosen[np.argsort(-change[chosen], kind="stable")]
 
 
-ROLES = STAGES
+ROLES = ("teacher", "baseline", "student")
 ALL_CLASSES, CONFUSED = (
     100,
     30,

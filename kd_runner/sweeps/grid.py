@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, CONSOLE, RESULT
+from kd_runner.files.run_folder import CHECKED, CONSOLE
 from kd_runner.notes import note
 from kd_runner.sweeps.checks import examine_jobs, refuse_other_folders
 from kd_runner.sweeps.engine import Launching
@@ -90,7 +90,7 @@ def what_happened(job: Job, task: Task, options: Launching) -> str:
         return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
     if task.why:
         return task.why
-    written = job.folder / RESULT
+    written = job.folder / "result.json"
     result = atomic.read_json(written)
     if result.get("error") and task.first_started and written.stat().st_mtime >= task.first_started - 1:
         return str(result["error"])

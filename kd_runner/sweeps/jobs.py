@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
+from kd_runner.files.run_folder import CHECKED, NETWORKS
 from kd_runner.sweeps.engines.task import Task
 
 
@@ -37,7 +37,7 @@ class Job:
 
 def earlier_result(job: Job) -> dict[str, Any] | None:
     """The result of a job that was completed before."""
-    result = atomic.read_json(job.folder / RESULT)
+    result = atomic.read_json(job.folder / "result.json")
     return result if result.get("status") == "completed" else None
 
 

@@ -17,9 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kd_runner.files.results import Run, read_run
-from kd_runner.files.run_folder import NOW, RESULT
-from kd_runner.files.stages import STAGES
-from kd_runner.formats import percent, stopwatch
+from kd_runner.files.run_folder import RESULT
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.terminal import lines_above
 
@@ -71,7 +69,7 @@ class LiveView:
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
         elif job is None:
-            log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, stopwatch(task.seconds))
+            log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
         else:
             self._end_job(job, task)
 
@@ -89,7 +87,7 @@ class LiveView:
         """Say what became of a job: done, failed, or what else there is."""
         self.ended += 1
         self.failed += word == "failed"
-        log.info("%-9s %s in %s: %s [%d of %d]", word, job, stopwatch(seconds), said, self.ended, self.count)
+        log.info("%-9s %s in %s: %s [%d of %d]", word, job, clock(seconds), said, self.ended, self.count)
 
     def tick(self, running: Sequence[Task]) -> None:
         """Show what runs now."""
@@ -105,7 +103,7 @@ class LiveView:
             lines.append(f"… and {len(running) - len(shown)} more that run")
         width = self.console.width
         if self.best is not None:
-            said = f"best test accuracy {percent(self.best[0])}: "
+            said = f"best test accuracy {100 * self.best[0]:.2f} %: "
             lines.append(said + job_name(self.best[1], width - len(said)))
         return Group(Text("\n".join(line[:width] for line in lines), no_wrap=True), self._whole())
 
@@ -114,7 +112,7 @@ class LiveView:
         rows = []
         for task in tasks:
             stage, left = how_far(task)
-            took = stopwatch(time.monotonic() - task.started)
+            took = clock(time.monotonic() - task.started)
             rows.append((str(task.slot), stage, took, left) if self.console.width >= ROOMY else (stage,))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         room = max(8, self.console.width - sum(widths) - 2 * len(widths))
@@ -128,12 +126,12 @@ class LiveView:
     def _whole(self) -> Table:
         """How far the sweep is."""
         passed = time.monotonic() - self.started
-        left = f", about {stopwatch(passed / self.ended * (self.count - self.ended))} left" if self.ended else ""
+        left = f", about {clock(passed / self.ended * (self.count - self.ended))} left" if self.ended else ""
         failed = f", {self.failed} failed" if self.failed else ""
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
-        said = f"{self.ended} of {self.count} jobs{failed}, {stopwatch(passed)}{left}"
+        said = f"{self.ended} of {self.count} jobs{failed}, {clock(passed)}{left}"
         table.add_row(Text(said, no_wrap=True, overflow="ellipsis"), ProgressBar(self.count, self.ended))
         return table
 
@@ -153,15 +151,22 @@ def job_name(job: Job, room: int) -> str:
 def how_far(task: Task) -> tuple[str, str]:
     """The stage and epoch that a task is at, and how long the stage will take from here, in words."""
     try:
-        now = json.loads((task.folder / NOW).read_text())
+        now = json.loads((task.folder / "now.json").read_text())
         left = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{stopwatch(left)} left" if now["epoch"] else ""
+        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left" if now["epoch"] else ""
     except (OSError, ValueError, KeyError):
         return "starting", ""
 
 
 def summary(result: Mapping[str, Any]) -> str:
     """The accuracies of a result on the test images in a few words."""
-    stages = ((stage, result.get(stage)) for stage in STAGES)
-    texts = [f"{stage} {percent(numbers['accuracy'])}" for stage, numbers in stages if numbers]
+    stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
+    texts = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
     return f"test accuracy {', '.join(texts)}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes and seconds."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

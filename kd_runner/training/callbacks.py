@@ -12,7 +12,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from kd_runner.files import atomic
 from kd_runner.files.run_folder import NOW
 from kd_runner.terminal import lines_above
 from kd_runner.tracking.logger import RunLogger
@@ -63,8 +62,10 @@ class SaveResumeState(Callback):
         now = {"stage": module.stage, "epoch": epoch, "epochs": module.recipe.epochs, "seconds_per_epoch": each}
         now["val_accuracies"] = [each["val_accuracy"] for each in module.history]
         path = trainer.logger.folder / NOW
-        with suppress(OSError), atomic.replacement(path) as unfinished:
+        with suppress(OSError):
+            unfinished = path.with_name(f".{NOW}")
             unfinished.write_text(json.dumps(now))
+            unfinished.replace(path)
 
 
 class EpochLines(Callback):

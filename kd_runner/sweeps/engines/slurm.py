@@ -23,7 +23,7 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
-from kd_runner.files.run_folder import CONSOLE, RESULT
+from kd_runner.files.run_folder import CONSOLE
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
@@ -264,7 +264,7 @@ class Slurm:
         if job.paths.result_pickle.exists():
             try:
                 task.code = int(job.result())
-                error = str(atomic.read_json(task.folder / RESULT).get("error"))
+                error = str(atomic.read_json(task.folder / "result.json").get("error"))
                 if task.code and "timed-out" in error:  # what submitit says in the job where it may not go on
                     task.why = self._timed_out()
                 return

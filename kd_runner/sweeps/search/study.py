@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, MULTIRUN
+from kd_runner.files.run_folder import CHECKED
 from kd_runner.suggestions import did_you_mean
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.folder import LOCK
@@ -36,7 +36,7 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 JOURNAL = "study.journal"
 NAME = "kd-runner"  # of the study in its journal
-OURS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN}  # what a search leaves before its first trial
+OURS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, "multirun.yaml"}  # what a search leaves before its first trial
 
 # Where an objective stands among the student's numbers in result.json, and which way is better.
 Direction = Literal["maximize", "minimize"]

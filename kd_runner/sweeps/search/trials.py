@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, NOW, RESULT
+from kd_runner.files.run_folder import CHECKED
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.machine import PoolSettings
@@ -285,15 +285,15 @@ class Trials:
 
 def student_epochs(folder: Path) -> tuple[list[float], int]:
     """The validation accuracies of the student's epochs so far, and how many epochs it has."""
-    student = atomic.read_json(folder / RESULT).get("student") or {}
+    student = atomic.read_json(folder / "result.json").get("student") or {}
     if "val_accuracies" in student:
         return student["val_accuracies"], len(student["val_accuracies"])
-    now = atomic.read_json(folder / NOW)
+    now = atomic.read_json(folder / "now.json")
     return (now["val_accuracies"], now["epochs"]) if now.get("stage") == "student" else ([], 0)
 
 
 def write_end(job: Job, status: str, reason: str) -> None:
     """Have the job's folder say how it ended, where the job could not."""
-    path = job.folder / RESULT
+    path = job.folder / "result.json"
     result = {"overrides": [*job.shared, *job.own], **atomic.read_json(path)}
     atomic.write_json(path, {**result, "status": status, "error": reason})
