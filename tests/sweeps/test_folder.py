@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from kd_runner.command_line.overrides import split
-from kd_runner.errors import RunFailed, SettingsError
+from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import GRID
-from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import decisive, emptied_job_folders, exclusive_folder, refuse_other_grid
 from kd_runner.sweeps.jobs import Job
 
@@ -65,26 +64,3 @@ def test_words_are_taken_apart() -> None:
     words = ["a.b=[1, 2]", 'dataset.root="/my data"', "+distillation@plus.at=at", "~key=null"]
     assert split(" ".join(words)) == words
     assert decisive('dataset.root="/my data" store=a hydra.x=1 seed=0') == 'dataset.root="/my data" seed=0'
-
-
-def test_a_queue_that_does_not_answer_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slurm = pytest.importorskip("kd_runner.sweeps.engines.slurm")
-    fields = dict.fromkeys(("partition", "account", "qos", "constraint", "mem_gb"))
-    numbers = dict.fromkeys(
-        ("cpus_per_task", "timeout_min", "signal_delay_s", "array_parallelism", "gpus_per_node", "max_num_timeout"), 1
-    )
-    options = slurm.SlurmOptions(**fields, **numbers, setup=[], additional_parameters={})
-    queue = slurm.Slurm(options, tmp_path)
-    monkeypatch.setattr(slurm, "in_queue", lambda: None)
-    queue.refuse_running()  # nothing was ever queued from here
-    (tmp_path / slurm.OWN).mkdir()
-    (tmp_path / slurm.OWN / slurm.QUEUED).write_text(json.dumps({"#0": "12_0", "#1": "12_1"}))
-    with pytest.raises(RunFailed, match="Slurm does not answer"):
-        queue.refuse_running()
-    with pytest.raises(RunFailed, match="Slurm does not answer"):
-        queue.run([Task("#0", tmp_path / "0", [], [])], lambda *_: None, lambda _: None)
-    monkeypatch.setattr(slurm, "in_queue", lambda: {"12_1"})
-    with pytest.raises(SettingsError, match="end them with scancel 12"):
-        queue.refuse_running()
-    monkeypatch.setattr(slurm, "in_queue", lambda: {"13_1"})
-    queue.refuse_running()
