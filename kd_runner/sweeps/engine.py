@@ -1,4 +1,4 @@
-"""What a launcher must offer: a place where tasks run, and settings that say which."""
+"""The interface of a launcher: a place where tasks run, and the settings that choose it."""
 
 from __future__ import annotations
 

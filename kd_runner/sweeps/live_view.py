@@ -177,10 +177,10 @@ def job_name(job: Job, room: int) -> str:
 def stage_and_time_left(task: Task) -> tuple[str, str]:
     """The stage and epoch of a running task, and how long the stage will still take, in words."""
     try:
-        now = json.loads((task.folder / NOW).read_text())
-        seconds = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
-        time_left = f"{clock(seconds)} left" if now["epoch"] else ""
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", time_left
+        status = json.loads((task.folder / NOW).read_text())
+        epoch, epochs = status["epoch"], status["epochs"]
+        time_left = f"{clock(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
+        return f"{status['stage']} epoch {epoch}/{epochs}", time_left
     except (OSError, ValueError, KeyError):
         return "starting", ""
 

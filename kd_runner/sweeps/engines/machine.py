@@ -30,7 +30,7 @@ def _check_devices(devices: Any) -> Any:
 
 
 class PoolSettings(Section):
-    """How jobs are spread over a machine; the keys of conf/hydra/launcher/pool.yaml."""
+    """The devices of a machine, and how many jobs share one; the keys of conf/hydra/launcher/pool.yaml."""
 
     devices: Annotated[Devices, BeforeValidator(_check_devices)]
     jobs_per_device: Count | None
@@ -40,7 +40,7 @@ class PoolSettings(Section):
 
     @property
     def limits(self) -> Limits:
-        """How long a job may take, and how often it is started again."""
+        """The time that a job may take, and the number of attempts."""
         return Limits(self.timeout_s, self.grace_s, self.retries)
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> LocalEngine:

@@ -20,12 +20,12 @@ STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a sign
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a task may take, and how often it is tried.
+    """The time that a task may take, and the number of attempts.
 
     Args:
         timeout_s: Seconds after which an attempt is stopped; None for no limit.
         grace_s: Seconds between SIGTERM and SIGKILL.
-        retries: How often a task whose process was killed is started again.
+        retries: The number of times that a task is started again whose process was killed.
     """
 
     timeout_s: float | None
@@ -70,15 +70,15 @@ class Pool:
                 for task in self._startable(waiting):
                     waiting.remove(task)
                     self._start(task)
-                while not waiting and len(self.running) < len(self.slots) and (task_or_none := next_task()) is not None:
-                    self._start(task_or_none)
+                while not waiting and len(self.running) < len(self.slots) and (proposed := next_task()) is not None:
+                    self._start(proposed)
                 if not waiting and not self.running:
                     return
                 for process in self.fork_server.wait(0.1):
                     task = self._end(process)
                     if task.code is None:
                         waiting.insert(0, task)
-                self._stop_late_tasks()
+                self._stop_late_tasks(time.monotonic())
                 self.tick(list(self.running.values()))
         except (KeyboardInterrupt, SystemExit) as stop:
             self._stop_all(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
@@ -112,17 +112,16 @@ class Pool:
             self.notify("end", task)
         return task
 
-    def _stop_late_tasks(self) -> None:
+    def _stop_late_tasks(self, time_now: float) -> None:
         """Send SIGTERM to tasks that took too long or are unwanted, and SIGKILL to those that did not end in time."""
-        now = time.monotonic()
         for process, task in self.running.items():
-            late = self.limits.timeout_s is not None and now - task.started > self.limits.timeout_s
+            late = self.limits.timeout_s is not None and time_now - task.started > self.limits.timeout_s
             if task.stop_at is None and (late or task.unwanted):
-                task.timed_out, task.stop_at = not task.unwanted, now + self.limits.grace_s
+                task.timed_out, task.stop_at = not task.unwanted, time_now + self.limits.grace_s
                 send_signal(process, signal.SIGTERM)
-            elif task.stop_at is not None and now > task.stop_at:
+            elif task.stop_at is not None and time_now > task.stop_at:
                 send_signal(process, signal.SIGKILL)
-                task.stop_at = now + self.limits.grace_s
+                task.stop_at = time_now + self.limits.grace_s
 
     def _stop_all(self, stop_signal: int) -> None:
         """Tell every job to end, then make it."""

@@ -84,24 +84,10 @@ def run_job(
         Killed: the process was killed, and not by this function.
         FileNotFoundError: the driver's folder is not there on the worker's machine.
     """
-    folder = Path(job["folder"])
     if not Path(job["driver_folder"]).is_dir():
-        raise FileNotFoundError(
-            f"{job['driver_folder']} is not there on {os.uname().nodename}: the nodes must share it"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    child = [sys.executable, "-m", "kd_runner.sweeps.engines.child", str(os.getpid()), str(limits["threads"])]
-    with (folder / CONSOLE).open("ab") as console:
-        process = subprocess.Popen(
-            [*child, job["call"], *(again if holds_a_run(folder) else words)],
-            cwd=job["driver_folder"],
-            env={**os.environ, **job["variables"]},
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-        )
-    timed_out = False
+        machine = os.uname().nodename
+        raise FileNotFoundError(f"{job['driver_folder']} is not there on {machine}: the nodes must share it")
+    process, timed_out = _start_process(again if holds_a_run(Path(job["folder"])) else words, job, limits), False
     try:
         code = process.wait(limits["timeout_s"])
     except subprocess.TimeoutExpired:
@@ -112,6 +98,23 @@ def run_job(
     if code < 0 and not timed_out:
         raise Killed(code)
     return code, timed_out
+
+
+def _start_process(words: Sequence[str], job: Mapping[str, Any], limits: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    """The process of a job, which ends with this one; see `run_job`."""
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    child = [sys.executable, "-m", "kd_runner.sweeps.engines.child", str(os.getpid()), str(limits["threads"])]
+    with (folder / CONSOLE).open("ab") as console:
+        return subprocess.Popen(
+            [*child, job["call"], *words],
+            cwd=job["driver_folder"],
+            env={**os.environ, **job["variables"]},
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+        )
 
 
 def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:

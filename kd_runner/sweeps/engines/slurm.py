@@ -37,7 +37,7 @@ LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questi
 
 
 class SlurmSettings(Section):
-    """What a job of the sweep asks Slurm for; the keys of conf/hydra/launcher/slurm.yaml."""
+    """The resources that a job asks Slurm for; the keys of conf/hydra/launcher/slurm.yaml."""
 
     partition: str | None
     account: str | None
@@ -302,7 +302,7 @@ def in_queue() -> set[str] | None:
 
 
 def state_of_job(job: str) -> str:
-    """How a job ended, in Slurm's words, such as CANCELLED. Slurm remembers that for some minutes at least."""
+    """The state in which a job ended, such as CANCELLED. Slurm remembers it for some minutes at least."""
     match = re.search(r"JobState=(\w+) Reason=(\w+)", _ask_slurm("scontrol", "show", "job", job) or "")
     if match:
         state, reason = match.groups()

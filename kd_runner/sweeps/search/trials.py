@@ -318,8 +318,8 @@ def student_epochs(folder: Path) -> tuple[list[float], int]:
     student = atomic.read_json(folder / RESULT).get("student") or {}
     if "val_accuracies" in student:
         return student["val_accuracies"], len(student["val_accuracies"])
-    now = atomic.read_json(folder / NOW)
-    return (now["val_accuracies"], now["epochs"]) if now.get("stage") == "student" else ([], 0)
+    status = atomic.read_json(folder / NOW)
+    return (status["val_accuracies"], status["epochs"]) if status.get("stage") == "student" else ([], 0)
 
 
 def write_end(job: Job, status: str, reason: str) -> None:
