@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 
 from kd_runner.sweeps.engines.child import die_with_parent
 from kd_runner.threads import settle_threads
@@ -15,6 +16,8 @@ from kd_runner.threads import settle_threads
 os.setsid()
 die_with_parent(os.getppid())
 settle_threads()
+# Python 3.12 warns of every thread there is. These are numpy's and scipy's, which OpenBLAS ends before a fork.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
 for name in (
     "torch",
     "torchvision",
