@@ -1,4 +1,7 @@
-"""Hydra's launchers: the slots of one machine, Slurm, Ray. Imported by Hydra at every start, so it imports little."""
+"""Hydra's launchers: the slots of one machine, Slurm, Ray.
+
+Hydra imports this file at every start, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +21,43 @@ from kd_runner.command_line.invocation import invocation_of
 OF_THE_SWEEP = ("hydra.sweep", "hydra.run", "hydra.mode", "hydra.launcher", "hydra/", "hydra.output_subdir")
 
 
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that Hydra gives to a plugin, as plain data."""
+    plain = OmegaConf.to_container(OmegaConf.create(dict(settings)))
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
+
+
 class PoolLauncher(Launcher):
-    """Each job is a process of its own on a device of its own; see kd_runner.sweeps.grid.
+    """Runs each job in a process of its own on a device of its own; see kd_runner.sweeps.grid.
 
     Args:
-        options: The keys of the launcher's file in conf/hydra/launcher.
+        settings: The keys of the launcher's file in conf/hydra/launcher.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self.given = options
+    def __init__(self, **settings: Any) -> None:
+        self.unchecked = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
         self.invocation = invocation_of(task_function)
 
-    def check_settings(self, given: dict[str, Any]) -> Any:
+    @staticmethod
+    def section() -> type[Any]:
+        """The settings that the launcher has."""
+        from kd_runner.sweeps.engines.machine import PoolSettings
+
+        return PoolSettings
+
+    def settings(self) -> Any:
         """The launcher's settings, checked.
 
         Raises:
             SettingsError: a setting that does not exist, or a value that cannot work.
         """
-        from kd_runner.sweeps.engines.machine import PoolSettings
+        from kd_runner.config.settings import validate_section
 
-        return PoolSettings.of(given)
+        return validate_section(self.section(), plain_settings(self.unchecked), "hydra.launcher.")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
@@ -49,41 +66,30 @@ class PoolLauncher(Launcher):
         from kd_runner.sweeps.grid import run_grid
 
         folder = Path(self.config.hydra.sweep.dir).absolute()
-        options = self.typed_options()
+        settings = self.settings()
         jobs = compose_jobs(job_overrides, folder, self.compose, initial_job_idx)
-        outcomes = run_grid(jobs, folder, options, self.config.get("resume") is not None, self.flags())
+        outcomes = run_grid(jobs, folder, settings, self.config.get("resume") is not None, self.flags())
         returns = []
         for job, outcome in zip(jobs, outcomes, strict=True):
             failed = isinstance(outcome, str)
             value = RunFailed(f"{job}: {outcome}") if failed else outcome
             status = JobStatus.FAILED if failed else JobStatus.COMPLETED
-            returns.append(JobReturn([*job.shared, *job.own], None, None, str(job.folder), None, status, value))
+            returns.append(JobReturn(job.overrides, None, None, str(job.folder), None, status, value))
         return returns
 
-    def typed_options(self) -> Any:
-        """The options, checked.
-
-        Raises:
-            SettingsError: one that does not exist, or a value that cannot work.
-        """
-        plain = OmegaConf.to_container(OmegaConf.create(self.given))
-        assert isinstance(plain, dict)
-        return self.check_settings({str(name): value for name, value in plain.items()})
-
     def flags(self) -> list[str]:
-        """What every job's command line has beside its settings."""
+        """The words that every job's command line has beside its settings."""
         hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
         return [*self.invocation.flags, *hydra]
 
-    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
-        """A job's settings as plain data, the name of its folder below the sweep's, and what it has of the environment.
+    def compose(self, number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
+        """A job's settings as plain data, its folder's name below the sweep's, and the environment variables it reads.
 
         Raises:
             SettingsError: they cannot be composed, or are of the wrong kind.
         """
-
-        config = composition.composed_by(lambda: self.loader.load_sweep_config(self.config, list(words)))
-        settings = composition.settings_of(config, words)
+        config = composition.composed_by(lambda: self.loader.load_sweep_config(self.config, list(overrides)))
+        settings = composition.settings_of(config, overrides)
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
@@ -91,22 +97,22 @@ class PoolLauncher(Launcher):
 
 
 class SlurmLauncher(PoolLauncher):
-    """Each job is one of Slurm's; see kd_runner.sweeps.engines.slurm."""
+    """Hands each job to Slurm; see kd_runner.sweeps.engines.slurm."""
 
-    def check_settings(self, given: dict[str, Any]) -> Any:
-        """The launcher's settings, checked, as in `PoolLauncher`."""
-        from kd_runner.config.settings import validate_section
-        from kd_runner.sweeps.engines.slurm import SlurmOptions
+    @staticmethod
+    def section() -> type[Any]:
+        """The settings that the launcher has."""
+        from kd_runner.sweeps.engines.slurm import SlurmSettings
 
-        return validate_section(SlurmOptions, given, "hydra.launcher.")
+        return SlurmSettings
 
 
 class RayLauncher(PoolLauncher):
-    """Each job is a process on a machine of a Ray cluster; see kd_runner.sweeps.engines.ray_cluster."""
+    """Runs each job in a process on a machine of a Ray cluster; see kd_runner.sweeps.engines.ray_cluster."""
 
-    def check_settings(self, given: dict[str, Any]) -> Any:
-        """The launcher's settings, checked, as in `PoolLauncher`."""
-        from kd_runner.config.settings import validate_section
-        from kd_runner.sweeps.engines.ray_cluster import RayOptions
+    @staticmethod
+    def section() -> type[Any]:
+        """The settings that the launcher has."""
+        from kd_runner.sweeps.engines.ray_cluster import RaySettings
 
-        return validate_section(RayOptions, given, "hydra.launcher.")
+        return RaySettings

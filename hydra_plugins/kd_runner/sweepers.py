@@ -1,4 +1,7 @@
-"""Hydra's sweeper for a grid. Imported by Hydra at every start, so it imports little itself."""
+"""Hydra's sweepers: a grid, and a search with Optuna.
+
+Hydra imports this file at every start, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ from kd_runner.command_line.invocation import invocation_of
 log = logging.getLogger(__name__)
 
 
-def leaderboard(folder: Path) -> None:
-    """Write and print the sweep's leaderboard; what keeps it from that is said, and costs no result."""
+def write_leaderboard(folder: Path) -> None:
+    """Write and print the sweep's leaderboard; an error on the way is a warning, since the results are there."""
     from kd_runner.reports.sweep_report import report
 
     try:
@@ -60,15 +63,16 @@ class GridSweeper(Sweeper):
         combinations = BasicSweeper.split_arguments(self.parse_overrides(arguments), None)[0]
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
-        with exclusive_folder(self.folder), collected_notes():  # what is said of several jobs is said once
+        with exclusive_folder(self.folder), collected_notes():  # a note on several jobs is said once
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher):
                 note("settings", line)
             refuse_other_grid(self.folder, combinations, self.is_resumed)
             with self.record_the_start():
                 returns = self.launcher.launch(combinations, 0)
-            leaderboard(self.folder)
-        failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
+            write_leaderboard(self.folder)
+        values = [job_return._return_value for job_return in returns]
+        failed = [str(value) for value in values if isinstance(value, Exception)]
         if failed:
             raise RunFailed(
                 "\n".join(
@@ -88,45 +92,43 @@ class GridSweeper(Sweeper):
         return self.config.get("resume") is not None
 
     def parse_overrides(self, arguments: Sequence[str]) -> list[Override]:
-        """What the words of the command line say of the jobs."""
+        """The overrides of the jobs among the words of the command line."""
         words = [word for word in arguments if not word.startswith("resume=")]
         return OverridesParser.create(config_loader=self.loader).parse_overrides(words)
 
     @contextmanager
     def record_the_start(self) -> Iterator[None]:
-        """Have the folder say how the sweep that runs in this block was started, unless it is refused there."""
+        """Record in the folder how the sweep was started that runs in this block, unless the block refuses it."""
         from kd_runner.errors import SettingsError
 
         record = self.folder / "multirun.yaml"
-        earlier = record.read_bytes() if record.exists() else None
+        earlier_record = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, record)
         self.invocation.remember_folder(self.folder)
         try:
             yield
-        except SettingsError:  # nothing was started, so there is nothing to go on with, or what there was before
+        except SettingsError:  # nothing was started: the folder is to be as it was
             record.unlink()
-            if earlier is not None:
-                record.write_bytes(earlier)
+            if earlier_record is not None:
+                record.write_bytes(earlier_record)
             raise
 
-
-log = logging.getLogger(__name__)
 
 POOL = "hydra_plugins.kd_runner.launchers.PoolLauncher"
 
 
 class OptunaSweeper(GridSweeper):
-    """Trials that Optuna chooses from the swept values, each by what those before it came to.
+    """Runs trials that Optuna chooses from the swept values, by the results of the trials before.
 
     See `kd_runner.sweeps.search.study`.
 
     Args:
-        options: The keys of conf/hydra/sweeper/optuna.yaml.
+        settings: The keys of conf/hydra/sweeper/optuna.yaml.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
+    def __init__(self, **settings: Any) -> None:
+        self.unchecked = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from kd_runner.errors import SettingsError
@@ -146,29 +148,28 @@ class OptunaSweeper(GridSweeper):
                 started.
             RunFailed: naming the trials that failed, after all others ended.
         """
-        from hydra_plugins.kd_runner.launchers import PoolLauncher
+        from hydra_plugins.kd_runner.launchers import PoolLauncher, plain_settings
         from kd_runner.command_line.typed_words import idle_search_words, note_idle_words
+        from kd_runner.config.settings import validate_section
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
         from kd_runner.sweeps.search.space import space_of
-        from kd_runner.sweeps.search.study import Search, exclusive_study, refuse_other_search
+        from kd_runner.sweeps.search.study import SearchSettings, exclusive_study, refuse_other_search
         from kd_runner.sweeps.search.trials import run_search
 
         assert isinstance(self.launcher, PoolLauncher)
-        plain = OmegaConf.to_container(OmegaConf.create(self.options))
-        assert isinstance(plain, dict)
-        search = Search.of({str(name): value for name, value in plain.items()})
+        search = validate_section(SearchSettings, plain_settings(self.unchecked), "hydra.sweeper.")
         space = space_of(self.parse_overrides(arguments))
-        with exclusive_study(self.folder), collected_notes():  # what is said of several trials is said once
+        with exclusive_study(self.folder), collected_notes():  # a note on several trials is said once
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
                 note("settings", line)
             refuse_other_search(self.folder, search, space, self.is_resumed)
-            options, flags = self.launcher.typed_options(), self.launcher.flags()
+            pool_settings, flags = self.launcher.settings(), self.launcher.flags()
             with self.record_the_start():
-                found = run_search(search, space, self.folder, options, flags, self.launcher.compose)
-            leaderboard(self.folder)
-        for line in found.best:
+                outcome = run_search(search, space, self.folder, pool_settings, flags, self.launcher.compose)
+            write_leaderboard(self.folder)
+        for line in outcome.best:
             log.info("%s", line)
-        if found.failed:
-            raise RunFailed("\n".join([f"{len(found.failed)} of {found.count} trials failed", *found.failed]))
+        if outcome.failed:
+            raise RunFailed("\n".join([f"{len(outcome.failed)} of {outcome.count} trials failed", *outcome.failed]))

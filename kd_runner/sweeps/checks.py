@@ -1,4 +1,4 @@
-"""Every job of a sweep is composed and tried before any starts."""
+"""The check of a sweep: every job is composed and tried before any starts."""
 
 from __future__ import annotations
 
@@ -16,88 +16,93 @@ from kd_runner.files import atomic, run_folder
 from kd_runner.files.run_folder import CHECKED, CONSOLE
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
-from kd_runner.sweeps.engines.pool import Pool
+from kd_runner.sweeps.engines.pool import Limits, Pool
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.jobs import Job
 
 SHOWN = 20  # jobs that are named one by one when they are refused
 
+# Composes the job of that number from its overrides: its settings, the name of its folder, and the environment
+# variables that it depends on.
+Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, Mapping[str, str]]]
+
+
+def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
+    """The jobs of a sweep, each with settings whose kinds and ranges have been checked.
+
+    Args:
+        combinations: The overrides of each job.
+        first: The number of the first job.
+
+    Raises:
+        SettingsError: a line for each job that cannot be composed.
+    """
+    jobs, errors = [], []
+    counts = Counter(override for overrides in combinations for override in set(overrides))
+    everywhere = {override for override, count in counts.items() if count == len(combinations)}
+    numbers: dict[str, int] = {}  # the first job with these settings, by their digest
+    for number, overrides in enumerate(combinations, first):
+        varying = [override for override in overrides if override not in everywhere]
+        shared = [override for override in overrides if override in everywhere]
+        name = f"#{number} ({' '.join(varying) or ' '.join(overrides)})"
+        try:
+            settings, folder_name, variables = compose(number, overrides)
+        except SettingsError as error:
+            errors.append(f"{name}: {str(error).splitlines()[0]}")
+            continue
+        jobs.append(Job(number, varying, shared, settings, folder / folder_name, variables))
+        twin = numbers.setdefault(digest(settings), number)
+        if twin != number:
+            errors.append(f"{name}: must have other settings than job #{twin}: give each value once")
+    raise_if_any(errors)
+    refuse_common_folders(jobs, folder)
+    return jobs
+
+
+def raise_if_any(errors: Sequence[str]) -> None:
+    """Raise SettingsError with a line for each wrong job, where there are any."""
+    if errors:
+        more = [f"and {len(errors) - SHOWN} more jobs cannot work"] if len(errors) > SHOWN else []
+        raise SettingsError("\n".join([*(f"job {line}" for line in errors[:SHOWN]), *more]))
+
+
+def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:
+    """Raise SettingsError unless each job has a folder of its own below `folder`."""
+    folders = [job.folder.resolve() for job in jobs]
+    if len(set(folders)) < len(folders) or not all(folder.resolve() in path.parents for path in folders):
+        raise SettingsError("hydra.sweep.subdir: must give each job a folder of its own below hydra.sweep.dir")
+
 
 def refuse_other_folders(jobs: Sequence[Job]) -> None:
-    """Raise SettingsError where the folder of a job holds something, and no run of ours."""
+    """Raise SettingsError where the folder of a job holds something that is no run."""
     for job in jobs:
         filled = job.folder.is_dir() and any(job.folder.iterdir())
         if filled and not run_folder.holds_a_run(job.folder) and not (job.folder / CONSOLE).exists():
             raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
 
 
-def examine_jobs(jobs: Sequence[Job], folder: Path, nursery: ForkServer, engine: Engine) -> dict[str, Any]:
-    """What `kd_runner.sweeps.preflight.examine` finds of the jobs, in a process of its own.
+def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engine: Engine) -> dict[str, Any]:
+    """The report of `kd_runner.sweeps.preflight.examine` about the jobs, from a process of its own.
 
     Raises:
         SettingsError: one line for each job that cannot work.
+        RunFailed: the process failed.
     """
-    place = folder / CHECKED
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    place.chmod(0o700)  # settings may come from the environment
-    asked, answer = place / "jobs.json", place / "found.json"
-    atomic.write_json(asked, {job.number: job.settings for job in jobs})
-    atomic.write_json(place / OVERRIDES, {job.number: [*job.shared, *job.own] for job in jobs})
-    words = [str(asked), str(answer), *(["elsewhere"] if engine.elsewhere else [])]
-    task = Task("check", place, words, [], call="kd_runner.sweeps.preflight:examine")
-    pool = Pool(nursery, [engine.examiner], engine.threads, None, 1.0, 0, lambda *_: None, lambda _: None)
-    pool.run([task])
+    check_folder = folder / CHECKED
+    shutil.rmtree(check_folder, ignore_errors=True)
+    check_folder.mkdir(parents=True)
+    check_folder.chmod(0o700)  # settings may come from the environment
+    settings_file, report_file = check_folder / "jobs.json", check_folder / "found.json"
+    atomic.write_json(settings_file, {job.number: job.settings for job in jobs})
+    atomic.write_json(check_folder / OVERRIDES, {job.number: job.overrides for job in jobs})
+    words = [str(settings_file), str(report_file), *(["remote"] if engine.is_remote else [])]
+    task = Task("check", check_folder, words, [], call="kd_runner.sweeps.preflight:examine")
+    limits = Limits(timeout_s=None, grace_s=1.0, retries=0)
+    Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, lambda _: None).run([task])
     if task.code != 0:
-        last = (place / CONSOLE).read_text().strip().splitlines()[-1:]
-        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last)}")
-    found = json.loads(answer.read_text())
-    wrong = [(job, found["errors"][str(job.number)]) for job in jobs if str(job.number) in found["errors"]]
-    raise_if_any([f"{job}: {message}" for job, message in wrong])
-    return found
-
-
-def raise_if_any(lines: Sequence[str]) -> None:
-    """Raise SettingsError with the lines, where there are any."""
-    if lines:
-        more = [f"and {len(lines) - SHOWN} more jobs cannot work"] if len(lines) > SHOWN else []
-        raise SettingsError("\n".join([*(f"job {line}" for line in lines[:SHOWN]), *more]))
-
-
-# A job's settings, its folder's name, and the environment variables that it depends on.
-Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, Mapping[str, str]]]
-
-
-def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
-    """The jobs of a sweep, each with its settings, whose kinds and ranges have been checked.
-
-    Raises:
-        SettingsError: a line for each job that cannot be composed.
-    """
-    jobs, wrong = [], []
-    counts = Counter(word for words in combinations for word in set(words))
-    varying = {word for word, count in counts.items() if count < len(combinations)}
-    earlier: dict[str, int] = {}
-    for number, words in enumerate(combinations, first):
-        own = [word for word in words if word in varying]
-        shared = [word for word in words if word not in varying]
-        called = f"#{number} ({' '.join(own) or ' '.join(words)})"
-        try:
-            settings, name, variables = compose(number, words)
-        except SettingsError as error:
-            wrong.append(f"{called}: {str(error).splitlines()[0]}")
-            continue
-        jobs.append(Job(number, own, shared, settings, folder / name, variables))
-        same = earlier.setdefault(digest(settings), number)
-        if same != number:
-            wrong.append(f"{called}: must have other settings than job #{same}: give each value once")
-    raise_if_any(wrong)
-    refuse_common_folders(jobs, folder)
-    return jobs
-
-
-def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:
-    """Raise SettingsError where jobs do not have a folder of their own each, below `folder`."""
-    places = [job.folder.resolve() for job in jobs]
-    if len(set(places)) < len(places) or not all(folder.resolve() in place.parents for place in places):
-        raise SettingsError("hydra.sweep.subdir: must give each job a folder of its own below hydra.sweep.dir")
+        last_line = (check_folder / CONSOLE).read_text().strip().splitlines()[-1:]
+        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line)}")
+    report: dict[str, Any] = json.loads(report_file.read_text())
+    errors = report["errors"]
+    raise_if_any([f"{job}: {errors[str(job.number)]}" for job in jobs if str(job.number) in errors])
+    return report

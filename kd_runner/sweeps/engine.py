@@ -1,44 +1,57 @@
-"""What a launcher must offer: where tasks run."""
+"""The interface of a launcher: a place where tasks run, and the settings that choose it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
 
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
 
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+Retries = Annotated[int, Field(strict=True, ge=0)]
+
 
 class Engine(Protocol):
-    """What runs jobs somewhere.
+    """A place where jobs run.
 
     Args:
-        where: In a few words for people, such as '2 at a time on cpu'.
-        elsewhere: On other machines than this one.
-        examiner: Where all jobs are tried before any starts, in a process on this machine.
-        threads: That each job has.
+        description: A few words for people, such as '2 at a time on cpu'.
+        is_remote: True where jobs run on other machines than this one.
+        check_slot: The slot, on this machine, of the process that checks all jobs before any starts.
+        threads: The number of threads of each job.
     """
 
-    where: str
-    elsewhere: bool
-    examiner: Slot
+    description: str
+    is_remote: bool
+    check_slot: Slot
     threads: int
 
     def refuse_running(self) -> None:
         """Raise SettingsError where jobs of an earlier sweep in the same folder still run."""
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
-        """Run all of them; what became of each is in it. Told to end, it leaves what the place needs and raises."""
+        """Run all tasks, and write into each how it ended.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: the driver was told to end.
+        """
 
 
-class Launching(Protocol):
+class LauncherSettings(Protocol):
     """The settings of a launcher."""
 
     @property
     def timeout_s(self) -> float | None:
-        """Seconds that a job may take; None for any number."""
+        """Seconds that a job may take; None for no limit."""
 
-    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> Engine:
-        """What runs these jobs of the sweep in `folder`."""
+    def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> Engine:
+        """The engine that runs these jobs of the sweep in `folder`.
+
+        Raises:
+            SettingsError: settings that cannot work here.
+        """

@@ -20,89 +20,94 @@ from kd_runner.sweeps.jobs import Job
 
 LOCK = ".sweep.lock"
 LONGEST_NAME = 80
-# What stands for a key before its value in the name of a job.
+# The label of a key before its value in the name of a job.
 SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d"}
 
 
 def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resumed: bool) -> None:
     """Raise SettingsError where the folder holds a sweep of other jobs."""
     path = folder / GRID
-    jobs = [decisive(" ".join(sorted(words))) for words in combinations]
+    jobs = [decisive(" ".join(sorted(overrides))) for overrides in combinations]
     try:
-        earlier = [decisive(words) for words in json.loads(path.read_text())["jobs"]]
+        recorded = [decisive(overrides) for overrides in json.loads(path.read_text())["jobs"]]
     except FileNotFoundError:
-        earlier = jobs
+        return
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{path} cannot be read ({error})") from error
-    if earlier != jobs:
+    if recorded != jobs:
         key = "resume" if resumed else "hydra.sweep.dir"
-        new, gone = sorted(set(jobs) - set(earlier)), sorted(set(earlier) - set(jobs))
-        what = (
-            f"it has no job '{new[0]}'" if new else f"it has also '{gone[0]}'" if gone else "they are in another order"
-        )
         raise SettingsError(
-            f"{key}: {folder} holds another sweep, of {len(earlier)} jobs, this one has {len(jobs)}: {what}"
+            f"{key}: {folder} holds another sweep, of {len(recorded)} jobs, this one has {len(jobs)}: "
+            f"{_difference(recorded, jobs)}"
         )
 
 
-def decisive(words: str) -> str:
-    """Overrides without those that do not say what is run."""
-    return " ".join(word for word in split(words) if not word.startswith(UNDECISIVE))
+def _difference(recorded: Sequence[str], jobs: Sequence[str]) -> str:
+    """The first difference between the jobs of a recorded sweep and those of another, in words."""
+    new, missing = sorted(set(jobs) - set(recorded)), sorted(set(recorded) - set(jobs))
+    if new:
+        return f"it has no job '{new[0]}'"
+    return f"it has also '{missing[0]}'" if missing else "they are in another order"
+
+
+def decisive(overrides: str) -> str:
+    """The overrides that decide about the result, of those in one text."""
+    return " ".join(override for override in split(overrides) if not override.startswith(UNDECISIVE))
 
 
 def write_grid(jobs: Sequence[Job], folder: Path, digits: int = 1) -> None:
-    """Write down which jobs the folder holds, where, and what charts call them.
+    """Record which jobs the folder holds, where, and their names in charts.
 
     Args:
-        digits: Of their numbers there, so that names sort as numbers do.
+        digits: The number of digits of the jobs' numbers in names, so that names sort as numbers do.
     """
     content = {
-        "jobs": [" ".join(sorted([*job.shared, *job.own])) for job in jobs],
+        "jobs": [" ".join(sorted(job.overrides)) for job in jobs],
         "folders": [str(job.folder.relative_to(folder)) for job in jobs],
-        "names": [legend(job.number, job.own, digits) for job in jobs],
+        "names": [legend(job.number, job.varying, digits) for job in jobs],
     }
     atomic.write_json(folder / GRID, content)
 
 
-def legend(number: int, words: Sequence[str], digits: int = 1) -> str:
-    """What a chart calls a job, and a folder can be called: 3_dkd_T4_s0."""
-    keys = [word.lstrip("+~").partition("=")[0] for word in words]
-    lasts = Counter(key.rpartition(".")[2] for key in keys)
+def legend(number: int, overrides: Sequence[str], digits: int = 1) -> str:
+    """The name of a job in charts, which a folder can have, too: 3_dkd_T4_s0."""
+    pairs = [override.lstrip("+~").partition("=")[::2] for override in overrides]
+    last_parts = Counter(key.rpartition(".")[2] for key, _ in pairs)
     parts = [f"{number:0{digits}d}"]
-    for key, word in zip(keys, words, strict=True):
-        last = key.rpartition(".")[2]
-        called = SHORT.get(key, f"{last if lasts[last] == 1 else key}=")
-        parts.append(called + word.partition("=")[2])
+    for key, value in pairs:
+        last_part = key.rpartition(".")[2]
+        label = SHORT.get(key, f"{last_part if last_parts[last_part] == 1 else key}=")
+        parts.append(label + value)
     name = re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[][(){}\s'\"]", "", "_".join(parts)))
     return name[:LONGEST_NAME].rstrip("-._")
 
 
 @contextmanager
 def emptied_job_folders(jobs: Sequence[Job], folder: Path) -> Iterator[None]:
-    """The jobs' folders are empty in this block; what an earlier sweep left there comes back where this is refused."""
-    aside = folder / EARLIER
-    moved = [(job.folder, aside / str(job.number)) for job in jobs if job.folder.exists()]
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for place, kept in moved:
-        place.rename(kept)
+    """Empty the jobs' folders for this block; where the block raises SettingsError, the earlier results come back."""
+    backup = folder / EARLIER
+    moves = [(job.folder, backup / str(job.number)) for job in jobs if job.folder.exists()]
+    shutil.rmtree(backup, ignore_errors=True)
+    backup.mkdir(parents=True)
+    for job_folder, saved in moves:
+        job_folder.rename(saved)
     try:
         yield
     except SettingsError:
-        for place, kept in moved:
-            shutil.rmtree(place, ignore_errors=True)
-            kept.rename(place)
+        for job_folder, saved in moves:
+            shutil.rmtree(job_folder, ignore_errors=True)
+            saved.rename(job_folder)
         raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(backup, ignore_errors=True)
 
 
 @contextmanager
 def exclusive_folder(folder: Path) -> Iterator[None]:
-    """No other process runs the sweep in this folder.
+    """Keep other processes from running the sweep in this folder during this block.
 
     Raises:
-        SettingsError: another one does, or its name cannot be said in Hydra's words.
+        SettingsError: another process runs it, or Hydra cannot be given the folder's path.
     """
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"hydra.sweep.dir: must have no quotes and backslashes in its path, got {folder}")

@@ -1,4 +1,4 @@
-"""A sweep over a grid on one machine: checked before it starts, fanned out over devices, kept going past failures."""
+"""A sweep over a grid: checked before it starts, spread over devices, and not ended by a job that fails."""
 
 from __future__ import annotations
 
@@ -11,92 +11,116 @@ from typing import Any
 
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, CONSOLE
+from kd_runner.files.run_folder import CHECKED, CONSOLE, RESULT
 from kd_runner.notes import note
 from kd_runner.sweeps.checks import examine_jobs, refuse_other_folders
-from kd_runner.sweeps.engine import Launching
+from kd_runner.sweeps.engine import LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import emptied_job_folders, write_grid
-from kd_runner.sweeps.jobs import Job, earlier_result, networks_first, task_of
+from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 from kd_runner.sweeps.live_view import LiveView
 
 log = logging.getLogger(__name__)
 
 
 def run_grid(
-    jobs: Sequence[Job], folder: Path, options: Launching, resumed: bool, flags: Sequence[str]
+    jobs: Sequence[Job], folder: Path, launcher_settings: LauncherSettings, resumed: bool, flags: Sequence[str]
 ) -> list[dict[str, Any] | str]:
-    """Run the jobs; returns the result of each, or what went wrong with it.
+    """Run the jobs; returns the result of each, or the reason why it has none.
 
     Args:
-        flags: Of the command line, such as --config-dir, for every job's.
+        flags: Flags of the command line, such as --config-dir, which each job gets, too.
 
     Raises:
         SettingsError: a job that cannot work; none was started.
     """
     outcomes: dict[int, dict[str, Any] | str] = {}
     for job in jobs:
-        before = earlier_result(job) if resumed else None
-        if before is not None:
-            outcomes[job.number] = before
-    left = [job for job in jobs if job.number not in outcomes]
+        result = completed_result(job) if resumed else None
+        if result is not None:
+            outcomes[job.number] = result
     if outcomes:
         log.info("sweep     %d of %d jobs were completed before", len(outcomes), len(jobs))
-    if not left:
-        return [outcomes[job.number] for job in jobs]
-    nursery = ForkServer()
-    try:
-        engine = options.engine(nursery, left, folder)
-        if not resumed:
-            engine.refuse_running()
-            refuse_other_folders(left)
-        found = examine_jobs(left, folder, nursery, engine)
-        note_unused(left, found)
-        write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
-        log.info("sweep     %d jobs, %s: %s", len(left), engine.where, folder)
-        prepared = networks_first(found["networks"], folder, left[0].variables)
-        tasks = {job.number: task_of(job, prepared, flags) for job in left}
-        with emptied_job_folders([] if resumed else left, folder), LiveView(len(left)) as board:
-            board.jobs = {tasks[job.number].name: job for job in left}
-            engine.run([*prepared.values(), *tasks.values()], board.notify, board.tick)
-    finally:
-        nursery.close()
-    shutil.rmtree(folder / CHECKED, ignore_errors=True)
-    for job in left:
-        result = earlier_result(job)
-        outcomes[job.number] = result if result is not None else what_happened(job, tasks[job.number], options)
+    missing = [job for job in jobs if job.number not in outcomes]
+    tasks = run_missing(missing, jobs, folder, launcher_settings, resumed, flags) if missing else {}
+    for job in missing:
+        result = completed_result(job)
+        outcomes[job.number] = result or reason_of_failure(job, tasks[job.number], launcher_settings.timeout_s)
     return [outcomes[job.number] for job in jobs]
 
 
-def note_unused(jobs: Sequence[Job], found: Mapping[str, Any], some: bool = True) -> None:
-    """Say once for the sweep which keys have no effect in which jobs.
+def run_missing(
+    missing: Sequence[Job],
+    jobs: Sequence[Job],
+    folder: Path,
+    launcher_settings: LauncherSettings,
+    resumed: bool,
+    flags: Sequence[str],
+) -> dict[int, Task]:
+    """Check and run the jobs of a sweep that have no result; returns their tasks, which have ended, by number.
 
     Args:
-        found: What `examined` returned.
-        some: Also of keys that count in other jobs.
+        jobs: All jobs of the sweep.
+
+    Raises:
+        SettingsError: a job that cannot work; none was started.
     """
-    unused = {int(number): reasons for number, reasons in found["unused"].items() if reasons}
-    for line in sentences_of_sweep({job.number: job.own for job in jobs}, unused, some):
+    fork_server = ForkServer()
+    try:
+        engine = launcher_settings.engine(fork_server, missing, folder)
+        if not resumed:
+            engine.refuse_running()
+            refuse_other_folders(missing)
+        report = examine_jobs(missing, folder, fork_server, engine)
+        note_unused(missing, report["unused"])
+        write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
+        log.info("sweep     %d jobs, %s: %s", len(missing), engine.description, folder)
+        training = training_tasks(report["networks"], folder, missing[0].variables)
+        tasks = {job.number: task_of(job, training, flags) for job in missing}
+        with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
+            live_view.jobs = {job.name: job for job in missing}
+            engine.run([*training.values(), *tasks.values()], live_view.notify, live_view.tick)
+    finally:
+        fork_server.close()
+    shutil.rmtree(folder / CHECKED, ignore_errors=True)
+    return tasks
+
+
+def note_unused(jobs: Sequence[Job], unused: Mapping[str, Mapping[str, str]], partly: bool = True) -> None:
+    """Say once for the sweep which settings have no effect in which jobs.
+
+    Args:
+        unused: The settings without effect and the reasons, by job; from `kd_runner.sweeps.preflight.examine`.
+        partly: True to speak also of settings that have an effect in some jobs.
+    """
+    reasons_of_jobs = {int(number): reasons for number, reasons in unused.items() if reasons}
+    for line in sentences_of_sweep({job.number: job.varying for job in jobs}, reasons_of_jobs, partly):
         note("settings", line)
 
 
-def what_happened(job: Job, task: Task, options: Launching) -> str:
-    """Why a job has no result, in a line."""
+def reason_of_failure(job: Job, task: Task, timeout_s: float | None) -> str:
+    """The reason why a job has no result, in a line."""
     if task.timed_out:
-        return f"it took longer than {options.timeout_s:g} s (hydra.launcher.timeout_s)"
+        return f"it took longer than {timeout_s:g} s (hydra.launcher.timeout_s)"
     if task.code is not None and task.code < 0:
         name = signal.Signals(-task.code).name
         return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
-    if task.why:
-        return task.why
-    written = job.folder / "result.json"
-    result = atomic.read_json(written)
-    if result.get("error") and task.first_started and written.stat().st_mtime >= task.first_started - 1:
+    if task.reason:
+        return task.reason
+    result_file = job.folder / RESULT
+    result = atomic.read_json(result_file)
+    if result.get("error") and task.first_started and result_file.stat().st_mtime >= task.first_started - 1:
         return str(result["error"])
+    return f"{last_message(job.folder / CONSOLE)} (exit code {task.code})"
+
+
+def last_message(console: Path) -> str:
+    """The last message of kd-runner in what a job printed, or else the last line."""
     try:
-        lines = (job.folder / CONSOLE).read_text(errors="replace").strip().splitlines()
+        lines = console.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    said = [line.removeprefix("kd-runner: ") for line in lines if line.startswith("kd-runner: ")] or lines[-1:]
-    return f"{said[-1] if said else 'it said nothing'} (exit code {task.code})"
+    prefix = "kd-runner: "
+    messages = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)] or lines
+    return messages[-1] if messages else "it printed nothing"

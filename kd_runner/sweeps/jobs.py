@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, NETWORKS
+from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
 from kd_runner.sweeps.engines.task import Task
 
 
 @dataclass(frozen=True)
 class Job:
-    """One combination of a sweep: the overrides that it differs by, those that it shares, and its plain settings.
+    """One combination of a sweep.
 
     Args:
+        varying: The overrides that it does not share with all jobs.
+        shared: The overrides that all jobs have.
+        settings: All settings of the job, as plain data.
         variables: The environment variables that its settings come from.
     """
 
     number: int
-    own: list[str]
+    varying: list[str]
     shared: list[str]
     settings: dict[str, Any]
     folder: Path
@@ -31,34 +34,44 @@ class Job:
     def name(self) -> str:
         return f"#{self.number}"
 
+    @property
+    def overrides(self) -> list[str]:
+        return [*self.shared, *self.varying]
+
     def __str__(self) -> str:
-        return f"{self.name} ({' '.join(self.own) or 'no overrides'})"
+        return f"{self.name} ({' '.join(self.varying) or 'no overrides'})"
 
 
-def earlier_result(job: Job) -> dict[str, Any] | None:
-    """The result of a job that was completed before."""
-    result = atomic.read_json(job.folder / "result.json")
+def completed_result(job: Job) -> dict[str, Any] | None:
+    """The result of a job that has completed."""
+    result = atomic.read_json(job.folder / RESULT)
     return result if result.get("status") == "completed" else None
 
 
-def networks_first(found: Mapping[str, Any], folder: Path, variables: Mapping[str, str]) -> dict[str, Task]:
-    """Tasks that train, each once, the networks that several jobs need, by the networks' keys."""
+def training_tasks(
+    missing: Mapping[str, Mapping[str, Any]], folder: Path, variables: Mapping[str, str]
+) -> dict[str, Task]:
+    """Tasks that train, each once, the networks that several jobs need, by the networks' keys.
+
+    Args:
+        missing: The networks that the store does not have, as `kd_runner.sweeps.preflight.examine` writes them.
+    """
     tasks = {}
-    for key, network in found.items():
-        if len(network["jobs"]) > 1:
-            place = folder / NETWORKS / f"{network['stage']}_{key}"
-            words = [str(folder / CHECKED / "jobs.json"), network["jobs"][0], network["stage"], str(place)]
-            serves = frozenset(int(job) for job in network["jobs"])
-            name = f"{network['stage']} {key}"
+    for key, network in missing.items():
+        stage, jobs = network["stage"], network["jobs"]
+        if len(jobs) > 1:
+            log_folder = folder / NETWORKS / f"{stage}_{key}"
+            words = [str(folder / CHECKED / "jobs.json"), jobs[0], stage, str(log_folder)]
+            serves = frozenset(int(job) for job in jobs)
             call = "kd_runner.sweeps.preflight:prepare"
-            tasks[key] = Task(name, place, words, words, call=call, serves=serves, variables=variables)
+            tasks[key] = Task(f"{stage} {key}", log_folder, words, words, call=call, serves=serves, variables=variables)
     return tasks
 
 
-def task_of(job: Job, prepared: Mapping[str, Task], flags: Sequence[str]) -> Task:
-    """The job as a command of its own."""
-    words = [*flags, *job.shared, *job.own]
-    place = str(job.folder).replace("\\", "\\\\").replace('"', '\\"')
-    after = [task for task in prepared.values() if job.number in task.serves]
-    first, again = [*words, f'hydra.run.dir="{place}"'], [*words, f'resume="{place}"']
-    return Task(job.name, job.folder, first, again, after=after, variables=job.variables)
+def task_of(job: Job, training: Mapping[str, Task], flags: Sequence[str]) -> Task:
+    """The job as a command of its own, which waits for the training tasks that serve it."""
+    words = [*flags, *job.overrides]
+    folder = str(job.folder).replace("\\", "\\\\").replace('"', '\\"')
+    needed = [task for task in training.values() if job.number in task.serves]
+    first, again = [*words, f'hydra.run.dir="{folder}"'], [*words, f'resume="{folder}"']
+    return Task(job.name, job.folder, first, again, after=needed, variables=job.variables)

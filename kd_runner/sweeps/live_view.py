@@ -1,4 +1,4 @@
-"""How a sweep goes: one screen that follows it on a terminal, plain lines elsewhere."""
+"""The progress of a sweep: one screen that follows it on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from kd_runner.files.results import Run, read_run
-from kd_runner.files.run_folder import RESULT
+from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.sweeps.engines.task import Event, Task
+from kd_runner.sweeps.jobs import Job
 from kd_runner.terminal import lines_above
-
-if TYPE_CHECKING:
-    from kd_runner.sweeps.jobs import Job
-
 
 log = logging.getLogger(__name__)
 
 ROOMY = 72  # columns from which a line has room for more than a job and its stage
-BELOW = 2  # lines below the jobs: the best so far, and how far the sweep is
+SHORTEST_NAME = 8  # columns that a job's name has at least
+BELOW = 2  # lines below the jobs: the best so far, and the progress of the sweep
 
 
 class LiveView:
     """Says what happens to a sweep's tasks.
 
     Args:
-        count: How many jobs there are.
+        count: The number of jobs.
     """
 
     def __init__(self, count: int, console: Console | None = None) -> None:
@@ -64,12 +64,12 @@ class LiveView:
         job = self.jobs.get(task.name)
         assert task.slot is not None
         if event == "start":
-            if self.live is None:  # which shows what runs
+            if self.live is None:  # the screen shows what runs
                 log.info("start     %s on %s", job or task.name, task.slot)
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
         elif job is None:
-            log.info("%s %s in %s", "done     " if task.code == 0 else "failed   ", task.name, clock(task.seconds))
+            log.info("%-9s %s in %s", "done" if task.code == 0 else "failed", task.name, clock(task.seconds))
         else:
             self._end_job(job, task)
 
@@ -83,64 +83,90 @@ class LiveView:
         else:
             self.say_end(job, "failed", "no result", task.seconds)
 
-    def say_end(self, job: Job, word: str, said: str, seconds: float) -> None:
-        """Say what became of a job: done, failed, or what else there is."""
+    def say_end(self, job: Job, status: str, outcome: str, seconds: float) -> None:
+        """Say how a job ended.
+
+        Args:
+            status: One word: done, failed, pruned.
+            outcome: The result, or the reason why there is none.
+        """
         self.ended += 1
-        self.failed += word == "failed"
-        log.info("%-9s %s in %s: %s [%d of %d]", word, job, clock(seconds), said, self.ended, self.count)
+        self.failed += status == "failed"
+        log.info("%-9s %s in %s: %s [%d of %d]", status, job, clock(seconds), outcome, self.ended, self.count)
 
     def tick(self, running: Sequence[Task]) -> None:
-        """Show what runs now."""
+        """Show the tasks that run now."""
         if self.live is not None:
             self.live.update(self.screen(running))
 
     def screen(self, running: Sequence[Task]) -> RenderableType:
-        """What runs now in as many lines as the terminal has, and no wider."""
+        """The tasks that run now, in no more lines and columns than the terminal has."""
         room = max(1, self.console.height - BELOW - 2)
         shown = running if len(running) <= room else running[: room - 1]
-        lines = self._of_tasks(shown)
+        rows: list[RenderableType] = [self._task_table(shown)] if shown else []
         if len(shown) < len(running):
-            lines.append(f"… and {len(running) - len(shown)} more that run")
-        width = self.console.width
+            rows.append(_line(f"… and {len(running) - len(shown)} more that run"))
         if self.best is not None:
-            said = f"best test accuracy {100 * self.best[0]:.2f} %: "
-            lines.append(said + job_name(self.best[1], width - len(said)))
-        return Group(Text("\n".join(line[:width] for line in lines), no_wrap=True), self._whole())
+            accuracy, job = self.best
+            best = Table.grid(padding=(0, 1))
+            best.add_column(no_wrap=True)
+            best.add_row(_line(f"best test accuracy {100 * accuracy:.2f} %:"), _FittingName(job))
+            rows.append(best)
+        return Group(*rows, self._progress())
 
-    def _of_tasks(self, tasks: Sequence[Task]) -> list[str]:
-        """A line for each, with the names as long as there is room for."""
-        rows = []
+    def _task_table(self, tasks: Sequence[Task]) -> Table:
+        """A line for each task, with the names of jobs as long as there is room for."""
+        table = Table.grid(padding=(0, 2))
+        table.add_column()  # the names, which alone give way
         for task in tasks:
-            stage, left = how_far(task)
-            took = clock(time.monotonic() - task.started)
-            rows.append((str(task.slot), stage, took, left) if self.console.width >= ROOMY else (stage,))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        room = max(8, self.console.width - sum(widths) - 2 * len(widths))
-        names = [job_name(self.jobs[task.name], room) if task.name in self.jobs else task.name[:room] for task in tasks]
-        widths.insert(0, max(map(len, names), default=0))
-        return [
-            "  ".join(cell.ljust(width) for cell, width in zip((name, *row), widths, strict=True))
-            for name, row in zip(names, rows, strict=True)
-        ]
+            job = self.jobs.get(task.name)
+            stage, time_left = stage_and_time_left(task)
+            elapsed = clock(time.monotonic() - task.started)
+            cells = (str(task.slot), stage, elapsed, time_left) if self.console.width >= ROOMY else (stage,)
+            table.add_row(_FittingName(job) if job else _line(task.name), *map(_line, cells))
+        for column in table.columns[1:]:
+            column.no_wrap = True
+        return table
 
-    def _whole(self) -> Table:
-        """How far the sweep is."""
-        passed = time.monotonic() - self.started
-        left = f", about {clock(passed / self.ended * (self.count - self.ended))} left" if self.ended else ""
+    def _progress(self) -> Table:
+        """The number of jobs that have ended, the time, and a bar."""
+        elapsed = time.monotonic() - self.started
+        time_left = f", about {clock(elapsed / self.ended * (self.count - self.ended))} left" if self.ended else ""
         failed = f", {self.failed} failed" if self.failed else ""
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
-        said = f"{self.ended} of {self.count} jobs{failed}, {clock(passed)}{left}"
-        table.add_row(Text(said, no_wrap=True, overflow="ellipsis"), ProgressBar(self.count, self.ended))
+        table.add_row(
+            _line(f"{self.ended} of {self.count} jobs{failed}, {clock(elapsed)}{time_left}"),
+            ProgressBar(self.count, self.ended),
+        )
         return table
 
 
+def _line(text: str) -> Text:
+    """Text that stays on one line, cut where there is no room."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+@dataclass(frozen=True)
+class _FittingName:
+    """The name of a job, in the form that fits the column which rich gives it."""
+
+    job: Job
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = len(job_name(self.job, options.max_width))
+        return Measurement(min(SHORTEST_NAME, longest), longest)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _line(job_name(self.job, options.max_width))
+
+
 def job_name(job: Job, room: int) -> str:
-    """A job's number and what it differs in, with as much of the keys as there is room for."""
-    pairs = [word.partition("=")[::2] for word in job.own]
+    """A job's number and its overrides, with as much of the keys as fits into `room` columns."""
+    pairs = [override.partition("=")[::2] for override in job.varying]
     forms = (
-        " ".join([job.name, *job.own]),
+        " ".join([job.name, *job.varying]),
         " ".join([job.name, *(f"{key.rpartition('.')[2]}={value}" for key, value in pairs)]),
         " ".join([job.name, *(value for _, value in pairs)]),
     )
@@ -148,12 +174,13 @@ def job_name(job: Job, room: int) -> str:
     return fitting[0] if fitting else f"{forms[-1][: room - 1]}…"
 
 
-def how_far(task: Task) -> tuple[str, str]:
-    """The stage and epoch that a task is at, and how long the stage will take from here, in words."""
+def stage_and_time_left(task: Task) -> tuple[str, str]:
+    """The stage and epoch of a running task, and how long the stage will still take, in words."""
     try:
-        now = json.loads((task.folder / "now.json").read_text())
-        left = now["seconds_per_epoch"] * (now["epochs"] - now["epoch"])
-        return f"{now['stage']} epoch {now['epoch']}/{now['epochs']}", f"{clock(left)} left" if now["epoch"] else ""
+        status = json.loads((task.folder / NOW).read_text())
+        epoch, epochs = status["epoch"], status["epochs"]
+        time_left = f"{clock(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
+        return f"{status['stage']} epoch {epoch}/{epochs}", time_left
     except (OSError, ValueError, KeyError):
         return "starting", ""
 
@@ -161,12 +188,11 @@ def how_far(task: Task) -> tuple[str, str]:
 def summary(result: Mapping[str, Any]) -> str:
     """The accuracies of a result on the test images in a few words."""
     stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
-    texts = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
-    return f"test accuracy {', '.join(texts)}"
+    accuracies = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
+    return f"test accuracy {', '.join(accuracies)}"
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes and seconds."""
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    """Minutes and seconds, or hours and minutes and seconds: 3:20, 5:07:00."""
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    return f"{hours}:{minutes:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 from jobs import numbers_of, result_in
-from test_sweep import NAUGHTY_WORDS, SHORT, place, processes_in, started, swept  # noqa: F401
+from sweep_commands import NAUGHTY_WORDS, SHORT, naughty_folder, processes_in, started, swept  # noqa: F401
 
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.gpus_per_node=0")
 RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=2", "hydra.launcher.num_gpus=0")
@@ -97,27 +97,27 @@ def test_slurm_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("at_slurm")
-def test_the_same_sweep_everywhere(place: Path) -> None:  # noqa: F811
+def test_the_same_sweep_everywhere(naughty_folder: Path) -> None:  # noqa: F811
     """One machine, Slurm and Ray come to the same, name the same failures, and run what is missing on `resume`."""
     needs_ray()
     words = ("distillation.number=0,1,2,3", "+distillation.raising=[1]", "+distillation.killed=[2]", "seed=0,1")
     words = tuple(word.lstrip("+") for word in words)
     found = {}
     for name, launcher in (("pool", POOL), ("slurm", SLURM), ("ray", RAY)):
-        (place / "calm").unlink(missing_ok=True)
+        (naughty_folder / "calm").unlink(missing_ok=True)
         own = [word for word in NAUGHTY_WORDS if not word.startswith(("hydra.sweep.dir", "store="))]
         own += [f"hydra.sweep.dir={name}", f"store={name}_store", *launcher]
-        out, err = swept(place, *own, *words, code=1)
+        out, err = swept(naughty_folder, *own, *words, code=1)
         assert "4 of 8 jobs have no result" in err
         assert "number 1 does not like this" in err
         assert "#4 (distillation.number=2 seed=0)" in err
         assert len(re.findall(r"^done +teacher", out, re.MULTILINE)) == 2  # of eight jobs, each seed's once
-        partial = leaderboard(place / name)
-        (place / "calm").touch()
-        out, err = swept(place, f"resume={name}")
+        partial = leaderboard(naughty_folder / name)
+        (naughty_folder / "calm").touch()
+        out, err = swept(naughty_folder, f"resume={name}")
         assert "4 of 8 jobs were completed before" in out
         assert err == ""
-        found[name] = partial, leaderboard(place / name)
+        found[name] = partial, leaderboard(naughty_folder / name)
     assert len(found["pool"][1]) == 4
     assert found["slurm"] == found["pool"]
     assert found["ray"] == found["pool"]

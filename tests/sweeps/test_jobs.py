@@ -1,90 +1,40 @@
-"""What a sweep does around its jobs: what it replaces, who else may run it, and which words decide."""
+"""Jobs and the tasks that they become."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import pytest
-
-from kd_runner.command_line.overrides import split
-from kd_runner.errors import RunFailed, SettingsError
-from kd_runner.files.run_folder import GRID
-from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.folder import decisive, emptied_job_folders, exclusive_folder, refuse_other_grid
-from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 
 
-def job(folder: Path) -> Job:
-    return Job(0, [], [], {}, folder / "0")
+def test_a_result_counts_where_the_job_completed(tmp_path: Path) -> None:
+    job = Job(0, [], [], {}, tmp_path)
+    assert completed_result(job) is None
+    for status in ("interrupted", "failed", "pruned"):
+        (tmp_path / "result.json").write_text(json.dumps({"status": status}))
+        assert completed_result(job) is None
+    (tmp_path / "result.json").write_text(json.dumps({"status": "completed", "seconds": 3}))
+    assert completed_result(job) == {"status": "completed", "seconds": 3}
 
 
-def test_results_come_back_where_a_sweep_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "result.json").write_text("{}")
-
-    def refused() -> None:
-        with emptied_job_folders([job(tmp_path)], tmp_path):
-            assert not (tmp_path / "0").exists()
-            raise SettingsError("no such cluster")
-
-    with pytest.raises(SettingsError, match="no such cluster"):
-        refused()
-    assert [path.name for path in tmp_path.rglob("*")] == ["0", "result.json"]
+def test_a_network_of_several_jobs_is_trained_once(tmp_path: Path) -> None:
+    missing = {"abc": {"stage": "teacher", "jobs": ["0", "2"]}, "def": {"stage": "baseline", "jobs": ["1"]}}
+    tasks = training_tasks(missing, tmp_path, {"HOME": "here"})
+    assert list(tasks) == ["abc"]  # job 1 trains its baseline itself
+    task = tasks["abc"]
+    assert (task.name, task.serves, task.variables) == ("teacher abc", {0, 2}, {"HOME": "here"})
+    folder = tmp_path / "networks" / "teacher_abc"
+    assert task.words == [str(tmp_path / ".check" / "jobs.json"), "0", "teacher", str(folder)]
+    assert task.folder == folder
 
 
-def test_results_are_replaced(tmp_path: Path) -> None:
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "result.json").write_text("{}")
-    with emptied_job_folders([job(tmp_path)], tmp_path):
-        (tmp_path / "0").mkdir()
-    assert [path.name for path in tmp_path.rglob("*")] == ["0"]
-
-
-def test_one_process_runs_a_sweep(tmp_path: Path) -> None:
-    with (
-        exclusive_folder(tmp_path),
-        pytest.raises(SettingsError, match="another process runs the sweep in"),
-        exclusive_folder(tmp_path),
-    ):
-        pass
-    with exclusive_folder(tmp_path):
-        pass
-    with pytest.raises(SettingsError, match="must have no quotes and backslashes"), exclusive_folder(tmp_path / 'a"b'):
-        pass
-
-
-def test_words_that_do_not_decide_may_differ(tmp_path: Path) -> None:
-    (tmp_path / GRID).write_text(json.dumps({"jobs": ["seed=0 store=here", "seed=1 store=here"]}))
-    refuse_other_grid(tmp_path, [["seed=0", "tracking.images=false"], ["seed=1", "store=there"]], resumed=True)
-    with pytest.raises(SettingsError, match=r"holds another sweep.*it has no job 'seed=2'"):
-        refuse_other_grid(tmp_path, [["seed=0"], ["seed=2"]], resumed=True)
-
-
-def test_words_are_taken_apart() -> None:
-    words = ["a.b=[1, 2]", 'dataset.root="/my data"', "+distillation@plus.at=at", "~key=null"]
-    assert split(" ".join(words)) == words
-    assert decisive('dataset.root="/my data" store=a hydra.x=1 seed=0') == 'dataset.root="/my data" seed=0'
-
-
-def test_a_queue_that_does_not_answer_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slurm = pytest.importorskip("kd_runner.sweeps.engines.slurm")
-    fields = dict.fromkeys(("partition", "account", "qos", "constraint", "mem_gb"))
-    numbers = dict.fromkeys(
-        ("cpus_per_task", "timeout_min", "signal_delay_s", "array_parallelism", "gpus_per_node", "max_num_timeout"), 1
-    )
-    options = slurm.SlurmOptions(**fields, **numbers, setup=[], additional_parameters={})
-    queue = slurm.Slurm(options, tmp_path)
-    monkeypatch.setattr(slurm, "in_queue", lambda: None)
-    queue.refuse_running()  # nothing was ever queued from here
-    (tmp_path / slurm.OWN).mkdir()
-    (tmp_path / slurm.OWN / slurm.QUEUED).write_text(json.dumps({"#0": "12_0", "#1": "12_1"}))
-    with pytest.raises(RunFailed, match="Slurm does not answer"):
-        queue.refuse_running()
-    with pytest.raises(RunFailed, match="Slurm does not answer"):
-        queue.run([Task("#0", tmp_path / "0", [], [])], lambda *_: None, lambda _: None)
-    monkeypatch.setattr(slurm, "in_queue", lambda: {"12_1"})
-    with pytest.raises(SettingsError, match="end them with scancel 12"):
-        queue.refuse_running()
-    monkeypatch.setattr(slurm, "in_queue", lambda: {"13_1"})
-    queue.refuse_running()
+def test_a_job_is_a_command_that_waits_for_its_networks(tmp_path: Path) -> None:
+    job = Job(2, ["seed=1"], ["student=cnn"], {}, tmp_path / 'a"b\\c')
+    training = training_tasks({"abc": {"stage": "teacher", "jobs": ["0", "2"]}}, tmp_path, {})
+    task = task_of(job, training, ["--config-dir", "conf"])
+    folder = f'{tmp_path}/a\\"b\\\\c'
+    assert task.words == ["--config-dir", "conf", "student=cnn", "seed=1", f'hydra.run.dir="{folder}"']
+    assert task.again == ["--config-dir", "conf", "student=cnn", "seed=1", f'resume="{folder}"']
+    assert task.after == [training["abc"]]
+    assert task_of(Job(1, [], [], {}, tmp_path / "1"), training, []).after == []

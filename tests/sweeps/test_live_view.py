@@ -25,22 +25,22 @@ SCRIPT = """
 import logging, sys, time
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_live_view import board_of
+from test_live_view import live_view_of
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-board, tasks = board_of(Path({place!r}), 40)
-with board:
+live_view, tasks = live_view_of(Path({place!r}), 40)
+with live_view:
     for number in range(6):
-        board.tick(tasks[number:number + 30])
+        live_view.tick(tasks[number:number + 30])
         time.sleep(0.3)
         tasks[number].code = 0
-        board.notify("end", tasks[number])
+        live_view.notify("end", tasks[number])
 print("the end")
 """
 
 
-def board_of(place: Path, count: int, console: Console | None = None) -> tuple[LiveView, list[Task]]:
-    """A board of so many jobs, all of them running; those with an even number have a result already."""
-    board = LiveView(count, console)
+def live_view_of(place: Path, count: int, console: Console | None = None) -> tuple[LiveView, list[Task]]:
+    """A live view of so many jobs, all of them running; those with an even number have a result already."""
+    live_view = LiveView(count, console)
     tasks = []
     for number in range(count):
         folder = place / str(number)
@@ -51,18 +51,18 @@ def board_of(place: Path, count: int, console: Console | None = None) -> tuple[L
             result = {"status": "completed", "student": {"accuracy": 0.9 + number / 1000}}
             (folder / "result.json").write_text(json.dumps(result))
         task = Task(f"#{number}", folder, [], [], slot=Slot(number, "cuda", {}))
-        board.jobs[task.name] = Job(number, [*WORDS, f"seed={number}"], [], {}, folder)
+        live_view.jobs[task.name] = Job(number, [*WORDS, f"seed={number}"], [], {}, folder)
         tasks.append(task)
-    return board, tasks
+    return live_view, tasks
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 10), (40, 6), (200, 50)])
 def test_it_fits_one_screen(tmp_path: Path, width: int, height: int) -> None:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
-    board, tasks = board_of(tmp_path, 45, console)
-    board.notify("end", tasks[2])
-    board.notify("end", tasks[3])
-    console.print(board.screen(tasks[4:]))
+    live_view, tasks = live_view_of(tmp_path, 45, console)
+    live_view.notify("end", tasks[2])
+    live_view.notify("end", tasks[3])
+    console.print(live_view.screen(tasks[4:]))
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
     assert len(lines) <= height - 1
     assert max(map(len, lines)) <= width
@@ -83,12 +83,12 @@ def test_a_long_name_keeps_what_tells_jobs_apart(tmp_path: Path) -> None:
 
 
 def test_elsewhere_than_on_a_terminal_it_says_plain_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    board, tasks = board_of(tmp_path, 2)
-    with board, caplog.at_level(logging.INFO):
-        board.notify("start", tasks[0])
-        board.tick(tasks)
-        board.notify("end", tasks[0])
-        board.notify("end", tasks[1])
+    live_view, tasks = live_view_of(tmp_path, 2)
+    with live_view, caplog.at_level(logging.INFO):
+        live_view.notify("start", tasks[0])
+        live_view.tick(tasks)
+        live_view.notify("end", tasks[0])
+        live_view.notify("end", tasks[1])
     assert caplog.messages[0] == f"start     #0 ({' '.join(WORDS)} seed=0) on cuda 0"
     assert caplog.messages[1].endswith("in 0:00: test accuracy student 90.00 % [1 of 2]")
     assert caplog.messages[2].endswith("in 0:00: no result [2 of 2]")

@@ -1,1 +1,1 @@
-"""Where the jobs of a sweep run."""
+"""Engines: places where the jobs of a sweep run."""

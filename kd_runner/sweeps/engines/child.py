@@ -1,6 +1,7 @@
 """A command of a sweep, in a process that ends with its parent.
 
-Usage: `python -m kd_runner.sweeps.engines.child PID THREADS CALL …`.
+Usage: `python -m kd_runner.sweeps.engines.child PID THREADS CALL WORD …`, with the process ID of the parent and the
+function, 'module:function', that is called with the words.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """The command of the words after the process to end with, the number of threads, and the function of the words."""
+    """Run the command that the module's docstring describes; returns its exit code."""
     parent, threads, call, *words = sys.argv[1:]
     die_with_parent(int(parent))
     return call_function(call, words, int(threads))
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent, that process, ends; on Linux alone."""
+    """Have the kernel kill this process when the process `parent`, which started it, ends. Linux alone can do that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before that
+        if os.getppid() != parent:  # the parent ended before the call above
             os._exit(1)
 
 

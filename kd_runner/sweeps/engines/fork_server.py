@@ -1,158 +1,154 @@
-"""A process that has imported what takes long, and forks a fresh process for every job that it is told to start.
+"""Processes of jobs, forked from a server that has imported what takes long: `multiprocessing`'s fork server.
 
-It reads a JSON object a line from its standard input and answers on its standard output:
-
-    {"start": ID, "call": "module:function", "words": […], "folder": "…", "environment": {…}, "threads": N}
-        → {"started": ID, "pid": N}, and when it ends {"ended": ID, "code": N}
-    {"count_devices": true} → {"devices": N}
-
-A code below 0 is the signal that ended the job. Every job leads a process group of its own. When the standard input
-ends, because whoever started this process is gone, its jobs are killed.
+Each job leads a session, and with it a process group, and ends with the server, which ends with the driver.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
+import multiprocessing
 import os
-import select
 import signal
-import subprocess
 import sys
-import warnings
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
 from kd_runner.sweeps.engines.child import call_function, die_with_parent, print_to
-from kd_runner.threads import settle_threads
 
-HEAVY = ("torch", "torchvision", "pytorch_lightning", "tensorboard", "kd_runner.runs.run", "kd_runner.datasets.digits")
-
-
-def main() -> None:
-    die_with_parent(int(sys.argv[1]))
-    settle_threads()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this process passes it on
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Python 3.12 warns of every thread there is. These are numpy's and scipy's, which OpenBLAS ends before a fork.
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
-    for name in HEAVY:
-        importlib.import_module(name)
-    jobs: dict[int, int] = {}  # IDs by process
-    asked = b""
-    while True:
-        readable, _, _ = select.select([0], [], [], 0.05)
-        if readable:
-            block = os.read(0, 2**16)
-            if not block:
-                break
-            *lines, asked = (asked + block).split(b"\n")
-            for line in lines:
-                _obey(json.loads(line), jobs)
-        for process, code in _ended_jobs(jobs):
-            _answer({"ended": jobs.pop(process), "code": code})
-    for process in jobs:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process, signal.SIGKILL)
+STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
+DIED = "the process that starts the jobs has died; see what it printed above"
+UNKNOWN = 255  # the exit code that multiprocessing gives to jobs of a server that was killed
 
 
-def _obey(asked: dict[str, Any], jobs: dict[int, int]) -> None:
-    if "count_devices" in asked:
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            import torch
+class ServerFacts(NamedTuple):
+    """The server's process ID, and the number of GPUs that CUDA sees."""
 
-            os.write(writer, str(torch.cuda.device_count()).encode())
-            os._exit(0)
-        os.close(writer)
-        os.waitpid(child, 0)
-        _answer({"devices": int(os.read(reader, 20) or b"0")})
-        os.close(reader)
-        return
-    nursery = os.getpid()
-    process = os.fork()
-    if process == 0:
-        die_with_parent(nursery)
-        os._exit(_job(**{name: value for name, value in asked.items() if name != "start"}))
-    jobs[process] = asked["start"]
-    _answer({"started": asked["start"], "pid": process})
-
-
-def _answer(content: dict[str, Any]) -> None:
-    os.write(1, json.dumps(content).encode() + b"\n")
-
-
-def _ended_jobs(jobs: dict[int, int]) -> list[tuple[int, int]]:
-    found = []
-    for process in jobs:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            found.append((process, os.waitstatus_to_exitcode(status)))
-    return found
-
-
-def _job(call: str, words: list[str], folder: str, environment: dict[str, str], threads: int) -> int:
-    """Call a function, 'module:function', with `words` in this process; returns the exit code that it gives."""
-    os.setsid()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
-    os.environ.update(environment)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    print_to(os.open(Path(folder) / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-    return call_function(call, words, threads)
+    pid: int
+    device_count: int
 
 
 class ForkServer:
-    """The process that starts jobs; see kd_runner.sweeps.engines.fork_server."""
+    """Starts the processes of jobs.
+
+    Raises:
+        RunFailed: the server cannot be started, or has died.
+    """
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "kd_runner.sweeps.engines.fork_server", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a terminal's Ctrl-C reaches the driver alone, which passes it on
-        )
-        self._unread = b""
-
-    def ask(self, content: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["kd_runner.sweeps.engines.preload"])
+        self.processes: list[BaseProcess] = []  # those that run
+        resource_tracker.ensure_running()  # which unblocks the signals in this process when it starts
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            self._process.stdin.write(json.dumps(content).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise RunFailed("the process that starts the jobs has died; see what it printed above") from None
+            forkserver.ensure_running()
+        except OSError as error:  # a temporary folder with too long a path for a socket, say
+            raise RunFailed(f"the process that starts the jobs cannot be started: {error}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def answers(self, seconds: float) -> list[dict[str, Any]]:
-        """What it said, waiting for it up to so many seconds."""
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], seconds)
-        if readable:
-            block = os.read(self._process.stdout.fileno(), 2**16)
-            if not block:
-                raise RunFailed("the process that starts the jobs has died; see what it printed above")
-            self._unread += block
-        *lines, self._unread = self._unread.split(b"\n")
-        return [json.loads(line) for line in lines]
+    @cached_property
+    def facts(self) -> ServerFacts:
+        """The server's process ID and the number of GPUs; waits until the server has imported what it needs."""
+        return self._ask_facts()
 
-    def devices(self) -> int:
-        """How many GPUs there are."""
-        self.ask({"count_devices": True})
-        while True:
-            for answer in self.answers(60):
-                return int(answer["devices"])
+    def start(
+        self, call: str, words: Sequence[str], folder: Path, environment: Mapping[str, str], threads: int
+    ) -> BaseProcess:
+        """The process of a job.
+
+        Args:
+            call: The function that is called with `words`, as 'module:function'.
+            folder: The folder of the file that the job prints to.
+        """
+        arguments = (self.facts.pid, call, list(words), folder, dict(environment), threads)
+        process = self._context.Process(target=_run_job, args=arguments)
+        with _death_in_one_line():
+            process.start()
+        self.processes.append(process)
+        return process
+
+    def wait(self, seconds: float) -> list[BaseProcess]:
+        """The processes that have ended since the last call; waits up to so many seconds for the first."""
+        sentinels = connection.wait([process.sentinel for process in self.processes], seconds)
+        ended = [process for process in self.processes if process.sentinel in sentinels]
+        for process in ended:
+            process.join()
+            self.processes.remove(process)
+        # multiprocessing starts another server in the place of one that has died.
+        if any(process.exitcode == UNKNOWN for process in ended) and self._ask_facts().pid != self.facts.pid:
+            raise RunFailed(DIED)
+        return ended
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait()
+        """Kill the jobs that still run. The server itself ends with this process."""
+        for process in self.processes:
+            send_signal(process, signal.SIGKILL)
+
+    def _ask_facts(self) -> ServerFacts:
+        """The facts, from a process that the server forks for this."""
+        reader, writer = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_send_facts, args=(writer,))
+        with _death_in_one_line(), reader, writer:
+            process.start()
+            writer.close()
+            facts: ServerFacts = reader.recv()
+            process.join()
+        return facts
 
 
-if __name__ == "__main__":
-    main()
+@contextlib.contextmanager
+def _death_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError):
+        raise RunFailed(DIED) from None
+
+
+def send_signal(process: BaseProcess, number: int) -> None:
+    """Send a signal to the process group of a job."""
+    assert process.pid is not None
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:  # it does not lead a group yet
+            os.kill(process.pid, number)
+
+
+def _send_facts(writer: connection.Connection) -> None:
+    import torch
+
+    # This counts without initialising CUDA in the server, which could not be forked after that.
+    writer.send(ServerFacts(os.getppid(), torch.cuda.device_count()))
+
+
+def _die_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _run_job(server: int, call: str, words: list[str], folder: Path, environment: dict[str, str], threads: int) -> None:
+    """The job, in its process.
+
+    Raises:
+        SystemExit: with the exit code that the function gives.
+    """
+    die_with_parent(server)
+    if sys.platform != "linux":  # where no kernel kills the server when the driver is killed
+        threading.Thread(target=_die_with_driver, daemon=True).start()
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    os.environ.update(environment)
+    folder.mkdir(parents=True, exist_ok=True)
+    print_to(os.open(folder / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    sys.exit(call_function(call, words, threads))

@@ -3,54 +3,66 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.process import BaseProcess
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import holds_a_run
-from kd_runner.sweeps.engines.fork_server import ForkServer
+from kd_runner.sweeps.engines.fork_server import ForkServer, send_signal
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 
 STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a signal to the driver, and after SIGKILL
 
 
-class Pool:
-    """Runs tasks, each on a free slot, the earliest that may start first.
+@dataclass(frozen=True)
+class Limits:
+    """The time that a task may take, and the number of attempts.
 
     Args:
-        timeout: Seconds after which an attempt is stopped; None for never.
-        grace: Seconds between SIGTERM and SIGKILL.
-        retries: How often a task whose process was killed is started again.
+        timeout_s: Seconds after which an attempt is stopped; None for no limit.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+        retries: The number of times that a task is started again whose process was killed.
     """
+
+    timeout_s: float | None
+    grace_s: float
+    retries: int
+
+
+def no_task() -> Task | None:
+    """The next task of a pool that has only those it is given."""
+    return None
+
+
+class Pool:
+    """Runs tasks, each on a free slot, the first that may start first."""
 
     def __init__(
         self,
-        nursery: ForkServer,
+        fork_server: ForkServer,
         slots: Sequence[Slot],
         threads: int,
-        timeout: float | None,
-        grace: float,
-        retries: int,
+        limits: Limits,
         notify: Notify,
         tick: Tick,
     ) -> None:
-        self.nursery, self.slots, self.threads = nursery, slots, threads
-        self.timeout, self.grace, self.retries = timeout, grace, retries
+        self.fork_server, self.slots, self.threads, self.limits = fork_server, slots, threads, limits
         self.notify, self.tick = notify, tick
-        self.running: dict[int, Task] = {}  # by number of attempt, over all tasks
-        self._count = 0
+        self.running: dict[BaseProcess, Task] = {}
 
-    def run(self, tasks: Sequence[Task], more: Callable[[], Task | None] = lambda: None) -> None:
-        """Run all of them; what became of each is in it.
+    def run(self, tasks: Sequence[Task], next_task: Callable[[], Task | None] = no_task) -> None:
+        """Run all tasks, and write into each how it ended.
 
         Args:
-            more: Asked for another task whenever a slot is free and none waits; None: not now, and where nothing
-                runs either, never again.
+            next_task: Called whenever a slot is free and no task waits. Where it gives None and nothing runs, the pool
+                is done.
 
         Raises:
-            KeyboardInterrupt, SystemExit: the driver was told to end; so were its jobs, which have ended.
+            KeyboardInterrupt, SystemExit: the driver was told to end; its jobs have ended, too.
         """
         waiting = list(tasks)
         try:
@@ -58,95 +70,67 @@ class Pool:
                 for task in self._startable(waiting):
                     waiting.remove(task)
                     self._start(task)
-                while not waiting and len(self.running) < len(self.slots) and (another := more()) is not None:
-                    self._start(another)
+                while not waiting and len(self.running) < len(self.slots) and (proposed := next_task()) is not None:
+                    self._start(proposed)
                 if not waiting and not self.running:
                     return
-                for answer in self.nursery.answers(0.1):
-                    if "started" in answer:
-                        self.running[answer["started"]].pid = answer["pid"]
-                    elif "ended" in answer:
-                        task = self._end_job(answer["ended"], answer["code"])
-                        if task.code is None:
-                            waiting.insert(0, task)
-                self._stop_late()
+                for process in self.fork_server.wait(0.1):
+                    task = self._end(process)
+                    if task.code is None:
+                        waiting.insert(0, task)
+                self._stop_late_tasks(time.monotonic())
                 self.tick(list(self.running.values()))
-        except (KeyboardInterrupt, SystemExit) as told:
-            self._stop_all(signal.SIGINT if isinstance(told, KeyboardInterrupt) else signal.SIGTERM)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self._stop_all(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
             raise
-
-    def stop(self, task: Task) -> None:
-        """Have a running task end, SIGTERM now and SIGKILL after the grace; it is not started again."""
-        task.unwanted = True
 
     def _startable(self, waiting: Sequence[Task]) -> list[Task]:
         free = len(self.slots) - len(self.running)
-        ready = (task for task in waiting if all(each.code is not None for each in task.after))
-        return [task for _, task in zip(range(free), ready, strict=False)]
+        return list(islice((task for task in waiting if task.is_ready), free))
 
     def _start(self, task: Task) -> None:
-        taken = {each.slot.number for each in self.running.values() if each.slot is not None}
+        taken = {running.slot.number for running in self.running.values() if running.slot is not None}
         task.slot = next(slot for slot in self.slots if slot.number not in taken)
         task.attempts += 1
-        task.started, task.pid, task._stop_at = time.monotonic(), None, None
+        task.started, task.stop_at = time.monotonic(), None
         task.first_started = task.first_started or time.time()
-        self._count += 1
-        self.running[self._count] = task
-        self.nursery.ask(
-            {
-                "start": self._count,
-                "call": task.call,
-                "words": list(task.again if holds_a_run(task.folder) else task.words),
-                "folder": str(task.folder),
-                "environment": dict(task.slot.environment),
-                "threads": self.threads,
-            }
-        )
+        words = task.again if holds_a_run(task.folder) else task.words
+        process = self.fork_server.start(task.call, words, task.folder, task.slot.environment, self.threads)
+        self.running[process] = task
         self.notify("start", task)
 
-    def _end_job(self, number: int, code: int) -> Task:
-        task = self.running.pop(number)
+    def _end(self, process: BaseProcess) -> Task:
+        """The task of a process that has ended; its code is None where it is to be started again."""
+        task, code = self.running.pop(process), process.exitcode
+        assert code is not None
         task.seconds += time.monotonic() - task.started
         crashed = code < 0 and not task.timed_out and not task.unwanted
-        if crashed and task.attempts <= self.retries:
+        if crashed and task.attempts <= self.limits.retries:
             self.notify("retry", task)
         else:
             task.code = code
             self.notify("end", task)
         return task
 
-    def _stop_late(self) -> None:
-        now = time.monotonic()
-        for task in self.running.values():
-            if task.pid is None:
-                continue
-            late = self.timeout is not None and now - task.started > self.timeout
-            if task._stop_at is None and (late or task.unwanted):
-                task.timed_out, task._stop_at = not task.unwanted, now + self.grace
-                self._signal(task, signal.SIGTERM)
-            elif task._stop_at is not None and now > task._stop_at:
-                self._signal(task, signal.SIGKILL)
-                task._stop_at = now + self.grace
+    def _stop_late_tasks(self, time_now: float) -> None:
+        """Send SIGTERM to tasks that took too long or are unwanted, and SIGKILL to those that did not end in time."""
+        for process, task in self.running.items():
+            late = self.limits.timeout_s is not None and time_now - task.started > self.limits.timeout_s
+            if task.stop_at is None and (late or task.unwanted):
+                task.timed_out, task.stop_at = not task.unwanted, time_now + self.limits.grace_s
+                send_signal(process, signal.SIGTERM)
+            elif task.stop_at is not None and time_now > task.stop_at:
+                send_signal(process, signal.SIGKILL)
+                task.stop_at = time_now + self.limits.grace_s
 
-    def _stop_all(self, number: int) -> None:
+    def _stop_all(self, stop_signal: int) -> None:
         """Tell every job to end, then make it."""
-        for told, patience in ((number, STOP_ASKED), (signal.SIGKILL, STOP_FORCED)):
-            for task in self.running.values():
-                self._signal(task, told)
+        for number, patience in ((stop_signal, STOP_ASKED), (signal.SIGKILL, STOP_FORCED)):
+            for process in self.fork_server.processes:  # one that was just started may not be in `running` yet
+                send_signal(process, number)
             deadline = time.monotonic() + patience
             with contextlib.suppress(RunFailed):
-                while self.running and time.monotonic() < deadline:
-                    for answer in self.nursery.answers(0.05):
-                        if "started" in answer:
-                            self.running[answer["started"]].pid = answer["pid"]
-                            self._signal(self.running[answer["started"]], told)
-                        elif "ended" in answer:
-                            self.running.pop(answer["ended"]).code = answer["code"]
-
-    def _signal(self, task: Task, number: int) -> None:
-        if task.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                try:
-                    os.killpg(task.pid, number)
-                except ProcessLookupError:  # it does not lead a group yet
-                    os.kill(task.pid, number)
+                while self.fork_server.processes and time.monotonic() < deadline:
+                    for process in self.fork_server.wait(0.05):
+                        if process in self.running:
+                            self.running.pop(process).code = process.exitcode

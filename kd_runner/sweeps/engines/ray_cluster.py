@@ -1,7 +1,7 @@
 """Jobs on the machines of a Ray cluster, one that runs already or one of this machine that lasts as long as the sweep.
 
-Each job is a process of its own, started by a Ray worker, and ends with it. It stands in the driver's folder and has
-the environment variables that its settings depend on, which a worker of a running cluster does not inherit.
+Each job is a process of its own, started by a Ray worker, and ends with the worker. Its working folder is the driver's.
+It has the environment variables that its settings depend on, which a worker of a running cluster does not inherit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
+from kd_runner.sweeps.engine import Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 LOOK = 0.5  # seconds between looks at the jobs
 
 
-class RayOptions(Section):
+class RaySettings(Section):
     """The cluster, and what a job has of it; the keys of conf/hydra/launcher/ray.yaml."""
 
     address: str | None
@@ -39,12 +40,12 @@ class RayOptions(Section):
     cpus_per_job: Count
     num_gpus: Annotated[int, Field(strict=True, ge=0)] | None
     num_cpus: Count | None
-    timeout_s: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)] | None
-    grace_s: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
-    retries: Annotated[int, Field(strict=True, ge=0)]
+    timeout_s: Seconds | None
+    grace_s: Seconds
+    retries: Retries
 
-    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> Ray:
-        """What runs these jobs.
+    def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> RayEngine:
+        """The engine that runs these jobs.
 
         Raises:
             SettingsError: Ray is not installed, or there is no such cluster.
@@ -58,48 +59,35 @@ class RayOptions(Section):
                 "hydra.launcher.num_gpus and num_cpus: must be null where hydra.launcher.address names a cluster, "
                 f"which has its own, got {self.num_gpus} and {self.num_cpus}"
             )
-        return Ray(self)
+        return RayEngine(self)
 
 
 class Killed(Exception):
-    """The process of a job was killed; Ray starts it again."""
+    """The process of a job was killed, and not by kd-runner; Ray starts the job again."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
 
 
-def work(command: Sequence[str], again: Sequence[str], task: Mapping[str, Any], limits: Mapping[str, Any]) -> Any:
-    """Run a job in a process of its own, on a worker; returns its exit code and whether it took too long.
+def run_job(
+    words: Sequence[str], again: Sequence[str], job: Mapping[str, Any], limits: Mapping[str, Any]
+) -> tuple[int, bool]:
+    """Run a job in a process of its own, on a Ray worker; returns its exit code, and True where it took too long.
+
+    Args:
+        words, again: The words of the command in an empty folder, and where the folder holds the beginning of a run.
+        job: "folder" of the job, "driver_folder" where the driver was started, "call", and "variables".
+        limits: "threads", "timeout_s" and "grace_s".
 
     Raises:
-        Killed: by something else than us.
+        Killed: the process was killed, and not by this function.
         FileNotFoundError: the driver's folder is not there on the worker's machine.
     """
-    folder = Path(task["folder"])
-    if not Path(task["stands_in"]).is_dir():
-        raise FileNotFoundError(f"{task['stands_in']} is not there on {os.uname().nodename}: the nodes must share it")
-    folder.mkdir(parents=True, exist_ok=True)
-    words = again if holds_a_run(folder) else command
-    with (folder / CONSOLE).open("ab") as console:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "kd_runner.sweeps.engines.child",
-                str(os.getpid()),
-                str(limits["threads"]),
-                task["call"],
-                *words,
-            ],
-            cwd=task["stands_in"],
-            env={**os.environ, **task["variables"]},
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-        )
-    timed_out = False
+    if not Path(job["driver_folder"]).is_dir():
+        machine = os.uname().nodename
+        raise FileNotFoundError(f"{job['driver_folder']} is not there on {machine}: the nodes must share it")
+    process, timed_out = _start_process(again if holds_a_run(Path(job["folder"])) else words, job, limits), False
     try:
         code = process.wait(limits["timeout_s"])
     except subprocess.TimeoutExpired:
@@ -112,8 +100,25 @@ def work(command: Sequence[str], again: Sequence[str], task: Mapping[str, Any], 
     return code, timed_out
 
 
+def _start_process(words: Sequence[str], job: Mapping[str, Any], limits: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    """The process of a job, which ends with this one; see `run_job`."""
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    child = [sys.executable, "-m", "kd_runner.sweeps.engines.child", str(os.getpid()), str(limits["threads"])]
+    with (folder / CONSOLE).open("ab") as console:
+        return subprocess.Popen(
+            [*child, job["call"], *words],
+            cwd=job["driver_folder"],
+            env={**os.environ, **job["variables"]},
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+        )
+
+
 def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:
-    """The exit code of a process, and of all that it started, told to end and then made to."""
+    """Tell a process and all that it started to end, then make them; returns the exit code."""
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -122,39 +127,37 @@ def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:
     return process.wait()
 
 
-class Ray:
+class RayEngine:
     """A Ray cluster, for one sweep."""
 
-    elsewhere = True
+    is_remote = True
 
-    def __init__(self, options: RayOptions) -> None:
-        self.options, self.threads = options, options.cpus_per_job
-        self.examiner = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
-        self.where = (
-            f"on the Ray cluster at {options.address}" if options.address else "on a Ray cluster of this machine"
-        )
+    def __init__(self, settings: RaySettings) -> None:
+        self.settings, self.threads = settings, settings.cpus_per_job
+        self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
+        cluster = f"the Ray cluster at {settings.address}" if settings.address else "a Ray cluster of this machine"
+        self.description = f"on {cluster}"
 
     def refuse_running(self) -> None:
-        """Jobs end with the driver, so there are none."""
+        """Refuse nothing: jobs end with their driver, so none of an earlier sweep still runs."""
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
-        """Run all of them; what became of each is in it.
+        """Run all tasks, and write into each how it ended.
 
         Raises:
-            KeyboardInterrupt, SystemExit: the driver was told to end; so were its jobs.
+            KeyboardInterrupt, SystemExit: the driver was told to end; its jobs have ended, too.
         """
         import ray
 
         self._connect()
         try:
-            gpus = self._gpus(ray.nodes())
             remote = ray.remote(
-                num_cpus=self.options.cpus_per_job,
-                num_gpus=gpus,
-                max_retries=self.options.retries,
+                num_cpus=self.settings.cpus_per_job,
+                num_gpus=self._gpus_per_job(ray.nodes()),
+                max_retries=self.settings.retries,
                 retry_exceptions=[Killed],
-            )(work)
-            self._run(remote, tasks, notify, tick)
+            )(run_job)
+            self._run_tasks(remote, tasks, notify, tick)
         finally:
             ray.shutdown()
 
@@ -162,81 +165,86 @@ class Ray:
         import ray
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        told = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        given = self.options
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if given.address is None:
-            quiet |= {"num_cpus": given.num_cpus, "num_gpus": given.num_gpus, "include_dashboard": False}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        settings = self.settings
+        if settings.address is None:
+            arguments |= {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, "include_dashboard": False}
         try:
-            ray.init(address=given.address or "local", **quiet)
+            ray.init(address=settings.address or "local", **arguments)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise SettingsError(
-                f"hydra.launcher.address: must be a running Ray cluster, got {given.address} ({reason})"
+                f"hydra.launcher.address: must be a running Ray cluster, got {settings.address} ({reason})"
             ) from None
         finally:
-            for number, handler in told.items():  # Ray puts its own in their place
+            for number, handler in handlers.items():  # Ray has replaced them
                 signal.signal(number, handler)
 
-    def _gpus(self, nodes: Sequence[Mapping[str, Any]]) -> float:
-        """How many GPUs, or which share of one, a job has.
+    def _gpus_per_job(self, nodes: Sequence[Mapping[str, Any]]) -> float:
+        """The number of GPUs, or the share of one, that a job has.
 
         Raises:
             SettingsError: no machine has what a job asks for.
         """
-        have = [node["Resources"] for node in nodes if node["Alive"]]
-        most = max(each.get("GPU", 0) for each in have)
-        gpus = self.options.gpus_per_job if self.options.gpus_per_job is not None else min(1.0, most)
-        if not any(each.get("GPU", 0) >= gpus and each.get("CPU", 0) >= self.options.cpus_per_job for each in have):
+        resources = [node["Resources"] for node in nodes if node["Alive"]]
+        most = max(machine.get("GPU", 0) for machine in resources)
+        gpus = self.settings.gpus_per_job if self.settings.gpus_per_job is not None else min(1.0, most)
+        cpus = self.settings.cpus_per_job
+        if not any(machine.get("GPU", 0) >= gpus and machine.get("CPU", 0) >= cpus for machine in resources):
             raise SettingsError(
                 "hydra.launcher.gpus_per_job, cpus_per_job: must be what one machine of the cluster has, "
-                f"got {gpus:g} and {self.options.cpus_per_job}"
+                f"got {gpus:g} and {cpus}"
             )
         return gpus
 
-    def _run(self, remote: Any, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+    def _run_tasks(self, remote: Any, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         import ray
 
-        limits = {"threads": self.threads, "timeout_s": self.options.timeout_s, "grace_s": self.options.grace_s}
-        waiting, handed = list(tasks), dict[Any, Task]()
+        waiting, submitted = list(tasks), dict[Any, Task]()
         try:
-            while waiting or handed:
-                for task in [each for each in waiting if all(other.code is not None for other in each.after)]:
+            while waiting or submitted:
+                for task in [task for task in waiting if task.is_ready]:
                     waiting.remove(task)
-                    (task.folder / CONSOLE).unlink(missing_ok=True)  # of an earlier attempt, and no sign of this one
-                    about: dict[str, Any] = {"folder": str(task.folder), "stands_in": str(Path.cwd())}
-                    about |= {"call": task.call, "variables": dict(task.variables)}
-                    handed[remote.remote(list(task.words), list(task.again), about, limits)] = task
-                done, _ = ray.wait(list(handed), timeout=LOOK)
-                for task in handed.values():
+                    submitted[self._submit(remote, task)] = task
+                ended, _ = ray.wait(list(submitted), timeout=LOOK)
+                for task in submitted.values():
                     if not task.attempts and (task.folder / CONSOLE).exists():
-                        task.seen_at(Slot(None, "Ray"))
+                        task.note_start(Slot(None, "Ray"))
                         notify("start", task)
-                for reference in done:
-                    task = handed.pop(reference)
+                for reference in ended:
+                    task = submitted.pop(reference)
                     self._end(task, reference)
                     notify("end", task)
-                tick([task for task in handed.values() if task.attempts])
-        except (KeyboardInterrupt, SystemExit) as told:
-            for reference in handed:
+                tick([task for task in submitted.values() if task.attempts])
+        except (KeyboardInterrupt, SystemExit) as stop:
+            for reference in submitted:
                 ray.cancel(reference)
             with contextlib.suppress(Exception):
-                ray.wait(list(handed), num_returns=len(handed), timeout=STOP_ASKED + STOP_FORCED)
-            if isinstance(told, SystemExit):  # whose code Ray has put 1 for
+                ray.wait(list(submitted), num_returns=len(submitted), timeout=STOP_ASKED + STOP_FORCED)
+            if isinstance(stop, SystemExit):  # Ray has replaced its code by 1
                 raise SystemExit(TERMINATED) from None
             raise
 
+    def _submit(self, remote: Any, task: Task) -> Any:
+        """Ray's reference of a task that Ray will run."""
+        (task.folder / CONSOLE).unlink(missing_ok=True)  # an earlier attempt's would look like the start of this one
+        job: dict[str, Any] = {"folder": str(task.folder), "driver_folder": str(Path.cwd())}
+        job |= {"call": task.call, "variables": dict(task.variables)}
+        limits = {"threads": self.threads, "timeout_s": self.settings.timeout_s, "grace_s": self.settings.grace_s}
+        return remote.remote(list(task.words), list(task.again), job, limits)
+
     def _end(self, task: Task, reference: Any) -> None:
-        """Say in the task what became of it."""
+        """Write into the task how it ended."""
         import ray
 
-        task.gone_from(Slot(None, "Ray"))
+        task.note_end(Slot(None, "Ray"))
         try:
             task.code, task.timed_out = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, Killed):
-                task.code, task.attempts = error.cause.code, self.options.retries + 1
+                task.code, task.attempts = error.cause.code, self.settings.retries + 1
             else:
-                task.code, task.why = 1, str(error.cause)
+                task.code, task.reason = 1, str(error.cause)
         except ray.exceptions.RayError as error:  # a machine that was lost more often than hydra.launcher.retries, say
-            task.code, task.why = 1, f"Ray: {str(error).strip().splitlines()[0]}"
+            task.code, task.reason = 1, f"Ray: {str(error).strip().splitlines()[0]}"

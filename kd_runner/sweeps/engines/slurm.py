@@ -1,7 +1,7 @@
-"""Jobs in the queue of a Slurm cluster, through submitit. They stay there when the driver goes; the next finds them.
+"""Jobs in the queue of a Slurm cluster, through submitit. They stay when the driver ends; the next driver finds them.
 
-A job that reaches its time limit, or loses its node, is started again by Slurm, and goes on from its last epoch. That
-needs a folder for the sweep which all nodes see.
+A job that reaches its time limit, or loses its node, is started again by Slurm, and goes on from its last epoch. For
+that, all nodes must see the sweep's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
-from kd_runner.files.run_folder import CONSOLE
+from kd_runner.files.run_folder import CONSOLE, RESULT
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
@@ -31,13 +31,13 @@ from kd_runner.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
 
-OWN = ".slurm"  # the folder of submitit's files, in the sweep's
-QUEUED = "queued.json"  # there: the tasks' jobs, so that a later driver finds them
-LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questions to the scheduler, whom many ask
+SLURM_FOLDER = ".slurm"  # submitit's files, in the sweep's folder
+QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
+LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questions to the scheduler, which serves many
 
 
-class SlurmOptions(Section):
-    """What a job of the sweep asks Slurm for; the keys of conf/hydra/launcher/slurm.yaml."""
+class SlurmSettings(Section):
+    """The resources that a job asks Slurm for; the keys of conf/hydra/launcher/slurm.yaml."""
 
     partition: str | None
     account: str | None
@@ -55,11 +55,11 @@ class SlurmOptions(Section):
 
     @property
     def timeout_s(self) -> float:
-        """Seconds of each attempt."""
+        """Seconds that each attempt may take."""
         return 60.0 * self.timeout_min
 
-    def engine(self, nursery: ForkServer, jobs: Sequence[Job], folder: Path) -> Slurm:
-        """What runs these jobs of the sweep in `folder`.
+    def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> SlurmEngine:
+        """The engine that runs these jobs of the sweep in `folder`.
 
         Raises:
             SettingsError: submitit or Slurm is not installed.
@@ -70,34 +70,33 @@ class SlurmOptions(Section):
             raise SettingsError("hydra/launcher: slurm needs submitit: pip install 'kd-runner[slurm]'") from None
         if shutil.which("sbatch") is None:
             raise SettingsError("hydra/launcher: slurm needs Slurm's commands, and there is no sbatch on the path")
-        return Slurm(self, folder)
+        return SlurmEngine(self, folder)
 
 
 class Command:
-    """A task in the process that Slurm starts for it, and starts again after a time limit."""
+    """A task, as it is called in the process that Slurm starts for it, and starts again after a time limit."""
 
     def __init__(self, task: Task, threads: int) -> None:
         self.call, self.words, self.again, self.folder = task.call, list(task.words), list(task.again), task.folder
         self.variables, self.threads = dict(task.variables), threads
 
     def __call__(self) -> int:
-        """The command's exit code.
+        """Run the command; returns its exit code.
 
         Raises:
-            SystemExit: it was told to end by Slurm, which may start it again.
+            SystemExit: Slurm told it to end, and may start it again.
         """
         os.environ.update(self.variables)
         self.folder.mkdir(parents=True, exist_ok=True)
+        words = self.again if run_folder.holds_a_run(self.folder) else self.words
         with _printing_to(self.folder / CONSOLE):
-            code = call_function(
-                self.call, self.again if run_folder.holds_a_run(self.folder) else self.words, self.threads
-            )
+            code = call_function(self.call, words, self.threads)
         if code in (INTERRUPTED, TERMINATED) or code < 0:  # below 0 when submitit has put the job into the queue again
             raise SystemExit(code)
         return code
 
     def checkpoint(self) -> Any:
-        """What submitit puts into the queue when the time limit is near: the same again."""
+        """The job that submitit puts into the queue when the time limit is near: the same one again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -105,207 +104,221 @@ class Command:
 
 @contextlib.contextmanager
 def _printing_to(path: Path) -> Iterator[None]:
-    before = os.dup(1), os.dup(2)
+    """Send what this process prints to a file in this block."""
+    copies = os.dup(1), os.dup(2)
     console = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     print_to(console)
     try:
         yield
     finally:
-        for number, handle in zip((1, 2), before, strict=True):
-            os.dup2(handle, number)
-            os.close(handle)
+        for stream, copy in zip((1, 2), copies, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
         os.close(console)
 
 
-class Slurm:
-    """The queue, for one sweep."""
+class SlurmEngine:
+    """The queue of a Slurm cluster, for one sweep."""
 
-    elsewhere = True
+    is_remote = True
 
-    def __init__(self, options: SlurmOptions, folder: Path) -> None:
-        self.options, self.folder, self.threads = options, folder, options.cpus_per_task
-        self.examiner = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
-        partition = f" partition {options.partition}" if options.partition else ""
-        self.where = f"up to {options.array_parallelism} at a time in Slurm's{partition or ' default partition'}"
-        self.queued: dict[str, str] = {}  # Slurm's jobs by the tasks' names
-        self.jobs: dict[str, Any] = {}  # the same, as submitit has them
-        self.seen = time.monotonic()  # when the scheduler was last asked
-        self.gone: dict[str, int] = {}  # how often it did not know a job, running
+    def __init__(self, settings: SlurmSettings, folder: Path) -> None:
+        self.settings, self.folder, self.threads = settings, folder, settings.cpus_per_task
+        self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
+        partition = f"partition {settings.partition}" if settings.partition else "default partition"
+        self.description = f"up to {settings.array_parallelism} at a time in Slurm's {partition}"
+        self.queued: dict[str, str] = {}  # the IDs of Slurm's jobs, by the tasks' names
+        self._jobs: dict[str, Any] = {}  # submitit's objects of these jobs, by the tasks' names
+        self._asked = time.monotonic()  # when the scheduler was last asked
+        self._unknown: dict[str, int] = {}  # how often in a row the scheduler did not know a task's job
 
     def refuse_running(self) -> None:
         """Raise SettingsError where jobs of an earlier sweep in the same folder are still in the queue."""
-        left = sorted(self._still_queued().values())
-        if left:
+        ids = list(self._still_queued().values())
+        if ids:
             raise SettingsError(
                 f"hydra.sweep.dir: {self.folder} holds a sweep with jobs in Slurm's queue: wait for them with "
-                f"kd-runner resume={self.folder}, or end them with scancel {' '.join(_arrays(left))}"
+                f"kd-runner resume={self.folder}, or end them with scancel {_arrays(ids)}"
             )
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
-        """Queue all of them, and wait; what became of each is in it.
+        """Queue all tasks that are not in the queue, wait, and write into each how it ended.
 
         Raises:
-            KeyboardInterrupt, SystemExit: the driver was told to end; the jobs stay.
+            KeyboardInterrupt, SystemExit: the driver was told to end; the jobs stay in the queue.
         """
-        before = self._still_queued()
-        self.queued = {task.name: before[task.name] for task in tasks if task.name in before}
+        known = self._still_queued()
+        self.queued = {task.name: known[task.name] for task in tasks if task.name in known}
         if self.queued:
             log.info("queue     %d jobs are in it from before", len(self.queued))
         self._submit([task for task in tasks if task.name not in self.queued])
-        running: list[Task] = []
-        left = list(tasks)
+        unfinished = list(tasks)
         try:
-            while left:
+            while unfinished:
                 time.sleep(LOOK)
-                for task in left:
-                    if not task.attempts and (task.folder / CONSOLE).exists():
-                        task.seen_at(Slot(None, f"Slurm job {self.queued[task.name]}"))
-                        running.append(task)
-                        notify("start", task)
-                for task in self._over(left):
+                self._note_starts(unfinished, notify)
+                for task in self._ended_tasks(unfinished):
                     self._end(task)
-                    task.gone_from(Slot(None, "Slurm"))
-                    left.remove(task)
-                    running = [each for each in running if each is not task]
+                    unfinished.remove(task)
                     notify("end", task)
-                tick(running)
+                tick([task for task in unfinished if task.attempts])
         except (KeyboardInterrupt, SystemExit):
-            ids = " ".join(_arrays([self.queued[task.name] for task in left]))
+            ids = _arrays([self.queued[task.name] for task in unfinished])
             log.info("the jobs stay in Slurm's queue: scancel %s ends them, kd-report %s shows them", ids, self.folder)
             raise
 
     def _still_queued(self) -> dict[str, str]:
-        """Slurm's jobs of this folder that it has not ended, by the tasks' names.
+        """The jobs of this folder that Slurm has not ended, by the tasks' names.
 
         Raises:
-            RunFailed: it does not say.
+            RunFailed: Slurm does not answer.
         """
-        before = atomic.read_json(self.folder / OWN / QUEUED)
-        known = in_queue() if before else set()
+        recorded = atomic.read_json(self.folder / SLURM_FOLDER / QUEUED)
+        if not recorded:
+            return {}
+        known = in_queue()
         if known is None:
             raise RunFailed("Slurm does not answer (squeue), so it may still run jobs of this sweep; try again later")
-        return {name: job for name, job in before.items() if job in known}
+        return {name: job for name, job in recorded.items() if job in known}
 
     def _submit(self, tasks: Sequence[Task]) -> None:
-        """Into the queue, one array for the tasks that wait for the same others."""
+        """Put tasks into the queue, in one array for all that wait for the same tasks."""
         arrays: dict[tuple[str, ...], list[Task]] = {}
         for task in sorted(tasks, key=lambda task: bool(task.after)):
-            arrays.setdefault(tuple(each.name for each in task.after), []).append(task)
-        for after, members in arrays.items():
-            for task in members:  # what an earlier attempt printed is no sign of this one's start
+            arrays.setdefault(tuple(needed.name for needed in task.after), []).append(task)
+        for needed_names, members in arrays.items():
+            for task in members:  # a console of an earlier attempt would look like the start of this one
                 (task.folder / CONSOLE).unlink(missing_ok=True)
             try:
-                ids = self._queue(members, [self.queued[name] for name in after])
+                ids = self._submit_array(members, [self.queued[name] for name in needed_names])
             except SettingsError as error:
                 if not self.queued:
                     raise
-                earlier = " ".join(_arrays(list(self.queued.values())))
-                raise RunFailed(f"{error}; what it had taken before stays: scancel {earlier} ends it") from None
+                stay = _arrays(list(self.queued.values()))
+                raise RunFailed(f"{error}; what it had taken before stays: scancel {stay} ends it") from None
             self.queued |= dict(zip((task.name for task in members), ids, strict=True))
-            atomic.write_json(self.folder / OWN / QUEUED, self.queued)
-            log.info("queue     %d as Slurm job %s", len(members), " ".join(_arrays(ids)))
+            atomic.write_json(self.folder / SLURM_FOLDER / QUEUED, self.queued)
+            log.info("queue     %d as Slurm job %s", len(members), _arrays(ids))
 
-    def _queue(self, tasks: Sequence[Task], after: Sequence[str]) -> list[str]:
-        import submitit
+    def _submit_array(self, tasks: Sequence[Task], needed_ids: Sequence[str]) -> list[str]:
+        """The IDs of Slurm's jobs for these tasks, which start when the jobs `needed_ids` have ended.
+
+        Raises:
+            SettingsError: Slurm refuses them.
+        """
         from submitit.core.utils import FailedJobError
 
-        given = self.options
-        extra = dict(given.additional_parameters)
-        if after:  # whatever became of them: a job that lacks its teacher trains it
-            extra["dependency"] = "afterany:" + ":".join(after)
-        (self.folder / OWN).mkdir(parents=True, exist_ok=True)
-        executor = submitit.AutoExecutor(
-            self.folder / OWN / "%j", cluster="slurm", slurm_max_num_timeout=given.max_num_timeout
-        )
-        optional: dict[str, Any] = {"partition": given.partition, "account": given.account, "qos": given.qos}
-        optional |= {"constraint": given.constraint, "gpus_per_node": given.gpus_per_node or None}
-        executor.update_parameters(
-            name="kd-runner",
-            nodes=1,
-            tasks_per_node=1,
-            timeout_min=given.timeout_min,
-            cpus_per_task=given.cpus_per_task,
-            slurm_array_parallelism=given.array_parallelism,
-            slurm_signal_delay_s=given.signal_delay_s,
-            slurm_setup=given.setup,
-            slurm_additional_parameters=extra,
-            **({} if given.mem_gb is None else {"mem_gb": given.mem_gb}),
-            **{f"slurm_{name}": value for name, value in optional.items() if value is not None},
-        )
+        executor = self._executor(needed_ids)
         try:
             with executor.batch():
                 jobs = [executor.submit(Command(task, self.threads)) for task in tasks]
         except FailedJobError as error:
-            said = [line for line in str(error).splitlines() if "error" in line.lower()] or [str(error)]
-            raise SettingsError(f"hydra.launcher: Slurm refused the jobs: {said[-1].strip()}") from None
+            lines = str(error).splitlines()
+            messages = [line for line in lines if "error" in line.lower()] or [str(error)]
+            raise SettingsError(f"hydra.launcher: Slurm refused the jobs: {messages[-1].strip()}") from None
         return [job.job_id for job in jobs]
 
-    def _over(self, tasks: Sequence[Task]) -> list[Task]:
-        """Those that have a result, and those that the queue has not had twice in a row."""
-        over = [task for task in tasks if self._job(task).paths.result_pickle.exists()]
-        if time.monotonic() - self.seen > ASK:
-            self.seen, known = time.monotonic(), in_queue()
-            for task in tasks:
-                lost = known is not None and self.queued[task.name] not in known
-                self.gone[task.name] = self.gone.get(task.name, 0) + 1 if lost else 0
-            over += [task for task in tasks if self.gone.get(task.name, 0) > 1 and task not in over]
-        return over
-
-    def _job(self, task: Task) -> Any:
+    def _executor(self, needed_ids: Sequence[str]) -> Any:
+        """The executor of submitit that has the launcher's settings."""
         import submitit
 
-        if task.name not in self.jobs:
-            self.jobs[task.name] = submitit.SlurmJob(self.folder / OWN / "%j", self.queued[task.name], [0])
-        return self.jobs[task.name]
+        settings = self.settings
+        sbatch = dict(settings.additional_parameters)
+        if needed_ids:  # however they ended: a job that lacks its teacher trains it
+            sbatch["dependency"] = "afterany:" + ":".join(needed_ids)
+        files = self.folder / SLURM_FOLDER
+        files.mkdir(parents=True, exist_ok=True)
+        executor = submitit.AutoExecutor(files / "%j", cluster="slurm", slurm_max_num_timeout=settings.max_num_timeout)
+        optional: dict[str, Any] = {"partition": settings.partition, "account": settings.account, "qos": settings.qos}
+        optional |= {"constraint": settings.constraint, "gpus_per_node": settings.gpus_per_node or None}
+        executor.update_parameters(
+            name="kd-runner",
+            nodes=1,
+            tasks_per_node=1,
+            timeout_min=settings.timeout_min,
+            cpus_per_task=settings.cpus_per_task,
+            slurm_array_parallelism=settings.array_parallelism,
+            slurm_signal_delay_s=settings.signal_delay_s,
+            slurm_setup=settings.setup,
+            slurm_additional_parameters=sbatch,
+            **({} if settings.mem_gb is None else {"mem_gb": settings.mem_gb}),
+            **{f"slurm_{name}": value for name, value in optional.items() if value is not None},
+        )
+        return executor
+
+    def _note_starts(self, tasks: Sequence[Task], notify: Notify) -> None:
+        """Tell of the tasks that have begun to print since the last call."""
+        for task in tasks:
+            if not task.attempts and (task.folder / CONSOLE).exists():
+                task.note_start(Slot(None, f"Slurm job {self.queued[task.name]}"))
+                notify("start", task)
+
+    def _ended_tasks(self, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks that have a result, and those whose jobs the queue did not have twice in a row."""
+        ended = [task for task in tasks if self._job(task).paths.result_pickle.exists()]
+        if time.monotonic() - self._asked > ASK:
+            self._asked, known = time.monotonic(), in_queue()
+            for task in tasks:
+                is_lost = known is not None and self.queued[task.name] not in known
+                self._unknown[task.name] = self._unknown.get(task.name, 0) + 1 if is_lost else 0
+            ended += [task for task in tasks if self._unknown[task.name] > 1 and task not in ended]
+        return ended
+
+    def _job(self, task: Task) -> Any:
+        """The job of a task, as submitit knows it."""
+        import submitit
+
+        if task.name not in self._jobs:
+            self._jobs[task.name] = submitit.SlurmJob(self.folder / SLURM_FOLDER / "%j", self.queued[task.name], [0])
+        return self._jobs[task.name]
 
     def _end(self, task: Task) -> None:
-        """Say in the task what became of it."""
+        """Write into the task how it ended."""
+        task.note_end(Slot(None, "Slurm"))
         job = self._job(task)
-        if job.paths.result_pickle.exists():
-            try:
-                task.code = int(job.result())
-                error = str(atomic.read_json(task.folder / "result.json").get("error"))
-                if task.code and "timed-out" in error:  # what submitit says in the job where it may not go on
-                    task.why = self._timed_out()
-                return
-            except Exception as error:  # submitit's, or of the job's libraries
-                task.why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-                if "timed-out" in str(error):
-                    task.why = self._timed_out()
+        if not job.paths.result_pickle.exists():
+            files = self.folder / SLURM_FOLDER / job.job_id
+            task.code, task.reason = 1, f"Slurm ended it: {state_of_job(job.job_id)}; see {files}"
+            return
+        try:
+            task.code = int(job.result())
+        except Exception as error:  # submitit's, or of the job's libraries
+            task.code, message = 1, str(error).strip()
+            task.reason = (message or type(error).__name__).splitlines()[-1]
         else:
-            state = state_of(job.job_id)
-            task.why = f"Slurm ended it: {state}; see {self.folder / OWN / job.job_id}"
-        task.code = 1
-
-    def _timed_out(self) -> str:
-        return (
-            f"it reached its time limit of {self.options.timeout_min} min for the "
-            f"{self.options.max_num_timeout + 1}. time (hydra.launcher.timeout_min, hydra.launcher.max_num_timeout)"
-        )
+            message = str(atomic.read_json(task.folder / RESULT).get("error")) if task.code else ""
+        if "timed-out" in message:  # submitit says so in the job where it may not be started again
+            settings = self.settings
+            task.reason = (
+                f"it reached its time limit of {settings.timeout_min} min for the {settings.max_num_timeout + 1}. time "
+                "(hydra.launcher.timeout_min, hydra.launcher.max_num_timeout)"
+            )
 
 
 def in_queue() -> set[str] | None:
-    """The jobs of this user that Slurm has not ended; None where it does not answer."""
-    said = _query_queue("squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}")
-    return None if said is None else set(said.split())
+    """The IDs of this user's jobs that Slurm has not ended; None where it does not answer."""
+    output = _ask_slurm("squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}")
+    return None if output is None else set(output.split())
 
 
-def state_of(job: str) -> str:
-    """What became of a job, in Slurm's words, such as CANCELLED; what it remembers of it, for some minutes at least."""
-    said = re.search(r"JobState=(\w+) Reason=(\w+)", _query_queue("scontrol", "show", "job", job) or "")
-    if said:
-        return said[1] if said[2] == "None" else f"{said[1]} ({said[2]})"
-    return (_query_queue("sacct", "-nXP", "-o", "State", "-j", job) or "").strip() or "it is not known any more"
+def state_of_job(job: str) -> str:
+    """The state in which a job ended, such as CANCELLED. Slurm remembers it for some minutes at least."""
+    match = re.search(r"JobState=(\w+) Reason=(\w+)", _ask_slurm("scontrol", "show", "job", job) or "")
+    if match:
+        state, reason = match.groups()
+        return state if reason == "None" else f"{state} ({reason})"
+    return (_ask_slurm("sacct", "-nXP", "-o", "State", "-j", job) or "").strip() or "it is not known any more"
 
 
-def _query_queue(*command: str) -> str | None:
+def _ask_slurm(*command: str) -> str | None:
+    """The output of one of Slurm's commands; None where it fails."""
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout if answer.returncode == 0 else None
+    return process.stdout if process.returncode == 0 else None
 
 
-def _arrays(ids: Sequence[str]) -> list[str]:
-    """The arrays of jobs, each once."""
-    return sorted({each.partition("_")[0] for each in ids})
+def _arrays(ids: Sequence[str]) -> str:
+    """The arrays that jobs belong to, as arguments of scancel."""
+    return " ".join(sorted({job.partition("_")[0] for job in ids}))

@@ -1,4 +1,4 @@
-"""One command of a sweep, and what became of it."""
+"""One command of a sweep, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one job at a time runs.
+    """A place for one job at a time.
 
     Args:
-        number: None where the device's name says it all.
-        device: Its name, for people.
-        environment: What shows the job its device alone.
+        number: Tells slots of the same device apart; None where the device's name is enough.
+        device: The name of the device, for people.
+        environment: Environment variables that show the job no device but this one.
     """
 
     number: int | None
@@ -29,21 +29,23 @@ class Slot:
 
 @dataclass
 class Task:
-    """One command, and what became of it.
+    """One command, and how it ended.
 
     Args:
-        name: For people.
-        words: Of the command, for its first attempt.
-        again: Of the command where the folder holds the beginning of it.
-        call: The function of the words, as module:function.
+        name: The name, for people.
+        words: The words of the command for its first attempt.
+        again: The words of the command where the folder holds the beginning of a run.
+        call: The function that is called with the words, as module:function.
         after: Tasks that must have ended before.
         serves: The numbers of the jobs that wait for it.
         variables: Environment variables that it depends on, for processes that do not inherit them.
         code: The exit code, below 0 for a signal; None until it has ended.
-        timed_out: It was stopped because it took too long.
-        why: What ended it, in a line, where no code says so.
-        started, first_started: When this attempt began, on the monotonic clock, and the first, since 1970.
-        unwanted: It is to end, or has ended, because nobody needs it any longer.
+        timed_out: True where it was stopped because it took too long.
+        reason: One line that says why it ended, where no code says so.
+        started, first_started: The start of this attempt on the monotonic clock, and of the first one since 1970.
+        slot: The place where it runs or ran.
+        stop_at: The time of SIGKILL on the monotonic clock; None as long as the task was not told to end.
+        unwanted: True where nobody needs it any longer, so that it is to end or has ended.
     """
 
     name: str
@@ -57,26 +59,30 @@ class Task:
     attempts: int = 0
     code: int | None = None
     timed_out: bool = False
-    why: str = ""
+    reason: str = ""
     started: float = 0.0
     first_started: float | None = None
     seconds: float = 0.0
     slot: Slot | None = None
-    pid: int | None = None
+    stop_at: float | None = None
     unwanted: bool = False
-    _stop_at: float | None = field(default=None, repr=False)  # when SIGKILL follows
 
-    def seen_at(self, slot: Slot) -> None:
-        """Note that it runs there now, where others than us start it."""
+    @property
+    def is_ready(self) -> bool:
+        """True where all tasks have ended that must end before."""
+        return all(task.code is not None for task in self.after)
+
+    def note_start(self, slot: Slot) -> None:
+        """Note that the task now runs in `slot`, where a cluster started it."""
         self.slot, self.attempts = slot, 1
         self.started, self.first_started = time.monotonic(), time.time()
 
-    def gone_from(self, slot: Slot) -> None:
-        """Note that it has ended, there where it was never seen to run."""
+    def note_end(self, slot: Slot) -> None:
+        """Note that the task has ended, in `slot` where nobody saw it run."""
         self.slot = self.slot or slot
         self.seconds = time.monotonic() - self.started if self.started else 0.0
 
 
 Event = Literal["start", "end", "retry"]
-Notify = Callable[[Event, Task], None]  # called when something happens to a task
-Tick = Callable[[Sequence[Task]], None]  # called a few times a second with those that run
+Notify = Callable[[Event, Task], None]  # called when a task starts, ends or is to be started again
+Tick = Callable[[Sequence[Task]], None]  # called a few times a second with the tasks that run

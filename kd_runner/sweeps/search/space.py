@@ -1,4 +1,4 @@
-"""What a search may choose from, in the words of Hydra's command line. Imports neither PyTorch nor Optuna."""
+"""The space of a search, as Hydra's command line describes it. Imports neither PyTorch nor Optuna."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 
 from kd_runner.errors import SettingsError
 
-DIGITS = 6  # significant ones, of numbers that are drawn from an interval
+DIGITS = 6  # significant digits of numbers that are drawn from an interval
 UNSEARCHABLE = {"seed": "the best of several seeds is luck", "data_seed": "each value has other validation images"}
 
 
@@ -21,7 +21,7 @@ class Choice:
     """One of several values, as they are written.
 
     Args:
-        key: As it is written before the =, with a sign or a package where there is one.
+        key: The text before the = of an override, with a sign or a package where there is one.
     """
 
     key: str
@@ -29,7 +29,7 @@ class Choice:
 
     @property
     def to_check(self) -> tuple[str, ...]:
-        """The values that are tried before a search starts: all."""
+        """All values: each is tried before a search starts."""
         return self.values
 
     def written(self, value: str) -> str:
@@ -42,11 +42,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers from `low` to `high`, both included; whole ones where both are whole.
+    """The numbers from `low` to `high`, both included; whole numbers where both ends are whole.
 
     Args:
-        step: Between neighbours; None for any real number.
-        log: Every factor, not every difference, is as likely.
+        step: The difference between neighbours; None for any real number.
+        log: True where numbers are drawn on a logarithmic scale.
     """
 
     key: str
@@ -56,17 +56,17 @@ class Numbers:
     log: bool = False
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def to_check(self) -> tuple[float, ...]:
-        """The values that are tried before a search starts: both ends."""
+        """Both ends: each is tried before a search starts."""
         return tuple(dict.fromkeys((self.low, self.high)))
 
     def written(self, value: float) -> str:
         """The value behind the = of an override."""
-        if self.whole:
+        if self.is_whole:
             return str(int(value))
         if self.step is not None:  # without what adding up floats leaves in the last digits
             step = Decimal(str(self.step))
@@ -85,25 +85,25 @@ Dimension = Choice | Numbers
 
 @dataclass(frozen=True)
 class Space:
-    """What varies between the trials of a search, and the words that all of them share."""
+    """The dimensions that vary between the trials of a search, and the overrides that all trials share."""
 
     dimensions: tuple[Dimension, ...]
     fixed: tuple[str, ...]
 
-    def words(self, values: dict[str, Any]) -> list[str]:
-        """The overrides that one trial differs by; `values` by key."""
-        return [f"{each.key}={each.written(values[each.key])}" for each in self.dimensions]
+    def overrides(self, values: dict[str, Any]) -> list[str]:
+        """The overrides of one trial that vary; `values` by key."""
+        return [f"{dimension.key}={dimension.written(values[dimension.key])}" for dimension in self.dimensions]
 
-    def around(self, values: dict[str, Any]) -> list[list[str]]:
-        """The overrides of a trial, and of those that differ from it in one key, at every value that is tried."""
-        found = [self.words(values)]
+    def neighbours(self, values: dict[str, Any]) -> list[list[str]]:
+        """The overrides of a trial, then those of trials that differ from it in one key, at the values to check."""
+        trials = [self.overrides(values)]
         for dimension in self.dimensions:
-            found += [self.words({**values, dimension.key: value}) for value in dimension.to_check]
-        return [list(words) for words in dict.fromkeys(map(tuple, found))]
+            trials += [self.overrides({**values, dimension.key: value}) for value in dimension.to_check]
+        return [list(overrides) for overrides in dict.fromkeys(map(tuple, trials))]
 
 
 def space_of(overrides: Sequence[Override]) -> Space:
-    """The space that parsed words of a command line describe.
+    """The space that the parsed overrides of a command line describe.
 
     Raises:
         SettingsError: naming the key whose space cannot be searched.
@@ -127,55 +127,59 @@ def dimension_of(override: Override) -> Dimension:
     """The values of a key.
 
     Raises:
-        SettingsError: there are none, or they cannot be searched.
+        SettingsError: the key has no values, or they cannot be searched.
     """
-    key, sweep, given = override.get_key_element(), override.value(), override.input_line
+    key, sweep, typed = override.get_key_element(), override.value(), override.input_line
     if key in UNSEARCHABLE:
-        raise SettingsError(f"{key}: must be one value in a search, since {UNSEARCHABLE[key]}, got {given}")
+        raise SettingsError(f"{key}: must be one value in a search, since {UNSEARCHABLE[key]}, got {typed}")
     if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
-        raise SettingsError(f"{key}: must be a choice, range or interval in a search, got {given}")
+        raise SettingsError(f"{key}: must be a choice, range or interval in a search, got {typed}")
     if getattr(sweep, "shuffle", False):
-        raise SettingsError(f"{key}: a search has no order that could be shuffled, got {given}")
+        raise SettingsError(f"{key}: a search has no order that could be shuffled, got {typed}")
     log = "log" in sweep.tags
     if sweep.tags - {"log"} or (log and isinstance(sweep, ChoiceSweep)):
-        raise SettingsError(f"{key}: the only tag is log, of an interval or a range, got {given}")
+        raise SettingsError(f"{key}: the only tag is log, of an interval or a range, got {typed}")
     if isinstance(sweep, ChoiceSweep):
         return Choice(key, tuple(dict.fromkeys(override.sweep_string_iterator())))
-    numbers = interval(key, sweep, log, given) if isinstance(sweep, IntervalSweep) else steps(key, sweep, log, given)
+    numbers = (
+        numbers_of_interval(key, sweep, log, typed)
+        if isinstance(sweep, IntervalSweep)
+        else numbers_of_range(key, sweep, log, typed)
+    )
     if log and numbers.low <= 0:
-        raise SettingsError(f"{key}: must be above 0 for tag(log, …), got {given}")
+        raise SettingsError(f"{key}: must be above 0 for tag(log, …), got {typed}")
     return numbers
 
 
-def interval(key: str, sweep: IntervalSweep, log: bool, given: str | None) -> Numbers:
+def numbers_of_interval(key: str, sweep: IntervalSweep, log: bool, typed: str | None) -> Numbers:
     """All numbers of Hydra's interval, its ends included.
 
     Raises:
-        SettingsError: there are none.
+        SettingsError: there are no numbers in it.
     """
     low, high = sweep.start, sweep.end
     assert low is not None
     assert high is not None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise SettingsError(f"{key}: must be an interval from a lower to a higher number, got {given}")
+        raise SettingsError(f"{key}: must be an interval from a lower to a higher number, got {typed}")
     return Numbers(key, low, high, 1 if isinstance(low, int) and isinstance(high, int) else None, log)
 
 
-def steps(key: str, sweep: RangeSweep, log: bool, given: str | None) -> Numbers:
+def numbers_of_range(key: str, sweep: RangeSweep, log: bool, typed: str | None) -> Numbers:
     """The numbers of Hydra's range, its end excluded.
 
     Raises:
-        SettingsError: there are none, or they are not whole on a logarithmic scale.
+        SettingsError: there are no numbers in it, or a logarithmic scale has steps other than 1.
     """
     start, stop, step = sweep.start, sweep.stop, sweep.step
     assert start is not None
     assert stop is not None
     if not all(map(math.isfinite, (start, stop, step))) or step == 0 or (stop - start) / step <= 0:
-        raise SettingsError(f"{key}: must be a range with a number in it, got {given}")
+        raise SettingsError(f"{key}: must be a range with a number in it, got {typed}")
     if log and step != 1:
-        raise SettingsError(f"{key}: must have a step of 1 for tag(log, range(…)), got {given}")
+        raise SettingsError(f"{key}: must have a step of 1 for tag(log, range(…)), got {typed}")
     first, stride = Decimal(str(start)), Decimal(str(step))
     last = first + stride * (math.ceil((Decimal(str(stop)) - first) / stride) - 1)
-    kind = int if all(isinstance(each, int) for each in (start, stop, step)) else float
+    kind = int if all(isinstance(number, int) for number in (start, stop, step)) else float
     low, high = sorted((kind(first), kind(last)))
     return Numbers(key, low, high, abs(step), log)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,75 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from jobs import numbers_of, result_in
+from sweep_commands import NAUGHTY_WORDS, SHORT, naughty_folder, processes_in, started, swept  # noqa: F401
 
 from kd_runner.sweeps.folder import LOCK
-
-SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "hydra.sweep.dir=sweep", "store=store")
-NAUGHTY = '''
-import os, pathlib, signal, time
-import torch.nn.functional as F
-
-class Naughty:
-    """Behaves in the rehearsal, and as it is told while training; well where there is a file called calm."""
-
-    def __init__(self, number: int, raising: list[int], killed: list[int], hanging: list[int]) -> None:
-        self.number, self.raising, self.killed, self.hanging = number, raising, killed, hanging
-
-    def __call__(self, student, teacher, labels, temperature):
-        if 0 < student.progress < 1 and not pathlib.Path("calm").exists():
-            if self.number in self.raising:
-                raise RuntimeError(f"number {self.number} does not like this")
-            if self.number in self.killed:
-                os.kill(os.getpid(), signal.SIGKILL)
-            while self.number in self.hanging:
-                time.sleep(1)
-        return F.mse_loss(student.logits, teacher.logits)
-'''
-OPTION = """
-_target_: naughty.Naughty
-weight: 1.0
-label_weight: 1.0
-number: 0
-raising: []
-killed: []
-hanging: []
-"""
-NAUGHTY_WORDS = ("--config-dir", "conf", "distillation=naughty", "trust=[naughty]", *SHORT)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with a mode that misbehaves."""
-    (tmp_path / "naughty.py").write_text(NAUGHTY)
-    (tmp_path / "conf" / "distillation").mkdir(parents=True)
-    (tmp_path / "conf" / "distillation" / "naughty.yaml").write_text(OPTION)
-    return tmp_path
-
-
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "kd_runner", "-m", *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def swept(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    """What a sweep that has ended printed."""
-    process = started(folder, *words)
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == code, err + out
-    assert "Traceback" not in err
-    return out, err
-
-
-def processes_in(folder: Path) -> list[str]:
-    """Command lines of processes that stand in `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").readlink() == folder:
-                found.append((entry / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found
 
 
 def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
@@ -132,7 +65,10 @@ def test_two_jobs_share_a_gpu(tmp_path: Path) -> None:
             "job #1 (student.layers=[nope]): student.layers: no layer 'nope'",
         ),
         (("seed=0,1", "hydra.launcher.devices=3"), "hydra.launcher.devices: must be auto, cpu or a list"),
-        (("seed=0,1", "hydra.launcher.jobs_per_device=1.5"), "hydra.launcher.jobs_per_device: must be a whole number"),
+        (
+            ("seed=0,1", "hydra.launcher.jobs_per_device=1.5"),
+            "hydra.launcher.jobs_per_device: must be a valid integer, got 1.5",
+        ),
         (
             ("seed=0,1", "+hydra.launcher.timeout=3"),
             "hydra.launcher.timeout: no such setting (did you mean timeout_s?)",
@@ -172,23 +108,23 @@ def _changed_at(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_failures_are_named_and_the_others_go_on(place: Path) -> None:
+def test_failures_are_named_and_the_others_go_on(naughty_folder: Path) -> None:  # noqa: F811
     words = (*NAUGHTY_WORDS, "distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=range(4)")
-    out, err = swept(place, *words, code=1)
+    out, err = swept(naughty_folder, *words, code=1)
     lines = err.splitlines()
-    assert lines[0] == f"kd-runner: 2 of 4 jobs have no result; to go on: kd-runner resume={place / 'sweep'}"
+    assert lines[0] == f"kd-runner: 2 of 4 jobs have no result; to go on: kd-runner resume={naughty_folder / 'sweep'}"
     assert lines[1:] == [
         "kd-runner: #1 (distillation.number=1): number 1 does not like this",
         "kd-runner: #2 (distillation.number=2): its process was killed by SIGKILL, 2 times",
     ]
     assert "killed    #2 (distillation.number=2), in attempt 1; it is started again" in out
-    (place / "calm").touch()
-    out, err = swept(place, "--config-dir", "conf", "resume=sweep")
+    (naughty_folder / "calm").touch()
+    out, err = swept(naughty_folder, "--config-dir", "conf", "resume=sweep")
     assert "2 of 4 jobs were completed before" in out
     assert len(re.findall("start     #", out)) == 2
-    assert all(result_in(place / "sweep" / str(job))["status"] == "completed" for job in range(4))
-    again, undisturbed = place / "sweep", place / "whole"
-    swept(place, *words, "hydra.sweep.dir=whole", "store=other")
+    assert all(result_in(naughty_folder / "sweep" / str(job))["status"] == "completed" for job in range(4))
+    again, undisturbed = naughty_folder / "sweep", naughty_folder / "whole"
+    swept(naughty_folder, *words, "hydra.sweep.dir=whole", "store=other")
     for job in range(4):
         ours, theirs = (numbers_of(result_in(folder / str(job))) for folder in (again, undisturbed))
         assert ours == theirs
@@ -199,11 +135,11 @@ def test_failures_are_named_and_the_others_go_on(place: Path) -> None:
     ("sent", "code"),
     [("INT", 130), pytest.param("TERM", 143, marks=pytest.mark.slow), pytest.param("KILL", -9, marks=pytest.mark.slow)],
 )
-def test_nothing_is_left_when_the_driver_ends(place: Path, sent: str, code: int) -> None:
-    process = started(place, *NAUGHTY_WORDS, "distillation.hanging=[0,1]", "distillation.number=0,1,2")
+def test_nothing_is_left_when_the_driver_ends(naughty_folder: Path, sent: str, code: int) -> None:  # noqa: F811
+    process = started(naughty_folder, *NAUGHTY_WORDS, "distillation.hanging=[0,1]", "distillation.number=0,1,2")
     assert process.stdout is not None
     deadline = time.monotonic() + 120
-    while len(list((place / "sweep").glob("[01]/settings.json"))) < 2:
+    while len(list((naughty_folder / "sweep").glob("[01]/settings.json"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(1)
@@ -211,17 +147,17 @@ def test_nothing_is_left_when_the_driver_ends(place: Path, sent: str, code: int)
     process.communicate(timeout=20)
     assert process.returncode == code
     deadline = time.monotonic() + 2
-    while processes_in(place) and time.monotonic() < deadline:
+    while processes_in(naughty_folder) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert processes_in(place) == []
+    assert processes_in(naughty_folder) == []
     if sent != "KILL":
-        assert result_in(place / "sweep" / "0")["status"] == "interrupted"
-    assert not (place / "sweep" / "2").exists()
+        assert result_in(naughty_folder / "sweep" / "0")["status"] == "interrupted"
+    assert not (naughty_folder / "sweep" / "2").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_hundred_jobs_of_which_ten_fail(place: Path) -> None:
+def test_a_hundred_jobs_of_which_ten_fail(naughty_folder: Path) -> None:  # noqa: F811
     raising, killed, hanging = [3, 20, 41, 62, 99], [10, 50, 77], [30, 88]
     told = [f"distillation.{name}={list(jobs)}".replace(" ", "") for name, jobs in
             (("raising", raising), ("killed", killed), ("hanging", hanging))]  # fmt: skip
@@ -229,22 +165,22 @@ def test_a_hundred_jobs_of_which_ten_fail(place: Path) -> None:
         *NAUGHTY_WORDS, *told, "distillation.number=range(100)", "hydra.launcher.devices=[0,1]",
         "hydra.launcher.timeout_s=20", "hydra.launcher.grace_s=2", "student=tiny_mlp",
     )  # fmt: skip
-    out, err = swept(place, *words, code=1)
+    out, err = swept(naughty_folder, *words, code=1)
     failed = sorted([*raising, *killed, *hanging])
     assert [int(number) for number in re.findall(r"^kd-runner: #(\d+) ", err, re.MULTILINE)] == failed
     assert err.startswith("kd-runner: 10 of 100 jobs have no result")
     assert err.count("killed by SIGKILL, 2 times") == 3
     assert err.count("longer than 20 s") == 2
-    done = [job for job in range(100) if (place / "sweep" / str(job) / "result.json").exists()]
-    completed = [job for job in done if result_in(place / "sweep" / str(job))["status"] == "completed"]
+    done = [job for job in range(100) if (naughty_folder / "sweep" / str(job) / "result.json").exists()]
+    completed = [job for job in done if result_in(naughty_folder / "sweep" / str(job))["status"] == "completed"]
     assert completed == [job for job in range(100) if job not in failed]
-    assert processes_in(place) == []
+    assert processes_in(naughty_folder) == []
     never_two_on_a_slot(out)
     assert len(re.findall(r"start     teacher \w+ on", out)) == 1  # of all hundred jobs
-    (place / "calm").touch()
-    out, _ = swept(place, "--config-dir", "conf", "resume=sweep")
+    (naughty_folder / "calm").touch()
+    out, _ = swept(naughty_folder, "--config-dir", "conf", "resume=sweep")
     assert sorted(int(number) for number in re.findall(r"start     #(\d+) ", out)) == failed
-    assert all(result_in(place / "sweep" / str(job))["status"] == "completed" for job in range(100))
+    assert all(result_in(naughty_folder / "sweep" / str(job))["status"] == "completed" for job in range(100))
 
 
 def never_two_on_a_slot(out: str) -> None:

@@ -1,150 +1,32 @@
-"""Searches: spaces in Hydra's words, trials that are a function of what was before, nothing lost when one is killed."""
+"""Searches: trials are a function of the trials before, and nothing is lost when a search is killed."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
 import signal
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from jobs import Job, finished, result_in
-from test_sweep import NAUGHTY_WORDS, place  # noqa: F401
-
-pytest.importorskip("optuna", reason="a search needs kd-runner[optuna]")
-
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
+from searches import search_settings, space  # skips where Optuna is not installed
+from sweep_commands import NAUGHTY_WORDS, naughty_folder  # noqa: F401
 
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.engines.machine import PoolSettings
 from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.grid import LiveView
-from kd_runner.sweeps.search.space import Space, space_of
-from kd_runner.sweeps.search.study import Search, exclusive_study, propose_trial, refuse_other_search
-from kd_runner.sweeps.search.trials import Trials, to_check
+from kd_runner.sweeps.live_view import LiveView
+from kd_runner.sweeps.search.space import Space
+from kd_runner.sweeps.search.study import SearchSettings, exclusive_study, refuse_other_search
+from kd_runner.sweeps.search.trials import Trials, jobs_to_check
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", *SHORT)
 WORDS = ("temperature.value=interval(1,8)", "student.hidden=choice([16],[8,8])", "batch_size=int(interval(16,64))")
-
-
-def space(*words: str) -> Space:
-    return space_of(OverridesParser.create().parse_overrides(list(words)))
-
-
-def options(**changed: Any) -> Search:
-    default = {"trials": 6, "sampler": "tpe", "seed": 0, "startup_trials": 3, "objectives": ["accuracy"]}
-    return Search.of({**default, "pruning": "none", "pruning_warmup": 2, **changed})
-
-
-@pytest.mark.parametrize(
-    ("word", "meaning", "ends"),
-    [
-        ("a=x,y,x", "choice(x,y)", ["x", "y"]),
-        ("a=choice([64],[32,16])", "choice([64],[32,16])", ["[64]", "[32,16]"]),
-        ("+a='p q',null", "choice('p q',null)", ["'p q'", "null"]),
-        ("a=interval(1,8)", "1.0 to 8.0", ["1.0", "8.0"]),
-        ("a=int(interval(1,8))", "1 to 8, step 1", ["1", "8"]),
-        ("a=tag(log,interval(1e-4,1e-1))", "log 0.0001 to 0.1", ["0.0001", "0.1"]),
-        ("a=int(tag(log,interval(1,64)))", "log 1 to 64, step 1", ["1", "64"]),
-        ("a=range(5)", "0 to 4, step 1", ["0", "4"]),
-        ("a=range(1,10,step=4)", "1 to 9, step 4", ["1", "9"]),
-        ("a=range(9,1,-4)", "5 to 9, step 4", ["5", "9"]),
-        ("a=range(1,2,step=0.1)", "1.0 to 1.9, step 0.1", ["1.0", "1.9"]),
-        ("a=tag(log,range(1,9))", "log 1 to 8, step 1", ["1", "8"]),
-        ("a=range(1)", "0 to 0, step 1", ["0"]),
-    ],
-)
-def test_spaces_are_hydras(word: str, meaning: str, ends: list[str]) -> None:
-    found = space(word, "fixed=1")
-    (dimension,) = found.dimensions
-    assert str(dimension) == meaning
-    assert [dimension.written(value) for value in dimension.to_check] == ends
-    assert found.fixed == ("fixed=1",)
-    for number in range(20):
-        values = propose_trial(options(seed=number), found, []).params
-        (drawn,) = found.words(values)
-        key, _, value = drawn.partition("=")
-        assert key == word.partition("=")[0]
-        if "choice" in meaning:
-            assert value in ends
-        else:
-            assert float(ends[0]) <= float(value) <= float(ends[-1])
-            assert ("." in value or "e" in value) == ("." in ends[0])
-            assert len(re.sub(r"^0\.0*|e.*|\.", "", value)) <= 7
-
-
-def test_steps_have_no_rounding_in_them() -> None:
-    found = space("a=range(0.1,2,step=0.1)")
-    drawn = {found.words(propose_trial(options(seed=seed), found, []).params)[0] for seed in range(300)}
-    assert drawn == {f"a={number / 10}" for number in range(1, 20)}
-
-
-def test_logarithms_make_factors_alike() -> None:
-    found = space("a=tag(log,interval(1e-4,1e-0))")
-    drawn = [propose_trial(options(seed=seed), found, []).params["a"] for seed in range(200)]
-    assert 60 < sum(value < 1e-2 for value in drawn) < 140
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["a=1"], "hydra/sweeper: a search needs a key with several values, such as temperature.value=1,2,4"),
-        (["a=interval(8,1)"], "a: must be an interval from a lower to a higher number, got a=interval(8,1)"),
-        (["a=interval(1,1)"], "a: must be an interval from a lower to a higher number, got"),
-        (["a=interval(1,inf)"], "a: must be an interval from a lower to a higher number, got"),
-        (["a=tag(log,interval(0,1))"], "a: must be above 0 for tag(log, …), got a=tag(log,interval(0,1))"),
-        (["a=tag(log,range(8))"], "a: must be above 0 for tag(log, …), got"),
-        (["a=tag(log,range(1,9,2))"], "a: must have a step of 1 for tag(log, range(…)), got"),
-        (["a=tag(log,choice(1,2))"], "a: the only tag is log, of an interval or a range, got"),
-        (["a=tag(lin,interval(1,2))"], "a: the only tag is log, of an interval or a range, got"),
-        (["a=range(5,1)"], "a: must be a range with a number in it, got a=range(5,1)"),
-        (["a=range(1,5,0)"], "a: must be a range with a number in it, got"),
-        (["a=glob(*)"], "a: must be a choice, range or interval in a search, got a=glob(*)"),
-        (["a=shuffle(1,2)"], "a: a search has no order that could be shuffled, got"),
-        (["seed=0,1"], "seed: must be one value in a search, since the best of several seeds is luck, got seed=0,1"),
-        (["a=1,2", "a=interval(1,2)"], "a: must be given once, got 2 times"),
-        (["a=1,2", "a=3"], "a: must be given once, got 2 times"),
-    ],
-)
-def test_what_cannot_be_searched_is_refused(words: list[str], line: str) -> None:
-    with pytest.raises(SettingsError) as refused:
-        space(*words)
-    assert str(refused.value).startswith(line)
-
-
-@pytest.mark.parametrize(
-    ("changed", "line"),
-    [
-        ({"trials": 0}, "hydra.sweeper.trials: must be a whole number of 1 or more, got 0"),
-        ({"trials": True}, "hydra.sweeper.trials: must be a whole number of 1 or more, got True"),
-        ({"sampler": "grid"}, "hydra.sweeper.sampler: must be one of tpe, random, nsga2, got grid"),
-        ({"pruning": "yes"}, "hydra.sweeper.pruning: must be one of none, median, halving, got yes"),
-        ({"objectives": []}, "hydra.sweeper.objectives: must be one or more of accuracy, parameters, macs, latency"),
-        ({"objectives": ["f1"]}, "hydra.sweeper.objectives: must be one or more of"),
-        ({"objectives": [["accuracy"]]}, "hydra.sweeper.objectives: must be one or more of"),
-        ({"objectives": ["macs", "macs"]}, "hydra.sweeper.objectives: must be one or more of"),
-        ({"objectives": "accuracy"}, "hydra.sweeper.objectives: must be one or more of"),
-        (
-            {"objectives": ["accuracy", "macs"], "pruning": "median"},
-            "hydra.sweeper.pruning: must be none unless accuracy is the only objective, got median with "
-            "objectives=[accuracy,macs]",
-        ),
-        ({"sampler": "nsga2", "startup_trials": 1}, "hydra.sweeper.startup_trials: must be 2 or more"),
-        ({"trails": 3}, "hydra.sweeper.trails: no such setting (did you mean trials?)"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(changed: dict[str, Any], line: str) -> None:
-    with pytest.raises(SettingsError) as refused:
-        options(**changed)
-    assert str(refused.value).startswith(line)
 
 
 class Played:
@@ -154,9 +36,9 @@ class Played:
         late: Epochs of a job that end before they are looked at.
     """
 
-    def __init__(self, folder: Path, search: Search, late: int = 1, bad: str = " ") -> None:
+    def __init__(self, folder: Path, search: SearchSettings, late: int = 1, bad: str = " ") -> None:
         self.folder, self.search, self.late, self.bad = folder, search, late, bad
-        self.board = LiveView(search.trials)
+        self.live_view = LiveView(search.trials)
         with exclusive_study(folder):
             refuse_other_search(folder, search, space(*WORDS), resumed=(folder / "study.journal").exists())
             self.trials = Trials(search, space(*WORDS), folder, [], self.compose)
@@ -164,10 +46,10 @@ class Played:
             for number in running:
                 self.play(number)
             while len(self.trials.jobs) < search.trials:
-                job = self.trials.ask_for_trial(self.board)
+                job = self.trials.ask_for_trial(self.live_view)
                 if job is not None:
                     self.play(job.number)
-            self.found = self.trials.outcome()
+            self.outcome = self.trials.outcome()
 
     def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
         if any(self.bad in word for word in words):
@@ -177,7 +59,7 @@ class Played:
     def play(self, number: int) -> None:
         job = self.trials.jobs[number]
         job.folder.mkdir(exist_ok=True)
-        temperature = float(job.own[0].partition("=")[2])
+        temperature = float(job.varying[0].partition("=")[2])
         accuracies = [0.9 - 0.02 * abs(temperature - 3) * epoch for epoch in range(1, 9)]
         task = Task(job.name, job.folder, [], [], code=0)
         now = {"stage": "student", "epochs": 8, "val_accuracies": []}
@@ -188,9 +70,9 @@ class Played:
                     break
         else:
             student = {"best_val": {"val_accuracy": max(accuracies)}, "val_accuracies": accuracies}
-            student |= {"parameters": 100 * len(job.own[1]), "macs": 10, "latency": temperature}
+            student |= {"parameters": 100 * len(job.varying[1]), "macs": 10, "latency": temperature}
             (job.folder / "result.json").write_text(json.dumps({"status": "completed", "student": student}))
-        self.trials.tell_outcome(job, task, PoolSettings())
+        self.trials.tell_outcome(job, task, None)
 
     @property
     def told(self) -> list[Any]:
@@ -200,7 +82,7 @@ class Played:
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
 def test_a_seed_gives_a_search(tmp_path: Path, sampler: str) -> None:
     """The same again; without what the sampler's seed says, another."""
-    ways = (options(sampler=sampler, trials=9), options(sampler=sampler, trials=9, seed=1))
+    ways = (search_settings(sampler=sampler, trials=9), search_settings(sampler=sampler, trials=9, seed=1))
     first, again, other = (
         Played(tmp_path / str(number), search).told for number, search in enumerate((ways[0], *ways))
     )
@@ -209,26 +91,10 @@ def test_a_seed_gives_a_search(tmp_path: Path, sampler: str) -> None:
     assert len({str(params) for _, params, _, _ in first}) == 9
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
-def test_trials_learn_from_those_before_them(sampler: str) -> None:
-    """The last ten of fifty trials come closer to the lowest sum of five numbers than random ones."""
-
-    def reached(sampler: str) -> float:
-        found = space(*(f"{key}=interval(1,100)" for key in "abcde"))
-        trials: list[FrozenTrial] = []
-        for _ in range(50):
-            each = propose_trial(options(sampler=sampler, startup_trials=10), found, trials)
-            told = {"params": each.params, "distributions": each.distributions, "system_attrs": each.system_attrs}
-            trials.append(create_trial(state=TrialState.COMPLETE, value=-sum(each.params.values()), **told))
-        return -statistics.mean(trial.values[0] for trial in trials[40:])
-
-    assert reached(sampler) < 0.7 * reached("random")
-
-
 @pytest.mark.parametrize("pruning", ["none", "halving", pytest.param("median", marks=pytest.mark.slow)])
 def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> None:
     """A search that is killed after any line of its journal, or in it, comes to what an undisturbed one does."""
-    search = options(pruning=pruning, trials=8)
+    search = search_settings(pruning=pruning, trials=8)
     whole = Played(tmp_path / "whole", search).told
     lines = (tmp_path / "whole" / "study.journal").read_text().splitlines(keepends=True)
     assert len(lines) >= 2 + 2 * search.trials
@@ -239,14 +105,14 @@ def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> N
         (folder / "study.journal.lock").symlink_to("nowhere")  # of the killed process
         assert Played(folder, search).told == whole
     assert Played(tmp_path / "whole", search).told == whole
-    more = Played(tmp_path / "whole", options(pruning=pruning, trials=10)).told
+    more = Played(tmp_path / "whole", search_settings(pruning=pruning, trials=10)).told
     assert more[:8] == whole
-    assert more == Played(tmp_path / "longer", options(pruning=pruning, trials=10)).told
+    assert more == Played(tmp_path / "longer", search_settings(pruning=pruning, trials=10)).told
 
 
 @pytest.mark.parametrize("pruning", ["median", "halving"])
 def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pruning: str) -> None:
-    search = options(pruning=pruning, trials=12)
+    search = search_settings(pruning=pruning, trials=12)
     at_once, late, at_the_end = (Played(tmp_path / str(late), search, late).told for late in (1, 3, 100))
     assert at_once == late == at_the_end
     pruned = [each for each in at_once if each[0] == TrialState.PRUNED]
@@ -265,7 +131,7 @@ def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pr
 
 
 def test_the_median_is_that_of_completed_trials(tmp_path: Path) -> None:
-    played = Played(tmp_path, options(pruning="median", trials=12))
+    played = Played(tmp_path, search_settings(pruning="median", trials=12))
     completed: list[list[float]] = []
     for trial in played.trials.all():
         reported = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
@@ -285,25 +151,17 @@ def test_the_median_is_that_of_completed_trials(tmp_path: Path) -> None:
 
 
 def test_trials_that_fail_count_and_are_named(tmp_path: Path) -> None:
-    played = Played(tmp_path, options(trials=8), bad="[8,8]")
+    played = Played(tmp_path, search_settings(trials=8), bad="[8,8]")
     failed = [each for each in played.told if each[0] == TrialState.FAIL]
     assert 0 < len(failed) < 8
-    assert len(played.found.failed) == len(failed)
-    assert all(re.match(r"#\d \(temperature.value=.*\): \[8,8\] goes not well", line) for line in played.found.failed)
+    assert len(played.outcome.failed) == len(failed)
+    assert all(re.match(r"#\d \(temperature.value=.*\): \[8,8\] goes not well", line) for line in played.outcome.failed)
     assert json.loads((tmp_path / "sweep.json").read_text())["folders"] == [str(number) for number in range(8)]
     assert all(result_in(tmp_path / each[3]["folder"])["status"] == "failed" for each in failed)
 
 
-def test_an_objective_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
-    search = options(objectives=["accuracy", "macs"])
-    student = {"best_val": {"val_accuracy": 0.5}, "macs": None}
-    assert search.values_of({"student": student}) is None
-    assert search.values_of({"student": {**student, "macs": math.inf}}) is None
-    assert search.values_of({"student": {**student, "macs": 7}}) == [0.5, 7.0]
-
-
 def test_several_objectives_give_a_front(tmp_path: Path) -> None:
-    played = Played(tmp_path, options(trials=10, objectives=["accuracy", "parameters", "latency"]))
+    played = Played(tmp_path, search_settings(trials=10, objectives=["accuracy", "parameters", "latency"]))
     values = [trial.values for trial in played.trials.all()]
 
     def bettered(mine: list[float]) -> bool:
@@ -316,12 +174,12 @@ def test_several_objectives_give_a_front(tmp_path: Path) -> None:
     assert 1 < len(front) < 10
     accuracies = [each["accuracy"] for each in record["best"]]
     assert accuracies == sorted(accuracies, reverse=True)
-    assert len(played.found.best) == len(front)
+    assert len(played.outcome.best) == len(front)
 
 
 def test_the_best_trial_can_be_typed_again(tmp_path: Path) -> None:
-    played = Played(tmp_path, options(trials=10))
-    named, command = played.found.best
+    played = Played(tmp_path, search_settings(trials=10))
+    named, command = played.outcome.best
     best = max(played.trials.all(), key=lambda trial: trial.values[0])
     assert named.startswith(f"best      #{best.number} (")
     own = [f"'{word}'" if "[" in word else word for word in best.user_attrs["own"]]
@@ -329,27 +187,31 @@ def test_the_best_trial_can_be_typed_again(tmp_path: Path) -> None:
 
 
 def test_another_search_in_an_old_folder_is_refused(tmp_path: Path) -> None:
-    Played(tmp_path / "a", options(trials=2))
+    Played(tmp_path / "a", search_settings(trials=2))
     before = (tmp_path / "a" / "study.journal").read_bytes()
     for search, words, line in (
-        (options(seed=3), WORDS, "hydra.sweeper.seed was 0, is 3"),
-        (options(objectives=["macs"]), WORDS, "hydra.sweeper.objectives was ['accuracy'], is ['macs']"),
-        (options(), ("temperature.value=interval(1,9)", *WORDS[1:]), "temperature.value was 1.0 to 8.0, is 1.0 to 9.0"),
-        (options(), WORDS[:2], "batch_size was 16 to 64, step 1, is not set"),
-        (options(), (*WORDS, "student.epochs=9"), "student.epochs was not set, is 9"),
+        (search_settings(seed=3), WORDS, "hydra.sweeper.seed was 0, is 3"),
+        (search_settings(objectives=["macs"]), WORDS, "hydra.sweeper.objectives was ['accuracy'], is ['macs']"),
+        (
+            search_settings(),
+            ("temperature.value=interval(1,9)", *WORDS[1:]),
+            "temperature.value was 1.0 to 8.0, is 1.0 to 9.0",
+        ),
+        (search_settings(), WORDS[:2], "batch_size was 16 to 64, step 1, is not set"),
+        (search_settings(), (*WORDS, "student.epochs=9"), "student.epochs was not set, is 9"),
     ):
         with pytest.raises(SettingsError, match=re.escape(f"holds another search: {line}")):
             refuse_other_search(tmp_path / "a", search, space(*words), resumed=True)
     with pytest.raises(SettingsError, match="holds a search already; to go on with it, add resume="):
-        refuse_other_search(tmp_path / "a", options(), space(*WORDS), resumed=False)
+        refuse_other_search(tmp_path / "a", search_settings(), space(*WORDS), resumed=False)
     assert (tmp_path / "a" / "study.journal").read_bytes() == before
     (tmp_path / "b" / "0").mkdir(parents=True)
     with pytest.raises(SettingsError, match=r"must be empty for a new search, .* holds 0"):
-        refuse_other_search(tmp_path / "b", options(), space(*WORDS), resumed=False)
+        refuse_other_search(tmp_path / "b", search_settings(), space(*WORDS), resumed=False)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "study.journal").write_text("a cat\nand a dog\n")
     with pytest.raises(SettingsError, match=r"study\.journal cannot be read"):
-        refuse_other_search(tmp_path / "c", options(), space(*WORDS), resumed=True)
+        refuse_other_search(tmp_path / "c", search_settings(), space(*WORDS), resumed=True)
 
 
 def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
@@ -359,8 +221,8 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
         seen.append(list(words))
         return {}, str(number), {}
 
-    jobs = to_check(options(), space(*WORDS, "teacher=mlp"), tmp_path, compose)
-    first = Played(tmp_path / "played", options(trials=1)).trials.jobs[0].own
+    jobs = jobs_to_check(search_settings(), space(*WORDS, "teacher=mlp"), tmp_path, compose)
+    first = Played(tmp_path / "played", search_settings(trials=1)).trials.jobs[0].varying
     assert seen[0] == ["teacher=mlp", *first]
     for key, ends in (("temperature.value", ["1.0", "8.0"]), ("student.hidden", ["[16]", "[8,8]"])):
         for end in ends:
@@ -368,7 +230,7 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
             assert ["teacher=mlp", *(word if each.startswith(key) else each for each in first)] in seen
     assert len(jobs) == 6
     with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
-        to_check(options(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", {}))
+        jobs_to_check(search_settings(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", {}))
 
     def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
         if "temperature.value=8.0" in words:
@@ -376,16 +238,7 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
         return {}, str(number), {}
 
     with pytest.raises(SettingsError, match=r"job #2 \(temperature\.value=8\.0 .*\): 8 is too hot"):
-        to_check(options(), space(*WORDS), tmp_path, refusing)
-
-
-def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
-    with (
-        exclusive_study(tmp_path),
-        pytest.raises(SettingsError, match="another process runs the sweep in"),
-        exclusive_study(tmp_path),
-    ):
-        pass
+        jobs_to_check(search_settings(), space(*WORDS), tmp_path, refusing)
 
 
 def without_optuna() -> None:
@@ -399,7 +252,7 @@ def without_optuna() -> None:
     [
         (("temperature.value=interval(8,1)",), "", "temperature.value: must be an interval from a lower to a higher"),
         (("temperature.value=1,2", "hydra.sweeper.trails=3"), "", "hydra.sweeper.trails: no such setting"),
-        (("temperature.value=1,2",), "test_search:without_optuna", "hydra/sweeper: optuna is not installed: pip"),
+        (("temperature.value=1,2",), "test_trials:without_optuna", "hydra/sweeper: optuna is not installed: pip"),
         (("temperature.value=1,2", "hydra/launcher=basic"), "", "hydra/launcher: must be pool for a search, got basic"),
         pytest.param(
             ("temperature.value=range(0,3)",),
@@ -430,7 +283,7 @@ ONE_SLOT = ("hydra.launcher.jobs_per_device=1", "trainer.threads=1", "hydra.swee
 def study_in(folder: Path) -> list[Any]:
     """What a search told its study of each trial."""
     search = folder / "search.json"
-    trials = Trials(options(trials=1), Space((), ()), folder, [], lambda number, words: ({}, str(number)))
+    trials = Trials(search_settings(trials=1), Space((), ()), folder, [], lambda number, words: ({}, str(number)))
     assert search.exists()
     return [(each.state.name, each.params, each.values, each.intermediate_values) for each in trials.all()]
 
@@ -508,16 +361,16 @@ def test_a_pruned_trial_is_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trials_that_raise_are_killed_or_give_nan_fail(place: Path) -> None:  # noqa: F811
+def test_trials_that_raise_are_killed_or_give_nan_fail(naughty_folder: Path) -> None:  # noqa: F811
     told = ("distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=choice(0,1,2)")
     words = ("-m", "hydra/sweeper=optuna", *NAUGHTY_WORDS, *told, "+optimizer@student.optimizer=sgd")
     more = ("student.optimizer.lr=choice(0.1,1e30)", "hydra.sweeper.trials=9", "hydra.sweeper.sampler=random")
-    job = Job(place, *words, *more)
+    job = Job(naughty_folder, *words, *more)
     assert job.wait(300) == 1, job.text("err")
     lines = job.text("err").splitlines()
     failed = {}
     for number in range(9):
-        result = result_in(place / "sweep" / str(number))
+        result = result_in(naughty_folder / "sweep" / str(number))
         if result["status"] != "completed":
             failed[number] = result["error"]
             wild = "student.optimizer.lr=1e+30" in result["overrides"]
