@@ -100,8 +100,9 @@ class GridSweeper(Sweeper):
     def record_the_start(self) -> Iterator[None]:
         """Record in the folder how the sweep was started that runs in this block, unless the block refuses it."""
         from kd_runner.errors import SettingsError
+        from kd_runner.files.run_folder import MULTIRUN
 
-        record = self.folder / "multirun.yaml"
+        record = self.folder / MULTIRUN
         earlier_record = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, record)

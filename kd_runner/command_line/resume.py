@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
-from kd_runner.files.run_folder import holds_a_run
+from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -59,7 +59,7 @@ def _holds_a_sweep(folder: Path, typed: str) -> bool:
         raise SettingsError(
             f"resume: must be the folder of a run or a sweep, got {typed}: no folder {folder.resolve()}"
         )
-    if (folder / "multirun.yaml").is_file():
+    if (folder / MULTIRUN).is_file():
         return True
     if not holds_a_run(folder):
         raise SettingsError(f"resume: must be the folder of a run or a sweep, {typed} holds neither")
@@ -83,7 +83,7 @@ def resume_override(folder: Path) -> str:
 
 def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
     """The settings that a run or sweep was started with, as Hydra recorded them."""
-    path = folder / ("multirun.yaml" if is_sweep else ".hydra/overrides.yaml")
+    path = folder / (MULTIRUN if is_sweep else f"{HYDRA}/{TYPED}")
     try:
         content = OmegaConf.load(path)
         recorded: Any = OmegaConf.to_container(content.hydra.overrides if is_sweep else content, resolve=False)
@@ -103,7 +103,7 @@ def _config_dir(folder: Path, is_sweep: bool, words: list[str]) -> list[str]:
     if any(word.startswith(("--config-dir", "-cd")) for word in words):
         return []
     try:
-        content = OmegaConf.load(folder / ("multirun.yaml" if is_sweep else ".hydra/hydra.yaml"))
+        content = OmegaConf.load(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml"))
         sources = [src.path for src in content.hydra.runtime.config_sources if src.provider == "command-line"]
     except Exception:  # whatever is in the file
         sources = []

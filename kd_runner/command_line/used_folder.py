@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 
 from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CONSOLE, GRID, RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.run_folder import CONSOLE, GRID, HYDRA, LOG, MULTIRUN, RESULT, SETTINGS, UNFINISHED
 
 MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
-MARKS_OF_A_SWEEP = ("multirun.yaml", GRID)
-LOGS = ("kd-runner.log", CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
+MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
+LOGS = (LOG, CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
 SHOWN = 3  # names of files in a message
 
 
@@ -40,7 +40,7 @@ def refuse_used_folder(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     if any(name in MARKS_OF_A_SWEEP for name in names):
         raise SettingsError(f"hydra.run.dir: {folder} holds a sweep; {_remedy(folder)}")
-    refuse_another_run(folder, (*MARKS_OF_A_RUN, ".hydra"))
+    refuse_another_run(folder, (*MARKS_OF_A_RUN, HYDRA))
     files = [name for name in names if name not in LOGS and not name.startswith(".")]
     if files:
         shown = ", ".join(files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")

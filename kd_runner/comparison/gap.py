@@ -17,6 +17,7 @@ import numpy as np
 from kd_runner.comparison.groups import Group, Pairs
 from kd_runner.comparison.statistics import SURE
 from kd_runner.files.results import Run
+from kd_runner.files.stages import STAGES
 
 WORTH_SHARING = 0.005  # a share of a gap below half a point says little, however sure the gap is
 ROUNDING = 1e-12  # the largest difference of two accuracies that are equal
@@ -44,9 +45,7 @@ def gap_of(group: Group) -> Gap | None:
     runs = [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
     if not runs:
         return None
-    teacher, baseline, student = (
-        float(np.mean([run.result[stage]["accuracy"] for run in runs])) for stage in ("teacher", "baseline", "student")
-    )
+    teacher, baseline, student = (float(np.mean([run.result[stage]["accuracy"] for run in runs])) for stage in STAGES)
     if not any(run.taught for run in runs):
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
     pairs = Pairs.of(*(Group(group.words, runs).in_place_of_students(stage) for stage in ("teacher", "baseline")))

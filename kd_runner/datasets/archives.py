@@ -8,12 +8,12 @@ import os
 import shutil
 import stat
 import tarfile
-import uuid
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
 
+from kd_runner.files import atomic
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,8 @@ def unpack(archive: Path, cache: Path) -> Path:
         if not folder.is_dir():
             for abandoned in cache.glob(f".{folder.name}.*"):  # by a job that was killed; this one holds the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
-            unfinished = cache / f".{folder.name}.{uuid.uuid4().hex}"
-            try:
+            with atomic.replacement(folder) as unfinished:
                 _unpack(archive, unfinished)
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
             log.info("data      %s unpacked to %s", archive, folder)
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder

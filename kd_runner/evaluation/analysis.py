@@ -17,10 +17,11 @@ from kd_runner.evaluation.calibration import calibrations, ratios
 from kd_runner.evaluation.metrics import confusion_matrix
 from kd_runner.evaluation.precision_recall import precision_recall
 from kd_runner.evaluation.predictions import Predictions
+from kd_runner.files.stages import STAGES
 
 MOST_CLASSES = 30  # the classes whose change is shown
 NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
-ROLES = ("teacher", "baseline", "student")
+ROLES = STAGES
 ALL_CLASSES = 100  # the most classes that a confusion matrix shows in full
 CONFUSED = 30  # the classes that it shows where there are more, the most confused ones
 DISAGREEMENTS = 16  # images on which teacher and student differ most

@@ -20,6 +20,8 @@ from rich.text import Text
 
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
+from kd_runner.files.stages import STAGES
+from kd_runner.formats import stopwatch
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.terminal import lines_above
@@ -69,7 +71,7 @@ class LiveView:
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
         elif job is None:
-            log.info("%-9s %s in %s", "done" if task.code == 0 else "failed", task.name, clock(task.seconds))
+            log.info("%-9s %s in %s", "done" if task.code == 0 else "failed", task.name, stopwatch(task.seconds))
         else:
             self._end_job(job, task)
 
@@ -92,7 +94,7 @@ class LiveView:
         """
         self.ended += 1
         self.failed += status == "failed"
-        log.info("%-9s %s in %s: %s [%d of %d]", status, job, clock(seconds), outcome, self.ended, self.count)
+        log.info("%-9s %s in %s: %s [%d of %d]", status, job, stopwatch(seconds), outcome, self.ended, self.count)
 
     def tick(self, running: Sequence[Task]) -> None:
         """Show the tasks that run now."""
@@ -121,7 +123,7 @@ class LiveView:
         for task in tasks:
             job = self.jobs.get(task.name)
             stage, time_left = stage_and_time_left(task)
-            elapsed = clock(time.monotonic() - task.started)
+            elapsed = stopwatch(time.monotonic() - task.started)
             cells = (str(task.slot), stage, elapsed, time_left) if self.console.width >= ROOMY else (stage,)
             table.add_row(_FittingName(job) if job else _line(task.name), *map(_line, cells))
         for column in table.columns[1:]:
@@ -131,13 +133,13 @@ class LiveView:
     def _progress(self) -> Table:
         """The number of jobs that have ended, the time, and a bar."""
         elapsed = time.monotonic() - self.started
-        time_left = f", about {clock(elapsed / self.ended * (self.count - self.ended))} left" if self.ended else ""
+        time_left = f", about {stopwatch(elapsed / self.ended * (self.count - self.ended))} left" if self.ended else ""
         failed = f", {self.failed} failed" if self.failed else ""
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
         table.add_row(
-            _line(f"{self.ended} of {self.count} jobs{failed}, {clock(elapsed)}{time_left}"),
+            _line(f"{self.ended} of {self.count} jobs{failed}, {stopwatch(elapsed)}{time_left}"),
             ProgressBar(self.count, self.ended),
         )
         return table
@@ -179,7 +181,7 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
     try:
         status = json.loads((task.folder / NOW).read_text())
         epoch, epochs = status["epoch"], status["epochs"]
-        time_left = f"{clock(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
+        time_left = f"{stopwatch(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
         return f"{status['stage']} epoch {epoch}/{epochs}", time_left
     except (OSError, ValueError, KeyError):
         return "starting", ""
@@ -187,12 +189,6 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
 
 def summary(result: Mapping[str, Any]) -> str:
     """The accuracies of a result on the test images in a few words."""
-    stages = ((stage, result.get(stage)) for stage in ("teacher", "baseline", "student"))
+    stages = ((stage, result.get(stage)) for stage in STAGES)
     accuracies = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
     return f"test accuracy {', '.join(accuracies)}"
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes and seconds: 3:20, 5:07:00."""
-    hours, minutes = divmod(int(seconds) // 60, 60)
-    return f"{hours}:{minutes:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"

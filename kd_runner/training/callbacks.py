@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from kd_runner.files import atomic
 from kd_runner.files.run_folder import NOW
 from kd_runner.terminal import lines_above
 from kd_runner.tracking.logger import RunLogger
@@ -66,10 +67,8 @@ class SaveResumeState(Callback):
             "val_accuracies": [metrics["val_accuracy"] for metrics in module.history],
         }
         path = trainer.logger.folder / NOW
-        with suppress(OSError):
-            unfinished = path.with_name(f".{NOW}")
+        with suppress(OSError), atomic.replacement(path) as unfinished:
             unfinished.write_text(json.dumps(content))
-            unfinished.replace(path)
 
 
 class EpochLines(Callback):

@@ -26,7 +26,7 @@ from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED
+from kd_runner.files.run_folder import CHECKED, MULTIRUN
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.folder import LOCK
 from kd_runner.sweeps.search.space import Choice, Dimension, Space
@@ -36,7 +36,7 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 
 JOURNAL = "study.journal"
 NAME = "kd-runner"  # the study's name in its journal
-FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, "multirun.yaml"}
+FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN}
 
 # The place of each objective among the student's numbers in result.json, and the direction that is better.
 Direction = Literal["maximize", "minimize"]
