@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import UNDECISIVE
 
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -81,7 +82,7 @@ def _recorded_settings(folder: Path, sweep: bool) -> list[str]:
         found = kept["task"] if sweep else kept or []
         if sweep:  # how many threads a job has shows in its last bits
             found += [word for word in kept["hydra"] if word.startswith(OF_LAUNCHING)]
-        return [str(word) for word in found if not str(word).startswith("resume=")]
+        return [as_published(str(word)) for word in found if not str(word).startswith("resume=")]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
