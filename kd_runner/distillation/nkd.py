@@ -18,13 +18,14 @@ from kd_runner.tensors import precise
 
 @dataclass(frozen=True)
 class NKD:
-    """−p_t(y) log p_s(y) + other_weight · T² · CE of the other classes, normalised, at T (equation 6).
+    """−p_t(y) · log p_s(y) + other_weight · T² · CE of the other classes, normalised, at T (equation 6).
 
-    The label's part is at temperature 1. The label is taken out of the other classes before they are normalised;
-    a mask that removes nothing, as in a version of the authors' code, would count it twice.
+    Logits are [N, K], labels y [N]; mean over the batch. The label's part is at temperature 1. The label is taken out
+    of the other classes before they are normalised; a mask that removes nothing, as in a version of the authors' code,
+    would count it twice.
 
     Args:
-        other_weight: γ of the paper: 1.5 (with T=1) on ImageNet, 3.5 (with T=3) on CIFAR-100.
+        other_weight: γ of the paper, 0 or more: 1.5 (with T=1) on ImageNet, 3.5 (with T=3) on CIFAR-100.
     """
 
     other_weight: float = 1.5
@@ -35,7 +36,9 @@ class NKD:
         logits, targets = precise(student.logits), precise(teacher.logits)
         label = labels.unsqueeze(1)
         target = -(F.softmax(targets, 1).gather(1, label) * F.log_softmax(logits, 1).gather(1, label)).mean()
-        keep = torch.ones_like(logits, dtype=torch.bool).scatter_(1, label, False)
-        rest_student, rest_teacher = (each[keep].view(len(each), -1) / temperature for each in (logits, targets))
-        others = -(F.softmax(rest_teacher, 1) * F.log_softmax(rest_student, 1)).sum(1).mean()
-        return target + self.other_weight * temperature**2 * others
+        non_target = torch.ones_like(logits, dtype=torch.bool).scatter_(1, label, False)
+        student_rows, teacher_rows = (
+            values[non_target].view(len(values), -1) / temperature for values in (logits, targets)
+        )
+        non_target_loss = -(F.softmax(teacher_rows, 1) * F.log_softmax(student_rows, 1)).sum(1).mean()
+        return target + self.other_weight * temperature**2 * non_target_loss
