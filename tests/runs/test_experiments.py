@@ -1,13 +1,16 @@
-"""Every recipe composes, and its networks are those of its name."""
+"""Every recipe composes, its networks are those of its name, and its comment says whether it was run."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 import torch
 from conftest import composed
 from torch import nn
 
-from kd_runner.command_line.option_files import options_of
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.option_files import options_of, published_options
 from kd_runner.config.build import build, build_partial
 from kd_runner.config.settings import Settings, check
 
@@ -102,3 +105,20 @@ def test_the_imagenet_recipe() -> None:
             for role in ("teacher", "student")
         ]
     assert counts == [21_797_672, 11_689_512]
+
+
+def test_a_recipe_says_what_it_gave_or_that_nobody_ran_it() -> None:
+    for name in EXPERIMENTS:
+        comment = " ".join(re.findall(r"^#(.*)$", (CONF_DIR / "experiment" / f"{name}.yaml").read_text(), re.MULTILINE))
+        if name in published_options("experiment"):
+            assert "Nobody has run it here." in comment, name
+            assert "ource" in comment or name.endswith("self_distill"), name
+        else:
+            assert re.search(r"gave.*teacher \d\d\.\d\d.*student \d\d\.\d\d.*gain", comment), name
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_published_numbers_say_of_which_epoch_they_are(pair: str) -> None:
+    text = (CONF_DIR / "experiment" / "published" / f"cifar100_{pair}.yaml").read_text()
+    assert re.search(r"last epoch \(CRD, table [12]\): teacher \d\d\.\d\d, student alone \d\d\.\d\d, distilled", text)
+    assert "best test epoch (DKD): distilled by dkd" in text or "no number for this pair" in text
