@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import kl_of_images, precise
+from kd_runner.tensors import kl_of_images, precise, without_label
 
 
 def decoupled_losses(
@@ -35,16 +35,10 @@ def decoupled_losses(
 
 def _split_by_label(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Logarithms of the probabilities of ('the label' and 'another class' [N, 2], each other class [N, K − 1])."""
-    non_target = _without_label(logits, labels)
+    non_target = without_label(logits, labels)
     # By logsumexp over the other classes: the logarithm of a sum of probabilities is −inf from a gap of 100 on.
     pair = torch.cat([logits.gather(1, labels.unsqueeze(1)), non_target.logsumexp(1, keepdim=True)], dim=1)
     return F.log_softmax(pair, dim=1), F.log_softmax(non_target, dim=1)
-
-
-def _without_label(logits: Tensor, labels: Tensor) -> Tensor:
-    """[N, K − 1]: the logits of all classes but the label."""
-    non_target = torch.ones_like(logits, dtype=torch.bool).scatter_(1, labels.unsqueeze(1), False)
-    return logits[non_target].view(len(logits), -1)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import precise
+from kd_runner.tensors import precise, without_label
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,6 @@ class NKD:
         logits, targets = precise(student.logits), precise(teacher.logits)
         label = labels.unsqueeze(1)
         target = -(F.softmax(targets, 1).gather(1, label) * F.log_softmax(logits, 1).gather(1, label)).mean()
-        non_target = torch.ones_like(logits, dtype=torch.bool).scatter_(1, label, False)
-        student_rows, teacher_rows = (
-            values[non_target].view(len(values), -1) / temperature for values in (logits, targets)
-        )
+        student_rows, teacher_rows = (without_label(values, labels) / temperature for values in (logits, targets))
         non_target_loss = -(F.softmax(teacher_rows, 1) * F.log_softmax(student_rows, 1)).sum(1).mean()
         return target + self.other_weight * temperature**2 * non_target_loss

@@ -88,7 +88,7 @@ class Distiller(Classifier):
         active = [(mode, weight) for mode, weight in weights if weight]
         if not active:
             return student.logits.new_zeros(())
-        indices = batch.indices.to(student.logits.device) if any(mode.needs.indices for mode, _ in active) else None
+        indices = _indices_on(student.logits.device, batch) if any(mode.needs.indices for mode, _ in active) else None
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
@@ -133,6 +133,11 @@ class Distiller(Classifier):
 def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
     own = {} if weight_decay is None else {"weight_decay": weight_decay}
     return {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], **own}
+
+
+def _indices_on(device: torch.device, batch: Batch) -> Tensor:
+    """The batch's indices there; a GPU fetches them from pinned memory, for which no step waits."""
+    return batch.indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.indices
 
 
 def views(outputs: Outputs) -> list[Outputs]:

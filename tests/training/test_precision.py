@@ -15,7 +15,7 @@ from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
-from kd_runner.input_pipeline.sources import Resident
+from kd_runner.input_pipeline.sources import MemorySource
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.models.resnet import ResNet
@@ -35,10 +35,10 @@ CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
 
 
-def data(count: int = 40, device: str = "cpu") -> Resident:
+def data(count: int = 40, device: str = "cpu") -> MemorySource:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
-    return Resident(Split(images, torch.arange(count) % 3), torch.device(device), torch.device(device))
+    return MemorySource(Split(images, torch.arange(count) % 3), torch.device(device), torch.device(device))
 
 
 def view(augmentation: Augmentation = Augmentation()) -> View:  # noqa: B008
