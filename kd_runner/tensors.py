@@ -64,8 +64,8 @@ def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
 
 def without_label(logits: Tensor, labels: Tensor) -> Tensor:
     """[N, K − 1]: the logits [N, K] of all classes but the label."""
-    # Not by a mask: every step would wait for the GPU to say how many numbers it leaves. Not by indices: in deterministic
-    # mode PyTorch sorts them for the gradient. Instead, the classes behind the label move up by one position.
+    # Not by a mask: every step would wait for the GPU to say how many numbers it leaves. Not by indices: deterministic
+    # mode sorts them for the gradient. Instead, the classes behind the label move up by one position.
     positions = torch.arange(logits.shape[1] - 1, device=logits.device)
     return torch.where(positions < labels.unsqueeze(1), logits[:, :-1], logits[:, 1:])
 
