@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.messages import _one_line_message
+from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import as_published, option_settings, options_of, published_options
-from kd_runner.command_line.resume import _command_of_folder
+from kd_runner.command_line.resume import command_of_folder
 
 TAKEN = ("distillation=dkd", "distillation=soft", "student=resnet50", "student=vgg16", "optimizer=sgd")
 
@@ -67,7 +67,7 @@ def test_a_recipe_by_its_former_name_is_told_the_new_one(word: str, line: str) -
         pytest.raises(MissingConfigException) as raised,
     ):
         compose("config", overrides=[f"experiment={word}"])
-    assert _one_line_message(raised.value).endswith(line)
+    assert one_line_message(raised.value).endswith(line)
 
 
 def test_a_run_that_was_started_by_a_former_name_resumes(tmp_path: Path) -> None:
@@ -76,5 +76,5 @@ def test_a_run_that_was_started_by_a_former_name_resumes(tmp_path: Path) -> None
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- experiment=cifar100_vgg13_vgg8\n- seed=1\n")
     (tmp_path / "settings.json").write_text("{}")
-    words = _command_of_folder([f"resume={tmp_path}"])
+    words = command_of_folder([f"resume={tmp_path}"])
     assert words[:2] == ["experiment=published/cifar100_vgg13_vgg8", "seed=1"]

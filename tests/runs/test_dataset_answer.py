@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_folders import write_plain_classes
 from jobs import Job, finished
 from PIL import Image
 
@@ -106,3 +107,16 @@ def test_the_answer_about_many_classes_fits(tmp_path: Path) -> None:
     assert lines[3].split() == ["class007", "3", "1", "1"]
     assert len(lines) < 25
     assert lines[-1].endswith("contact_sheet.png (20 of the 120 classes)")
+
+
+@pytest.mark.parametrize("policy", ["error", "skip"])
+def test_the_answer_says_why_files_cannot_be_read_and_what_a_run_would_do(tmp_path: Path, policy: str) -> None:
+    root = write_plain_classes(tmp_path / "images", "a", "b")
+    (root / "a" / "empty.png").write_bytes(b"")
+    words = ["dataset=image_folder", f"dataset.root={root}", "dataset.cache=null", f"dataset.on_bad_image={policy}"]
+    text = finished(tmp_path, *words, "dataset=?").text("out")
+    effect = {
+        "error": "a run would stop (dataset.on_bad_image=skip leaves them out)",
+        "skip": "they are left out (dataset.on_bad_image)",
+    }[policy]
+    assert f"broken   1 of 7 images cannot be read: {effect}\n         a/empty.png (it is empty)\n" in text
