@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.student import distiller
 
 BATCHES = 4
 
@@ -21,8 +20,8 @@ def steps_of(mode: str, *words: str) -> Callable[[], None]:
     overrides = [f"distillation={mode}", "dataset=fashion_mnist", "batch_size=128", *words]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         parts = assemble(check(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)))
-    module = distiller(parts, parts.teacher_student_pair())
-    module.to(parts.device).on_fit_start()
+    module = parts.distiller(parts.teacher_student_pair())
+    module.to(parts.data.device).on_fit_start()
     optimizer = module.configure_optimizers()
     batches = module.batches.batches()
     few = [next(batches) for _ in range(BATCHES)]

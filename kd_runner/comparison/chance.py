@@ -1,4 +1,4 @@
-"""Tests of a share of right answers against chance, and shares in words."""
+"""How far a share of right answers is from chance: exact binomial tests."""
 
 from __future__ import annotations
 
@@ -52,8 +52,3 @@ def p_of_drop(share: float, images: int, reference: float, reference_images: int
     pooled = (share * first + reference * second) / (first + second)
     error = math.sqrt(max(pooled * (1 - pooled), 1e-12) * (1 / first + 1 / second))
     return float(ndtr((share - reference) / error))
-
-
-def percent(share: float) -> str:
-    """A share, in [0, 1], as text in percent."""
-    return f"{100 * share:.1f} %"

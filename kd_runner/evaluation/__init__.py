@@ -1,1 +1,1 @@
-"""What networks predict, and numbers and pictures of it."""
+"""The predictions of networks, and numbers and pictures made from them."""

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kd_runner.errors import one_line
 from kd_runner.notes import note
 
-# Operators of two tensors or more that move, normalise, compare or interpolate numbers: parts of their names.
+# Parts of the names of operators of two tensors or more that move, normalise, compare or interpolate numbers.
 NO_PRODUCTS = (
     "norm", "cat", "stack", "copy", "scatter", "index", "where", "masked", "grid_sampler", "embedding", "thnn_fused",
     "prelu", "searchsorted", "bucketize", "equal", "set_", "pad", "resize", "repeat", "allclose", "isclose", "unpool",
@@ -29,11 +29,11 @@ BUILT_IN = ("aten", "prim", "prims", "profiler", "inductor_prims", "debugprims",
 def multiply_accumulates(network: nn.Module, image: Tensor, name: str = "network") -> int | None:
     """Multiply-accumulates of convolutions and matrix products when `network` is run on one image [1, C, H, W].
 
-    What is computed otherwise is not counted; an operator that seems to multiply matrices and has no formula is named
-    in a note, and so is a network that cannot be run in this way, for which None is returned.
+    Other arithmetic is not counted. A note names operators that seem to multiply matrices and have no formula. Where
+    the network cannot be counted, a note says so and None is returned.
 
     Args:
-        name: What the note calls the network.
+        name: The network's name in notes.
     """
     network.eval()
     counter = FlopCounterMode(display=False, custom_mapping=_formulas())
@@ -73,11 +73,11 @@ def _formulas() -> dict[Any, Callable[..., int]]:
     aten = torch.ops.aten
     return {
         aten.mv: lambda matrix, vector, *_, **__: 2 * _size(matrix),
-        aten.addmv: lambda given, matrix, vector, *_, **__: 2 * _size(matrix),
+        aten.addmv: lambda addend, matrix, vector, *_, **__: 2 * _size(matrix),
         aten.dot: lambda first, second, *_, **__: 2 * _size(first),
         aten.vdot: lambda first, second, *_, **__: 2 * _size(first),
-        aten.addbmm: lambda given, first, second, *_, **__: 2 * _size(first) * second[-1],
-        # A network that asks for this kernel by itself is given it.
+        aten.addbmm: lambda addend, first, second, *_, **__: 2 * _size(first) * second[-1],
+        # A network that calls this kernel itself gets it, whatever `sdpa_kernel` says.
         aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     }
 
@@ -87,7 +87,10 @@ def _size(shape: Sequence[int]) -> int:
 
 
 def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
-    """Of [N, heads, L, C] with keys [N, heads, S, C] and values [N, heads, S, V]: two products of matrices."""
+    """FLOPs of attention, two products of matrices.
+
+    Queries are [N, heads, L, C], keys [N, heads, S, C] and values [N, heads, S, V].
+    """
     return 2 * _size(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
@@ -110,7 +113,7 @@ class _UnknownProducts(TorchDispatchMode):
 
 
 def _may_multiply(operator: Any, values: Sequence[Any]) -> bool:
-    """Whether `operator`, called with `values`, may be more than arithmetic of one number with one other."""
+    """True if `operator`, called with `values`, may do more than arithmetic of pairs of numbers."""
     name = operator.overloadpacket.__name__
     if operator.namespace not in BUILT_IN:
         return True

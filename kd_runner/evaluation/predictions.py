@@ -13,14 +13,22 @@ from kd_runner.input_pipeline.batches import PlainBatches
 
 @dataclass(frozen=True)
 class Predictions:
-    """logits: float32 [N, K] by network's name. labels: int64 [N]. All on the device that computed them."""
+    """The logits of networks for the same images, on the device that computed them.
+
+    Args:
+        logits: float32 [N, K] by the network's name.
+        labels: int64 [N].
+    """
 
     logits: Mapping[str, Tensor]
     labels: Tensor
 
 
 def predict(networks: Mapping[str, nn.Module], batches: PlainBatches, device: torch.device) -> Predictions:
-    """What each network says about the same images, read once. The networks are left in eval mode."""
+    """The logits of every network for the images of `batches`, which are read once.
+
+    The networks are moved to `device` and left in evaluation mode.
+    """
     for network in networks.values():
         network.to(device).eval()
     logits: dict[str, list[Tensor]] = {name: [] for name in networks}

@@ -8,28 +8,44 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kd_runner.errors import RunFailed
 
-UNFINISHED = ".unfinished"  # how the name of what is being written ends; a killed process leaves such files
+UNFINISHED = ".unfinished"  # the end of the name of what is being written; a killed process leaves such files
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A new path beside `path`, for a file or a folder. At the end of the block it becomes `path`, by one renaming.
+
+    An error in the block leaves `path` as it was, and nothing beside it.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put `content` at `path`; whatever happens, what was there before or all of `content` is there.
+    """Put `content` at `path`; whatever happens, all of the earlier content or all of the new is there.
 
     Raises:
         RunFailed: the disk is full.
     """
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
-        with unfinished.open("wb") as out:
+        with replacement(path) as beside, beside.open("wb") as out:
             out.write(content)
             out.flush()
             os.fsync(out.fileno())
-        os.replace(unfinished, path)
         sync(path.parent)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -39,8 +55,6 @@ def write(path: Path, content: bytes) -> None:
             f"the disk is full: {path.name} needs {megabytes(len(content))}, {megabytes(free)} are free in "
             f"{path.parent.resolve()}"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
@@ -58,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sync(folder: Path) -> None:
-    """Flush to the disk which names `folder` holds."""
+    """Flush the names in `folder` to the disk."""
     if os.name == "nt":  # where a folder cannot be opened
         return
     handle = os.open(folder, os.O_RDONLY)

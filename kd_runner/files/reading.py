@@ -206,7 +206,7 @@ def json_of(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def kind_of(content: Any) -> str:
-    """What a value of JSON is called."""
+    """The name of the kind of a value of JSON."""
     names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
     return names.get(type(content), "null")
 
@@ -235,19 +235,20 @@ def remove_misshapen(content: dict[str, Any], shape: TypeAdapter[Any]) -> tuple[
     return content, sorted(key for key in gone if not any(key.startswith(f"{above}.") for above in gone))
 
 
-def _without(content: dict[str, Any], place: tuple[int | str, ...], lacking: bool) -> str:
-    """Take the innermost key of an object on the way to `place` out of the content; returns it, empty for none.
+def _without(content: dict[str, Any], steps: tuple[int | str, ...], lacking: bool) -> str:
+    """Take the innermost key of an object on the way to a part out of the content; returns it, empty for none.
 
     Args:
-        lacking: Something is missing at `place`, so that what lacks it goes.
+        steps: The keys and indices that lead to the part.
+        lacking: The part is missing, so that what lacks it goes.
     """
     at: Any = content
     holder, last, path = content, "", ""
-    for depth, step in enumerate(place[:-1] if lacking else place, 1):
+    for depth, step in enumerate(steps[:-1] if lacking else steps, 1):
         if isinstance(at, dict):
             if step not in at:  # an earlier problem took it
                 return ""
-            holder, last, path = at, str(step), ".".join(map(str, place[:depth]))
+            holder, last, path = at, str(step), ".".join(map(str, steps[:depth]))
         elif not (isinstance(at, list) and isinstance(step, int) and step < len(at)):
             break
         at = at[step]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,13 @@ import yaml
 
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
-from kd_runner.files.run_folder import EARLIER, RESULT
+from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, NOW, RESULT, SETTINGS, TYPED
+from kd_runner.files.stages import STAGES
 
-STAGES = ("teacher", "baseline", "student")
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 
 
-def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
-    """Whether the label is among the first five classes of every image, because there are hardly more classes.
-
-    Args:
-        classes: How many there are; None where that is not known but from the result.
-    """
-    classes = classes or (result.get("data") or {}).get("classes")
-    if classes:
-        return classes <= FEW_CLASSES
-    return all((result.get(stage) or {}).get("top5_accuracy", 1) == 1 for stage in STAGES)
-
-
-ASIDE = (
+ASIDE = (  # overrides that do not change the result
     "store=",
     "resume=",
     "trust=",
@@ -47,13 +35,25 @@ STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a sea
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 
+def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
+    """True where the label is among the first five classes of every image, as there are hardly more classes.
+
+    Args:
+        classes: The number of classes; None to take it from the result.
+    """
+    classes = classes or (result.get("data") or {}).get("classes")
+    if classes:
+        return classes <= FEW_CLASSES
+    return all((result.get(stage) or {}).get("top5_accuracy", 1) == 1 for stage in STAGES)
+
+
 @dataclass(frozen=True)
 class Run:
     """One run that was completed.
 
     Args:
         words: The overrides that can change the result, without the seeds, sorted.
-        seeds: seed and data_seed.
+        seeds: The values of seed and data_seed.
         left_out: One line that says which parts of its result.json are not used; empty where all are.
     """
 
@@ -65,15 +65,15 @@ class Run:
 
     @property
     def tested_on(self) -> tuple[Any, Any]:
-        """Which test images, in a few digits where the result says so, and how many."""
+        """The test images, in a few digits where the result has them, and their number."""
         packed = self.result["student"].get("correct") or {}
         return packed.get("of"), packed.get("images")
 
     @property
     def taught(self) -> bool:
-        """Whether something was distilled into the student, and did anything: else it is its baseline to the last bit.
+        """True where something was distilled into the student, and changed it: else it is its baseline to the bit.
 
-        Results of earlier versions do not say which modes there were, only whether the word was distillation=none.
+        Results of earlier versions do not name their modes, only that the override was distillation=none.
         """
         student, baseline = self.result["student"], self.result.get("baseline") or {}
         modes = self.result.get("layers")
@@ -105,36 +105,43 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[MissingRun]]:
     Raises:
         SettingsError: no such folder.
     """
-    runs: list[Run] = []
-    missing: list[MissingRun] = []
-    seen: set[Path] = set()
+    runs: dict[Path, Run | MissingRun] = {}  # by their folders, resolved: folders may lie in one another
     for folder in folders:
         if not folder.is_dir():
             raise SettingsError(f"no folder {folder.resolve()}")
         for path in sorted(folder.rglob(RESULT), key=_natural):
-            place = path.parent.resolve()
-            if path.parent.parent.name == EARLIER:
-                continue
-            if place not in seen:
-                run = read_run(path)
-                runs.append(run) if isinstance(run, Run) else missing.append(run)
-            seen.add(place)
-        for sweep in sorted(folder.rglob("sweep.json")):
-            content, _ = reading.json_of(sweep)
-            folders_of_jobs, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
-            for name, words in zip(folders_of_jobs, jobs, strict=False):
-                if (sweep.parent / name).resolve() not in seen:
-                    missing.append(MissingRun(sweep.parent / name, words, _why_missing(sweep.parent / name)))
-                seen.add((sweep.parent / name).resolve())
-        for begun in sorted(folder.rglob("settings.json"), key=_natural):
-            if begun.parent.resolve() not in seen and begun.parent.parent.name != EARLIER:
-                missing.append(MissingRun(begun.parent, _typed_overrides(begun.parent), _why_missing(begun.parent)))
-            seen.add(begun.parent.resolve())
-    runs = _less_roots(runs)
-    latest: dict[tuple[Any, ...], Run] = {}  # of one thing done twice, the last
+            if path.parent.parent.name != EARLIER and path.parent.resolve() not in runs:
+                runs[path.parent.resolve()] = read_run(path)
+        for job, overrides in [*_jobs_of_sweeps(folder), *_begun_runs(folder)]:
+            if job.resolve() not in runs:
+                overrides = _typed_overrides(job) if overrides is None else overrides
+                runs[job.resolve()] = MissingRun(job, overrides, _why_missing(job))
+    missing = [run for run in runs.values() if isinstance(run, MissingRun)]
+    return _latest(_less_roots([run for run in runs.values() if isinstance(run, Run)])), missing
+
+
+def _jobs_of_sweeps(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """The folders and overrides of the jobs of all sweeps under `folder`."""
+    for path in sorted(folder.rglob(GRID)):
+        content, _ = reading.json_of(path)
+        folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
+        for name, overrides in zip(folders, jobs, strict=False):
+            yield path.parent / name, overrides
+
+
+def _begun_runs(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """The folders under `folder` of runs that have begun; their overrides are not read yet."""
+    for path in sorted(folder.rglob(SETTINGS), key=_natural):
+        if path.parent.parent.name != EARLIER:
+            yield path.parent, None
+
+
+def _latest(runs: Sequence[Run]) -> list[Run]:
+    """The runs less those that were done again later, with the same overrides and seeds."""
+    latest: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.folder / RESULT).stat().st_mtime):
         latest[run.words, run.seeds] = run
-    return [run for run in runs if latest[run.words, run.seeds] is run], missing
+    return [run for run in runs if latest[run.words, run.seeds] is run]
 
 
 def _less_roots(runs: Sequence[Run]) -> list[Run]:
@@ -151,12 +158,12 @@ def _less_roots(runs: Sequence[Run]) -> list[Run]:
 
 
 def _typed_overrides(folder: Path) -> str:
-    """The overrides of a run that has begun, as Hydra kept them."""
+    """The overrides of a run that has begun, as Hydra wrote them."""
     try:
-        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+        overrides = yaml.safe_load((folder / HYDRA / TYPED).read_text())
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        words = None
-    return " ".join(map(str, words)) if isinstance(words, list) else ""
+        overrides = None
+    return " ".join(map(str, overrides)) if isinstance(overrides, list) else ""
 
 
 def _natural(path: Path) -> list[tuple[int, Any]]:
@@ -170,13 +177,13 @@ def read_run(path: Path) -> Run | MissingRun:
         return MissingRun(path.parent, _typed_overrides(path.parent), f"{RESULT} {wrong}")
     result, gone = reading.remove_misshapen(content, reading.RESULT)
     left_out = reading.left_out(RESULT, gone)
-    words = result.get("overrides") or []
+    overrides = result.get("overrides") or []
     status = result.get("status")
     if status == "completed" and result.get("student"):
-        telling = sorted(word for word in words if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS)
-        typed = dict(word.partition("=")[::2] for word in words)
+        decisive = [word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS]
+        typed = dict(word.partition("=")[::2] for word in overrides)
         seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
-        return Run(path.parent, tuple(telling), seeds, result, left_out)
+        return Run(path.parent, tuple(sorted(decisive)), seeds, result, left_out)
     if status is not None and status not in STATUSES:
         reason = f'{RESULT} has the status "{status}", which is none of {", ".join(STATUSES)}'
     elif status is None:
@@ -186,22 +193,22 @@ def read_run(path: Path) -> Run | MissingRun:
     else:
         reason = f"{status}: {result['error']}" if result.get("error") else status
     reason = " ".join(reason.split())
-    return MissingRun(path.parent, " ".join(words), f"{reason} ({left_out})" if left_out else reason)
+    return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason)
 
 
 def _why_missing(folder: Path) -> str:
-    now = folder / "now.json"
-    state, _ = reading.json_of(now)
+    """The reason why the run in `folder` has no result: it runs, it fell silent, it was cut off, or never began."""
+    state, _ = reading.json_of(folder / NOW)
     try:
-        quiet = time.time() - now.stat().st_mtime
+        quiet = time.time() - (folder / NOW).stat().st_mtime
     except (OSError, ValueError):  # it has not begun, or ends right now
         state = {}
     if state:
-        where = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
+        epoch = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
         silent = max(ALIVE, 3 * reading.number(state.get("seconds_per_epoch")))
-        return f"running: {where}" if quiet < silent else f"silent since {where}"
+        return f"running: {epoch}" if quiet < silent else f"silent since {epoch}"
     try:
-        began = (folder / "settings.json").exists()
+        began = (folder / SETTINGS).exists()
     except OSError:  # a name that is too long for a file, of a sweep.json of anyone's
         began = False
     return "began, and left no result" if began else "not started"

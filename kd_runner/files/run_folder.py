@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SETTINGS = "settings.json"
-UNFINISHED = "unfinished"  # the folder of what an interrupted run goes on from
+# In a run's folder.
+SETTINGS = "settings.json"  # the settings of the run, complete
+RESULT = "result.json"
+ANALYSIS = "analysis.json"  # the numbers that pictures are drawn from
+PAGE = "report.html"
+LOG = "kd-runner.log"
+NOW = "now.json"  # the epoch that a run is at, while it runs
+STUDENT_LAST, STUDENT_BEST = "student_last.safetensors", "student_best.safetensors"
+CONTACT_SHEET = "contact_sheet.png"
+UNFINISHED = "unfinished"  # the folder from which an interrupted run goes on
+BEGUN = "begun.json"  # in that folder: what the run began with
+HYDRA = ".hydra"  # the folder of what Hydra writes
+TYPED = "overrides.yaml"  # in that folder: the overrides that were typed
+CONSOLE = "console.log"  # what a job of a sweep prints
 
-CONSOLE = "console.log"  # what a job prints, in its folder
-EARLIER = ".earlier"  # in a sweep's folder, that of results which it is about to replace
-RESULT, PAGE = "result.json", "report.html"
-
-GRID = "sweep.json"  # what a sweep's jobs are, in its folder
-NETWORKS = "networks"  # the folder of what is trained for several jobs
+# In a sweep's folder.
+GRID = "sweep.json"  # the jobs of the sweep
+MULTIRUN = "multirun.yaml"  # what Hydra writes of the sweep
+EARLIER = ".earlier"  # the folder of results that the sweep is about to replace
+NETWORKS = "networks"  # the folder of networks that are trained for several jobs
 CHECKED = ".check"  # the folder of the check of all jobs
 
 
+def weights_file(stage: str) -> str:
+    """The name of the file with the weights of a teacher or of the baseline."""
+    return f"{stage}.safetensors"
+
+
 def holds_a_run(folder: Path) -> bool:
-    """Whether a run of kd-runner, however short, has left its marks in `folder`."""
-    return any((folder / name).exists() for name in ("settings.json", "kd-runner.log", ".hydra"))
-
-
-ANALYSIS = "analysis.json"
-NOW = "now.json"  # how far a run is, in its folder while it runs
+    """True where a run of kd-runner, however short, has left its marks in `folder`."""
+    return any((folder / name).exists() for name in (SETTINGS, LOG, HYDRA))

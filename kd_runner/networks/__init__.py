@@ -1,1 +1,1 @@
-"""What is done with any network."""
+"""Work on any network: finding its layers, hooks, weights on disk, faster calls."""

@@ -1,4 +1,4 @@
-"""Networks on disk: safetensors files that carry what is needed to build the network again."""
+"""Networks on disk: safetensors files with the settings that build the network again."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from kd_runner.networks.weight_files import Entry
 
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 DAMAGED = "what kd-runner writes beside weights is damaged in it"
-SHOWN = 5  # differences listed before '…'
+SHOWN = 5  # differences that a message lists before '…'
 
 
 def save(path: Path, state: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write `state` to `path`, whole, with `info`, plain data, in the file's own metadata.
+    """Write `state` to `path` in one step, with `info`, which is plain data, in the file's metadata.
 
     Raises:
-        RunFailed: the disk is full; what was at `path` is still there.
+        RunFailed: the disk is full; a file that was at `path` before is still there.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     atomic.write(path, serialised(tensors, metadata={"kd_runner": json.dumps(info)}))
 
 
 def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """The network that kd-runner saved at `path`, in eval mode, and what was saved with it.
+    """The network that kd-runner saved at `path`, in evaluation mode, and the information saved with it.
 
-    The dictionary has `network` (the settings it was built from), `num_classes`, `image_shape` [C, H, W],
-    `classes` (names), `mean` and `std` (per channel, of pixels scaled to [0, 1]; the network wants
-    images normalised with them).
+    The information is a dictionary with `network` (the settings it was built from), `num_classes`,
+    `image_shape` [C, H, W], `classes` (names), `mean` and `std` (per channel, of pixels scaled to [0, 1]; the network
+    wants images normalised with them).
 
     Raises:
         SettingsError: no such file, or not one that kd-runner saved.
@@ -58,7 +58,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors at `path` by all the keys that lead to them, and kd-runner's own metadata where there is any.
+    """The tensors at `path` by their full names, and kd-runner's own metadata, None where there is none.
 
     Raises:
         SettingsError: no such file, or not a plain file of weights.
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | Non
 
 
 def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
-    """As `read`, with the tensors as a file has them.
+    """The tensors at `path` as entries of the file, and kd-runner's own metadata, None where there is none.
 
     Raises:
         SettingsError: no such file, or not a plain file of weights.
@@ -86,15 +86,15 @@ def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
 
 
 def check_info(info: Mapping[str, Any], path: Path) -> None:
-    """Refuse metadata in which something is missing or of another kind.
+    """Refuse metadata in which an item is missing or of another kind.
 
     Raises:
-        SettingsError: naming the file.
+        SettingsError: the metadata is damaged; the message names the file.
     """
     numbers = (int, float)
     try:
         channels = info["image_shape"][0]
-        whole = (
+        complete = (
             isinstance(info["network"], dict)
             and isinstance(info["num_classes"], int)
             and isinstance(info["classes"], list)
@@ -102,6 +102,6 @@ def check_info(info: Mapping[str, Any], path: Path) -> None:
             and all(isinstance(value, numbers) for value in (*info["mean"], *info["std"], *info["image_shape"]))
         )
     except (LookupError, TypeError):
-        whole = False
-    if not whole:
+        complete = False
+    if not complete:
         raise weight_files.unreadable_file(path, DAMAGED)

@@ -1,4 +1,4 @@
-"""Files that people give in place of weights, told apart by their first bytes."""
+"""Kinds of files that people give in place of weights, recognised by their first bytes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-HEAD = 512  # bytes that decide
-WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl")  # how files of weights usually end
+HEAD = 512  # bytes of a file that decide
+WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl")  # the usual endings of files of weights
 
 _PACKED = "a {} archive: unpack it first"
-# Bytes, where they stand, what they mean.
+# The position of the bytes, the bytes, their meaning.
 _MAGIC = (
     (0, b"version https://git-lfs.github.com/", "a pointer of Git LFS, not the file itself: 'git lfs pull' fetches it"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras or TensorFlow), not one of torch"),
@@ -34,10 +34,10 @@ _MAGIC = (
 
 
 def special(path: Path, mode: int) -> str:
-    """What there is in place of a file, by its mode."""
+    """The kind of thing at `path` that is no file, from its mode: a folder, a pipe, a socket or a device."""
     if stat.S_ISDIR(mode):
         files: list[str] = []
-        with suppress(OSError):  # a folder that others may not look into
+        with suppress(OSError):  # a folder that this user may not list
             files = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHTS)
         if not files and (path / "data.pkl").is_file():
             return "a folder, a torch file that was unpacked: the file itself is wanted"
@@ -48,12 +48,12 @@ def special(path: Path, mode: int) -> str:
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file is one by its beginning: the length of a header, and a header in JSON."""
+    """True if the file begins like safetensors: with the length of a header, and a header in JSON."""
     return head[8:9] == b"{" and head[6:8] == b"\0\0"  # no header is of 2**48 bytes, and a text has no zeros
 
 
 def kind_of(path: Path, head: bytes) -> str | None:
-    """'it is …' of a file that is neither a zip archive nor a pickle of protocol 2 or newer; None for those two."""
+    """A sentence 'it is …' about a file; None for a zip archive or a pickle of protocol 2 or newer."""
     if not head:
         return "it is empty"
     if head.startswith((b"PK\x03\x04", b"\x80")):
@@ -84,7 +84,7 @@ def _kind_of_text(path: Path, head: bytes) -> str:
 
 
 def kind_of_zip(path: Path, names: Sequence[str]) -> str | None:
-    """'it is …' of a zip archive with files of these names; None for what `torch.save` writes."""
+    """A sentence 'it is …' about a zip archive with files of these names; None for one that `torch.save` wrote."""
     last = {PurePosixPath(name).name for name in names}
     if "constants.pkl" in last and "data.pkl" in last:
         return (
@@ -108,7 +108,7 @@ def _kind_of_tar(path: Path) -> str | None:
         with tarfile.open(path, "r:") as archive:
             while len(names) < 4 and (member := archive.next()) is not None:
                 names.append(member.name)
-    except Exception:  # not one, or broken behind its first file
+    except Exception:  # no tar archive, or one that is broken behind its first file
         if not names:
             return None
     if {"pickle", "storages"} & set(names):

@@ -1,10 +1,11 @@
-"""Which layers of any network distillation listens to when the settings name none: found by running it once."""
+"""The layers of any network that distillation uses where the settings name none, found by running it once."""
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,22 @@ from kd_runner.outputs import INPUT, Role
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 NORMS = (BATCH_NORM, nn.LayerNorm, nn.GroupNorm)
-# A stage is better heard behind its activation than right behind these.
+# A stage's features are better taken behind its activation than directly behind these.
 UNFINISHED = (nn.Conv2d, BATCH_NORM, nn.Dropout, nn.Flatten, nn.Linear, nn.LayerNorm)
 ACTIVATIONS = (
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh, nn.Tanh,
     nn.ELU, nn.SELU, nn.CELU,
 )  # fmt: skip
-MOST_BLOCKS = 4  # of a network whose features all have one size
+MOST_BLOCKS = 4  # stages of a network whose features all have one size
 
 
-Call = tuple[str, nn.Module, Tensor | None, Tensor | None]  # a layer's name, itself, its input and its output
+class Call(NamedTuple):
+    """One call of a layer; input and output are None where they are no tensors."""
+
+    name: str
+    module: nn.Module
+    input: Tensor | None
+    output: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -30,13 +37,14 @@ class Layers:
     """A network's layers, in the order in which they finish.
 
     Args:
-        shapes: Of each layer's output without the batch; 'none' where that is no tensor.
-        stages: Names: the last finished layer at each size of the maps, shallow to deep.
-        preactivations: What goes into the activations that end the stages. Of a stage that ends in none: what goes
-            into the activation that the next one begins with, which norm there may be between; else the stage.
-        embedding: What the dense layer that gives the logits is fed; None where the network ends otherwise.
-        head: That dense layer's name.
-        channels_last: Names of layers that give [N, H, W, C], as the layer norms around them say.
+        shapes: The shape of each layer's output without the batch; empty where the output is no tensor.
+        stages: Names of the last finished layer at each size of the maps, shallow to deep.
+        preactivations: Names of the inputs of the activations that end the stages. Where a stage ends in no
+            activation: the input of the activation that follows it, directly or behind a norm; else the stage.
+        embedding: The name of the input of the dense layer that gives the logits; None where the network ends in no
+            dense layer.
+        head: The name of this dense layer.
+        channels_last: Names of layers whose outputs are [N, H, W, C], recognised by the layer norms around them.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -67,7 +75,7 @@ class Layers:
         return (*chosen, self.embedding) if role.endswith("and embedding") and self.embedding else chosen
 
     def sizes(self) -> dict[str, str]:
-        """`shapes` in words, such as 16x8x8."""
+        """`shapes` as texts, such as 16x8x8."""
         return {name: "x".join(map(str, shape)) or "no tensor" for name, shape in self.shapes.items()}
 
     def __str__(self) -> str:
@@ -78,60 +86,63 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
     """The layers of `network`, found by running a copy of it, in evaluation mode, on `images` [N, C, H, W].
 
     Raises:
-        ValueError: it returns other than logits [N, num_classes].
+        ValueError: the network does not return logits [N, num_classes].
     """
     network = copy.deepcopy(network).cpu().eval()
-    ran: list[Call] = []  # in the order in which they finish
+    calls: list[Call] = []  # in the order in which they finish
     for name, module in network.named_modules():
         if getattr(module, "inplace", False):
             module.inplace = False
         if name:
             module.register_forward_hook(
-                lambda module, inputs, output, name=name: ran.append((name, module, _tensor(inputs), _tensor(output)))
+                lambda module, inputs, output, name=name: calls.append(
+                    Call(name, module, _tensor(inputs), _tensor(output))
+                )
             )
     with torch.no_grad():
         logits = network(images)
-    wanted = [len(images), num_classes]
-    given = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if given != wanted:
-        raise ValueError(f"must return logits of shape {wanted} for two images, got {given}")
-    shapes = {name: tuple(output.shape[1:]) if output is not None else () for name, _, _, output in ran}
-    head = next((name for name, module, _, out in ran if out is logits and isinstance(module, nn.Linear)), None)
-    stages = _stages([each for each in ran if each[3] is not None and each[3] is not logits])
-    before = tuple(_preactivation(name, ran) for name in stages)
-    return Layers(shapes, stages, before, f"{head}{INPUT}" if head else None, head, _channels_last(ran))
+    expected = [len(images), num_classes]
+    shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape != expected:
+        raise ValueError(f"must return logits of shape {expected} for two images, got {shape}")
+    shapes = {call.name: tuple(call.output.shape[1:]) if call.output is not None else () for call in calls}
+    head = next((call.name for call in calls if call.output is logits and isinstance(call.module, nn.Linear)), None)
+    stages = _stages([call for call in calls if call.output is not None and call.output is not logits])
+    preactivations = tuple(_preactivation(name, calls) for name in stages)
+    return Layers(shapes, stages, preactivations, f"{head}{INPUT}" if head else None, head, _channels_last(calls))
 
 
-def _channels_last(ran: list[Call]) -> frozenset[str]:
-    """Names of the layers that give maps of a shape whose last side, and not the first, is what a layer norm is of."""
+def _channels_last(calls: list[Call]) -> frozenset[str]:
+    """Names of the layers with maps of a shape whose last side, and not the first, some layer norm normalises."""
     shapes = {
         value.shape
-        for _, module, *values in ran
+        for _, module, *values in calls
         if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1
         for value in values
         if value is not None and value.dim() == 4 and value.shape[3] == module.normalized_shape[0] != value.shape[1]
     }
-    return frozenset(name for name, _, _, output in ran if output is not None and output.shape in shapes)
+    return frozenset(call.name for call in calls if call.output is not None and call.output.shape in shapes)
 
 
-def _preactivation(stage: str, ran: list[Call]) -> str:
-    """What goes into the activation that ends `stage`, or into the one that follows; else the stage itself."""
-    last = {call[0]: call for call in ran}  # the call that a hook's feature is of
-    result = last[stage][3]
-    activations = [call for call in ran if isinstance(call[1], ACTIVATIONS)]
-    for name, _, _, output in activations:
-        if output is result and last[name][3] is output:
-            return f"{name}{INPUT}"
-    norms = [call for call in ran if isinstance(call[1], NORMS) and call[2] is result]
-    normed = [output for _, _, _, output in norms]
-    for name, _, inputs, output in activations:
-        follows = inputs is result or any(value is inputs or value is output for value in normed)  # or is inside a norm
-        if follows and last[name][3] is output:
-            return f"{name}{INPUT}"
-    for name, norm, _, output in norms:  # in front of an activation that is used more than once, or is a function
-        in_front = isinstance(norm, BATCH_NORM) or any(inputs is output for _, _, inputs, _ in activations)
-        if in_front and last[name][3] is output and not any(call[3] is output for call in activations):
-            return name
+def _preactivation(stage: str, calls: list[Call]) -> str:
+    """The input of the activation that ends `stage`, or of the one that follows it; else the stage itself."""
+    last = {call.name: call for call in calls}  # a hook records the last call of a layer
+    result = last[stage].output
+    activations = [call for call in calls if isinstance(call.module, ACTIVATIONS)]
+    for call in activations:
+        if call.output is result and last[call.name].output is call.output:
+            return f"{call.name}{INPUT}"
+    norms = [call for call in calls if isinstance(call.module, NORMS) and call.input is result]
+    for call in activations:
+        # The activation follows directly, behind a norm, or inside one.
+        follows = call.input is result or any(norm.output is call.input or norm.output is call.output for norm in norms)
+        if follows and last[call.name].output is call.output:
+            return f"{call.name}{INPUT}"
+    for norm in norms:  # in front of an activation that is used more than once, or is a function
+        in_front = isinstance(norm.module, BATCH_NORM) or any(call.input is norm.output for call in activations)
+        is_activation_too = any(call.output is norm.output for call in activations)
+        if in_front and last[norm.name].output is norm.output and not is_activation_too:
+            return norm.name
     return stage
 
 
@@ -141,47 +152,58 @@ def _tensor(value: object) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-def _stages(ran: list[Call]) -> tuple[str, ...]:
+def _stages(calls: list[Call]) -> tuple[str, ...]:
     """The last finished layer at each size of maps; where there is but one size, up to four, evenly spaced."""
-    last = {call[0]: call for call in ran}  # a layer that is used more than once is heard the last time
-    # What does nothing in evaluation is no layer: a transformer has many.
+    last = {call.name: call for call in calls}  # a hook records the last call of a layer
+    # A layer that does nothing in evaluation is no stage: a transformer has many.
     working = [
-        call for call in ran if call is last[call[0]] and not isinstance(call[1], nn.Identity) and not _drops(call[1])
+        call
+        for call in calls
+        if call is last[call.name] and not isinstance(call.module, nn.Identity) and not _is_dropout(call.module)
     ]
     for dimensions in (4, 3, 2):
-        found = [(name, module, output) for name, module, _, output in working if output is not None]
         # A map of one pixel is a vector in disguise.
-        found = [each for each in found if each[2].dim() == dimensions and each[2].shape[2:].numel() > (dimensions > 2)]
-        finished = [each for each in found if not isinstance(each[1], UNFINISHED)] or found
-        if dimensions == 4 and len({output.shape[2:] for _, _, output in finished}) > 1:
+        with_features = [
+            call
+            for call in working
+            if (shape := _shape(call)) and len(shape) == dimensions and shape[2:].numel() > (dimensions > 2)
+        ]
+        finished = [call for call in with_features if not isinstance(call.module, UNFINISHED)] or with_features
+        if dimensions == 4 and len({_shape(call)[2:] for call in finished}) > 1:
             return _last_of_each_size(finished)
         if len(finished) > 1 or (finished and dimensions == 2):
-            blocks = _alike(finished)
-            wanted = min(MOST_BLOCKS, len(blocks))
-            return tuple(blocks[round((i + 1) * len(blocks) / wanted) - 1] for i in range(wanted))
+            blocks = _repeated_blocks(finished)
+            count = min(MOST_BLOCKS, len(blocks))
+            return tuple(blocks[round((i + 1) * len(blocks) / count) - 1] for i in range(count))
     return ()
 
 
-def _drops(module: nn.Module) -> bool:
-    """Whether the module is dropout of any kind: PyTorch's, or stochastic depth of other libraries."""
+def _shape(call: Call) -> torch.Size:
+    """The shape of a call's output; empty where it is no tensor."""
+    return torch.Size() if call.output is None else call.output.shape
+
+
+def _is_dropout(module: nn.Module) -> bool:
+    """True for dropout of any kind: PyTorch's, or stochastic depth of other libraries."""
     return isinstance(module, nn.modules.dropout._DropoutNd) or type(module).__name__ in ("DropPath", "StochasticDepth")
 
 
-def _last_of_each_size(finished: list[tuple[str, nn.Module, Tensor]]) -> tuple[str, ...]:
-    # The outermost layers of a size, of these the last: the first layers of the next block may still have its size.
+def _last_of_each_size(finished: list[Call]) -> tuple[str, ...]:
+    """The last of the outermost layers of each size of maps, in the order in which they finish."""
+    # The last of the outermost ones, as the first layers of the next block may still have the size of this one.
     chosen: dict[torch.Size, str] = {}
-    for name, _, output in finished:
-        size = output.shape[2:]
-        if size not in chosen or name.count(".") <= chosen[size].count("."):
-            chosen[size] = name
+    for call in finished:
+        size = _shape(call)[2:]
+        if size not in chosen or call.name.count(".") <= chosen[size].count("."):
+            chosen[size] = call.name
     outermost = min(name.count(".") for name in chosen.values())
     names = {name for name in chosen.values() if name.count(".") <= outermost + 1}
-    return tuple(name for name, _, _ in finished if name in names)
+    return tuple(call.name for call in finished if call.name in names)
 
 
-def _alike(finished: list[tuple[str, nn.Module, Tensor]]) -> list[str]:
-    """The layers of the commonest type, of these the outermost: the blocks of a network that repeats one."""
-    kinds = Counter(type(module) for _, module, _ in finished)
-    depths = {type(module): name.count(".") for name, module, _ in finished}
+def _repeated_blocks(finished: list[Call]) -> list[str]:
+    """The layers of the commonest type, of equally common types the outermost: blocks that a network repeats."""
+    kinds = Counter(type(call.module) for call in finished)
+    depths = {type(call.module): call.name.count(".") for call in finished}
     kind = max(kinds, key=lambda kind: (kinds[kind], -depths[kind]))
-    return [name for name, module, _ in finished if type(module) is kind]
+    return [call.name for call in finished if type(call.module) is kind]

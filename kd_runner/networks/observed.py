@@ -1,4 +1,4 @@
-"""A network whose layers are listened to."""
+"""A network whose layers' activations are recorded by hooks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kd_runner.suggestions import did_you_mean
 
 
 class Observed:
-    """Calls `network` and returns Outputs, with the activations of `layers` taken by forward hooks.
+    """A network that returns Outputs: its logits, and the activations of `layers`, taken by forward hooks.
 
     Not an nn.Module on purpose: an observed teacher never becomes part of what a student saves or trains.
 
     Args:
-        layers: Names of submodules; with '.input' behind it, what goes into the submodule.
+        layers: Names of submodules; a name with '.input' behind it stands for the submodule's input.
 
     Raises:
         ValueError: a name in `layers` is no submodule of `network`.
@@ -25,7 +25,7 @@ class Observed:
 
     def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
         self.network = network
-        self.call: Callable[[Tensor], Tensor] = network  # a faster way to the same logits may take its place
+        self.call: Callable[[Tensor], Tensor] = network  # a faster call with the same logits may replace it
         self.layers = tuple(dict.fromkeys(layers))
         self._features: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
@@ -35,21 +35,21 @@ class Observed:
             if name not in modules:
                 raise ValueError(f"no layer {layer!r}{did_you_mean(name, modules)}")
             if layer.endswith(INPUT) and layer not in modules:
-                self._hooks.append(modules[name].register_forward_pre_hook(self._keep_input(layer)))
+                self._hooks.append(modules[name].register_forward_pre_hook(self._record_input(layer)))
             else:
-                self._hooks.append(modules[name].register_forward_hook(self._keep(layer)))
+                self._hooks.append(modules[name].register_forward_hook(self._record(layer)))
         if layers:
             for module in modules.values():
                 if getattr(module, "inplace", False):
-                    module.inplace = False  # or it would overwrite what the layer before it gave
+                    module.inplace = False  # or it would overwrite the output of the layer before it
 
-    def _keep(self, layer: str):
+    def _record(self, layer: str):
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             self._features[layer] = output
 
         return hook
 
-    def _keep_input(self, layer: str):
+    def _record_input(self, layer: str):
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self._features[layer] = inputs[0]
 
@@ -63,5 +63,5 @@ class Observed:
     def __call__(self, images: Tensor) -> Outputs:
         logits = self.call(images)
         features, self._features = self._features, {}
-        # In the order asked for, whatever order the network runs in.
+        # In the order of `layers`, in whatever order the network runs.
         return Outputs(logits, {name: features[name] for name in self.layers if name in features})

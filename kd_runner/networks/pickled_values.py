@@ -2,30 +2,23 @@
 
 torch's restricted unpickler (`weights_only=True`) calls what is allowed by name and nothing else. Under the names in
 `STAND_INS` it is given classes of this module, which keep nothing and do nothing: neither NumPy's functions nor
-`argparse.Namespace` itself ever see what the file says. A NumPy scalar of dtype object, whose bytes NumPy would
-unpickle, is therefore as harmless as any other. NumPy arrays alone keep their bytes, so that they can become tensors.
+`argparse.Namespace` itself ever see the file's content. A NumPy scalar of dtype object, whose bytes NumPy would
+unpickle, is therefore as harmless as any other. Only NumPy's arrays and scalars keep their bytes, which become tensors
+and numbers.
 """
 
 from __future__ import annotations
 
-import pickletools
-import sys
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import prod
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")  # NumPy's dtypes that torch has, too
-LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first pickle in a file of torch.save before version 1.6
-LEGACY_PICKLES = 4  # the magic number, the protocol, the machine, and what was saved
-MOST_TEXTS = 1000  # of a pickle that are kept
-MOST_OPERATIONS = 2_000_000  # of a pickle that are looked at for the names in it
 
 
 class Ignored:
@@ -49,9 +42,9 @@ class NumpyType(Ignored):
     __slots__ = ("code", "order")
 
     def __new__(cls, code: Any = None, *_: Any, **__: Any) -> Any:
-        made = super().__new__(cls)
-        made.code, made.order = code, "="
-        return made
+        dtype = super().__new__(cls)
+        dtype.code, dtype.order = code, "="
+        return dtype
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple) and len(state) > 1:
@@ -59,14 +52,14 @@ class NumpyType(Ignored):
 
 
 class NumpyArray(Ignored):
-    """A NumPy array as its pickle has it: shape, dtype and bytes."""
+    """A NumPy array as it is pickled: shape, dtype and bytes."""
 
     __slots__ = ("state",)
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
-        made = super().__new__(cls)
-        made.state = None
-        return made
+        array = super().__new__(cls)
+        array.state = None
+        return array
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -86,6 +79,26 @@ class NumpyArray(Ignored):
             return None
 
 
+class NumpyScalar(Ignored):
+    """A NumPy scalar as it is pickled: dtype and bytes."""
+
+    __slots__ = ("content", "dtype")
+    dtype: Any
+    content: Any
+
+    def __new__(cls, dtype: Any = None, content: Any = None, *_: Any, **__: Any) -> Any:
+        scalar = super().__new__(cls)
+        scalar.dtype, scalar.content = dtype, content
+        return scalar
+
+    def number(self) -> float | int | bool | None:
+        """The scalar as Python's number; None where it is no plain number."""
+        array = NumpyArray()
+        array.__setstate__((1, (), self.dtype, False, self.content))
+        tensor = array.tensor()
+        return None if tensor is None else tensor.item()
+
+
 class _Dictionary:
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return OrderedDict()  # the one mapping that torch's unpickler fills and lets have a state
@@ -93,7 +106,7 @@ class _Dictionary:
 
 class _Bytes:
     def __new__(cls, *_: Any, **__: Any) -> Any:
-        return b""  # the one object that is pickled so; others have their bytes in a text
+        return b""  # only empty bytes are pickled so; others have their bytes in a text
 
 
 class _List:
@@ -101,7 +114,7 @@ class _List:
         return []
 
 
-# Each name is of a class that only holds values, or of a function that makes one.
+# Names of classes that only hold values, and of functions that make one.
 _VALUES = """
 argparse.Namespace types.SimpleNamespace
 builtins.int builtins.float builtins.bool builtins.str builtins.list builtins.tuple builtins.dict
@@ -110,7 +123,7 @@ pathlib.Path pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib
 pathlib._local.Path pathlib._local.PosixPath pathlib._local.WindowsPath pathlib._local.PurePosixPath
 pathlib._local.PureWindowsPath
 datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone uuid.UUID decimal.Decimal
-numpy.ndarray numpy.core.multiarray.scalar numpy._core.multiarray.scalar
+numpy.ndarray
 numpy.bool_ numpy.float16 numpy.float32 numpy.float64 numpy.int8 numpy.int16 numpy.int32 numpy.int64 numpy.uint8
 torch.torch_version.TorchVersion typing.Any
 omegaconf.dictconfig.DictConfig omegaconf.listconfig.ListConfig omegaconf.base.ContainerMetadata
@@ -128,113 +141,14 @@ STAND_INS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_DICTIONARIES.split(), _Dictionary),
     "builtins.bytes": _Bytes,
     "collections.deque": _List,
+    "numpy.core.multiarray.scalar": NumpyScalar,
+    "numpy._core.multiarray.scalar": NumpyScalar,
     "numpy.dtype": NumpyType,
     "numpy.core.multiarray._reconstruct": NumpyArray,
     "numpy._core.multiarray._reconstruct": NumpyArray,
 }
-# What torch reads of itself, and what its pickles use to write bytes and dictionaries.
-_OF_TORCH = ("torch._utils.", "torch._tensor.", "torch.storage.", "torch.serialization.")
-_OF_TORCH_ITSELF = ("torch.nn.parameter.Parameter", "collections.OrderedDict", "collections.Counter", "_codecs.encode")
-# Modules of Python whose classes stand in networks that were saved whole.
-_OF_NETWORKS = ("abc", "collections", "copyreg", "dataclasses", "datetime", "enum", "functools", "logging", "math")
-_OF_BUILTINS = ("builtins.bytearray", "builtins.set", "builtins.complex", "builtins.long")
 
 
 def allowed_stand_ins() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """The stand-ins as `torch.serialization.safe_globals` takes them."""
     return [(stand_in, name) for name, stand_in in STAND_INS.items()]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the pickles of a file ask for that is not read here.
-
-    Args:
-        names: The classes and functions, each once.
-        key: The last text before the first of them, which is its key where it stands in a dictionary.
-        alone: Whether the first of them is all that was saved, and stands in no dictionary.
-        texts: The first texts of the pickles, among which are the keys of a dictionary.
-        protocol: The highest version of the pickle format among them.
-    """
-
-    names: list[str]
-    key: str
-    alone: bool
-    texts: frozenset[str]
-    protocol: int
-
-    @property
-    def suspicious(self) -> list[str]:
-        """The names that no weights and no network need: Python's own functions, and functions of others."""
-        return [name for name in self.names if _is_suspicious(name)]
-
-
-def requested_globals(file: IO[bytes], pickles: int = 1) -> Asked:
-    """What the first pickles in `file` ask for, none of which is loaded: their operations are listed.
-
-    A broken pickle is read as far as that goes.
-    """
-    names: dict[str, None] = {}
-    texts: dict[str, None] = {}
-    key, alone, protocol = "", False, 0
-    for kind, value, before, count in _names_of(file, pickles):
-        if kind == "protocol":
-            protocol = max(protocol, value)
-        elif kind == "text" and len(texts) < MOST_TEXTS:
-            texts[value] = None
-        elif kind == "name" and not _is_plain(value):
-            if not names:
-                key, alone = before, count == 0
-            names[value] = None
-    return Asked(list(names), key, alone, frozenset(texts), protocol)
-
-
-def _is_suspicious(name: str) -> bool:
-    module, _, last = name.rpartition(".")
-    top = module.partition(".")[0]
-    if top in sys.stdlib_module_names:
-        return top not in _OF_NETWORKS
-    return last[:1].islower() and not module.startswith("torch.nn.")
-
-
-def _is_plain(name: str) -> bool:
-    if name in STAND_INS or name in _OF_TORCH_ITSELF or name in _OF_BUILTINS or name.startswith(_OF_TORCH):
-        return True
-    return name.startswith("torch.") and name.count(".") == 1  # dtypes, storages, Size, device
-
-
-def _names_of(file: IO[bytes], pickles: int) -> Iterator[tuple[str, Any, str, int]]:
-    """The 'name's, 'text's and 'protocol's in the pickles, with the last text and the number of operations before."""
-    left = MOST_OPERATIONS
-    try:
-        for _ in range(pickles):
-            texts, memo, last, count = ["", ""], dict[int, Any](), None, 0
-            operations: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]] = pickletools.genops(file)
-            for operation, argument, _position in operations:
-                left -= 1
-                if left < 0:
-                    return
-                if operation.name == "GLOBAL":
-                    yield "name", _dotted_name(*str(argument).split(" ", 1)), texts[1], count
-                elif operation.name == "STACK_GLOBAL":
-                    yield "name", _dotted_name(*texts), "", count
-                elif operation.name == "PROTO":
-                    yield "protocol", argument, texts[1], count
-                count += operation.name not in ("PROTO", "FRAME")
-                if operation.name == "MEMOIZE":
-                    memo[len(memo)] = last
-                elif operation.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-                    memo[argument] = last
-                else:
-                    last = memo.get(argument) if operation.name in ("GET", "BINGET", "LONG_BINGET") else argument
-                    if isinstance(last, str) and operation.name != "GLOBAL":
-                        texts = [texts[1], last]
-                        yield "text", last, texts[0], count
-    except Exception:  # a broken pickle
-        return
-
-
-def _dotted_name(module: str, name: str = "") -> str:
-    """The name with a dot, as Python 3 has it: pickles of protocol 2 use Python 2's."""
-    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-    return f"{module}.{name}"

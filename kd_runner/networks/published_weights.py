@@ -1,10 +1,10 @@
-"""State dicts of published teachers, renamed to the names of our networks (`teacher.checkpoint_format`).
+"""State dicts of published teachers, under the names of our networks (`teacher.checkpoint_format`).
 
 RepDistiller (Tian et al. 2020, arXiv:1910.10699) publishes teachers for CIFAR-100, and mdistiller (Zhao et al. 2022,
 arXiv:2203.08679) the same files and others of the same form: dictionaries that `torch.save` wrote, the state dict under
 'model'. Both name the tensors alike:
 
-    theirs                             ours                                                   option
+    published                          this package                                           option
     resnet8 … resnet110, resnet32x4    the same                                               resnet, resnet_x4
     ResNet50
       shortcut.N                       downsample.N                                           resnet50
@@ -17,8 +17,8 @@ arXiv:2203.08679) the same files and others of the same form: dictionaries that 
                                        ends in a ReLU and, the first three, a max-pooling
       classifier                       the layer behind the last ReLU, the mean and flattening
 
-VGG's convolutions have biases there, although batch norm takes them out again. Ours have none: a bias is subtracted
-from the running mean of the batch norm behind it, which is the same function in evaluation.
+The published VGG's convolutions have biases, although batch norm takes them out again. Ours have none: a bias is
+subtracted from the running mean of the batch norm behind it, which is the same function in evaluation.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from kd_runner.networks.foreign_weights import WRAPPERS
+from kd_runner.networks.candidates import WRAPPERS
 from kd_runner.networks.weight_files import Entry, shared_start
 
 VGG_POOLINGS = 3  # of the published networks on images of 32 pixels
 
-_RENAMED = (
+_RENAMINGS = (
     (re.compile(r"^block(\d+)\.layer\."), r"layer\1."),
     (re.compile(r"\.convShortcut\."), ".downsample."),
     (re.compile(r"\.shortcut\."), ".downsample."),
@@ -43,18 +43,18 @@ _OF_VGG = re.compile(r"^block(\d+)\.(\d+)\.(.+)$")
 
 
 def renamed_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """A file's tensors with those of each dictionary under our names, behind the prefix that all of them share."""
+    """A file's tensors under our names; a prefix that all names of a dictionary share stays in front."""
     dictionaries: dict[tuple[str, ...], dict[str, Tensor]] = {}
     for entry in entries:
         dictionaries.setdefault(entry.path[:-1], {})[entry.path[-1]] = entry.tensor
     return [
         Entry((*path, name), tensor)
         for path, state in dictionaries.items()
-        for name, tensor in _in_place(state).items()
+        for name, tensor in _rename_below_prefix(state).items()
     ]
 
 
-def _in_place(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_below_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts = {name: name.split(".") for name in state}
     shared = len(shared_start([name_parts[:-1] for name_parts in parts.values()])) if len(state) > 1 else 0
     prefix = "".join(f"{part}." for part in next(iter(parts.values()))[:shared])
@@ -66,37 +66,37 @@ def _in_place(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def rename_entries(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` under our names; what has no counterpart keeps its own, for the network to refuse."""
+    """`state` under our names; a name without a counterpart stays, for the network to refuse."""
     if any(_OF_VGG.match(name) for name in state):
-        return _renamed_vgg(state)
-    ours = {}
+        return _rename_vgg(state)
+    renamed = {}
     for name, value in state.items():
-        for pattern, replacement in _RENAMED:
+        for pattern, replacement in _RENAMINGS:
             name = pattern.sub(replacement, name)
-        ours[name] = value
-    return ours
+        renamed[name] = value
+    return renamed
 
 
-def _renamed_vgg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    places = {name: match for name in state if (match := _OF_VGG.match(name))}
-    stages = 1 + max(int(match[1]) for match in places.values())
+def _rename_vgg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    matches = {name: match for name in state if (match := _OF_VGG.match(name))}
+    stages = 1 + max(int(match[1]) for match in matches.values())
     starts = [0]
     for stage in range(stages):
-        numbers = [int(match[2]) for match in places.values() if int(match[1]) == stage]
-        # The ReLU at the end of a stage is not in their block, and it is a layer in ours.
+        numbers = [int(match[2]) for match in matches.values() if int(match[1]) == stage]
+        # The ReLU at the end of a stage is not in the published block, and it is a layer of our network.
         starts.append(starts[-1] + max(numbers, default=-1) + 2 + (stage < VGG_POOLINGS))
-    ours: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        if name in places:
-            block, number, rest = places[name].groups()
-            ours[f"{starts[int(block)] + int(number)}.{rest}"] = value
+        if name in matches:
+            block, number, parameter = matches[name].groups()
+            renamed[f"{starts[int(block)] + int(number)}.{parameter}"] = value
         else:
             # Behind the last stage: the mean of the maps and the flattening, which have no tensors.
-            ours[name.replace("classifier.", f"{starts[-1] + 2}.", 1)] = value
-    return _without_biases(ours)
+            renamed[name.replace("classifier.", f"{starts[-1] + 2}.", 1)] = value
+    return _fold_biases(renamed)
 
 
-def _without_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fold_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """`state` with the bias of each layer in front of a batch norm moved into the running mean."""
     folded = dict(state)
     for name in [name for name in state if name.endswith(".running_mean")]:

@@ -1,4 +1,4 @@
-"""What a file of weights says of the network in it, beside the weights: how accurate it was, and on what."""
+"""The record in a file of weights: the network's accuracy on validation images when it was saved."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from torch import Tensor
 
 from kd_runner.errors import SettingsError
 from kd_runner.networks import weight_files
+from kd_runner.networks.pickled_values import NumpyScalar
 
-# What others' files call an accuracy, as a share or in percent; a 'metric' below 1 may be anything.
+# Names of an accuracy in other projects' files, a share or in percent; a 'metric' below 1 may be anything.
 ACCURACIES = ("val_accuracy", "best_acc1", "best_acc", "best_accuracy", "val_acc", "acc1", "acc", "accuracy", "metric")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a file says of its network.
+    """The record of a network in its file.
 
     Args:
-        accuracy: On validation images, a share of 1; None where the file does not say.
-        images: How many those were; None where the file does not say.
-        normalised: Whether the file says which mean and standard deviation the network wants.
+        accuracy: Accuracy on validation images, a share of 1; None where the file does not say.
+        images: The number of these images; None where the file does not say.
+        normalised: True if the file says which mean and standard deviation the network wants.
     """
 
     accuracy: float | None = None
@@ -34,14 +35,14 @@ class Record:
 
 
 def validation_record(epochs: Sequence[Mapping[str, float]], images: int | None) -> dict[str, Any]:
-    """What is kept beside a network's weights of its last epoch: its accuracy on so many validation images."""
+    """The record to save beside the weights of a network's last epoch, from its metrics; empty where there are none."""
     if not epochs or "val_accuracy" not in epochs[-1]:
         return {}
     return {"val_accuracy": epochs[-1]["val_accuracy"], "val_images": images}
 
 
 def record_of(path: Path) -> Record | None:
-    """What the file at `path` says of its network; None where it says nothing."""
+    """The record in the file at `path`; None where there is none."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -55,7 +56,7 @@ def record_of(path: Path) -> Record | None:
 
 
 def _record_in_pickle(path: Path) -> Record | None:
-    """What torch saved beside a state dict, where it can be read without running code."""
+    """The record beside a state dict that torch saved, where it can be read without running code."""
     try:
         content = weight_files.saved_values(path)
     except SettingsError:
@@ -64,13 +65,15 @@ def _record_in_pickle(path: Path) -> Record | None:
         return None
     for name in ACCURACIES:
         value = _number(content.get(name))
-        least = 1 if name == "metric" else 0
-        if value is not None and least < value <= 100:
+        lowest = 1 if name == "metric" else 0
+        if value is not None and lowest < value <= 100:
             return Record(value / 100 if value > 1 else value)
     return None
 
 
 def _number(value: Any) -> float | None:
+    if isinstance(value, NumpyScalar):
+        value = value.number()
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta:
         value = value.item()
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

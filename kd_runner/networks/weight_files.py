@@ -1,4 +1,4 @@
-"""Files of weights that anyone may have written: what kind of file it is, and all tensors in it by name.
+"""Files of weights that anyone may have written: all tensors in them by name.
 
 safetensors and what `torch.save` writes are read. Every other kind is refused in one line that says what it is.
 """
@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import json
 import stat
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from kd_runner.errors import SettingsError
 from kd_runner.networks import file_kinds, pickled_values
+from kd_runner.networks.names_in_files import printable
+from kd_runner.networks.torch_files import ENDS_EARLY, read_torch
 
 DEEPEST = 64  # containers in containers
 MOST_CONTAINERS = 200_000  # in one file
-MOST_ITEMS = 5_000_000  # in all of them; one list that is there many times makes many of few bytes
-MOST_TIMES = 20  # that the records of a torch file may be larger than the file, which torch does not compress
-SAVE_AGAIN = "torch reads none but its own: torch.save(state_dict, 'plain.pth') saves it plainly"
-ENDS_EARLY = "it ends early or is damaged: the download or copy was cut short"
+MOST_ITEMS = 5_000_000  # in all containers of a file; a list that is repeated makes many items of few bytes
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,8 @@ class Entry:
     """One tensor of a file.
 
     Args:
-        path: The keys that lead to it; the last one is its name in the state dict that holds it.
-        from_numpy: Whether the file has it as a NumPy array.
+        path: The keys that lead to the tensor; the last one is its name in the state dict that holds it.
+        from_numpy: True if the file has it as a NumPy array.
     """
 
     path: tuple[str, ...]
@@ -59,20 +55,20 @@ def read_tensors(path: Path) -> tuple[list[Entry], dict[str, str]]:
     try:
         if file_kinds.is_safetensors(head):
             return _read_safetensors(path, head, size)
-        return list(_entries(_read_torch(path, head, size))), {}
+        return list(_entries(read_torch(path, head, size))), {}
     except ValueError as error:
         raise unreadable_file(path, str(error)) from error
 
 
 def saved_values(path: Path) -> Any:
-    """What `torch.save` put into the file at `path`: containers, tensors and plain values.
+    """The content that `torch.save` wrote to the file at `path`: containers, tensors and plain values.
 
     Raises:
         SettingsError: no such file, or not a plain file of torch.
     """
     size = _size_of_a_file(path)
     try:
-        return _read_torch(path, _head(path), size)
+        return read_torch(path, _head(path), size)
     except ValueError as error:
         raise unreadable_file(path, str(error)) from error
 
@@ -89,20 +85,8 @@ def shared_start(paths: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(shortest[:count])
 
 
-def printable(text: str, length: int = 100) -> str:
-    """A text of a file's, as one line for a person: on a terminal a file must not write what it likes."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def first_names(names: Sequence[str], count: int) -> str:
-    """The first names of a file's, and how many there are more."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(printable(name) for name in names[:count]) + more
-
-
 def unreadable_file(path: Path, reason: str) -> SettingsError:
-    """The error of a file that is not read, with the reason."""
+    """The error for a file that is not read, with the reason."""
     return SettingsError(f"{path} is not a plain weights file (safetensors, or a state dict saved by torch): {reason}")
 
 
@@ -129,12 +113,12 @@ def _read_safetensors(path: Path, head: bytes, size: int) -> tuple[list[Entry], 
         with safe_open(path, framework="pt") as file:
             entries = [Entry((name,), file.get_tensor(name)) for name in file.keys()]  # noqa: SIM118 (not a dict)
             return entries, file.metadata() or {}
-    except Exception as error:  # the library's, and what torch says of dtypes
+    except Exception as error:  # safetensors' own errors, and torch's about dtypes
         raise ValueError(f"it is a broken safetensors file ({_short(error)})") from error
 
 
 def _too_short(path: Path, head: bytes, size: int) -> str | None:
-    """What a safetensors file lacks, by its own header; None where that cannot be told or nothing is missing."""
+    """A sentence about a safetensors file that is shorter than its header says; None where it is not, or unreadable."""
     length = int.from_bytes(head[:8], "little")
     if length > size - 8:
         return f"it has {size:,} bytes, its safetensors header says {length:,} or more: {ENDS_EARLY}"
@@ -145,90 +129,20 @@ def _too_short(path: Path, head: bytes, size: int) -> str | None:
         header = file.read(length)
     try:
         ends = [int(value["data_offsets"][1]) for name, value in json.loads(header).items() if name != "__metadata__"]
-    except Exception:  # whatever is in that JSON; safetensors says what is wrong with it
+    except Exception:  # the JSON may hold anything; safetensors says what is wrong with it
         return None
-    wanted = 8 + length + max(ends, default=0)
-    return f"it has {size:,} of {wanted:,} bytes: {ENDS_EARLY}" if size < wanted else None
-
-
-def _read_torch(path: Path, head: bytes, size: int) -> Any:
-    kind = file_kinds.kind_of(path, head)
-    if kind is not None:
-        raise ValueError(kind)
-    if head.startswith(b"PK"):
-        _check_records(path, size)
-    elif not head.startswith(pickled_values.LEGACY_MAGIC, 2):
-        raise ValueError(_reason(path, f"it is a pickle that torch.save did not write, and {SAVE_AGAIN}"))
-    try:
-        allowed = torch.serialization.safe_globals(pickled_values.allowed_stand_ins())
-        with warnings.catch_warnings(), allowed, path.open("rb") as file:  # by its content: torch heeds a path's end
-            warnings.simplefilter("ignore")  # torch's, which describe its own insides
-            return torch.load(file, map_location="cpu", weights_only=True)
-    # Whatever torch's readers raise on bytes that they did not expect: there is no end of kinds. What torch says
-    # explains how to run the file's code all the same; ours does not.
-    except Exception as error:
-        full = isinstance(error, MemoryError) or "allocate memory" in str(error)
-        raise ValueError(_reason(path, "it does not fit into memory" if full else ENDS_EARLY)) from error
-
-
-def _check_records(path: Path, size: int) -> None:
-    """Refuse a zip archive that is no torch file, and one whose records would fill the memory."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-    except Exception as error:  # zipfile has no end of kinds, either
-        raise ValueError(f"it looks like a torch file, but {ENDS_EARLY}") from error
-    kind = file_kinds.kind_of_zip(path, [record.filename for record in records])
-    if kind is not None:
-        raise ValueError(kind)
-    if sum(record.file_size for record in records) > MOST_TIMES * size + 2**20:
-        raise ValueError(f"unpacked it is more than {MOST_TIMES} times larger, which torch.save does not write")
-
-
-def _reason(path: Path, otherwise: str) -> str:
-    """Why a file with pickles is not read: what it asks for beside plain values, if anything."""
-    asked = _requested_globals(path)
-    if asked is None or not asked.names:
-        if asked is not None and asked.protocol > 2 and otherwise == ENDS_EARLY:
-            return f"its pickle has protocol {asked.protocol}, torch reads 2: save it without pickle_protocol"
-        return otherwise
-    if asked.suspicious:
-        return f"it asks for {first_names(asked.suspicious, 3)}, which no weights need; nothing in it was run"
-    names = first_names(asked.names, 2)
-    if asked.alone:
-        weights = "content.state_dict()"
-    elif any(name.startswith("torch.nn.modules.") for name in asked.names):
-        weights = f"content[{asked.key[:40]!r}].state_dict()"
-    else:
-        key = next((key for key in ("state_dict", "model", "net") if key in asked.texts), "…")
-        weights = f"content[{key!r}]"
-    return (
-        f"it holds {names}, and reading those runs their code. Where you trust it, two lines make it plain: "
-        f"content = torch.load({path.name!r}, weights_only=False); torch.save({weights}, 'plain.pth')"
-    )
-
-
-def _requested_globals(path: Path) -> pickled_values.Asked | None:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-                with archive.open(name) as file:
-                    return pickled_values.requested_globals(file)
-        with path.open("rb") as file:
-            return pickled_values.requested_globals(file, pickled_values.LEGACY_PICKLES)
-    except Exception:  # a broken archive
-        return None
+    full_size = 8 + length + max(ends, default=0)
+    return f"it has {size:,} of {full_size:,} bytes: {ENDS_EARLY}" if size < full_size else None
 
 
 def _entries(content: Any) -> Iterator[Entry]:
-    """The tensors in nested containers, with the keys that lead there."""
+    """The tensors in nested containers, with the keys that lead to them."""
     containers = items = 0
     if not isinstance(content, (Mapping, list, tuple)):
-        held = f"one tensor of {list(content.shape)}" if isinstance(content, Tensor) else type(content).__name__
-        raise ValueError(f"it holds {held}, not tensors with names")
+        description = f"one tensor of {list(content.shape)}" if isinstance(content, Tensor) else type(content).__name__
+        raise ValueError(f"it holds {description}, not tensors with names")
 
-    def inside(value: Any, path: tuple[str, ...]) -> Iterator[Entry]:
+    def walk(value: Any, path: tuple[str, ...]) -> Iterator[Entry]:
         nonlocal containers, items
         if isinstance(value, Tensor):
             yield Entry(path, value)
@@ -243,15 +157,15 @@ def _entries(content: Any) -> Iterator[Entry]:
                 raise ValueError("it holds containers in containers without end")
             for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
                 if isinstance(key, (str, int)):
-                    yield from inside(item, (*path, str(key)))
+                    yield from walk(item, (*path, str(key)))
 
-    entries = list(inside(content, ()))
+    entries = list(walk(content, ()))
     if not entries:
-        raise ValueError(f"it holds {_shown(content)}, and no tensors")
+        raise ValueError(f"it holds {_first_keys(content)}, and no tensors")
     yield from entries
 
 
-def _shown(content: Any) -> str:
+def _first_keys(content: Any) -> str:
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__} of {len(content)}"
     keys = [repr(str(key)[:40]) for key in content]

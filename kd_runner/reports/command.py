@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_runner.errors import RunFailed, SettingsError, one_line
-from kd_runner.files.run_folder import PAGE, RESULT
+from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
 from kd_runner.reports.sweep_report import report
 
-GRID, RECORD = "sweep.json", "multirun.yaml"  # what a sweep leaves in its folder
 FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
 
 
@@ -64,7 +63,7 @@ def refuse_place_of_another(folders: Sequence[Path], out: Path | None) -> None:
     place, places = (folders[0] if out is None else out).resolve(), [folder.resolve() for folder in folders]
     if places == [place]:
         return
-    kept = [name for name in (RESULT, GRID, RECORD, PAGE) if (place / name).exists()]
+    kept = [name for name in (RESULT, GRID, MULTIRUN, PAGE) if (place / name).exists()]
     if place in places or any(name != PAGE for name in kept):
         must = "must be given" if out is None else "must be another folder"
         why = f"{out or folders[0]} {'has' if kept else 'is for'} a report of its own{' run' if RESULT in kept else ''}"

@@ -9,9 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kd_runner.reports.formats import clock, count, percent, points
+from kd_runner.formats import clock, count, percent, points
 
-SETTINGS = "settings.json"
 TEMPLATES = Path(__file__).parent / "templates"
 
 

@@ -13,7 +13,7 @@ import yaml
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
 from kd_runner.files.results import Run
-from kd_runner.reports.html import SETTINGS
+from kd_runner.files.run_folder import SETTINGS
 
 # By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")

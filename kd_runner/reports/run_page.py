@@ -10,10 +10,11 @@ from typing import Any
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
-from kd_runner.files.results import STAGES, Run, read_run, top5_says_nothing
-from kd_runner.files.run_folder import PAGE, RESULT
+from kd_runner.files.results import Run, read_run, top5_says_nothing
+from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
+from kd_runner.files.stages import STAGES
+from kd_runner.formats import clock, count, percent
 from kd_runner.reports.data_table import data_lines, data_table
-from kd_runner.reports.formats import clock, count, percent
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.run_charts import run_pictures
@@ -21,8 +22,6 @@ from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
 from kd_runner.reports.verdict import verdict
 from kd_runner.terminal import fold_text, nats, terminal_width
-
-ANALYSIS = "analysis.json"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kd_runner.comparison.gap import gap_in, in_points, run_of
-from kd_runner.files.results import STAGES, top5_says_nothing
+from kd_runner.files.results import top5_says_nothing
+from kd_runner.files.stages import STAGES
 from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"

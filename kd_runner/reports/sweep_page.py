@@ -12,9 +12,10 @@ from urllib.parse import quote
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
-from kd_runner.files.run_folder import PAGE
+from kd_runner.files.run_folder import MULTIRUN, PAGE
+from kd_runner.files.stages import STAGES, TIMED
+from kd_runner.formats import clock, count, percent
 from kd_runner.reports import charts, formats
-from kd_runner.reports.formats import clock, count, percent
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, some_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
@@ -24,7 +25,6 @@ MOST_COMMANDS = 10  # of single runs
 MOST_NOTES = 12  # that are shown unfolded
 MOST_VALUES = 12  # of a setting that differs
 IN_COST = ("images_seen", "seconds", "parameters")  # columns that have a table of their own
-STAGES = ("teacher", "baseline", "student", "evaluate")
 
 
 def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
@@ -76,8 +76,8 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
     """Name, number and what it is of: the teacher, the student and its baseline of the answer's row."""
     if best is None:
         return []
-    means = {stage: best.values(stage, "accuracy") for stage in STAGES[:3]}
-    sizes = {stage: best.values(stage, "parameters") for stage in STAGES[:3]}
+    means = {stage: best.values(stage, "accuracy") for stage in STAGES}
+    sizes = {stage: best.values(stage, "parameters") for stage in STAGES}
     names = {"teacher": "teacher", "baseline": "student alone", "student": "student, distilled"}
     return [
         (
@@ -85,7 +85,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
             percent(float(means[stage].mean())),
             f"{formats.short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
         )
-        for stage in ("teacher", "baseline", "student")
+        for stage in STAGES
         if len(means[stage])
     ]
 
@@ -93,7 +93,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
 def _runs(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
     for rank, group in enumerate(groups, 1):
         for run in sorted(group.runs, key=lambda run: [(len(seed), seed) for seed in run.seeds]):
-            accuracies = {stage: (run.result.get(stage) or {}).get("accuracy") for stage in STAGES[:3]}
+            accuracies = {stage: (run.result.get(stage) or {}).get("accuracy") for stage in STAGES}
             gain = None if accuracies["baseline"] is None else accuracies["student"] - accuracies["baseline"]
             place = os.path.relpath(run.folder, out)
             seeds = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
@@ -152,7 +152,7 @@ def _beside(amount: float | None, teacher: float | None) -> str:
 
 def _total(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     """What all runs took together, in words."""
-    seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in STAGES}
+    seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
     paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
     first = [reading.json_of(path)[0] for path in paths]
     before = sum(reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in first)
@@ -184,7 +184,7 @@ def _more(values: Sequence[str]) -> str:
 def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
     """The commands that started the sweeps, then those of runs that were part of none."""
     covered: list[Path] = []
-    for record in sorted({path for folder in folders for path in folder.rglob("multirun.yaml")}):
+    for record in sorted({path for folder in folders for path in folder.rglob(MULTIRUN)}):
         said = sweep_command(record)
         if said is not None:
             covered.append(record.parent.resolve())

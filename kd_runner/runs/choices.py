@@ -1,50 +1,60 @@
-"""What a run chooses by itself, a line of the log each."""
+"""The choices that a run makes by itself, a line of the log each."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from kd_runner.config.settings import DistillationSettings, Settings
 from kd_runner.reports.summary import layer_lines
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.data import Data
+from kd_runner.training.recipe import Schedule
 
 log = logging.getLogger(__name__)
 
+LayersByRole = Mapping[str, Sequence[str]]
 
-def log_choices(parts: Parts) -> None:
-    """Log the device, the layers that modes compare, the images left out, and the temperature that modes share."""
-    log.info("device    %s", device_line(parts))
-    for key, line in layer_lines(parts.layers):
+
+def log_choices(settings: Settings, data: Data, temperature: Schedule, layers: Mapping[str, LayersByRole]) -> None:
+    """Log the device, the layers that modes compare, the images left out, and the temperature that modes share.
+
+    Args:
+        layers: The layers of student and teacher that each mode is handed, by the modes' keys.
+    """
+    log.info("device    %s", device_line(data.device, settings.trainer.accelerator))
+    for key, line in layer_lines(layers):
         log.info("layers    %s: %s", key, line)
-    for line in (*batch_lines(parts), *temperature_lines(parts)):
+    for line in (*batch_lines(data.batch_size, len(data.splits.train)), *temperature_lines(settings.plus, temperature)):
         log.info("note      %s", line)
 
 
-def device_line(parts: Parts) -> str:
+def device_line(device: torch.device, accelerator: str) -> str:
     """The device in words, and why it is this one."""
-    if parts.device.type == "cuda":
-        return f"{torch.cuda.get_device_name(parts.device)} (trainer.accelerator={parts.settings.trainer.accelerator})"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} (trainer.accelerator={accelerator})"
     threads = torch.get_num_threads()
-    chosen = "trainer.accelerator=cpu" if parts.settings.trainer.accelerator == "cpu" else "PyTorch sees no CUDA GPU"
-    return f"CPU, {threads} thread{'s' if threads > 1 else ''} ({chosen})"
+    reason = "trainer.accelerator=cpu" if accelerator == "cpu" else "PyTorch sees no CUDA GPU"
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''} ({reason})"
 
 
-def batch_lines(parts: Parts) -> list[str]:
-    """What becomes of batches that the training images do not fill."""
-    size, count = parts.settings.batch_size, len(parts.splits.train)
-    if size > count:
-        return [f"an epoch is one batch of {count:,} images, all there are for training (batch_size={size})"]
-    if count % size == 1:
-        return [f"batches of {size} leave one of {count:,} training images over: each epoch passes over another one"]
+def batch_lines(batch_size: int, images: int) -> list[str]:
+    """A line on batches that the training images do not fill."""
+    if batch_size > images:
+        return [f"an epoch is one batch of {images:,} images, all there are for training (batch_size={batch_size})"]
+    if images % batch_size == 1:
+        return [
+            f"batches of {batch_size} leave one of {images:,} training images over: each epoch passes over another one"
+        ]
     return []
 
 
-def temperature_lines(parts: Parts) -> list[str]:
-    """Modes that are added up and are usually used with another temperature than the one that all share."""
-    usual = {name: mode.default_temperature for name, mode in parts.settings.plus.items()}
+def temperature_lines(plus: Mapping[str, DistillationSettings], temperature: Schedule) -> list[str]:
+    """Lines on modes that are added up and are usually used with another temperature than the one that all share."""
+    usual = {name: mode.default_temperature for name, mode in plus.items()}
     with torch.no_grad():
-        shared = float(parts.temperature(0.0))
+        shared = float(temperature(0.0))
     return [
         f"plus.{name} is usually used with temperature {value:g}; all modes share one, here {shared:g} at the start"
         for name, value in usual.items()

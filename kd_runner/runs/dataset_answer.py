@@ -1,4 +1,4 @@
-"""What a run would read, for `dataset=?`: counts, files, statistics and a contact sheet. Nothing is trained."""
+"""The answer to `dataset=?`: counts, files, statistics and a contact sheet. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import NOT_READ
+from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
-from kd_runner.runs.parts import read_data
+from kd_runner.runs.data import data_set_name, read_data
 
-SHEET = "contact_sheet.png"
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
 NAMED = 5  # files
@@ -38,10 +38,10 @@ IMAGE_FOLDER = "kd_runner.datasets.image_folder.image_folder"
 
 @dataclass(frozen=True)
 class Pixels:
-    """What all pixels of a data set come to.
+    """The statistics of all pixels of a data set.
 
     Args:
-        mean, std: Of the training images by channel, of pixels scaled to [0, 1].
+        mean, std: The mean and the standard deviation of the training images by channel, scaled to [0, 1].
         copies: The images that are there twice.
     """
 
@@ -51,7 +51,7 @@ class Pixels:
 
 
 def dataset_answer(settings: Settings, folder: Path) -> str:
-    """The text; the contact sheet is written to `folder`.
+    """The text of the answer; the contact sheet is written to `folder`.
 
     Raises:
         SettingsError: the data set cannot be read.
@@ -60,8 +60,8 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         splits = read_data(_lenient(settings))
         pixels = read_pixels(splits)
         survey.write_notes(splits, pixels.copies)
-    contact_sheet(splits.train, splits.classes).save(folder / SHEET)
-    name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
+    contact_sheet(splits.train, splits.classes).save(folder / CONTACT_SHEET)
+    name = data_set_name(settings.dataset)
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
     parts = [
         [f"{name}: {survey.line(splits)}"],
@@ -73,7 +73,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         unreadable_lines(splits, settings.dataset.node.get("on_bad_image") == "skip"),
         copy_lines(splits, pixels.copies),
         [f"note     {note}" for note in notes if NOT_READ not in note],  # the line of what is broken says more
-        [f"pictures {folder / SHEET}{shown}"],
+        [f"pictures {folder / CONTACT_SHEET}{shown}"],
     ]
     return "\n".join(line for lines in parts for line in lines)
 
@@ -192,7 +192,7 @@ def file_lines(splits: Splits) -> list[str]:
 
 
 def headers_of(splits: Sequence[ImageFiles]) -> list[ImageFacts]:
-    """What the headers of all files say."""
+    """The facts in the headers of all files."""
     paths = [split.folder / path for split in splits for path in split.paths]
     with ThreadPoolExecutor() as pool:
         return list(pool.map(facts, paths))
@@ -217,25 +217,25 @@ def unreadable_lines(splits: Splits, skipped: bool) -> list[str]:
 
 
 def copy_lines(splits: Splits, copies: Copies) -> list[str]:
-    """Some of the images that are there twice."""
+    """Lines on images that are there twice, with some of them."""
     lines = []
     for name, pairs in copies.across.items():
         first, second = name.split("_")
         if pairs:
-            some = [f"{name_of(splits, copy)} = {name_of(splits, original)}" for original, copy in pairs[:NAMED]]
+            shown = [f"{name_of(splits, copy)} = {name_of(splits, original)}" for original, copy in pairs[:NAMED]]
             more = f" and {len(pairs) - NAMED:,} more" if len(pairs) > NAMED else ""
-            lines.append(f"copies   {len(pairs):,} of {second} in {first}: {', '.join(some)}{more}")
+            lines.append(f"copies   {len(pairs):,} of {second} in {first}: {', '.join(shown)}{more}")
     if copies.of_two_classes:
-        names = [f"{name_of(splits, place)} ({splits.classes[copies.label(place)]})" for place in copies.of_two_classes]
+        names = [f"{name_of(splits, image)} ({splits.classes[copies.label(image)]})" for image in copies.of_two_classes]
         lines.append(f"copies   {len(names):,} under two classes: {list_of_names(names, NAMED)}")
     return lines
 
 
-def name_of(splits: Splits, place: Position) -> str:
+def name_of(splits: Splits, image: Position) -> str:
     """The file of an image, relative to the root; else its split and number there."""
-    split = list(SPLITS)[place[0]]
+    split = list(SPLITS)[image[0]]
     if splits.survey is None:
-        return f"{split} {place[1]}"
+        return f"{split} {image[1]}"
     files = splits.survey.files[split]
-    path = files.folder / files.paths[place[1]]
+    path = files.folder / files.paths[image[1]]
     return printable(str(path.relative_to(splits.survey.root)))

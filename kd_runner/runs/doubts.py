@@ -1,4 +1,4 @@
-"""Why a network with given weights may be wrong: one class for all images, classes in another order, normalisation."""
+"""Why a network from a file may be wrong: one class for all images, classes in another order, normalisation."""
 
 from __future__ import annotations
 
@@ -8,31 +8,40 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, percent, share_of
+from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, share_of
+from kd_runner.config.settings import DatasetSettings
+from kd_runner.datasets.splits import Splits
 from kd_runner.evaluation.analysis import spread
 from kd_runner.evaluation.metrics import confusion_matrix
+from kd_runner.formats import percent
 from kd_runner.input_pipeline.view import View
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.data import Data
 
-MOST_TRIED, MOST_PIXELS = 2000, 2**27  # of the validation images, for other normalisations
-SURELY = 0.01  # p of a difference between two readings of the same logits or images
-BETTER_ORDER, BETTER_NORMALISATION = 0.10, 0.05  # least gains that are worth a word
-SENSIBLE = 0.5  # least accuracy of an order that somebody can have meant; relabelling helps a random network, too
-MOVED = 5  # classes in another order that are named
+MOST_TRIED, MOST_PIXELS = 2000, 2**27  # of the validation images, on which other normalisations are tried
+SURELY = 0.01  # the largest p at which a difference between two readings of the same images is believed
+BETTER_ORDER, BETTER_NORMALISATION = 0.10, 0.05  # the least gains in accuracy that are noted
+SENSIBLE = 0.5  # the least accuracy in another order that is noted; relabelling helps a random network, too
+MOVED = 5  # the number of classes in another order that are named
 
 Normalisation = tuple[list[float], list[float]]
 
 
-def causes(parts: Parts, network: nn.Module, logits: Tensor, labels: Tensor, look_at_normalisation: bool) -> list[str]:
-    """What is wrong with a network that gives these `logits` [N, K] for the validation images, as far as it shows."""
-    classes = parts.splits.classes
-    said = [*one_class_for_all(logits, labels, classes), *other_order(logits, labels, classes)]
-    return [*said, *other_normalisation(parts, network)] if look_at_normalisation else said
+def causes(network: nn.Module, logits: Tensor, labels: Tensor, data: Data, look_at_normalisation: bool) -> list[str]:
+    """The faults of a network that show on the validation images, in words.
+
+    Args:
+        logits: [N, K], the network's for the validation images.
+        labels: int64 [N].
+        look_at_normalisation: Try other normalisations, too, which takes some passes over the images.
+    """
+    classes = data.splits.classes
+    faults = [*one_class_for_all(logits, labels, classes), *other_order(logits, labels, classes)]
+    return [*faults, *other_normalisation(network, data)] if look_at_normalisation else faults
 
 
-def usual_causes(parts: Parts) -> str:
-    """What is wrong most often where nothing shows."""
-    mean, std = (_numbers(values.tolist()) for values in (parts.view.mean, parts.view.std))
+def usual_causes(view: View) -> str:
+    """The faults that are most frequent where none shows."""
+    mean, std = (_numbers(values.tolist()) for values in (view.mean, view.std))
     return (
         f"usual causes: it wants images normalised otherwise than with mean {mean} and std {std} (dataset.mean, "
         "dataset.std), its classes are in another order, or its weights are of another network or another task"
@@ -68,7 +77,7 @@ def other_order(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[
     moved = [number for number in predicted.unique().tolist() if order[number] != number]
     shown = ", ".join(f"{classes[number]}→{classes[int(order[number])]}" for number in moved[:MOVED])
     more = f" and {len(moved) - MOVED} more" if len(moved) > MOVED else ""
-    return [f"its classes seem to be in another order: {percent(after)} with {shown}{more}"]
+    return [f"its classes seem to be in another order: {percent(after, 1)} with {shown}{more}"]
 
 
 def best_order(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -80,10 +89,10 @@ def best_order(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     return torch.from_numpy(linear_sum_assignment(counts.numpy(), maximize=True)[1])
 
 
-def other_normalisation(parts: Parts, network: nn.Module) -> list[str]:
+def other_normalisation(network: nn.Module, data: Data) -> list[str]:
     """The usual normalisation with which the network is right far more often, where there is one."""
-    indices = spread(len(parts.splits.val), _affordable(parts))
-    batches = list(parts.source("val").read_chunks(indices, parts.evaluation_batch))
+    indices = spread(len(data.splits.val), _affordable(data.splits))
+    batches = list(data.source("val").read_chunks(indices, data.evaluation_batch))
     labels = torch.cat([labels for _, _, labels in batches]).cpu()
 
     def right(view: View) -> Tensor:
@@ -92,30 +101,30 @@ def other_normalisation(parts: Parts, network: nn.Module) -> list[str]:
         return torch.cat(logits) == labels
 
     with as_it_was(network):
-        network.to(parts.device).eval()
-        now = right(parts.view)
-        tried = {
-            name: right(View(torch.tensor(mean), torch.tensor(std), memory_format=parts.view.memory_format))
-            for name, (mean, std) in usual_normalisations(parts).items()
+        network.to(data.device).eval()
+        with_this_view = right(data.view)
+        with_other_views = {
+            name: right(View(torch.tensor(mean), torch.tensor(std), memory_format=data.view.memory_format))
+            for name, (mean, std) in usual_normalisations(data.settings, data.splits).items()
         }
-    name = max(tried, key=lambda name: int(tried[name].sum()))
-    best = tried[name]
-    # What helps a little is chance among several: the other one must make a good network of it.
+    name = max(with_other_views, key=lambda name: int(with_other_views[name].sum()))
+    best = with_other_views[name]
+    # One of several helps a little by chance. So it must make a good network of this one.
     largest = largest_class(labels)[1]
-    good = max(share_of(now) + BETTER_NORMALISATION, min(2 * largest, (1 + largest) / 2))
+    good = max(share_of(with_this_view) + BETTER_NORMALISATION, min(2 * largest, (1 + largest) / 2))
     chance = p_of_at_least(int(best.sum()), len(labels), largest)
-    if share_of(best) < good or max(chance, p_of_difference(now, best)) > SURELY:
+    if share_of(best) < good or max(chance, p_of_difference(with_this_view, best)) > SURELY:
         return []
-    given = "the training images' mean and std" if parts.settings.dataset.mean is None else "dataset.mean and .std"
+    origin = "the training images' mean and std" if data.settings.mean is None else "dataset.mean and .std"
     return [
-        f"it is given {given} ({_numbers(parts.view.mean.tolist())} and {_numbers(parts.view.std.tolist())}), with "
-        f"{name} it is right on {percent(share_of(best))}"
+        f"it is given {origin} ({_numbers(data.view.mean.tolist())} and {_numbers(data.view.std.tolist())}), with "
+        f"{name} it is right on {percent(share_of(best), 1)}"
     ]
 
 
-def usual_normalisations(parts: Parts) -> dict[str, Normalisation]:
-    """Mean and standard deviation that people train with, by the words that set them."""
-    channels = parts.splits.image_shape[0]
+def usual_normalisations(settings: DatasetSettings, splits: Splits) -> dict[str, Normalisation]:
+    """The means and standard deviations that people train with, by the overrides that set them."""
+    channels = splits.image_shape[0]
     usual: dict[str, Normalisation] = {
         "dataset.mean=[0.5] dataset.std=[0.5]": ([0.5] * channels, [0.5] * channels),
         "dataset.mean=[0] dataset.std=[1]": ([0.0] * channels, [1.0] * channels),
@@ -124,8 +133,8 @@ def usual_normalisations(parts: Parts) -> dict[str, Normalisation]:
     if channels == 3:
         imagenet = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
         usual["dataset.mean=[0.485,0.456,0.406] dataset.std=[0.229,0.224,0.225]"] = imagenet
-    if parts.settings.dataset.mean is not None or parts.settings.dataset.std is not None:
-        pixels = parts.splits.train.sample(1000).float().div(255).transpose(0, 1).flatten(1)
+    if settings.mean is not None or settings.std is not None:
+        pixels = splits.train.sample(1000).float().div(255).transpose(0, 1).flatten(1)
         measured = pixels.mean(1).tolist(), pixels.std(1).clamp_min(1e-3).tolist()
         usual["dataset.mean=null dataset.std=null"] = measured
     return usual
@@ -133,7 +142,7 @@ def usual_normalisations(parts: Parts) -> dict[str, Normalisation]:
 
 @contextmanager
 def as_it_was(network: nn.Module) -> Iterator[None]:
-    """Whatever the block does, the network comes back to its device and its mode."""
+    """The network comes back to its device and its mode, whatever the block does."""
     modes = [(module, module.training) for module in network.modules()]
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
@@ -144,10 +153,10 @@ def as_it_was(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _affordable(parts: Parts) -> int:
-    """How many validation images other normalisations are tried on."""
-    channels, height, width = parts.splits.image_shape
-    return max(1, min(MOST_TRIED, MOST_PIXELS // (channels * height * width), len(parts.splits.val)))
+def _affordable(splits: Splits) -> int:
+    """The number of validation images that other normalisations are tried on."""
+    channels, height, width = splits.image_shape
+    return max(1, min(MOST_TRIED, MOST_PIXELS // (channels * height * width), len(splits.val)))
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,55 +1,61 @@
-"""The stages' part of a result, from the predictions of the test images."""
+"""The stages' part of a result and what is drawn of it, from the predictions of the test images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from kd_runner.config.settings import Settings, TrackingSettings
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, latency
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
-from kd_runner.files import atomic, run_folder
+from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
-from kd_runner.runs.parts import Parts
-from kd_runner.runs.running import RunState
+from kd_runner.runs.data import Data
+from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Best
-from kd_runner.training.mode import strong_view
+from kd_runner.training.mode import Mode, strong_view
+from kd_runner.training.recipe import Schedule
 
 
-def load_network(parts: Parts, path: Path) -> nn.Module:
-    """A network as it was saved."""
-    return checkpoints.load(path, parts.settings.trust)[0].to(memory_format=parts.view.memory_format)
+def load_network(path: Path, settings: Settings, data: Data) -> nn.Module:
+    """Load a network as it was saved."""
+    return checkpoints.load(path, settings.trust)[0].to(memory_format=data.view.memory_format)
 
 
 def evaluate(
-    parts: Parts, files: Mapping[str, Path], networks: Mapping[str, nn.Module], predictions: Predictions, best: Best
+    files: Mapping[str, Path],
+    networks: Mapping[str, nn.Module],
+    predictions: Predictions,
+    images_seen: Mapping[str, int | None],
+    best: Best,
+    data: Data,
 ) -> dict[str, Any]:
-    """The stages' part of the result, from the predictions of the test images."""
-    image = torch.zeros(1, *parts.splits.image_shape, device=parts.device)
+    """The stages' part of the result, from the predictions of the test images.
 
-    stages: dict[str, Any] = {"teacher": None, "baseline": None, "student": None}
-    for stage in [stage for stage in stages if stage in files]:
+    Args:
+        files: The files of the networks, by stage.
+        networks: The networks, by stage; and the student after its best epoch, as 'best'.
+        images_seen: The number of training images that each stage's network saw.
+        best: The student's best epoch on the validation split.
+    """
+    stages: dict[str, Any] = dict.fromkeys(STAGES)
+    for stage in [stage for stage in STAGES if stage in files]:
         stages[stage] = {
-            **classification_metrics(predictions.logits[stage], predictions.labels),
-            **cost(networks[stage], image, stage),
-            "latency": latency(networks[stage], image.to(memory_format=parts.view.memory_format)),
-            "images_seen": images_seen(parts, stage),
-            "correct": {
-                **pack_bits(predictions.logits[stage].argmax(1) == predictions.labels),
-                "of": parts.splits.test_fingerprint[:16],
-            },
+            **_evaluate_network(stage, networks[stage], predictions.logits[stage], predictions.labels, data),
+            "images_seen": images_seen[stage],
             "checkpoint": str(files[stage]),
         }
-    at_best = classification_metrics(predictions.logits["best"], predictions.labels)
-    stages["student"] |= {
-        **pair_metrics(predictions.logits["student"], predictions.logits["teacher"]),
+    at_best = classification_metrics(predictions.logits[BEST], predictions.labels)
+    stages[STUDENT] |= {
+        **pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER]),
         "best_val": {
             "stage": best.stage,
             "epoch": best.epoch,
@@ -57,66 +63,86 @@ def evaluate(
             "val_accuracy": best.accuracy,
         },
     }
-    teacher, baseline, student = stages.values()
+    teacher, baseline, student = (stages[stage] for stage in STAGES)
     closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None
     return {**stages, "gap_closed": closed}
 
 
-def show(
-    parts: Parts,
-    running: RunState,
-    networks: Mapping[str, nn.Module],
-    predictions: Predictions,
-    stages: Mapping[str, Any],
-) -> None:
-    """Keep what is seen in the predictions, and show it in TensorBoard."""
-    seen = {**analyse_predictions(parts, networks, predictions), "epochs": running.epochs}
-    atomic.write_json(running.folder / run_folder.ANALYSIS, seen, indent=None)
-    tracking, writer = parts.settings.tracking, running.logger.experiment
-    dashboard.log_result_table(writer, stages)
-    if tracking.images:
-        dashboard.draw(writer, seen)
-    if tracking.embedding:
-        dashboard.project(running.logger, predictions, parts.splits.test, parts.splits.classes)
-    if tracking.graph:
-        dashboard.add_graph(writer, networks["student"], torch.zeros(1, *parts.splits.image_shape, device=parts.device))
-    writer.close()
+def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Tensor, data: Data) -> dict[str, Any]:
+    """The metrics and the cost of one network, and the test images that it is right on."""
+    image = torch.zeros(1, *data.splits.image_shape, device=data.device)
+    return {
+        **classification_metrics(logits, labels),
+        **cost(network, image, stage),
+        "latency": latency(network, image.to(memory_format=data.view.memory_format)),
+        "correct": {**pack_bits(logits.argmax(1) == labels), "of": data.splits.test_fingerprint[:16]},
+    }
 
 
-def analyse_predictions(parts: Parts, networks: Mapping[str, nn.Module], test: Predictions) -> dict[str, Any]:
-    """What is seen in the predictions of the test images; the validation images calibrate."""
-    validated = {role: networks[role] for role in analysis.ROLES if role in networks}
-    validation = predict(validated, parts.plain_batches("val"), parts.device)
-    indices = analysis.spread(len(parts.splits.train), analysis.EXAMPLES)
-    _, images, labels = next(parts.source("train").read_chunks(indices, len(indices)))
-    with torch.inference_mode():
-        logits = networks["teacher"](parts.view.normalise(images)).float()
-        temperature = float(parts.temperature(1.0))
-    taught = analysis.soft_targets(logits, labels, indices, parts.splits.train, temperature)
-    return analysis.analysis(test, validation, parts.splits.test, parts.splits.classes, taught)
-
-
-def images_seen(parts: Parts, stage: str) -> int | None:
-    """Views of training images that a stage's network was trained on; None where the network was given.
+def images_seen(stage: str, settings: Settings, modes: Sequence[Mode], images: int) -> int | None:
+    """Views of training images that a stage's network was trained on; None where its weights came from a file.
 
     An image counts once an epoch and, for a student whose mode has a strong view, twice: both views go through the
     network, the label loss and the mode. A mode's adapters, first shares (`init_share`) and memories see no others.
+
+    Args:
+        images: The number of training images.
     """
-    recipes = [parts.recipes["student" if stage == "baseline" else stage]]
-    if stage == "student" and parts.settings.finetune.epochs:
-        recipes.append(parts.recipes["finetune"])
-    if stage == "teacher" and parts.settings.teacher.checkpoint is not None:
-        return None
-    images = len(parts.splits.train)
-    images -= images % parts.settings.batch_size == 1  # a last batch of one image is left out
-    second = recipes[0].epochs if stage == "student" and strong_view(parts.modes) else 0
-    return images * (sum(recipe.epochs for recipe in recipes) + second)
+    if stage == TEACHER:
+        passes = settings.teacher.epochs
+        if settings.teacher.checkpoint is not None:
+            return None
+    elif stage == STUDENT:
+        views = 2 if strong_view(modes) else 1
+        passes = views * settings.student.epochs + settings.finetune.epochs
+    else:
+        passes = settings.student.epochs
+    images -= images % settings.batch_size == 1  # a last batch of one image is left out
+    return images * passes
 
 
-def log_final(parts: Parts, logger: RunLogger, stages: dict[str, Any]) -> None:
-    """The test metrics as TensorBoard scalars, at the last epoch of their stage."""
+def analyse_predictions(
+    networks: Mapping[str, nn.Module], predictions: Predictions, temperature: Schedule, data: Data
+) -> dict[str, Any]:
+    """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images."""
+    splits = data.splits
+    validated = {role: networks[role] for role in analysis.ROLES if role in networks}
+    validation = predict(validated, data.plain_batches("val"), data.device)
+    indices = analysis.spread(len(splits.train), analysis.EXAMPLES)
+    _, images, labels = next(data.source("train").read_chunks(indices, len(indices)))
+    with torch.inference_mode():
+        logits = networks[TEACHER](data.view.normalise(images)).float()
+        at_the_end = float(temperature(1.0))
+    soft_targets = analysis.soft_targets(logits, labels, indices, splits.train, at_the_end)
+    return analysis.analysis(predictions, validation, splits.test, splits.classes, soft_targets)
+
+
+def show_in_tensorboard(
+    logger: RunLogger,
+    tracking: TrackingSettings,
+    stages: Mapping[str, Any],
+    analysed: dict[str, Any],
+    predictions: Predictions,
+    student: nn.Module,
+    data: Data,
+) -> None:
+    """Show the result in TensorBoard: its table, and the figures, the graph and the embedding that are asked for."""
+    writer = logger.experiment
+    dashboard.log_result_table(writer, stages)
+    if tracking.images:
+        dashboard.draw(writer, analysed)
+    if tracking.embedding:
+        dashboard.project(logger, predictions, data.splits.test, data.splits.classes)
+    if tracking.graph:
+        dashboard.add_graph(writer, student, torch.zeros(1, *data.splits.image_shape, device=data.device))
+    writer.close()
+
+
+def log_test_metrics(logger: RunLogger, stages: Mapping[str, Any], settings: Settings) -> None:
+    """Log the test metrics as TensorBoard scalars, at the last epoch of their stage."""
     tags = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
-    for stage in ("teacher", "baseline", "student"):
+    epochs = {TEACHER: settings.teacher.epochs, BASELINE: settings.student.epochs, STUDENT: settings.student.epochs}
+    for stage, last_epoch in epochs.items():
         numbers = stages[stage] or {}
         metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
-        logger.log_metrics(metrics, parts.recipes["teacher" if stage == "teacher" else "student"].epochs)
+        logger.log_metrics(metrics, last_epoch)

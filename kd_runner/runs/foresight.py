@@ -1,46 +1,55 @@
-"""What can be said of a run before it trains: splits that tell little, steps that change nothing."""
+"""Notes on a run before it trains: splits that tell little, steps that change nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import nn
 
-from kd_runner.comparison.chance import largest_class, percent
+from kd_runner.comparison.chance import largest_class
+from kd_runner.config.settings import Settings
+from kd_runner.datasets.splits import Images, Splits
+from kd_runner.formats import percent
 from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.softness import note_low_temperature
+from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
 
-FEW_IMAGES = 100  # of a split that is measured on: fewer have a standard error of 3 points or more at 90 %
-WIDE = 30  # points on either side: an interval that wide says nothing
-NEARLY_ALL = 0.95  # share of a class with which guessing it looks like a result
-SAMPLE = 1000  # training images that are looked at
-BLANK = 0.5  # share of images of one colour that is worth a word
-FEW_STEPS = 20  # of a stage
-TRIED = 16  # points of a schedule that are looked at
+FEW_IMAGES = 100  # fewer validation or test images have a standard error of 3 points or more at 90 %
+WIDE = 30  # points on either side of an accuracy: an interval that wide tells nothing
+NEARLY_ALL = 0.95  # the share of a class from which on guessing it looks like a result
+SAMPLE = 1000  # the number of training images that are looked at
+BLANK = 0.5  # the share of images of one colour that is noted
+FEW_STEPS = 20  # a stage with fewer steps is noted
+POINTS = 16  # the number of points of a schedule that are looked at
 
 
 def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
-    """Say, before anything trains, what will make a number chance, and which numbers will say little.
+    """Note, before anything trains, what will make a number chance, and which numbers will tell little.
 
     Args:
         tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
     """
-    note_small_splits(parts)
-    note_labels(parts)
-    note_images(parts)
-    note_steps(parts)
-    note_low_temperature(parts, tempered)
+    settings, splits = parts.settings, parts.data.splits
+    note_small_splits(splits, "val_fraction" in settings.dataset.node)
+    note_labels(splits)
+    note_images(splits.train)
+    note_steps(settings, parts.recipes, parts.modes, len(splits.train))
+    note_low_temperature(parts.modes, parts.temperature, settings, tempered)
 
 
-def note_small_splits(parts: Parts) -> None:
-    """Say what few validation or test images can tell."""
-    val, test = len(parts.splits.val), len(parts.splits.test)
+def note_small_splits(splits: Splits, val_fraction: bool) -> None:
+    """Note how little a few validation or test images can tell.
+
+    Args:
+        val_fraction: The data set has the setting `val_fraction`.
+    """
+    val, test = len(splits.val), len(splits.test)
     if val < FEW_IMAGES:
-        setting = "dataset.val_fraction" if "val_fraction" in parts.settings.dataset.node else "the validation split"
+        setting = "dataset.val_fraction" if val_fraction else "the validation split"
         note(
             "data",
             f"{val} validation image{'s' if val > 1 else ''}: one is {100 / val:.1f} points, so the best epoch, which "
@@ -48,23 +57,22 @@ def note_small_splits(parts: Parts) -> None:
         )
     if test < FEW_IMAGES:
         widths = [100 * _half_interval(share, test) for share in (0.5, 0.9)]
-        said = (
+        effect = (
             "too few to tell anything"
             if max(widths) > WIDE
             else f"one is {100 / test:.1f} points, and an accuracy is known to ±{widths[0]:.0f} points (at 50 %) or "
             f"±{widths[1]:.0f} (at 90 %): smaller differences are chance"
         )
-        note("data", f"{test} test image{'s' if test > 1 else ''}: {said}")
+        note("data", f"{test} test image{'s' if test > 1 else ''}: {effect}")
 
 
-def note_labels(parts: Parts) -> None:
-    """Say where guessing one class looks like a result."""
+def note_labels(splits: Splits) -> None:
+    """Note where guessing one class looks like a result."""
     effects = {
         "training": "nothing can be learned",
         "validation": "they cannot tell which epoch is the best",
         "test": "always saying so is right on all of them",
     }
-    splits = parts.splits
     for (name, effect), split in zip(effects.items(), (splits.train, splits.val, splits.test), strict=True):
         commonest, share = largest_class(split.labels)
         label = splits.classes[commonest]
@@ -73,57 +81,58 @@ def note_labels(parts: Parts) -> None:
         elif share > NEARLY_ALL:
             note(
                 "data",
-                f'{percent(share)} of the {len(split):,} {name} images are of class "{label}": always guessing it is '
-                "right as often; read F1, recall and precision beside the accuracy (dataset=?)",
+                f'{percent(share, 1)} of the {len(split):,} {name} images are of class "{label}": always guessing it '
+                "is right as often; read F1, recall and precision beside the accuracy (dataset=?)",
             )
 
 
-def note_images(parts: Parts) -> None:
-    """Say where training images are blank, or all the same."""
-    split = parts.splits.train
-    pixels = split.sample(SAMPLE).flatten(2)
+def note_images(images: Images) -> None:
+    """Note where training images are blank, or all the same."""
+    pixels = images.sample(SAMPLE).flatten(2)
     blank = float((pixels.amax(2) == pixels.amin(2)).all(1).double().mean())
     if len(pixels) > 1 and bool((pixels[0] == pixels).all()):
         colour = "the same" if bool(pixels[0].any()) else "black"
         note("data", f"all {len(pixels):,} training images that were looked at are {colour}: nothing can be learned")
     elif blank > BLANK:
-        note("data", f"{percent(blank)} of {len(pixels):,} training images that were looked at are of one colour each")
-
-
-def note_steps(parts: Parts) -> None:
-    """Say where a stage has few steps, or none that changes anything."""
-    settings = parts.settings
-    given = [name for name, own in settings.all_teachers.items() if own.checkpoint is not None]
-    size, images = settings.batch_size, len(parts.splits.train)
-    if size >= images:
-        epochs = ", ".join(
-            f"{recipe.epochs} of the {stage}"
-            for stage, recipe in parts.recipes.items()
-            if recipe.epochs and stage not in given
-        )
         note(
-            "settings",
-            f"batch_size={size} is all {images:,} training images: every epoch is one step ({epochs})",
+            "data", f"{percent(blank, 1)} of {len(pixels):,} training images that were looked at are of one colour each"
         )
-    a_epoch = images // size + (images % size > 1)
-    for stage, recipe in parts.recipes.items():
-        steps = a_epoch * recipe.epochs
-        if stage in given or not steps:
-            continue
-        if steps < FEW_STEPS and size < images:  # the line above says it of one step an epoch
+
+
+def note_steps(settings: Settings, recipes: Mapping[str, Recipe], modes: Sequence[Mode], images: int) -> None:
+    """Note where a stage has few steps, or none that changes anything.
+
+    Args:
+        recipes: The recipes of the stages.
+        images: The number of training images.
+    """
+    from_files = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is not None]
+    trained = {stage: recipe for stage, recipe in recipes.items() if recipe.epochs and stage not in from_files}
+    size = settings.batch_size
+    if size >= images:
+        epochs = ", ".join(f"{recipe.epochs} of the {stage}" for stage, recipe in trained.items())
+        note("settings", f"batch_size={size} is all {images:,} training images: every epoch is one step ({epochs})")
+    steps_of_epoch = images // size + (images % size > 1)
+    for stage, recipe in trained.items():
+        steps = steps_of_epoch * recipe.epochs
+        if steps < FEW_STEPS and size < images:  # the note above tells it of one step an epoch
             note(
                 "settings",
                 f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({stage}.epochs, batch_size)",
             )
-        _note_rate(parts, stage, recipe, _points(steps))
-    _note_modes(parts, _points(a_epoch * parts.recipes["student"].epochs))
+        _note_rate(stage, recipe, settings.rate_key(stage), _points(steps))
+    _note_modes(modes, settings.distillation.label_weight, _points(steps_of_epoch * recipes["student"].epochs))
 
 
-def _note_rate(parts: Parts, stage: str, recipe: Recipe, points: Sequence[float]) -> None:
-    """Say where the learning rate of a stage is 0 at every step."""
+def _note_rate(stage: str, recipe: Recipe, key: str, points: Sequence[float]) -> None:
+    """Note where the learning rate of a stage is 0 at every step.
+
+    Args:
+        key: The key of the learning rate.
+        points: The shares of the stage that are looked at.
+    """
     rate = recipe.optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"]
     if rate == 0:
-        key = parts.settings.rate_key(stage)
         note("settings", f"the learning rate of the {stage} is 0: it will not learn ({key})")
     elif all(recipe.schedule(point) == 0 for point in points):
         note(
@@ -132,22 +141,22 @@ def _note_rate(parts: Parts, stage: str, recipe: Recipe, points: Sequence[float]
         )
 
 
-def _note_modes(parts: Parts, points: Sequence[float]) -> None:
-    """Say which modes never take part, and where the labels never do."""
-    for mode in parts.modes:
+def _note_modes(modes: Sequence[Mode], label_weight: float, points: Sequence[float]) -> None:
+    """Note which modes never take part, and where the labels never do."""
+    for mode in modes:
         if mode.weight > 0 and not any(mode.weight_at(point) for point in points):
             note(
                 "settings",
                 f"{mode.key} has a weight of 0 at every step: its warmup is longer than the student trains "
                 f"({mode.key}.warmup, student.epochs)",
             )
-        if mode.weight > 0 and mode.init_share > points[-1] and parts.settings.distillation.label_weight:
+        if mode.weight > 0 and mode.init_share > points[-1] and label_weight:
             note("settings", f"{mode.key} trains the student alone to the end, never on labels ({mode.key}.init_share)")
 
 
 def _points(steps: int) -> list[float]:
-    """Shares of a stage that are done at some of its steps, its first and its last among them."""
-    numbers = range(steps) if steps <= TRIED else [number * (steps - 1) // (TRIED - 1) for number in range(TRIED)]
+    """The shares of a stage that are done at some of its steps, with the first and the last."""
+    numbers = range(steps) if steps <= POINTS else [number * (steps - 1) // (POINTS - 1) for number in range(POINTS)]
     return [number / steps for number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""How good a network is on the validation images, beside always guessing the largest class, and what is wrong with it.
+"""Judgements of networks: their accuracy on the validation images beside guessing the largest class, and faults.
 
 A teacher is judged before a student learns from it: what it says wrongly, the student would learn.
 """
@@ -14,37 +14,41 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, percent, share_of
+from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, share_of
 from kd_runner.comparison.statistics import SURE
+from kd_runner.config.settings import Settings
 from kd_runner.distillation.crd import CRD
 from kd_runner.errors import RunFailed
 from kd_runner.evaluation.predictions import predict
+from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT
+from kd_runner.formats import percent
 from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import note
 from kd_runner.runs import doubts
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.data import Data
 from kd_runner.temperature import Constant
-from kd_runner.training.mode import Mode
+from kd_runner.training.mode import Mode, learns_from_teacher
+from kd_runner.training.recipe import Schedule
 
 log = logging.getLogger(__name__)
 
 ENSEMBLE = "ensemble"  # the mean of several teachers
-FAR = 0.05  # below its record, and surely so
-FEW = 30  # images among which chance hides even a fair network
-SATURATED = 0.95  # two networks that are right as often as this may differ where the validation images cannot tell
-LEARNED = 0.5  # of the entropy of the labels: a loss below it was learned
+FAR = 0.05  # a network this far below its own record is doubted
+FEW = 30  # on fewer images, chance hides even a fair network
+SATURATED = 0.95  # the validation images cannot tell two networks apart that are right more often than this
+LEARNED = 0.5  # labels were learned where the loss is below this share of their entropy
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a network says of the validation images.
+    """The judgement of a network on the validation images.
 
     Args:
         name: 'teacher', 'teachers.NAME', 'ensemble' or 'baseline'.
-        right: bool [N], which images it is right on.
-        largest: Share of the largest class among them.
-        recorded: What the network's own file says of its accuracy.
-        warning: What is wrong with it, in a sentence; None where nothing is.
+        right: bool [N], True for the images that the network is right on.
+        largest: The share of the largest class among the images.
+        recorded: The accuracy that the network's own file records.
+        warning: A sentence on the fault of the network; None where there is none.
     """
 
     name: str
@@ -69,55 +73,62 @@ class Judgement:
 
 
 def summary_of_teachers(judgements: Mapping[str, Judgement]) -> dict[str, Any]:
-    """The judgement of what the student learns from, for result.json; of several teachers, theirs beside it."""
+    """The judgement of what the student learns from, for result.json; of several teachers, with each of them."""
     if ENSEMBLE not in judgements:
         return judgements["teacher"].summary()
-    members = {name: each.summary() for name, each in judgements.items() if name.startswith("teacher")}
+    members = {name: judgement.summary() for name, judgement in judgements.items() if name.startswith("teacher")}
     return {**judgements[ENSEMBLE].summary(), "members": members}
 
 
-def judge_given(parts: Parts, name: str, network: nn.Module, path: Path) -> Judgement:
-    """Judge a teacher whose weights were given in the file `path`, and say what is wrong with it.
+def judgement_of_teachers(judgements: Mapping[str, Judgement]) -> Judgement:
+    """The judgement of what the student learns from: the teacher, or the mean of several."""
+    return judgements[ENSEMBLE] if ENSEMBLE in judgements else judgements["teacher"]
+
+
+def judge_given(name: str, network: nn.Module, path: Path, settings: Settings, data: Data) -> Judgement:
+    """Judge a teacher whose weights are from the file `path`, and note what is wrong with it.
 
     Raises:
         RunFailed: it gives logits that are not finite numbers.
     """
-    logits, labels = validation_logits(parts, network)
+    logits, labels = validation_logits(network, data)
     subject = _subject(name)
     _refuse_not_finite(network, logits, f"{name}.checkpoint: {path}")
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     _log_accuracy(name, right, largest)
     record = record_of(path)
     doubt = _doubt(right, largest, record)
-    known = record is not None and record.normalised
-    causes = doubts.causes(parts, network, logits, labels, look_at_normalisation=doubt is not None or not known)
+    normalised = record is not None and record.normalised
+    causes = doubts.causes(network, logits, labels, data, look_at_normalisation=doubt is not None or not normalised)
     if doubt is None and not causes:
         return Judgement(name, right, largest, record.accuracy if record else None)
-    said = [f"{subject} ({path.name}) is right on {percent(share_of(right))} of {len(right):,} validation images"]
-    said += [doubt] if doubt else []
-    said += causes or ([] if doubt and _too_few(len(right), largest) else [doubts.usual_causes(parts)])
-    warning = "; ".join([*said, *_alone(parts, doubt)])
+    clauses = [f"{subject} ({path.name}) is right on {percent(share_of(right), 1)} of {len(right):,} validation images"]
+    clauses += [doubt] if doubt else []
+    clauses += causes or ([] if doubt and _too_few(len(right), largest) else [doubts.usual_causes(data.view)])
+    warning = "; ".join([*clauses, *_learned_alone(settings, doubt)])
     note("teacher", warning)
     return Judgement(name, right, largest, record.accuracy if record else None, warning)
 
 
-def judge_ensemble(parts: Parts) -> Judgement:
+def judge_ensemble(network: nn.Module, settings: Settings, data: Data) -> Judgement:
     """Judge the mean of several teachers, which is what the student learns from."""
-    logits, labels = validation_logits(parts, parts.teacher)
+    logits, labels = validation_logits(network, data)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     _log_accuracy(ENSEMBLE, right, largest)
     doubt = _doubt(right, largest, None)
     if doubt is None:
         return Judgement(ENSEMBLE, right, largest)
-    share = percent(share_of(right))
+    share = percent(share_of(right), 1)
     warning = f"{_subject(ENSEMBLE)} is right on {share} of {len(right):,} validation images; {doubt}"
-    warning = "; ".join([warning, *_alone(parts, doubt)])
+    warning = "; ".join([warning, *_learned_alone(settings, doubt)])
     note("teacher", warning)
     return Judgement(ENSEMBLE, right, largest, None, warning)
 
 
-def judge_trained(parts: Parts, name: str, network: nn.Module, epochs: Sequence[Mapping[str, float]] = ()) -> Judgement:
-    """Judge a teacher or a baseline that was trained here, and say where it has not learned.
+def judge_trained(
+    name: str, network: nn.Module, settings: Settings, data: Data, epochs: Sequence[Mapping[str, float]] = ()
+) -> Judgement:
+    """Judge a teacher or a baseline that was trained here, and note where it has not learned.
 
     Args:
         epochs: The metrics of each epoch that it trained.
@@ -125,41 +136,49 @@ def judge_trained(parts: Parts, name: str, network: nn.Module, epochs: Sequence[
     Raises:
         RunFailed: it gives logits that are not finite numbers.
     """
-    logits, labels = validation_logits(parts, network)
+    logits, labels = validation_logits(network, data)
     _refuse_not_finite(network, logits, name)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     doubt = _doubt(right, largest, None)
-    if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(parts, epochs, "train_loss")):
+    training_labels = data.splits.train.labels
+    if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(training_labels, epochs, "train_loss")):
         return Judgement(name, right, largest)
-    constant = doubts.one_class_for_all(logits, labels, parts.splits.classes)
-    warning = not_learned(parts, name, share_of(right), len(right), largest, [doubt, *constant])
+    constant = doubts.one_class_for_all(logits, labels, data.splits.classes)
+    warning = note_not_learned(settings, name, share_of(right), len(right), largest, [doubt, *constant])
     return Judgement(name, right, largest, None, warning)
 
 
-def not_learned(parts: Parts, stage: str, accuracy: float, images: int, largest: float, reasons: Sequence[str]) -> str:
-    """Say that the network of `stage` has not learned, or may not have, and what to do; returns the sentence."""
-    role = "student" if stage in ("baseline", "student", "finetune") else stage
-    settings = parts.settings
-    own = settings.student if role == "student" else settings.all_teachers[role]
-    rate = settings.for_stage(own.optimizer, "optimizer").get("lr", "…")
-    epochs = parts.recipes[role].epochs
+def note_not_learned(
+    settings: Settings, stage: str, accuracy: float, images: int, largest: float, reasons: Sequence[str]
+) -> str:
+    """Note that the network of `stage` has not learned, or may not have, and what to do; returns the sentence.
+
+    Args:
+        accuracy: The share of the `images` of the validation split that the network is right on.
+        largest: The share of the largest class among them.
+        reasons: The reasons for the doubt, in words.
+    """
+    role = STUDENT if stage in (BASELINE, STUDENT, FINETUNE) else stage
+    section = settings.student if role == STUDENT else settings.all_teachers[role]
+    rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
+    epochs = section.epochs
     if _too_few(images, largest):
-        warning = f"{_subject(stage)} is right on {percent(accuracy)}: {'; '.join(reasons)}"
+        warning = f"{_subject(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
         note(role if role in ("teacher", "student") else "teacher", warning)
         return warning
     learned = "has not learned" if accuracy <= largest else "may not have learned"
-    said = f"{_subject(stage)} {learned}: it is right on {percent(accuracy)} of {images:,} validation images"
+    verdict = f"{_subject(stage)} {learned}: it is right on {percent(accuracy, 1)} of {images:,} validation images"
     remedy = (
         f"more epochs ({role}.epochs={epochs}), another learning rate ({settings.rate_key(role)}={rate}) "
         "or a look at the images and their labels (dataset=?) may help"
     )
-    warning = "; ".join([said, *reasons, remedy])
+    warning = "; ".join([verdict, *reasons, remedy])
     note(role if role in ("teacher", "student") else "teacher", warning)
     return warning
 
 
-def note_no_gap(parts: Parts, teacher: Judgement, baseline: Judgement) -> None:
-    """Say where the teacher is worse than the student without it on the validation images, or may be no better.
+def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> None:
+    """Note where the teacher is worse than the student without it on the validation images, or may be no better.
 
     Nothing is said where the images cannot tell because both are right on nearly all of them.
     """
@@ -169,77 +188,83 @@ def note_no_gap(parts: Parts, teacher: Judgement, baseline: Judgement) -> None:
         return
     if not worse and _too_few(len(teacher.right), teacher.largest):
         return
-    given = all(own.checkpoint is not None for own in parts.settings.all_teachers.values())
-    better_teacher = "a better teacher (teacher.checkpoint)" if given else "more epochs for it (teacher.epochs)"
-    than, there = ("is worse than", "is") if worse else ("may be no better than", "may be")
+    from_files = all(section.checkpoint is not None for section in settings.all_teachers.values())
+    better_teacher = "a better teacher (teacher.checkpoint)" if from_files else "more epochs for it (teacher.epochs)"
+    than, verb = ("is worse than", "is") if worse else ("may be no better than", "may be")
     note(
         "teacher",
-        f"{_subject(teacher.name)} ({percent(teacher.accuracy)}) {than} the baseline ({percent(baseline.accuracy)}) on "
-        f"{len(teacher.right):,} validation images (p of a difference {p:.2g}): there {there} little to distil; a "
-        f"larger teacher, {better_teacher} or a smaller student would leave a gap",
+        f"{_subject(teacher.name)} ({percent(teacher.accuracy, 1)}) {than} the baseline "
+        f"({percent(baseline.accuracy, 1)}) on {len(teacher.right):,} validation images (p of a difference {p:.2g}): "
+        f"there {verb} little to distil; a larger teacher, {better_teacher} or a smaller student would leave a gap",
     )
 
 
 def note_student(
-    parts: Parts, epochs: Mapping[str, Sequence[Mapping[str, float]]], judgements: Mapping[str, Judgement]
+    modes: Sequence[Mode],
+    temperature: Schedule,
+    settings: Settings,
+    data: Data,
+    epochs: Mapping[str, Sequence[Mapping[str, float]]],
+    judgements: Mapping[str, Judgement],
 ) -> None:
-    """Say where the student has not learned, or nothing from its teacher.
+    """Note where the student has not learned, or nothing from its teacher.
 
     Args:
-        epochs: The metrics of each stage's epochs.
-        judgements: Of the teachers and the baseline.
+        epochs: The metrics of each epoch, by stage.
+        judgements: The judgements of the teachers and the baseline.
     """
-    stage = "finetune" if "finetune" in epochs else "student"
-    labels = parts.splits.val.labels
+    stage = FINETUNE if FINETUNE in epochs else STUDENT
+    labels = data.splits.val.labels
     (_, largest), accuracy = largest_class(labels), epochs[stage][-1]["val_accuracy"]
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
-    learned = _too_few(len(labels), largest) and _has_learned_labels(parts, epochs[stage], "label_loss", "train_loss")
+    losses = ("label_loss", "train_loss")
+    learned = _too_few(len(labels), largest) and _has_learned_labels(data.splits.train.labels, epochs[stage], *losses)
     if doubt is not None and not learned:
-        blamed = teacher is not None and teacher.warning is not None and _uses_teacher(parts)
+        blamed = teacher is not None and teacher.warning is not None and learns_from_teacher(modes)
         cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []
-        not_learned(parts, "student", accuracy, len(labels), largest, [doubt, *cause])
-    if teacher is not None and "baseline" not in judgements and _uses_teacher(parts):
+        note_not_learned(settings, STUDENT, accuracy, len(labels), largest, [doubt, *cause])
+    if teacher is not None and BASELINE not in judgements and learns_from_teacher(modes):
         note_teacher_below(teacher, accuracy)
-    if _comparable(parts):
-        settings = f"{parts.settings.rate_key('student')}, distillation.weight"
-        note_flat_loss("student", epochs["student"], "distillation_loss", settings)
+    if _comparable(modes, temperature):
+        keys = f"{settings.rate_key(STUDENT)}, distillation.weight"
+        note_flat_loss(STUDENT, epochs[STUDENT], "distillation_loss", keys)
 
 
 def note_teacher_below(teacher: Judgement, student: float) -> None:
-    """Say where a student with this accuracy is surely better than its teacher, which no baseline has shown."""
+    """Note where a student with this accuracy is surely better than its teacher, which no baseline has shown."""
     images = len(teacher.right)
     if student > teacher.accuracy + FAR and p_of_drop(teacher.accuracy, images, student, images) < SURE:
         note(
             "teacher",
-            f"the student ({percent(student)}) is better than {_subject(teacher.name).replace('the ', 'its ', 1)} "
-            f"({percent(teacher.accuracy)}) on {images:,} validation images: there was little to distil",
+            f"the student ({percent(student, 1)}) is better than {_subject(teacher.name).replace('the ', 'its ', 1)} "
+            f"({percent(teacher.accuracy, 1)}) on {images:,} validation images: there was little to distil",
         )
 
 
-def note_flat_loss(stage: str, epochs: Sequence[Mapping[str, float]], name: str, settings: str) -> None:
-    """Say where a loss of a stage is no lower in its last epoch than in its first; nothing of a single epoch.
+def note_flat_loss(stage: str, epochs: Sequence[Mapping[str, float]], name: str, keys: str) -> None:
+    """Note where a loss of a stage is no lower in its last epoch than in its first; nothing of a single epoch.
 
     Args:
-        settings: The keys that may change it.
+        keys: The keys of settings that may change it.
     """
     first, last = (epochs[number].get(name) for number in (0, -1)) if len(epochs) > 1 else (None, None)
     if first is not None and last is not None and last >= first:
         note(
-            "student" if stage == "student" else "teacher",
+            STUDENT if stage == STUDENT else "teacher",
             f"the {name.replace('_', ' ')} of the {stage} did not fall: {first:.4g} in epoch 1, {last:.4g} in epoch "
-            f"{len(epochs)} ({settings})",
+            f"{len(epochs)} ({keys})",
         )
 
 
-def _comparable(parts: Parts) -> bool:
-    """Whether the distillation loss is one distance to the teacher in every epoch.
+def _comparable(modes: Sequence[Mode], temperature: Schedule) -> bool:
+    """True where the distillation loss is one distance to the teacher in every epoch.
 
-    That of a mode without a teacher, such as confidence_penalty, grows while the student gets surer; that of a memory
-    of embeddings grows with the embeddings that it has to be told from.
+    The loss of a mode without a teacher, such as confidence_penalty, grows while the student gets surer. The loss of a
+    mode with a memory of embeddings grows with the number of embeddings in it.
     """
-    active = [mode for mode in parts.modes if mode.weight > 0]
-    same = isinstance(parts.temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
+    active = [mode for mode in modes if mode.weight > 0]
+    same = isinstance(temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
     return bool(active) and same and all(mode.needs.uses_teacher and not _has_memory(mode) for mode in active)
 
 
@@ -247,34 +272,30 @@ def _has_memory(mode: Mode) -> bool:
     return isinstance(mode.loss, CRD) and mode.loss.form == "memory"
 
 
-def _uses_teacher(parts: Parts) -> bool:
-    return any(mode.weight > 0 and mode.needs.uses_teacher for mode in parts.modes)
-
-
 def _too_few(images: int, largest: float) -> bool:
-    """Whether so few images tell nobody from chance: not a network halfway between it and perfection."""
+    """True where on so few images even a network halfway between chance and perfection may be chance."""
     halfway = round(images * (1 + largest) / 2)
     return images < FEW or p_of_at_least(halfway, images, largest) >= SURE
 
 
-def _has_learned_labels(parts: Parts, epochs: Sequence[Mapping[str, float]], *losses: str) -> bool:
-    """Whether the training labels were clearly learned, by the first of these losses that the last epoch has."""
+def _has_learned_labels(labels: Tensor, epochs: Sequence[Mapping[str, float]], *losses: str) -> bool:
+    """True where the training labels were clearly learned, by the first of these losses that the last epoch has."""
     last = epochs[-1] if epochs else {}
     loss = next((last[name] for name in losses if name in last), None)
-    shares = parts.splits.train.labels.bincount().double() / len(parts.splits.train)
+    shares = labels.bincount().double() / len(labels)
     entropy = -sum(share * math.log(share) for share in shares.tolist() if share)
     return loss is not None and loss < LEARNED * entropy
 
 
-def validation_logits(parts: Parts, network: nn.Module) -> tuple[Tensor, Tensor]:
+def validation_logits(network: nn.Module, data: Data) -> tuple[Tensor, Tensor]:
     """Logits float32 [N, K] and labels [N] of the validation images, on the CPU; the network is left as it was."""
     with doubts.as_it_was(network):
-        predictions = predict({"network": network}, parts.plain_batches("val"), parts.device)
+        predictions = predict({"network": network}, data.plain_batches("val"), data.device)
     return predictions.logits["network"].cpu(), predictions.labels.cpu()
 
 
 def _doubt(right: Tensor, largest: float, record: Record | None) -> str | None:
-    """Why an accuracy is doubtful: no more than chance, or far below the network's own record."""
+    """The reason why an accuracy is doubtful: no more than chance, or far below the network's own record."""
     images, share = len(right), share_of(right)
     chance = _chance_doubt(int(right.sum()), images, largest)
     if chance is not None:
@@ -282,27 +303,27 @@ def _doubt(right: Tensor, largest: float, record: Record | None) -> str | None:
     if record is not None and record.accuracy is not None and share < record.accuracy - FAR:
         drop = p_of_drop(share, images, record.accuracy, record.images)
         if drop < SURE:
-            return f"its own file says {percent(record.accuracy)} (p = {drop:.2g})"
+            return f"its own file says {percent(record.accuracy, 1)} (p = {drop:.2g})"
     return None
 
 
 def _chance_doubt(hits: int, images: int, largest: float) -> str | None:
-    """Why so many right answers are no more than chance; None where they surely are, or all images are of a class."""
+    """The reason why so many hits may be chance; None where they surely are more, or all images are of a class."""
     p = p_of_at_least(hits, images, largest)
     if largest == 1 or p < SURE:
         return None
     if _too_few(images, largest):
         return f"it cannot be told from chance on {images} validation image{'s' if images > 1 else ''}"
-    guess = f"always guessing the largest class gives {percent(largest)}"
+    guess = f"always guessing the largest class gives {percent(largest, 1)}"
     if hits / images <= largest:
         return f"{guess}, so it is no better than chance (p = {p:.2g})"
     return f"{guess}, and so little more may be chance (p = {p:.2g})"
 
 
-def _alone(parts: Parts, doubt: str | None) -> list[str]:
-    """What makes it worse: a student that learns from nothing else."""
-    alone = doubt is not None and parts.settings.distillation.label_weight == 0
-    return ["the student learns from it alone (distillation.label_weight=0)"] if alone else []
+def _learned_alone(settings: Settings, doubt: str | None) -> list[str]:
+    """A clause that makes a doubt worse: a student that learns from nothing else."""
+    without_labels = doubt is not None and settings.distillation.label_weight == 0
+    return ["the student learns from it alone (distillation.label_weight=0)"] if without_labels else []
 
 
 def _refuse_not_finite(network: nn.Module, logits: Tensor, key: str) -> None:
@@ -322,9 +343,9 @@ def _log_accuracy(name: str, right: Tensor, largest: float) -> None:
     log.info(
         "%-9s right on %s of %s validation images; always guessing the largest class: %s",
         name,
-        percent(share_of(right)),
+        percent(share_of(right), 1),
         f"{len(right):,}",
-        percent(largest),
+        percent(largest, 1),
     )
 
 

@@ -3,48 +3,123 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
-from kd_runner.runs.parts import Parts, _check_effects, _check_loss, _circumstances
-from kd_runner.runs.teacher_student import noise, observed_outputs
-from kd_runner.training.gradients import Attempt
+from kd_runner.config.settings import Settings
+from kd_runner.errors import SettingsError, one_line
+from kd_runner.notes import note
+from kd_runner.outputs import Outputs
+from kd_runner.runs.parts import Parts
+from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
+from kd_runner.training.gradients import Attempt, effects
+from kd_runner.training.mode import Mode
 from kd_runner.training.temperature_probe import depends_on_temperature
 
 log = logging.getLogger(__name__)
-REHEARSED = 4  # images, or as many as a batch has
+
+IMAGES = 4  # of noise, or as many as a batch has
+BEGIN_AND_END = (0.0, 1.0)  # the shares of the stage at which losses are tried
 
 
-def rehearse(parts: Parts) -> frozenset[str]:
+@dataclass(frozen=True)
+class Rehearsal:
+    """The findings of a rehearsal.
+
+    Args:
+        tempered: The keys of the modes whose loss depends on the temperature.
+        layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
+    """
+
+    tempered: frozenset[str]
+    layers: dict[str, dict[str, list[str]]]
+
+
+def rehearse(parts: Parts) -> Rehearsal:
     """Push a few images of noise through networks and losses. Nothing is trained or changed.
-
-    It fills `parts.layers`, and returns the keys of the modes whose loss depends on the temperature.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
             [N, num_classes], a loss that cannot take what the networks give.
         Answer: what was asked for in place of a run.
     """
-    pairing = parts.teacher_student_pair(copies=True)
-    count = min(REHEARSED, len(parts.splits.train), parts.settings.batch_size)
-    labels, images = torch.arange(count) % parts.splits.num_classes, noise(parts.splits.image_shape, count)
-    with torch.no_grad():
-        outputs = {role: observed_outputs(getattr(pairing, role), images) for role in ("student", "teacher")}
-    if any(mode.needs.strong_view for mode in pairing.modes):
-        outputs = {role: replace(given, strong=given) for role, given in outputs.items()}
-    attempts = []
-    for progress in (0.0, 1.0):
-        student, teacher = (replace(given, progress=progress) for given in outputs.values())
-        attempts.append(Attempt(student, teacher, labels, parts.temperature(progress)))
-    tempered = set()
-    for mode in (mode for mode in pairing.modes if mode.weight > 0):  # the others are not heard, and get no features
-        _check_loss(mode, attempts[0])
-        _check_effects(mode, attempts, _circumstances(parts, count))
-        parts.layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
-        if depends_on_temperature(mode, attempts[0].student, attempts[0].teacher, labels):
+    pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
+    count = min(IMAGES, len(splits.train), parts.data.batch_size)
+    classes = f"with {splits.num_classes} classes"
+    circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
+    labels = torch.arange(count) % splits.num_classes
+    attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
+    first = attempts[0]
+    tempered, layers = set(), {}
+    for mode in (mode for mode in pairing.modes if mode.weight > 0):  # others take no part, and get no features
+        _check_loss(mode, first)
+        _check_effects(mode, attempts, circumstances)
+        layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
+        if depends_on_temperature(mode, first.student, first.teacher, labels):
             tempered.add(mode.key)
-    trained = any(teacher.checkpoint is None for teacher in parts.settings.all_teachers.values())
-    if parts.settings.teacher.label_smoothing and trained:
+    _log_smoothed_teacher(parts.settings)
+    return Rehearsal(frozenset(tempered), layers)
+
+
+def _attempts(
+    pairing: Pairing, images: torch.Tensor, labels: torch.Tensor, temperature: Callable[[float], float]
+) -> list[Attempt]:
+    """The outputs of student and teacher for `images`, at the beginning and at the end of the stage."""
+    with torch.no_grad():
+        student, teacher = (observed_outputs(network, images) for network in (pairing.student, pairing.teacher))
+    if any(mode.needs.strong_view for mode in pairing.modes):
+        student, teacher = replace(student, strong=student), replace(teacher, strong=teacher)
+
+    def at(outputs: Outputs, progress: float) -> Outputs:
+        return replace(outputs, progress=progress)
+
+    return [
+        Attempt(at(student, progress), at(teacher, progress), labels, temperature(progress))
+        for progress in BEGIN_AND_END
+    ]
+
+
+def _check_loss(mode: Mode, attempt: Attempt) -> None:
+    """Raise SettingsError where a mode gives other than one number."""
+    try:
+        loss = mode(attempt.student, attempt.teacher, attempt.labels, attempt.temperature)
+    except Exception as error:  # anyone's loss
+        raise SettingsError(f"{mode.key}: {one_line(error)}") from error
+    if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
+        kind = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise SettingsError(f"{mode.key}: must give one number for a batch, gave {kind}")
+
+
+def _check_effects(mode: Mode, attempts: Sequence[Attempt], circumstances: str) -> None:
+    """Refuse a mode that nothing of the student's changes, and note the parts of a mode that have no effect.
+
+    Args:
+        circumstances: The sizes that decide, beside the mode, whether its loss depends on the student.
+    """
+    mode_effects = effects(mode, attempts)
+    if not mode_effects.inputs:
+        raise SettingsError(
+            f"{mode.key}: must depend on the student's logits or features, and does not ({circumstances})"
+        )
+    for name in mode_effects.idle:
+        note(
+            "student",
+            f"{mode.key}.{name}: the part of the loss that it weighs has no gradient {circumstances}; only the other "
+            "parts teach the student",
+        )
+    for layer in mode.student_layers:
+        if layer not in mode_effects.inputs:
+            shape = "x".join(map(str, attempts[0].student.features[layer].shape[1:]))
+            note(
+                "student",
+                f"{mode.key}: the student's layer {layer} ({shape}) does not change the loss {circumstances}; "
+                "student.layers names others",
+            )
+
+
+def _log_smoothed_teacher(settings: Settings) -> None:
+    trains = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
+    if settings.teacher.label_smoothing and trains:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")
-    return frozenset(tempered)

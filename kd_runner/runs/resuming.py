@@ -1,4 +1,4 @@
-"""What a run that goes on must have alike, and what it masks."""
+"""Runs that go on: what must be as it was, the result that stands, and values that are hidden in settings.json."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.fingerprint import decisive, flat_keys
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
 from kd_runner.networks.checkpoints import SHOWN
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.data import Data
 from kd_runner.runs.thread_count import choose_threads
 
-BEGUN = "begun.json"  # there: what the run began with
 MASKED = "***"
 
 
@@ -35,23 +36,22 @@ def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequ
     """Raise SettingsError where the run in `folder` had settings that led to another result.
 
     Args:
-        overrides: The words that were typed: where they make a difference, the message names no other.
+        overrides: The overrides that were typed: where they make a difference, the message names no other.
     """
     try:
-        earlier = decisive(json.loads((folder / SETTINGS).read_text()))
+        before = dict(flat_keys(decisive(json.loads((folder / SETTINGS).read_text()))))
     except FileNotFoundError:  # it was stopped before it had begun
         return
     except ValueError as error:
         raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
-    was, now = dict(flat_keys(earlier)), dict(flat_keys(decisive(content)))
+    after = dict(flat_keys(decisive(content)))
     absent = object()
-    keys = [*now, *(key for key in was if key not in now)]
-    keys = [key for key in keys if was.get(key, absent) != now.get(key, absent)]
-    words = typed_settings(overrides)
-    typed = [key for key in keys if any(f"{key}.".startswith(f"{word}.") for word in words)]
+    keys = [key for key in {**after, **before} if before.get(key, absent) != after.get(key, absent)]
+    typed_keys = typed_settings(overrides)
+    typed = [key for key in keys if any(f"{key}.".startswith(f"{above}.") for above in typed_keys)]
     different = [
-        f"{key} was {json.dumps(was[key]) if key in was else 'not set'}, "
-        f"is {json.dumps(now[key]) if key in now else 'not set'}"
+        f"{key} was {json.dumps(before[key]) if key in before else 'not set'}, "
+        f"is {json.dumps(after[key]) if key in after else 'not set'}"
         for key in typed or keys
     ]
     if different:
@@ -66,29 +66,30 @@ def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
         SettingsError: it was started with other data or other given weights.
     """
     for path in (folder / UNFINISHED / BEGUN, folder / RESULT):
-        try:
-            earlier = json.loads(path.read_text())
-        except (FileNotFoundError, ValueError):
-            earlier = {}
-        # Where there is none, it was stopped before it had one.
-        if earlier.get("fingerprint", fingerprint) != fingerprint:
+        content = atomic.read_json(path)
+        # Where there is no fingerprint, the run was stopped before it had one.
+        if content.get("fingerprint", fingerprint) != fingerprint:
             raise SettingsError(
                 f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its "
-                f"fingerprint was {earlier['fingerprint']}, is {fingerprint}"
+                f"fingerprint was {content['fingerprint']}, is {fingerprint}"
             )
-    return earlier if earlier.get("status") == "completed" else None
+    return content if content.get("status") == "completed" else None
 
 
-def begin(folder: Path, fingerprint: str, parts: Parts) -> None:
+def begin(folder: Path, fingerprint: str, settings: Settings, data: Data, networks: Sequence[nn.Module]) -> None:
     """Write down what a run that goes on must have alike beside its settings: its data, and its number of threads.
 
     The number of threads shows in the last bits of what is computed. A run that goes on gets the one that it had.
+
+    Args:
+        folder: The folder of the run.
+        networks: The networks of the run, on which the number of threads is chosen.
     """
     path = folder / UNFINISHED / BEGUN
     before = atomic.read_json(path)
     if not before:
-        choose_threads(parts)
+        choose_threads(settings, data, networks)
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(path, {"fingerprint": fingerprint, "threads": torch.get_num_threads()})
-    elif parts.settings.trainer.threads is None:
+    elif settings.trainer.threads is None:
         torch.set_num_threads(int(before["threads"]))

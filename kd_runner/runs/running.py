@@ -1,51 +1,41 @@
-"""A run's folder, log and stages while it runs."""
+"""The state of a run, for its result, whether the run is completed or not."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from kd_runner.files.run_folder import UNFINISHED
+from kd_runner.files.stages import TIMED
 from kd_runner.runs.judgement import Judgement
-from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.resume_state import ResumeState
 
 
 @dataclass
 class RunState:
-    """A run's folder and log, and what it has come to.
+    """The stages of a run so far.
 
     Args:
-        tempered: The keys of the modes whose loss depends on the temperature.
-        stage: What it is at.
-        seconds: That each stage took, those before an interruption included.
-        earlier: Those before an interruption, of the stage that it is at.
-        epochs: The metrics of each epoch of the stages that were trained here.
-        judgements: What the teachers, by their names, and the baseline say of the validation images.
+        stage: The stage that the run is at.
+        seconds: The seconds that each stage took, with those before an interruption.
+        epochs: The metrics of each epoch, by the stages that were trained or found in the store.
+        judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
-    folder: Path
-    logger: RunLogger
-    fingerprint: str
-    tempered: Collection[str] = ()
     stage: str | None = None
-    earlier: float = 0.0
-    seconds: dict[str, float | None] = field(
-        default_factory=lambda: dict.fromkeys(("teacher", "baseline", "student", "evaluate"))
-    )
+    seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMED))
     epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
+    _seconds_before: float = 0.0
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
         """The block is this stage of the run."""
-        self.stage, self.earlier, started = stage, 0.0, time.perf_counter()
+        self.stage, self._seconds_before, started = stage, 0.0, time.perf_counter()
         yield
-        self.seconds[stage] = round(self.earlier + time.perf_counter() - started, 3)
+        self.seconds[stage] = round(self._seconds_before + time.perf_counter() - started, 3)
 
-    def progress(self, stage: str) -> ResumeState:
-        """Where the training of a stage is kept."""
-        return ResumeState(self.folder / UNFINISHED / stage, self.fingerprint)
+    def add(self, stage: str, epochs: list[dict[str, float]], seconds_before: float) -> None:
+        """Add a training: the metrics of its epochs, and the seconds that it took before an interruption."""
+        self.epochs[stage] = epochs
+        self._seconds_before += seconds_before

@@ -1,179 +1,201 @@
-"""What a teacher's soft targets still say at the run's temperature: nothing where they are flat, or one-hot."""
+"""A teacher's soft targets at the run's temperature: they tell nothing where they are flat, or one-hot."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from kd_runner.comparison.chance import percent
+from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.logit_standardization import LogitStandardization
 from kd_runner.evaluation.analysis import spread
 from kd_runner.evaluation.predictions import predict
+from kd_runner.formats import percent
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import seeded_generator
+from kd_runner.runs.data import Data
 from kd_runner.runs.doubts import as_it_was
-from kd_runner.runs.parts import Parts
 from kd_runner.tensors import standardize
 from kd_runner.training.mode import Mode
+from kd_runner.training.recipe import Schedule
 
-IMAGES = 256  # of the training split that are looked at
-NEARLY_ALL = 0.99
-FLAT = 1.1  # times 1/K: the largest probability of soft targets that say nothing is below it
-ONE_HOT = 0.999  # the largest probability of soft targets that say only a class is above it
-GOOD = 0.5  # share of images: a teacher that is right on more of them has learned, however small its logits are
-USUAL = 4.0  # a temperature that loses nothing
-VANISHED = 0.05  # of the gradient at the usual temperature: what is left where the loss is not multiplied by T²
-ALIKE = 0.1  # relative difference of gradients below which two teachers teach the same
-# From this ratio of the temperature to the spread of the logits on, the float32 value of a divergence times T² is
-# rounding noise. Its gradient, measured against float64, is then right to 0.1 %, and to 1 % at ten times the ratio.
+IMAGES = 256  # the number of training images that are looked at
+NEARLY_ALL = 0.99  # the share of images from which on soft targets count as flat, or as one-hot
+FLAT = 1.1  # soft targets tell nothing where their largest probability is below 1/K times this
+ONE_HOT = 0.999  # soft targets tell only a class where their largest probability is above this
+GOOD = 0.5  # a teacher that is right on a larger share of images has learned, however small its logits are
+USUAL = 4.0  # a temperature at which nothing is lost
+VANISHED = 0.05  # a gradient has vanished below this share of that at the usual temperature
+ALIKE = 0.1  # the relative difference of gradients below which two teachers teach the same
+# The temperature divided by the spread of the logits, from which on the float32 value of a divergence times T² is
+# rounding noise. Its gradient, measured against float64, is then right to 0.1 %, and to 1 % at ten times as much.
 NOISE = 2000.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What teacher and student say of some training images: logits float32 [N, K], and the labels [N], on the CPU."""
+class SampleLogits:
+    """The logits of teacher and student for some training images, on the CPU.
+
+    Args:
+        teacher, student: float32 [N, K].
+        labels: int64 [N].
+    """
 
     teacher: Tensor
     student: Tensor
     labels: Tensor
 
 
-def note_soft_targets(parts: Parts, tempered: Collection[str]) -> None:
-    """Say where the run's temperature leaves nothing of what its teacher knows beside the label.
+def note_soft_targets(
+    modes: Sequence[Mode], networks: Mapping[str, nn.Module], temperature: Schedule, settings: Settings, data: Data
+) -> None:
+    """Note where the run's temperature leaves nothing of what its teacher knows beside the label.
 
     Args:
-        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
+        modes: The modes that compare the teacher's logits at the temperature.
+        networks: The teacher with its final weights and the student with its first, by 'teacher' and 'student'.
     """
-    modes = [mode for mode in parts.modes if mode.key in tempered and mode.needs.teacher_logits]
     if not modes:
         return
     with torch.no_grad():
-        temperatures = [float(parts.temperature(progress)) for progress in (0.0, 1.0)]
-    seen = look_at_training_images(parts)
+        temperatures = [float(temperature(progress)) for progress in (0.0, 1.0)]
+    sample = logits_of_training_images(networks["teacher"], networks["student"], data)
     for mode in modes:
-        text = temperature_fault(mode, seen, temperatures, temperature_settings(parts))
+        text = temperature_fault(mode, sample, temperatures, temperature_settings(settings.temperature))
         if text is not None:
             note("settings", text)
 
 
-def note_low_temperature(parts: Parts, tempered: Collection[str]) -> None:
-    """Say, before anything trains, where a temperature below 1 sharpens what the teacher says; `tempered` as above."""
+def note_low_temperature(
+    modes: Sequence[Mode], temperature: Schedule, settings: Settings, tempered: Collection[str]
+) -> None:
+    """Note, before anything trains, where a temperature below 1 sharpens the targets.
+
+    Args:
+        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
+    """
     with torch.no_grad():
-        coolest = min(float(parts.temperature(0.0)), float(parts.temperature(1.0)))
-    heard = [mode for mode in parts.modes if mode.key in tempered and mode.needs.teacher_logits]
+        coolest = min(float(temperature(0.0)), float(temperature(1.0)))
+    with_teacher = any(mode.key in tempered and mode.needs.teacher_logits for mode in modes)
     if coolest < 1 and tempered:
-        whose = "the teacher's" if heard else "the target"  # tf_kd_reg has no teacher
+        subject = "the teacher's" if with_teacher else "the target"  # tf_kd_reg has no teacher
         note(
             "settings",
-            f"a temperature below 1 ({coolest:g}) sharpens {whose} probabilities towards hard labels; "
-            f"distillation usually softens them, with a temperature above 1 ({temperature_settings(parts)})",
+            f"a temperature below 1 ({coolest:g}) sharpens {subject} probabilities towards hard labels; distillation "
+            f"usually softens them, with a temperature above 1 ({temperature_settings(settings.temperature)})",
         )
 
 
-def look_at_training_images(parts: Parts) -> Seen:
-    """What the teacher and the student say of some training images, unaugmented, before the student trains."""
-    split = parts.splits.train
-    chosen = split.subset(spread(len(split), IMAGES))
-    source = source_of(chosen, parts.device, parts.settings.dataset.residency)
-    networks = {"teacher": parts.teacher, "student": copy.deepcopy(parts.student)}
-    with as_it_was(networks["teacher"]):
-        given = predict(networks, PlainBatches(source, parts.view, parts.evaluation_batch), parts.device)
+def logits_of_training_images(teacher: nn.Module, student: nn.Module, data: Data) -> SampleLogits:
+    """The logits of both networks for some training images, unaugmented, before the student trains."""
+    split = data.splits.train
+    sample = split.subset(spread(len(split), IMAGES))
+    source = source_of(sample, data.device, data.settings.residency)
+    networks = {"teacher": teacher, "student": copy.deepcopy(student)}
+    with as_it_was(teacher):
+        predictions = predict(networks, PlainBatches(source, data.view, data.evaluation_batch), data.device)
     # Clones made out here are ordinary tensors, which a loss may differentiate.
-    teacher, student = (given.logits[role].cpu().clone() for role in ("teacher", "student"))
-    return Seen(teacher, student, given.labels.cpu().clone())
+    teacher_logits, student_logits = (predictions.logits[role].cpu().clone() for role in networks)
+    return SampleLogits(teacher_logits, student_logits, predictions.labels.cpu().clone())
 
 
-def temperature_settings(parts: Parts) -> str:
+def temperature_settings(temperature: Node) -> str:
     """The keys that set the temperature, for a message."""
-    return (
-        ", ".join(f"temperature.{name}" for name in parts.settings.temperature if name != "_target_") or "temperature"
-    )
+    return ", ".join(f"temperature.{name}" for name in temperature if name != "_target_") or "temperature"
 
 
-def temperature_fault(mode: Mode, seen: Seen, temperatures: list[float], keys: str) -> str | None:
-    """What is wrong with a schedule of the temperature from one to another, in a sentence; None where nothing is."""
+def temperature_fault(mode: Mode, sample: SampleLogits, temperatures: list[float], keys: str) -> str | None:
+    """A sentence on what is wrong with a schedule of the temperature; None where nothing is.
+
+    Args:
+        temperatures: The temperatures at the beginning and at the end of the schedule.
+        keys: The keys that set the temperature, for the message.
+    """
     standardizes = mode.standardize or isinstance(mode.loss, LogitStandardization)
-    logits = standardize(seen.teacher) if standardizes else seen.teacher
+    logits = standardize(sample.teacher) if standardizes else sample.teacher
     for temperature in dict.fromkeys(temperatures):
         if is_flat(logits, temperature):
-            return _flat_words(mode, seen, logits, temperature, keys)
+            return _flatness_fault(mode, sample, logits, temperature, keys)
     highest = max(temperatures)
-    if is_one_hot(logits, highest) and says_only_a_class(mode, seen, highest):
-        sure = float((_largest(logits, highest) > ONE_HOT).double().mean())
+    if is_one_hot(logits, highest) and tells_only_a_class(mode, sample, highest):
+        share = float((_largest(logits, highest) > ONE_HOT).double().mean())
         return (
-            f"at temperature {highest:g} the teacher's largest probability is above {ONE_HOT} on {percent(sure)} of "
-            f"{len(logits)} training images: {mode.key} says nothing but a class; raise the temperature "
+            f"at temperature {highest:g} the teacher's largest probability is above {ONE_HOT} on {percent(share, 1)} "
+            f"of {len(logits)} training images: {mode.key} says nothing but a class; raise the temperature "
             f"({keys}), to {_softening(logits):g} for example"
         )
     return None
 
 
-def gradient(mode: Mode, seen: Seen, teacher_logits: Tensor, temperature: float) -> Tensor | None:
-    """The gradient [N, K] of the mode's loss by the student's logits; None where it cannot be had from logits alone."""
-    leaf = seen.student.clone().requires_grad_()
+def gradient(mode: Mode, sample: SampleLogits, teacher_logits: Tensor, temperature: float) -> Tensor | None:
+    """The gradient [N, K] of the mode's loss by the student's logits; None where the loss needs more than logits."""
+    leaf = sample.student.clone().requires_grad_()
     student, teacher = (
         Outputs(logits, indices=torch.arange(len(logits)), strong=Outputs(logits)) for logits in (leaf, teacher_logits)
     )
     try:
         with seeded_generator("temperature"):  # for modes that draw
-            loss = copy.deepcopy(mode)(student, teacher, seen.labels, temperature)
+            loss = copy.deepcopy(mode)(student, teacher, sample.labels, temperature)
         return torch.autograd.grad(loss, leaf)[0]
     except Exception:  # anyone's loss, which may want features or adapters
         return None
 
 
 def is_flat(logits: Tensor, temperature: float) -> bool:
-    """Whether the largest probability of logits [N, K] is about 1/K on nearly all images."""
+    """True where the largest probability of logits [N, K] is about 1/K on nearly all images."""
     return float((_largest(logits, temperature) * logits.shape[1] < FLAT).double().mean()) > NEARLY_ALL
 
 
 def is_one_hot(logits: Tensor, temperature: float) -> bool:
-    """Whether the largest probability of logits [N, K] is about 1 on nearly all images."""
+    """True where the largest probability of logits [N, K] is about 1 on nearly all images."""
     return float((_largest(logits, temperature) > ONE_HOT).double().mean()) > NEARLY_ALL
 
 
-def says_only_a_class(mode: Mode, seen: Seen, temperature: float) -> bool:
-    """Whether a teacher that says its class and nothing else would teach the same by this mode."""
-    logits = seen.teacher
+def tells_only_a_class(mode: Mode, sample: SampleLogits, temperature: float) -> bool:
+    """True where a teacher that tells its class and nothing else would teach the same by this mode."""
+    logits = sample.teacher
     class_alone = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 100 * temperature)
-    soft, hard = (gradient(mode, seen, given, temperature) for given in (logits, class_alone))
+    soft, hard = (gradient(mode, sample, targets, temperature) for targets in (logits, class_alone))
     if soft is None or hard is None:
         return False
     return float((soft - hard).norm()) < ALIKE * float(hard.norm())
 
 
-def _flat_words(mode: Mode, seen: Seen, logits: Tensor, temperature: float, keys: str) -> str:
+def _flatness_fault(mode: Mode, sample: SampleLogits, logits: Tensor, temperature: float, keys: str) -> str:
+    """A sentence on soft targets that are flat, and why: too high a temperature, or logits that hardly differ."""
     largest, chance = float(_largest(logits, temperature).mean()), 1 / logits.shape[1]
-    said = f"at temperature {temperature:g} the teacher's largest probability is {largest:.4f} on average, chance is "
-    said += f"{chance:.4g}: "
-    here, usual = (gradient(mode, seen, seen.teacher, value) for value in (temperature, USUAL))
-    left = float(here.norm() / usual.norm()) if here is not None and usual is not None else None
-    if left is None:
-        said += f"{mode.key} has next to nothing to learn from them"
-    elif temperature > USUAL and left < VANISHED:
-        said += f"the gradient of {mode.key} is {1 / left:,.0f} times smaller than at temperature {USUAL:g}"
-    else:
-        said += f"{mode.key} compares logits in effect (as logits_l2 does), not soft targets"
+    text = (
+        f"at temperature {temperature:g} the teacher's largest probability is {largest:.4f} on average, chance is "
+        f"{chance:.4g}: {_effect_of_flatness(mode, sample, temperature)}"
+    )
     spread_of_logits = float(logits.std(1).mean())
     if temperature > NOISE * spread_of_logits:
-        said += ", and the value of its loss is rounding noise"
+        text += ", and the value of its loss is rounding noise"
     if temperature > USUAL:
-        return f"{said}; lower the temperature ({keys})"
-    differ = f"the teacher's logits differ by {spread_of_logits:.2g} only"
-    right = float((seen.teacher.argmax(1) == seen.labels).double().mean())
+        return f"{text}; lower the temperature ({keys})"
+    text += f"; the teacher's logits differ by {spread_of_logits:.2g} only"
+    right = float((sample.teacher.argmax(1) == sample.labels).double().mean())
+    images = f"right on {percent(right, 1)} of {len(logits)} training images"
     if right > GOOD:
-        return (
-            f"{said}; {differ}, though it is right on {percent(right)} of {len(logits)} training images: lower the "
-            f"temperature ({keys})"
-        )
-    return f"{said}; {differ}, and it is right on {percent(right)} of {len(logits)} training images: has it learned?"
+        return f"{text}, though it is {images}: lower the temperature ({keys})"
+    return f"{text}, and it is {images}: has it learned?"
+
+
+def _effect_of_flatness(mode: Mode, sample: SampleLogits, temperature: float) -> str:
+    """A clause on what flat soft targets do to a mode."""
+    here, usual = (gradient(mode, sample, sample.teacher, value) for value in (temperature, USUAL))
+    if here is None or usual is None:
+        return f"{mode.key} has next to nothing to learn from them"
+    ratio = float(here.norm() / usual.norm())
+    if temperature > USUAL and ratio < VANISHED:
+        return f"the gradient of {mode.key} is {1 / ratio:,.0f} times smaller than at temperature {USUAL:g}"
+    return f"{mode.key} compares logits in effect (as logits_l2 does), not soft targets"
 
 
 def _softening(logits: Tensor) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,18 +23,18 @@ from kd_runner.training.mode import Mode
 
 log = logging.getLogger(__name__)
 
-# Roles whose layers go in pairs.
-SEVERAL = ("stages", "preactivations", "stages and embedding", "preactivations and embedding")
+PAIRED_ROLES = ("stages", "preactivations", "stages and embedding", "preactivations and embedding")
+ROLES = ("student", "teacher")
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """What trains a student.
+    """A student beside its teacher, ready to train.
 
     Args:
-        student, teacher: With the hooks that the modes need.
-        modes: With their adapters.
-        node: What builds the student as it is deployed; not the settings' where a mode gives it another form.
+        student, teacher: The networks with the hooks that the modes need.
+        modes: The modes with their layers and adapters.
+        node: The node that builds the student as it is deployed, which is another form of it for some modes.
     """
 
     student: Observed
@@ -43,57 +43,74 @@ class Pairing:
     node: Node
 
 
+@dataclass
+class Networks:
+    """The networks that modes are fitted to.
+
+    Args:
+        by_role: The networks, by 'student' and 'teacher'.
+        layers: The layers of each network.
+        images: Images of noise [2, C, H, W], for dry runs.
+        splits: The data set.
+    """
+
+    by_role: dict[str, nn.Module]
+    layers: dict[str, Layers]
+    images: Tensor
+    splits: Splits
+
+    def replace_student(self, network: nn.Module) -> None:
+        """Put another form of the student in its place."""
+        self.by_role["student"] = network
+        self.layers["student"] = _layers("student", network, self.images, self.splits.num_classes)
+
+    def observe(self, role: str, names: Sequence[str]) -> Observed:
+        """The network of a role with hooks on the layers of these names."""
+        try:
+            return Observed(self.by_role[role], names)
+        except ValueError as error:
+            raise SettingsError(f"{role}.layers: {error}; the network's layers are {self.layers[role]}") from error
+
+
 def noise(image_shape: Sequence[int], count: int = 2) -> Tensor:
-    """Images [count, C, H, W] that are always the same."""
+    """Images of noise [count, C, H, W], which are always the same."""
     return torch.randn(count, *image_shape, generator=torch.Generator().manual_seed(0))
 
 
 def pair_networks(
     settings: Settings, splits: Splits, teacher: nn.Module, student: nn.Module, modes: Sequence[Mode]
 ) -> Pairing:
-    """`modes` fitted to the two networks. Adapters are seeded by the run, so that doing this twice gives the same.
+    """Fit `modes` to the two networks. Adapters are seeded by the run, so that doing this twice gives the same.
 
     Raises:
         SettingsError: a network that cannot take the images, unknown layers, or layers that a mode cannot use.
         Answer: the layers, where `teacher.layers` or `student.layers` is '?'.
     """
     images = noise(splits.image_shape)
-    networks = {"teacher": teacher, "student": student}
-    found = {role: _layers(role, network, images, splits.num_classes) for role, network in networks.items()}
-    for role, layers in found.items():
-        if getattr(settings, role).layers == ASKED:
-            raise Answer("\n".join(f"{name}  {size}" for name, size in layers.sizes().items()))
-        _observe(role, networks[role], getattr(settings, role).layers, layers).release()
+    by_role = {"teacher": teacher, "student": student}
+    layers = {role: _layers(role, network, images, splits.num_classes) for role, network in by_role.items()}
+    networks = Networks(by_role, layers, images, splits)
+    for role in by_role:
+        _check_named_layers(role, getattr(settings, role).layers, networks)
     node = settings.student.node
-    heard: list[Mode] = []
+    fitted: list[Mode] = []
     for mode in modes:
         if mode.standardize and splits.num_classes < 3:
             raise SettingsError(f"{mode.key}.standardize: must be false with two classes, {SAME_NUMBERS}")
-        mode = _with_layers(mode, settings, found)
+        mode = _with_layers(mode, settings, networks.layers)
         if mode.weight > 0 and hasattr(mode.loss, "deployed"):
-            example = _example(mode, networks, found, images, splits)
-            with seeded_generator(settings.seed, "distillation", mode.key, "deployed"):
-                deployed = _answer_of_mode(mode.key, mode.loss.deployed, example)
-            networks["student"], node = deployed.network, {**deployed.node, "student": node}
-            mode = replace(mode, student_layers=deployed.layers)
-            found["student"] = _layers("student", deployed.network, images, splits.num_classes)
-        heard.append(mode)
-    _refuse_unused_layers(settings, heard)
-    for mode in heard:
+            mode, node = _deploy(mode, node, settings.seed, networks)
+        fitted.append(mode)
+    _refuse_unused_layers(settings, fitted)
+    for mode in fitted:
         if hasattr(mode.loss, "adapt"):
-            example = _example(mode, networks, found, images, splits)
-            with seeded_generator(settings.seed, "distillation", mode.key):
-                _answer_of_mode(mode.key, mode.loss.adapt, example)
-    active = [mode for mode in heard if mode.weight > 0]
-    listening = {
-        "teacher": [layer for mode in active for layer in mode.teacher_layers],
-        "student": [layer for mode in active for layer in mode.student_layers],
-    }
-    observed = {role: _observe(role, networks[role], listening[role], found[role]) for role in networks}
-    return Pairing(observed["student"], observed["teacher"], tuple(heard), node)
+            _adapt(mode, settings.seed, networks)
+    observed = {role: networks.observe(role, _layers_of_modes(role, fitted)) for role in by_role}
+    return Pairing(observed["student"], observed["teacher"], tuple(fitted), node)
 
 
 def _layers(role: str, network: nn.Module, images: Tensor, num_classes: int) -> Layers:
+    """The layers of a network; an error names its role."""
     try:
         return layers_of(network, images, num_classes)
     except Exception as error:  # whatever a network of anyone's raises, the person needs to know which one
@@ -104,105 +121,146 @@ def _layers(role: str, network: nn.Module, images: Tensor, num_classes: int) -> 
         raise SettingsError(f"{role}: cannot take images of {shape}: {message}") from error
 
 
-def _with_layers(mode: Mode, settings: Settings, found: dict[str, Layers]) -> Mode:
+def _check_named_layers(role: str, names: Sequence[str] | str, networks: Networks) -> None:
+    """Answer a question for the layers of a network, and refuse names of layers that it does not have."""
+    if names == ASKED:
+        sizes = networks.layers[role].sizes()
+        raise Answer("\n".join(f"{name}  {size}" for name, size in sizes.items()))
+    networks.observe(role, names).release()
+
+
+def _with_layers(mode: Mode, settings: Settings, layers: Mapping[str, Layers]) -> Mode:
     """The mode with the layers it listens to: its own, else the network's, else those its needs ask for."""
-    chosen: dict[str, tuple[str, ...]] = {}
-    automatic = []
-    for role in ("student", "teacher"):
-        own = getattr(mode, f"{role}_layers") or tuple(getattr(settings, role).layers)
-        need = getattr(mode.needs, role)
-        if getattr(mode, f"{role}_layers") and need is None and mode.needs is not UNDECLARED:
-            raise SettingsError(f"{mode.key}.{role}_layers: has no effect, the mode listens to none, got {list(own)}")
-        if own and (need is not None or mode.needs is UNDECLARED):
-            chosen[role] = own
-        elif need is None:
-            chosen[role] = ()
-        else:
-            automatic.append(role)
-            try:
-                chosen[role] = found[role].of(need)
-            except ValueError as error:
-                raise SettingsError(f"{mode.key}: the {role} {error} ({role}.layers)") from error
-    if len(automatic) == 2 and mode.needs.student in SEVERAL and mode.needs.teacher in SEVERAL:
+    named = {role: _named_layers(mode, role, settings) for role in ROLES}
+    chosen = {role: named[role] or _needed_layers(mode, role, layers[role]) for role in ROLES}
+    automatic = [role for role in ROLES if not named[role] and getattr(mode.needs, role) is not None]
+    if len(automatic) == 2 and mode.needs.student in PAIRED_ROLES and mode.needs.teacher in PAIRED_ROLES:
         # The deepest stages belong together, however many came before them.
         common = min(map(len, chosen.values()))
-        chosen = {role: layers[-common:] for role, layers in chosen.items()}
-    for role, layers in chosen.items():
-        last = [layer for layer in layers if layer.removesuffix(INPUT) in found[role].channels_last]
-        if last:
-            note(
-                role,
-                f"{mode.key}: the {role}'s {', '.join(last)} give maps [N, H, W, C], which the mode reads as "
-                f"[N, C, H, W]; name layers of another kind in {role}.layers, or use a mode of logits",
-            )
+        chosen = {role: names[-common:] for role, names in chosen.items()}
+    for role, names in chosen.items():
+        channels_last = layers[role].channels_last
+        _note_channels_last(mode, role, [name for name in names if name.removesuffix(INPUT) in channels_last])
     return replace(mode, student_layers=chosen["student"], teacher_layers=chosen["teacher"])
 
 
+def _named_layers(mode: Mode, role: str, settings: Settings) -> tuple[str, ...]:
+    """The layers that the settings name for a mode, its own or the network's; none where it listens to none."""
+    listens = getattr(mode.needs, role) is not None or mode.needs is UNDECLARED
+    of_mode = getattr(mode, f"{role}_layers")
+    if of_mode and not listens:
+        raise SettingsError(f"{mode.key}.{role}_layers: has no effect, the mode listens to none, got {list(of_mode)}")
+    return (of_mode or tuple(getattr(settings, role).layers)) if listens else ()
+
+
+def _needed_layers(mode: Mode, role: str, layers: Layers) -> tuple[str, ...]:
+    """The layers that a mode's needs ask for."""
+    need = getattr(mode.needs, role)
+    if need is None:
+        return ()
+    try:
+        return layers.of(need)
+    except ValueError as error:
+        raise SettingsError(f"{mode.key}: the {role} {error} ({role}.layers)") from error
+
+
+def _note_channels_last(mode: Mode, role: str, names: Sequence[str]) -> None:
+    """Note the layers of these names, which give maps in another order of axes than modes read."""
+    if names:
+        note(
+            role,
+            f"{mode.key}: the {role}'s {', '.join(names)} give maps [N, H, W, C], which the mode reads as "
+            f"[N, C, H, W]; name layers of another kind in {role}.layers, or use a mode of logits",
+        )
+
+
 def _refuse_unused_layers(settings: Settings, modes: Sequence[Mode]) -> None:
-    """A setting that would be ignored is an error."""
-    for role in ("student", "teacher"):
+    """Refuse named layers that no mode listens to: a setting that would be ignored is an error."""
+    for role in ROLES:
         takers = [mode for mode in modes if getattr(mode.needs, role) is not None or mode.needs is UNDECLARED]
         named = list(getattr(settings, role).layers)
         if named and not takers:
             raise SettingsError(f"{role}.layers: has no effect, {modes[0].key} listens to none, got {named}")
 
 
-def _observe(role: str, network: nn.Module, names: Sequence[str], layers: Layers) -> Observed:
+def _layers_of_modes(role: str, modes: Sequence[Mode]) -> list[str]:
+    """The layers of a network that the modes with a weight listen to."""
+    return [layer for mode in modes if mode.weight > 0 for layer in getattr(mode, f"{role}_layers")]
+
+
+def _deploy(mode: Mode, node: Node, seed: int, networks: Networks) -> tuple[Mode, Node]:
+    """Give the student the form in which a mode deploys it; returns the mode with its layers, and the new node."""
+    example = _adapter_example(mode, networks)
+    with seeded_generator(seed, "distillation", mode.key, "deployed"):
+        deployed = _call_method(mode.key, mode.loss.deployed, example)  # type: ignore[attr-defined]
+    networks.replace_student(deployed.network)
+    return replace(mode, student_layers=deployed.layers), {**deployed.node, "student": node}
+
+
+def _adapt(mode: Mode, seed: int, networks: Networks) -> None:
+    """Let a mode make its adapters between the two networks."""
+    example = _adapter_example(mode, networks)
+    with seeded_generator(seed, "distillation", mode.key):
+        _call_method(mode.key, mode.loss.adapt, example)  # type: ignore[attr-defined]
+
+
+def _call_method(key: str, method: Any, example: AdapterExample) -> Any:
     try:
-        return Observed(network, names)
-    except ValueError as error:
-        raise SettingsError(f"{role}.layers: {error}; the network's layers are {layers}") from error
+        return method(example)
+    except Exception as error:  # anyone's mode
+        raise SettingsError(f"{key}: {one_line(error)}") from error
 
 
-def _example(
-    mode: Mode, networks: dict[str, nn.Module], found: dict[str, Layers], images: Tensor, splits: Splits
-) -> AdapterExample:
-    outputs = {}
-    for role in ("student", "teacher"):
-        names = getattr(mode, f"{role}_layers")
-        observed = _observe(role, networks[role], names, found[role])
-        training = networks[role].training
-        with torch.no_grad():
-            outputs[role] = observed_outputs(observed, images)
-        networks[role].train(training)
-        observed.release()
-        for name in names:
-            if name not in outputs[role].features:
-                raise SettingsError(f"{role}.layers: {name} is not used when the network runs")
-            feature = outputs[role].features[name]
-            if not isinstance(feature, Tensor):
-                raise SettingsError(f"{role}.layers: {name} must give a tensor, gives {type(feature).__name__}")
-            if mode.needs.maps and feature.dim() != 4:
-                raise SettingsError(
-                    f"{mode.key}: must have maps [N, C, H, W] from the {role}, {name} gives {list(feature.shape)}; "
-                    f"choose a convolutional network or another of its layers ({role}.layers)"
-                )
-    head = found["teacher"].head
-    layer = networks["teacher"].get_submodule(head) if head is not None else None
-    assert layer is None or isinstance(layer, nn.Linear)
-    labels = splits.train.labels
+def _adapter_example(mode: Mode, networks: Networks) -> AdapterExample:
+    """The outputs of both networks for images of noise, and the networks themselves."""
+    outputs = {role: _dry_run(mode, role, networks) for role in ROLES}
+    student, teacher = networks.by_role["student"], networks.by_role["teacher"]
+    head = networks.layers["teacher"].head
+    dense_layer = teacher.get_submodule(head) if head is not None else None
+    assert dense_layer is None or isinstance(dense_layer, nn.Linear)
     return AdapterExample(
         outputs["student"],
         outputs["teacher"],
-        networks["student"],
-        networks["teacher"],
-        layer,
-        found["student"].head,
-        labels,
+        student,
+        teacher,
+        dense_layer,
+        networks.layers["student"].head,
+        networks.splits.train.labels,
     )
 
 
+def _dry_run(mode: Mode, role: str, networks: Networks) -> Outputs:
+    """The outputs of one network for images of noise, with the features that a mode is handed."""
+    network, names = networks.by_role[role], getattr(mode, f"{role}_layers")
+    observed = networks.observe(role, names)
+    training = network.training
+    with torch.no_grad():
+        outputs = observed_outputs(observed, networks.images)
+    network.train(training)
+    observed.release()
+    for name in names:
+        _check_feature(mode, role, name, outputs)
+    return outputs
+
+
+def _check_feature(mode: Mode, role: str, name: str, outputs: Outputs) -> None:
+    """Refuse a layer that gives nothing that a mode can use."""
+    if name not in outputs.features:
+        raise SettingsError(f"{role}.layers: {name} is not used when the network runs")
+    feature = outputs.features[name]
+    if not isinstance(feature, Tensor):
+        raise SettingsError(f"{role}.layers: {name} must give a tensor, gives {type(feature).__name__}")
+    if mode.needs.maps and feature.dim() != 4:
+        raise SettingsError(
+            f"{mode.key}: must have maps [N, C, H, W] from the {role}, {name} gives {list(feature.shape)}; "
+            f"choose a convolutional network or another of its layers ({role}.layers)"
+        )
+
+
 def observed_outputs(observed: Observed, images: Tensor) -> Outputs:
-    """What the network gives for `images` on the CPU, in evaluation mode."""
+    """The outputs of the network for `images`, on the CPU and in evaluation mode."""
     device = next((parameter.device for parameter in observed.network.parameters()), torch.device("cpu"))
     observed.network.eval()
     outputs = observed(images.to(device))
     features = {name: f.cpu() if isinstance(f, Tensor) else f for name, f in outputs.features.items()}
     return Outputs(outputs.logits.cpu(), features, indices=torch.arange(len(images))).float()
-
-
-def _answer_of_mode(key: str, method: Any, example: AdapterExample) -> Any:
-    try:
-        return method(example)
-    except Exception as error:  # anyone's mode
-        raise SettingsError(f"{key}: {one_line(error)}") from error

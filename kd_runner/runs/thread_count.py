@@ -1,7 +1,7 @@
-"""How many CPU threads a run gets: one for small networks, where more do not help, and PyTorch's choice for others.
+"""The number of CPU threads of a run: one for small networks, where more do not help, and PyTorch's choice for others.
 
-The number shows in the last bits of what is computed. So a choice that was measured is kept in the store and made again
-by the same command, whatever else the machine does then.
+The number shows in the last bits of what is computed. So a measured choice is written into the store, and the same
+command makes it again, whatever else the machine does by then.
 """
 
 from __future__ import annotations
@@ -20,41 +20,50 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
+from kd_runner.config.settings import Settings
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.data import Data
 from kd_runner.runs.teacher_student import noise
 
 log = logging.getLogger(__name__)
 
-CHOICES = "threads.json"  # in the store
+CHOICES = "threads.json"  # the file of all choices, in the store
 SMALL = 0.05  # seconds of a step on one thread: longer ones get all threads, unmeasured
-WORTH = 1.1  # times faster that more threads must be to be used
-FEW = 4  # images of a first step, lest a large network takes long
+WORTH = 1.1  # more threads are used where they are at least this many times faster
+FEW = 4  # images of a first step, so that a large network does not take long
 WAIT = 60.0  # seconds, at most, for another job that measures
-ROUNDS, LONGEST = 15, 2.0  # of measuring with one thread and with all, in turn, and the seconds that they may take
+ROUNDS, LONGEST = 15, 2.0  # the rounds of measuring one thread and all in turn, and the seconds they may take
 
 
-def choose_threads(parts: Parts) -> int:
-    """Set the number of threads for a run on a CPU whose settings leave it open; returns the number."""
-    most, settings = torch.get_num_threads(), parts.settings
-    if most == 1 or settings.trainer.threads is not None or parts.device.type != "cpu":
-        return most
-    chosen = _kept(Path(settings.store).expanduser(), _key(parts, most), parts, most)
+def choose_threads(settings: Settings, data: Data, networks: Sequence[nn.Module]) -> int:
+    """Set the number of threads for a run on a CPU whose settings leave it open.
+
+    Args:
+        networks: The networks of the run, which are copied and tried.
+
+    Returns:
+        The number of threads.
+    """
+    available = torch.get_num_threads()
+    if available == 1 or settings.trainer.threads is not None or data.device.type != "cpu":
+        return available
+    key = _key(settings, data, available)
+    chosen = _stored_or_measured_choice(Path(settings.store).expanduser(), key, data, networks, available)
     torch.set_num_threads(chosen)
-    if chosen < most:
-        log.info("threads   1 of %d: more do not make networks this small faster (trainer.threads)", most)
+    if chosen < available:
+        log.info("threads   1 of %d: more do not make networks this small faster (trainer.threads)", available)
     return chosen
 
 
-def _kept(store: Path, key: str, parts: Parts, most: int) -> int:
+def _stored_or_measured_choice(store: Path, key: str, data: Data, networks: Sequence[nn.Module], available: int) -> int:
     """The choice that the store has under `key`, or the one that is measured now and put there."""
     with _lock(store):
         choices = atomic.read_json(store / CHOICES)
-        if choices.get(key) in (1, most):
+        if choices.get(key) in (1, available):
             return int(choices[key])
-        images = noise(parts.splits.image_shape, parts.settings.batch_size).to(memory_format=parts.view.memory_format)
-        fastest = fastest_count([*parts.teachers.values(), parts.student], images, most)
+        images = noise(data.splits.image_shape, data.batch_size).to(memory_format=data.view.memory_format)
+        fastest = fastest_count(networks, images, available)
         with suppress(OSError, RunFailed):  # a store that may only be read, or a full disk
             atomic.write_json(store / CHOICES, {**choices, key: fastest})
     return fastest
@@ -63,48 +72,50 @@ def _kept(store: Path, key: str, parts: Parts, most: int) -> int:
 @contextmanager
 def _lock(store: Path) -> Iterator[None]:
     """Jobs that start at once wait for one choice, and do not disturb each other's measuring."""
-    with ExitStack() as held:
+    with ExitStack() as locks:
         with suppress(OSError, NotImplementedError):  # a store that may only be read, or a file system without locks
             store.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(store / f"{CHOICES}.lock", timeout=WAIT))
+            locks.enter_context(FileLock(store / f"{CHOICES}.lock", timeout=WAIT))
         yield
 
 
-def _key(parts: Parts, most: int) -> str:
+def _key(settings: Settings, data: Data, available: int) -> str:
     """16 hexadecimal digits that change with whatever can change which number is the fastest."""
-    settings = parts.settings
     networks = [*(teacher.node for teacher in settings.all_teachers.values()), settings.student.node]
-    batches = [settings.batch_size, list(parts.splits.image_shape), parts.splits.num_classes]
-    machine = [most, platform.machine(), processor_name(), torch.__version__]
+    batches = [settings.batch_size, list(data.splits.image_shape), data.splits.num_classes]
+    machine = [available, platform.machine(), processor_name(), torch.__version__]
     return digest([networks, batches, settings.trainer.channels_last, machine])[:16]
 
 
-def fastest_count(networks: Sequence[nn.Module], images: Tensor, most: int) -> int:
-    """One thread, or `most` where they are faster by a tenth or the steps are long; leaves the number as it was."""
+def fastest_count(networks: Sequence[nn.Module], images: Tensor, available: int) -> int:
+    """One thread, or all that are available where they are faster by a tenth or steps are long.
+
+    The number of threads, the networks and the random numbers are left as they were.
+    """
     copies = [copy.deepcopy(network).train() for network in networks]
     before, randomness = torch.get_num_threads(), torch.get_rng_state()
     try:
         torch.set_num_threads(1)
-        few = images[:FEW]
-        _seconds_of_step(copies, few)  # what is done once
-        if _seconds_of_step(copies, few) > SMALL or _seconds_of_step(copies, images) > SMALL:
-            return most
-        seconds: dict[int, list[float]] = {1: [], most: []}
-        until = time.perf_counter() + LONGEST
-        while len(seconds[1]) < ROUNDS and time.perf_counter() < until:
+        first_images = images[:FEW]
+        _seconds_of_step(copies, first_images)  # what is done once
+        if _seconds_of_step(copies, first_images) > SMALL or _seconds_of_step(copies, images) > SMALL:
+            return available
+        seconds: dict[int, list[float]] = {1: [], available: []}
+        end = time.perf_counter() + LONGEST
+        while len(seconds[1]) < ROUNDS and time.perf_counter() < end:
             for count, measured in seconds.items():
                 torch.set_num_threads(count)
                 measured.append(_seconds_of_step(copies, images))
-        return most if statistics.median(seconds[1]) > WORTH * statistics.median(seconds[most]) else 1
+        return available if statistics.median(seconds[1]) > WORTH * statistics.median(seconds[available]) else 1
     except Exception:  # of anyone's network; if it cannot be trained, the training says so
-        return most
+        return available
     finally:
         torch.set_num_threads(before)
         torch.set_rng_state(randomness)
 
 
 def _seconds_of_step(networks: Sequence[nn.Module], images: Tensor) -> float:
-    """What a forward and a backward pass of all networks take."""
+    """The seconds of a forward and a backward pass of all networks."""
     started = time.perf_counter()
     for network in networks:
         network(images).float().logsumexp(1).sum().backward()

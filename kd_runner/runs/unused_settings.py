@@ -1,8 +1,8 @@
-"""Settings that a person typed and that leave no trace in the run, each with the reason.
+"""Settings that a person typed and that have no effect on the run, each with the reason.
 
 What can never have an effect is refused where the settings are checked. What has none beside the other settings of
-this run is a note and costs no result: in a sweep it may matter for the other jobs. Values of YAML files and of recipes
-were not typed, and null asks for nothing, so that neither is named. `RULES` has a line for each kind of key, `ALWAYS`
+this run is noted: in a sweep it may matter for the other jobs. Values of YAML files and of recipes were not typed, and
+null asks for nothing, so neither is named. `RULES` has a line for each kind of key, `ALWAYS`
 the keys that count in every run; a test holds that every setting is in one of them.
 """
 
@@ -31,16 +31,17 @@ from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
-OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # what counts may differ on another machine
+OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # these may have an effect on another machine
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a rule looks at.
+    """A run that rules look at.
 
     Args:
+        parts: The parts of the run.
         tempered: The keys of the modes whose loss depends on the temperature.
-        typed: The values of the keys that were typed.
+        typed: The values of the settings that were typed, by key.
     """
 
     parts: Parts
@@ -60,7 +61,7 @@ class Case:
         return next((mode for mode in self.parts.modes if f"{key}.".startswith(f"{mode.key}.")), None)
 
     def has_checkpoint(self, role: str) -> bool | None:
-        """Whether a teacher's weights are given; None where there is no such teacher, as after '~teachers.second'."""
+        """True where a teacher's weights come from a file; None where '~teachers.NAME' has removed the teacher."""
         teacher = self.settings.all_teachers.get(role)
         return None if teacher is None else teacher.checkpoint is not None
 
@@ -78,7 +79,7 @@ def _plus(settings: Settings) -> dict[str, DistillationSettings]:
 
 
 def given_teacher(case: Case, key: str) -> str | None:
-    """Weights that are given are not trained; further teachers take from the first what they lack."""
+    """Weights from a file are not trained. More teachers take from the first what their own settings lack."""
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
     trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
     if role == "teacher":
@@ -89,8 +90,8 @@ def given_teacher(case: Case, key: str) -> str | None:
 
 def replaced_weights(case: Case, key: str) -> str | None:
     role = key.rpartition(".")[0]
-    given = case.has_checkpoint(role) and case.typed[key] is not False
-    return f"{role}.checkpoint gives the weights" if given else None
+    replaced = case.has_checkpoint(role) and case.typed[key] is not False
+    return f"{role}.checkpoint gives the weights" if replaced else None
 
 
 def single_teacher(case: Case, key: str) -> str | None:
@@ -198,7 +199,7 @@ def images_in_memory(case: Case, key: str) -> str | None:
 
 def one_memory(case: Case, key: str) -> str | None:
     data = case.settings.dataset
-    fixed = case.parts.device.type == "cpu" and not takes(data.node, "dataset", "residency", case.settings.trust)
+    fixed = case.parts.data.device.type == "cpu" and not takes(data.node, "dataset", "residency", case.settings.trust)
     return "on a CPU these images are always in its memory" if fixed and case.typed[key] != "auto" else None
 
 
@@ -213,28 +214,27 @@ def cache_of_streams(case: Case, key: str) -> str | None:
 
 
 def _is_streamed(case: Case) -> bool:
-    splits = case.parts.splits
+    splits = case.parts.data.splits
     return any(isinstance(split, ImageFiles) for split in (splits.train, splits.val, splits.test))
 
 
 def unused_by_data(case: Case, key: str) -> str | None:
-    return case.parts.splits.unused.get(key.removeprefix("dataset."))
+    return case.parts.data.splits.unused.get(key.removeprefix("dataset."))
 
 
 def uncut_data(case: Case, key: str) -> str | None:
     if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
         return "the data set takes no seed"
-    return case.parts.splits.unused.get("seed")
+    return case.parts.data.splits.unused.get("seed")
 
 
 def no_convolutions(case: Case, key: str) -> str | None:
-    networks = [*case.parts.teachers.values(), case.parts.student]
-    maps = any(parameter.dim() == 4 for network in networks for parameter in network.parameters())
+    maps = any(parameter.dim() == 4 for network in case.parts.networks for parameter in network.parameters())
     return None if maps else "no network here has convolutions"
 
 
 def other_allocator(case: Case, key: str) -> str | None:
-    if case.parts.device.type != "cpu":
+    if case.parts.data.device.type != "cpu":
         return "it is for CPUs, and this run is on a GPU"
     return None if platform.libc_ver()[0] == "glibc" else "this machine has not the GNU C library"
 
@@ -261,7 +261,8 @@ def _nodes(content: Any) -> Iterator[dict[str, Any]]:
 
 TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 
-# Keys (a pattern, which also stands for what is below them), and what says why they have no effect. All are asked.
+# Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
+# All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (rf"{TEACHER}\.(epochs|optimizer|scheduler|label_smoothing)", given_teacher),
     (rf"{TEACHER}\.pretrained", replaced_weights),
@@ -300,7 +301,7 @@ ALWAYS: tuple[str, ...] = (
     r"student\.(epochs|optimizer|scheduler)",
     r"finetune\.epochs",
     r"baseline",
-    r"batch_size",  # one of more than all images is said by kd_runner.foresight
+    r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|precision|compile|deterministic|log_every|threads)",
     r"seed",
@@ -312,7 +313,7 @@ ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:
-    """The keys that were typed and have no effect on the run that `parts` make, with the reasons.
+    """The keys that were typed and have no effect on the run of these parts, with the reasons.
 
     Args:
         tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
@@ -320,13 +321,13 @@ def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[
     case = Case(parts, tempered, typed_settings(overrides))
     reasons = {}
     for key, value in case.typed.items():
-        said = (rule(case, key) for pattern, rule in RULES if covers(pattern, key))
-        reason = next(filter(None, said), None) if value is not None else None
+        answers = (rule(case, key) for pattern, rule in RULES if covers(pattern, key))
+        reason = next(filter(None, answers), None) if value is not None else None
         if reason is not None:
             reasons[key] = reason
     return reasons
 
 
 def covers(pattern: str, key: str) -> bool:
-    """Whether a pattern stands for a key or for one above it."""
+    """True where a pattern stands for a key or for one above it."""
     return re.fullmatch(rf"{pattern}(\..+)?", key) is not None

@@ -2,7 +2,7 @@
 
 An entry is a folder named by a digest of what made it: `network.safetensors`, `made_of.json`, `epochs.json` (the
 metrics of each epoch), and `MANIFEST.json` with the size and the SHA-256 of all. It appears by one renaming, so it is
-whole or not there. Nothing rests on the lock: it only keeps jobs from doing the same work twice.
+whole or not there. Nothing depends on the lock: it only keeps jobs from doing the same work twice.
 """
 
 from __future__ import annotations
@@ -42,11 +42,19 @@ MANIFEST = "MANIFEST.json"
 NETWORK = "network.safetensors"
 MADE_OF = "made_of.json"
 EPOCHS = "epochs.json"
+HOLDER = "holder.json"  # in the folder of an unfinished training
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A network's weights in the store, whether they were there already, and the metrics of each of its epochs."""
+    """A network in the store.
+
+    Args:
+        path: The file of its weights.
+        state: The weights.
+        reused: True where they were there already.
+        epochs: The metrics of each epoch.
+    """
 
     path: Path
     state: dict[str, Tensor]
@@ -56,7 +64,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of one network in the store."""
+    """One network in the store, or the place for it."""
 
     root: Path
     key: str
@@ -67,7 +75,7 @@ class Entry:
 
     @property
     def work(self) -> Path:
-        """What belongs to a training that is not finished."""
+        """The folder of a training that is not finished."""
         return self.root / f".{self.key}.work"
 
     @property
@@ -75,14 +83,14 @@ class Entry:
         return self.root / f".{self.key}.lease"
 
     def fault(self) -> str | None:
-        """What is wrong with the entry's files; None where all are as they were written."""
+        """The fault of the entry's files, in words; None where all are as they were written."""
         try:
             manifest = json.loads((self.folder / MANIFEST).read_text())
-            for name, wanted in manifest["files"].items():
+            for name, record in manifest["files"].items():
                 path = self.folder / name
-                if path.stat().st_size != wanted["size"]:
-                    return f"{name} has {path.stat().st_size} bytes, not {wanted['size']}"
-                if file_digest(path) != wanted["sha256"]:
+                if path.stat().st_size != record["size"]:
+                    return f"{name} has {path.stat().st_size} bytes, not {record['size']}"
+                if file_digest(path) != record["sha256"]:
                     return f"{name} has changed since it was written"
             if not {NETWORK, MADE_OF} <= set(manifest["files"]):
                 return f"{MANIFEST} does not name all files"
@@ -93,108 +101,108 @@ class Entry:
         return None
 
     def quarantine(self) -> Path:
-        """Move a broken entry out of the way, for whoever wants to know what happened to it."""
-        place = self.root / f"{self.key}.corrupt.{uuid.uuid4().hex[:8]}"
-        self.folder.rename(place)
-        return place
+        """Move a broken entry out of the way, for people who want to know what happened to it; returns its new path."""
+        path = self.root / f"{self.key}.corrupt.{uuid.uuid4().hex[:8]}"
+        self.folder.rename(path)
+        return path
 
     def publish(
-        self, state: dict[str, Tensor], made_of: dict[str, Any], info: dict[str, Any], epochs: list[dict[str, float]]
+        self,
+        state: dict[str, Tensor],
+        ingredients: dict[str, Any],
+        info: dict[str, Any],
+        epochs: list[dict[str, float]],
     ) -> None:
-        """Put the network there, at once. Where another job was faster, its network stands."""
-        unfinished = self.root / f".{self.key}.{uuid.uuid4().hex}{atomic.UNFINISHED}"
-        unfinished.mkdir(parents=True)
+        """Put the network into the store, at once. Where another job was faster, its network stands."""
         try:
-            checkpoints.save(unfinished / NETWORK, state, info)
-            atomic.write_json(unfinished / MADE_OF, made_of)
-            atomic.write_json(unfinished / EPOCHS, {"epochs": epochs}, indent=None)
-            files = {
-                name: {"size": (unfinished / name).stat().st_size, "sha256": file_digest(unfinished / name)}
-                for name in (NETWORK, MADE_OF, EPOCHS)
-            }
-            atomic.write_json(unfinished / MANIFEST, {"files": files})
-            try:
-                unfinished.rename(self.folder)
-            except OSError:
-                if not self.folder.is_dir():
-                    raise
-            atomic.sync(self.root)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            with atomic.replacement(self.folder) as unfinished:
+                unfinished.mkdir(parents=True)
+                checkpoints.save(unfinished / NETWORK, state, info)
+                atomic.write_json(unfinished / MADE_OF, ingredients)
+                atomic.write_json(unfinished / EPOCHS, {"epochs": epochs}, indent=None)
+                files = {
+                    name: {"size": (unfinished / name).stat().st_size, "sha256": file_digest(unfinished / name)}
+                    for name in (NETWORK, MADE_OF, EPOCHS)
+                }
+                atomic.write_json(unfinished / MANIFEST, {"files": files})
+        except OSError:
+            if not self.folder.is_dir():
+                raise
+        atomic.sync(self.root)
 
     def sign(self) -> None:
-        """Say that this process trains it."""
+        """Write down that this process trains the entry."""
         self.work.mkdir(parents=True, exist_ok=True)
-        who = {"process": f"{socket.gethostname()}:{os.getpid()}", "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        (self.work / "holder.json").write_text(json.dumps(who))
+        holder = {"process": f"{socket.gethostname()}:{os.getpid()}", "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        (self.work / HOLDER).write_text(json.dumps(holder))
 
     def holder(self) -> str:
-        """Who trains it, and how far that is, in words."""
+        """The process that trains the entry, and the epoch that it is at, in words."""
         try:
-            who = json.loads((self.work / "holder.json").read_text())["process"]
+            process = json.loads((self.work / HOLDER).read_text())["process"]
         except (OSError, ValueError, KeyError):
-            who = "another job"
+            process = "another job"
         epoch = ResumeState(self.work, self.key).epoch()
-        return f"{who} ({epoch})" if epoch else who
+        return f"{process} ({epoch})" if epoch else process
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
-        found = hashlib.sha256()
+        digest_so_far = hashlib.sha256()
         while block := file.read(2**20):
-            found.update(block)
-    return found.hexdigest()
+            digest_so_far.update(block)
+    return digest_so_far.hexdigest()
 
 
-def key_of(made_of: dict[str, Any]) -> str:
-    """16 hexadecimal digits: the name of the entry of what is made of that."""
-    return digest({**made_of, "semantics": SEMANTICS})[:16]
+def key_of(ingredients: dict[str, Any]) -> str:
+    """16 hexadecimal digits: the name of the entry of the network that is made of these ingredients."""
+    return digest({**ingredients, "semantics": SEMANTICS})[:16]
 
 
 def trained_once(
     root: Path,
     stage: str,
-    made_of: dict[str, Any],
+    ingredients: dict[str, Any],
     info: dict[str, Any],
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
 ) -> Stored:
-    """The weights that `made_of` leads to: from the store, or trained now and put there.
+    """The weights that the ingredients lead to: from the store, or trained now and put there.
 
-    Jobs that want the same network at once wait for the first. One that ended in the middle is gone on from.
+    Jobs that want the same network at once wait for the first. A training that was cut off goes on.
 
     Args:
-        root: The store's folder.
-        stage: Whose weights they are, for the log.
-        made_of: Plain data: everything that the weights depend on.
-        info: What `checkpoints.save` keeps beside the weights.
-        train: Trains the network, going on from what it is given, and gives it and the metrics of each epoch; called
-            only when the store does not have it.
+        root: The folder of the store.
+        stage: The stage of the network, for the log.
+        ingredients: Everything that the weights depend on, as plain data.
+        info: The record that `checkpoints.save` writes beside the weights.
+        train: A function that trains the network, from a resume state if there is one, and returns the network and the
+            metrics of each epoch; called only when the store does not have the network.
     """
-    content = {**made_of, "semantics": SEMANTICS}
-    entry = Entry(root, key_of(made_of))
+    content = {**ingredients, "semantics": SEMANTICS}
+    entry = Entry(root, key_of(ingredients))
     path = entry.folder / NETWORK
     if _usable(entry, stage, content):
         return _reuse(entry, stage)
     root.mkdir(parents=True, exist_ok=True)
-    with _lease(entry, stage) as held:
-        if held and not _usable(entry, stage, content):
+    with _lease(entry, stage) as has_lease:
+        if has_lease and not _usable(entry, stage, content):
             for abandoned in root.glob(f".{entry.key}.*{atomic.UNFINISHED}"):  # by a job that was killed
                 shutil.rmtree(abandoned, ignore_errors=True)
             entry.sign()
-            progress = ResumeState(entry.work, entry.key)
-            network, epochs = train(progress)
+            resume_state = ResumeState(entry.work, entry.key)
+            network, epochs = train(resume_state)
             record = validation_record(epochs, info.get("val_images"))
             entry.publish(network.state_dict(), content, {**info, **record}, epochs)
-            progress.discard()
+            resume_state.discard()
             return Stored(path, checkpoints.read_checkpoint(path)[0], False, epochs)
     if not _usable(entry, stage, content):  # it was there while we waited, and then broke
-        return trained_once(root, stage, made_of, info, train)
+        return trained_once(root, stage, ingredients, info, train)
     return _reuse(entry, stage)
 
 
 def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:
-    """Whether the entry is there and sound; a broken one is moved away."""
+    """True where the entry is there and sound; a broken one is moved away."""
     if not entry.folder.is_dir():
         return False
     fault = entry.fault()
@@ -203,22 +211,20 @@ def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:
     if fault is None:
         return True
     try:
-        place = entry.quarantine()
+        path = entry.quarantine()
     except FileNotFoundError:  # another job was faster
         return False
-    log.warning("%-9s %s in the store is broken (%s): moved to %s", stage, entry.key, fault, place)
+    log.warning("%-9s %s in the store is broken (%s): moved to %s", stage, entry.key, fault, path)
     return False
 
 
 def _reuse(entry: Entry, stage: str) -> Stored:
     log.info("%-9s %s reused from %s", stage, entry.key, entry.folder)
     path = entry.folder / NETWORK
-    with suppress(OSError):  # a store that others may only read
-        os.utime(entry.folder / MANIFEST)  # when it was last of use
-    # Entries that older versions made do not say.
-    return Stored(
-        path, checkpoints.read_checkpoint(path)[0], True, atomic.read_json(entry.folder / EPOCHS).get("epochs", [])
-    )
+    with suppress(OSError):  # a store that may only be read
+        os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
+    epochs = atomic.read_json(entry.folder / EPOCHS).get("epochs", [])  # entries of older versions have none
+    return Stored(path, checkpoints.read_checkpoint(path)[0], True, epochs)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Before a sweep: every job is built and tried, and what several jobs need is trained once, before they start."""
+"""Before a sweep: every job is built and tried, and a network that several jobs need is trained once."""
 
 from __future__ import annotations
 
@@ -20,93 +20,116 @@ from kd_runner.files import atomic
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients, train_or_load
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.running import RunState
+from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.store.entries import Entry, key_of
 from kd_runner.tracking.logger import RunLogger
 
-# What cannot make a job impossible that is possible without: such jobs are tried once.
+# Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
 HARMLESS = ("seed", "tracking", "store", "resume")
 
 
 def examine(words: Sequence[str]) -> int:
-    """Try the jobs whose settings are in the file `words[0]`, and write what was found to `words[1]`.
+    """Try the jobs whose settings are in the file `words[0]`, and write a report to the file `words[1]`.
 
-    The first is {job: settings}, the second {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}},
-    "unused": {job: {key: reason}}}: of the networks that are trained on labels alone, those that the store does not
-    have, and the keys that have no effect, of those that OVERRIDES beside the first file says were typed. With a third
-    word, the jobs will run on another machine, whose devices this one may lack.
+    The first file holds {job: settings}; the file OVERRIDES beside it holds the overrides of each job. With a third
+    word, the jobs will run on another machine, whose devices this one may lack. The report is `Examination.report`.
     """
     logging.getLogger("kd_runner").setLevel(logging.ERROR)
-    jobs = json.loads(Path(words[0]).read_text())
-    typed = atomic.read_json(Path(words[0]).with_name(OVERRIDES))
-    errors: dict[str, str] = {}
-    unused: dict[str, dict[str, str]] = {}
-    tried: dict[str, frozenset[str] | str] = {}
-    read: dict[str, Splits] = {}
-    networks: dict[str, dict[str, Any]] = {}
-    for job, content in jobs.items():
-        try:
-            settings = check(_for_this_machine(content) if words[2:] else content)
-            if settings.trust and str(Path.cwd()) not in sys.path:
-                sys.path.insert(0, str(Path.cwd()))
-            data = digest([content["dataset"], settings.data_seed])
-            parts = assemble(settings, read.get(data))
-            read[data] = parts.splits
-            like = digest({name: value for name, value in content.items() if name not in HARMLESS})
-            if like not in tried:
-                tried[like] = _rehearse(parts)
-            rehearsed = tried[like]
-            if isinstance(rehearsed, str):
-                errors[job] = rehearsed
-                continue
-            unused[job] = unused_settings(typed.get(job, []), parts, rehearsed)
-            for key in OF_THE_DEVICE if words[2:] else ():
-                unused[job].pop(key, None)
-            for stage in stages(settings):
-                key = key_of(ingredients(parts, stage))
-                if not Entry(Path(settings.store).expanduser(), key).folder.is_dir():
-                    networks.setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
-        except Exception as error:  # of anyone's code, in one of the jobs
-            errors[job] = one_line(error)
-    atomic.write_json(Path(words[1]), {"errors": errors, "networks": networks, "unused": unused})
+    settings_file, report_file = Path(words[0]), Path(words[1])
+    overrides = atomic.read_json(settings_file.with_name(OVERRIDES))
+    examination = Examination(is_remote=len(words) > 2)
+    for job, content in json.loads(settings_file.read_text()).items():
+        examination.try_job(job, content, overrides.get(job, []))
+    atomic.write_json(report_file, examination.report)
     return 0
 
 
+class Examination:
+    """Tries jobs one after the other. It reads each data set once, and rehearses jobs once that are alike.
+
+    Attributes:
+        report: {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}}, "unused": {job: {setting:
+            reason}}}. The networks are those trained on labels alone that the store does not have. The unused settings
+            are those that have no effect.
+    """
+
+    def __init__(self, is_remote: bool) -> None:
+        self.is_remote = is_remote
+        self.report: dict[str, dict[str, Any]] = {"errors": {}, "networks": {}, "unused": {}}
+        self._splits: dict[str, Splits] = {}
+        self._rehearsals: dict[str, Rehearsal | str] = {}
+
+    def try_job(self, job: str, content: dict[str, Any], overrides: Sequence[str]) -> None:
+        """Add a job to the report."""
+        try:
+            parts = self._assemble(content)
+            rehearsal = self._rehearse(content, parts)
+            if isinstance(rehearsal, str):
+                self.report["errors"][job] = rehearsal
+                return
+            unused = unused_settings(overrides, parts, rehearsal.tempered)
+            ignored = OF_THE_DEVICE if self.is_remote else ()
+            self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
+            for key, stage in missing_networks(parts).items():
+                self.report["networks"].setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
+        except Exception as error:  # of anyone's code, in one of the jobs
+            self.report["errors"][job] = one_line(error)
+
+    def _assemble(self, content: dict[str, Any]) -> Parts:
+        settings = check(_for_this_machine(content) if self.is_remote else content)
+        if settings.trust and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        data = digest([content["dataset"], settings.data_seed])
+        parts = assemble(settings, self._splits.get(data))
+        self._splits[data] = parts.data.splits
+        return parts
+
+    def _rehearse(self, content: dict[str, Any], parts: Parts) -> Rehearsal | str:
+        """The findings of a rehearsal, or the reason why the job cannot work."""
+        kind = digest({name: value for name, value in content.items() if name not in HARMLESS})
+        if kind not in self._rehearsals:
+            try:
+                self._rehearsals[kind] = rehearse(parts)
+            except (SettingsError, Answer) as error:
+                self._rehearsals[kind] = str(error)
+        return self._rehearsals[kind]
+
+
 def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a job with a device that there is here."""
+    """The settings of a job, with a device that this machine has."""
     if torch.cuda.is_available():
         return content
     return {**content, "trainer": {**content["trainer"], "accelerator": "cpu", "precision": "32", "compile": False}}
 
 
-def _rehearse(parts: Parts) -> frozenset[str] | str:
-    """The keys of the modes that depend on the temperature, or what is wrong."""
-    try:
-        return rehearse(parts)
-    except (SettingsError, Answer) as error:
-        return str(error)
+def missing_networks(parts: Parts) -> dict[str, str]:
+    """The stages of the networks that the store does not have and that are trained on labels alone, by their keys."""
+    store = Path(parts.settings.store).expanduser()
+    stages = {}
+    for stage in stages_on_labels(parts.settings):
+        stages[key_of(ingredients(parts.labels_only(stage), parts.settings, parts.data))] = stage
+    return {key: stage for key, stage in stages.items() if not Entry(store, key).folder.is_dir()}
 
 
-def stages(settings: Settings) -> list[str]:
+def stages_on_labels(settings: Settings) -> list[str]:
     """The networks of a job that are trained on labels alone."""
-    teachers = [name for name, own in settings.all_teachers.items() if own.checkpoint is None]
+    teachers = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is None]
     return [*teachers, *(["baseline"] if settings.baseline else [])]
 
 
 def prepare(words: Sequence[str]) -> int:
-    """Train a network into the store: that of the stage `words[2]` of the job `words[1]` in the file `words[0]`.
+    """Train the network of the stage `words[2]` of the job `words[1]`, whose settings are in the file `words[0]`.
 
-    `words[3]` is the folder for its log and curves.
+    The network goes to the store, its log and curves to the folder `words[3]`.
     """
-    file, job, stage, folder = words
+    settings_file, job, stage, folder = words
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    settings = check(json.loads(Path(file).read_text())[job])
+    settings = check(json.loads(Path(settings_file).read_text())[job])
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)
-    choose_threads(parts)
-    train_or_load(parts, RunState(Path(folder), RunLogger(Path(folder)), parts.fingerprint()), stage)
+    choose_threads(settings, parts.data, parts.networks)
+    train_or_load(parts.labels_only(stage), settings, parts.data, RunLogger(Path(folder)), Path(folder))
     return 0

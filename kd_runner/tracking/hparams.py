@@ -27,6 +27,7 @@ from kd_runner.comparison.gap import gap_in
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
 from kd_runner.files.results import MissingRun, Run
+from kd_runner.files.run_folder import RESULT, SETTINGS
 from kd_runner.tracking import event_files
 
 FILE = "events.out.tfevents.0.hparams"
@@ -116,7 +117,7 @@ def completed_row(run: Run) -> Session:
     words = [str(word) for word in run.result.get("overrides", [])]
     session = session_of(run.folder, words, api_pb2.STATUS_SUCCESS)
     session.metrics = metrics_of(run.result)
-    session.ended = _time(run.folder / "result.json")
+    session.ended = _time(run.folder / RESULT)
     return session
 
 
@@ -128,7 +129,7 @@ def without_result(missing: MissingRun) -> Session:
     )
     if missing.reason.startswith(OTHERWISE):
         session.said = missing.reason.partition(":")[0]
-    session.ended = _time(missing.folder / "result.json")
+    session.ended = _time(missing.folder / RESULT)
     return session
 
 
@@ -139,12 +140,12 @@ def session_of(folder: Path, words: Iterable[str], status: int) -> Session:
         words: The overrides of its command.
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in words)
-    content, _ = reading.json_of(folder / "settings.json")
+    content, _ = reading.json_of(folder / SETTINGS)
     settings = in_words({name: value for name, value in content.items() if name not in ASIDE})
     for key, value in typed.items():
         if key not in settings or key in content:  # of a group, the option's name
             settings[key] = _value(value)
-    return Session(folder, settings, set(typed), status, began=_time(folder / "settings.json"))
+    return Session(folder, settings, set(typed), status, began=_time(folder / SETTINGS))
 
 
 def in_words(content: Mapping[str, Any]) -> dict[str, Value]:

@@ -58,3 +58,8 @@ class Mode:
 def strong_view(modes: Sequence[Mode]) -> bool:
     """True where a mode with a weight needs a second, strongly augmented view of each image."""
     return any(mode.needs.strong_view for mode in modes if mode.weight > 0)
+
+
+def learns_from_teacher(modes: Sequence[Mode]) -> bool:
+    """True where one of the modes that count looks at the teacher."""
+    return any(mode.weight > 0 and mode.needs.uses_teacher for mode in modes)

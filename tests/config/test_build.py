@@ -72,7 +72,7 @@ def test_trust_admits_a_package() -> None:
     [
         "torchvision.models._api.load_state_dict_from_url",  # lives in torch.hub
         "torch.nn.parallel.data_parallel.warnings.warn",
-        "kd_runner.networks.checkpoints.read",
+        "kd_runner.networks.checkpoints.read_checkpoint",
         "kd_runner.models.vgg.published.vgg16",  # a module, not a trusted name for its content
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,91 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from analysis_cases import some_logits
 from conftest import softmax
 from PIL import Image
-from sklearn.metrics import average_precision_score
-from torch import Tensor
 
 from kd_runner.datasets.splits import Split
 from kd_runner.evaluation import analysis
-from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import run_folder
 from kd_runner.tracking.figures import FIGURES
-
-
-def some_logits(count: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits [count, classes] that are right more often than not, and the labels."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % classes
-    logits = torch.randn(count, classes, generator=generator) + 2 * torch.nn.functional.one_hot(labels, classes)
-    return logits, labels
-
-
-def test_bins_by_hand() -> None:
-    # Confidences 0.9, 0.9, 0.65, 0.65: bins 14 and 10 of 15.
-    logits = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.65, 0.35], [0.35, 0.65]]).log()
-    found = analysis.calibration(logits, torch.tensor([0, 1, 0, 1]))
-    assert found["counts"] == [0] * 8 + [0, 2] + [0] * 3 + [2, 0]
-    assert found["accuracies"][13] == 0.5
-    assert found["accuracies"][9] == 1
-    assert found["accuracies"][0] is None
-    assert found["confidences"][13] == pytest.approx(0.9)
-    assert found["ece"] == pytest.approx((2 * 0.4 + 2 * 0.35) / 4)
-    assert found["nll"] == pytest.approx(-(math.log(0.9) + math.log(0.1) + 2 * math.log(0.65)) / 4)
-
-
-def test_calibration_is_that_of_the_result() -> None:
-    logits, labels = some_logits(500, 7)
-    logits[0] = torch.tensor([90.0] + [0.0] * 6)  # a confidence of 1 belongs to the last bin
-    found, metrics = analysis.calibration(logits, labels), classification_metrics(logits, labels)
-    assert sum(found["counts"]) == 500
-    assert (found["ece"], found["nll"]) == (metrics["ece"], metrics["nll"])
-    assert found["counts"][-1] >= 1
-
-
-def test_the_best_temperature_is_the_best_on_a_grid() -> None:
-    logits, labels = some_logits(400, 5)
-    logits = 3 * logits
-    best = analysis.best_temperature(logits, labels)
-    assert best is not None
-    grid = np.geomspace(0.1, 20, 2000)
-    rows = np.arange(400)
-    nll = [-np.log(softmax(logits.double().numpy(), each)[rows, labels.numpy()]).mean() for each in grid]
-    assert best == pytest.approx(grid[int(np.argmin(nll))], rel=0.005)
-
-
-def test_the_temperature_of_known_probabilities() -> None:
-    # Three of four images right at logits (a, 0): the best confidence is 3/4, so a / T = log 3.
-    logits, labels = torch.tensor([[5.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])
-    assert analysis.best_temperature(logits, labels) == pytest.approx(5 / math.log(3), rel=1e-6)
-
-
-@pytest.mark.parametrize(("labels", "expected"), [([0, 0], None), ([1, 1], analysis.HIGHEST)])
-def test_ends_of_the_temperature(labels: list[int], expected: float | None) -> None:
-    found = analysis.best_temperature(torch.tensor([[3.0, 0.0], [2.0, 0.0]]), torch.tensor(labels))
-    assert found == (expected if expected is None else pytest.approx(expected, rel=1e-6))
-    fitted = analysis.calibrations(*some_logits(20, 2), torch.tensor([[3.0, 0.0], [2.0, 0.0]]), torch.tensor(labels))
-    assert (fitted["after"] is None) == (expected is None)
-
-
-def test_precision_and_recall_by_hand() -> None:
-    logits = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.35, 0.65], [0.2, 0.8]]).log()
-    found = analysis.precision_recall(logits, torch.tensor([0, 1, 0, 1]))
-    assert found is not None
-    assert [found["predicted"][0][threshold] for threshold in (0, 30, 50, 70, 95)] == [4, 3, 2, 1, 0]
-    assert [found["hits"][0][threshold] for threshold in (0, 30, 50, 70, 95)] == [2, 2, 1, 1, 0]
-    assert found["average"][0] == pytest.approx((1 / 1 + 2 / 3) / 2)
-    assert analysis.precision_recall(torch.zeros(3, 11), torch.zeros(3, dtype=torch.int64)) is None
-
-
-def test_average_precision_is_scikit_learns() -> None:
-    generator = torch.Generator().manual_seed(1)
-    scores = torch.randint(0, 20, (200,), generator=generator) / 20  # with ties
-    positive = torch.rand(200, generator=generator) < scores
-    expected = average_precision_score(positive.numpy(), scores.numpy())
-    assert analysis.average_precision(scores, positive) == pytest.approx(expected)
-    assert analysis.average_precision(scores, torch.zeros(200, dtype=torch.bool)) is None
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:

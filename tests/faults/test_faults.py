@@ -21,7 +21,6 @@ from jobs import Job, finished, numbers_of, result_in
 from safetensors.torch import load_file
 
 from kd_runner.store import entries
-from kd_runner.store.entries import Entry
 
 EPOCHS = 4 + 4 + 4 + 3
 NETWORKS = ("teacher", "baseline", "student_last", "student_best")
@@ -323,80 +322,3 @@ def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, tmp_path: Path,
     again = finished(tmp_path, *words, f"resume={run}")
     assert "epoch" in again.text("out")
     assert same(run, undisturbed)
-
-
-# Entries of the store that are broken.
-
-
-def truncate(entry: Path) -> None:
-    (entry / entries.NETWORK).write_bytes((entry / entries.NETWORK).read_bytes()[:-100])
-
-
-def flip_a_bit(entry: Path) -> None:
-    content = bytearray((entry / entries.NETWORK).read_bytes())
-    content[-5] ^= 1
-    (entry / entries.NETWORK).write_bytes(content)
-
-
-def remove_manifest(entry: Path) -> None:
-    (entry / entries.MANIFEST).unlink()
-
-
-def empty_manifest(entry: Path) -> None:
-    (entry / entries.MANIFEST).write_text("{}")
-
-
-def other_origin(entry: Path) -> None:
-    """A sound entry, of another network."""
-    (entry / entries.MADE_OF).write_text("{}")
-    manifest = json.loads((entry / entries.MANIFEST).read_text())
-    manifest["files"][entries.MADE_OF] = {"size": 2, "sha256": entries.file_digest(entry / entries.MADE_OF)}
-    (entry / entries.MANIFEST).write_text(json.dumps(manifest))
-
-
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove_manifest, empty_manifest, other_origin])
-def test_a_broken_entry_is_moved_away_and_made_again(result_of, tmp_path: Path, caplog, damage) -> None:
-    caplog.set_level("INFO", "kd_runner")
-    first = result_of("baseline=false")
-    (entry,) = (tmp_path / "store").iterdir()
-    damage(entry)
-    second = result_of("baseline=false")
-    assert second["teacher"]["nll"] == first["teacher"]["nll"]
-    assert "in the store is broken" in caplog.text
-    names = sorted(path.name for path in (tmp_path / "store").iterdir())
-    assert names[0] == entry.name
-    assert names[1].startswith(f"{entry.name}.corrupt.")
-    assert Entry(tmp_path / "store", entry.name).fault() is None
-
-
-def test_the_store_command(result_of, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from kd_runner.store.command import main
-
-    root = tmp_path / "store"
-    place = ["--store", str(root)]
-    assert main(place) == 2
-    assert "store: no folder" in capsys.readouterr().err
-    result_of()
-    keys = sorted(path.name for path in root.iterdir())
-    assert main(place) == 0
-    text = capsys.readouterr().out
-    assert all(key in text for key in keys)
-    assert "2 networks" in text
-    assert main([*place, "verify"]) == 0
-    truncate(root / keys[0])
-    assert main([*place, "verify"]) == 1
-    assert f"{keys[0]}: network.safetensors has" in capsys.readouterr().out
-    (root / ".0123456789abcdef.work").mkdir()
-    (root / "holidays").mkdir()
-    (root / f"{keys[0]}.corrupt.1").mkdir()
-    assert main([*place, "prune", "--dry-run", keys[1]]) == 0
-    assert len(list(root.iterdir())) == 5
-    assert main([*place, "prune", "nokey"]) == 2
-    assert main([*place, "prune", keys[1]]) == 0
-    assert sorted(path.name for path in root.iterdir()) == sorted([keys[0], "holidays"])
-    assert main([*place, "prune", "--unused-for", "1"]) == 0
-    assert len(list(root.iterdir())) == 2
-    assert main([*place, "prune", "--unused-for", "-1"]) == 2
-    os.utime(root / keys[0] / entries.MANIFEST, (0, 0))
-    assert main([*place, "prune", "--unused-for", "1"]) == 0
-    assert [path.name for path in root.iterdir()] == ["holidays"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,60 +10,20 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from foreign_files import GOOD, NOISE, mlp, refusal, same, taken, under
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 from kd_runner.networks import checkpoints
-from kd_runner.networks.foreign_weights import Weights, weights_of
+from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.weight_files import Entry, read_tensors
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
-
-State = dict[str, Tensor]
-
-
-def mlp(hidden: int = 16, classes: int = 10) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))
-
-
-def normed(depth: int = 2, width: int = 4, channels: int = 3, kernel: int = 3) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs in (channels, *[width] * (depth - 1)):
-        layers += [nn.Conv2d(inputs, width, kernel if not layers else 3), nn.BatchNorm2d(width)]
-    return nn.Sequential(*layers, nn.Linear(width, 5))
-
-
-torch.manual_seed(0)
-GOOD: State = {name: torch.randn_like(value) for name, value in mlp().state_dict().items()}
-NOISE: State = {name: torch.randn_like(value) for name, value in GOOD.items()}
-
-
-def under(prefix: str, state: State = GOOD) -> State:
-    return {f"{prefix}{name}": value for name, value in state.items()}
-
-
-def taken(content: Any, path: Path, key: str | None = None, network: nn.Module | None = None) -> Weights:
-    torch.save(content, path)
-    return weights_of(network or mlp(), read_tensors(path)[0], key, "teacher.checkpoint", path.name)
-
-
-def same(state: State, other: State) -> bool:
-    return state.keys() == other.keys() and all(torch.equal(state[name], other[name]) for name in other)
-
-
-def refusal(content: Any, path: Path, key: str | None = None, network: nn.Module | None = None) -> str:
-    with pytest.raises(SettingsError) as caught:
-        taken(content, path, key, network)
-    line = str(caught.value)
-    assert "\n" not in line
-    assert len(line) <= 400
-    return line
-
 
 WRAPPED: list[tuple[Any, list[str]]] = [
     (GOOD, []),
@@ -165,100 +123,6 @@ def test_a_wrong_key_is_refused_with_the_keys_that_there_are(tmp_path: Path) -> 
     )
 
 
-MISFITS: list[tuple[Callable[[], nn.Module], State, str]] = [
-    (mlp, mlp(classes=7).state_dict(), r"^teacher\.checkpoint: net\.pth has 7 classes, the data set has 10: they must"),
-    (mlp, mlp(hidden=8).state_dict(), r"1\.weight must be \[16, 64\], is \[8, 64\]; .* \(the same layers of other wid"),
-    (mlp, {"a": torch.ones(2), "b": torch.ones(3)}, r"1\.weight is missing, and so is every other name; the file has"),
-    (mlp, {**GOOD, "5.weight": torch.ones(2)}, r"5\.weight is unexpected \(the file has more layers\)"),
-    (mlp, {"1.weight": GOOD["1.weight"], "1.bias": GOOD["1.bias"]}, r"3\.weight is missing; 3\.bias is missing "
-     r"\(the file has no last layer\); closest at 'm'; the file has 2 tensors \(m\.1\.weight, m\.1\.bias\), the net"),
-    (lambda: normed(3), normed(2).state_dict(), r"2\.weight must be \[4, 4, 3, 3\]|is missing"),
-    (normed, normed(channels=1).state_dict(), r"0\.weight must be \[4, 3, 3, 3\], is \[4, 1, 3, 3\] "
-     r"\(its images have 1 channels, these 3\)"),
-    (normed, normed(kernel=7).state_dict(), r"\(its first convolution is 7x7, that of a network for images of another"),
-    (normed, {n: v for n, v in normed().state_dict().items() if "running" not in n}, r"\(the file has no batch norm\)"),
-    (mlp, {name: value.t().contiguous() for name, value in GOOD.items()}, r"1\.weight must be \[16, 64\], is \[64, "),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("make", "state", "text"), MISFITS)
-@pytest.mark.parametrize("wrapped", [True, False])
-def test_what_does_not_fit_is_refused_with_both_sides(
-    tmp_path: Path, make: Callable[[], nn.Module], state: State, text: str, wrapped: bool
-) -> None:
-    line = refusal({"m": state} if wrapped else state, tmp_path / "net.pth", network=make())
-    plain = text if wrapped else text.replace(r"m\.", "").replace("; closest at 'm'", "")
-    assert re.search(plain, line), line
-
-
-def test_one_layer_of_a_larger_network_is_no_network(tmp_path: Path) -> None:
-    content = {**under("features."), "fc.weight": torch.ones(10, 64), "fc.bias": torch.ones(10)}
-    assert "beside it: checkpoint_key=fc takes it all the same" in refusal(
-        content, tmp_path / "net.pth", network=nn.Linear(64, 10)
-    )
-    assert torch.equal(taken(content, tmp_path / "net.pth", "fc", nn.Linear(64, 10)).state["bias"], torch.ones(10))
-
-
-def test_files_before_the_counters_of_batch_norm(tmp_path: Path) -> None:
-    state = normed().state_dict()
-    old = {name: torch.rand_like(value) for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    weights = taken(old, tmp_path / "net.pth", network=normed())
-    assert same({name: weights.state[name] for name in old}, old)
-    assert weights.notes == [
-        "net.pth: counters of batch norms are not in the file and start at 0: 1.num_batches_tracked and 1 more"
-    ]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_read_as_float32_and_said(tmp_path: Path, dtype: torch.dtype) -> None:
-    weights = taken({name: value.to(dtype) for name, value in GOOD.items()}, tmp_path / "net.pth")
-    assert same(weights.state, {name: value.to(dtype).float() for name, value in GOOD.items()})
-    text = str(dtype).removeprefix("torch.")
-    assert weights.notes == [f"net.pth: {text} is read as float32: 1.weight and 3 more"]
-
-
-def test_a_number_with_or_without_a_dimension(tmp_path: Path) -> None:
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale, self.shift, self.bias = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(1)), None
-
-    given = {"scale": torch.tensor([2.0]), "shift": torch.tensor(3.0)}
-    weights = taken(given, tmp_path / "net.pth", network=Scaled())
-    assert same(weights.state, {"scale": torch.tensor(2.0), "shift": torch.tensor([3.0])})
-    assert weights.notes == ["net.pth: [1] is read as []: scale", "net.pth: [] is read as [1]: shift"]
-
-
-def quantized(tensor: Tensor) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch means to drop them
-        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda w: w.to(torch.int32), r"3\.weight must be .*, is of int32$"),
-        (lambda w: w.to(torch.complex64), r"3\.weight must be .*, is of complex64$"),
-        (lambda w: w.to_sparse(), r"3\.weight must be .*, is sparse$"),
-        (lambda w: w.to("meta"), r"3\.weight must be .*, is on the meta device, without values$"),
-        (quantized, r"3\.weight must be .*, is quantized$"),
-        (lambda w: w.index_fill(0, torch.tensor([1]), torch.nan), r"must be finite, has 16 values that are NaN or inf"),
-        (lambda w: w.double() * 1e300, r"3\.weight must be finite, has 160 values"),
-    ],
-)
-def test_weights_of_no_use_are_refused_by_name(tmp_path: Path, change: Callable[[Tensor], Tensor], text: str) -> None:
-    line = refusal({"net": {**GOOD, "3.weight": change(GOOD["3.weight"])}}, tmp_path / "net.pth")
-    assert re.search(text, line), line
-
-
-def test_shared_tensors_are_each_found(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
-    network[1].weight = network[0].weight
-    weights = taken(network.state_dict(), tmp_path / "net.pth", network=network)
-    assert same(weights.state, network.state_dict())
-
-
 parts = st.sampled_from(["state_dict", "model", "net", "module", "_orig_mod", "weights", "x", "a.b", "0", "1", "ema"])
 
 
@@ -279,18 +143,6 @@ def test_any_nesting_and_prefix_loads_bit_by_bit(
     weights = taken(content, tmp_path_factory.mktemp("any") / "net.pth")
     assert same(weights.state, GOOD)
     assert len(weights.notes) == (1 if wrappers or prefix else 0)
-
-
-@hypothesis_settings(max_examples=50, deadline=None, derandomize=True)
-@given(lost=st.sampled_from([*GOOD]), prefix=st.lists(parts, max_size=2), wrapper=parts)
-def test_a_tensor_less_is_refused_with_the_names_of_the_file(
-    tmp_path_factory: pytest.TempPathFactory, lost: str, prefix: list[str], wrapper: str
-) -> None:
-    start = "".join(f"{part}." for part in prefix)
-    state = under(start, {name: value for name, value in GOOD.items() if name != lost})
-    line = refusal({wrapper: state}, tmp_path_factory.mktemp("less") / "net.pth")
-    assert f"{lost} is missing" in line
-    assert f"the file has 3 tensors ({wrapper}.{next(iter(state))}" in line
 
 
 def given_teacher(path: Path, *overrides: str) -> tuple[nn.Module, list[str]]:
@@ -430,17 +282,6 @@ def test_the_chosen_weights_decide_the_result(tmp_path: Path) -> None:
 def test_places_come_from_entries_alone() -> None:
     entries = [Entry(("x", f"module.{name}"), value) for name, value in GOOD.items()]
     assert same(weights_of(mlp(), entries, "x", "teacher.checkpoint", "file").state, GOOD)
-
-
-def test_only_the_ends_of_long_names_are_looked_at() -> None:
-    network = nn.Linear(2, 2)
-    entries = [Entry((name,), value) for name, value in network.state_dict().items()]
-    # Every start of such a name, joined, would be a hundred gigabytes.
-    long = Entry((".".join("a" * 300_000) + ".weight",), torch.zeros(2, 2))
-    with pytest.raises(SettingsError, match="does not fit the network"):
-        weights_of(network, [long], None, "teacher.checkpoint", "file.pth")
-    deep = [Entry((f"{'module.' * 20}{entry.name}",), entry.tensor) for entry in entries]
-    assert weights_of(network, deep, None, "teacher.checkpoint", "file.pth").state.keys() == {"weight", "bias"}
 
 
 def test_a_torch_file_with_the_name_of_a_safetensors_file_is_read(tmp_path: Path) -> None:

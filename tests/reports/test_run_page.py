@@ -19,8 +19,8 @@ from kd_runner.comparison.grouping import compared_groups
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import find_runs
+from kd_runner.formats import clock
 from kd_runner.reports import charts, command, run_charts
-from kd_runner.reports.formats import clock
 from kd_runner.reports.provenance import sweep_command
 from kd_runner.reports.run_page import write
 from kd_runner.reports.sweep_report import report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,14 +14,12 @@ from torch import nn
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
-from kd_runner.errors import Answer, SettingsError
 from kd_runner.networks import checkpoints
-from kd_runner.outputs import Needs, needs_of
+from kd_runner.outputs import needs_of
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import rehearse
 from kd_runner.runs.run import run
-from kd_runner.runs.student import distiller
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
@@ -41,15 +38,15 @@ OWN = {"crd": ["distillation.negatives=50"]}
 
 
 def trained(parts: Parts, folder: Path) -> Distiller:
-    module = distiller(parts, parts.teacher_student_pair())
-    fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
+    module = parts.distiller(parts.teacher_student_pair())
+    fit(module, parts.data.plain_batches("val"), parts.settings.trainer, RunLogger(folder))
     return module
 
 
 def ready(parts: Parts) -> Distiller:
     """A student's module on its device, as it is when training starts."""
-    module = distiller(parts, parts.teacher_student_pair())
-    module.to(parts.device).on_fit_start()
+    module = parts.distiller(parts.teacher_student_pair())
+    module.to(parts.data.device).on_fit_start()
     return module
 
 
@@ -68,9 +65,9 @@ def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_pat
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
     rehearse(parts)
     before_teacher = state_of(parts.teacher)
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     before = on_the_cpu(dict(module.named_parameters()))
-    fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
+    fit(module, parts.data.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
     assert before
     for name, value in module.named_parameters():
         if value.requires_grad:
@@ -108,16 +105,6 @@ def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
         gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         assert sum(gradient.abs().sum() for gradient in gradients) > 0
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_what_a_mode_declares_is_what_it_uses(settings: Make, mode: str) -> None:
-    parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
-    (prepared,) = parts.teacher_student_pair().modes
-    needs = prepared.needs
-    assert isinstance(getattr(prepared.loss, "needs", None), Needs)
-    assert (needs.student is None) == (not prepared.student_layers)
-    assert (needs.teacher is None) == (not prepared.teacher_layers)
 
 
 def test_a_mode_that_declares_nothing_is_given_everything() -> None:
@@ -187,7 +174,7 @@ def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> Non
 
 def test_adapters_have_their_own_weight_decay(settings: Make) -> None:
     parts = assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25"))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = parts.distiller(parts.teacher_student_pair())
     student, adapters = module.parameter_groups()
     assert "weight_decay" not in student
     assert adapters["weight_decay"] == 0.25
@@ -221,76 +208,6 @@ def test_dots_baseline_is_plain_sgd(settings: Make, tmp_path: Path) -> None:
     assert results[0] == pytest.approx(results[1], rel=1e-4)
 
 
-def test_a_strong_view_is_another_view_of_the_same_images(settings: Make) -> None:
-    parts = assemble(settings(*SMALL, "distillation=mlkd"))
-    plain = next(parts.training_batches(parts.recipes["student"]).batches())
-    two = next(parts.training_batches(parts.recipes["student"], strong=True).batches())
-    assert two.strong is not None
-    assert torch.equal(two.images, plain.images)
-    assert torch.equal(two.labels, plain.labels)
-    assert two.strong.shape == two.images.shape
-    changed = (two.strong != two.images).flatten(1).any(1).float().mean()
-    assert 0.5 < changed <= 1
-
-
-def test_several_teachers_are_averaged_by_their_weights(settings: Make, tmp_path: Path) -> None:
-    words = (*SMALL, "+teacher@teachers.second=mlp", "+teachers.second.weight=3", "teacher.label_smoothing=0.1")
-    parts = assemble(settings(*words))
-    images = torch.randn(2, *parts.splits.image_shape)
-    one, other = (network.eval()(images) for network in parts.teachers.values())
-    torch.testing.assert_close(parts.teacher.eval()(images), 0.25 * one + 0.75 * other)
-    result = run(settings(*words), tmp_path)
-    ensemble, _ = checkpoints.load(tmp_path / "teacher.safetensors")
-    assert len(next(iter(ensemble.children()))) == 2
-    assert result["teacher"]["parameters"] == sum(p.numel() for n in parts.teachers.values() for p in n.parameters())
-    assert (tmp_path / "teachers.second.safetensors").is_file()
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ["distillation=at", "student=tiny_mlp"],
-            r"distillation: must have maps \[N, C, H, W\] from the student",
-        ),
-        (
-            ["distillation=at", "student.layers=['3','7']", "teacher.layers=['3']"],
-            r"distillation: must have as many",
-        ),
-        (
-            ["distillation=ab", "teacher.layers=['3','7']"],
-            r"distillation: must have layers in front of",
-        ),
-        (
-            ["distillation=fsp", "student.layers=['3']", "teacher.layers=['3']"],
-            r"distillation: must have two layers",
-        ),
-        (
-            ["distillation=rkd", "student.layers=[nope]"],
-            r"student\.layers: no layer 'nope'; the network's layers are 0 4x",
-        ),
-        (
-            ["distillation=crd", "distillation.negatives=0"],
-            r"distillation\.negatives must be 1 or more, got 0",
-        ),
-        (["distillation=nkd", "+distillation.student_layers=['3']"], r"distillation\.student_layers: has no effect"),
-        (["distillation=at", "+distillation.standardize=true"], r"distillation\.standardize: has no effect"),
-        (["temperature=learned", "temperature.ramp=2"], r"temperature\.ramp must be a share"),
-        (["+optimizer@student.optimizer=dot", "student.optimizer.delta=0.2"], r"student\.optimizer: delta must leave"),
-    ],
-)
-def test_what_a_mode_cannot_use_is_said_first(settings: Make, words: list[str], message: str) -> None:
-    student = () if any("tiny_mlp" in word for word in words) else ("student.channels=[4,6]",)
-    with pytest.raises(SettingsError, match=message):
-        rehearse(assemble(settings(*student, *words)))
-
-
-def test_a_question_mark_asks_for_the_layers(settings: Make) -> None:
-    with pytest.raises(Answer, match=r"0  4x8x8\n1  4x8x8\n") as answer:
-        rehearse(assemble(settings(*SMALL, "student.layers=?")))
-    assert str(answer.value).endswith("9  10")
-
-
 def test_tf_kd_self_says_when_the_teacher_is_another_network(settings: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "kd_runner")
     rehearse(assemble(settings("distillation=tf_kd_self")))
@@ -306,14 +223,6 @@ def test_the_modes_own_temperature_is_a_default_only(settings: Make) -> None:
     assert settings("distillation=nkd", "temperature.value=3").temperature["value"] == 3
     assert settings("distillation=soft").temperature["value"] == 4.0
     assert check(composed("distillation=dkd")).distillation.warmup == 0.08
-
-
-def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> None:
-    parts = assemble(settings(*SMALL, "distillation=simkd"))
-    before = copy.deepcopy(parts.student.state_dict())
-    rehearse(parts)
-    assert not any(module._forward_hooks for network in (parts.student, parts.teacher) for module in network.modules())
-    assert all(torch.equal(value, before[name]) for name, value in parts.student.state_dict().items())
 
 
 @pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])

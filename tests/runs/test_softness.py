@@ -12,7 +12,7 @@ from kd_runner.distillation.dist import DIST
 from kd_runner.distillation.dkd import DKD
 from kd_runner.distillation.function_matching import FunctionMatching
 from kd_runner.distillation.soft import Soft
-from kd_runner.runs.softness import Seen, is_flat, is_one_hot, temperature_fault
+from kd_runner.runs.softness import SampleLogits, is_flat, is_one_hot, temperature_fault
 from kd_runner.training.mode import Mode
 
 RunIt = Callable[..., dict[str, Any]]
@@ -24,42 +24,42 @@ def mode_of(loss: Any, **settings: Any) -> Mode:
 
 
 @pytest.fixture
-def seen() -> Seen:
+def sample() -> SampleLogits:
     """A teacher that is right and sure of it, and a student that knows nothing."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(200) % 10
     teacher = torch.randn(200, 10, generator=generator).clamp(-3, 3) + 8 * torch.eye(10)[labels]
-    return Seen(teacher, 0.1 * torch.randn(200, 10, generator=generator), labels)
+    return SampleLogits(teacher, 0.1 * torch.randn(200, 10, generator=generator), labels)
 
 
 @pytest.mark.parametrize("loss", [Soft(), DKD(), DIST(), FunctionMatching(), Soft(temperature_squared=False)])
-def test_usual_temperatures_are_passed_over(seen: Seen, loss: Any) -> None:
-    assert temperature_fault(mode_of(loss), seen, [4.0, 4.0], KEYS) is None
-    assert temperature_fault(mode_of(loss), seen, [8.0, 1.0], KEYS) is None
+def test_usual_temperatures_are_passed_over(sample: SampleLogits, loss: Any) -> None:
+    assert temperature_fault(mode_of(loss), sample, [4.0, 4.0], KEYS) is None
+    assert temperature_fault(mode_of(loss), sample, [8.0, 1.0], KEYS) is None
 
 
-def test_a_flat_teacher_is_said_for_modes_times_the_temperature_squared(seen: Seen) -> None:
-    text = temperature_fault(mode_of(Soft()), seen, [1000.0, 1000.0], KEYS)
+def test_a_flat_teacher_is_said_for_modes_times_the_temperature_squared(sample: SampleLogits) -> None:
+    text = temperature_fault(mode_of(Soft()), sample, [1000.0, 1000.0], KEYS)
     assert text is not None
-    largest = (seen.teacher.double() / 1000).softmax(1).max(1).values.mean()
+    largest = (sample.teacher.double() / 1000).softmax(1).max(1).values.mean()
     assert f"at temperature 1000 the teacher's largest probability is {largest:.4f} on average, chance is 0.1: " in text
     assert "compares logits in effect" in text
     assert text.endswith("lower the temperature (temperature.value)")
 
 
 @pytest.mark.parametrize("loss", [FunctionMatching(), Soft(temperature_squared=False)])
-def test_a_gradient_that_vanishes_is_said(seen: Seen, loss: Any) -> None:
-    text = temperature_fault(mode_of(loss), seen, [4.0, 1000.0], KEYS)
+def test_a_gradient_that_vanishes_is_said(sample: SampleLogits, loss: Any) -> None:
+    text = temperature_fault(mode_of(loss), sample, [4.0, 1000.0], KEYS)
     assert text is not None
     assert "times smaller than at temperature 4" in text
 
 
-def test_the_gradient_is_right_up_to_the_highest_temperature(seen: Seen) -> None:
+def test_the_gradient_is_right_up_to_the_highest_temperature(sample: SampleLogits) -> None:
     """In float32, against float64: T² (p_teacher - p_student) / T, however flat both are."""
     for scale in (1.0, 0.01):  # the teacher's logits differ by 3 or by 0.03
         for temperature in (20.0, 1000.0):
-            student = seen.student.clone().requires_grad_()
-            teacher = scale * seen.teacher
+            student = sample.student.clone().requires_grad_()
+            teacher = scale * sample.teacher
             loss = temperature**2 * torch.nn.functional.kl_div(
                 (student / temperature).log_softmax(1),
                 (teacher / temperature).log_softmax(1),
@@ -68,38 +68,40 @@ def test_the_gradient_is_right_up_to_the_highest_temperature(seen: Seen) -> None
             )
             loss.backward()
             exact = temperature * (
-                (seen.student.double() / temperature).softmax(1) - (teacher.double() / temperature).softmax(1)
+                (sample.student.double() / temperature).softmax(1) - (teacher.double() / temperature).softmax(1)
             )
             assert student.grad is not None
             error = (student.grad.double() - exact / len(teacher)).norm() / (exact / len(teacher)).norm()
             assert error < 1e-2
 
 
-def test_a_teacher_that_has_hardly_learned_is_not_blamed_on_the_temperature(seen: Seen) -> None:
-    timid = Seen(0.01 * seen.teacher, seen.student, (seen.labels + 1) % 10)
+def test_a_teacher_that_has_hardly_learned_is_not_blamed_on_the_temperature(sample: SampleLogits) -> None:
+    timid = SampleLogits(0.01 * sample.teacher, sample.student, (sample.labels + 1) % 10)
     text = temperature_fault(mode_of(Soft()), timid, [4.0, 4.0], KEYS)
     assert text is not None
     assert text.endswith(" only, and it is right on 0.0 % of 200 training images: has it learned?")
     assert temperature_fault(mode_of(Soft(), standardize=True), timid, [4.0, 4.0], KEYS) is None
 
 
-def test_a_good_teacher_with_small_logits_is_not_asked_whether_it_has_learned(seen: Seen) -> None:
-    text = temperature_fault(mode_of(Soft()), Seen(0.01 * seen.teacher, seen.student, seen.labels), [4.0, 4.0], KEYS)
+def test_a_good_teacher_with_small_logits_is_not_asked_whether_it_has_learned(sample: SampleLogits) -> None:
+    text = temperature_fault(
+        mode_of(Soft()), SampleLogits(0.01 * sample.teacher, sample.student, sample.labels), [4.0, 4.0], KEYS
+    )
     assert text is not None
     assert text.endswith(
         " only, though it is right on 100.0 % of 200 training images: lower the temperature (temperature.value)"
     )
 
 
-def test_rounding_noise_is_said(seen: Seen) -> None:
-    timid = Seen(0.01 * seen.teacher, seen.student, seen.labels)
+def test_rounding_noise_is_said(sample: SampleLogits) -> None:
+    timid = SampleLogits(0.01 * sample.teacher, sample.student, sample.labels)
     text = temperature_fault(mode_of(Soft()), timid, [1000.0, 1000.0], KEYS)
     assert text is not None
     assert "the value of its loss is rounding noise" in text
 
 
-def test_a_one_hot_teacher_says_only_a_class(seen: Seen) -> None:
-    sure = Seen(50 * seen.teacher, seen.student, seen.labels)
+def test_a_one_hot_teacher_says_only_a_class(sample: SampleLogits) -> None:
+    sure = SampleLogits(50 * sample.teacher, sample.student, sample.labels)
     text = temperature_fault(mode_of(Soft()), sure, [4.0, 1.0], KEYS)
     assert text is not None
     assert "above 0.999 on 9" in text or "above 0.999 on 100.0 %" in text
@@ -108,15 +110,18 @@ def test_a_one_hot_teacher_says_only_a_class(seen: Seen) -> None:
     assert temperature_fault(mode_of(Soft()), sure, [raised, raised], KEYS) is None
 
 
-def test_decoupled_distillation_still_hears_the_other_classes(seen: Seen) -> None:
-    assert is_one_hot(50 * seen.teacher, 4.0)
-    assert temperature_fault(mode_of(DKD()), Seen(50 * seen.teacher, seen.student, seen.labels), [4.0], KEYS) is None
+def test_decoupled_distillation_still_hears_the_other_classes(sample: SampleLogits) -> None:
+    assert is_one_hot(50 * sample.teacher, 4.0)
+    assert (
+        temperature_fault(mode_of(DKD()), SampleLogits(50 * sample.teacher, sample.student, sample.labels), [4.0], KEYS)
+        is None
+    )
 
 
-def test_flat_and_one_hot_are_told_apart(seen: Seen) -> None:
+def test_flat_and_one_hot_are_told_apart(sample: SampleLogits) -> None:
     assert is_flat(torch.zeros(8, 5), 1.0)
     assert not is_one_hot(torch.zeros(8, 5), 1.0)
-    assert not is_flat(seen.teacher, 4.0)
+    assert not is_flat(sample.teacher, 4.0)
     assert is_one_hot(100 * torch.eye(5), 1.0)
 
 

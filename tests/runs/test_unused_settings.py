@@ -75,7 +75,7 @@ def parts_of(*words: str, splits: Splits | None = None) -> Parts:
 def unused(*words: str, splits: Splits | None = None) -> dict[str, str]:
     """The keys without effect among these words, with the reasons."""
     parts = parts_of(*words, splits=splits)
-    return unused_settings(words, parts, rehearse(parts))
+    return unused_settings(words, parts, rehearse(parts).tempered)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_which_modes_depend_on_the_temperature_is_measured() -> None:
     tempered = set()
     for path in sorted((CONF_DIR / "distillation").glob("*.yaml")):
         content = plain() | {"distillation": option_settings(path)}
-        if rehearse(assemble(check(content), digits())):
+        if rehearse(assemble(check(content), digits())).tempered:
             tempered.add(path.stem)
     assert tempered == TEMPERED
 
@@ -243,7 +243,7 @@ def test_splits_that_come_with_the_data_are_not_cut(tmp_path: Path, splits: tupl
     words += ["dataset.val_fraction=0.3", "dataset.test_fraction=0.3", "data_seed=1", "dataset.cache=null"]
     words += ["batch_size=4"]
     parts = assemble(check(composed(*words)))
-    assert list(unused_settings(words, parts, rehearse(parts))) == keys
+    assert list(unused_settings(words, parts, rehearse(parts).tempered)) == keys
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

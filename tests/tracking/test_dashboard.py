@@ -68,7 +68,7 @@ def test_the_last_epochs_closeness_is_that_of_the_saved_networks(settings: Calla
     run(chosen, tmp_path)
     parts = assemble(chosen)
     networks = {role: kd_runner.load(tmp_path / f"{role}.safetensors")[0] for role in ("teacher", "student_last")}
-    found = predict(networks, parts.plain_batches("val"), parts.device).logits
+    found = predict(networks, parts.data.plain_batches("val"), parts.data.device).logits
     expected = pair_metrics(found["student_last"], found["teacher"])
     history = json.loads((tmp_path / "analysis.json").read_text())["epochs"]["student"]
     assert history[-1]["val_agreement"] == pytest.approx(expected["agreement"])

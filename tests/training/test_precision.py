@@ -1,18 +1,15 @@
-"""Mixed precision, folded batch norms and compiling: faster, and still the same."""
+"""Mixed precision, chunks and compiling: faster, and still the same."""
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import pytest
 import torch
-from small_training import CPU, SHAPE, data, distiller, fitted, network, view
+from small_training import CPU, data, distiller, fitted, network, view
 from torch import Tensor, nn
 
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.models.resnet import ResNet
-from kd_runner.networks.faster import compile_call, fold_batch_norms
 from kd_runner.training.mode import Mode
 from kd_runner.training.precision import Mixed, slow_bfloat16
 
@@ -67,86 +64,6 @@ def test_losses_are_computed_in_float32_whatever_the_networks_give() -> None:
     losses, logits = module.losses(next(module.batches.batches()), 0.0)
     assert set(seen) == {torch.float32}
     assert logits.dtype == losses["label_loss"].dtype == torch.float32
-
-
-def with_statistics(network: nn.Module) -> nn.Module:
-    """In evaluation mode, with batch norms that have seen something."""
-    generator = torch.Generator().manual_seed(5)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.normal_(module.bias)
-    return network.eval()
-
-
-@pytest.mark.parametrize("depth", [0, 20])
-def test_a_folded_network_has_no_batch_norms_and_gives_the_same_logits(depth: int) -> None:
-    original = with_statistics(ResNet(3, SHAPE, depth, [4, 4, 8, 8]) if depth else network())
-    before = copy.deepcopy(original.state_dict())
-    images = torch.randn(6, *SHAPE)
-    faster = fold_batch_norms(original, images)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in faster.modules())
-    torch.testing.assert_close(faster(images), original(images), rtol=1e-4, atol=1e-4)
-    assert all(torch.equal(value, before[name]) for name, value in original.state_dict().items())
-
-
-class Shared(nn.Module):
-    """One convolution under two batch norms: neither can become part of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution, self.one, self.other = nn.Conv2d(1, 3, 8), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (self.one(self.convolution(images)) + self.other(self.convolution(images))).flatten(1)
-
-
-class Branching(Shared):
-    """What cannot be traced."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images if images.sum() > 0 else -images)
-
-
-class Spectral(nn.Module):
-    """A convolution whose weight is made anew at each call, and cannot be set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.utils.spectral_norm(nn.Conv2d(1, 3, 8))
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.norm(self.convolution(images)).flatten(1)
-
-
-@pytest.mark.parametrize("make", [Shared, Branching, Spectral, lambda: network(batch_norm=False)])
-def test_what_cannot_be_folded_stays_as_it_is(make) -> None:
-    original = with_statistics(make())
-    assert fold_batch_norms(original, torch.randn(2, *SHAPE)) is original
-
-
-def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes: list[int] = []
-
-    def fake(call, **options: object):
-        assert options == {"dynamic": False}
-
-        def fast(images: Tensor) -> Tensor:
-            shapes.append(len(images))
-            return call(images)
-
-        return fast
-
-    monkeypatch.setattr(torch, "compile", fake)
-    call = compile_call(network().eval())
-    for count in (8, 8, 3, 8):
-        assert call(torch.zeros(count, *SHAPE)).shape == (count, 3)
-    assert shapes == [8, 8, 8]
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import pytest
 from kd_runner.config.settings import Settings
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.evaluation import images_seen
-from kd_runner.runs.student import distiller
 
 
 @pytest.mark.parametrize(
@@ -28,17 +27,17 @@ def test_a_student_sees_an_image_once_for_every_view(
     settings: Callable[..., Settings], words: tuple[str, ...], passes: int
 ) -> None:
     parts = assemble(settings(*words, "student.epochs=3", "teacher.epochs=2"))
-    images = len(parts.splits.train)
-    assert images_seen(parts, "student") == passes * images
-    assert images_seen(parts, "baseline") == 3 * images
-    assert images_seen(parts, "teacher") == 2 * images
+    images = len(parts.data.splits.train)
+    assert images_seen("student", parts.settings, parts.modes, images) == passes * images
+    assert images_seen("baseline", parts.settings, parts.modes, images) == 3 * images
+    assert images_seen("teacher", parts.settings, parts.modes, images) == 2 * images
 
 
 @pytest.mark.parametrize("batch_size", [32, 11])
 def test_what_is_counted_is_what_goes_through_the_student(settings: Callable[..., Settings], batch_size: int) -> None:
     parts = assemble(settings("distillation=mlkd", f"batch_size={batch_size}"))
-    module = distiller(parts, parts.teacher_student_pair())
-    module.to(parts.device).on_fit_start()
+    module = parts.distiller(parts.teacher_student_pair())
+    module.to(parts.data.device).on_fit_start()
     seen = 0
     module.network.register_forward_pre_hook(lambda _module, inputs: count(len(inputs[0])))
 
@@ -48,4 +47,4 @@ def test_what_is_counted_is_what_goes_through_the_student(settings: Callable[...
 
     for batch in module.batches.batches():
         module.losses(batch, 0.5)
-    assert seen == images_seen(parts, "student")
+    assert seen == images_seen("student", parts.settings, parts.modes, len(parts.data.splits.train))

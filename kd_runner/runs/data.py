@@ -1,0 +1,140 @@
+"""The images of a run: the data set that the settings name, how it is seen, and the batches that are made of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import torch
+
+from kd_runner.config.build import build
+from kd_runner.config.settings import DatasetSettings, Node, Settings
+from kd_runner.datasets.splits import Split, Splits
+from kd_runner.errors import SettingsError
+from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.sources import Source, source_of
+from kd_runner.input_pipeline.view import View
+from kd_runner.training.recipe import Recipe
+
+SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
+LEAST_STD = 1e-3  # of a channel that is the same in all images
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of a run, how their images are seen, and where.
+
+    Args:
+        settings: The settings of the data set.
+        splits: Images and labels for training, validation and test.
+        view: The normalisation and the augmentation of images.
+        device: The device of batches and networks.
+        batch_size: The number of images in a batch of training.
+    """
+
+    settings: DatasetSettings
+    splits: Splits
+    view: View
+    device: torch.device
+    batch_size: int
+    _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
+
+    def training_batches(self, recipe: Recipe, strong: bool = False) -> TrainingBatches:
+        """Batches of the training split, in the order and with the augmentation of the recipe's seed."""
+        return TrainingBatches(self.source("train"), self.view, self.batch_size, recipe.seed, strong=strong)
+
+    def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
+        """Large batches of the images of a split as they are."""
+        return PlainBatches(self.source(split), self.view, self.evaluation_batch)
+
+    def source(self, split: SplitName) -> Source:
+        """The memory or the files that the images of a split are read from."""
+        if split not in self._sources:
+            workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
+            images = getattr(self.splits, split)
+            self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
+        return self._sources[split]
+
+    @property
+    def evaluation_batch(self) -> int:
+        """The number of images in a batch of evaluation: a thousand small ones, or fewer large ones."""
+        _, height, width = self.splits.image_shape
+        return max(self.batch_size, min(1000, 2**20 // (height * width)))
+
+    def describe(self, node: Node) -> dict[str, Any]:
+        """The record that `checkpoints.save` writes beside the weights of the network that `node` builds."""
+        return {
+            "network": without_fetching(node),
+            "num_classes": self.splits.num_classes,
+            "image_shape": list(self.splits.image_shape),
+            "classes": list(self.splits.classes),
+            "mean": self.view.mean.tolist(),
+            "std": self.view.std.tolist(),
+        }
+
+
+def without_fetching(node: Any) -> Any:
+    """The node of a network with `pretrained` off: its weights are in a file, and are not downloaded again."""
+    if not isinstance(node, dict):
+        return node
+    return {name: False if name == "pretrained" else without_fetching(value) for name, value in node.items()}
+
+
+def read_data(settings: Settings) -> Splits:
+    """Read the data set that the settings name.
+
+    Raises:
+        SettingsError: it cannot be read, or not as the settings ask.
+    """
+    data = settings.dataset
+    splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
+    if not isinstance(splits, Splits):
+        raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
+    if data.residency == "stream" and isinstance(splits.train, Split):
+        raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
+    return splits
+
+
+def data_set_name(settings: DatasetSettings) -> str:
+    """The name of a data set for the log: its `name`, else the name of the function that reads it."""
+    return settings.node.get("name", settings.target.rpartition(".")[2])
+
+
+def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
+    """The view that the settings ask for; a mean or a std that they leave open is measured on training images.
+
+    Raises:
+        SettingsError: a value that does not fit the images.
+    """
+    _check_view(data, splits)
+    channels = splits.image_shape[0]
+    mean, std = (torch.tensor(values or [0.0]).expand(channels) for values in (data.mean, data.std))
+    if data.mean is None or data.std is None:
+        try:
+            sample = splits.train.sample(SAMPLE).contiguous()  # one order of memory, so that sums are always the same
+        except ValueError as error:
+            raise SettingsError(f"dataset: {error}") from error
+        pixels = sample.float().div(255).transpose(0, 1).flatten(1)
+        mean = pixels.mean(1) if data.mean is None else mean
+        std = pixels.std(1).clamp_min(LEAST_STD) if data.std is None else std
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    augmentation = Augmentation(**{setting.name: getattr(data, setting.name) for setting in fields(Augmentation)})
+    return View(mean.float(), std.float(), augmentation, memory_format)
+
+
+def _check_view(data: DatasetSettings, splits: Splits) -> None:
+    """Raise SettingsError where a setting does not fit the size of the images."""
+    channels, height, width = splits.image_shape
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        if values is not None and len(values) not in (1, channels):
+            raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
+    if data.crop_padding > height:
+        raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
+    if data.cutout > max(height, width):
+        raise SettingsError(
+            f"dataset.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
+            "images"
+        )

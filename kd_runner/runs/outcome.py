@@ -1,0 +1,36 @@
+"""Training one stage from where an interrupted run left it, and what the training came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kd_runner.config.settings import TrainerSettings
+from kd_runner.runs.data import Data
+from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.classifier import Best, Classifier
+from kd_runner.training.fit import fit
+from kd_runner.training.resume_state import ResumeState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of training a stage.
+
+    Args:
+        epochs: The metrics of each epoch.
+        seconds_before: The seconds that were spent before an interruption.
+        best: The best epoch on the validation split, with its weights.
+    """
+
+    epochs: list[dict[str, float]]
+    seconds_before: float
+    best: Best
+
+
+def fit_to_best(
+    module: Classifier, data: Data, trainer: TrainerSettings, logger: RunLogger, resume_state: ResumeState
+) -> Outcome:
+    """Fit `module` for all epochs of its recipe, and return them and the best of them."""
+    fit(module, data.plain_batches("val"), trainer, logger, resume_state)
+    assert module.best is not None
+    return Outcome(module.history, module.seconds_before, module.best)

@@ -1,0 +1,205 @@
+"""The stages of one run, one after another: teachers, baseline, student, evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from kd_runner.errors import RunFailed, one_line
+from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files import atomic
+from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
+from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER
+from kd_runner.networks import checkpoints
+from kd_runner.networks.records import validation_record
+from kd_runner.runs.evaluation import (
+    analyse_predictions,
+    evaluate,
+    images_seen,
+    load_network,
+    log_test_metrics,
+    show_in_tensorboard,
+)
+from kd_runner.runs.judgement import (
+    ENSEMBLE,
+    Judgement,
+    judge_ensemble,
+    judge_given,
+    judge_trained,
+    judgement_of_teachers,
+    note_no_gap,
+    note_student,
+    summary_of_teachers,
+)
+from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_load
+from kd_runner.runs.outcome import fit_to_best
+from kd_runner.runs.parts import Parts
+from kd_runner.runs.running import RunState
+from kd_runner.runs.softness import note_soft_targets
+from kd_runner.runs.student import better, log_deployed_form, save_student
+from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.classifier import Best
+from kd_runner.training.mode import learns_from_teacher
+from kd_runner.training.resume_state import ResumeState
+
+log = logging.getLogger(__name__)
+
+
+class StageRunner:
+    """Runs the stages, each of which takes from the parts what it needs and adds to the state what came of it.
+
+    Args:
+        folder: The folder of the run.
+        fingerprint: The digits that a resume state must have to belong to this run.
+        state: The state of the run, which an interrupted run still writes into its result.
+    """
+
+    def __init__(self, parts: Parts, folder: Path, fingerprint: str, logger: RunLogger, state: RunState) -> None:
+        self.parts, self.settings, self.data = parts, parts.settings, parts.data
+        self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
+
+    def run(self, tempered: Collection[str]) -> dict[str, Any]:
+        """Train what is to be trained, and evaluate it; returns the stages' part of the result.
+
+        Args:
+            tempered: The keys of the modes whose loss depends on the temperature.
+        """
+        with self.state.at(TEACHER):
+            files = {TEACHER: self.prepare_teachers()}
+            self.note_soft_targets(tempered)
+        if self.settings.baseline:
+            with self.state.at(BASELINE):
+                files[BASELINE] = self.train_baseline()
+        with self.state.at(STUDENT):
+            student_files, best = self.train_student()
+            files |= student_files
+        with self.state.at(EVALUATE):
+            return self.evaluate(files, best)
+
+    def prepare_teachers(self) -> Path:
+        """Bring the teachers to their final weights, from a file, from the store or trained now.
+
+        Every teacher is judged as soon as it has them, those from files before others train, and so is their mean.
+
+        Returns:
+            The file in the run's folder of the teacher, or of all teachers in one.
+        """
+        teachers, judgements = self.parts.teachers, self.state.judgements
+        by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None)
+        for name, teacher in by_file:
+            if teacher.checkpoint is not None:
+                log.info("%-9s taken from %s", name, teacher.checkpoint)
+                path = Path(teacher.checkpoint).expanduser()
+                judgements[name] = judge_given(name, teachers[name], path, self.settings, self.data)
+                continue
+            path = self.train_or_load(self.parts.labels_only(name))
+            judgements[name] = self.judge_trained(name, teachers[name])
+            if len(teachers) == 1:
+                return path
+        if len(teachers) > 1:
+            judgements[ENSEMBLE] = judge_ensemble(self.parts.teacher, self.settings, self.data)
+        return self.save_teacher(judgement_of_teachers(judgements).accuracy)
+
+    def save_teacher(self, accuracy: float) -> Path:
+        """Save the teacher, or the mean of several, with its accuracy on the validation images."""
+        path = self.folder / weights_file(TEACHER)
+        path.unlink(missing_ok=True)
+        record = validation_record([{"val_accuracy": accuracy}], len(self.data.splits.val))
+        info = self.data.describe(self.parts.teacher_node()) | record
+        checkpoints.save(path, self.parts.teacher.state_dict(), info)
+        return path
+
+    def note_soft_targets(self, tempered: Collection[str]) -> None:
+        """Note where the temperature leaves nothing of what the teacher knows."""
+        modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
+        networks = {"teacher": self.parts.teacher, "student": self.parts.student}
+        note_soft_targets(modes, networks, self.parts.temperature, self.settings, self.data)
+
+    def train_baseline(self) -> Path:
+        """Train the student's network without a teacher, and judge it, by itself and beside its teacher."""
+        path = self.train_or_load(self.parts.labels_only(BASELINE))
+        judgements = self.state.judgements
+        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path))
+        if learns_from_teacher(self.parts.modes):
+            note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
+        return path
+
+    def train_student(self) -> tuple[dict[str, Path], Best]:
+        """Distil the student, finetune it where that is asked for, and save it.
+
+        Returns:
+            The files of the student after its last epoch and after its best, and the best epoch.
+        """
+        pairing = self.parts.teacher_student_pair()
+        network = pairing.student.network
+        log_deployed_form(network, pairing.node, self.settings.student.node)
+        distiller = self.parts.distiller(pairing)
+        trainer = self.settings.trainer
+        outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
+        self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
+        pairing.student.release()
+        best, stage = outcome.best, STUDENT
+        if self.settings.finetune.epochs:
+            trainee = LabelsOnly(FINETUNE, FINETUNE, network, self.parts.recipes[FINETUNE])
+            resume_state = self.resume_state(FINETUNE)
+            outcome = train_on_labels(trainee, self.settings, self.data, self.logger, resume_state)
+            self.state.add(FINETUNE, outcome.epochs, outcome.seconds_before)
+            best, stage = better(best, outcome.best), FINETUNE
+        files = save_student(network, pairing.node, self.data, self.state.epochs[stage], best, self.folder)
+        note_student(
+            self.parts.modes,
+            self.parts.temperature,
+            self.settings,
+            self.data,
+            self.state.epochs,
+            self.state.judgements,
+        )
+        return files, best
+
+    def evaluate(self, files: Mapping[str, Path], best: Best) -> dict[str, Any]:
+        """Read the test split, once for all networks, and make of it the stages' part of the result."""
+        networks = {name: self.load(path) for name, path in files.items()}
+        predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
+        images = len(self.data.splits.train)
+        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images) for stage in files}
+        stages = evaluate(files, networks, predictions, seen, best, self.data)
+        stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
+        stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
+        log_test_metrics(self.logger, stages, self.settings)
+        try:
+            self.show(stages, networks, predictions)
+        except RunFailed:  # a full disk
+            raise
+        except Exception as error:  # pictures must not take the result with them
+            log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
+        return stages
+
+    def show(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module], predictions: Predictions) -> None:
+        """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
+        analysed = analyse_predictions(networks, predictions, self.parts.temperature, self.data)
+        analysed["epochs"] = self.state.epochs
+        atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
+        tracking, student = self.settings.tracking, networks[STUDENT]
+        show_in_tensorboard(self.logger, tracking, stages, analysed, predictions, student, self.data)
+
+    def train_or_load(self, trainee: LabelsOnly) -> Path:
+        """The file of a network trained on labels alone, once for all runs."""
+        trained = train_or_load(trainee, self.settings, self.data, self.logger, self.folder)
+        self.state.add(trainee.stage, trained.epochs, trained.seconds_before)
+        return trained.path
+
+    def judge_trained(self, stage: str, network: nn.Module) -> Judgement:
+        """The judgement of a network that was trained on labels alone."""
+        return judge_trained(stage, network, self.settings, self.data, self.state.epochs[stage])
+
+    def load(self, path: Path) -> nn.Module:
+        """The network in a file of this run."""
+        return load_network(path, self.settings, self.data)
+
+    def resume_state(self, stage: str) -> ResumeState:
+        """The place where the training of a stage is kept."""
+        return ResumeState(self.folder / UNFINISHED / stage, self.fingerprint)

@@ -1,0 +1,91 @@
+"""The data set of a run, how it is seen, and its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kd_runner.config.settings import Settings
+from kd_runner.datasets.splits import Split, Splits
+from kd_runner.errors import SettingsError
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.data import view_of, without_fetching
+
+RunIt = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("residency", ["host", "stream"])
+def test_an_image_that_cannot_be_read_is_named_before_anything_trains(
+    result_of: RunIt, tmp_path: Path, residency: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(8):
+            (tmp_path / "images" / name / f"{index}.png").write_bytes(b"broken")
+    overrides = ["dataset=image_folder", f"dataset.root={tmp_path / 'images'}", "dataset.cache=null"]
+    with pytest.raises(SettingsError, match=r"^dataset: \S+\.png cannot be read as an image"):
+        result_of(*overrides, f"dataset.residency={residency}")
+
+
+Make = Callable[..., Settings]
+
+
+SMALL = (
+    "teacher.channels=[10,12]",
+    "teacher.hidden=[14]",
+    "student.channels=[4,6]",
+    "student.epochs=1",
+    "batch_size=32",
+)
+
+
+def test_a_strong_view_is_another_view_of_the_same_images(settings: Make) -> None:
+    parts = assemble(settings(*SMALL, "distillation=mlkd"))
+    plain = next(parts.data.training_batches(parts.recipes["student"]).batches())
+    two = next(parts.data.training_batches(parts.recipes["student"], strong=True).batches())
+    assert two.strong is not None
+    assert torch.equal(two.images, plain.images)
+    assert torch.equal(two.labels, plain.labels)
+    assert two.strong.shape == two.images.shape
+    changed = (two.strong != two.images).flatten(1).any(1).float().mean()
+    assert 0.5 < changed <= 1
+
+
+def test_a_view_has_the_mean_and_std_of_the_training_images(settings: Make) -> None:
+    data = settings("dataset.std=[0.25]").dataset
+    images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
+    images[2:] = 255
+    split = Split(images, torch.tensor([0, 1, 0, 1]))
+    view = view_of(data, Splits(split, split, split, ["a", "b"]), channels_last=False)
+    assert view.mean.tolist() == [0.5]
+    assert view.std.tolist() == [0.25]
+    assert view_of(settings().dataset, Splits(split, split, split, ["a", "b"]), False).std.item() == pytest.approx(
+        (16 / 15 * 0.25) ** 0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("dataset.mean=[0.1,0.2]", r"dataset\.mean: must be one number or 1, one a channel, got \[0\.1, 0\.2\]"),
+        ("dataset.crop_padding=3", r"dataset\.crop_padding: must be at most the height, 2, got 3"),
+        ("dataset.cutout=3", r"dataset\.cutout: must be at most the longer side, 2, got 3"),
+    ],
+)
+def test_a_view_that_does_not_fit_the_images_is_refused(settings: Make, word: str, message: str) -> None:
+    split = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]))
+    with pytest.raises(SettingsError, match=message):
+        view_of(settings(word).dataset, Splits(split, split, split, ["a", "b"]), channels_last=False)
+
+
+def test_published_weights_are_not_fetched_again() -> None:
+    node = {"_target_": "x", "pretrained": True, "members": {"pretrained": "imagenet", "depth": 3}}
+    assert without_fetching(node) == {
+        "_target_": "x",
+        "pretrained": False,
+        "members": {"pretrained": False, "depth": 3},
+    }

@@ -1,0 +1,42 @@
+"""A teacher whose weights come from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kd_runner.errors import SettingsError
+
+RunIt = Callable[..., dict[str, Any]]
+
+
+def test_a_given_teacher_is_used_and_not_trained(result_of: RunIt, tmp_path: Path) -> None:
+    trained = result_of("baseline=false")
+    path = tmp_path / "run0" / "teacher.safetensors"
+    given = result_of("baseline=false", f"teacher.checkpoint={path}")
+    assert given["teacher"]["nll"] == trained["teacher"]["nll"]
+    assert given["student"]["nll"] == trained["student"]["nll"]
+    torch.save({"state_dict": load_file(path)}, tmp_path / "teacher.pth")
+    again = result_of("baseline=false", f"teacher.checkpoint={tmp_path / 'teacher.pth'}")
+    assert again["teacher"]["nll"] == trained["teacher"]["nll"]
+    with pytest.raises(SettingsError, match=r"teacher\.checkpoint: .* does not fit the network: .*is missing"):
+        result_of("teacher=resnet", f"teacher.checkpoint={path}")
+
+
+def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) -> None:
+    result_of("baseline=false")
+    given = f"teacher.checkpoint={tmp_path / 'run0' / 'teacher.safetensors'}"
+    with pytest.raises(SettingsError, match=r"was trained with dataset\.mean=\[0\.3\d+\], this run has \[0\.0\]"):
+        result_of(given, "dataset.mean=[0.0]", "dataset.std=[5.0]")
+
+
+def test_another_number_of_classes_is_refused(result_of: RunIt, tmp_path: Path) -> None:
+    state = {"1.weight": torch.zeros(4, 64), "1.bias": torch.zeros(4), "3.weight": torch.zeros(7, 4)}
+    torch.save(state | {"3.bias": torch.zeros(7)}, tmp_path / "seven.pth")
+    with pytest.raises(SettingsError, match=r"seven\.pth has 7 classes, the data set has 10: they must be equal"):
+        result_of("teacher=mlp", "teacher.hidden=[4]", f"teacher.checkpoint={tmp_path / 'seven.pth'}")

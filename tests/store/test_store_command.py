@@ -1,0 +1,50 @@
+"""kd-runner store: list, verify and prune."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from kd_runner.store import entries
+from kd_runner.store.command import main
+from kd_runner.training.resume_state import ResumeState
+
+
+def train(_resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
+    return nn.Linear(8, 4), [{"val_accuracy": 0.5}]
+
+
+def test_the_store_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "store"
+    place = ["--store", str(root)]
+    assert main(place) == 2
+    assert "store: no folder" in capsys.readouterr().err
+    for role in ("teacher", "student"):
+        entries.trained_once(root, role, {"role": role, "network": {"_target_": "torch.nn.Linear"}}, {}, train)
+    keys = sorted(path.name for path in root.iterdir())
+    assert main(place) == 0
+    text = capsys.readouterr().out
+    assert all(key in text for key in keys)
+    assert "2 networks" in text
+    assert main([*place, "verify"]) == 0
+    weights = root / keys[0] / entries.NETWORK
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main([*place, "verify"]) == 1
+    assert f"{keys[0]}: network.safetensors has" in capsys.readouterr().out
+    (root / ".0123456789abcdef.work").mkdir()
+    (root / "holidays").mkdir()
+    (root / f"{keys[0]}.corrupt.1").mkdir()
+    assert main([*place, "prune", "--dry-run", keys[1]]) == 0
+    assert len(list(root.iterdir())) == 5
+    assert main([*place, "prune", "nokey"]) == 2
+    assert main([*place, "prune", keys[1]]) == 0
+    assert sorted(path.name for path in root.iterdir()) == sorted([keys[0], "holidays"])
+    assert main([*place, "prune", "--unused-for", "1"]) == 0
+    assert len(list(root.iterdir())) == 2
+    assert main([*place, "prune", "--unused-for", "-1"]) == 2
+    os.utime(root / keys[0] / entries.MANIFEST, (0, 0))
+    assert main([*place, "prune", "--unused-for", "1"]) == 0
+    assert [path.name for path in root.iterdir()] == ["holidays"]
