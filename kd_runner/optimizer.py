@@ -13,16 +13,19 @@ class DOT(torch.optim.Optimizer):
     """SGD with one momentum for the label loss and a larger one for the distillation loss.
 
     Distillation-oriented trainer (Zhao et al. 2023, "DOT: A Distillation-Oriented Trainer", arXiv:2307.08436,
-    equations 6 to 8): v ← g + (μ ∓ δ) v for each loss, θ ← θ − lr · Σ v. The larger momentum keeps the distillation
-    loss from being drowned by the label loss. What only one loss moves has the momentum μ, so that a stage on labels
-    alone (the baseline) trains by plain SGD. Weight decay belongs to the label loss.
+    equations 6 to 8): v ← g + (μ ∓ δ) · v for each loss, θ ← θ − lr · Σ v. With the larger momentum, the label loss
+    does not drown the distillation loss. A weight with the gradient of one loss only has the momentum μ, so that a
+    stage on labels alone (the baseline) trains by plain SGD. Weight decay belongs to the label loss.
 
     Args:
+        params: Weights, or groups of weights, as for PyTorch's optimizers.
+        lr: Learning rate, 0 or more.
         momentum: μ.
-        delta: δ: 0.075 in the paper for CIFAR-100, 0.09 for ImageNet.
+        delta: δ, at most μ, with μ + δ below 1: 0.075 in the paper for CIFAR-100, 0.09 for ImageNet.
+        weight_decay: Factor of the weights that is added to the gradient of the label loss, 0 or more.
 
     Raises:
-        ValueError: μ − δ below 0, or μ + δ not below 1.
+        ValueError: a setting outside its range.
     """
 
     def __init__(
@@ -41,11 +44,15 @@ class DOT(torch.optim.Optimizer):
         if lr < 0 or weight_decay < 0:
             raise ValueError(f"lr and weight_decay must be 0 or more, got {lr:g} and {weight_decay:g}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "delta": delta, "weight_decay": weight_decay})
-        self._kept: dict[str, dict[Tensor, Tensor]] = {}
+        self._gradients: dict[str, dict[Tensor, Tensor]] = {}
 
     def keep(self, name: str) -> None:
-        """Take over the gradients as they are, as those of the loss `name`."""
-        self._kept[name] = {
+        """Keep the gradients that the weights have now for the next step, as those of the loss `name`.
+
+        Args:
+            name: `distillation_loss`, or the name of any other loss, all of which count as label losses.
+        """
+        self._gradients[name] = {
             parameter: parameter.grad
             for group in self.param_groups
             for parameter in group["params"]
@@ -54,27 +61,35 @@ class DOT(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Step along the gradients that were kept since the last step, or along those there are."""
-        if not self._kept:
+        """Step along the gradients that were kept since the last step; without any, along the weights' gradients."""
+        if not self._gradients:
             self.keep("label_loss")
-        kept, self._kept = self._kept, {}
-        distilled = kept.pop("distillation_loss", {})
-        labelled = {parameter: gradient for gradients in kept.values() for parameter, gradient in gradients.items()}
+        by_loss, self._gradients = self._gradients, {}
+        of_distillation = by_loss.pop("distillation_loss", {})
+        of_labels = {parameter: gradient for gradients in by_loss.values() for parameter, gradient in gradients.items()}
         for group in self.param_groups:
             for parameter in group["params"]:
-                task, teacher = labelled.get(parameter), distilled.get(parameter)
-                if task is None and teacher is None:
-                    continue
-                delta = group["delta"] if task is not None and teacher is not None else 0.0
-                decayed = False
-                for name, gradient, momentum in (
-                    ("task_momentum", task, group["momentum"] - delta),
-                    ("distillation_momentum", teacher, group["momentum"] + delta),
-                ):
-                    if gradient is None:
-                        continue
-                    if group["weight_decay"] and not decayed:
-                        gradient, decayed = gradient.add(parameter, alpha=group["weight_decay"]), True
-                    state = self.state[parameter]
-                    state[name] = gradient + momentum * state[name] if name in state else gradient.clone()
-                    parameter.sub_(group["lr"] * state[name])
+                self._step_one(parameter, of_labels.get(parameter), of_distillation.get(parameter), group)
+
+    def _step_one(
+        self,
+        parameter: Tensor,
+        label_gradient: Tensor | None,
+        distillation_gradient: Tensor | None,
+        group: dict[str, Any],
+    ) -> None:
+        """Move one weight along the gradients that it has of the two losses."""
+        delta = group["delta"] if label_gradient is not None and distillation_gradient is not None else 0.0
+        # The label loss comes first, so that the weight decay goes with it where both losses have a gradient.
+        weight_decay = group["weight_decay"]
+        for name, gradient, momentum in (
+            ("task_momentum", label_gradient, group["momentum"] - delta),
+            ("distillation_momentum", distillation_gradient, group["momentum"] + delta),
+        ):
+            if gradient is None:
+                continue
+            if weight_decay:
+                gradient, weight_decay = gradient.add(parameter, alpha=weight_decay), 0.0
+            state = self.state[parameter]
+            state[name] = gradient + momentum * state[name] if name in state else gradient.clone()
+            parameter.sub_(group["lr"] * state[name])

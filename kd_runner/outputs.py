@@ -1,4 +1,4 @@
-"""What a network says about a batch, what a distillation mode asks of it, and how to listen to its layers."""
+"""Outputs of a network for a batch, the needs of a distillation mode, and the adapters that a mode builds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from kd_runner.tensors import SILENT, inverse, maps, standardize
 
-INPUT = ".input"  # behind a layer's name: what goes into it, not what comes out
+INPUT = ".input"  # at the end of a layer's name: the input of the layer, not its output
 
-# What automatic layers may be asked for by; see kd_runner.layers.
+# The layers that a mode may ask for without naming them; `networks.layers` finds them.
 Role = Literal[
     "stages",
     "preactivations",
@@ -29,14 +29,15 @@ Role = Literal[
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network gave for a batch.
+    """Outputs of a network for a batch of N images.
 
     Args:
         logits: [N, K], unnormalised.
-        features: Activations by layer name, shallow to deep; a mode is handed those of its own layers.
-        indices: int64 [N], on the logits' device: positions in the training split.
-        strong: The same for the strongly augmented view of the images, for modes that ask for it.
-        progress: The share of the student's training that is done, 0 to 1.
+        features: Activations by layer name, shallow to deep: maps [N, C, H, W], tokens [N, L, C] or vectors [N, C].
+            A mode is given those of its layers only.
+        indices: int64 [N], positions of the images in the training split, on the logits' device.
+        strong: Outputs for the strongly augmented view of the images, for modes that need it.
+        progress: Share of the student's training that is done, 0 to 1.
     """
 
     logits: Tensor
@@ -46,35 +47,37 @@ class Outputs:
     progress: float = 0.0
 
     def float(self) -> Outputs:
-        """The same in float32, in which every loss is computed."""
+        """The outputs in float32, in which every loss is computed."""
         if not self.features and self.logits.dtype == torch.float32:
             return self
         features = {name: value.float() for name, value in self.features.items()}
         return dataclasses.replace(self, logits=self.logits.float(), features=features)
 
     def of(self, layers: Iterable[str]) -> Outputs:
-        """The same with the features of `layers` alone, in their order."""
+        """The outputs with the features of `layers` only, in that order."""
         features = {name: self.features[name] for name in layers}
         strong = self.strong.of(layers) if self.strong is not None else None
         return dataclasses.replace(self, features=features, strong=strong)
 
     def standardize(self) -> Outputs:
-        """The same with standardized logits."""
+        """The outputs with standardized logits."""
         strong = self.strong.standardize() if self.strong is not None else None
         return dataclasses.replace(self, logits=standardize(self.logits), strong=strong)
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a mode asks for, declared as its attribute `needs`; a mode without one is given logits, labels and layers.
+    """Needs of a mode, its attribute `needs`; a mode without the attribute is given logits, labels and layers.
 
     Args:
-        student, teacher: Which layers, where the settings name none.
-        labels: Whether the loss depends on the labels. Of mixed images, such a mode is asked for both.
-        teacher_logits: Whether it depends on what the teacher says; without that and layers, the teacher rests.
-        strong_view: Whether both networks also see the images strongly augmented (`Outputs.strong`).
-        indices: Whether it asks which images these are (`Outputs.indices`).
-        maps: Whether features must have a height and a width.
+        student, teacher: Layers to look for where the settings name none.
+        labels: True where the loss depends on the labels. For mixed images, the loss is then computed with the labels
+            of both images.
+        teacher_logits: True where the loss depends on the teacher's logits. Without them and without layers of the
+            teacher, the teacher does not run.
+        strong_view: True where both networks must also see a strongly augmented view (`Outputs.strong`).
+        indices: True where the mode must know which images are in the batch (`Outputs.indices`).
+        maps: True where features must have a height and a width.
     """
 
     student: Role | None = None
@@ -87,6 +90,7 @@ class Needs:
 
     @property
     def uses_teacher(self) -> bool:
+        """True where the teacher must run."""
         return self.teacher_logits or self.teacher is not None
 
 
@@ -94,20 +98,21 @@ UNDECLARED = Needs(labels=True, teacher_logits=True)
 
 
 def needs_of(loss: object) -> Needs:
-    """What `loss` declares that it needs."""
+    """Needs that `loss` declares."""
     return getattr(loss, "needs", UNDECLARED)
 
 
 @dataclass(frozen=True)
 class AdapterExample:
-    """What a mode with a method `adapt` is shaped by, once, before anything trains.
+    """An example from which a mode's method `adapt` builds its adapters, once, before anything trains.
 
     Args:
-        student, teacher: What the networks give for a few images of noise, with the mode's layers.
-        student_network, teacher_network: Not to be kept as submodules: only the adapters join the optimizer.
-        teacher_head: The dense layer that gives the teacher's logits, where it ends in one.
-        student_head: The name of the student's.
-        labels: int64 [images], of the whole training split, in the order that `Outputs.indices` counts.
+        student, teacher: Outputs of the networks for a few images of noise, with the mode's layers.
+        student_network, teacher_network: The networks. A mode must not keep them as submodules: only its adapters join
+            the optimizer.
+        teacher_head: Dense layer that gives the teacher's logits, or None where the teacher does not end in one.
+        student_head: Name of the layer that gives the student's logits, or None.
+        labels: int64 [images], labels of the training split, in the order that `Outputs.indices` counts.
     """
 
     student: Outputs
@@ -119,10 +124,10 @@ class AdapterExample:
     labels: Tensor
 
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """(student's, teacher's) feature of each layer, as maps [N, C, H, W].
+        """Pairs (student's maps, teacher's maps) of the layers, each [N, C, H, W], shallow to deep.
 
         Raises:
-            ValueError: the two networks have not equally many layers.
+            ValueError: the two networks do not have the same number of layers.
         """
         if len(self.student.features) != len(self.teacher.features):
             raise ValueError(
@@ -132,14 +137,14 @@ class AdapterExample:
         return map_pairs(self.student, self.teacher)
 
     def preactivation_pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """The pairs of layers that lie in front of their activations.
+        """Pairs as `pairs` gives them, of layers that lie in front of their activations.
 
         Raises:
-            ValueError: as `pairs` does, or a teacher's layer that is never negative, so lies behind its activation.
+            ValueError: as `pairs`, or a teacher's layer is never negative, so that it lies behind its activation.
         """
         pairs = self.pairs()
-        for name, (_, teacher) in zip(self.teacher.features, pairs, strict=True):
-            if bool(teacher.min() >= 0):
+        for name, (_, teacher_maps) in zip(self.teacher.features, pairs, strict=True):
+            if bool(teacher_maps.min() >= 0):
                 raise ValueError(
                     f"must have layers in front of their activations, the teacher's {name} is never negative"
                 )
@@ -148,12 +153,13 @@ class AdapterExample:
 
 @dataclass(frozen=True)
 class Deployed:
-    """Another form of the student, which a mode with a method `deployed` trains, saves and evaluates in its place.
+    """Another form of the student, from a mode's method `deployed`: it is trained, saved and evaluated instead.
 
     Args:
-        network: With the student inside.
-        node: What builds it again, without the student, which it takes as its argument `student`.
-        layers: Of `network`, whose features the mode is handed.
+        network: The form, with the student inside.
+        node: Settings that build the form again, with `_target_`. They do not hold the student, which is passed as the
+            argument `student`.
+        layers: Names of layers of `network` whose features the mode is given.
     """
 
     network: nn.Module
@@ -166,17 +172,21 @@ def _names(outputs: Outputs) -> str:
 
 
 def deepest(outputs: Outputs) -> Tensor:
-    """The last of the features that a mode was handed."""
+    """The features of the deepest layer that a mode was given."""
     return list(outputs.features.values())[-1]
 
 
 def image_range(features: Tensor) -> Tensor:
-    """`features` [N, …] with the largest number of each image brought to 1; an image silent beside the rest to 0."""
+    """`features` [N, …] with the largest number of each image scaled to 1.
+
+    An image whose largest number is below 1e-6 of the batch's becomes 0.
+    """
     largest = features.detach().abs().flatten(1).amax(1)
     scale = inverse(largest, SILENT * largest.max())
     return features * scale.view(-1, *[1] * (features.dim() - 1))
 
 
 def map_pairs(student: Outputs, teacher: Outputs) -> list[tuple[Tensor, Tensor]]:
-    """(student's, teacher's) maps of each layer, shallow to deep, as they are."""
-    return [(maps(s), maps(t)) for s, t in zip(student.features.values(), teacher.features.values(), strict=True)]
+    """Pairs (student's maps, teacher's maps) of the layers, each [N, C, H, W], shallow to deep, in their own sizes."""
+    layers = zip(student.features.values(), teacher.features.values(), strict=True)
+    return [(maps(student_layer), maps(teacher_layer)) for student_layer, teacher_layer in layers]

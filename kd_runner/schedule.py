@@ -12,14 +12,18 @@ from dataclasses import dataclass
 
 
 def check_share(name: str, value: float) -> None:
-    """Raises ValueError unless 0 <= `value` <= 1."""
+    """Check that the setting `name` is a share of the stage.
+
+    Raises:
+        ValueError: `value` is not between 0 and 1.
+    """
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be a share of the stage between 0 and 1, got {value:g}")
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The learning rate as it is."""
+    """The factor 1: the learning rate stays as it is."""
 
     def __call__(self, progress: float) -> float:
         return 1.0
@@ -27,7 +31,15 @@ class Constant:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine wave down to `floor`, after a linear warm-up over the share `warmup` (SGDR, arXiv:1608.03983)."""
+    """Half a cosine wave from 1 down to `floor`, after a linear warm-up (SGDR, arXiv:1608.03983, without restarts).
+
+    Args:
+        warmup: Share of the stage over which the factor grows from 0 to 1, 0 to 1.
+        floor: Factor at the end of the stage, 0 to 1.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
 
     warmup: float = 0.0
     floor: float = 0.0
@@ -39,13 +51,21 @@ class Cosine:
     def __call__(self, progress: float) -> float:
         if progress < self.warmup:
             return progress / self.warmup
-        rest = (progress - self.warmup) / (1 - self.warmup) if self.warmup < 1 else 1.0
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * rest))
+        descent = (progress - self.warmup) / (1 - self.warmup) if self.warmup < 1 else 1.0
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * descent))
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Multiplied by `factor` at each of `milestones`, shares of the stage: epoch 150 of 240 is 0.625."""
+    """1, multiplied by `factor` at each milestone.
+
+    Args:
+        milestones: Shares of the stage, 0 to 1: epoch 150 of 240 is 0.625.
+        factor: Factor above 0.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
 
     milestones: Sequence[float]
     factor: float = 0.1

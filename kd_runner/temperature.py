@@ -10,19 +10,23 @@ from torch import Tensor, nn
 
 # Above this the soft targets are uniform to float32 precision and the loss is rounding noise times its square.
 HIGHEST = 1000.0
-# Below this only the largest logit counts, and logits divided by it leave the range of floating-point numbers.
+# Below this only the largest logit counts, and logits divided by it may leave the range of floating-point numbers.
 LOWEST = 0.001
 
 
 def check_temperature(name: str, value: float) -> None:
-    """Raises ValueError unless 0.001 <= `value` <= 1000."""
+    """Check that the setting `name` is a temperature.
+
+    Raises:
+        ValueError: `value` is not between 0.001 and 1000.
+    """
     if not LOWEST <= value <= HIGHEST:
         raise ValueError(f"{name} must be at least {LOWEST:g} and at most {HIGHEST:g}, got {value:g}")
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same temperature throughout."""
+    """The temperature `value` during the whole stage, 0.001 to 1000."""
 
     value: float
 
@@ -35,7 +39,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Linear:
-    """A straight line from `start` to `end`."""
+    """A straight line from `start` to `end`, both 0.001 to 1000."""
 
     start: float
     end: float
@@ -50,7 +54,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine wave from `start` to `end`: slow, fast, slow."""
+    """Half a cosine wave from `start` to `end`, both 0.001 to 1000: slow, fast, slow."""
 
     start: float
     end: float
@@ -64,16 +68,16 @@ class Cosine:
 
 
 class Learned(nn.Module):
-    """A temperature that is learned against the student: it moves to where the distillation loss is larger.
+    """A temperature that is learned against the student: it moves so that the distillation loss grows.
 
     Curriculum temperature (Li et al. 2022, "Curriculum Temperature for Knowledge Distillation", arXiv:2211.16231,
     equations 4 to 8): lowest + span · sigmoid(θ), with the gradient of θ reversed, by a strength that grows from 0
     to 1 along half a cosine wave.
 
     Args:
-        lowest, span: The temperature lies between lowest and lowest + span.
-        theta: Where θ starts; 1, as in the authors' code, is a temperature of 15.6.
-        ramp: Share of the stage after which the reversed gradient has its full strength: 10 of 240 epochs.
+        lowest, span: Bounds of the temperature, which lies between lowest and lowest + span, all 0.001 to 1000.
+        theta: First value of θ; 1, as in the authors' code, is a temperature of 15.6.
+        ramp: Share of the stage after which the reversed gradient has its full strength, 0 to 1: 10 of 240 epochs.
 
     Raises:
         ValueError: a range that leaves 0.001 to 1000, or a ramp outside 0 to 1.
@@ -90,9 +94,13 @@ class Learned(nn.Module):
         self.theta = nn.Parameter(torch.tensor(float(theta)))
 
     def forward(self, progress: float) -> Tensor:
-        """The temperature, a scalar whose gradient is reversed."""
-        done = min(1.0, progress / self.ramp) if self.ramp else 1.0
-        strength = 0.5 * (1 - math.cos(math.pi * done))
+        """The temperature, a scalar whose gradient is reversed.
+
+        Args:
+            progress: Share of the stage that is done, 0 to 1.
+        """
+        ramp_done = min(1.0, progress / self.ramp) if self.ramp else 1.0
+        strength = 0.5 * (1 - math.cos(math.pi * ramp_done))
         temperature = self.lowest + self.span * torch.sigmoid(self.theta)
-        # Worth the temperature, with −strength times its gradient.
+        # The value of the temperature, with −strength times its gradient.
         return temperature.detach() - strength * (temperature - temperature.detach())

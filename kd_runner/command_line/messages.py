@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.option_files import option_settings, options_of, published_options
 from kd_runner.suggestions import did_you_mean
 
 UNREADABLE = r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL"
@@ -43,7 +43,7 @@ def help_text(overrides: list[str]) -> str:
         config = compose("config", overrides=overrides)
     text = OmegaConf.load(CONF_DIR / "hydra" / "help" / "kd_runner.yaml")
     folders = sorted(path for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
-    groups = [f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in folders]
+    groups = [f"{folder.name}: {', '.join(options_of(folder.name))}" for folder in folders]
     template = OmegaConf.create({"hydra": {"help": text}}).hydra.help.template
     return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(groups) + "\n", CONFIG=OmegaConf.to_yaml(config))
 
@@ -66,9 +66,14 @@ def one_line_message(error: Exception) -> str:
     missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
     if missing and options:
-        choices = options[1].split()
-        suggestion = did_you_mean(missing[2], choices)
-        return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{suggestion}"
+        group, option = missing[1], missing[2]
+        if group.endswith("/published"):
+            group, option = group.removesuffix("/published"), f"published/{option}"
+        published = published_options(group)
+        if f"published/{option}" in published:
+            return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
+        choices = [*options[1].split(), *published]
+        return f"{group}: must be one of {', '.join(choices)}, got {option}{did_you_mean(option, choices)}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
 
@@ -95,7 +100,7 @@ def _options_with(key: str) -> str | None:
     """A line that names the options of a group which have the key that the chosen one lacks; None where none has it."""
     group, _, name = key.partition(".")
     files = sorted((CONF_DIR / group).glob("*.yaml")) if name else []
-    options = [file.stem for file in files if name in _keys_of(file)]
+    options = [file.stem for file in files if name in option_settings(file)]
     if not options:
         return None
     chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
@@ -103,12 +108,6 @@ def _options_with(key: str) -> str | None:
         defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
         chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]
     return f"{group}={chosen[-1] if chosen else '…'} has no {name}; {group}={' or '.join(options)} has"
-
-
-def _keys_of(file: Path) -> list[str]:
-    """The keys at the top of an option's file, those that must be given among them."""
-    content = OmegaConf.to_container(OmegaConf.load(file))
-    return [str(key) for key in content] if isinstance(content, dict) else []
 
 
 def _unreadable_word(words: list[str]) -> str | None:

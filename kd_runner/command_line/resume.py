@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from kd_runner.command_line.flags import SWEEP_FLAGS
+from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
@@ -90,7 +91,7 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
         overrides = recorded["task"] if is_sweep else recorded or []
         if is_sweep:  # how many threads a job has shows in its last bits
             overrides += [word for word in recorded["hydra"] if word.startswith(OF_LAUNCHING)]
-        return [str(word) for word in overrides if not str(word).startswith("resume=")]
+        return [as_published(str(word)) for word in overrides if not str(word).startswith("resume=")]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "

@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from kd_runner.command_line.option_files import option_settings
 from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
 
@@ -136,7 +137,7 @@ def overridden_options(config: DictConfig, words: Sequence[str], folders: Sequen
         files = (folder / group / f"{option!s}.yaml" for folder in folders)
         file = next((file for file in files if file.is_file()), None)
         if file is not None and group != "experiment":
-            changes = list(_replaced_values(OmegaConf.load(file), config[group], group, typed))
+            changes = list(_replaced_values(option_settings(file, folders), config[group], group, typed))
             more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
             if changes:
                 yield (
@@ -145,11 +146,10 @@ def overridden_options(config: DictConfig, words: Sequence[str], folders: Sequen
                 )
 
 
-def _replaced_values(option: Any, section: Any, group: str, typed: Mapping[str, Any]) -> Iterator[str]:
+def _replaced_values(option: Mapping[str, Any], section: Any, group: str, typed: Mapping[str, Any]) -> Iterator[str]:
     """Each value of an option that the composed section has replaced: the key, the new value and the old one."""
-    values: Any = OmegaConf.to_container(option, resolve=False)
     composed: Any = OmegaConf.to_container(section, resolve=False)
-    for name, value in values.items():
+    for name, value in option.items():
         key = f"{group}.{name}"
         if name in composed and composed[name] != value and not any(re.match(rf"{re.escape(key)}\b", k) for k in typed):
             yield f"{key} ({composed[name]} in place of {value})"

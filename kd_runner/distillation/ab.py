@@ -1,4 +1,4 @@
-"""Activation boundaries: which neurons are on matters, and how far they are on does not.
+"""Activation boundaries: it matters which neurons are on, and not how far.
 
 Heo et al. 2019, "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons",
 arXiv:1811.03233.
@@ -14,19 +14,23 @@ from kd_runner.tensors import connector, same_size
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
-    """Squared hinge of each neuron, `margin` beyond its side of zero; summed, mean over images (equation 6)."""
+    """Squared hinge of each neuron: 0 from `margin` beyond zero on, on the teacher's side (equation 6).
+
+    The sum over the neurons, mean over the images, of layers [N, C, H, W] in front of their activations.
+    """
     side = torch.where(teacher > 0, 1.0, -1.0)
     return (margin - side * student).clamp_min(0).square().sum() / len(student)
 
 
 class AB(nn.Module):
-    """The boundary loss of connected layers in front of their activations, the deepest counting once, each before half.
+    """Σ over the layers of boundary_loss(connector(student's layer), teacher's layer).
 
-    A connector is a 1x1 convolution with batch norm. As in the paper, `init_share` of the stage initialises the student
-    by this loss alone.
+    The deepest layer counts once, the layer before it a half, and so on. Layers [N, C, H, W] lie in front of their
+    activations. A connector is a 1x1 convolution with batch norm. As in the paper, `init_share` of the stage
+    initialises the student by this loss alone.
 
     Args:
-        margin: How far beyond zero a neuron must be.
+        margin: Distance from zero that a neuron must reach, above 0; 1 by default.
 
     Raises:
         ValueError: a margin of 0 or less.
@@ -41,14 +45,18 @@ class AB(nn.Module):
         self.margin = margin
 
     def adapt(self, example: AdapterExample) -> None:
-        """Builds the connectors. Raises ValueError where a teacher's layer lies behind its activation."""
+        """Builds the connectors.
+
+        Raises:
+            ValueError: a teacher's layer lies behind its activation.
+        """
         self.connectors = nn.ModuleList(
             connector(student.shape[1], teacher.shape[1]) for student, teacher in example.preactivation_pairs()
         )
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss = student.logits.new_zeros(())
-        for connect, (ours, theirs) in zip(self.connectors, map_pairs(student, teacher), strict=True):
-            ours, theirs = same_size(ours, theirs)
-            loss = loss / 2 + boundary_loss(connect(ours), theirs, self.margin)
+        for connect, pair in zip(self.connectors, map_pairs(student, teacher), strict=True):
+            student_maps, teacher_maps = same_size(*pair)
+            loss = loss / 2 + boundary_loss(connect(student_maps), teacher_maps, self.margin)
         return loss

@@ -13,18 +13,20 @@ from kd_runner.tensors import same_size, unit
 
 
 def attention(maps: Tensor, power: int) -> Tensor:
-    """[N, H·W]: the mean over the channels of |maps| to a power, each image's of length 1.
+    """[N, H·W]: the mean over the channels of |maps|^power, maps [N, C, H, W], scaled to length 1 for each image.
 
-    An image's numbers are brought to 1 first: a power of small ones would be nothing.
+    First each image's largest number is scaled to 1: a power of small numbers would be 0.
     """
     return unit(image_range(maps).abs().pow(power).mean(1).flatten(1))
 
 
 class AT:
-    """Mean squared difference of the attention maps, summed over the layers (equation 2, squared).
+    """Σ over the layers of mean (attention of the student − attention of the teacher)² (equation 2, squared).
+
+    Layers are maps [N, C, H, W], the larger averaged down to the smaller.
 
     Args:
-        power: p of the paper.
+        power: p of the paper, 1 or more; 2 by default.
 
     Raises:
         ValueError: a power below 1.
@@ -44,7 +46,7 @@ class AT:
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss = student.logits.new_zeros(())
-        for ours, theirs in map_pairs(student, teacher):
-            ours, theirs = same_size(ours, theirs)
-            loss = loss + (attention(ours, self.power) - attention(theirs, self.power)).square().mean()
+        for pair in map_pairs(student, teacher):
+            student_attention, teacher_attention = (attention(maps, self.power) for maps in same_size(*pair))
+            loss = loss + (student_attention - teacher_attention).square().mean()
         return loss

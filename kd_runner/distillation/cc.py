@@ -1,4 +1,4 @@
-"""Correlation congruence: how images relate, by a Gaussian kernel, in the student as in the teacher.
+"""Correlation congruence: similarities between images, by a Gaussian kernel, are those that the teacher sees.
 
 Peng et al. 2019, "Correlation Congruence for Knowledge Distillation", arXiv:1904.01802.
 """
@@ -16,7 +16,10 @@ from kd_runner.tensors import unit, vectors
 
 
 def correlations(embeddings: Tensor, gamma: float, order: int) -> Tensor:
-    """[N, N]: exp(−γ ‖x − y‖²) of unit embeddings, by its Taylor series of x · y up to `order` (equations 8 to 10)."""
+    """[N, N]: exp(−γ ‖x − y‖²) of embeddings [N, C] scaled to length 1 (equations 8 to 10).
+
+    By the Taylor series in x · y, up to the power `order`.
+    """
     directions = unit(embeddings)
     products = directions @ directions.t()
     terms = [(2 * gamma) ** p / math.factorial(p) * products.pow(p) for p in range(order + 1)]
@@ -25,11 +28,13 @@ def correlations(embeddings: Tensor, gamma: float, order: int) -> Tensor:
 
 @dataclass(frozen=True)
 class CC:
-    """Mean over all pairs of images of the squared difference of correlations (equation 4).
+    """Mean over all pairs of images of (correlation in the student − correlation in the teacher)² (equation 4).
+
+    Embeddings are the last layers, as vectors [N, C]; the two networks may differ in C.
 
     Args:
-        gamma: Of the kernel.
-        order: P of the series.
+        gamma: γ of the kernel, above 0.
+        order: P of the paper, the last power of the Taylor series, 1 or more.
 
     Raises:
         ValueError: a gamma not above 0, or an order below 1.
@@ -45,5 +50,7 @@ class CC:
             raise ValueError(f"gamma must be above 0 and order 1 or more, got {self.gamma:g} and {self.order}")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        ours, theirs = (correlations(vectors(deepest(each)), self.gamma, self.order) for each in (student, teacher))
-        return (ours - theirs).square().mean()
+        student_correlations, teacher_correlations = (
+            correlations(vectors(deepest(outputs)), self.gamma, self.order) for outputs in (student, teacher)
+        )
+        return (student_correlations - teacher_correlations).square().mean()

@@ -16,10 +16,13 @@ from kd_runner.tensors import precise
 
 @dataclass(frozen=True)
 class ConfidencePenalty:
-    """−H(student), mean over the batch, in nats: a larger weight gives a larger entropy. The teacher plays no part.
+    """−H(student), the entropy H in nats, mean over the batch; logits [N, K]. The teacher plays no part.
+
+    A larger weight gives a larger entropy.
 
     Args:
-        threshold: Only entropies below it are penalised, by max(0, threshold − H) (section 3.2); None for all.
+        threshold: Entropy in nats, above 0: only lower entropies are penalised, by max(0, threshold − H)
+            (section 3.2). None penalises all.
 
     Raises:
         ValueError: a threshold of 0 or less.

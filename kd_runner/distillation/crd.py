@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: an image's two embeddings are told from those of other images.
+"""Contrastive representation distillation: an image's two embeddings are distinguished from those of other images.
 
 Tian, Krishnan and Isola 2020, "Contrastive Representation Distillation", arXiv:1910.10699.
 """
@@ -19,17 +19,20 @@ SMALL = 1e-7
 
 
 class CRD(nn.Module):
-    """Noise-contrastive loss between student and teacher embeddings, both ways (equations 15 to 18).
+    """Noise-contrastive loss between student and teacher embeddings, in both directions (equations 15 to 18).
 
-    Embeddings are dense layers of the penultimate features, of length 1. `memory`: each image's embeddings are kept; an
-    image's partner is told from `negatives` images of other classes, drawn on the device. `in_batch`: from the rest of
-    the batch, by cross-entropy (InfoNCE), which needs no memory.
+    An embedding is a dense layer of the penultimate features [N, C], scaled to length 1. The student's embedding of an
+    image must be recognised as the partner of the teacher's embedding of the same image.
 
     Args:
-        dimensions: Of the embeddings. The memory is 2 · images · dimensions numbers: 1.3 GB for ImageNet.
-        negatives: For each image and step.
-        sharpness: By which similarities are divided: 0.07 in the paper.
-        momentum: How much of an embedding in the memory stays when its image is seen.
+        form: `memory` holds embeddings of all training images; the partner is recognised among `negatives` images of
+            other classes, drawn on the device. `in_batch` recognises it among the images of the batch, by
+            cross-entropy (InfoNCE), and needs no memory.
+        dimensions: Numbers in an embedding, 1 or more. The memory is 2 · images · dimensions numbers: 1.3 GB for
+            ImageNet.
+        negatives: Images drawn for each image and step, 1 or more; 16,384 in the paper.
+        sharpness: Divisor of the similarities, above 0: τ of the paper, 0.07 there.
+        momentum: Share of an embedding in the memory that stays when its image is seen, 0 or more and below 1.
 
     Raises:
         ValueError: a number outside its range.
@@ -66,14 +69,18 @@ class CRD(nn.Module):
         self._constants: dict[str, float] = {}
 
     def get_extra_state(self) -> dict[str, float]:
-        """What belongs to the memory and is no tensor."""
+        """The constants of normalisation, which belong to the memory and are no tensors."""
         return dict(self._constants)
 
     def set_extra_state(self, state: dict[str, float]) -> None:
         self._constants = dict(state)
 
     def adapt(self, example: AdapterExample) -> None:
-        """Builds the embeddings, and a memory of random ones."""
+        """Builds the embeddings, and a memory of random embeddings.
+
+        Raises:
+            ValueError: all images have one class, so that there are no negatives.
+        """
         self.embed_student = nn.Linear(vectors(deepest(example.student)).shape[1], self.dimensions)
         self.embed_teacher = nn.Linear(vectors(deepest(example.teacher)).shape[1], self.dimensions)
         if self.form == "in_batch":
@@ -83,7 +90,8 @@ class CRD(nn.Module):
         if int(counts.max()) == len(labels):
             raise ValueError("must have images of two classes or more, the negatives are those of the others")
         self.register_buffer("classes", labels)
-        self.register_buffer("order", labels.argsort(stable=True))  # by class, so that others are two runs of indices
+        # By class, so that the images of all other classes are two runs of indices.
+        self.register_buffer("order", labels.argsort(stable=True))
         self.register_buffer("counts", counts)
         self.register_buffer("starts", counts.cumsum(0) - counts)
         bound = 1 / math.sqrt(self.dimensions / 3)
@@ -91,36 +99,44 @@ class CRD(nn.Module):
             self.register_buffer(name, torch.empty(len(labels), self.dimensions).uniform_(-bound, bound))
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        ours = unit(self.embed_student(vectors(deepest(student))))
-        theirs = unit(self.embed_teacher(vectors(deepest(teacher))))
+        student_embeddings = unit(self.embed_student(vectors(deepest(student))))
+        teacher_embeddings = unit(self.embed_teacher(vectors(deepest(teacher))))
         if self.form == "in_batch":
-            scores = ours @ theirs.t() / self.sharpness
+            scores = student_embeddings @ teacher_embeddings.t() / self.sharpness
             partners = torch.arange(len(scores), device=scores.device)
             return F.cross_entropy(scores, partners) + F.cross_entropy(scores.t(), partners)
         indices = student.indices
         assert indices is not None
-        drawn = torch.cat([indices.unsqueeze(1), self.others(indices)], dim=1)
-        loss = self._contrast("student", ours, self.memory_teacher, drawn)
-        loss = loss + self._contrast("teacher", theirs, self.memory_student, drawn)
-        self._remember(self.memory_student, ours.detach(), indices)
-        self._remember(self.memory_teacher, theirs.detach(), indices)
+        candidates = torch.cat([indices.unsqueeze(1), self.draw_negatives(indices)], dim=1)
+        loss = self._contrast("student", student_embeddings, self.memory_teacher, candidates)
+        loss = loss + self._contrast("teacher", teacher_embeddings, self.memory_student, candidates)
+        self._remember(self.memory_student, student_embeddings.detach(), indices)
+        self._remember(self.memory_teacher, teacher_embeddings.detach(), indices)
         return loss
 
-    def others(self, indices: Tensor) -> Tensor:
-        """int64 [N, negatives]: images of other classes than those at `indices` [N], each as likely."""
+    def draw_negatives(self, indices: Tensor) -> Tensor:
+        """int64 [N, negatives]: images of other classes than the images `indices` [N], all equally likely."""
         classes = self.classes[indices].unsqueeze(1)
         count, start = self.counts[classes], self.starts[classes]
         uniform = torch.rand(len(indices), self.negatives, device=indices.device, dtype=torch.float64)
-        place = (uniform * (len(self.order) - count)).long()
-        return self.order[torch.where(place >= start, place + count, place)]
+        position = (uniform * (len(self.order) - count)).long()
+        return self.order[torch.where(position >= start, position + count, position)]
 
-    def _contrast(self, anchor: str, embeddings: Tensor, memory: Tensor, drawn: Tensor) -> Tensor:
+    def _contrast(self, anchor: str, embeddings: Tensor, memory: Tensor, candidates: Tensor) -> Tensor:
+        """The loss of one direction.
+
+        Args:
+            anchor: Name of the network whose embeddings look for their partners.
+            embeddings: [N, dimensions] of the batch, by that network.
+            memory: [images, dimensions] of all images, by the other network.
+            candidates: int64 [N, 1 + negatives]: each image itself, then its negatives.
+        """
         images = len(memory)
         if images <= 4 * self.negatives:
             # All products and a choice among them: less to read than a copy of every drawn embedding.
-            products = (embeddings @ memory.clone().t()).gather(1, drawn)
+            products = (embeddings @ memory.clone().t()).gather(1, candidates)
         else:
-            products = (memory[drawn] @ embeddings.unsqueeze(2)).squeeze(2)
+            products = (memory[candidates] @ embeddings.unsqueeze(2)).squeeze(2)
         scores = torch.exp(products / self.sharpness)
         if anchor not in self._constants:  # Z of the paper, estimated once, from the first batch
             self._constants[anchor] = float(scores.detach().mean()) * images
@@ -132,5 +148,5 @@ class CRD(nn.Module):
 
     @torch.no_grad()
     def _remember(self, memory: Tensor, embeddings: Tensor, indices: Tensor) -> None:
-        moved = self.momentum * memory[indices] + (1 - self.momentum) * embeddings
-        memory.index_copy_(0, indices, unit(moved))
+        updates = self.momentum * memory[indices] + (1 - self.momentum) * embeddings
+        memory.index_copy_(0, indices, unit(updates))

@@ -22,7 +22,7 @@ def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _centre(values: Tensor) -> Tensor:
-    """Rows less their mean, in a range of 1, of which float32 can take squares."""
+    """Rows of [N, M] less their mean, scaled to a range of 1, whose squares float32 can hold."""
     values = values - values.mean(1, keepdim=True)
     return values * inverse(values.detach().abs().amax(1, keepdim=True))
 
@@ -35,7 +35,7 @@ def _shares(logits: Tensor, temperature: float) -> Tensor:
 
 
 def _relative(logarithms: Tensor) -> Tensor:
-    """exp(logarithms) of rows [N, M], but for a factor and a constant for each row, which no correlation sees."""
+    """exp(logarithms) of rows [N, M], up to a factor and a constant for each row, which a correlation does not see."""
     return torch.expm1(logarithms - logarithms.detach().amax(1, keepdim=True))
 
 
@@ -43,9 +43,11 @@ def _relative(logarithms: Tensor) -> Tensor:
 class DIST:
     """inter_weight · distance over the classes of each image + intra_weight · distance over the images of each class.
 
+    The distance is 1 − Pearson's correlation of probabilities at the temperature; logits [N, K].
+
     Args:
-        inter_weight, intra_weight: β and γ of the paper, whose 2 stands in `weight` here.
-        temperature_squared: Times T², as the authors' code and not their paper has it.
+        inter_weight, intra_weight: β and γ of the paper, 0 or more. The paper's 2 for both is in `weight` here.
+        temperature_squared: True multiplies by T², as the authors' code does and their paper does not.
     """
 
     inter_weight: float = 1.0

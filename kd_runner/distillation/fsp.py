@@ -1,4 +1,4 @@
-"""Flow of the solution procedure: how one layer's channels turn into the next one's.
+"""Flow of the solution procedure: products of one layer's channels and the next layer's.
 
 Yim et al. 2017, "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning"
 (CVPR 2017, pages 4133 to 4141).
@@ -15,23 +15,30 @@ from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 
 
 def flow(first: Tensor, second: Tensor) -> Tensor:
-    """[N, C1, C2]: products of two layers' channels, mean over the places; the larger is max-pooled (equation 1)."""
+    """[N, C1, C2]: products of the channels of maps [N, C1, H, W] and [N, C2, H', W'], mean over the pixels.
+
+    The larger maps are max-pooled to the size of the smaller (equation 1).
+    """
     size = tuple(min(sides) for sides in zip(first.shape[2:], second.shape[2:], strict=True))
-    first, second = (F.adaptive_max_pool2d(each, size).flatten(2) for each in (first, second))
+    first, second = (F.adaptive_max_pool2d(maps, size).flatten(2) for maps in (first, second))
     return first @ second.transpose(1, 2) / first.shape[2]
 
 
 class FSP(nn.Module):
-    """Mean squared difference of the flow matrices, summed over neighbouring layers (equation 2).
+    """Σ over neighbouring layers of mean (flow of the student − flow of the teacher)² (equation 2).
 
-    The paper wants equal widths. Where they differ, a 1x1 convolution brings the student's layer to the teacher's.
+    The paper has equal widths. Where they differ, a 1x1 convolution brings the student's layer to the teacher's.
     As in the paper, `init_share` of the stage initialises the student by this loss alone.
     """
 
     needs = Needs(student="stages", teacher="stages")
 
     def adapt(self, example: AdapterExample) -> None:
-        """Builds the adapters. Raises ValueError with fewer than two layers."""
+        """Builds the adapters.
+
+        Raises:
+            ValueError: a network has fewer than two layers, or not as many as the other.
+        """
         pairs = example.pairs()
         if len(pairs) < 2:
             raise ValueError(f"must have two layers or more of each network, got {len(pairs)}")
@@ -44,9 +51,10 @@ class FSP(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         pairs = map_pairs(student, teacher)
-        ours = [adapter(layer) for adapter, (layer, _) in zip(self.adapters, pairs, strict=True)]
-        theirs = [layer for _, layer in pairs]
+        student_layers = [adapter(layer) for adapter, (layer, _) in zip(self.adapters, pairs, strict=True)]
+        teacher_layers = [layer for _, layer in pairs]
+        neighbours = zip(itertools.pairwise(student_layers), itertools.pairwise(teacher_layers), strict=True)
         loss = student.logits.new_zeros(())
-        for mine, its in zip(itertools.pairwise(ours), itertools.pairwise(theirs), strict=True):
-            loss = loss + F.mse_loss(flow(*mine), flow(*its))
+        for student_pair, teacher_pair in neighbours:
+            loss = loss + F.mse_loss(flow(*student_pair), flow(*teacher_pair))
         return loss

@@ -14,17 +14,19 @@ from kd_runner.tensors import maps, same_size, unit
 
 
 class FT(nn.Module):
-    """Mean absolute difference of student's and teacher's factors, each image's of length 1 (equation 4, p = 1).
+    """Mean |factors of the student − factors of the teacher|, each image's factors of length 1 (equation 4, p = 1).
 
-    For a first share of the stage the paraphraser, an autoencoder, learns to rebuild the teacher's layer (equation 1),
-    while the student learns from labels and other modes; then it is frozen and the translator and student follow it.
+    Factors are maps [N, rate · C, H, W], made of the last layer [N, C, H, W] by convolutions: the teacher's by the
+    paraphraser, the student's by the translator. In the first share of the stage the paraphraser, an autoencoder,
+    learns to rebuild the teacher's layer (equation 1), while the student learns from labels and other modes. Then it is
+    frozen, and translator and student imitate its factors.
 
     Args:
-        rate: Factors for each channel of the teacher.
-        paraphraser_share: Of the stage.
+        rate: Factors for each channel of the teacher, above 0.
+        paraphraser_share: Share of the stage in which the paraphraser learns, above 0 and below 1.
 
     Raises:
-        ValueError: a rate of 0 or less, or a share outside 0 to 1.
+        ValueError: a rate or a share outside its range.
     """
 
     needs = Needs(student="map", teacher="map")
@@ -48,15 +50,16 @@ class FT(nn.Module):
         self.translator = nn.Sequential(*_layer(width, width), *_layer(width, factors), *_layer(factors, factors))
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        theirs = maps(deepest(teacher))
+        teacher_maps = maps(deepest(teacher))
         if student.progress < self.paraphraser_share:
-            # Nothing of the student's moves yet; its loss is there, so that the gradient is 0 and not missing.
-            return F.mse_loss(self.decoder(self.encoder(theirs)), theirs) + 0 * deepest(student).sum()
+            rebuilt = self.decoder(self.encoder(teacher_maps))
+            # The second term is 0: it gives the student, which does not move yet, a gradient of 0 rather than none.
+            return F.mse_loss(rebuilt, teacher_maps) + 0 * deepest(student).sum()
         self.encoder.eval()
         with torch.no_grad():
-            wanted = self.encoder(theirs)
-        ours, wanted = same_size(self.translator(maps(deepest(student))), wanted)
-        return (unit(ours.flatten(1)) - unit(wanted.flatten(1))).abs().mean()
+            teacher_factors = self.encoder(teacher_maps)
+        student_factors, teacher_factors = same_size(self.translator(maps(deepest(student))), teacher_factors)
+        return (unit(student_factors.flatten(1)) - unit(teacher_factors.flatten(1))).abs().mean()
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:

@@ -15,10 +15,10 @@ from kd_runner.tensors import divergence
 
 @dataclass(frozen=True)
 class FunctionMatching:
-    """KL(teacher || student) at the temperature, not scaled by it (section 3).
+    """KL(teacher || student) at the temperature, not scaled by it, mean over the batch (section 3); logits [N, K].
 
-    The other half of the recipe is in the views: both networks see the same crop and the same mixture, which
-    kd-runner always does; add `dataset.mixup=1` and a long schedule, as the paper does.
+    The other half of the recipe is in the images: both networks see the same crop and the same mixture. kd-runner
+    always does that; add `dataset.mixup=1` and a long schedule, as the paper does.
     """
 
     needs = Needs(teacher_logits=True)

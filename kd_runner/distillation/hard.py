@@ -1,9 +1,9 @@
-"""Hard targets: the teacher's predicted class takes the label's place.
+"""Hard targets: the student learns the class that the teacher predicts, as if it were the label.
 
 Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention", arXiv:2012.12877.
 
-The hard form of DeiT's distillation (equation 3) for any student; with `distillation.label_weight=0` the student never
-sees a label.
+This is the hard form of DeiT's distillation (equation 3), for any student. With `distillation.label_weight=0` the
+student never sees a label.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from kd_runner.tensors import precise
 
 
 def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Cross-entropy of the student with the class the teacher predicts, mean over the batch; logits [N, K].
+    """Cross-entropy of the student with the class that the teacher predicts, mean over the batch; logits [N, K].
 
-    The class is the argmax of the logits as they are: rounding the probabilities first would
-    turn every row without a probability above 0.5 into class 0.
+    The class is the argmax of the logits. Rounding the probabilities first would turn every row without a probability
+    above 0.5 into class 0.
     """
     return F.cross_entropy(precise(student_logits), teacher_logits.argmax(1))
 
 
 @dataclass(frozen=True)
 class Hard:
-    """Cross-entropy with the teacher's predicted class; the temperature plays no part."""
+    """CE(student, argmax of the teacher's logits [N, K]), mean over the batch; the temperature plays no part."""
 
     needs = Needs(teacher_logits=True)
 

@@ -1,4 +1,4 @@
-"""Soft and hard targets mixed by one number: `soft_share` of soft targets, the rest hard ones."""
+"""Soft and hard targets, mixed by one number: the share of the soft ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from kd_runner.tensors import divergence, precise
 
 @dataclass(frozen=True)
 class Hybrid:
-    """soft_share · T²·KL(teacher || student) + (1 − soft_share) · CE(student, hard target).
+    """soft_share · T² · KL(teacher || student) + (1 − soft_share) · CE(student, hard target), mean over the batch.
 
-    With `form=target_mix` the targets are mixed instead of the losses: the cross-entropy with
-    soft_share · p_teacher + (1 − soft_share) · one-hot. At T=1 both have the same gradient; at other
-    temperatures only the teacher is softened in the mix, because one student distribution meets both targets.
+    Logits are [N, K], labels [N].
 
     Args:
-        soft_share: Between 0 (hard targets only) and 1 (soft targets only).
-        hard_source: The label itself, or the class the teacher predicts.
+        soft_share: Share of the soft targets, from 0 (hard targets only) to 1 (soft targets only).
+        hard_source: Hard target: `ground_truth`, the label, or `teacher_argmax`, the class that the teacher predicts.
+        form: `loss_mix`, as above, or `target_mix`, the cross-entropy with mixed targets
+            soft_share · p_teacher + (1 − soft_share) · one-hot. At T = 1 both have the same gradient. At other
+            temperatures the mix softens the teacher only, because one distribution of the student meets both targets.
 
     Raises:
         ValueError: `soft_share` outside 0 to 1.

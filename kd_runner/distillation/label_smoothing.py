@@ -16,12 +16,15 @@ from kd_runner.tensors import precise
 
 @dataclass(frozen=True)
 class LabelSmoothing:
-    """Cross-entropy with (1 − smoothing) · one-hot + smoothing / K; the teacher plays no part.
+    """CE(student, (1 − smoothing) · one-hot + smoothing / K), mean over the batch; logits [N, K], labels [N].
 
-    It takes the label loss's place, so `label_weight` is 0. The virtual teacher to hold real ones against.
+    The teacher plays no part: a mode to compare real teachers with. It replaces the label loss, so `label_weight` is 0.
+
+    Args:
+        smoothing: Share of the label that all K classes divide, 0 or more and below 1.
 
     Raises:
-        ValueError: `smoothing` outside 0 to 1.
+        ValueError: `smoothing` outside its range.
     """
 
     smoothing: float = 0.1

@@ -1,4 +1,4 @@
-"""Logit standardization: soft targets from logits of zero mean and unit deviation, so that their range is left free.
+"""Logit standardization: soft targets from logits of zero mean and unit deviation, whose range is free.
 
 Sun et al. 2024, "Logit Standardization in Knowledge Distillation", arXiv:2403.01427.
 """
@@ -15,10 +15,10 @@ from kd_runner.tensors import SAME_NUMBERS, divergence, standardize
 
 @dataclass(frozen=True)
 class LogitStandardization:
-    """T² · KL(teacher || student) of standardized logits (algorithm 1).
+    """T² · KL(teacher || student) of standardized logits [N, K], mean over the batch (algorithm 1).
 
-    The student's own logits may have any range, so its probabilities need calibration before they are used. Other
-    modes take standardized logits with `distillation.standardize=true`.
+    The student's logits may have any range, so its probabilities need calibration before they are used. Other modes
+    take standardized logits with `distillation.standardize=true`.
     """
 
     needs = Needs(teacher_logits=True)

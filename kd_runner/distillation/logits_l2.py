@@ -17,12 +17,12 @@ from kd_runner.tensors import precise
 
 @dataclass(frozen=True)
 class LogitsL2:
-    """Mean over the batch of the squared difference of logits.
+    """Mean over the batch of (student's logits − teacher's logits)², logits [N, K].
 
     Args:
-        reduction: Over the K classes: their mean, or their sum (K times as large).
-        center: Subtract each row's mean first. A softmax cannot tell shifted logits apart, so with
-            `center` neither does the loss. Off in the paper.
+        reduction: Reduction over the K classes: their `mean`, or their `sum`, which is K times as large.
+        center: True subtracts each row's mean first. A softmax cannot tell shifted logits apart, so with `center`
+            neither does the loss. The paper has False.
     """
 
     needs = Needs(teacher_logits=True)

@@ -12,20 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import precise
+from kd_runner.tensors import mean_kl, precise
 
 
 @dataclass(frozen=True)
 class MLKD:
-    """Σ over views and temperatures of T² · KL + batch-level + class-level distance.
+    """Σ over views and temperatures T of T² · KL + batch_weight · batch distance + class_weight · class distance.
 
-    With P [N, K] the probabilities at a temperature: batch-level is ‖P_s P_sᵀ − P_t P_tᵀ‖² / N, class-level
-    ‖P_sᵀ P_s − P_tᵀ P_t‖² / K (equations 4 to 8). All three count on both views; the published code computes the
-    strong view's and drops them. The label loss, too, is that of both views.
+    With P [N, K] the probabilities at a temperature, the batch distance is ‖P_s P_sᵀ − P_t P_tᵀ‖² / N and the class
+    distance ‖P_sᵀ P_s − P_tᵀ P_t‖² / K (equations 4 to 8). All three count on both views; the published code computes
+    the distances of the strong view and drops them. The label loss, too, is that of both views.
 
     Args:
-        scales: Of the run's temperature: with 4, temperatures of 2 to 6 as in the paper.
-        batch_weight, class_weight: Of the two correlations.
+        scales: Factors of the run's temperature, each above 0: with temperature 4, temperatures of 2 to 6 as in the
+            paper.
+        batch_weight, class_weight: Weights of the two distances, 0 or more.
 
     Raises:
         ValueError: no scale, or one of 0 or less.
@@ -45,15 +46,18 @@ class MLKD:
         assert student.strong is not None
         assert teacher.strong is not None
         loss = student.logits.new_zeros((), dtype=precise(student.logits).dtype)
-        for ours, theirs in ((student, teacher), (student.strong, teacher.strong)):
+        for student_view, teacher_view in ((student, teacher), (student.strong, teacher.strong)):
             for scale in self.scales:
-                loss = loss + self._at(precise(ours.logits), precise(theirs.logits), scale * temperature)
+                logits, targets = precise(student_view.logits), precise(teacher_view.logits)
+                loss = loss + self._loss_at(logits, targets, scale * temperature)
         return loss
 
-    def _at(self, logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-        ours, theirs = F.log_softmax(logits / temperature, dim=1), F.log_softmax(targets / temperature, dim=1)
-        images = temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-        ours, theirs = ours.exp(), theirs.exp()
-        batch = (ours @ ours.t() - theirs @ theirs.t()).square().sum() / len(ours)
-        classes = (ours.t() @ ours - theirs.t() @ theirs).square().sum() / ours.shape[1]
+    def _loss_at(self, logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+        """The three terms of one view at one temperature."""
+        student_logs = F.log_softmax(logits / temperature, dim=1)
+        teacher_logs = F.log_softmax(targets / temperature, dim=1)
+        images = temperature**2 * mean_kl(student_logs, teacher_logs)
+        student, teacher = student_logs.exp(), teacher_logs.exp()
+        batch = (student @ student.t() - teacher @ teacher.t()).square().sum() / len(student)
+        classes = (student.t() @ student - teacher.t() @ teacher).square().sum() / student.shape[1]
         return images + self.batch_weight * batch + self.class_weight * classes

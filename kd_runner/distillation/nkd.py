@@ -17,13 +17,14 @@ from kd_runner.tensors import precise, without_label
 
 @dataclass(frozen=True)
 class NKD:
-    """−p_t(y) log p_s(y) + other_weight · T² · CE of the other classes, normalised, at T (equation 6).
+    """−p_t(y) · log p_s(y) + other_weight · T² · CE of the other classes, normalised, at T (equation 6).
 
-    The label's part is at temperature 1. The label is taken out of the other classes before they are normalised;
-    a mask that removes nothing, as in a version of the authors' code, would count it twice.
+    Logits are [N, K], labels y [N]; mean over the batch. The label's part is at temperature 1. The label is taken out
+    of the other classes before they are normalised; a mask that removes nothing, as in a version of the authors' code,
+    would count it twice.
 
     Args:
-        other_weight: γ of the paper: 1.5 (with T=1) on ImageNet, 3.5 (with T=3) on CIFAR-100.
+        other_weight: γ of the paper, 0 or more: 1.5 (with T=1) on ImageNet, 3.5 (with T=3) on CIFAR-100.
     """
 
     other_weight: float = 1.5
@@ -34,6 +35,6 @@ class NKD:
         logits, targets = precise(student.logits), precise(teacher.logits)
         label = labels.unsqueeze(1)
         target = -(F.softmax(targets, 1).gather(1, label) * F.log_softmax(logits, 1).gather(1, label)).mean()
-        rest_student, rest_teacher = (without_label(of, labels) / temperature for of in (logits, targets))
-        others = -(F.softmax(rest_teacher, 1) * F.log_softmax(rest_student, 1)).sum(1).mean()
-        return target + self.other_weight * temperature**2 * others
+        student_rows, teacher_rows = (without_label(values, labels) / temperature for values in (logits, targets))
+        non_target_loss = -(F.softmax(teacher_rows, 1) * F.log_softmax(student_rows, 1)).sum(1).mean()
+        return target + self.other_weight * temperature**2 * non_target_loss

@@ -11,7 +11,7 @@ from kd_runner.outputs import Needs, Outputs
 
 @dataclass(frozen=True)
 class Nothing:
-    """Zero."""
+    """Zero, whatever the networks say."""
 
     needs = Needs()
 

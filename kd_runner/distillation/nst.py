@@ -12,14 +12,15 @@ from kd_runner.tensors import same_size, unit
 
 
 def kernel_mean(first: Tensor, second: Tensor) -> Tensor:
-    """Mean over images and pairs of channels of (x · y)², for unit patterns [N, C, H·W]."""
+    """Mean over images and pairs of channels of (x · y)², of patterns x and y [N, C, H·W] of length 1."""
     return (first @ second.transpose(1, 2)).square().mean()
 
 
 class NST:
-    """Squared maximum mean discrepancy with the kernel (x · y)² of the channels' maps, summed over the layers.
+    """Σ over the layers of the squared maximum mean discrepancy of the channels' maps, with the kernel (x · y)².
 
-    Each channel's map is scaled to length 1 (equations 3 to 6).
+    That is k(teacher, teacher) + k(student, student) − 2 · k(student, teacher), k the mean of the kernel over all pairs
+    of channels. Layers are [N, C, H, W]; each channel's map is scaled to length 1 (equations 3 to 6).
     """
 
     needs = Needs(student="stages", teacher="stages", maps=True)
@@ -31,6 +32,6 @@ class NST:
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss = student.logits.new_zeros(())
         for pair in map_pairs(student, teacher):
-            ours, theirs = (unit(each.flatten(2), dim=2) for each in same_size(*pair))
-            loss = loss + kernel_mean(theirs, theirs) + kernel_mean(ours, ours) - 2 * kernel_mean(ours, theirs)
+            x, y = (unit(maps.flatten(2), dim=2) for maps in same_size(*pair))  # of the student, of the teacher
+            loss = loss + kernel_mean(y, y) + kernel_mean(x, x) - 2 * kernel_mean(x, y)
         return loss

@@ -20,6 +20,8 @@ def adapted_cross_entropy(
 
     Args:
         student_logits, teacher_logits: [N, K], unnormalised.
+        labels: int64 [N].
+        temperature: Softmax temperature of both, positive.
         epsilon: 1 is soft cross-entropy; above it the label counts more and the other classes less.
     """
     label = F.one_hot(labels, student_logits.shape[1])
@@ -28,13 +30,14 @@ def adapted_cross_entropy(
 
 
 class OFA(nn.Module):
-    """The adapted cross-entropy of the logits and of an exit behind each stage.
+    """Adapted cross-entropy of the logits + Σ over the stages of that of an exit behind the stage (equation 6).
 
-    An exit is a depthwise separable convolution that halves the maps, an average over them and a dense layer.
+    Stages are [N, C, H, W]. An exit is a depthwise separable convolution that halves the maps, an average over them and
+    a dense layer to K logits.
 
     Args:
-        epsilon: Of the logits.
-        exit_epsilon: Of the exits.
+        epsilon: ε for the logits, above 0: 1 to 2; 1 is soft cross-entropy.
+        exit_epsilon: ε for the exits, above 0.
 
     Raises:
         ValueError: an epsilon of 0 or less.

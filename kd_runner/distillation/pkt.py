@@ -1,4 +1,4 @@
-"""Probabilistic knowledge transfer: how likely images are neighbours, to the student as to the teacher.
+"""Probabilistic knowledge transfer: images are neighbours with the same probability in student and teacher.
 
 Passalis and Tefas 2018, "Learning Deep Representations with Probabilistic Knowledge Transfer", arXiv:1803.10837.
 """
@@ -12,17 +12,23 @@ from kd_runner.tensors import unit, vectors
 
 
 def neighbours(embeddings: Tensor) -> Tensor:
-    """[N, N]: probabilities that each image is a neighbour of each, from cosines mapped to [0, 1] (equation 6)."""
+    """[N, N]: the probability that image j is a neighbour of image i, from the cosine of embeddings [N, C].
+
+    Cosines are mapped to 0 to 1, and each row is divided by its sum (equation 6).
+    """
     directions = unit(embeddings)
     similar = (directions @ directions.t() + 1) / 2
     return similar / similar.sum(1, keepdim=True)
 
 
 class PKT:
-    """Σ p_teacher · log(p_teacher / p_student) over neighbours, mean over all pairs of images (equation 8)."""
+    """Mean over all pairs of images of p_teacher · log(p_teacher / p_student), p that they are neighbours (equation 8).
+
+    Embeddings are the last layers, as vectors [N, C]; the two networks may differ in C.
+    """
 
     needs = Needs(student="embedding", teacher="embedding")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        ours, theirs = (neighbours(vectors(deepest(each))) for each in (student, teacher))
-        return (theirs * ((theirs + 1e-7) / (ours + 1e-7)).log()).mean()
+        p_student, p_teacher = (neighbours(vectors(deepest(outputs))) for outputs in (student, teacher))
+        return (p_teacher * ((p_teacher + 1e-7) / (p_student + 1e-7)).log()).mean()

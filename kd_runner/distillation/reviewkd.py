@@ -13,23 +13,26 @@ from kd_runner.notes import note
 from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import connector
 
-LEVELS = (4, 2, 1)  # sides of the pooled maps that are compared as well
+LEVELS = (4, 2, 1)  # sides of the pooled maps, which are compared, too
 
 
 def pyramid_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared distance of maps and of their pooled forms, each level with half the weight (section 3.4)."""
+    """Weighted mean of the squared distances of maps [N, C, H, W] and of their pooled forms (section 3.4).
+
+    Each level of pooling has half the weight of the level before it.
+    """
     loss, weight, total = F.mse_loss(student, teacher), 1.0, 1.0
     for side in LEVELS:
         if side < student.shape[2]:
             weight /= 2
             total += weight
-            ours, theirs = (F.adaptive_avg_pool2d(each, side) for each in (student, teacher))
-            loss = loss + weight * F.mse_loss(ours, theirs)
+            small_student, small_teacher = (F.adaptive_avg_pool2d(maps, side) for maps in (student, teacher))
+            loss = loss + weight * F.mse_loss(small_student, small_teacher)
     return loss / total
 
 
 class Fusion(nn.Module):
-    """Attention-based fusion of a layer with what came from the deeper ones (section 3.3)."""
+    """Fusion of a layer with the fused deeper layers, by attention (section 3.3)."""
 
     def __init__(self, inputs: int, width: int, outputs: int, fuses: bool) -> None:
         super().__init__()
@@ -38,7 +41,13 @@ class Fusion(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(width, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, layer: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
-        """(what is compared with the teacher's layer of `size`, what goes on to the next shallower layer)."""
+        """(maps of `size` to compare with the teacher's layer, fused maps for the next shallower layer).
+
+        Args:
+            layer: [N, inputs, H, W], the student's.
+            deeper: [N, width, H', W'], the fused deeper layers; None at the deepest layer.
+            size: Height and width of the teacher's layer.
+        """
         fused = self.reduce(layer)
         if self.attention is not None and deeper is not None:
             deeper = F.interpolate(deeper, fused.shape[2:])
@@ -49,12 +58,14 @@ class Fusion(nn.Module):
 
 
 class ReviewKD(nn.Module):
-    """Pyramid distance of fused layers to the teacher's, summed over the layers (equation 8).
+    """Σ over the layers of pyramid_distance(fused student's layer, teacher's layer) (equation 8).
 
-    As in the authors' code, the teacher's layers lie in front of their activations, the student's behind them.
+    Layers are [N, C, H, W]. As in the authors' code, the teacher's layers lie in front of their activations, the
+    student's behind them.
 
     Args:
-        width: Channels inside the fusions, at most; no more than the deepest layer has.
+        width: Largest number of channels inside the fusions, 1 or more. They never have more than the student's
+            deepest layer.
 
     Raises:
         ValueError: a width below 1.
@@ -86,7 +97,8 @@ class ReviewKD(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss, deeper = student.logits.new_zeros(()), None
-        for fusion, (ours, theirs) in reversed(list(zip(self.fusions, map_pairs(student, teacher), strict=True))):
-            compared, deeper = fusion(ours, deeper, theirs.shape[2:])
-            loss = loss + pyramid_distance(compared, theirs)
+        layers = list(zip(self.fusions, map_pairs(student, teacher), strict=True))
+        for fusion, (student_maps, teacher_maps) in reversed(layers):
+            fused, deeper = fusion(student_maps, deeper, teacher_maps.shape[2:])
+            loss = loss + pyramid_distance(fused, teacher_maps)
         return loss

@@ -15,12 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from kd_runner.outputs import Needs, Outputs, deepest
 from kd_runner.tensors import inverse, unit, vectors
 
-AT_ONCE = 2**24  # angles that are kept for the backward pass at once
+AT_ONCE = 2**24  # angles whose intermediate values are in memory at once
 
 
 def distances(embeddings: Tensor) -> Tensor:
-    """[N, N]: Euclidean distances, over the mean of those that are not 0 (equations 5 and 6)."""
-    # Distances are the same from anywhere and in any unit, and squares of differences need all digits there are.
+    """[N, N]: Euclidean distances of embeddings [N, C], divided by the mean of those above 0 (equations 5 and 6)."""
+    # The result does not depend on origin and unit: with these, squares of differences lose the fewest digits.
     embeddings = embeddings - embeddings.detach().mean(0)
     embeddings = embeddings * inverse(embeddings.detach().abs().amax())
     squared = embeddings.square().sum(1)
@@ -31,22 +31,24 @@ def distances(embeddings: Tensor) -> Tensor:
 
 
 def cosines(embeddings: Tensor, corners: Tensor) -> Tensor:
-    """[corners, N, N]: cosines of the angles at each of `corners` [M, D] between any two embeddings (equation 8)."""
+    """[M, N, N]: cosines of the angles at `corners` [M, C] between any two of `embeddings` [N, C] (equation 8)."""
     directions = unit(embeddings[None, :] - corners[:, None], dim=2)
     return directions @ directions.transpose(1, 2)
 
 
 def _angle_loss(student: Tensor, teacher: Tensor, start: int, end: int) -> Tensor:
-    ours, theirs = cosines(student, student[start:end]), cosines(teacher, teacher[start:end])
-    return F.smooth_l1_loss(ours, theirs, reduction="sum")
+    student_cosines, teacher_cosines = cosines(student, student[start:end]), cosines(teacher, teacher[start:end])
+    return F.smooth_l1_loss(student_cosines, teacher_cosines, reduction="sum")
 
 
 @dataclass(frozen=True)
 class RKD:
     """distance_weight · Huber loss of the distances + angle_weight · Huber loss of the angles' cosines.
 
+    Between all pairs and triples of images, of the last layers as vectors [N, C]; the two networks may differ in C.
+
     Args:
-        distance_weight, angle_weight: 25 and 50, as the published tables have them.
+        distance_weight, angle_weight: Weights of the two, 0 or more: 25 and 50, as the published tables have them.
     """
 
     distance_weight: float = 25.0
@@ -55,16 +57,19 @@ class RKD:
     needs = Needs(student="embedding", teacher="embedding")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        ours, theirs = vectors(deepest(student)), vectors(deepest(teacher))
-        loss = self.distance_weight * F.smooth_l1_loss(distances(ours), distances(theirs))
+        student_embeddings, teacher_embeddings = vectors(deepest(student)), vectors(deepest(teacher))
+        distance_loss = F.smooth_l1_loss(distances(student_embeddings), distances(teacher_embeddings))
+        loss = self.distance_weight * distance_loss
         if not self.angle_weight:
             return loss
-        count = len(ours)
+        count = len(student_embeddings)
         # N³ angles: with large batches some corners at a time, computed again in the backward pass.
         step = max(1, AT_ONCE // count**2)
         parts = []
         for start in range(0, count, step):
-            arguments = (ours, theirs, start, min(start + step, count))
-            whole = step >= count
-            parts.append(_angle_loss(*arguments) if whole else checkpoint(_angle_loss, *arguments, use_reentrant=False))
+            arguments = (student_embeddings, teacher_embeddings, start, min(start + step, count))
+            in_memory = step >= count
+            parts.append(
+                _angle_loss(*arguments) if in_memory else checkpoint(_angle_loss, *arguments, use_reentrant=False)
+            )
         return loss + self.angle_weight * torch.stack(parts).sum() / count**3

@@ -19,13 +19,15 @@ class Reused(nn.Module):
     """The student as it is deployed: its layers, a projector, and the teacher's classifier; logits [N, K].
 
     Args:
+        num_classes: K.
         student: The network, whose own classifier is taken off.
-        layer: Its layer that feeds the projector.
+        layer: Name of the student's layer that feeds the projector.
         size: Height and width to which that layer is averaged down first.
-        features: What the teacher's classifier is fed.
-        reduction: By which the projector is narrower inside.
-        positive: Whether the features have no negative numbers, so that the projector ends in a ReLU.
-        classifier: The name of the student's own, or null.
+        features: Number of inputs of the teacher's classifier.
+        reduction: Factor by which the projector is narrower inside, 1 or more.
+        positive: True where the teacher's features have no negative numbers: the projector ends in a ReLU.
+        width: Channels of the student's layer.
+        classifier: Name of the student's own classifier, or None where it has none.
     """
 
     def __init__(
@@ -56,16 +58,16 @@ class Reused(nn.Module):
         self.head = nn.Linear(features, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        heard: list[Tensor] = []
+        outputs: list[Tensor] = []
         # For this call alone: a hook that stayed would be shared by copies of the network.
         hook = self.student.get_submodule(self.layer).register_forward_hook(
-            lambda module, inputs, output: heard.append(output)
+            lambda module, inputs, output: outputs.append(output)
         )
         try:
             self.student(images)
         finally:
             hook.remove()
-        layer = maps(heard[-1])
+        layer = maps(outputs[-1])
         if layer.shape[2:] != self.size:
             layer = F.adaptive_avg_pool2d(layer, self.size)
         return self.head(vectors(self.projector(layer)))
@@ -76,13 +78,14 @@ def _convolution(inputs: int, outputs: int, side: int) -> tuple[nn.Module, nn.Mo
 
 
 class SimKD:
-    """Mean squared distance of the projected features and the teacher's; no labels, no logits (equation 3).
+    """Mean (projector(student's layer) − teacher's layer)²; no labels, no logits (equation 3).
 
-    The exported student keeps the projector and the teacher's classifier, which its parameter count includes. Where the
-    teacher's classifier is fed something else than its averaged last maps, the embedding itself is projected to.
+    Layers are the last maps [N, C, H, W], averaged to the smaller size of the two. Where the input of the teacher's
+    classifier is not the average of these maps, the target is that input, [N, C, 1, 1]. The exported student keeps the
+    projector and the teacher's classifier, and its parameter count includes them.
 
     Args:
-        reduction: r of the paper.
+        reduction: r of the paper, the factor by which the projector is narrower inside, 1 or more.
 
     Raises:
         ValueError: a reduction below 1, or a teacher that does not end in a dense layer.
@@ -96,26 +99,31 @@ class SimKD:
         self.reduction = reduction
 
     def deployed(self, example: AdapterExample) -> Deployed:
-        """The student with projector and the teacher's classifier."""
+        """The student with projector and the teacher's classifier.
+
+        Raises:
+            ValueError: layers that do not fit, or a teacher that does not end in a dense layer.
+        """
         head = example.teacher_head
-        (layer, ours), theirs = list(example.student.features.items())[-1], list(example.teacher.features.values())
-        if head is None or vectors(theirs[-1]).shape[1] != head.in_features:
+        layer, student_maps = list(example.student.features.items())[-1][0], maps(deepest(example.student))
+        teacher_features = list(example.teacher.features.values())
+        if head is None or vectors(teacher_features[-1]).shape[1] != head.in_features:
             raise ValueError("must have a teacher that ends in a dense layer, and the input of that for its last layer")
         if layer.endswith(".input"):
             raise ValueError(f"must have a student's layer, not what goes into one, got {layer}")
-        ours = maps(ours)
-        last, embedding = maps(theirs[0]), vectors(theirs[-1])
-        self.averaged = last.shape[1] == embedding.shape[1] and bool(
-            (vectors(last) - embedding).abs().max() <= 1e-4 * embedding.abs().max()
+        teacher_maps, embedding = maps(teacher_features[0]), vectors(teacher_features[-1])
+        # True where the classifier's input is the average of the maps.
+        self.averaged = teacher_maps.shape[1] == embedding.shape[1] and bool(
+            (vectors(teacher_maps) - embedding).abs().max() <= 1e-4 * embedding.abs().max()
         )
-        size = tuple(same_size(ours, last)[0].shape[2:]) if self.averaged else (1, 1)
+        size = tuple(same_size(student_maps, teacher_maps)[0].shape[2:]) if self.averaged else (1, 1)
         arguments: dict[str, Any] = {
             "layer": layer,
             "size": list(size),
             "features": head.in_features,
             "reduction": self.reduction,
             "positive": bool(embedding.min() >= 0),
-            "width": ours.shape[1],
+            "width": student_maps.shape[1],
             "classifier": example.student_head,
         }
         network = Reused(head.out_features, example.student_network, **arguments)
@@ -123,6 +131,6 @@ class SimKD:
         return Deployed(network, {"_target_": f"{__name__}.Reused", **arguments}, ("projector",))
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        theirs = list(teacher.features.values())
-        target = maps(theirs[0] if self.averaged else theirs[-1])
+        teacher_features = list(teacher.features.values())
+        target = maps(teacher_features[0] if self.averaged else teacher_features[-1])
         return F.mse_loss(*same_size(maps(deepest(student)), target))

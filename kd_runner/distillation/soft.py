@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import divergence, precise
+from kd_runner.tensors import divergence, mean_kl, precise
 
 
 def soft_divergence(
@@ -22,14 +22,13 @@ def soft_divergence(
     temperature: float,
     direction: Literal["forward", "reverse", "jensen_shannon"] = "forward",
 ) -> Tensor:
-    """Divergence of the two softened distributions, mean over the batch, not scaled by the temperature.
+    """Divergence of the two softened distributions, in nats, mean over the batch, not scaled by the temperature.
 
     Args:
-        student_logits: [N, K], unnormalised.
-        teacher_logits: [N, K], unnormalised.
+        student_logits, teacher_logits: [N, K], unnormalised.
         temperature: Softmax temperature, positive; 1 leaves the distributions as they are.
-        direction: forward is KL(teacher || student), the one that distillation means; reverse is
-            KL(student || teacher); jensen_shannon is the mean of both against their mixture, at most ln 2.
+        direction: `forward` is KL(teacher || student), the one that distillation means; `reverse` is
+            KL(student || teacher); `jensen_shannon` is the mean of both against their mixture, at most ln 2.
     """
     if direction == "forward":
         return divergence(student_logits, teacher_logits, temperature)
@@ -38,12 +37,11 @@ def soft_divergence(
     student = F.log_softmax(precise(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(precise(teacher_logits) / temperature, dim=1)
     mixture = torch.logaddexp(student, teacher) - torch.log(torch.tensor(2.0))
-    ours, theirs = (F.kl_div(mixture, each, reduction="batchmean", log_target=True) for each in (student, teacher))
-    return 0.5 * (theirs + ours)
+    return 0.5 * (mean_kl(mixture, teacher) + mean_kl(mixture, student))
 
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """-sum_k p_teacher log p_student at `temperature`, mean over the batch; logits [N, K]."""
+    """−Σ_k p_teacher · log p_student at `temperature`, mean over the batch; logits [N, K]."""
     teacher = F.softmax(precise(teacher_logits) / temperature, dim=1)
     student = F.log_softmax(precise(student_logits) / temperature, dim=1)
     return -(teacher * student).sum(1).mean()
@@ -51,10 +49,14 @@ def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperatu
 
 @dataclass(frozen=True)
 class Soft:
-    """Divergence from the teacher's soft targets, times the temperature squared.
+    """T² · KL(teacher || student) at the temperature T, mean over the batch; logits [N, K].
 
-    The square keeps gradients the same size at every temperature (section 2 of the paper).
-    `form=cross_entropy` adds the teacher's entropy, a constant: the gradient is that of forward KL.
+    Args:
+        direction: Direction of the divergence: `forward`, `reverse` or `jensen_shannon`, see `soft_divergence`.
+        form: `divergence`, or `cross_entropy`, which adds the teacher's entropy, a constant: the gradient is that of
+            the forward divergence.
+        temperature_squared: True multiplies by T², which keeps gradients the same size at every temperature (section 2
+            of the paper).
 
     Raises:
         ValueError: `form=cross_entropy` with a direction other than forward.

@@ -12,13 +12,16 @@ from kd_runner.tensors import unit
 
 
 def similarities(features: Tensor) -> Tensor:
-    """[N, N]: inner products of the flattened features, each row of length 1 (equation 1)."""
+    """[N, N]: inner products of the flattened features [N, …], each row scaled to length 1 (equation 1)."""
     flat = features.flatten(1)
     return unit(flat @ flat.t())
 
 
 class SP:
-    """Mean over all pairs of images of the squared difference of similarities (equation 4)."""
+    """Mean over all pairs of images of (similarity in the student − similarity in the teacher)² (equation 4).
+
+    Features are the last layers; the two networks may differ in channels and size.
+    """
 
     needs = Needs(student="map", teacher="map")
 

@@ -1,4 +1,4 @@
-"""Softmax regression: the student's features should mean to the teacher's classifier what the teacher's own mean.
+"""Softmax regression: the teacher's classifier must give for the student's features what it gives for the teacher's.
 
 Yang et al. 2021, "Knowledge Distillation via Softmax Regression Representation Learning" (ICLR 2021, openreview
 ZzwDy_wiWv).
@@ -14,13 +14,14 @@ from kd_runner.tensors import maps, vectors
 
 
 class SRRL(nn.Module):
-    """MSE(connector(student), teacher's embedding) + classifier_weight · MSE(teacher's classifier of it, its logits).
+    """MSE(e, teacher's embedding) + classifier_weight · MSE(teacher's classifier of e, teacher's logits).
 
-    The connector is a 1x1 convolution of the student's last layer with batch norm, averaged over its places, with a
-    ReLU where the teacher's embedding has no negative numbers (equations 2 and 4).
+    e [N, C] is the student's last layer [N, C', H, W] through the connector, averaged over the pixels. The connector is
+    a 1x1 convolution with batch norm, and a ReLU where the teacher's embedding has no negative numbers
+    (equations 2 and 4).
 
     Args:
-        classifier_weight: β of the paper: 1.
+        classifier_weight: β of the paper, 0 or more: 1 there.
 
     Raises:
         ValueError: a teacher that does not end in a dense layer.
@@ -33,7 +34,11 @@ class SRRL(nn.Module):
         self.classifier_weight = classifier_weight
 
     def adapt(self, example: AdapterExample) -> None:
-        """Builds the connector and keeps the teacher's classifier, which is not the student's to save or train."""
+        """Builds the connector, and keeps the teacher's classifier, which is neither trained nor saved here.
+
+        Raises:
+            ValueError: the teacher does not end in a dense layer, or another layer than its input is given.
+        """
         if example.teacher_head is None:
             raise ValueError("must have a teacher that ends in a dense layer")
         embedding = vectors(deepest(example.teacher))
@@ -53,6 +58,6 @@ class SRRL(nn.Module):
         self._head = [example.teacher_head]  # in a list, where nn.Module does not look for submodules
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        ours = vectors(self.connector(maps(deepest(student))))
-        features = F.mse_loss(ours, vectors(deepest(teacher)))
-        return features + self.classifier_weight * F.mse_loss(self._head[0](ours), teacher.logits)
+        embeddings = vectors(self.connector(maps(deepest(student))))
+        features = F.mse_loss(embeddings, vectors(deepest(teacher)))
+        return features + self.classifier_weight * F.mse_loss(self._head[0](embeddings), teacher.logits)

@@ -19,14 +19,15 @@ from kd_runner.tensors import divergence, precise
 
 @dataclass(frozen=True)
 class VirtualTeacher:
-    """KL(virtual teacher at T || student), the virtual teacher giving the label a fixed probability (equation 11).
+    """T² · KL(virtual teacher at T || student at T), mean over the batch (equation 11); logits [N, K], labels [N].
+
+    The virtual teacher gives the label a fixed probability, and the same to each of the other classes.
 
     Args:
-        correct_probability: Of the label, the others share the rest alike; the paper has 0.99.
-        variant: How the temperature meets the virtual teacher. `paper`: as it meets any teacher, softmax(log p / T),
-            with the student at T, too, and T² before the divergence. `official`: the authors' code, softmax(p / T)
-            with the student at 1 and no T², which at T = 20 is uniform to within a twentieth: label smoothing with
-            almost no label. (The mean that the code takes over the classes, too, is in its multiplier.)
+        correct_probability: Probability of the label, above 0 and below 1; the paper has 0.99.
+        variant: Form of the virtual teacher. `paper`: softmax(log p / T), as for any teacher. `official`: the authors'
+            code, softmax(p / T) with the student at temperature 1 and without T². At T = 20 that is uniform to within
+            a twentieth: label smoothing with almost no label. (The code's mean over the classes is in its multiplier.)
 
     Raises:
         ValueError: a probability not above 0 and below 1.
@@ -43,8 +44,8 @@ class VirtualTeacher:
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         logits = precise(student.logits)
-        others = (1 - self.correct_probability) / (logits.shape[1] - 1)
-        right, wrong = self.correct_probability, others
+        right = self.correct_probability
+        wrong = (1 - right) / (logits.shape[1] - 1)
         if self.variant == "paper":
             right, wrong = math.log(right), math.log(wrong)
         virtual = torch.full_like(logits, wrong).scatter(1, labels.unsqueeze(1), right)
@@ -54,12 +55,15 @@ class VirtualTeacher:
 
 
 class SelfTraining:
-    """T² · KL(teacher || student) for a teacher of the student's own architecture, trained before it (equation 9)."""
+    """T² · KL(teacher || student), mean over the batch (equation 9); logits [N, K].
+
+    The teacher has the student's own architecture and was trained before it.
+    """
 
     needs = Needs(teacher_logits=True)
 
     def adapt(self, example: AdapterExample) -> None:
-        """Says so where the two networks have not the same weights by name and shape."""
+        """Leaves a note where the two networks have not the same weights by name and shape."""
         shapes = [
             {name: tuple(value.shape) for name, value in network.state_dict().items()}
             for network in (example.student_network, example.teacher_network)

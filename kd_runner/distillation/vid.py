@@ -1,4 +1,4 @@
-"""Variational information distillation: the student's layers must tell the teacher's, as far as these can be told.
+"""Variational information distillation: the student's layers predict the teacher's, with a variance per channel.
 
 Ahn et al. 2019, "Variational Information Distillation for Knowledge Transfer", arXiv:1904.05835.
 """
@@ -14,17 +14,20 @@ from torch import Tensor, nn
 from kd_runner.outputs import AdapterExample, Needs, Outputs, map_pairs
 from kd_runner.tensors import same_size
 
-FLOOR = 1e-5  # of the variances
+FLOOR = 1e-5  # smallest variance
 
 
 class VID(nn.Module):
-    """−log N(teacher; mean(student), variance), mean over all elements, summed over the layers (equations 5 and 6).
+    """Σ over the layers of −log N(teacher's layer; mean(student's layer), variance) (equations 5 and 6).
 
-    The mean is three 1x1 convolutions of the student's layer; each of the teacher's channels has a variance of its own,
-    softplus of a trained number, constant terms left out.
+    The mean over all elements of layers [N, C, H, W], without constant terms. mean() is three 1x1 convolutions of the
+    student's layer. Each of the teacher's channels has a variance, softplus of a trained number + 1e-5.
+
+    Args:
+        initial_variance: Variance of every channel at the start, above 1e-5.
 
     Raises:
-        ValueError: an initial variance that is not above 0.
+        ValueError: an initial variance of 1e-5 or less.
     """
 
     needs = Needs(student="stages", teacher="stages")
@@ -45,10 +48,10 @@ class VID(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         loss = student.logits.new_zeros(())
-        for mean, scale, (ours, theirs) in zip(self.means, self.scales, map_pairs(student, teacher), strict=True):
-            ours, theirs = same_size(ours, theirs)
+        for mean, scale, pair in zip(self.means, self.scales, map_pairs(student, teacher), strict=True):
+            student_maps, teacher_maps = same_size(*pair)
             variance = F.softplus(scale) + FLOOR
-            loss = loss + 0.5 * ((mean(ours) - theirs).square() / variance + variance.log()).mean()
+            loss = loss + 0.5 * ((mean(student_maps) - teacher_maps).square() / variance + variance.log()).mean()
         return loss
 
 

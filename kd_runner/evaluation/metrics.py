@@ -6,10 +6,10 @@ import base64
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.evaluation.calibration import Reliability
+from kd_runner.tensors import mean_kl
 
 
 def pack_bits(correct: Tensor) -> dict[str, Any]:
@@ -57,12 +57,7 @@ def pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, An
     against_teacher: the student's metrics with the teacher's predicted classes as labels.
     """
     teacher_classes = teacher_logits.argmax(1)
-    kl = F.kl_div(
-        student_logits.double().log_softmax(1),
-        teacher_logits.double().log_softmax(1),
-        reduction="batchmean",
-        log_target=True,
-    )
+    kl = mean_kl(student_logits.double().log_softmax(1), teacher_logits.double().log_softmax(1))
     return {
         "agreement": (student_logits.argmax(1) == teacher_classes).double().mean().item(),
         "kl_to_teacher": kl.item(),

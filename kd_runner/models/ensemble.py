@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """Logits [N, K]: the mean of what `members` give, by `weights`, which need not sum to 1.
+    """The weighted mean of the members' logits, [N, K].
 
     Averaged logits are the usual soft target of several teachers (Hinton et al. 2015, section 3, arXiv:1503.02531,
     in the geometric mean of the predicted distributions).
 
     Args:
-        members: By name; a dot in it becomes an underscore in the names of their layers.
-        weights: By the same names, above 0.
+        members: Networks by name; a dot in a name becomes an underscore in the names of the layers.
+        weights: Weights by the same names, above 0; they need not sum to 1.
     """
 
     def __init__(self, members: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
@@ -25,5 +25,5 @@ class Ensemble(nn.Module):
         self.shares = [weights[name] / total for name in members]
 
     def forward(self, images: Tensor) -> Tensor:
-        parts = [share * network(images) for share, network in zip(self.shares, self.members.values(), strict=True)]
-        return sum(parts[1:], parts[0])
+        logits = [share * network(images) for share, network in zip(self.shares, self.members.values(), strict=True)]
+        return sum(logits[1:], logits[0])

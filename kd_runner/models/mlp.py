@@ -9,7 +9,11 @@ from torch import nn
 
 
 def mlp(num_classes: int, image_shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
-    """Dense layers of widths `hidden` with ReLU, then logits [N, num_classes].
+    """Dense layers with ReLU on images [N, C, H, W], then logits [N, num_classes].
+
+    Args:
+        image_shape: (channels, height, width) of the images.
+        hidden: Widths of the dense layers, each 1 or more; without any, one dense layer gives the logits.
 
     Raises:
         ValueError: a width below 1.

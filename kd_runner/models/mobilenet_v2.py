@@ -51,8 +51,8 @@ class MobileNetV2(nn.Module):
     The maps shrink by 16. A stage ends in a sum or in a batch norm, without a ReLU.
 
     Args:
-        width: Multiplies the channels of every stage; those before the classifier stay 1,280 below 1.
-        expansion: How many times wider a block is inside, from the second stage on.
+        width: Factor of the channels of every stage, 1/16 or more; below 1, the classifier still has 1,280 inputs.
+        expansion: Factor by which a block is wider inside, from the second stage on, 1 or more.
 
     Raises:
         ValueError: a width that leaves a stage without channels, or an expansion below 1.
@@ -67,12 +67,12 @@ class MobileNetV2(nn.Module):
         inputs = int(32 * width)
         self.conv1 = nn.Sequential(*_conv_and_norm(image_shape[0], inputs, 3, stride=2), nn.ReLU())
         self.stages = nn.Sequential()
-        for expands, channels, blocks, first in STAGES:
+        for expands, channels, blocks, first_stride in STAGES:
             outputs = int(channels * width)
             stage = nn.Sequential()
             for number in range(blocks):
                 inner = inputs * expansion if expands else inputs
-                stage.append(InvertedResidual(inputs, inner, outputs, first if number == 0 else 1))
+                stage.append(InvertedResidual(inputs, inner, outputs, first_stride if number == 0 else 1))
                 inputs = outputs
             self.stages.append(stage)
         last = int(1280 * max(1.0, width))

@@ -20,39 +20,43 @@ def plain_cnn(
 
     Args:
         image_shape: (channels, height, width) of the images.
-        channels: Output channels of each convolution.
-        hidden: Widths of the dense layers between the flattened maps and the logits.
-        padding: 1 keeps the map's size, 0 takes a pixel off each side ('valid').
-        pool: How many of the first convolutions are followed by 2x2 max-pooling.
-        batch_norm: Normalise after each convolution (whose bias is then left out).
+        channels: Output channels of each convolution, 1 or more.
+        hidden: Widths of the dense layers between the flattened maps and the logits, 1 or more.
+        padding: 1 keeps the size of the maps, 0 takes a pixel off each side ('valid').
+        pool: Number of convolutions, from the first on, that are followed by 2x2 max-pooling.
+        batch_norm: True puts batch norm behind each convolution, which then has no bias.
 
     Raises:
         ValueError: a width below 1, padding not 0 or 1, more pools than convolutions, or maps that shrink to nothing.
     """
+    _check_arguments(channels, hidden, padding, pool)
+    layers: list[nn.Module] = []
+    inputs, height, width = image_shape
+    for number, outputs in enumerate(channels):
+        layers.append(nn.Conv2d(inputs, outputs, 3, padding=padding, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(outputs))
+        height, width = (side - 2 + 2 * padding for side in (height, width))
+        if number < pool:
+            # In front of the ReLU: the same values and gradients as behind it, for a quarter of the numbers.
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+        layers.append(nn.ReLU())
+        if height < 1 or width < 1:
+            raise ValueError(f"an image of {list(image_shape)} has shrunk to nothing after convolution {number + 1}")
+        inputs = outputs
+    layers.append(nn.Flatten())
+    inputs *= height * width
+    for outputs in hidden:
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.Linear(inputs, num_classes))
+
+
+def _check_arguments(channels: Sequence[int], hidden: Sequence[int], padding: int, pool: int) -> None:
     if any(width < 1 for width in (*channels, *hidden)):
         raise ValueError(f"channels and hidden must all be 1 or more, got {list(channels)} and {list(hidden)}")
     if padding not in (0, 1):
         raise ValueError(f"padding must be 0 or 1, got {padding}")
     if not 0 <= pool <= len(channels):
         raise ValueError(f"pool must be between 0 and the number of convolutions ({len(channels)}), got {pool}")
-    layers: list[nn.Module] = []
-    width, height, breadth = image_shape
-    for number, out in enumerate(channels):
-        layers.append(nn.Conv2d(width, out, 3, padding=padding, bias=not batch_norm))
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(out))
-        height, breadth = (side - 2 + 2 * padding for side in (height, breadth))
-        if number < pool:
-            # Before the ReLU: the same values and gradients as behind it, with a quarter of the ReLUs.
-            layers.append(nn.MaxPool2d(2))
-            height, breadth = height // 2, breadth // 2
-        layers.append(nn.ReLU())
-        if height < 1 or breadth < 1:
-            raise ValueError(f"an image of {list(image_shape)} has shrunk to nothing after convolution {number + 1}")
-        width = out
-    layers.append(nn.Flatten())
-    inputs = width * height * breadth
-    for out in hidden:
-        layers += [nn.Linear(inputs, out), nn.ReLU()]
-        inputs = out
-    return nn.Sequential(*layers, nn.Linear(inputs, num_classes))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; the first convolution strides.
 
-    The last thing it does is `relu2`, whose input is the block's pre-activation.
+    It ends in `relu2`, whose input is the block's pre-activation.
     """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -42,7 +42,8 @@ class ResNet(nn.Module):
     """Logits [N, num_classes] of images [N, C, H, W]; layers conv1, layer1, layer2, layer3, fc.
 
     Args:
-        depth: 6n+2: three stages of n blocks of two convolutions, the first convolution and the classifier.
+        depth: Number of layers, 6n+2: three stages of n blocks of two convolutions, the first convolution and the
+            classifier.
         widths: Channels of the first convolution and of the three stages.
 
     Raises:
@@ -69,8 +70,8 @@ class ResNet(nn.Module):
 
     @staticmethod
     def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-        rest = [BasicBlock(width, width, 1) for _ in range(blocks - 1)]
-        return nn.Sequential(BasicBlock(inputs, width, stride), *rest)
+        same_width = [BasicBlock(width, width, 1) for _ in range(blocks - 1)]
+        return nn.Sequential(BasicBlock(inputs, width, stride), *same_width)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.relu(self.bn1(self.conv1(images)))

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 STEM = 24
 BLOCKS = (4, 8, 4)
-# Channels of the first stage by groups; each further stage has twice as many. With the paper's 4 and 8 groups the
-# first block, a quarter of what it adds to the stem's channels inside, would not divide.
+# Channels of the first stage by groups; each following stage has twice as many. The paper also has 4 and 8 groups. They
+# do not divide the inner width of the first block, a quarter of the channels that it adds to the stem's.
 WIDTHS = {1: 144, 2: 200, 3: 240}
 
 
 class GroupedBlock(nn.Module):
-    """Grouped 1x1, 3x3 on each channel, grouped 1x1; the last thing it does is `relu3`.
+    """Grouped 1x1 convolution, 3x3 on each channel, grouped 1x1; it ends in `relu3`.
 
-    Where it strides, it appends its maps to the incoming ones, averaged; elsewhere it adds them.
+    Where it strides, it appends its maps to the averaged incoming maps; elsewhere it adds them.
     """
 
     def __init__(self, inputs: int, width: int, stride: int, groups: int) -> None:
@@ -56,6 +56,9 @@ class ShuffleNetV1(nn.Module):
 
     The maps shrink by 8.
 
+    Args:
+        groups: Groups of the 1x1 convolutions: 1, 2 or 3.
+
     Raises:
         ValueError: a number of groups that is not 1, 2 or 3.
     """
@@ -75,8 +78,8 @@ class ShuffleNetV1(nn.Module):
 
     @staticmethod
     def _stage(inputs: int, width: int, blocks: int, groups: int) -> nn.Sequential:
-        rest = [GroupedBlock(width, width, 1, groups) for _ in range(blocks - 1)]
-        return nn.Sequential(GroupedBlock(inputs, width, 2, groups), *rest)
+        same_width = [GroupedBlock(width, width, 1, groups) for _ in range(blocks - 1)]
+        return nn.Sequential(GroupedBlock(inputs, width, 2, groups), *same_width)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.relu(self.bn1(self.conv1(images)))

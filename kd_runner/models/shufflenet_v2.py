@@ -24,7 +24,7 @@ def _depthwise(width: int, stride: int) -> list[nn.Module]:
 
 
 class SplitBlock(nn.Module):
-    """Half of the channels goes through 1x1, 3x3 and 1x1 convolutions; then the halves are shuffled."""
+    """1x1, 3x3 and 1x1 convolutions of one half of the channels; then the two halves are shuffled."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class SplitBlock(nn.Module):
         self.shuffle = nn.ChannelShuffle(2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        kept, changed = maps.chunk(2, 1)
-        return self.shuffle(torch.cat([kept, self.branch(changed)], 1))
+        first_half, second_half = maps.chunk(2, 1)
+        return self.shuffle(torch.cat([first_half, self.branch(second_half)], 1))
 
 
 class DownBlock(nn.Module):
-    """All channels go through both branches, which stride and give a half of the new channels each."""
+    """Two branches of all channels, which stride; each gives a half of the new channels."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class ShuffleNetV2(nn.Module):
     The maps shrink by 8.
 
     Args:
-        size: The paper's scale of the widths: 0.5, 1, 1.5 or 2.
+        size: Scale of the widths in the paper: 0.5, 1, 1.5 or 2.
 
     Raises:
         ValueError: another size.

@@ -1,4 +1,4 @@
-"""Any classifier of timm by name; timm comes with kd-runner[timm] and is imported when a network is built."""
+"""Any classifier of timm by its name; timm comes with kd-runner[timm] and is imported when a network is built."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pre
     """timm's `name` with `num_classes` logits [N, num_classes] for images of `image_shape`.
 
     The network is timm's own, and shrinks an image by 4 or more before its first block: for small images the other
-    networks here suit better. Where an architecture is made for one size of image (transformers), it is made for ours.
+    networks of kd-runner suit better. An architecture with one image size (a transformer) is built for `image_shape`.
 
     Args:
-        name: As in `timm.list_models()`: resnet34, vit_tiny_patch16_224, convnext_atto, …
-        pretrained: Start from published weights (downloaded by timm), with a new classifier where the number of
+        image_shape: (channels, height, width) of the images.
+        name: Name as in `timm.list_models()`: resnet34, vit_tiny_patch16_224, convnext_atto, …
+        pretrained: True starts from published weights (downloaded by timm), with a new classifier where the number of
             classes differs.
 
     Raises:
-        ValueError: timm is not installed, an unknown name, or weights that cannot be had.
+        ValueError: timm is not installed, the name is unknown, or the weights cannot be downloaded.
     """
     try:
         import timm
     except ImportError as error:
         raise ValueError("timm is not installed: pip install 'kd-runner[timm]'") from error
     names = timm.list_models()
-    if name.partition(".")[0] not in names:  # what follows the dot names published weights
+    if name.partition(".")[0] not in names:  # behind the dot is the name of published weights
         hint = did_you_mean(name, names)
         raise ValueError(f"name must be a classifier of timm, got {name!r}{hint}; timm.list_models() has them all")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": image_shape[0]}
@@ -43,17 +44,18 @@ def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pre
         network: nn.Module = timm.create_model(name, pretrained=True, **arguments)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
-    _note_what_is_new(name, network.pretrained_cfg, num_classes, image_shape)
+    _note_new_layers(name, network.pretrained_cfg, num_classes, image_shape)
     return network
 
 
-def _note_what_is_new(name: str, published: Any, num_classes: int, image_shape: Sequence[int]) -> None:
-    changed = []
+def _note_new_layers(name: str, published: Any, num_classes: int, image_shape: Sequence[int]) -> None:
+    """Leaves a note that says which layers do not have published weights, and which images these want."""
+    changes = []
     if published.get("num_classes") != num_classes:
-        changed.append("a new classifier that must be trained")
+        changes.append("a new classifier that must be trained")
     if published.get("input_size", (3,))[0] != image_shape[0]:
-        changed.append(f"a first layer fitted to {image_shape[0]} channels")
-    new = f", with {' and '.join(changed)}" if changed else ""
+        changes.append(f"a first layer fitted to {image_shape[0]} channels")
+    new = f", with {' and '.join(changes)}" if changes else ""
     note(
         "network",
         f"{name} starts from timm's weights{new}; they want images with mean {list(published.get('mean', ()))} and "

@@ -1,4 +1,4 @@
-"""Any classifier of torchvision by name, fitted to the images at hand."""
+"""Any classifier of torchvision by its name, fitted to the shape of the images."""
 
 from __future__ import annotations
 
@@ -21,30 +21,25 @@ def torchvision_classifier(
 ) -> nn.Module:
     """torchvision's `name` with `num_classes` logits [N, num_classes] for images of `image_shape`.
 
-    Published networks shrink an image by 4 before their first block, which leaves nothing of 32 pixels.
-    For images of 32x32 or less the first convolution therefore does not stride (and shrinks to 3x3 where
-    it was larger), a max-pooling right behind it is dropped, and a vision transformer's patches are 4x4.
+    Published networks shrink an image by 4 before their first block, which leaves too little of 32 pixels. For images
+    of 32x32 or less the first convolution therefore does not stride (and is 3x3 where it was larger), a max-pooling
+    right behind it is dropped, and a vision transformer's patches are 4x4.
 
     Args:
-        name: As in `torchvision.models.list_models()`: resnet18, mobilenet_v2, vit_b_16, …
-        pretrained: Start from the published ImageNet weights (downloaded by torchvision), with a new
-            classifier where the number of classes differs. Layers that the stem changes start afresh.
+        image_shape: (channels, height, width) of the images.
+        name: Name as in `torchvision.models.list_models()`: resnet18, mobilenet_v2, vit_b_16, …
+        pretrained: True starts from the published ImageNet weights (downloaded by torchvision), with a new classifier
+            where the number of classes differs. Layers that are fitted to small images start from random weights.
 
     Raises:
-        ValueError: an unknown name, or weights that cannot be had.
+        ValueError: the name is unknown, or the weights cannot be downloaded.
     """
     names = models.list_models(module=models)
     if name not in names:
         hint = did_you_mean(name, names)
         raise ValueError(f"name must be a classifier of torchvision, got {name!r}{hint}; they are {', '.join(names)}")
     small = min(image_shape[1:]) <= SMALL
-    arguments: dict[str, object] = {"num_classes": num_classes}
-    if name in ("googlenet", "inception_v3"):
-        # Their auxiliary classifiers return a tuple in training; a model here returns logits.
-        arguments |= {"aux_logits": False, "init_weights": True}
-    if name.startswith("vit_") and not small:
-        arguments["image_size"] = image_shape[1]
-    network = _published_weights(name) if pretrained else models.get_model(name, weights=None, **arguments)
+    network: Any = _published_network(name) if pretrained else _random_network(name, num_classes, image_shape, small)
     replaced = ["classifier"] if pretrained and _fit_classifier(network, num_classes) else []
     if small and isinstance(network, VisionTransformer):
         _small_patches(network, image_shape[1])
@@ -54,7 +49,7 @@ def torchvision_classifier(
         # Weights that were trained with torchvision's own stem can have the same shapes.
         network.fitted = f"of {name} whose first convolution is fitted to images of {min(image_shape[1:])} pixels"
     if pretrained:
-        _note_what_is_new(name, replaced)
+        _note_new_layers(name, replaced)
     if small:
         for module in network.modules():
             if isinstance(module, nn.MaxPool2d):
@@ -62,7 +57,20 @@ def torchvision_classifier(
     return network
 
 
-def _note_what_is_new(name: str, replaced: Sequence[str]) -> None:
+def _random_network(name: str, num_classes: int, image_shape: Sequence[int], small: bool) -> nn.Module:
+    """torchvision's network with random weights, for images of `image_shape` where it has a setting for that."""
+    arguments: dict[str, object] = {"num_classes": num_classes}
+    if name in ("googlenet", "inception_v3"):
+        # Their auxiliary classifiers return a tuple in training; a network of kd-runner returns logits.
+        arguments |= {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_") and not small:
+        arguments["image_size"] = image_shape[1]
+    network: nn.Module = models.get_model(name, weights=None, **arguments)
+    return network
+
+
+def _note_new_layers(name: str, replaced: Sequence[str]) -> None:
+    """Leaves a note that says which layers do not have published weights, and which images these want."""
     preset = models.get_model_weights(name).DEFAULT.transforms()
     new = f", but for a new {' and a new '.join(replaced)} that must be trained" if replaced else ""
     note(
@@ -72,9 +80,10 @@ def _note_what_is_new(name: str, replaced: Sequence[str]) -> None:
     )
 
 
-def _published_weights(name: str) -> nn.Module:
+def _published_network(name: str) -> nn.Module:
+    """torchvision's network with its published weights, as it is published."""
     if name.startswith(("googlenet", "inception", "squeezenet")):
-        # The first two rescale their input and have further heads, the last has no dense layer to replace.
+        # googlenet and inception rescale their input and have more heads; squeezenet has no dense layer to replace.
         raise ValueError(f"pretrained must be false for {name}")
     try:
         network: nn.Module = models.get_model(name, weights="DEFAULT")
@@ -84,7 +93,7 @@ def _published_weights(name: str) -> nn.Module:
 
 
 def _fit_classifier(network: nn.Module, num_classes: int) -> bool:
-    """Whether the last dense layer had to be replaced, and is."""
+    """Replace the last dense layer where it has another number of classes; True where it has."""
     dense = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
     path, classifier = dense[-1]
     if classifier.out_features == num_classes:
@@ -94,7 +103,12 @@ def _fit_classifier(network: nn.Module, num_classes: int) -> bool:
 
 
 def _fit_stem(network: nn.Module, image_channels: int, small: bool) -> bool:
-    """Whether the images ask for another first convolution, which is put there, without a max-pooling behind it."""
+    """Replace the first convolution where the images need another, without a max-pooling behind it; True where they do.
+
+    Args:
+        image_channels: Channels of the images.
+        small: True for images that must not shrink at once.
+    """
     path, first = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
     unstride = small and first.stride != (1, 1) and not isinstance(network, VisionTransformer)
     if first.in_channels == image_channels and not unstride:
@@ -120,11 +134,15 @@ def _drop_first_pool(network: nn.Module) -> None:
 
 
 def _small_patches(network: VisionTransformer, side: int, patch: int = 4) -> None:
-    """4x4 patches, so that a 32x32 image is a sequence of 64 and not of 4."""
+    """Cut images into 4x4 patches, so that an image of 32x32 is a sequence of 64 and not of 4.
+
+    Raises:
+        ValueError: the side of the images is not a multiple of the patch.
+    """
     if side % patch:
         raise ValueError(f"a vision transformer needs small images whose side is a multiple of {patch}, got {side}")
-    old = network.conv_proj
-    network.conv_proj = nn.Conv2d(old.in_channels, old.out_channels, patch, patch)
+    published = network.conv_proj
+    network.conv_proj = nn.Conv2d(published.in_channels, published.out_channels, patch, patch)
     network.image_size, network.patch_size = side, patch
     network.seq_length = (side // patch) ** 2 + 1
     network.encoder.pos_embedding = nn.Parameter(

@@ -19,16 +19,18 @@ WIDTHS = (64, 128, 256, 512, 512)
 def vgg(
     num_classes: int, image_shape: Sequence[int], depth: int = 16, batch_norm: bool = True, poolings: int = 5
 ) -> nn.Module:
-    """Logits [N, num_classes] of images [N, C, H, W].
+    """A network that gives logits [N, num_classes] for images [N, C, H, W].
 
-    From 64 pixels on this is torchvision's network (three dense layers, 138 million parameters at
-    depth 16 and 1,000 classes). Below, the maps are averaged and one dense layer follows: the form
-    in use for CIFAR, where the published classifier would hold nine tenths of the weights. Depth 8,
-    which the paper does not have, and fewer poolings than its five are always of this form.
+    For images of 64 pixels or more this is torchvision's network (three dense layers, 138 million parameters at
+    depth 16 and 1,000 classes). For smaller images the maps are averaged and one dense layer follows: the usual form
+    for CIFAR, where the published classifier would hold nine tenths of the weights. Depth 8, which the paper does not
+    have, and fewer than five poolings always give the second form.
 
     Args:
-        poolings: How many of the five stages end in max-pooling, where there are two pixels to pool. The published
-            distillation tables train networks with 3 (4 for images of 64 pixels), which see CIFAR at 4x4 to the end.
+        depth: Number of layers with weights: 8, 11, 13, 16 or 19.
+        batch_norm: True puts batch norm behind each convolution.
+        poolings: Number of stages, of five, that end in max-pooling, where there are two pixels to pool. The published
+            distillation tables train networks with 3 (4 for images of 64 pixels), whose last maps of CIFAR are 4x4.
 
     Raises:
         ValueError: an unknown depth, or a number of poolings that is not 0 to 5.

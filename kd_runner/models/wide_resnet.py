@@ -35,11 +35,12 @@ class PreactivationBlock(nn.Module):
 class WideResNet(nn.Module):
     """Logits [N, num_classes] of images [N, C, H, W]; layers conv1, layer1, layer2, layer3, relu, fc.
 
-    A stage ends in a sum: its pre-activation is its output, and the ReLU belongs to the next one.
+    A stage ends in a sum: its output is its pre-activation, and the ReLU belongs to the next stage.
 
     Args:
-        depth: 6n+4: three stages of n blocks of two convolutions, the first one, two shortcuts and the classifier.
-        widen_factor: The stages have 16, 32 and 64 channels times this.
+        depth: Number of layers, 6n+4: three stages of n blocks of two convolutions, the first convolution, two
+            shortcuts and the classifier.
+        widen_factor: Factor of the stages' 16, 32 and 64 channels, 1 or more.
 
     Raises:
         ValueError: a depth that is not 6n+4, or a factor below 1.
@@ -67,8 +68,8 @@ class WideResNet(nn.Module):
 
     @staticmethod
     def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-        rest = [PreactivationBlock(width, width, 1) for _ in range(blocks - 1)]
-        return nn.Sequential(PreactivationBlock(inputs, width, stride), *rest)
+        same_width = [PreactivationBlock(width, width, 1) for _ in range(blocks - 1)]
+        return nn.Sequential(PreactivationBlock(inputs, width, stride), *same_width)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.layer3(self.layer2(self.layer1(self.conv1(images))))

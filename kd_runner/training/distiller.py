@@ -16,6 +16,7 @@ from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.faster import compile_call, fold_batch_norms
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
+from kd_runner.tensors import mean_kl
 from kd_runner.training.classifier import Classifier, over_labels, sum_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
@@ -121,7 +122,7 @@ class Distiller(Classifier):
         if batch_index == len(self._validation_logits):  # the first time; a teacher does not change
             self._validation_logits.append(self.teacher_outputs(batch.images).logits)
         teacher = self._validation_logits[batch_index]
-        kl = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
+        kl = mean_kl(logits.log_softmax(1), teacher.log_softmax(1))
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
 
     def epoch_metrics(self) -> dict[str, float]:

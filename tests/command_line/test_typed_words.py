@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.option_files import options_of
 from kd_runner.command_line.typed_words import (
     idle_hydra_words,
     idle_launcher_words,
@@ -22,7 +23,7 @@ from kd_runner.command_line.typed_words import (
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.checks import compose_jobs as jobs_of
 
-EXPERIMENTS = sorted(path.stem for path in CONF_DIR.glob("experiment/*.yaml"))
+EXPERIMENTS = options_of("experiment")
 
 
 def test_words_are_keys_and_values() -> None:
@@ -124,16 +125,16 @@ def test_a_recipe_alone_replaces_nothing_that_was_typed(experiment: str) -> None
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["experiment=imagenet_resnet34_resnet18", "teacher=resnet50"],
-         "teacher=resnet50: experiment=imagenet_resnet34_resnet18 replaces what this option says of teacher.name "
-         "(resnet34 in place of resnet50); what is typed by its key counts"),
+        (["experiment=published/imagenet_resnet34_resnet18", "teacher=resnet50"],
+         "teacher=resnet50: experiment=published/imagenet_resnet34_resnet18 replaces what this option says of "
+         "teacher.name (resnet34 in place of resnet50); what is typed by its key counts"),
         (["student=tiny_mlp", "experiment=fashion_mlp"],
          "student=tiny_mlp: experiment=fashion_mlp replaces what this option says of student.hidden ([500] in place of "
          "[16]); what is typed by its key counts"),
         (["student=tiny_mlp", "experiment=fashion_mlp", "student.hidden=[16]"], None),
         (["student=tiny_mlp", "experiment=fashion_mlp", "student={hidden: [20]}"], None),
         (["experiment=fashion_mlp", "dataset=mnist", "distillation=hard", "optimizer=sgd"], None),
-        (["experiment=cifar100_vgg13_vgg8", "distillation=hard", "temperature=cosine", "scheduler=cosine"], None),
+        (["experiment=published/cifar100_vgg13_vgg8", "distillation=hard", "temperature=cosine"], None),
         (["student=tiny_mlp"], None),
     ],
 )  # fmt: skip

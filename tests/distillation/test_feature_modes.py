@@ -423,7 +423,7 @@ def test_crd_with_a_memory(monkeypatch: pytest.MonkeyPatch, negatives: int) -> N
         fs, ft = FS * (1 + step), FT_ + step
         indices = np.array([3, 11, 0, 19]) if step == 0 else np.array([11, 4, 3, 7])
         others = generator.integers(0, 20, (4, negatives))
-        monkeypatch.setattr(mode, "others", lambda _, others=others: torch.tensor(others))
+        monkeypatch.setattr(mode, "draw_negatives", lambda _, others=others: torch.tensor(others))
         s, t = embedded(mode.embed_student, fs), embedded(mode.embed_teacher, ft)
         restated = 0.0
         for name, anchor, memory in (("s", s, memory_t), ("t", t, memory_s)):
@@ -455,7 +455,7 @@ def test_crd_gathers_all_or_the_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> 
         memory = torch.randn(20, 7)
         mode.memory_student, mode.memory_teacher = memory.repeat(copies, 1), memory.repeat(copies, 1)
         mode.double()
-        monkeypatch.setattr(mode, "others", lambda _: torch.arange(5).expand(4, 5) + 10)
+        monkeypatch.setattr(mode, "draw_negatives", lambda _: torch.arange(5).expand(4, 5) + 10)
         # Z grows with M as the noise, K/M, shrinks: h is the same.
         losses.append(loss_of(mode, [FS], [FT_]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -465,7 +465,7 @@ def test_crds_negatives_are_all_images_of_other_classes_and_each_as_likely() -> 
     mode = adapted(CRD(negatives=6000), [FS], [FT_])
     torch.manual_seed(3)
     for chunk in torch.arange(20).split(5):
-        drawn = mode.others(chunk)
+        drawn = mode.draw_negatives(chunk)
         assert drawn.shape == (5, 6000)
         for index, row in zip(chunk.tolist(), drawn, strict=True):
             counts = np.bincount(row.numpy(), minlength=20)

@@ -1,10 +1,8 @@
-"""The logit modes, the learned temperature and DOT, against NumPy restatements, golden values and properties."""
+"""The logit modes against NumPy restatements, golden values and properties."""
 
 from __future__ import annotations
 
 import functools
-import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,12 +22,8 @@ from kd_runner.distillation.ofa import OFA, adapted_cross_entropy
 from kd_runner.distillation.soft import Soft
 from kd_runner.distillation.tf_kd import SelfTraining, VirtualTeacher
 from kd_runner.distillation.wsld import WSLD
-from kd_runner.networks.observed import Observed
-from kd_runner.optimizer import DOT
 from kd_runner.outputs import AdapterExample, Outputs
-from kd_runner.temperature import Learned
 from kd_runner.tensors import standardize
-from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode
 
 
@@ -506,162 +500,3 @@ def test_leaves_its_inputs_and_the_teacher_alone(golden: Golden, name: str) -> N
     assert teacher.grad is None
     np.testing.assert_array_equal(student.detach(), golden.zs)
     np.testing.assert_array_equal(teacher, golden.zt)
-
-
-def test_learned_temperature_lies_in_its_range() -> None:
-    assert Learned()(0.0).item() == pytest.approx(1 + 20 / (1 + math.exp(-1)), rel=1e-6)
-    assert Learned(theta=0)(1.0).item() == pytest.approx(11)
-    assert Learned(lowest=2, span=3, theta=-50)(0.5).item() == pytest.approx(2)
-    assert Learned(lowest=2, span=3, theta=50)(0.5).item() == pytest.approx(5)
-
-
-@pytest.mark.parametrize(
-    ("progress", "strength"),
-    [(0.0, 0.0), (0.01, 0.5 * (1 - math.sqrt(0.5))), (0.02, 0.5), (0.04, 1.0), (0.5, 1.0), (1.0, 1.0)],
-)
-def test_learned_temperature_climbs_the_distillation_loss(golden: Golden, progress: float, strength: float) -> None:
-    def restated(theta: float) -> float:
-        temperature = 1 + 20 / (1 + math.exp(-theta))
-        return temperature**2 * kl_rows(golden.zt, golden.zs, temperature).mean()
-
-    slope = (restated(1e-4) - restated(-1e-4)) / 2e-4
-    learned = Learned(theta=0.0)
-    Soft()(golden.student, golden.teacher, golden.labels, learned(progress)).backward()
-    assert learned.theta.grad is not None
-    assert abs(slope) > 1e-3
-    assert learned.theta.grad.item() == pytest.approx(-strength * slope, rel=1e-3, abs=1e-9)
-    # A descending optimizer thereby moves to where the student finds it harder.
-    if strength == 1:
-        assert restated(-learned.theta.grad.item()) > restated(0.0)
-
-
-def test_learned_temperature_leaves_the_students_gradient_as_it_is(golden: Golden) -> None:
-    gradients = []
-    for temperature in (Learned(theta=0.0)(1.0), 11.0):
-        student = torch.tensor(golden.zs, requires_grad=True)
-        Soft()(Outputs(student), golden.teacher, golden.labels, temperature).backward()
-        gradients.append(student.grad)
-    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-8)
-
-
-@pytest.mark.parametrize("ramp", [0.0, 0.5])
-def test_learned_temperatures_ramp(ramp: float) -> None:
-    learned = Learned(theta=0.0, ramp=ramp)
-    learned(0.25).backward()
-    assert learned.theta.grad is not None
-    assert learned.theta.grad.item() == pytest.approx(-5 * (1.0 if ramp == 0 else 0.5))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"lowest": 0.0}, r"lowest must be at least 0\.001"),
-        ({"span": -1.0}, r"span must be at least 0\.001"),
-        ({"lowest": 900.0, "span": 200.0}, r"lowest \+ span must be at least 0\.001 and at most 1000, got 1100"),
-        ({"ramp": 1.5}, r"ramp must be a share of the stage between 0 and 1, got 1\.5"),
-    ],
-)
-def test_learned_temperature_refuses_other_ranges(settings: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Learned(**settings)
-
-
-def test_a_learned_temperature_trains_without_decay_and_is_not_the_students() -> None:
-    learned = Learned()
-    assert isinstance(learned.theta, nn.Parameter)
-    student = nn.Linear(3, 2)
-    distiller = Distiller(
-        Observed(student),
-        Observed(nn.Linear(3, 2)),
-        [Mode("soft", Soft(), 1.0)],
-        1.0,
-        learned,
-        SimpleNamespace(count=1),  # type: ignore[arg-type]
-        SimpleNamespace(epochs=1, precision="32"),  # type: ignore[arg-type]
-    )
-    groups = [group for group in distiller.parameter_groups() if any(p is learned.theta for p in group["params"])]
-    assert len(groups) == 1
-    assert groups[0]["weight_decay"] == 0
-    assert set(distiller.network.state_dict()) == {"weight", "bias"}
-
-
-def stepped(optimizer: DOT, parameters: list[nn.Parameter], label: list, distillation: list) -> None:
-    """A step with these gradients of the two losses; None where a loss does not reach a parameter."""
-    for name, gradients in (("label_loss", label), ("distillation_loss", distillation)):
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = None if gradient is None else torch.tensor(gradient)
-        optimizer.keep(name)
-    optimizer.step()
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_dot_gives_each_loss_its_momentum(decay: float) -> None:
-    generator = np.random.default_rng(0)
-    gradients = generator.normal(size=(3, 2, 3, 2))  # step, loss, parameter, element
-    both, labels_only, distilled_only = start = generator.normal(size=(3, 2))
-    parameters = [nn.Parameter(torch.tensor(each)) for each in start]
-    optimizer = DOT(parameters, lr=0.1, momentum=0.9, delta=0.075, weight_decay=decay)
-    velocity = np.zeros((2, 3, 2))
-    for label, distillation in gradients:
-        stepped(optimizer, parameters, [label[0], label[1], None], [distillation[0], None, distillation[2]])
-        velocity[0, 0] = 0.825 * velocity[0, 0] + label[0] + decay * both
-        velocity[1, 0] = 0.975 * velocity[1, 0] + distillation[0]
-        velocity[0, 1] = 0.9 * velocity[0, 1] + label[1] + decay * labels_only
-        velocity[1, 2] = 0.9 * velocity[1, 2] + distillation[2] + decay * distilled_only
-        both = both - 0.1 * (velocity[0, 0] + velocity[1, 0])
-        labels_only = labels_only - 0.1 * velocity[0, 1]
-        distilled_only = distilled_only - 0.1 * velocity[1, 2]
-    for parameter, restated in zip(parameters, (both, labels_only, distilled_only), strict=True):
-        np.testing.assert_allclose(parameter.detach(), restated, rtol=1e-12)
-
-
-@pytest.mark.parametrize("kept", [None, "label_loss", "distillation_loss"])
-def test_dot_with_one_loss_is_sgd(kept: str | None) -> None:
-    gradients = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    ours, theirs = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-    dot, sgd = DOT([ours], 0.1, 0.9, 0.05, 0.01), torch.optim.SGD([theirs], 0.1, momentum=0.9, weight_decay=0.01)
-    for gradient in gradients:
-        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
-        if kept is not None:
-            dot.keep(kept)
-        dot.step()
-        sgd.step()
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_dot_without_delta_is_sgd_on_the_sum() -> None:
-    gradients = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
-    ours, theirs = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-    dot, sgd = DOT([ours], 0.1, 0.9, 0.0, 0.01), torch.optim.SGD([theirs], 0.1, momentum=0.9, weight_decay=0.01)
-    for label, distillation in gradients:
-        for name, gradient in (("label_loss", label), ("distillation_loss", distillation)):
-            ours.grad = gradient.clone()
-            dot.keep(name)
-        dot.step()
-        theirs.grad = label + distillation
-        sgd.step()
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_dot_does_not_move_what_has_no_gradient() -> None:
-    moved, still = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = DOT([moved, still], lr=0.1, weight_decay=0.5)
-    moved.grad = torch.ones(2)
-    optimizer.step()
-    assert moved.tolist() != [1, 1]
-    assert still.tolist() == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"momentum": 0.9, "delta": 0.1}, r"momentum \+ delta below 1, got 0\.1 with momentum 0\.9"),
-        ({"momentum": 0.05, "delta": 0.075}, r"momentum - delta at 0 or more .* got 0\.075 with momentum 0\.05"),
-        ({"delta": -0.1}, r"got -0\.1 with momentum 0\.9"),
-        ({"lr": -1.0}, "lr and weight_decay must be 0 or more, got -1 and 0"),
-        ({"weight_decay": -1.0}, r"lr and weight_decay must be 0 or more, got 0\.1 and -1"),
-    ],
-)
-def test_dot_refuses_other_momenta(settings: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        DOT([nn.Parameter(torch.ones(1))], **{"lr": 0.1, **settings})

@@ -1,6 +1,8 @@
-"""Every recipe composes, and its networks are those of its name."""
+"""Every recipe composes, its networks are those of its name, and its comment says whether it was run."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 import torch
@@ -8,10 +10,11 @@ from conftest import composed
 from torch import nn
 
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.option_files import options_of, published_options
 from kd_runner.config.build import build, build_partial
 from kd_runner.config.settings import Settings, check
 
-EXPERIMENTS = sorted(path.stem for path in CONF_DIR.glob("experiment/*.yaml"))
+EXPERIMENTS = options_of("experiment")
 SHAPES = {"MNIST": (1, 28, 28), "FashionMNIST": (1, 28, 28), "CIFAR10": (3, 32, 32), "CIFAR100": (3, 32, 32)}
 # Parameters at 100 classes; of the VGGs without the biases in front of batch norm.
 OF_THE_TABLES = {
@@ -28,7 +31,7 @@ PAIRS = (
 
 
 def of(experiment: str, *overrides: str) -> Settings:
-    root = ("dataset.root=x",) if experiment.startswith("imagenet") else ()
+    root = ("dataset.root=x",) if "imagenet" in experiment else ()
     return check(composed(f"experiment={experiment}", *root, *overrides))
 
 
@@ -49,7 +52,7 @@ def test_every_experiment_builds(experiment: str) -> None:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_pairs_of_the_published_tables(pair: str) -> None:
-    settings = of(f"cifar100_{pair}")
+    settings = of(f"published/cifar100_{pair}")
     with torch.device("meta"):
         counts = [
             parameters(build(getattr(settings, role).node, role, num_classes=100, image_shape=(3, 32, 32)))
@@ -65,7 +68,7 @@ def test_pairs_of_the_published_tables(pair: str) -> None:
 
 
 def test_the_recipe_of_the_published_tables() -> None:
-    settings = of("cifar100_recipe")
+    settings = of("published/cifar100_recipe")
     optimizer = build_partial(settings.optimizer, "optimizer", "params")([nn.Parameter(torch.zeros(1))])
     group = optimizer.param_groups[0]
     assert isinstance(optimizer, torch.optim.SGD)
@@ -80,18 +83,18 @@ def test_the_recipe_of_the_published_tables() -> None:
 
 def test_a_recipe_leaves_the_other_groups_open() -> None:
     settings = of(
-        "cifar100_vgg13_vgg8", "distillation=hard", "temperature=cosine", "scheduler=cosine", "optimizer=adam"
+        "published/cifar100_vgg13_vgg8", "distillation=hard", "temperature=cosine", "scheduler=cosine", "optimizer=adam"
     )
     assert settings.distillation.target.endswith(".Hard")
     for node, key in ((settings.temperature, "temperature"), (settings.scheduler, "scheduler")):
         build(node, key)
     build_partial(settings.optimizer, "optimizer", "params")([nn.Parameter(torch.zeros(1))])
-    settings = of("cifar100_recipe", "teacher=cnn", "student=shufflenet_v1", "student.optimizer={lr: 0.01}")
+    settings = of("published/cifar100_recipe", "teacher=cnn", "student=shufflenet_v1", "student.optimizer={lr: 0.01}")
     assert settings.for_stage(settings.student.optimizer, "optimizer")["lr"] == 0.01
 
 
 def test_the_imagenet_recipe() -> None:
-    settings = of("imagenet_resnet34_resnet18")
+    settings = of("published/imagenet_resnet34_resnet18")
     schedule = build(settings.scheduler, "scheduler")
     assert [epoch for epoch in range(1, 100) if schedule(epoch / 100) < schedule((epoch - 1) / 100)] == [30, 60, 90]
     assert settings.optimizer["lr"] == 0.1
@@ -102,3 +105,20 @@ def test_the_imagenet_recipe() -> None:
             for role in ("teacher", "student")
         ]
     assert counts == [21_797_672, 11_689_512]
+
+
+def test_a_recipe_says_what_it_gave_or_that_nobody_ran_it() -> None:
+    for name in EXPERIMENTS:
+        comment = " ".join(re.findall(r"^#(.*)$", (CONF_DIR / "experiment" / f"{name}.yaml").read_text(), re.MULTILINE))
+        if name in published_options("experiment"):
+            assert "Nobody has run it here." in comment, name
+            assert "ource" in comment or name.endswith("self_distill"), name
+        else:
+            assert re.search(r"gave.*teacher \d\d\.\d\d.*student \d\d\.\d\d.*gain", comment), name
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_published_numbers_say_of_which_epoch_they_are(pair: str) -> None:
+    text = (CONF_DIR / "experiment" / "published" / f"cifar100_{pair}.yaml").read_text()
+    assert re.search(r"last epoch \(CRD, table [12]\): teacher \d\d\.\d\d, student alone \d\d\.\d\d, distilled", text)
+    assert "best test epoch (DKD): distilled by dkd" in text or "no number for this pair" in text

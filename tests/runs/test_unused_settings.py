@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.fingerprint import flat_keys  # fmt: skip
 from kd_runner.config.settings import (
@@ -37,11 +38,11 @@ from kd_runner.runs.unused_settings import ALWAYS, ARGUMENTS, RULES, covers, unu
 from kd_runner.sweeps.preflight import examine
 
 # Of the many pairs of the published tables one, which differ in their networks alone.
-EXPERIMENTS = sorted(
-    path.stem
-    for path in CONF_DIR.glob("experiment/*.yaml")
-    if not path.stem.startswith("cifar100_") or path.stem in ("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1")
-)
+EXPERIMENTS = [
+    name
+    for name in options_of("experiment")
+    if "cifar100_" not in name or name.endswith(("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1"))
+]
 TEMPERED = {
     "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "ofa", "soft",
     "tf_kd_reg", "tf_kd_self", "wsld",
@@ -193,7 +194,7 @@ def test_what_counts_is_passed_in_silence(words: list[str], weights: str) -> Non
 def test_which_modes_depend_on_the_temperature_is_measured() -> None:
     tempered = set()
     for path in sorted((CONF_DIR / "distillation").glob("*.yaml")):
-        content = plain() | {"distillation": OmegaConf.to_container(OmegaConf.load(path))}
+        content = plain() | {"distillation": option_settings(path)}
         if rehearse(assemble(check(content), digits())).tempered:
             tempered.add(path.stem)
     assert tempered == TEMPERED
