@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kd_runner.charts.run_charts import run_charts
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
@@ -16,7 +17,6 @@ from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.formats import clock, count, percent
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
-from kd_runner.reports.run_charts import run_pictures
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
 from kd_runner.reports.verdict import verdict
@@ -90,7 +90,7 @@ def opened_folder(folder: Path) -> Folder:
     settings, unset = settings_in(folder)
     content, wrong = reading.json_of(folder / ANALYSIS)
     analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)
-    drawn, failed = run_pictures(analysis) if analysis else ({}, [])
+    drawn, failed = run_charts(analysis) if analysis else ({}, [])
     lacking = [
         run.left_out,
         f"{unset}: no settings are shown" if unset else "",

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from kd_runner.charts.axis import short_count
+from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
 from kd_runner.files.run_folder import PAGE
-from kd_runner.reports import charts, formats
+from kd_runner.reports import formats
 from kd_runner.reports.formats import clock, count, percent
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, some_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
+from kd_runner.reports.two_settings import two_settings
 
 MOST_COMMANDS = 10  # of single runs
 MOST_NOTES = 12  # that are shown unfolded
@@ -47,9 +50,9 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         lacking=some_lines([*board.left_out, *_unread(opened, runs)]),
         board=board,
         columns=[column for column in board.columns if column.key not in IN_COST],
-        strips=charts.strips(board.groups),
-        pareto=charts.pareto(board.groups),
-        heat_map=charts.heat_map(board.groups),
+        strips=strips(board.groups),
+        pareto=pareto(board.groups),
+        two_settings=two_settings(board.groups),
         runs=list(_runs(board.groups, out)),
         cost=_cost(board.groups),
         total=_total(runs, folders),
@@ -83,7 +86,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
         (
             names[stage],
             percent(float(means[stage].mean())),
-            f"{formats.short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
+            f"{short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
         )
         for stage in ("teacher", "baseline", "student")
         if len(means[stage])
