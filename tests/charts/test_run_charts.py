@@ -21,10 +21,10 @@ def test_pictures_fail_one_by_one() -> None:
     assert drawn["accuracy"] is None
 
 
-@pytest.mark.parametrize("count", [2, 12, 13, 30, 31, 100, 101, 1000])
+@pytest.mark.parametrize("count", [2, 12, 13, 31, 101])
 @pytest.mark.parametrize("hard", [False, True])
 def test_figures_of_any_number_of_classes(count: int, hard: bool) -> None:
-    seen, _ = made_analysis(class_names(count, hard))
+    seen, _ = made_analysis(class_names(count, hard), per_class=1)
     for figure_of in FIGURES.values():
         figure = figure_of(seen)
         assert figure is not None
