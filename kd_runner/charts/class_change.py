@@ -1,4 +1,4 @@
-"""How much the student gained on each class over the same network without a teacher."""
+"""The student's gain on each class over the same network without a teacher."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def class_change(analysis: Mapping[str, Any]) -> Figure | None:
         add(line, "tspan", count, class_="soft")
         add(line, "title", names[number]["full"])
         width, style = abs(points) * scale, "more" if points >= 0 else "less"
-        left = zero + min(points, 0.0) * scale
-        add(bars.root, "rect", x=left, y=middle - 7, width=width, height=14, class_=style, fill_opacity=0.8)
+        start = zero + min(points, 0.0) * scale
+        add(bars.root, "rect", x=start, y=middle - 7, width=width, height=14, class_=style, fill_opacity=0.8)
         add_text(bars.root, bars.width, middle, f"{points:+.1f}", "end")
     add(bars.root, "line", x1=zero, x2=zero, y1=HEADER, y2=bars.height, class_="zero")
     return Figure([bars], _caption(int((~np.isnan(change)).sum()) - len(chosen)))

@@ -106,18 +106,20 @@ def shares_of_labels(analysis: Mapping[str, Any], role: str, totals: np.ndarray)
 def matrix_of_numbers(matrix: Matrix, names: Sequence[Mapping[str, str]]) -> Chart:
     """A matrix with its numbers in the cells, which a screen reader reads as a table."""
     cell = min(LARGEST_CELL, SIDE / len(names))
-    left, top = name_margins(names, cell)
-    figure = chart(left + cell * len(names), top + cell * len(names), f"confusion matrix: {matrix.title}", role="table")
-    _write_title(figure.root, matrix.title, left)
+    margin, top = name_margins(names, cell)
+    figure = chart(
+        margin + cell * len(names), top + cell * len(names), f"confusion matrix: {matrix.title}", role="table"
+    )
+    _write_title(figure.root, matrix.title, margin)
     header = add(figure.root, "g", role="row")
-    _write_corner(add(header, "g", role="cell"), left, top)
-    _write_columns(header, names, cell, left, top)
+    _write_corner(add(header, "g", role="cell"), margin, top)
+    _write_columns(header, names, cell, margin, top)
     for row, numbers in enumerate(matrix.values.tolist()):
         middle = top + (row + 0.5) * cell
         group = add(figure.root, "g", role="row")
-        _write_row_name(group, names[row], left, middle, SMALL)
+        _write_row_name(group, names[row], margin, middle, SMALL)
         for column, number in enumerate(numbers):
-            _draw_cell(group, matrix, number, left + column * cell, middle - cell / 2, cell)
+            _draw_cell(group, matrix, number, margin + column * cell, middle - cell / 2, cell)
     return figure
 
 
@@ -136,20 +138,20 @@ def matrix_of_pixels(matrix: Matrix, names: Sequence[Mapping[str, str]]) -> Char
     """A matrix as a picture with a pixel for each cell, with the names of its classes where they have room."""
     label = f"confusion matrix: {matrix.title}"
     if len(names) > NAMED:
-        left, top, side = 0.0, TITLE, SIDE + LONGEST_NAME
+        margin, top, side = 0.0, TITLE, SIDE + LONGEST_NAME
     else:
-        left, top = name_margins(names, SMALLEST_NAMED_CELL)
+        margin, top = name_margins(names, SMALLEST_NAMED_CELL)
         side = max(SIDE, SMALLEST_NAMED_CELL * len(names))
-    figure = chart(left + side, top + side, label)
-    _write_title(figure.root, matrix.title, left)
+    figure = chart(margin + side, top + side, label)
+    _write_title(figure.root, matrix.title, margin)
     if len(names) <= NAMED:
         cell = side / len(names)
-        _write_corner(figure.root, left, top)
-        _write_columns(figure.root, names, cell, left, top)
+        _write_corner(figure.root, margin, top)
+        _write_columns(figure.root, names, cell, margin, top)
         for row, name in enumerate(names):
-            _write_row_name(figure.root, name, left, top + (row + 0.5) * cell, TINY)
-    add_image(figure.root, as_png(matrix.values / matrix.darkest), left, top, side, side)
-    add(figure.root, "rect", x=left + 0.5, y=top + 0.5, width=side - 1, height=side - 1, class_="edge")
+            _write_row_name(figure.root, name, margin, top + (row + 0.5) * cell, TINY)
+    add_image(figure.root, as_png(matrix.values / matrix.darkest), margin, top, side, side)
+    add(figure.root, "rect", x=margin + 0.5, y=top + 0.5, width=side - 1, height=side - 1, class_="edge")
     return figure
 
 
@@ -169,22 +171,22 @@ def name_margins(names: Sequence[Mapping[str, str]], cell: float) -> tuple[float
     return max(longest, text_width("predicted →", TINY)) + 8, TITLE + (NORMAL + 6 if longest <= cell else longest + 8)
 
 
-def _write_title(root: Element, title: str, left: float) -> None:
-    add_text(root, left, TITLE / 2, title, "soft")
+def _write_title(root: Element, title: str, margin: float) -> None:
+    add_text(root, margin, TITLE / 2, title, "soft")
 
 
-def _write_corner(parent: Element, left: float, top: float) -> None:
+def _write_corner(parent: Element, margin: float, top: float) -> None:
     """Write what the columns and the rows are."""
-    add_text(parent, left - 6, top - 16, "predicted →", "tiny soft end")
-    add_text(parent, left - 6, top - 5, "label ↓", "tiny soft end")
+    add_text(parent, margin - 6, top - 16, "predicted →", "tiny soft end")
+    add_text(parent, margin - 6, top - 5, "label ↓", "tiny soft end")
 
 
-def _write_columns(parent: Element, names: Sequence[Mapping[str, str]], cell: float, left: float, top: float) -> None:
+def _write_columns(parent: Element, names: Sequence[Mapping[str, str]], cell: float, margin: float, top: float) -> None:
     """Write the names of the classes above the columns: across where all of them fit, else upwards."""
     style = "small soft" if cell > 13 else "tiny soft"
     across = max(text_width(name["short"], SMALL) for name in names) <= cell
     for column, name in enumerate(names):
-        x = left + (column + 0.5) * cell
+        x = margin + (column + 0.5) * cell
         if across:
             add_text(
                 parent, x, top - NORMAL / 2 - 3, name["short"], f"{style} middle", name["full"], role="columnheader"
@@ -195,8 +197,8 @@ def _write_columns(parent: Element, names: Sequence[Mapping[str, str]], cell: fl
         add_text(parent, x, top - 5, text, style, name["full"], role="columnheader", transform=turn)
 
 
-def _write_row_name(parent: Element, name: Mapping[str, str], left: float, middle: float, size: float) -> None:
+def _write_row_name(parent: Element, name: Mapping[str, str], margin: float, middle: float, size: float) -> None:
     style = "small soft end" if size >= SMALL else "tiny soft end"
     add_text(
-        parent, left - 6, middle, fit_text(name["short"], LONGEST_NAME, size), style, name["full"], role="rowheader"
+        parent, margin - 6, middle, fit_text(name["short"], LONGEST_NAME, size), style, name["full"], role="rowheader"
     )

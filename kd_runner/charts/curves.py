@@ -30,7 +30,7 @@ def over_epochs(analysis: Mapping[str, Any]) -> Curves | None:
 
 
 def closeness(analysis: Mapping[str, Any]) -> list[tuple[str, Curves]]:
-    """How close the student is to its teacher over its epochs: a title and a chart for each measure."""
+    """The student's closeness to its teacher over its epochs: a title and a chart for each measure."""
     student = analysis.get("epochs", {}).get("student", [])
     charts = [
         (title, curves({"student": [scale * epoch[key] for epoch in student if key in epoch]}, title, LOW))
@@ -47,7 +47,7 @@ def curves(series: Mapping[str, Sequence[float]], label: str, height: float) -> 
     up = Axis.around([value for values in series.values() for value in values])
     across = Axis.around([1, max(map(len, series.values()))])
     plot = fluid_chart(height, label, "plot")
-    epochs = [(place, f"{float(text):g}") for place, text in across.ticks if float(text).is_integer()]
+    epochs = [(position, f"{float(text):g}") for position, text in across.ticks if float(text).is_integer()]
     draw_axes(plot.root, epochs, up.ticks)
     for name, values in series.items():
         points = ((across.at(epoch), 100 - up.at(value)) for epoch, value in enumerate(values, 1))
@@ -59,11 +59,11 @@ def draw_axes(root: Element, across: Iterable[tuple[float, str]], up: Iterable[t
     """Draw a grid, with the texts of its lines left of the chart and below it, where its page leaves room."""
     add(root, "line", x1="0", x2="0", y1="0", y2="100%", class_="grid")
     add(root, "line", x1="0", x2="100%", y1="100%", y2="100%", class_="grid")
-    for place, text in across:
-        add(root, "line", x1=f"{place}%", x2=f"{place}%", y1="0", y2="100%", class_="grid")
-        add(root, "text", text, x=f"{place}%", y="100%", dy="1.4em", class_="soft middle")
-    for place, text in up:
-        height = f"{round(100 - place, 2)}%"
+    for position, text in across:
+        add(root, "line", x1=f"{position}%", x2=f"{position}%", y1="0", y2="100%", class_="grid")
+        add(root, "text", text, x=f"{position}%", y="100%", dy="1.4em", class_="soft middle")
+    for position, text in up:
+        height = f"{round(100 - position, 2)}%"
         add(root, "line", x1="0", x2="100%", y1=height, y2=height, class_="grid")
         add_text(root, 0.0, height, text, "soft end", dx=-8.0)
 

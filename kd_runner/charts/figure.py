@@ -13,7 +13,7 @@ class Figure:
     """Charts with one caption.
 
     Args:
-        columns: How many charts stand beside each other where the width is fixed, as in TensorBoard.
+        columns: Number of charts that stand beside each other where the width is fixed, as in TensorBoard.
     """
 
     charts: Sequence[Chart]

@@ -41,7 +41,7 @@ def chart(width: float, height: float, label: str, role: str = "img") -> Chart:
     """An empty chart, shown at its size, or smaller where the page is narrower.
 
     Args:
-        label: What a screen reader says of the chart.
+        label: Text that a screen reader reads out for the chart.
         role: "img" for a chart that is read by its label alone, else the ARIA role of one that is read by its parts.
     """
     root = Element("svg", xmlns="http://www.w3.org/2000/svg")
@@ -117,8 +117,8 @@ def beside_each_other(charts: Sequence[Chart], columns: int, label: str) -> Char
     for number, part in enumerate(charts):
         row, column = divmod(number, columns)
         # A group, and not an <svg>, which would be clipped: slow to render.
-        left, top = GAP + column * (width + GAP), GAP + row * (height + GAP)
-        group = add(sheet.root, "g", transform=f"translate({left:g} {top:g})")
+        x, y = GAP + column * (width + GAP), GAP + row * (height + GAP)
+        group = add(sheet.root, "g", transform=f"translate({x:g} {y:g})")
         group.extend(part.root)
     return sheet
 

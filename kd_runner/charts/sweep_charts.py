@@ -23,7 +23,7 @@ class Strips:
     Args:
         rows: Rank, name and chart of each row.
         scale: The values below the rows.
-        left_out: How many rows there are beyond these.
+        left_out: Number of rows beyond these.
     """
 
     rows: list[tuple[int, str, Chart]]
@@ -40,13 +40,13 @@ def strips(groups: Sequence[Group]) -> Strips | None:
         return None
     axis = Axis.around(values)
     scale = fluid_chart(21, "", "scale")
-    for place, text in axis.ticks:
-        add_text(scale.root, f"{place}%", 10.0, text, "soft middle")
+    for position, text in axis.ticks:
+        add_text(scale.root, f"{position}%", 10.0, text, "soft middle")
     rows = []
     for rank, (group, by_stage) in enumerate(zip(shown, accuracies, strict=True), 1):
         strip = fluid_chart(STRIP, group.name)
-        for place, _ in axis.ticks:
-            add(strip.root, "line", x1=f"{place}%", x2=f"{place}%", y1="0", y2="100%", class_="grid")
+        for position, _ in axis.ticks:
+            add(strip.root, "line", x1=f"{position}%", x2=f"{position}%", y1="0", y2="100%", class_="grid")
         for stage in STAGES:
             for value in by_stage[stage]:
                 draw_mark(strip.root, stage, f"{axis.at(value)}%", f"{stage} {value:.2f} %")
@@ -115,15 +115,15 @@ def pareto(groups: Sequence[Group]) -> Pareto | None:
     up = Axis.around([point.accuracy for point in points])
     plot = fluid_chart(TALL, "test accuracy over parameters", "plot")
     draw_axes(plot.root, across.ticks, up.ticks)
-    places = {point.rank: (across.at(point.parameters), round(100 - up.at(point.accuracy), 2)) for point in points}
-    add_stretched_line(plot.root, (places[point.rank] for point in front), "student")
+    positions = {point.rank: (across.at(point.parameters), round(100 - up.at(point.accuracy), 2)) for point in points}
+    add_stretched_line(plot.root, (positions[point.rank] for point in front), "student")
     for point in sorted(points, key=lambda point: point.rank):
-        x, y = (f"{place}%" for place in places[point.rank])
+        x, y = (f"{position}%" for position in positions[point.rank])
         style, radius = ("dot", 5.0) if point.front else ("dot teacher", 3.5)
         mark = add(plot.root, "circle", cx=x, cy=y, r=radius, class_=style)
         numbers = f"{point.accuracy:.2f} %, {point.parameters:,.0f} parameters"
         add(mark, "title", f"{point.rank}: {point.name}: {numbers}")
     for point in front:
-        x, y = (f"{place}%" for place in places[point.rank])
+        x, y = (f"{position}%" for position in positions[point.rank])
         add(plot.root, "text", str(point.rank), x=x, y=y, dx="-.5em", dy="-.6em", class_="bold end")
     return Pareto(plot, front)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def number_or_text(value: str) -> tuple[int, float, str]:
-    """What values of a setting are sorted by: numbers by what they are worth, then the others."""
+    """A key to sort a setting's values by: numbers by their size, then texts as they come."""
     try:
         return 0, float(value), ""
     except ValueError:

@@ -55,7 +55,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 
 def _accuracies(group: Group) -> dict[str, Any]:
-    """How accurate a group's students are."""
+    """The accuracies of a group's students."""
     half = interval(group.accuracies)
     return {
         "n": len(group.accuracies),
@@ -68,7 +68,7 @@ def _accuracies(group: Group) -> dict[str, Any]:
 
 
 def _gains(group: Group) -> dict[str, Any]:
-    """What a group's students gained over their baselines, and how much of the gap to their teachers that closes."""
+    """The gains of a group's students over their baselines, and the share of the gap that they close."""
     gain, gap = group.gain, group.gap
     return {
         "gain": _mean(group.gains),

@@ -27,10 +27,10 @@ ANALYSIS = "analysis.json"
 
 @dataclass(frozen=True)
 class Folder:
-    """What the folder of a run holds for its report.
+    """The content of a run's folder, for its report.
 
     Args:
-        settings: By their keys with dots.
+        settings: The run's settings by their keys with dots.
         drawn: The pictures by their keys; empty without any.
         lacking: A line for each thing that cannot be shown, and why.
     """
@@ -79,7 +79,7 @@ def _written(folder: Folder, out: Path) -> Path:
 
 
 def opened_folder(folder: Path) -> Folder:
-    """What `folder` holds, with a line for each part that is missing or not as kd-runner writes it.
+    """The content of `folder`, with a line for each part that is missing or not as kd-runner writes it.
 
     Raises:
         SettingsError: the run has no result.

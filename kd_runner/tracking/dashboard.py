@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its curves: shared charts, figures, texts, a graph and a projector."""
+"""The parts of TensorBoard that are no curves of a run: shared charts, figures, texts, a graph and a projector."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
     """Say how the run's charts belong together, and what is run.
 
     Args:
-        settings: As plain data, without secrets.
+        settings: The run's settings as plain data, without secrets.
     """
     # Whatever a run that was interrupted said of its end is said again.
     logger.forget(lambda tag, step: tag.startswith(LATE) or "/test_" in tag)
@@ -86,7 +86,7 @@ def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
     """Show the figures, and the precision and recall of few classes.
 
     Args:
-        seen: What `kd_runner.evaluation.analysis` finds.
+        seen: The result of `kd_runner.evaluation.analysis`.
     """
     for title, figure_of in FIGURES.items():
         figure = figure_of(seen)
@@ -137,8 +137,10 @@ def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
     for role in analysis.ROLES:
         if result[role]:
-            found = (result[role].get(name) for name in numbers)
-            cells = ["" if each is None else f"{each:,}" if isinstance(each, int) else nats(each) for each in found]
+            values = (result[role].get(name) for name in numbers)
+            cells = [
+                "" if value is None else f"{value:,}" if isinstance(value, int) else nats(value) for value in values
+            ]
             rows.append([role, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")
@@ -164,7 +166,10 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
     if pixels.shape[1] != 3:
         pixels = pixels[:, :1].expand(-1, 3, -1, -1)
     rows = [
-        [classes[int(each)] for each in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))]
+        [
+            classes[int(number)]
+            for number in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))
+        ]
         for index in indices.tolist()
     ]
     shutil.rmtree(logger.place / "00000", ignore_errors=True)

@@ -73,7 +73,7 @@ def link_event_files(place: Path, folder: Path) -> Path:
 
 
 def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Summary]:
-    """What TensorBoard is told of a run: its settings, its final numbers, and how it ended."""
+    """The messages about a run: its settings, its final numbers, and how it ended."""
     # An empty name lets TensorBoard call the row by its folder, and not by a hash that equal settings share.
     yield hparams_pb(dict(row), trial_id="", start_time_secs=session.began)
     for name, value in session.metrics.items():

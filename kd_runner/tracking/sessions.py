@@ -57,7 +57,7 @@ class Session:
         typed: The keys of the settings that its command named.
         status: One of TensorBoard's numbers for a status.
         status_word: The status in a word, where that says more.
-        began, ended: In seconds since 1970; 0 where that is not known.
+        began, ended: Seconds since 1970; 0 where they are not known.
     """
 
     folder: Path
@@ -95,7 +95,7 @@ def session_of(folder: Path, overrides: Iterable[str], status: int) -> Session:
     """A row with a run's settings.
 
     Args:
-        overrides: Those of its command.
+        overrides: The overrides of the run's command.
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
     content, _ = reading.json_of(folder / "settings.json")
