@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -80,12 +80,14 @@ CASES = [
 def main() -> None:
     parser = measure.parser(__doc__, rounds=7)
     parser.add_argument("--only", choices=["tiny", "small", "ResNet-20"], help="one of the three students")
+    parser.add_argument("--longer", type=int, default=1, help="times as many steps, for a device that is fast")
     arguments = parser.parse_args()
     device = measure.device(arguments.device)
     keep_memory()
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning's, and slow; see kd_runner/training.py
     rows, numbers = [], []
-    for case in [case for case in CASES if case.name.startswith(arguments.only or "")]:
+    for chosen in [case for case in CASES if case.name.startswith(arguments.only or "")]:
+        case = replace(chosen, steps=chosen.steps * arguments.longer)
         seconds = measure.interleaved(contenders(case, device), arguments.rounds)
         steps = {name: measure.median(values) / case.steps * 1e3 for name, values in seconds.items()}
         ratio = measure.ratio_of_medians(seconds["kd-runner"], seconds["plain loop"])

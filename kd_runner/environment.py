@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and the device, for the record."""
+    """The versions, the device's name and the commit, for the result."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

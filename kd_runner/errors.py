@@ -1,4 +1,4 @@
-"""What ends a command early, in one line for the person who typed it, and the exit codes."""
+"""Errors that end a command early, in one line for the person who typed it, and the exit codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SettingsError(ValueError):
 
 
 class Answer(Exception):
-    """What a person asked for in place of a run; the message is the answer."""
+    """An answer that a person asked for in place of a run; the message is the answer."""
 
 
 class RunFailed(RuntimeError):
@@ -21,3 +21,10 @@ class RunFailed(RuntimeError):
 
 
 COMPLETED, FAILED, BAD_SETTINGS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+def exit_code_of(error: BaseException) -> int | None:
+    """The exit code for an error that the person can mend; None for a mistake of ours."""
+    if isinstance(error, SettingsError):
+        return BAD_SETTINGS
+    return FAILED if isinstance(error, RunFailed) else None

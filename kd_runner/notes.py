@@ -1,4 +1,4 @@
-"""Notes: one line each about what was converted, passed over, chosen or replaced, for the log and for the report."""
+"""Notes: lines about data or settings that were converted, left out, chosen or replaced, for the log and the report."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def note(topic: str, text: str) -> None:
     """Log one line at WARNING, once for every collection of notes.
 
     Args:
-        topic: What the line is about: 'data', 'teacher', 'student', 'settings' and the like, up to 9 letters.
-        text: One sentence that names what happened, how often and where, and the setting that changes it.
+        topic: The subject of the line: 'data', 'teacher', 'student', 'settings' or another word of up to 9 letters.
+        text: One sentence that says what happened, how often and where, and names the setting that changes it.
     """
     line = " ".join(text.split())
     collections = [handler.notes for handler in log.handlers if isinstance(handler, _Collector)]
-    known = any(line in notes for notes in collections)
+    is_repeated = any(line in notes for notes in collections)
     for notes in collections:
         if line not in notes:
             notes.append(line)
-    if not known:
+    if not is_repeated:
         log.warning("%-9s %s", topic, line)
 
 
@@ -34,7 +34,7 @@ class _Collector(logging.NullHandler):
 
 @contextmanager
 def collected_notes() -> Iterator[list[str]]:
-    """The texts of the notes that are made inside the block, in their order, each once."""
+    """The notes of the block, in their order, each once; the list grows while the block runs."""
     collector = _Collector()
     log.addHandler(collector)
     try:

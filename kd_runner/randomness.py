@@ -1,6 +1,6 @@
-"""Random numbers that depend on what they are for, never on what was drawn before.
+"""Random numbers that depend on their purpose, never on what was drawn before.
 
-A number drawn for (seed, epoch, image) is the same whichever mode trains, whatever ran first, and after a resume.
+A number for (seed, epoch, image) is the same whichever mode trains, whatever ran first, and after a resume.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor
 
 
 def derived_seed(*parts: object) -> int:
-    """A seed below 2**63 for `parts`, for example (seed, "teacher", epoch)."""
+    """A seed in [0, 2**63) for `parts`, for example (seed, "teacher", epoch)."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 @contextmanager
 def seeded_generator(*parts: object) -> Iterator[None]:
-    """PyTorch's global generator seeded by `parts` inside, as it was before outside."""
+    """PyTorch's global generator is seeded by `parts` inside the block, and restored after it."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
         torch.manual_seed(derived_seed(*parts))
         yield
@@ -30,8 +30,12 @@ def seeded_generator(*parts: object) -> Iterator[None]:
 def keyed_uniform(indices: Tensor, seed: int, draws: int) -> Tensor:
     """Uniform numbers in [0, 1), float32 [draws, N], each a function of `seed`, its index and its row alone.
 
-    A hash in integer arithmetic (the finaliser of MurmurHash3, Appleby 2011, twice), so that a whole batch costs a
-    handful of operations on whatever device `indices`, int64 [N], lives on.
+    A hash in integer arithmetic (the finaliser of MurmurHash3, Appleby 2011, twice): few operations for a whole batch,
+    on the device of `indices`.
+
+    Args:
+        indices: int64 [N], for example the images' numbers in the data set.
+        draws: Number of rows.
     """
     rows = torch.arange(1, draws + 1, device=indices.device).unsqueeze(1) * 0x9E3779B97F4A7C1
     state = _mix(indices.unsqueeze(0) + rows + seed % 2**62)

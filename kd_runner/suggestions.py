@@ -1,4 +1,4 @@
-"""What is known of the words of a command line. Imports nothing of ours, so that anything may use it."""
+"""Suggestions for misspelt names. Imports nothing of ours, so that every module may use it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """' (did you mean …?)' with the nearest of `known`; empty where none is near."""
+    """The text ' (did you mean …?)' with the nearest of `known`; empty where none is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

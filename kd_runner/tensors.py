@@ -45,6 +45,14 @@ def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
     )
 
 
+def without_label(logits: Tensor, labels: Tensor) -> Tensor:
+    """[N, K − 1]: the logits [N, K] of all classes but the label."""
+    # Neither by a mask, at which every step waits for the GPU to say how many it leaves, nor by indices, whose
+    # gradient PyTorch sorts in deterministic mode: what stands behind the label moves up by one place.
+    places = torch.arange(logits.shape[1] - 1, device=logits.device)
+    return torch.where(places < labels.unsqueeze(1), logits[:, :-1], logits[:, 1:])
+
+
 def maps(feature: Tensor) -> Tensor:
     """A feature as maps [N, C, H, W]: a vector [N, C] is one pixel, tokens [N, L, C] are one column of them."""
     if feature.dim() == 2:

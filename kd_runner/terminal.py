@@ -1,4 +1,4 @@
-"""Text for a terminal: tables that fit its width, and a live view that lines on the way do not tear."""
+"""Text for a terminal: tables that fit its width, and log lines above a live view."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-FOLDED = 28  # the width down to which a text column is folded before another column goes
+FOLDED = 28  # the width to which a text column is folded before another column is left out
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class TextColumn:
     """A column of a table.
 
     Args:
-        keep: Where not all columns fit, those with the least go first.
-        folds: It holds text, which may go over several lines, and not numbers.
+        heading: Its first line.
+        cells: Its lines below the heading, one for each row.
+        keep: Its rank; where not all columns fit, the one with the lowest rank is left out first.
+        folds: True for a column of text, which may take several lines; False for numbers.
     """
 
     heading: str
@@ -40,46 +42,56 @@ class TextColumn:
 
 
 def table_lines(columns: Sequence[TextColumn], width: int | None) -> tuple[list[str], list[str]]:
-    """The lines of a table, and the headings of the columns that `width` has no room for; None: it has for all."""
+    """The lines of a table, and the headings of the columns that were left out.
+
+    Args:
+        width: Number of columns of the terminal; None where all columns of the table fit.
+    """
 
     def needed_width() -> int:
-        return 3 * len(kept) - 1 + sum(min(each.width, FOLDED) if each.folds else each.width for each in kept)
+        return 3 * len(shown) - 1 + sum(min(column.width, FOLDED) if column.folds else column.width for column in shown)
 
-    kept, left_out = list(columns), []
-    while width is not None and needed_width() > width and len(kept) > 2:
-        least = min(kept, key=lambda column: column.keep)
-        kept.remove(least)
+    shown, left_out = list(columns), []
+    while width is not None and needed_width() > width and len(shown) > 2:
+        least = min(shown, key=lambda column: column.keep)
+        shown.remove(least)
         left_out.append(least.heading)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in kept:
+    for column in shown:
         justify, overflow = ("left", "fold") if column.folds else ("right", "ellipsis")
         table.add_column(column.heading, justify=justify, no_wrap=not column.folds, overflow=overflow)  # type: ignore[arg-type]
-    for row in zip(*(column.cells for column in kept), strict=True):
+    for row in zip(*(column.cells for column in shown), strict=True):
         table.add_row(*map(escape, row))
-    whole = 3 * len(kept) + sum(column.width for column in kept)
+    full_width = 3 * len(shown) + sum(column.width for column in shown)
     text = io.StringIO()
-    Console(file=text, width=min(whole, width or whole), color_system=None).print(table)
+    Console(file=text, width=min(full_width, width or full_width), color_system=None).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()], left_out
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; None where it is none."""
+    """The number of columns of the terminal; None where standard output is no terminal."""
     return Console().width if sys.stdout.isatty() else None
 
 
 def fold_text(text: str, width: int | None) -> str:
-    """`text` folded at words to `width` columns; None: as it is."""
-    return (
-        text if width is None else "\n".join(textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False))
-    )
+    """`text` in lines of up to `width` columns, broken between words; unchanged where `width` is None."""
+    if width is None:
+        return text
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False))
 
 
 @contextmanager
 def lines_above(view: Live | Progress) -> Iterator[None]:
-    """Show `view`, with log lines going above it: to what it puts in the place of sys.stdout, not through it."""
-    real = sys.stdout
-    root = logging.getLogger()
-    handlers = [each for each in root.handlers if isinstance(each, logging.StreamHandler) and each.stream is real]
+    """Show `view` during the block, and print log lines above it.
+
+    The view replaces sys.stdout by a stream that prints above it; the log's handlers write to that.
+    """
+    terminal = sys.stdout
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is terminal
+    ]
     with view:
         for handler in handlers:
             handler.setStream(sys.stdout)
@@ -87,12 +99,12 @@ def lines_above(view: Live | Progress) -> Iterator[None]:
             yield
         finally:
             for handler in handlers:
-                handler.setStream(real)
+                handler.setStream(terminal)
 
 
 LARGE = 1e6  # numbers from here on are written as 1.5e+16
 
 
 def nats(value: float) -> str:
-    """A number of nats, which has no upper end, in a text of a few digits."""
+    """A number of nats as text of a few digits; it may be very large."""
     return f"{value:.4f}" if abs(value) < LARGE else f"{value:.1e}"

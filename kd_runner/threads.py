@@ -1,8 +1,8 @@
-"""How CPU threads wait for one another, settled before torch is imported, which reads it once.
+"""CPU threads: how they wait for one another, and how many there are. Torch reads both once, when it is imported.
 
-By default OpenMP's threads spin at the end of each parallel loop until the last of them is there. On a machine that
-does something else, too, that one may be waiting for a core that the others spin on: measured on two cores beside other
-work, a step of a small CNN took 425 ms with threads that spin, 56 ms with threads that sleep, and 120 ms with one.
+By default OpenMP's threads spin at the end of each parallel loop until the last of them is there. On a machine with
+other work, the last thread may wait for a core on which another one spins. Measured on two cores beside other work, a
+step of a small CNN took 425 ms with threads that spin, 56 ms with threads that sleep, and 120 ms with one thread.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import math
 import os
 from pathlib import Path
 
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of all cores together, and of the clock
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU time in a period, and the period's
 
 
 def settle_threads() -> None:
-    """Have threads sleep while they wait, and have no more of them than this process may use cores.
+    """Make threads sleep while they wait, and have at most as many of them as this process may use cores.
 
-    What the person has set in the environment stands. Has no effect once torch is imported.
+    Variables that the person has set in the environment stay. No effect once torch is imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = usable_cores()
@@ -26,7 +26,7 @@ def settle_threads() -> None:
 
 
 def usable_cores() -> int:
-    """The CPU cores that this process may use: those it is bound to, less where a container's quota allows less."""
+    """The number of CPU cores that this process may use: those it is bound to, or fewer by a container's quota."""
     quota = _quota()
     return max(1, min(_cores_of_machine(), math.ceil(quota))) if quota else _cores_of_machine()
 
@@ -36,7 +36,7 @@ def _cores_of_machine() -> int:
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that the container has; None where it has no limit, or there is none."""
+    """The number of cores whose time the container may use; None without a limit or a container."""
     try:
         quota, period = CPU_QUOTA.read_text().split()
         return int(quota) / int(period)

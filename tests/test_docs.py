@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).resolve().parent.parent / "docs" / "make_methods.py"
+PATH = Path(__file__).resolve().parent.parent / "tools" / "make_methods.py"
 
 
 def test_the_page_of_the_modes_is_up_to_date() -> None:
@@ -21,7 +21,7 @@ def test_the_page_of_the_modes_is_up_to_date() -> None:
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    assert (PATH.parent / "methods.md").read_text() == made.page(), "run python docs/make_methods.py"
+    assert (PATH.parent.parent / "docs" / "methods.md").read_text() == made.page(), "run python tools/make_methods.py"
     for name in made.modes():
         assert f"| `{name}` |" in made.page()
 

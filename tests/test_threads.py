@@ -107,7 +107,7 @@ def test_measuring_changes_neither_networks_nor_random_numbers() -> None:
 def test_a_choice_is_kept_and_made_again(
     settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = assemble(settings())
+    parts = assemble(settings("trainer.accelerator=cpu"))
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
     assert choose_threads(parts) == 1
     assert list(json.loads((tmp_path / "store" / CHOICES).read_text()).values()) == [1]
@@ -115,14 +115,16 @@ def test_a_choice_is_kept_and_made_again(
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.003, 0.001))
     assert choose_threads(parts) == torch.get_num_threads() == 1
     torch.set_num_threads(2)
-    assert choose_threads(assemble(settings("batch_size=32"))) == 2  # another batch, measured anew
+    assert (
+        choose_threads(assemble(settings("batch_size=32", "trainer.accelerator=cpu"))) == 2
+    )  # another batch, measured anew
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_jobs_that_start_at_once_share_a_choice(
     settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = assemble(settings())
+    parts = assemble(settings("trainer.accelerator=cpu"))
 
     @contextmanager
     def locked(path: str | Path, **_: Any) -> Iterator[None]:
@@ -145,13 +147,13 @@ def test_without_a_lock_a_choice_is_made_all_the_same(
 
     monkeypatch.setattr(thread_count, "FileLock", refused)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
-    assert choose_threads(assemble(settings())) == 1
+    assert choose_threads(assemble(settings("trainer.accelerator=cpu"))) == 1
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_what_is_set_is_not_measured(settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured"))
-    assert choose_threads(assemble(settings("trainer.threads=2"))) == 2
+    assert choose_threads(assemble(settings("trainer.threads=2", "trainer.accelerator=cpu"))) == 2
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -162,14 +164,14 @@ def test_choices_that_cannot_be_read_are_measured_anew(
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / CHOICES).write_text(content)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
-    assert choose_threads(assemble(settings())) == 1
+    assert choose_threads(assemble(settings("trainer.accelerator=cpu"))) == 1
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_run_that_goes_on_has_the_threads_that_it_had(
     settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = assemble(settings())
+    parts = assemble(settings("trainer.accelerator=cpu"))
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: 1)
     begin(tmp_path / "first", "1234", parts)
     assert torch.get_num_threads() == 1

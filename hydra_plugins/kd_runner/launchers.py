@@ -12,6 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kd_runner.command_line import composition
+from kd_runner.command_line.invocation import invocation_of
 
 # Hydra's own settings that are the sweep's and not a job's.
 OF_THE_SWEEP = ("hydra.sweep", "hydra.run", "hydra.mode", "hydra.launcher", "hydra/", "hydra.output_subdir")
@@ -29,6 +30,7 @@ class PoolLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
+        self.invocation = invocation_of(task_function)
 
     def check_settings(self, given: dict[str, Any]) -> Any:
         """The launcher's settings, checked.
@@ -70,10 +72,8 @@ class PoolLauncher(Launcher):
 
     def flags(self) -> list[str]:
         """What every job's command line has beside its settings."""
-        from kd_runner import cli
-
         hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
-        return [*cli.flags, *hydra]
+        return [*self.invocation.flags, *hydra]
 
     def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
         """A job's settings as plain data, the name of its folder below the sweep's, and what it has of the environment.
@@ -87,7 +87,7 @@ class PoolLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
-        return settings, str(config.hydra.sweep.subdir), composition.variables_of(config)
+        return settings.plain(), str(config.hydra.sweep.subdir), composition.variables_of(config)
 
 
 class SlurmLauncher(PoolLauncher):

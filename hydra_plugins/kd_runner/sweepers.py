@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from kd_runner.command_line import resume
+from kd_runner.command_line.invocation import invocation_of
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class GridSweeper(Sweeper):
         from hydra.core.plugins import Plugins
 
         self.config, self.loader = config, hydra_context.config_loader
+        self.invocation = invocation_of(task_function)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -49,8 +50,7 @@ class GridSweeper(Sweeper):
             SettingsError: a job that cannot work, or a folder that holds another sweep; nothing was started.
             RunFailed: naming the jobs that have no result, after all others ended.
         """
-        from kd_runner import cli
-        from kd_runner.command_line.typed_words import idle_launcher_words
+        from kd_runner.command_line.typed_words import idle_launcher_words, note_idle_words
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
         from kd_runner.sweeps.folder import exclusive_folder, refuse_other_grid
@@ -61,8 +61,8 @@ class GridSweeper(Sweeper):
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
         with exclusive_folder(self.folder), collected_notes():  # what is said of several jobs is said once
-            cli.note_idle_words(sweep=True)
-            for line in idle_launcher_words(cli.typed, self.config.hydra.launcher):
+            note_idle_words(self.invocation.typed_words, sweep=True)
+            for line in idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher):
                 note("settings", line)
             refuse_other_grid(self.folder, combinations, self.is_resumed)
             with self.record_the_start():
@@ -71,7 +71,9 @@ class GridSweeper(Sweeper):
         failed = [str(each._return_value) for each in returns if isinstance(each._return_value, Exception)]
         if failed:
             raise RunFailed(
-                "\n".join([f"{len(failed)} of {len(returns)} jobs have no result{cli.resume_hint}", *failed])
+                "\n".join(
+                    [f"{len(failed)} of {len(returns)} jobs have no result{self.invocation.resume_hint}", *failed]
+                )
             )
         return returns
 
@@ -93,14 +95,13 @@ class GridSweeper(Sweeper):
     @contextmanager
     def record_the_start(self) -> Iterator[None]:
         """Have the folder say how the sweep that runs in this block was started, unless it is refused there."""
-        from kd_runner import cli
         from kd_runner.errors import SettingsError
 
         record = self.folder / "multirun.yaml"
         earlier = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, record)
-        cli.resume_hint = f"; to go on: kd-runner {resume.resuming(self.folder)}"
+        self.invocation.remember_folder(self.folder)
         try:
             yield
         except SettingsError:  # nothing was started, so there is nothing to go on with, or what there was before
@@ -146,8 +147,7 @@ class OptunaSweeper(GridSweeper):
             RunFailed: naming the trials that failed, after all others ended.
         """
         from hydra_plugins.kd_runner.launchers import PoolLauncher
-        from kd_runner import cli
-        from kd_runner.command_line.typed_words import idle_search_words
+        from kd_runner.command_line.typed_words import idle_search_words, note_idle_words
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
         from kd_runner.sweeps.search.space import space_of
@@ -160,8 +160,8 @@ class OptunaSweeper(GridSweeper):
         search = Search.of({str(name): value for name, value in plain.items()})
         space = space_of(self.parse_overrides(arguments))
         with exclusive_study(self.folder), collected_notes():  # what is said of several trials is said once
-            cli.note_idle_words(sweep=True)
-            for line in idle_search_words(cli.typed, search.sampler, search.pruning):
+            note_idle_words(self.invocation.typed_words, sweep=True)
+            for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
                 note("settings", line)
             refuse_other_search(self.folder, search, space, self.is_resumed)
             options, flags = self.launcher.typed_options(), self.launcher.flags()

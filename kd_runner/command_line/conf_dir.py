@@ -1,4 +1,4 @@
-"""Where the YAML files of the settings are."""
+"""The folder of the settings' YAML files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hydra says over several lines, in one, and the help."""
+"""Hydra's messages of several lines in one line each, and the help."""
 
 from __future__ import annotations
 
@@ -19,17 +19,25 @@ from omegaconf.errors import OmegaConfBaseException
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.suggestions import did_you_mean
 
+UNREADABLE = r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL"
 
-def _with_origin(message: str, overrides: list[str]) -> str:
+
+def say(message: str) -> None:
+    """Print a message for the person who typed the command, each line with the program's name."""
+    for line in message.splitlines():
+        print(f"kd-runner: {line}", file=sys.stderr)
+
+
+def with_origin(message: str, overrides: list[str]) -> str:
     """`message`, and how to take a setting back that an experiment made for another option of its group."""
-    key, _, rest = message.partition(": ")
+    key, _, reason = message.partition(": ")
     experiments = [word for word in overrides if word.startswith(("experiment=", "+experiment="))]
-    if experiments and rest.startswith("no such setting") and not any(key in word for word in overrides):
+    if experiments and reason.startswith("no such setting") and not any(key in word for word in overrides):
         return f"{message}; {experiments[0].lstrip('+')} sets it: add ~{key} to take it back"
     return message
 
 
-def _help(overrides: list[str]) -> str:
+def help_text(overrides: list[str]) -> str:
     """Hydra's help from our template. Hydra builds it too, and takes a second to list the groups twice."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("config", overrides=overrides)
@@ -40,33 +48,14 @@ def _help(overrides: list[str]) -> str:
     return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(groups) + "\n", CONFIG=OmegaConf.to_yaml(config))
 
 
-def _say(message: str) -> None:
-    for line in message.splitlines():
-        print(f"kd-runner: {line}", file=sys.stderr)
-
-
-def _one_line_message(error: Exception) -> str:
-    """What Hydra says over several lines, in one, with a suggestion where a key was misspelt."""
+def one_line_message(error: Exception) -> str:
+    """Hydra's message of several lines in one line, with a suggestion where a key was misspelt."""
     text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
-    if re.search(r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL", text):
-        text = _unreadable(sys.argv[1:]) or text
+    if re.search(UNREADABLE, text):
+        text = _unreadable_word(sys.argv[1:]) or text
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
-        key = unknown[1]
-        part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
-        if part:  # a stage's own settings are null until it has some
-            return f"{key}: write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
-        further = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
-        if further:  # what a further teacher has is added
-            added = any(f"@{further[1]}=" in word for word in sys.argv[1:])
-            return f"{key}: write '+{key}=…'" + ("" if added else f", beside +teacher@{further[1]}=…, which adds it")
-        if elsewhere := _of_another_option(key):
-            return f"{key}: {elsewhere}"
-        known = [name for name in _known_keys(key) if not name.endswith("_target_")]
-        section = key.rpartition(".")[0]
-        siblings = [name for name in known if name.rpartition(".")[0] == section and not name.endswith("_target_")]
-        there = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
-        return f"{key}: no such setting{did_you_mean(key, known)}{there}"
+        return f"{unknown[1]}: {_unknown_key(unknown[1])}"
     if text.startswith("Config group override must be"):  # Hydra does not say which
         pairs = [word.partition("=")[::2] for word in sys.argv[1:] if "=" in word]
         for group, value in pairs:
@@ -78,14 +67,32 @@ def _one_line_message(error: Exception) -> str:
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
     if missing and options:
         choices = options[1].split()
-        hint = did_you_mean(missing[2], choices)
-        return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{hint}"
+        suggestion = did_you_mean(missing[2], choices)
+        return f"{missing[1]}: must be one of {', '.join(choices)}, got {missing[2]}{suggestion}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
 
 
-def _of_another_option(key: str) -> str | None:
-    """Which options of a group have the key that the chosen one lacks."""
+def _unknown_key(key: str) -> str:
+    """The remedy for a key that the settings do not have: how to add it, which option has it, or the nearest keys."""
+    part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
+    if part:  # a stage's own settings are null until it has some
+        return f"write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
+    teacher = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
+    if teacher:  # the settings of a second teacher are added one by one
+        added = any(f"@{teacher[1]}=" in word for word in sys.argv[1:])
+        return f"write '+{key}=…'" + ("" if added else f", beside +teacher@{teacher[1]}=…, which adds it")
+    if options := _options_with(key):
+        return options
+    known = [name for name in _known_keys(key) if not name.endswith("_target_")]
+    section = key.rpartition(".")[0]
+    siblings = [name for name in known if name.rpartition(".")[0] == section]
+    listing = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
+    return f"no such setting{did_you_mean(key, known)}{listing}"
+
+
+def _options_with(key: str) -> str | None:
+    """A line that names the options of a group which have the key that the chosen one lacks; None where none has it."""
     group, _, name = key.partition(".")
     files = sorted((CONF_DIR / group).glob("*.yaml")) if name else []
     options = [file.stem for file in files if name in _keys_of(file)]
@@ -104,8 +111,8 @@ def _keys_of(file: Path) -> list[str]:
     return [str(key) for key in content] if isinstance(content, dict) else []
 
 
-def _unreadable(words: list[str]) -> str | None:
-    """What is wrong with the first word that Hydra cannot read."""
+def _unreadable_word(words: list[str]) -> str | None:
+    """A line about the first word that Hydra cannot read; None where it can read all."""
     parser = OverridesParser.create()
     for word in words:
         try:
@@ -121,7 +128,7 @@ def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
     GlobalHydra.instance().clear()
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
-    words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # of a sweep, the first
+    words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
     for overrides in (words, []):
         try:
             with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

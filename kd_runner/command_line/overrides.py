@@ -5,31 +5,37 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/")  # words that do not say what is run
+from kd_runner.errors import SettingsError
+
+UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/")  # overrides that do not say what is run
 
 
-def split(words: str) -> list[str]:
-    """Overrides that were joined with spaces, which their values may have, too."""
-    return re.split(r" (?=[+~]*[\w./@]+=)", words)
+def split(text: str) -> list[str]:
+    """The overrides in a text that joins them with spaces; their values may hold spaces, too."""
+    return re.split(r" (?=[+~]*[\w./@]+=)", text)
 
 
-def _sum_of_modes(word: str) -> list[str]:
-    """`distillation=[a,b]` as Hydra says it: the mode a, and b under its own name in `plus`."""
-    several = re.fullmatch(r"distillation=\[([\w\s,]*)\]", word)
-    if several is None:
+def expand_modes(word: str) -> list[str]:
+    """`distillation=[a,b]` as Hydra says it: the mode a, and b under its own name in `plus`. Other words as they are.
+
+    Raises:
+        SettingsError: no mode, or the same mode twice.
+    """
+    listed = re.fullmatch(r"distillation=\[([\w\s,]*)\]", word)
+    if listed is None:
         return [word]
-    modes = [name.strip() for name in several[1].split(",") if name.strip()]
+    modes = [name.strip() for name in listed[1].split(",") if name.strip()]
     if not modes or len(set(modes)) < len(modes):
-        from kd_runner.errors import SettingsError
-
         raise SettingsError(f"distillation: must name one mode or more, each once, got {word.partition('=')[2]}")
     return [f"distillation={modes[0]}", *(f"+distillation@plus.{name}={name}" for name in modes[1:])]
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
-    """A setting that would be ignored is an error."""
-    from kd_runner.errors import SettingsError
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse a setting that would be ignored.
 
+    Raises:
+        SettingsError: a label weight of a further mode; there is one for all modes.
+    """
     for word in overrides:
         key = word.lstrip("+~").partition("=")[0]
         if re.fullmatch(r"plus\.[^.]+\.label_weight", key):

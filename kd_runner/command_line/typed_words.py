@@ -1,7 +1,8 @@
-"""The words of a command line that Hydra takes and that count for nothing, each in a line that names it."""
+"""Words of a command line that Hydra takes and that have no effect, each in a line that names it."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
 
 OF_A_SWEEP = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")  # also hydra.sweeper
@@ -19,8 +21,21 @@ VARIABLES = ("KD_RUNNER_DATA",)
 SHOWN = 3  # keys of one option
 
 
+def note_idle_words(typed: Sequence[str], sweep: bool, variables: Iterable[str] = ()) -> None:
+    """Note which words of the command line, and of a run which environment variables, have no effect.
+
+    Args:
+        typed: The words as the person typed them.
+        sweep: True for a sweep, whose jobs look at the environment themselves.
+        variables: Names of the environment variables that the settings read.
+    """
+    lines = [*repeated_words(typed), *idle_hydra_words(typed, sweep)]
+    for line in lines if sweep else [*lines, *unknown_variables(os.environ, variables)]:
+        note("settings", line)
+
+
 def parse_overrides(words: Iterable[str]) -> Iterator[Override]:
-    """Hydra's reading of each word; flags and what it cannot read are passed over."""
+    """Each word as Hydra's parser reads it; flags and words that it cannot read are passed over."""
     parser = OverridesParser.create()
     for word in words:
         try:
@@ -33,8 +48,8 @@ def parse_overrides(words: Iterable[str]) -> Iterator[Override]:
 def typed_settings(words: Iterable[str]) -> dict[str, Any]:
     """The values that words give to keys with dots, and the options that they choose for groups.
 
-    What is written as a dictionary, such as 'teacher.optimizer={lr: 0.1}', is a key for each leaf. The values of a
-    sweep are the text that was typed.
+    A dictionary, such as 'teacher.optimizer={lr: 0.1}', gives a key for each leaf. The values of a sweep are the text
+    that was typed.
     """
     return {key: value for override in parse_overrides(words) for key, value in _settings_of(override)}
 
@@ -49,26 +64,26 @@ def _settings_of(override: Override) -> Iterator[tuple[str, Any]]:
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
-        for name, below in value.items():
-            yield from _leaves(f"{key}.{name}", below)
+        for name, child in value.items():
+            yield from _leaves(f"{key}.{name}", child)
     else:
         yield key, value
 
 
 def repeated_words(words: Iterable[str]) -> Iterator[str]:
-    """A line for each key that was given several values: Hydra takes the last."""
-    given: dict[str, list[tuple[str, Any]]] = {}
+    """A line for each key that was typed with several values: Hydra takes the last."""
+    pairs_of: dict[str, list[tuple[str, Any]]] = {}  # (word, value) by key
     for override in parse_overrides(words):
         for key, value in _settings_of(override):
-            given.setdefault(key, []).append((str(override.input_line), value))
-    for key, pairs in given.items():
+            pairs_of.setdefault(key, []).append((str(override.input_line), value))
+    for key, pairs in pairs_of.items():
         passed_over = [word for word, value in pairs if value != pairs[-1][1] and repr(value) != repr(pairs[-1][1])]
         if passed_over and key != "resume":
             yield f"{key} was typed {len(pairs)} times: {pairs[-1][0]} counts, {' and '.join(passed_over)} not"
 
 
 def idle_hydra_words(words: Iterable[str], sweep: bool) -> Iterator[str]:
-    """A line for each of Hydra's settings that means nothing to a run, or to a sweep."""
+    """A line for each of Hydra's settings that has no effect on a run, or none on a sweep."""
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         if sweep and key.startswith("hydra.run."):
@@ -78,7 +93,7 @@ def idle_hydra_words(words: Iterable[str], sweep: bool) -> Iterator[str]:
 
 
 def idle_search_words(words: Iterable[str], sampler: str, pruning: str) -> Iterator[str]:
-    """A line for each setting of a search with Optuna that the others leave without effect."""
+    """A line for each setting of a search with Optuna that has no effect beside this sampler and this pruning."""
     for key in typed_settings(words):
         if key == "hydra.sweeper.pruning_warmup" and pruning == "none":
             yield f"{key} has no effect: hydra.sweeper.pruning is none"
@@ -87,17 +102,18 @@ def idle_search_words(words: Iterable[str], sampler: str, pruning: str) -> Itera
 
 
 def idle_launcher_words(words: Iterable[str], launcher: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each setting of the launcher of a grid that its other settings leave without effect."""
+    """A line for each setting of a grid's launcher that has no effect beside its other settings."""
     key = "hydra.launcher.grace_s"
     if key in typed_settings(words) and launcher.get("timeout_s", 0) is None:
         yield f"{key} has no effect: hydra.launcher.timeout_s is null, so that no job is stopped"
 
 
 def unknown_variables(environment: Iterable[str], read: Iterable[str]) -> Iterator[str]:
-    """A line for each environment variable that is called like ours and that nobody reads.
+    """A line for each environment variable whose name begins like ours and that no setting reads.
 
     Args:
-        read: Names that the settings read.
+        environment: Names of all environment variables.
+        read: Names of those that the settings read.
     """
     for name in sorted(set(environment) - set(VARIABLES) - set(read)):
         if name.startswith("KD_RUNNER_"):
@@ -106,31 +122,31 @@ def unknown_variables(environment: Iterable[str], read: Iterable[str]) -> Iterat
 
 
 def overridden_options(config: DictConfig, words: Sequence[str], folders: Sequence[Path]) -> Iterator[str]:
-    """A line for each option that was typed and that a recipe gives other values than its own file does.
+    """A line for each typed option whose own values an experiment replaces.
 
     Args:
         config: All settings as Hydra composed them.
-        folders: Where the files of options are.
+        folders: Folders of the options' files.
     """
     typed = typed_settings(words)
-    recipe = typed.get("experiment")
-    if recipe is None:
+    experiment = typed.get("experiment")
+    if experiment is None:
         return
     for group, option in typed.items():
         files = (folder / group / f"{option!s}.yaml" for folder in folders)
         file = next((file for file in files if file.is_file()), None)
         if file is not None and group != "experiment":
-            changes = list(_changes(OmegaConf.load(file), config[group], group, typed))
+            changes = list(_replaced_values(OmegaConf.load(file), config[group], group, typed))
             more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
             if changes:
                 yield (
-                    f"{group}={option!s}: experiment={recipe} replaces what this option says of "
+                    f"{group}={option!s}: experiment={experiment} replaces what this option says of "
                     f"{', '.join(changes[:SHOWN])}{more}; what is typed by its key counts"
                 )
 
 
-def _changes(option: Any, section: Any, group: str, typed: Mapping[str, Any]) -> Iterator[str]:
-    """The values of an option that the composed section has not, as the section has them."""
+def _replaced_values(option: Any, section: Any, group: str, typed: Mapping[str, Any]) -> Iterator[str]:
+    """Each value of an option that the composed section has replaced: the key, the new value and the old one."""
     values: Any = OmegaConf.to_container(option, resolve=False)
     composed: Any = OmegaConf.to_container(section, resolve=False)
     for name, value in values.items():

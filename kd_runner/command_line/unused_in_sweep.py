@@ -1,39 +1,39 @@
-"""What of a sweep's settings has no effect in which of its jobs, in lines. The driver says it, so no PyTorch here."""
+"""Settings without effect in some jobs of a sweep, in lines. The driver prints them, so this imports no PyTorch."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-OVERRIDES = "overrides.json"  # what was typed for each job, beside the settings of the jobs that are checked
+OVERRIDES = "overrides.json"  # the file of each job's overrides, beside the settings of the jobs that are checked
 SHOWN = 3  # groups of jobs that are the same
 
 
 def sentence(key: str, reason: str) -> str:
-    """The line for one run."""
+    """The line about a setting without effect in one run."""
     return f"{key} has no effect: {reason}"
 
 
 def sentences_of_sweep(
-    jobs: Mapping[int, Sequence[str]], unused: Mapping[int, Mapping[str, str]], some: bool = True
+    jobs: Mapping[int, Sequence[str]], unused: Mapping[int, Mapping[str, str]], partly: bool = True
 ) -> Iterator[str]:
     """A line for each key that has no effect in some jobs of a sweep.
 
     Args:
-        jobs: What each job differs by from others.
+        jobs: The overrides in which each job differs from others, by its number.
         unused: The keys without effect and the reasons, by job.
-        some: Also of the keys that count in other jobs.
+        partly: Give lines also for keys that have an effect in other jobs.
     """
-    alike = identical_jobs(jobs, unused)
-    where: dict[str, list[int]] = defaultdict(list)
+    identical = identical_jobs(jobs, unused)
+    jobs_of: dict[str, list[int]] = defaultdict(list)  # by key
     for job, reasons in unused.items():
         for key in reasons:
-            where[key].append(job)
-    for key, numbers in where.items():
-        if not some and len(numbers) < len(jobs):
+            jobs_of[key].append(job)
+    for key, numbers in jobs_of.items():
+        if not partly and len(numbers) < len(jobs):
             continue
         count = f"any of {len(jobs)} jobs" if len(numbers) == len(jobs) else f"{len(numbers)} of {len(jobs)} jobs"
-        groups = [group for group in alike if set(group) <= set(numbers) and _varies(key, group, jobs)]
+        groups = [group for group in identical if set(group) <= set(numbers) and _varies(key, group, jobs)]
         same = "; ".join(f"{' and '.join(f'#{job}' for job in group)} are the same" for group in groups[:SHOWN])
         more = f", as are {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else ""
         yield f"{key} has no effect in {count}: {unused[numbers[0]][key]}{'; ' if same else ''}{same}{more}"
@@ -41,9 +41,7 @@ def sentences_of_sweep(
 
 def identical_jobs(jobs: Mapping[int, Sequence[str]], unused: Mapping[int, Mapping[str, str]]) -> list[list[int]]:
     """Groups of jobs that differ in nothing that has an effect."""
-    from kd_runner.command_line.typed_words import (
-        typed_settings,  # with Hydra's parser, which reports need not wait for
-    )
+    from kd_runner.command_line.typed_words import typed_settings  # Hydra's parser, which reports need not wait for
 
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for job, words in jobs.items():
@@ -53,6 +51,7 @@ def identical_jobs(jobs: Mapping[int, Sequence[str]], unused: Mapping[int, Mappi
 
 
 def _varies(key: str, group: Sequence[int], jobs: Mapping[int, Sequence[str]]) -> bool:
+    """True where the jobs of `group` differ in `key`."""
     from kd_runner.command_line.typed_words import typed_settings
 
     values = {repr(typed_settings(jobs[job]).get(key)) for job in group}

@@ -1,4 +1,4 @@
-"""A folder that holds a run, a sweep or anything else already is not written to. Imports nothing heavy."""
+"""A run is refused whose folder is in use: by another run, a sweep or other files. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,48 +10,47 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from kd_runner.errors import SettingsError
+from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CONSOLE
+from kd_runner.files.run_folder import CONSOLE, GRID, RESULT, SETTINGS, UNFINISHED
 
-BAD_SETTINGS = 2  # the exit code
-MARKS_OF_A_RUN = ("settings.json", "result.json", "unfinished")  # that `kd_runner.run` leaves
-MARKS_OF_A_SWEEP = ("multirun.yaml", "sweep.json")
+MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
+MARKS_OF_A_SWEEP = ("multirun.yaml", GRID)
 LOGS = ("kd-runner.log", CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
-SHOWN = 3
+SHOWN = 3  # names of files in a message
 
 
 class RefuseUsedFolder(Callback):
-    """Ends a command whose folder is in use, before Hydra writes there: its files would replace the first run's."""
+    """Refuses a command whose folder is in use, before Hydra writes there: its files would replace the first run's."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.get("resume") is not None:
             return
         try:
             refuse_used_folder(Path(config.hydra.run.dir))
-        except SettingsError as error:  # Hydra would make a warning of it, and go on
+        except SettingsError as error:  # Hydra would turn it into a warning, and go on
             print(f"kd-runner: {error}", file=sys.stderr)
             raise SystemExit(BAD_SETTINGS) from error
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Raise SettingsError where `folder` holds a run, a sweep or other things."""
+    """Raise SettingsError where `folder` holds a run, a sweep or other files."""
     if not folder.is_dir():
         return
     names = sorted(path.name for path in folder.iterdir())
     if any(name in MARKS_OF_A_SWEEP for name in names):
         raise SettingsError(f"hydra.run.dir: {folder} holds a sweep; {_remedy(folder)}")
     refuse_another_run(folder, (*MARKS_OF_A_RUN, ".hydra"))
-    others = [name for name in names if name not in LOGS and not name.startswith(".")]
-    if others:
-        shown = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
+    files = [name for name in names if name not in LOGS and not name.startswith(".")]
+    if files:
+        shown = ", ".join(files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
         raise SettingsError(f"hydra.run.dir: {folder} must be new or empty, it holds {shown}")
 
 
 def refuse_another_run(folder: Path, marks: tuple[str, ...] = MARKS_OF_A_RUN) -> None:
     """Raise SettingsError where a run, in whatever state, has left its marks in `folder`."""
     if any((folder / name).exists() for name in marks):
-        status = atomic.read_json(folder / "result.json").get("status", "not finished")
+        status = atomic.read_json(folder / RESULT).get("status", "not finished")
         raise SettingsError(f"hydra.run.dir: {folder} holds a run already ({status}); {_remedy(folder)}")
 
 

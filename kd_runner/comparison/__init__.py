@@ -1,1 +1,1 @@
-"""What one group of runs gained over another, and how sure that is."""
+"""The gain of one group of runs over another, and how sure it is."""

@@ -1,4 +1,4 @@
-"""How far a share of right answers is from chance: exact binomial tests, and shares in words."""
+"""Tests of a share of right answers against chance, and shares in words."""
 
 from __future__ import annotations
 
@@ -10,44 +10,50 @@ from kd_runner.comparison.statistics import sign_test
 
 
 def largest_class(labels: Tensor) -> tuple[int, float]:
-    """The commonest of `labels` [N], and its share: how often a network is right that always says it."""
+    """The most frequent of `labels` [N], and its share, which is the accuracy of a network that always answers it."""
     counts = labels.bincount()
-    commonest = int(counts.argmax())
-    return commonest, int(counts[commonest]) / len(labels)
+    label = int(counts.argmax())
+    return label, int(counts[label]) / len(labels)
 
 
 def share_of(right: Tensor) -> float:
-    """The share of 1 of the images that are right, of bool [N]."""
+    """The share, in [0, 1], of True in bool [N]."""
     return int(right.sum()) / len(right)
 
 
 def p_of_difference(first: Tensor, second: Tensor) -> float:
-    """Two-sided p of no difference between two readings, right or wrong [N], of the same images (McNemar's test)."""
-    better, worse = int((first & ~second).sum()), int((second & ~first).sum())
-    return sign_test(better, better + worse)
+    """Two-sided p of no difference between two networks on the same images (McNemar's test).
+
+    Args:
+        first, second: bool [N], True where a network is right.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return sign_test(only_first, only_first + only_second)
 
 
 def p_of_at_least(hits: int, images: int, share: float) -> float:
-    """Probability of so many right answers or more, were each right with probability `share`."""
+    """Probability of `hits` right answers or more on `images` images, if each is right with probability `share`."""
     from scipy.special import bdtrc
 
     return float(bdtrc(hits - 1, images, share)) if hits > 0 else 1.0
 
 
-def p_of_drop(share: float, images: int, earlier: float, earlier_images: int | None) -> float:
-    """One-sided p of a share as low as this, were it the earlier one (a normal approximation, pooled).
+def p_of_drop(share: float, images: int, reference: float, reference_images: int | None) -> float:
+    """One-sided p of a share as low as this one if the reference still holds (a normal approximation, pooled).
 
     Args:
-        earlier_images: How many images the earlier share was measured on; None where nobody knows.
+        share: Share of right answers, in [0, 1], on `images` images.
+        reference: The share that was measured before.
+        reference_images: Number of images of the reference; None where it is not known, for as many as `images`.
     """
     from scipy.special import ndtr
 
-    first, second = images, earlier_images or images
-    pooled = (share * first + earlier * second) / (first + second)
+    first, second = images, reference_images or images
+    pooled = (share * first + reference * second) / (first + second)
     error = math.sqrt(max(pooled * (1 - pooled), 1e-12) * (1 / first + 1 / second))
-    return float(ndtr((share - earlier) / error))
+    return float(ndtr((share - reference) / error))
 
 
 def percent(share: float) -> str:
-    """A share of 1 in percent."""
+    """A share, in [0, 1], as text in percent."""
     return f"{100 * share:.1f} %"

@@ -1,7 +1,8 @@
-"""How much of the gap between a baseline and its teacher the student closed, and when that is no percentage.
+"""The gap between a baseline and its teacher, and the share of it that the student closed.
 
-The one rule for the terminal, the pages, the leaderboard and TensorBoard. A share is told where the teacher is clearly
-better than the baseline on the test images and the student no worse than it; anything else is told in words.
+This is the one rule for the terminal, the pages, the leaderboard and TensorBoard. There is a share where the teacher is
+clearly better than the baseline on the test images and the student is no worse than the baseline. In all other cases
+there is a reason in words.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from kd_runner.comparison.groups import Group, Pairs
 from kd_runner.comparison.statistics import SURE
 from kd_runner.files.results import Run
 
-WORTH_SHARING = 0.005  # a share of a smaller gap than half a point says little, however sure the gap is
-ROUNDING = 1e-12  # differences of equal accuracies
+WORTH_SHARING = 0.005  # a share of a gap below half a point says little, however sure the gap is
+ROUNDING = 1e-12  # the largest difference of two accuracies that are equal
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What a student won over its baseline, beside what its teacher has over it.
+    """A student's gain over its baseline, and the share of the gap to its teacher that the gain closed.
 
     Args:
         gain: The student's accuracy on the test images less the baseline's, in [-1, 1].
-        share: The part of the gap to the teacher that this is; None where a share would mislead.
-        reason: Why there is no share, a clause that can end a sentence; empty where there is one.
-        kind: The same of several runs alike, without what differs between them.
+        share: The gain divided by the teacher's accuracy less the baseline's; None where a share would mislead.
+        reason: A clause that says why there is no share, to end a sentence with; empty where there is one.
+        kind: The reason without its numbers, so that it is the same for several runs.
     """
 
     gain: float
@@ -39,54 +40,55 @@ class Gap:
 
 
 def gap_of(group: Group) -> Gap | None:
-    """The gap of a group's runs, the mean over those that have a teacher and a baseline; None where none has both."""
-    both = [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
-    if not both:
+    """The gap of a group's runs, a mean over the runs with a teacher and a baseline; None where no run has both."""
+    runs = [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
+    if not runs:
         return None
     teacher, baseline, student = (
-        float(np.mean([run.result[stage]["accuracy"] for run in both])) for stage in ("teacher", "baseline", "student")
+        float(np.mean([run.result[stage]["accuracy"] for run in runs])) for stage in ("teacher", "baseline", "student")
     )
-    if not any(run.taught for run in both):
+    if not any(run.taught for run in runs):
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
-    pairs = Pairs.of(*(Group(group.words, both).in_place_of_students(stage) for stage in ("teacher", "baseline")))
+    pairs = Pairs.of(*(Group(group.words, runs).in_place_of_students(stage) for stage in ("teacher", "baseline")))
     return gap(teacher, baseline, student, *((pairs.p, len(pairs.difference)) if pairs is not None else ()))
 
 
 def gap_in(result: Mapping[str, Any]) -> Gap | None:
-    """The gap of one run, from its result."""
+    """The gap of one run, from its result; None where it has no teacher or no baseline."""
     return gap_of(Group((), [run_of(result)]))
 
 
 def run_of(result: Mapping[str, Any]) -> Run:
-    """The run of a result, wherever that is kept."""
+    """A run made of its result alone."""
     return Run(Path(), tuple(result.get("overrides") or ()), (), dict(result))
 
 
 def gap(teacher: float, baseline: float, student: float, p: float | None = None, images: int = 0) -> Gap:
-    """The gap of three accuracies on the test images, in [0, 1].
+    """The gap of three accuracies on the test images.
 
     Args:
-        p: Of teacher and baseline being equally good, by McNemar's test; None where that is not known.
-        images: On how many test images it was found.
+        teacher, baseline, student: Accuracies in [0, 1].
+        p: Probability of such a gap if teacher and baseline are equally good, by McNemar's test; None if not known.
+        images: Number of the test images behind `p`.
     """
-    gain, whole = student - baseline, teacher - baseline
+    gain, teachers_gain = student - baseline, teacher - baseline
     between = "the gap from baseline to teacher"
-    if whole <= ROUNDING:
+    if teachers_gain <= ROUNDING:
         kind = "the teacher is not better than the baseline on the test images, so there is no gap to close"
         return Gap(gain, None, kind, kind)
     if p is not None and p >= SURE:
         kind = f"is within chance on {images:,} test images"
-        return Gap(gain, None, f"the gap of {in_points(whole)} to the teacher {kind}", f"{between} {kind}")
-    if whole < WORTH_SHARING:
+        return Gap(gain, None, f"the gap of {in_points(teachers_gain)} to the teacher {kind}", f"{between} {kind}")
+    if teachers_gain < WORTH_SHARING:
         kind = "is too small to take a share of"
-        return Gap(gain, None, f"the gap of {in_points(whole)} to the teacher {kind}", f"{between} {kind}")
+        return Gap(gain, None, f"the gap of {in_points(teachers_gain)} to the teacher {kind}", f"{between} {kind}")
     if gain < -ROUNDING:
         kind = "the student fell below its baseline"
         return Gap(gain, None, f"{kind} by {in_points(-gain)}", kind)
-    return Gap(gain, gain / whole, "", "")
+    return Gap(gain, gain / teachers_gain, "", "")
 
 
 def in_points(difference: float) -> str:
-    """A difference of two accuracies in words, with as many digits as it takes to be none that is called 0."""
+    """A difference of two accuracies in points of a percent: two digits, more where two would show 0."""
     digits = next((digits for digits in (2, 3, 4) if round(100 * abs(difference), digits)), 2)
     return f"{100 * difference:.{digits}f} points"

@@ -1,4 +1,4 @@
-"""Runs grouped over their seeds, named by what they differ in, the best first."""
+"""Runs grouped over their seeds, each group named by its overrides, the best first."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kd_runner.files.results import Run
 
 
 def compared_groups(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
-    """The groups, the best first, named by what they differ in, each compared with the reference.
+    """The groups, the best first, named by the overrides in which they differ, each compared with the reference.
 
     Args:
-        reference: Part of the name of a group; None for the last one, or for the best of several.
+        reference: A part of the reference's name; of several groups with it, the best. None: no comparison.
 
     Raises:
         SettingsError: no group has such a name.

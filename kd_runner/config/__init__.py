@@ -1,1 +1,1 @@
-"""What a run may be told, and what it is built from."""
+"""The settings that a run may have, and the things that are built from them."""

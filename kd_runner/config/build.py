@@ -1,4 +1,4 @@
-"""From a `_target_` node to the thing it names, with its arguments checked against the callable's own signature."""
+"""The thing that a `_target_` node names, built with arguments that are checked against its own signature."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib
 import inspect
-import itertools
+import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,17 +18,19 @@ from kd_runner.config.settings import Node, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.suggestions import did_you_mean
 
-# Of kd_runner itself the packages that hold options: the rest reads and writes files.
+# The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
 TRUSTED = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args and **kwargs
 
 
 def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> Any:
     """Call what `node` names with its arguments, and with those of `offered` that its signature asks for by name.
 
     Args:
-        key: Where the node stands in the settings; every message starts with it.
-        trust: Packages beside the trusted ones from which a callable may come.
+        key: The node's key in the settings; every message starts with it.
+        trust: Further packages from which a callable may come.
+        offered: Arguments that a callable gets where it has a parameter of that name, such as `num_classes`.
 
     Raises:
         SettingsError: an unknown or untrusted target, an argument that it does not take, or a value that it refuses.
@@ -36,60 +38,67 @@ def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> An
     target, arguments = _prepare(node, key, trust, offered)
     try:
         return target(**arguments)
-    except Exception as error:  # anyone's code: the person needs to know which of the settings it was
+    except Exception as error:  # anyone's code: the person needs to know which setting it was
         message = one_line(error)
-        named = message.split(" ", 1)[0] in node  # "depth must be …" becomes "teacher.depth must be …"
-        raise SettingsError(f"{key}.{message}" if named else f"{key}: {message}") from error
+        names_argument = message.split(" ", 1)[0] in node  # "depth must be …" becomes "teacher.depth must be …"
+        raise SettingsError(f"{key}.{message}" if names_argument else f"{key}: {message}") from error
 
 
 def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:
-    """What `node` names with its arguments bound, for a call with the argument `first` alone."""
+    """A function of the argument `first` alone: the callable that `node` names, with its other arguments bound."""
     target, arguments = _prepare(node, key, trust, {first: None})
     arguments.pop(first, None)
     return functools.partial(target, **arguments)
 
 
 def takes(node: Node, key: str, name: str, trust: Iterable[str] = ()) -> bool:
-    """Whether what `node` names has a parameter of that name."""
+    """True where the callable of `node` has a parameter of that name."""
     return name in inspect.signature(_locate(node, key, tuple(trust))).parameters
 
 
 def names_of(node: Node, key: str, trust: Iterable[str] = ()) -> tuple[str, str]:
-    """What `node` names, and the module in which that was written."""
+    """The callable's name in `node`, and the module in which it was written."""
     return node["_target_"], str(_locate(node, key, tuple(trust)).__module__)
 
 
 def _prepare(
     node: Node, key: str, trust: Iterable[str], offered: Mapping[str, Any]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The callable of `node`, and all its arguments."""
     target = _locate(node, key, tuple(trust))
-    given = {name: value for name, value in node.items() if name != "_target_"}
     parameters = inspect.signature(target).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    own = [name for name in parameters if name not in offered]
+    settable = [name for name in parameters if name not in offered]
     hints = _hints(target)
     arguments: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in own and (not takes_any or name in offered):
-            raise SettingsError(_unknown(f"{key}.{name}", name, own, node["_target_"]))
-        if isinstance(value, dict) and "_target_" in value:
-            arguments[name] = build(value, f"{key}.{name}", trust, **offered)
-        elif isinstance(value, dict) and value and all(isinstance(v, dict) and "_target_" in v for v in value.values()):
-            arguments[name] = {part: build(v, f"{key}.{name}.{part}", trust, **offered) for part, v in value.items()}
-        else:
-            arguments[name] = _convert(value, hints.get(name), f"{key}.{name}")
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        if name not in settable and (not takes_any or name in offered):
+            raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"]))
+        arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, offered)
     for name, parameter in parameters.items():
         if name in offered:
             arguments[name] = offered[name]
-        elif parameter.default is parameter.empty and name not in given and parameter.kind not in _VARIADIC:
+        elif parameter.default is parameter.empty and name not in node and parameter.kind not in _VARIADIC:
             raise SettingsError(f"{key}.{name}: must be given, {node['_target_']} needs it")
     if takes_any and "num_classes" in offered:
-        # torchvision's builders pass it on: the one argument that every model takes.
+        # torchvision's builders pass on the one argument that every model takes.
         arguments["num_classes"] = offered["num_classes"]
     return target, arguments
 
 
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+def _argument(value: Any, hint: Any, key: str, trust: Iterable[str], offered: Mapping[str, Any]) -> Any:
+    """An argument: a node, and each of several nodes with names, is built; another value is checked."""
+    if _is_node(value):
+        return build(value, key, trust, **offered)
+    if isinstance(value, dict) and value and all(map(_is_node, value.values())):
+        return {name: build(node, f"{key}.{name}", trust, **offered) for name, node in value.items()}
+    return _convert(value, hint, key)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value
 
 
 def _locate(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
@@ -107,7 +116,7 @@ def _locate(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
         raise SettingsError(f"{key}._target_: {module_name} has no {attribute}") from None
     if not callable(target):
         raise SettingsError(f"{key}._target_: must name a callable, got {name}")
-    # A module of a trusted package may import anything; what counts is where the code was written.
+    # A module of a trusted package may import anything, so the code itself must have been written in one.
     if not _is_trusted(f"{getattr(target, '__module__', None)}.", trust):
         raise SettingsError(_untrusted_error(key, f"{name}, which is {target.__module__}.{attribute}", trust))
     return target
@@ -125,7 +134,10 @@ def _untrusted_error(key: str, name: str, trust: tuple[str, ...]) -> str:
 
 
 def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None:
-    """SHA-256 of the file that defines what `node` names, where that is a user's own and may be edited; else None."""
+    """SHA-256 of the file that defines the callable of `node`, where it is the user's own file; None for others.
+
+    A user's file may be edited between two runs; a package's version says what its files hold.
+    """
     target = _locate(node, key, tuple(trust))
     if _is_trusted(f"{target.__module__}.", ()):
         return None
@@ -140,54 +152,33 @@ def _unknown(key: str, name: str, known: list[str], target: str) -> str:
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except (NameError, TypeError):  # annotations of others that exist for type checkers only
+    except (NameError, TypeError):  # a package's annotations that exist for type checkers only
         return {}
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
     """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked.
 
-    A whole number may stand for a real one and a list for a tuple; no other kind of value is turned into another.
+    pydantic reads it as strict JSON: a list may stand for a tuple and a whole number for a real one, and text for what
+    YAML cannot write, such as a path. No other kind of value is turned into another. Keys of a dictionary without
+    kinds in its annotation become text.
+
+    Raises:
+        SettingsError: a value of the wrong kind.
     """
     if hint is None:
         return value
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
-        converted = adapter.validate_python(value)
+        return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise SettingsError(_wrong_kind(key, error)) from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return value
-    changed = _change_of_kind(value, converted, key)
-    if changed is not None:
-        raise SettingsError(changed)
-    return converted
-
-
-_KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
-
-
-def _change_of_kind(given: Any, converted: Any, key: str) -> str | None:
-    """What is wrong where a number, text or flag from YAML became another kind of them; else None."""
-    parts: Iterable[tuple[Any, Any, Any]] = ()
-    if isinstance(given, dict) and isinstance(converted, Mapping):
-        parts = ((name, given[name], converted[name]) for name in given)
-    elif isinstance(given, list) and isinstance(converted, (list, tuple)):
-        parts = zip(itertools.count(), given, converted)
-    for name, value, result in parts:
-        changed = _change_of_kind(value, result, f"{key}.{name}")
-        if changed is not None:
-            return changed
-    kind = _KINDS.get(type(converted))
-    whole = type(given) is int and type(converted) is float
-    if kind is None or ((type(given) is type(converted) or whole) and given == converted):
-        return None
-    return f"{key}: must be a valid {kind}, got {given!r}"
 
 
 def _wrong_kind(key: str, error: ValidationError) -> str:
     problem = error.errors()[0]
-    if problem["type"] == "missing":  # of a tuple that is too short
-        return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
-    place = "".join(f".{part}" for part in problem["loc"] if isinstance(part, int))  # in a list
-    return f"{key}{place}: {rule_of(problem)}, got {problem['input']!r}"
+    # Numbers in a location are positions in a list; of a tuple that is too short, the list is shown.
+    positions = [] if problem["type"] == "missing" else [part for part in problem["loc"] if isinstance(part, int)]
+    return f"{'.'.join(map(str, [key, *positions]))}: {rule_of(problem)}, got {problem['input']!r}"

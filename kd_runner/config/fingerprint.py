@@ -1,4 +1,4 @@
-"""Which settings decide a result, and their digest."""
+"""The settings that decide a result, and their digest."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# Settings of data sets and teachers that settings.json of older versions lacks, with their defaults.
+# Settings of data sets and teachers that older versions did not write to settings.json, with their defaults.
 ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000, "white": None}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Of settings as plain data, what can change the result: no path, nothing that only decides where or how fast.
+    """The settings, as plain data, that can change the result: no paths, and nothing about where or how fast it runs.
 
-    Settings that older versions did not write are left out at their defaults, so that a run of such a version goes on.
+    Settings that older versions did not write are left out at their defaults, so that a run of such a version can be
+    resumed.
     """
     content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
@@ -24,9 +25,9 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         "trainer": ("threads", "keep_memory", "log_every"),
     }
     for name, keys in without.items():
-        content[name] = _less(content[name], keys)
-    for name, like in (("teachers", "teacher"), ("plus", "distillation")):
-        content[name] = {each: _less(own, without[like]) for each, own in content[name].items()}
+        content[name] = _without(content[name], keys)
+    for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
+        content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
     for section in (content["dataset"], content["teacher"], *content["teachers"].values()):
         for key, default in ADDED.items():
             if section.get(key, default) == default:
@@ -35,7 +36,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat_keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf of nested data by its key with dots."""
+    """Each leaf of nested data: its key with dots, and its value."""
     for name, value in content.items():
         if isinstance(value, dict) and value:
             yield from flat_keys(value, f"{prefix}{name}.")
@@ -43,7 +44,7 @@ def flat_keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{name}", value
 
 
-def _less(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+def _without(section: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name not in keys}
 
 

@@ -22,14 +22,14 @@ Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Keys = Annotated[str | None, BeforeValidator(lambda value: value if value is None else str(value))]
 
 
-def _layer_name(given: Any) -> str:
-    if type(given) not in (str, int):  # those of an nn.Sequential are whole numbers; 0.10 would be read as 0.1
+def _layer_name(value: Any) -> str:
+    if type(value) not in (str, int):  # an nn.Sequential counts its layers; 0.10 would be read as 0.1
         raise ValueError('must be the name of a layer, in quotes where it looks like a number: ["0.10"]')
-    return str(given)
+    return str(value)
 
 
 LayerName = Annotated[str, BeforeValidator(_layer_name)]
-ASKED = ["?"]  # in place of layers: which there are
+ASKED = ["?"]  # in place of names of layers: asks which layers there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -45,7 +45,7 @@ class Section(BaseModel):
 
 
 class _Built(Section):
-    """A section whose keys beside its own fields are a callable and its arguments."""
+    """A section with fields of its own; its other keys are a callable and the arguments of that."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -74,25 +74,25 @@ class DatasetSettings(_Built):
 
     @field_validator("resized_crop")
     @classmethod
-    def _is_the_only_crop(cls, given: float, info: ValidationInfo) -> float:
-        if given and info.data.get("crop_padding"):
+    def _is_the_only_crop(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("crop_padding"):
             raise ValueError(f"must be 0 where dataset.crop_padding is above 0 ({info.data['crop_padding']})")
-        return given
+        return value
 
 
-def _path(given: Any) -> Any:
-    if given is not None and (not isinstance(given, str) or not given.strip()):
+def _path(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ValueError("must be the path of a file, or null")
-    return given
+    return value
 
 
 FilePath = Annotated[str | None, BeforeValidator(_path)]
 
 
-def _needs_a_checkpoint(given: str | None, info: ValidationInfo) -> str | None:
-    if given is not None and info.data.get("checkpoint") is None:
+def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None and info.data.get("checkpoint") is None:
         raise ValueError("has no effect without teacher.checkpoint")
-    return given
+    return value
 
 
 class TeacherSettings(_Built):
@@ -109,8 +109,11 @@ class TeacherSettings(_Built):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler")
+
+
 class ExtraTeacherSettings(_Built):
-    """One of several teachers; what it leaves out is as the first teacher has it."""
+    """One of several teachers; it takes from the first teacher what it leaves out."""
 
     epochs: Count | None = None
     checkpoint: FilePath = None
@@ -167,7 +170,7 @@ class TrackingSettings(Section):
 
 
 class Settings(Section):
-    """One run."""
+    """All settings of one run."""
 
     dataset: DatasetSettings
     teacher: TeacherSettings
@@ -189,37 +192,38 @@ class Settings(Section):
     resume: str | None
     trust: list[str]
 
+    def plain(self) -> dict[str, Any]:
+        """All settings as plain data, with the keys of the YAML files; `check` takes it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
     def decisive(self) -> dict[str, Any]:
-        """What can change the result, as plain data."""
-        return decisive(self.model_dump(mode="json", by_alias=True))
+        """The settings that can change the result, as plain data."""
+        return decisive(self.plain())
 
     @property
     def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:
-        """The teachers by the names of their stages, with what the further ones leave to the first filled in."""
-        first = self.teacher
-        filled = {
-            f"teachers.{name}": own.model_copy(
-                update={
-                    each: getattr(own, each) or getattr(first, each) for each in ("epochs", "optimizer", "scheduler")
-                }
-            )
-            for name, own in self.teachers.items()
-        }
-        return {"teacher": first, **filled}
+        """The teachers by the names of their stages. Further ones have what they leave out from the first."""
+        teachers: dict[str, TeacherSettings | ExtraTeacherSettings] = {"teacher": self.teacher}
+        for name, extra in self.teachers.items():
+            shared = {key: getattr(extra, key) or getattr(self.teacher, key) for key in SHARED_BY_TEACHERS}
+            teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
+        return teachers
 
-    def for_stage(self, own: Node | None, shared: Literal["optimizer", "scheduler"]) -> Node:
+    def for_stage(self, node: Node | None, group: Literal["optimizer", "scheduler"]) -> Node:
         """A stage's optimizer or scheduler: the shared one, with the stage's own keys over it.
 
-        A stage that names a `_target_` of its own shares nothing.
+        Args:
+            node: The stage's own keys. With a `_target_` among them the stage shares nothing.
+            group: The key of the shared one.
         """
-        if own is not None and "_target_" in own:
-            return own
-        return {**getattr(self, shared), **(own or {})}
+        if node is not None and "_target_" in node:
+            return node
+        return {**getattr(self, group), **(node or {})}
 
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""
-        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
-        return f"{role}.optimizer.lr" if "_target_" in own or "lr" in own else "optimizer.lr"
+        node = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
+        return f"{role}.optimizer.lr" if "_target_" in node or "lr" in node else "optimizer.lr"
 
 
 def check(container: Mapping[str, Any]) -> Settings:
@@ -235,7 +239,7 @@ def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: st
     """A section of settings from plain data.
 
     Args:
-        prefix: Of the section's keys, such as 'hydra.launcher.'.
+        prefix: Text before the section's keys, such as 'hydra.launcher.'.
 
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
@@ -249,19 +253,19 @@ def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: st
 def _line(problem: Any, kind: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        hint = did_you_mean(key, kind.model_fields) if "." not in key else ""
-        return f"{key}: no such setting{hint}, got {problem['input']!r}"
+        suggestion = did_you_mean(key, kind.model_fields) if "." not in key else ""
+        return f"{key}: no such setting{suggestion}, got {problem['input']!r}"
     if problem["type"] == "missing":
         return f"{key}: must be given"
     return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
 
 
 def rule_of(problem: Any) -> str:
-    """pydantic's description of a wrong value, in our words."""
+    """The rule that a wrong value breaks, from pydantic's description of the problem."""
     kind = problem["type"]
     if kind in ("sequence_str", "list_type", "is_instance_of"):
         return "must be a list"
     if kind == "dict_type":
         return "must be settings such as {lr: 0.1}, or null"
-    message = str(problem["msg"]).removeprefix("Value error, ")  # what a validator of ours says
+    message = str(problem["msg"]).removeprefix("Value error, ")  # from a validator of ours
     return message.replace("Input should be", "must be", 1).replace("Field required", "must have more values")

@@ -1,4 +1,4 @@
-"""Archives of images, unpacked once, and only where all that is in them stays in the folder."""
+"""Archives of images, unpacked once, and only where everything in them stays inside the folder."""
 
 from __future__ import annotations
 
@@ -19,64 +19,65 @@ from kd_runner.notes import note
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MOST_TIMES = 100  # that the files may be larger than their archive; images hardly shrink
+MOST_TIMES = 100  # the files may be this many times larger than their archive; images hardly shrink
 
 
 def is_archive(path: Path) -> bool:
-    """Whether it is one by its name."""
+    """True for a file with the name of an archive."""
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
 def unpack(archive: Path, cache: Path) -> Path:
-    """The folder under `cache` that holds what is in `archive`; unpacked now if no job has done it before.
+    """The folder under `cache` with the files of `archive`; unpacked now if no job has done it before.
 
-    An archive that was unpacked is known by its place, size and time of change. Where all of it lies in one folder,
-    that is the one that comes back.
+    An archive that was unpacked is known by its path, size and time of change. Where everything lies in one folder,
+    that folder is returned.
 
     Raises:
-        ValueError: naming the archive, and what in it leaves the folder, is no file, is too large, or cannot be read.
+        ValueError: a name in the archive leads out of the folder or is no file, or the archive is too large or cannot
+            be read. The message names the archive and the entry.
     """
     status = archive.stat()
     key = hashlib.sha256(repr((str(archive.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
-    place = cache / f"{archive.name.partition('.')[0]}.{key}"
+    folder = cache / f"{archive.name.partition('.')[0]}.{key}"
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{place.name}.lock"):
-        if not place.is_dir():
-            for abandoned in cache.glob(f".{place.name}.*"):  # by a job that was killed; this one holds the lock
+    with FileLock(cache / f"{folder.name}.lock"):
+        if not folder.is_dir():
+            for abandoned in cache.glob(f".{folder.name}.*"):  # by a job that was killed; this one holds the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
-            unfinished = cache / f".{place.name}.{uuid.uuid4().hex}"
+            unfinished = cache / f".{folder.name}.{uuid.uuid4().hex}"
             try:
                 _unpack(archive, unfinished)
-                unfinished.rename(place)
+                unfinished.rename(folder)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
-            log.info("data      %s unpacked to %s", archive, place)
-    inside = [path for path in place.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else place
+            log.info("data      %s unpacked to %s", archive, folder)
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
 
 
 def _holds_folders(folder: Path) -> bool:
     return any(entry.is_dir() for entry in os.scandir(folder))
 
 
-class Refused(ValueError):
-    """An archive with something in it that must not be unpacked."""
+class RefusedArchive(ValueError):
+    """An archive with an entry that must not be unpacked."""
 
 
 def _unpack(archive: Path, into: Path) -> None:
     into.mkdir()
     try:
         names = _unpack_zip(archive, into) if archive.name.lower().endswith(".zip") else _unpack_tar(archive, into)
-    except Refused:
+    except RefusedArchive:
         raise
-    except Exception as error:  # whatever is in the file: the readers raise a dozen kinds of errors, KeyError too
+    except Exception as error:  # on broken files the readers raise a dozen kinds of errors, KeyError too
         reason = " ".join(str(error).split()) or type(error).__name__
-        if reason.startswith("file could not be opened successfully"):  # and then what each kind of reader said
+        if reason.startswith("file could not be opened successfully"):  # the message of each reader follows
             reason = "it is no whole archive"
         raise ValueError(f"{archive} cannot be unpacked: {reason}") from error
-    twice = len(names) - len(set(names))
-    if twice:
-        note("data", f"{twice:,} of {len(names):,} files in {archive} have the name of another one: the last counts")
+    repeated = len(names) - len(set(names))
+    if repeated:
+        note("data", f"{repeated:,} of {len(names):,} files in {archive} have the name of another one: the last counts")
 
 
 def _unpack_zip(archive: Path, into: Path) -> list[str]:
@@ -85,8 +86,8 @@ def _unpack_zip(archive: Path, into: Path) -> list[str]:
         members = opened.infolist()
         for member in members:
             mode = member.external_attr >> 16
-            kind = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
-            _check(archive, member.filename, kind)
+            is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
+            _check_entry(archive, member.filename, is_plain)
         _check_size(archive, sum(member.file_size for member in members), into)
         opened.extractall(into)
         return [member.filename for member in members if not member.is_dir()]
@@ -97,10 +98,10 @@ def _unpack_tar(archive: Path, into: Path) -> list[str]:
     with tarfile.open(archive) as opened:
         members, size, most = [], 0, _most_bytes(archive)
         for member in opened:
-            _check(archive, member.name, member.isreg() or member.isdir())
+            _check_entry(archive, member.name, member.isreg() or member.isdir())
             members.append(member)
             size += max(0, member.size)
-            if size > most:  # before that much is read to find the next one
+            if size > most:  # before all its bytes are read to find the next entry
                 break
         _check_size(archive, size, into)
         if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
@@ -110,12 +111,12 @@ def _unpack_tar(archive: Path, into: Path) -> list[str]:
         return [member.name for member in members if member.isreg()]
 
 
-def _check(archive: Path, name: str, is_file_or_folder: bool) -> None:
+def _check_entry(archive: Path, name: str, is_file_or_folder: bool) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or PureWindowsPath(name).drive:
-        raise Refused(f"{archive} must hold paths inside its own folder, it has {name}; nothing was unpacked")
+        raise RefusedArchive(f"{archive} must hold paths inside its own folder, it has {name}; nothing was unpacked")
     if not is_file_or_folder:
-        raise Refused(f"{archive} must hold files and folders alone, {name} is a link or a device")
+        raise RefusedArchive(f"{archive} must hold files and folders alone, {name} is a link or a device")
 
 
 def _most_bytes(archive: Path) -> int:
@@ -125,6 +126,6 @@ def _most_bytes(archive: Path) -> int:
 def _check_size(archive: Path, size: int, into: Path) -> None:
     packed, free = archive.stat().st_size, shutil.disk_usage(into).free
     if size > _most_bytes(archive):
-        raise Refused(f"{archive} has {size / 1e6:,.0f} MB of files in {packed / 1e6:,.1f} MB: refused")
+        raise RefusedArchive(f"{archive} has {size / 1e6:,.0f} MB of files in {packed / 1e6:,.1f} MB: refused")
     if size > free:
-        raise Refused(f"{archive} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {into.parent}")
+        raise RefusedArchive(f"{archive} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free in {into.parent}")

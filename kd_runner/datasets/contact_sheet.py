@@ -1,4 +1,4 @@
-"""A contact sheet: one picture with a few training images of each class, as a network is given them."""
+"""A contact sheet: one picture with a few training images of each class, at the size that a network sees."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from kd_runner.datasets.splits import Images
 
 CLASSES, EXAMPLES = 20, 8
-SMALLEST, LARGEST = 64, 160  # sides in pixels of what is shown of an image
+SMALLEST, LARGEST = 64, 160  # longer side in pixels of an image on the sheet
 LABELS, GAP, LINE = 150, 4, 14  # width of the names, space between images, height of a line of text
-LETTERS = 22  # of a name in one line
+LETTERS = 22  # letters of a name in one line
 
 
 def contact_sheet(images: Images, classes: Sequence[str]) -> Image.Image:
@@ -36,12 +36,12 @@ def contact_sheet(images: Images, classes: Sequence[str]) -> Image.Image:
         write(draw, (GAP, top + LINE), f"{len(members):,} image{'' if len(members) == 1 else 's'}")
         few = members[evenly(len(members), EXAMPLES)]
         for column, picture in enumerate(pixels_of(images, few)):
-            sheet.paste(thumbnail(picture, side), place_of(row, column, side))
+            sheet.paste(thumbnail(picture, side), corner_of(row, column, side))
     return sheet
 
 
-def place_of(row: int, column: int, side: int) -> tuple[int, int]:
-    """Where an image's left upper corner is."""
+def corner_of(row: int, column: int, side: int) -> tuple[int, int]:
+    """The upper left corner of an image on the sheet: pixels from the left, pixels from the top."""
     return LABELS + column * (side + GAP), GAP + row * (max(side, 2 * LINE) + GAP)
 
 
@@ -52,7 +52,7 @@ def shown_side(shape: tuple[int, int, int]) -> int:
 
 
 def thumbnail(picture: Tensor, side: int) -> Image.Image:
-    """uint8 [C, H, W] as a picture whose longer side has `side` pixels; of more channels, the first three."""
+    """A picture whose longer side has `side` pixels, of uint8 [C, H, W]; the first three of more channels."""
     pixels = picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)
     image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
     factor = side / max(image.size)
@@ -61,7 +61,7 @@ def thumbnail(picture: Tensor, side: int) -> Image.Image:
 
 
 def pixels_of(images: Images, indices: Tensor) -> Tensor:
-    """uint8 [M, C, H, W]: the images at `indices`."""
+    """The images at `indices`, uint8 [M, C, H, W]."""
     few = images.subset(indices)
     return few.sample(len(few)) if len(few) else torch.zeros(0, *images.image_shape, dtype=torch.uint8)
 
@@ -78,9 +78,9 @@ def shorten(name: str) -> str:
     return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str) -> None:
-    """Write a line in Pillow's own font; without FreeType that one knows Western letters alone."""
+def write(draw: ImageDraw.ImageDraw, position: tuple[int, int], text: str) -> None:
+    """Write a line in Pillow's own font, which without FreeType knows Western letters alone."""
     font = ImageFont.load_default()
     if not isinstance(font, ImageFont.FreeTypeFont):
         text = text.encode("latin-1", "replace").decode("latin-1")
-    draw.text(at, text, fill="black", font=font)
+    draw.text(position, text, fill="black", font=font)

@@ -1,4 +1,4 @@
-"""What is converted in the images of a data set, counted and said in one line for each kind."""
+"""Conversions of the images of a data set: counted, and noted in one line for each kind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from kd_runner.datasets.decoding import ImageFacts
 from kd_runner.datasets.pixels import Ground, name_of_ground
 from kd_runner.notes import note
 
-LOOKED_AT = "images"  # the key of how many images the counts are of
-MEASURED = "measured"  # the key of how many images with more than 8 bits were decoded
-BRIGHTEST = "brightest of "  # how the keys of their largest values begin; what is white in the format stands behind
-LONGEST = "longest of slivers"  # the key of the largest ratio of their sides
-MAXIMA = (BRIGHTEST, LONGEST)  # how the keys begin whose numbers are not summed
-SLIVER = 4  # times the shorter side: of what is longer, less than a quarter is in the middle square
-DARK = 128  # levels of 256 below which images are dark for their format
-DEPTHS = (8, 10, 12, 14, 16)  # of cameras and scanners, in bits
+# Keys of the counts, beside those of SENTENCES.
+LOOKED_AT = "images"  # number of images that were counted
+MEASURED = "measured"  # number of images with more than 8 bits that were decoded
+BRIGHTEST = "brightest of "  # start of the keys of their largest values; the white value of the format follows
+LONGEST = "longest of slivers"  # largest ratio of the sides of a sliver
+MAXIMA = (BRIGHTEST, LONGEST)  # starts of the keys of maxima; all other numbers are sums
+
+SLIVER = 4  # largest ratio of the sides; of a longer image, the middle square is less than a quarter
+DARK = 128  # images with fewer than this many of 256 levels are dark for their format
+DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners
 
 SENTENCES = {
     "alpha": "{images} with transparency {are} laid on {ground} (dataset.background)",
@@ -27,7 +29,7 @@ SENTENCES = {
 }
 
 
-def conversions(facts: ImageFacts) -> Counter[str]:
+def conversion_counts(facts: ImageFacts) -> Counter[str]:
     """The kinds of conversion that an image goes through, and the image itself, each counted once."""
     kinds = {
         LOOKED_AT: True,
@@ -41,10 +43,10 @@ def conversions(facts: ImageFacts) -> Counter[str]:
     ratio = max(facts.width, facts.height) / max(1, min(facts.width, facts.height))
     if ratio > SLIVER:
         counts.update({"slivers": 1, LONGEST: ratio})
-    return counts + brightness(facts)
+    return counts + brightness_counts(facts)
 
 
-def brightness(facts: ImageFacts) -> Counter[str]:
+def brightness_counts(facts: ImageFacts) -> Counter[str]:
     """The largest value of a decoded image with more than 8 bits."""
     if facts.brightest is None:
         return Counter()
@@ -65,25 +67,25 @@ def note_brightness(counts: Counter[str], white: float | None) -> None:
     """Notes of images with more than 8 bits that are dark for their format, and of values above `white`."""
     deep, measured = counts["bits"], counts[MEASURED]
     images = f"{measured:,} of {deep:,}" if measured < deep else f"{deep:,}"
+    plural = "" if deep == 1 else "s"
     for key, brightest in counts.items():
         if not key.startswith(BRIGHTEST):
             continue
-        of_format, _, colour = key.removeprefix(BRIGHTEST).partition(" ")
-        limit = float(of_format) if white is None else white
-        start = (
-            f"the brightest value of {images} image{'s' * (deep != 1)} with more than 8 bits{colour and ' ' + colour}"
-        )
+        format_white, _, colour = key.removeprefix(BRIGHTEST).partition(" ")
+        limit = float(format_white) if white is None else white
         levels = round(min(brightest, limit) * 255 / limit) + 1 if limit else 256
+        value = _number(brightest)
+        finding = ""
         if white is not None and brightest > white:
-            note("data", f"{start} is {_number(brightest)}: values above {_number(white)} are white (dataset.white)")
+            finding = f"{value}: values above {_number(white)} are white (dataset.white)"
         elif levels < DARK:
-            remedy = (
-                "scale their files" if colour else f"dataset.white={_likely_white(brightest, limit)} says what is white"
-            )
-            note(
-                "data",
-                f"{start} is {_number(brightest)} of {_number(limit)}: {levels} of 256 levels are left; {remedy}",
-            )
+            remedy = "scale their files"
+            if not colour:
+                remedy = f"dataset.white={_likely_white(brightest, limit)} says what is white"
+            finding = f"{value} of {_number(limit)}: {levels} of 256 levels are left; {remedy}"
+        if finding:
+            kind = f"image{plural} with more than 8 bits{colour and ' ' + colour}"
+            note("data", f"the brightest value of {images} {kind} is {finding}")
 
 
 def _number(value: float) -> str:
@@ -91,14 +93,21 @@ def _number(value: float) -> str:
 
 
 def _likely_white(brightest: float, limit: float) -> str:
-    """The largest value of the camera's bits that hold `brightest`; of fractions, itself."""
+    """The largest value of the camera whose bits hold `brightest`; for fractions, `brightest` itself."""
     if limit <= 1:
         return f"{brightest:.3g}"
     return str(next((2**depth - 1 for depth in DEPTHS if brightest < 2**depth), int(brightest)))
 
 
 def note_conversions(counts: Counter[str], images: int, ground: Ground, white: float | None = None) -> None:
-    """Notes of what `counts` has of a data set of so many images, of which not all need have been looked at."""
+    """Notes of the conversions in a data set.
+
+    Args:
+        counts: Counts of the images that were looked at, perhaps not all.
+        images: Number of images in the data set.
+        ground: The colour below transparent images.
+        white: The setting `dataset.white`.
+    """
     looked_at = counts[LOOKED_AT]
     among = "" if looked_at >= images else f"among {looked_at} of {images} images that were looked at, "
     for kind, sentence in SENTENCES.items():

@@ -16,7 +16,7 @@ BLOCK = 1024  # images at a time
 SIDE = 32  # of the grid of pixels by which larger images are told apart first
 COPIED = "are copies of training images, pixel by pixel"
 
-Place = tuple[int, int]  # which split, 0 to 2, and which image of it
+Position = tuple[int, int]  # the number of the split, 0 to 2, and the index of the image in it
 
 
 @dataclass(frozen=True)
@@ -24,47 +24,49 @@ class Copies:
     """Groups of images that are the same, pixel by pixel.
 
     Args:
-        groups: Two places or more each: (0 for train, 1 for val, 2 for test; index there).
-        labels: Of the three splits.
+        groups: Two positions or more each: (0 for train, 1 for val, 2 for test; index there).
+        labels: The labels of the three splits.
     """
 
-    groups: Sequence[Sequence[Place]]
+    groups: Sequence[Sequence[Position]]
     labels: Sequence[Sequence[int]]
 
     @functools.cached_property
-    def across(self) -> dict[str, list[tuple[Place, Place]]]:
-        """Each image with the first of its copies in an earlier split, by the pair of splits."""
-        pairs: dict[str, list[tuple[Place, Place]]] = {"train_val": [], "train_test": [], "val_test": []}
-        names = ("train", "val", "test")
-        for group in groups_by_split(self.groups):
-            for earlier, later in ((0, 1), (0, 2), (1, 2)):
-                for place in group[later] if group[earlier] else ():
-                    pairs[f"{names[earlier]}_{names[later]}"].append((group[earlier][0], place))
+    def across(self) -> dict[str, list[tuple[Position, Position]]]:
+        """Pairs of (the first copy in one split, a copy of it in a later split), by the names of the two splits."""
+        names, groups = ("train", "val", "test"), groups_by_split(self.groups)
+        pairs: dict[str, list[tuple[Position, Position]]] = {}
+        for first, second in ((0, 1), (0, 2), (1, 2)):
+            pairs[f"{names[first]}_{names[second]}"] = [
+                (group[first][0], position) for group in groups for position in group[second] if group[first]
+            ]
         return pairs
 
     @functools.cached_property
-    def of_two_classes(self) -> list[Place]:
+    def of_two_classes(self) -> list[Position]:
         """The images with a copy that stands under another class."""
-        mixed = [group for group in self.groups if len({self.label(place) for place in group}) > 1]
-        return [place for group in mixed for place in group]
+        mixed = [group for group in self.groups if len({self.label(position) for position in group}) > 1]
+        return [position for group in mixed for position in group]
 
-    def label(self, place: Place) -> int:
+    def label(self, position: Position) -> int:
         """The class of an image."""
-        return self.labels[place[0]][place[1]]
+        split, index = position
+        return self.labels[split][index]
 
     def record(self) -> dict[str, int]:
         """The counts as plain data."""
         return {**{name: len(pairs) for name, pairs in self.across.items()}, "two_classes": len(self.of_two_classes)}
 
-    def say(self, size: str = "") -> None:
+    def write_notes(self, size: str = "") -> None:
         """Make a note of copies across splits, and one of copies under two classes.
 
         Args:
-            size: Width and height at which files were read: those of alike images may differ.
+            size: Width and height at which the files were read, as '32x32': images that are the same at this size may
+                differ in their files. '' where images were not resized.
         """
         counts = self.record()
-        held = [(counts["train_val"], self.labels[1], "validation"), (counts["train_test"], self.labels[2], "test")]
-        parts = [f"{number:,} of {len(labels):,} {name} images" for number, labels, name in held if number]
+        copied = [(counts["train_val"], self.labels[1], "validation"), (counts["train_test"], self.labels[2], "test")]
+        parts = [f"{number:,} of {len(labels):,} {name} images" for number, labels, name in copied if number]
         if parts:
             note(
                 "data",
@@ -81,9 +83,9 @@ class Copies:
             )
 
 
-def groups_by_split(groups: Sequence[Sequence[Place]]) -> list[list[list[Place]]]:
-    """Each group as the places in train, val and test."""
-    return [[[place for place in group if place[0] == split] for split in range(3)] for group in groups]
+def groups_by_split(groups: Sequence[Sequence[Position]]) -> list[list[list[Position]]]:
+    """Each group as three lists: its positions in train, in val and in test."""
+    return [[[position for position in group if position[0] == split] for split in range(3)] for group in groups]
 
 
 def copies_in_memory(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Copies:
@@ -91,20 +93,20 @@ def copies_in_memory(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Copi
 
     A sum over a grid of pixels tells nearly all images apart; those with equal sums are compared in full.
     """
-    sums = np.concatenate([grid_sums(of_split) for of_split in images])
+    sums = np.concatenate([grid_sums(split_images) for split_images in images])
     _, kinds, counts = np.unique(sums, return_inverse=True, return_counts=True)
     starts = np.cumsum([0, *map(len, images)])
-    exact: dict[tuple[int, bytes], list[Place]] = {}
+    positions: dict[tuple[int, bytes], list[Position]] = {}
     for number in np.flatnonzero(counts[kinds] > 1).tolist():
         split = int(np.searchsorted(starts, number, side="right")) - 1
-        place = (split, number - int(starts[split]))
-        exact.setdefault((int(kinds[number]), digest_of(images[split][place[1]])), []).append(place)
-    groups = [places for places in exact.values() if len(places) > 1]
-    return Copies(groups, [of_split.tolist() for of_split in labels])
+        index = number - int(starts[split])
+        positions.setdefault((int(kinds[number]), digest_of(images[split][index])), []).append((split, index))
+    groups = [group for group in positions.values() if len(group) > 1]
+    return Copies(groups, [split_labels.tolist() for split_labels in labels])
 
 
 def grid_sums(images: Tensor) -> np.ndarray:
-    """uint64 [N]: a weighted sum, modulo 2**64, over at most 32x32 pixels of each image, uint8 [N, C, H, W]."""
+    """A weighted sum, modulo 2**64, over at most 32x32 pixels of each image: uint64 [N] of uint8 [N, C, H, W]."""
     rows, columns = (max(1, -(-side // SIDE)) for side in images.shape[2:])
     sums = []
     for block in images.split(BLOCK):
@@ -117,7 +119,7 @@ def grid_sums(images: Tensor) -> np.ndarray:
 
 def copies_by_digest(digests: Sequence[Sequence[bytes]], labels: Sequence[Tensor]) -> Copies:
     """The copies among splits of which the digest of each image is known."""
-    return Copies(groups_of_equal_keys(digests), [of_split.tolist() for of_split in labels])
+    return Copies(groups_of_equal_keys(digests), [split_labels.tolist() for split_labels in labels])
 
 
 def digest_of(image: Tensor) -> bytes:
@@ -125,10 +127,10 @@ def digest_of(image: Tensor) -> bytes:
     return hashlib.sha256(image.contiguous().numpy().data).digest()
 
 
-def groups_of_equal_keys(keys: Sequence[Sequence[bytes]]) -> list[list[Place]]:
-    """The places in `keys`, one sequence a split, that have the same key: groups of two or more."""
-    places: dict[bytes, list[Place]] = {}
-    for split, of_split in enumerate(keys):
-        for index, key in enumerate(of_split):
-            places.setdefault(key, []).append((split, index))
-    return [group for group in places.values() if len(group) > 1]
+def groups_of_equal_keys(keys: Sequence[Sequence[bytes]]) -> list[list[Position]]:
+    """The positions in `keys`, one sequence a split, that have the same key: groups of two or more."""
+    positions: dict[bytes, list[Position]] = {}
+    for split, split_keys in enumerate(keys):
+        for index, key in enumerate(split_keys):
+            positions.setdefault(key, []).append((split, index))
+    return [group for group in positions.values() if len(group) > 1]

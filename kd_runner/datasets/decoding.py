@@ -1,4 +1,4 @@
-"""An image file: what its header says, and its pixels as a viewer shows them."""
+"""An image file: the facts of its header, and its pixels as a viewer shows them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from kd_runner.datasets.headers import (
     scale_of_values,
     white_value,
 )
-from kd_runner.datasets.pixels import WHITE, Color, Ground, flat, has_numbers, negative, turn_upright
+from kd_runner.datasets.pixels import WHITE, Color, Ground, has_numbers, negative, to_rgb_or_gray, turn_upright
 
-MAX_PIXELS = 100_000_000  # of one file: 300 MB of RGB for a moment, in every thread that decodes
+MAX_PIXELS = 100_000_000  # limit for one file: 300 MB of RGB for a moment, in every thread that decodes
 
-# A file is read as what it is, not as its name says. Not as PostScript, which would start Ghostscript, or documents.
+# The content of a file decides its format, not its name. PostScript, which would start Ghostscript, is not read.
 FORMATS = (
     *("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG"),
     *("PPM", "QOI", "SGI", "SUN", "TIFF", "WEBP"),
@@ -62,15 +62,15 @@ FACTOR_OF_GRAY = {"L;2": 85, "L;4": 17}
 
 # Our own limit is checked before anything is decoded, and its message names the file and the setting.
 Image.MAX_IMAGE_PIXELS = None
-# What matters of them ends in an error; the rest is about further frames and EXIF.
+# A warning that matters ends in an error; the others are about later frames and EXIF.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def facts(path: Path) -> ImageFacts:
-    """What the header of the image file `path` says, without decoding the pixels.
+    """The facts in the header of the image file `path`; pixels are not decoded.
 
     Raises:
-        ValueError: naming the file that cannot be read.
+        ValueError: the file cannot be read; the message names it.
     """
     with _open_image(path) as image:
         header = header_facts(image)
@@ -80,33 +80,38 @@ def facts(path: Path) -> ImageFacts:
 def decode(
     path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> tuple[Image.Image, ImageFacts]:
-    """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and what its header says.
+    """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and the facts of its header.
 
-    Pixels of more than 8 bits are scaled to 8, those of a colour with 16 bits by their higher byte, as Pillow has it.
+    Pixels with more than 8 bits are scaled to 8. Of colours with 16 bits the higher byte is taken, as Pillow does.
 
     Args:
-        white: The value that is white in pixels of more than 8 bits; None: the format's. Values above it are white.
+        ground: The colour that images with transparency are laid on.
+        max_pixels: The most pixels, width times height, that the file may have.
+        white: The value that is white in pixels with more than 8 bits; None: the value of the file's format.
+            Values above it are white as well.
 
     Raises:
-        ValueError: naming the file that cannot be read, or is larger than `max_pixels`.
+        ValueError: the file cannot be read, or has more than `max_pixels`; the message names it.
     """
     with _open_image(path) as image:
         if image.width * image.height > max_pixels:
             raise ValueError(
                 f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
             )
-        header, layout, of_format = header_facts(image), rawmode(image), white_value(image)
+        header, layout, format_white = header_facts(image), rawmode(image), white_value(image)
         scale = scale_of_values(image)
         image.load()
         if header.bits > 8:
             if white is not None and not has_numbers(image):
                 raise ValueError("its colours have 16 bits, of which 8 are read: dataset.white must be null for them")
-            brightest, highest = _brightness(image, of_format)
-            header = replace(header, brightest=brightest / scale, white=round(highest / scale))
+            brightest, limit = _brightness(image, format_white)
+            header = replace(header, brightest=brightest / scale, white=round(limit / scale))
         _mend_transparency(image, layout)
-        white = None if white is None else white * scale
-        picture = flat(_meant(image, white), color, ground, of_format if white is None else white, white is not None)
-        if not _turned_already(image):
+        named_white = None if white is None else white * scale
+        values = _mend_tiff_values(image, named_white)
+        value_of_white = format_white if named_white is None else named_white
+        picture = to_rgb_or_gray(values, color, ground, value_of_white, white_of_fractions=named_white is not None)
+        if not _is_upright_already(image):
             picture = turn_upright(picture, header.orientation)
         return picture, replace(header, frames=count_frames(image))
 
@@ -121,8 +126,8 @@ def _open_image(path: Path) -> Iterator[ImageFile.ImageFile]:
         with path.open("rb") as file, Image.open(file, formats=formats) as image:
             yield image
     except UnidentifiedImageError:
-        raise ValueError(f"{path} cannot be read as an image: {_what_else(path)}") from None
-    except Exception as error:  # on broken files Pillow's readers raise nearly everything that there is
+        raise ValueError(f"{path} cannot be read as an image: {_reason_unknown(path)}") from None
+    except Exception as error:  # on broken files Pillow's readers raise nearly every kind of error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
 
@@ -136,7 +141,7 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _what_else(path: Path) -> str:
+def _reason_unknown(path: Path) -> str:
     """Why Pillow knows no image in `path`."""
     with path.open("rb") as file:
         start = file.read(64)
@@ -153,15 +158,15 @@ def _what_else(path: Path) -> str:
 
 
 def _brightness(image: Image.Image, white: int | None) -> tuple[float, int]:
-    """The largest value of pixels with more than 8 bits, and what is white beside it."""
+    """The largest value of pixels with more than 8 bits, and the value that is white beside it, 0 if unknown."""
     if not has_numbers(image):  # the higher bytes of 16 bits
         channels = [channel for band, channel in zip(image.getbands(), image.split(), strict=True) if band not in "aA"]
         return max(int(np.asarray(channel).max()) for channel in channels) * 257, 65535
     return np.asarray(image).max().item(), 1 if image.mode == "F" else white or 0
 
 
-def _meant(image: ImageFile.ImageFile, white: float | None) -> Image.Image:
-    """The values of a TIFF that has a sign, or calls 0 white, where Pillow gives the bits as they are."""
+def _mend_tiff_values(image: ImageFile.ImageFile, white: float | None) -> Image.Image:
+    """The right values of a TIFF with signed pixels, or in which 0 is white: Pillow gives their bits as they are."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return image
     if image.mode == "L" and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
@@ -171,7 +176,7 @@ def _meant(image: ImageFile.ImageFile, white: float | None) -> Image.Image:
 
 
 def _mend_transparency(image: Image.Image, layout: str) -> None:
-    """Pillow gives the transparent colour of a PNG in the file's bits, and the pixels in 8."""
+    """Scale the transparent colour of a PNG to 8 bits: Pillow scales the pixels and not this colour."""
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and image.mode == "1":  # only later versions of Pillow scale this one
         image.info["transparency"] = 255 if transparent else 0
@@ -181,6 +186,6 @@ def _mend_transparency(image: Image.Image, layout: str) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
 
 
-def _turned_already(image: ImageFile.ImageFile) -> bool:
-    """Whether Pillow turned the picture while it loaded, as its later versions do with a TIFF."""
+def _is_upright_already(image: ImageFile.ImageFile) -> bool:
+    """True where Pillow turned the picture while it loaded, as its later versions do with a TIFF."""
     return isinstance(image, TiffImagePlugin.TiffImageFile) and ORIENTATION not in image.tag_v2

@@ -22,6 +22,6 @@ def digits(seed: int, val_fraction: float = 0.1, test_fraction: float = 0.3) -> 
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
     everything = Split(images, torch.from_numpy(bunch.target.astype(np.int64)))
-    rest, test = cut(everything, test_fraction, seed, "test_fraction")
-    train, val = cut(rest, val_fraction, seed, "val_fraction")
+    remaining, test = cut(everything, test_fraction, seed, "test_fraction")
+    train, val = cut(remaining, val_fraction, seed, "val_fraction")
     return Splits(train, val, test, [str(digit) for digit in range(10)])

@@ -1,4 +1,4 @@
-"""What the header of an image file says, as Pillow has it before any pixel is decoded."""
+"""The facts in the header of an image file, as Pillow has them before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SIXTEEN_BITS = re.compile(r"^(I|L|LA|RGB|RGBA|RGBa|RGBX|CMYK);16")  # and not BM
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the header of an image file says.
+    """The facts in the header of an image file.
 
     Args:
         width: Pixels from left to right as the picture is shown, turned as its orientation says.
         height: Pixels from top to bottom as the picture is shown.
         mode: Pillow's name of the kind of pixels.
-        channels: Whether the pixels have colours; a palette counts as colour.
+        channels: `color` or `gray`; a palette counts as colour.
         bits: Bits of a channel in the file.
-        alpha: Whether pixels can be transparent.
-        orientation: EXIF's, 1 (upright) to 8.
-        frames: Pictures in the file. The further pictures of an MPO file are previews and gain maps, and not counted.
-        brightest: The largest value of the pixels, where they have more than 8 bits and were decoded.
+        alpha: True where pixels can be transparent.
+        orientation: EXIF's number, 1 (upright) to 8.
+        frames: Pictures in the file. An MPO file counts as one: its other pictures are previews and gain maps.
+        brightest: The largest value of decoded pixels with more than 8 bits; None for all others.
         white: The value that is white in the file's format beside `brightest`, 0 where it does not say.
     """
 
@@ -47,7 +47,7 @@ class ImageFacts:
 
 
 def header_facts(image: ImageFile.ImageFile) -> ImageFacts:
-    """What is known before the pixels are decoded, but for the number of frames."""
+    """The facts that are known before the pixels are decoded, without the number of frames."""
     orientation = _orientation(image)
     width, height = _stored_size(image)
     if orientation >= 5:
@@ -67,7 +67,7 @@ def header_facts(image: ImageFile.ImageFile) -> ImageFacts:
 
 
 def rawmode(image: ImageFile.ImageFile) -> str:
-    """Pillow's name of how pixels lie in the file, empty where it has none."""
+    """Pillow's name of the order of pixels in the file, empty where it has none."""
     arguments: Any = image.tile[0][3] if image.tile else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
@@ -94,12 +94,12 @@ def _largest_of_ppm(image: ImageFile.ImageFile) -> int:
 
 
 def scale_of_values(image: ImageFile.ImageFile) -> float:
-    """By how much Pillow's values are larger than those in the file."""
+    """The factor by which Pillow's values are larger than those in the file."""
     return 65535 / _largest_of_ppm(image) if image.format == "PPM" and image.mode == "I" else 1
 
 
 def white_value(image: ImageFile.ImageFile) -> int | None:
-    """The value of white of pixels of more than 8 bits; None where the format does not say.
+    """The value that is white in pixels of more than 8 bits; None where the format does not say.
 
     Pillow reads gray of 16 bits as I;16 or, in older versions, as I, and scales that of a PPM to 65535.
     """
@@ -111,13 +111,13 @@ def white_value(image: ImageFile.ImageFile) -> int | None:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """EXIF's orientation, 1 where there is none or it is nonsense: viewers show such pictures as they lie."""
+    """EXIF's orientation; 1 where there is none or it is nonsense: viewers do not turn such pictures."""
     value: Any = 1
     with suppress(Exception):
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             value = image.tag_v2.get(ORIENTATION, 1)
         elif image.format == "PNG" and image.fp is not None:
-            # A PNG's own getexif would decode the picture to see whether something stands behind it.
+            # A PNG's own getexif would decode the picture to see whether EXIF data follows it.
             value = Image.Image.getexif(image).get(ORIENTATION) or _orientation_behind_pixels(image.fp)
         else:
             value = image.getexif().get(ORIENTATION, 1)
@@ -125,7 +125,7 @@ def _orientation(image: ImageFile.ImageFile) -> int:
 
 
 def _orientation_behind_pixels(file: IO[bytes]) -> int:
-    """The orientation in a PNG's eXIf chunk, wherever it is; the place in `file` stays."""
+    """The orientation in a PNG's eXIf chunk, wherever it is; the position in `file` is restored."""
     start = file.tell()
     try:
         file.seek(8)
@@ -149,9 +149,9 @@ def _stored_size(image: ImageFile.ImageFile) -> tuple[int, int]:
 
 
 def count_frames(image: ImageFile.ImageFile) -> int:
-    """The number of pictures in the file; afterwards `image` may stand at another one."""
+    """The number of pictures in the file; afterwards another one of them may be the current picture of `image`."""
     if image.format == "MPO":
         return 1
-    with suppress(Exception):  # a broken second frame leaves the first one whole
+    with suppress(Exception):  # the first frame can be read even if the second is broken
         return int(getattr(image, "n_frames", 1))
     return 1

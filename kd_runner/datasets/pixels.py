@@ -1,4 +1,4 @@
-"""From every kind of pixels that Pillow has to bytes as a viewer shows them: scaled, laid on a ground, turned, cropped.
+"""Pixels of every kind that Pillow has, made bytes as a viewer shows them: scaled, laid on a ground, turned, cropped.
 
 ICC colour profiles are ignored, as torchvision ignores them.
 """
@@ -45,38 +45,38 @@ def parse_background(background: Any) -> Ground:
 
 
 def name_of_ground(ground: Ground) -> str:
-    """'white', 'black' or '#rrggbb'."""
+    """The name of a colour: 'white', 'black' or '#rrggbb'."""
     return {WHITE: "white", BLACK: "black"}.get(ground, "#" + bytes(ground).hex())
 
 
 def has_numbers(image: Image.Image) -> bool:
-    """Whether the pixels are numbers of more than 8 bits, which Pillow does not scale by itself."""
+    """True for pixels that are numbers of more than 8 bits, which Pillow does not scale by itself."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def flat(
-    image: Image.Image, color: Color, ground: Ground, white: float | None = None, fractions: bool = False
+def to_rgb_or_gray(
+    image: Image.Image, color: Color, ground: Ground, white: float | None = None, white_of_fractions: bool = False
 ) -> Image.Image:
     """The pixels of `image` as RGB or L: scaled to bytes, and what is transparent laid on `ground`.
 
     Args:
-        white: The value of white, of pixels that are whole numbers of more than 8 bits.
-        fractions: Whether it is the value of white of fractions, too; else that is 1.
+        white: The value that is white in pixels that are whole numbers of more than 8 bits.
+        white_of_fractions: True where `white` holds for pixels that are fractions, too; else 1 is white in these.
 
     Raises:
         ValueError: no rule says which values of `image` are black and white.
     """
     picture = image
     if has_numbers(picture):
-        picture = _scale_numbers(picture, white, fractions)
+        picture = _scale_numbers(picture, white, white_of_fractions)
     if picture.has_transparency_data:
-        picture = _laid_on(picture, ground)
+        picture = _lay_on(picture, ground)
     elif picture.mode not in ("1", "L", "RGB"):
         picture = picture.convert("RGB")  # LAB cannot become gray at once, and a palette would warn
     return picture.convert("RGB" if color == "rgb" else "L")
 
 
-def _laid_on(image: Image.Image, ground: Ground) -> Image.Image:
+def _lay_on(image: Image.Image, ground: Ground) -> Image.Image:
     if image.mode == "La":
         image = image.convert("LA")
     picture = Image.new("RGB", image.size, ground)
@@ -85,10 +85,10 @@ def _laid_on(image: Image.Image, ground: Ground) -> Image.Image:
     return picture
 
 
-def _scale_numbers(image: Image.Image, white: float | None, fractions: bool) -> Image.Image:
-    """L, or LA where one value is transparent, of pixels that are numbers."""
+def _scale_numbers(image: Image.Image, white: float | None, white_of_fractions: bool) -> Image.Image:
+    """An image of mode L, or LA where one value is transparent, of pixels that are numbers."""
     values = np.asarray(image)
-    if image.mode == "F" and not (white and fractions):
+    if image.mode == "F" and not (white and white_of_fractions):
         gray = _bytes_of_fractions(values)
     elif white is None:
         raise ValueError(
@@ -121,7 +121,7 @@ def _bytes_of_fractions(values: np.ndarray) -> np.ndarray:
 
 
 def negative(image: Image.Image, white: float | None = None) -> Image.Image:
-    """`image`, of 16 bits or fractions, with black and white changed for each other."""
+    """The negative of `image`, of 16 bits or fractions: black and white are exchanged."""
     values = np.asarray(image)
     if image.mode == "F":
         return Image.fromarray(1 - values if white is None else np.float32(white) - values.clip(max=white))
@@ -149,6 +149,6 @@ def middle_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def _middle(resized: int, size: int, stored: int) -> tuple[float, float]:
-    """Where the middle `size` of `resized` pixels begin and end on the `stored` ones."""
+    """Start and end of the middle `size` of `resized` pixels, in pixels of the `stored` image."""
     start = round((resized - size) / 2)
     return start * stored / resized, min(stored, (start + size) * stored / resized)

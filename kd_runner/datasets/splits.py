@@ -1,4 +1,4 @@
-"""What every data set becomes: three splits of images and labels."""
+"""Three splits of images and labels, which every data set becomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """images: uint8 [N, C, H, W]. labels: int64 [N]."""
+    """Images in memory, and their labels.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+
+    Raises:
+        ValueError: tensors of other types or shapes.
+    """
 
     images: Tensor
     labels: Tensor
@@ -54,12 +62,12 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
     def sample(self, count: int) -> Tensor:
-        """uint8 [about `count`, C, H, W], from all over the split."""
+        """About `count` images from all over the split, uint8 [M, C, H, W]."""
         return self.images[:: max(1, len(self) // count)]
 
 
 class Images(Protocol):
-    """What a split must offer: Split does with its images in memory, ImageFiles with images in files."""
+    """The interface of a split: `Split` has its images in memory, `ImageFiles` in files."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -84,7 +92,9 @@ class Splits:
     """Training, validation and test images of one classification problem.
 
     Args:
-        survey: Which files the images come from, where a reader knows it.
+        train, val, test: The images.
+        classes: Name of each label, at least two.
+        survey: The files that the images come from, where a reader knows them.
         unused: Arguments of the data set's function that had no effect on these images, and why.
 
     Raises:
@@ -150,9 +160,9 @@ class Splits:
 
 
 def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of the rest and of a random `fraction` of each class, both ascending.
+    """Indices of the images that remain, and of a random `fraction` of each class; both ascending, int64.
 
-    Every class with two images or more keeps at least one on either side; a class's only image stays in the rest.
+    Every class with two images or more has at least one on either side; the only image of a class remains.
 
     Raises:
         ValueError: a fraction outside 0 to 1 (both excluded), or no class with two images.
@@ -160,28 +170,40 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     if not 0 < fraction < 1:
         raise ValueError(f"the share of images to set aside must be between 0 and 1, got {fraction:g}")
     generator = np.random.default_rng(seed)
-    chosen = []
+    chosen_of_class = []
     for label in labels.unique().tolist():
         members = torch.nonzero(labels == label).flatten().numpy()
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        chosen.append(generator.permutation(members)[:count])
-    taken = torch.from_numpy(np.sort(np.concatenate(chosen)))
-    if len(taken) == 0:
+        chosen_of_class.append(generator.permutation(members)[:count])
+    chosen = torch.from_numpy(np.sort(np.concatenate(chosen_of_class)))
+    if len(chosen) == 0:
         raise ValueError("no class has two images, so none can be set aside")
-    rest = torch.ones(len(labels), dtype=torch.bool)
-    rest[taken] = False
-    return torch.nonzero(rest).flatten(), taken
+    remains = torch.ones(len(labels), dtype=torch.bool)
+    remains[chosen] = False
+    return torch.nonzero(remains).flatten(), chosen
 
 
-def unused_cuts(there: Collection[str]) -> dict[str, str]:
-    """The arguments that cut no images where these splits are there: 'val', 'test'."""
-    unused = {f"{name}_fraction": f"there is a folder of {name} images" for name in ("val", "test") if name in there}
+def unused_cuts(splits: Collection[str]) -> dict[str, str]:
+    """The arguments that cut no images where `splits` have folders of their own, and why.
+
+    Args:
+        splits: Names of the splits: 'train', 'val', 'test'.
+    """
+    unused = {f"{name}_fraction": f"there is a folder of {name} images" for name in ("val", "test") if name in splits}
     return {**unused, "seed": "there are folders of val and test images"} if len(unused) == 2 else unused
 
 
 def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[AnyImages, AnyImages]:
-    """The rest of `split` and a stratified random `fraction` of it, which `setting` sets."""
+    """The images of `split` that remain, and a stratified random `fraction` of each class.
+
+    Args:
+        fraction: The share that is cut off, between 0 and 1.
+        setting: Name of the setting of `fraction`, for the message.
+
+    Raises:
+        ValueError: a fraction outside 0 to 1 (both excluded), or no class with two images.
+    """
     if not 0 < fraction < 1:
         raise ValueError(f"{setting} must be between 0 and 1, got {fraction:g}")
-    rest, taken = stratified_indices(split.labels, fraction, seed)
-    return split.subset(rest), split.subset(taken)
+    remaining, chosen = stratified_indices(split.labels, fraction, seed)
+    return split.subset(remaining), split.subset(chosen)

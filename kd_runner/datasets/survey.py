@@ -1,4 +1,4 @@
-"""What a data set holds, counted: for the log, for result.json, and for whoever asks with `dataset=?`."""
+"""The contents of a data set in numbers: for the log, for result.json, and for the answer to `dataset=?`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, SPECIAL
+from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ IN_WORDS = {
     CIRCLE: ("link", " in a circle"),
     SPECIAL: ("special file", ""),
     CLOSED: ("folder", " that cannot be opened"),
+    REPEATED: ("link", " to a folder that is read already"),
 }
-SHOWN = 3  # places or kinds in one line
+SHOWN = 3  # folders or kinds in one line
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -35,16 +36,16 @@ class LeftOut:
     """The files under a data set's root that are not read.
 
     Args:
-        kinds: How many, by suffix.
-        places: How many, by folder relative to the root; '.' is the root.
-        images: How many of them are images, in none of the class folders that are read.
-        hidden: How many hidden files there are beside them.
+        kinds: Number of files by suffix.
+        folders: Number of files by folder relative to the root; '.' is the root.
+        images: Number of images among them, which are in none of the class folders that are read.
+        hidden: Number of hidden files and hidden folders beside them.
         unreadable: Paths of images that cannot be read, which are left out as well.
         reasons: Why the first few of these cannot be read.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
-    places: Counter[str] = field(default_factory=Counter)
+    folders: Counter[str] = field(default_factory=Counter)
     images: int = 0
     hidden: int = 0
     unreadable: Sequence[str] = ()
@@ -52,7 +53,7 @@ class LeftOut:
 
     @property
     def files(self) -> int:
-        """How many files are not read; hidden and unreadable ones are not among them."""
+        """Number of files that are not read; hidden and unreadable ones are not among them."""
         return self.kinds.total()
 
     def record(self) -> dict[str, Any]:
@@ -60,28 +61,28 @@ class LeftOut:
         return {
             "files": self.files,
             "kinds": dict(most_first(self.kinds)),
-            "places": dict(most_first(self.places)),
+            "places": dict(most_first(self.folders)),
             "hidden": self.hidden,
             "unreadable": len(self.unreadable),
         }
 
     def __str__(self) -> str:
-        folders = most_first(self.places)
-        places = ", ".join(f"{place} ({number:,})" for place, number in folders[:SHOWN])
-        more = sum(number for _, number in folders[SHOWN:])
-        places += f" and {count(len(folders) - SHOWN, 'other folder')} ({more:,})" if more else ""
+        counts = most_first(self.folders)
+        folders = ", ".join(f"{folder} ({number:,})" for folder, number in counts[:SHOWN])
+        more = sum(number for _, number in counts[SHOWN:])
+        folders += f" and {count(len(counts) - SHOWN, 'other folder')} ({more:,})" if more else ""
         images = f"; {self.images:,} of them are images outside the class folders that are read" if self.images else ""
-        hidden = f"; {count(self.hidden, 'hidden file')} beside them" if self.hidden else ""
-        return f"{kinds_in_words(self.kinds)}, in {places}{images}{hidden}"
+        hidden = f"; {hidden_in_words(self.hidden)} beside them" if self.hidden else ""
+        return f"{kinds_in_words(self.kinds)}, in {folders}{images}{hidden}"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Where a data set in files comes from.
+    """The files that a data set comes from.
 
     Args:
-        root: The folder.
-        left_out: What is not read of it.
+        root: The folder of the data set.
+        left_out: The files under it that are not read.
         files: The files of each split, in its order.
         cuts: The splits that have no folder and are cut from the training images, each with its setting.
     """
@@ -98,17 +99,22 @@ def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def kinds_in_words(kinds: Counter[str]) -> str:
-    """Such as '5 .txt, 2 .png and 3 of other kinds'."""
+    """The most frequent kinds, such as '5 .txt, 2 .png and 3 of other kinds'."""
     ordered = most_first(kinds)
-    rest = sum(number for _, number in ordered[SHOWN:])
-    more = f" and {rest:,} of other kinds" if rest else ""
+    more_files = sum(number for _, number in ordered[SHOWN:])
+    more = f" and {more_files:,} of other kinds" if more_files else ""
     words = [count(number, *IN_WORDS[kind]) if kind in IN_WORDS else f"{number:,} {kind}" for kind, number in ordered]
     return ", ".join(words[:SHOWN]) + more
 
 
-def count(number: int, noun: str, rest: str = "") -> str:
-    """Such as '1 image' and '1,200 images', and '2 files without a suffix' with the `rest` behind the noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}{rest}"
+def count(number: int, noun: str, ending: str = "") -> str:
+    """A number of things, such as '1 image', '1,200 images', or with an ending '2 files without a suffix'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}{ending}"
+
+
+def hidden_in_words(number: int) -> str:
+    """A number of hidden things, such as '2 hidden files or folders'."""
+    return f"{number:,} hidden {'file or folder' if number == 1 else 'files or folders'}"
 
 
 def list_of_names(names: Iterable[str], shown: int = 5) -> str:
@@ -119,12 +125,12 @@ def list_of_names(names: Iterable[str], shown: int = 5) -> str:
 
 
 def class_counts(labels: Tensor, classes: int) -> list[int]:
-    """How many images each class has."""
+    """Number of images of each class."""
     return torch.bincount(labels.cpu(), minlength=classes).tolist()
 
 
 def record(splits: Splits) -> dict[str, Any]:
-    """Everything that is counted, as plain data."""
+    """The counts of a data set as plain data, for result.json."""
     counts = {split: class_counts(getattr(splits, split).labels, splits.num_classes) for split in SPLITS}
     return {
         "classes": splits.num_classes,
@@ -142,7 +148,7 @@ def _largest(counts: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
 
 
 def line(splits: Splits) -> str:
-    """How many images and classes there are, and how many files are left out."""
+    """One line with the numbers of images, of classes, and of files that are left out."""
     numbers = ", ".join(f"{len(getattr(splits, split)):,} {name}" for split, name in SPLITS.items())
     text = f"{numbers} images of {'x'.join(map(str, splits.image_shape))}, {splits.num_classes} classes"
     if splits.survey is None:
@@ -153,19 +159,19 @@ def line(splits: Splits) -> str:
     if left_out.files:
         text += f"; {count(left_out.files, 'file')} left out ({kinds_in_words(left_out.kinds)})"
     if left_out.hidden:
-        text += f"; {count(left_out.hidden, 'hidden file')}"
+        text += f"; {hidden_in_words(left_out.hidden)}"
     return text
 
 
-def say(splits: Splits, copies: Copies | None) -> None:
+def write_notes(splits: Splits, copies: Copies | None) -> None:
     """Make notes of what a reader of accuracies must know: missing classes, and copies of images."""
     for split, names in missing_classes(splits).items():
         if names:
-            rest = splits.num_classes - len(names)
+            scored = splits.num_classes - len(names)
             effect = {
                 "train": "they cannot be learned",
-                "val": f"validation is scored on the other {rest}",
-                "test": f"the test is scored on the other {rest}",
+                "val": f"validation is scored on the other {scored}",
+                "test": f"the test is scored on the other {scored}",
             }[split]
             note(
                 "data",
@@ -174,7 +180,7 @@ def say(splits: Splits, copies: Copies | None) -> None:
             )
     if copies is not None:
         height, width = splits.image_shape[1:]
-        copies.say(f"{width}x{height}" if splits.survey is not None else "")
+        copies.write_notes(f"{width}x{height}" if splits.survey is not None else "")
 
 
 def missing_classes(splits: Splits) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
 
-# What a person has to put under the root when there is no way to download it.
+# The files that a person has to put under the root when there is no way to download them.
 FILES = {
     "MNIST": "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
     "FashionMNIST": "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
@@ -40,7 +40,8 @@ def torchvision_set(
         val_fraction: Share of each class of the training images kept for validation, drawn with `seed`.
 
     Raises:
-        FileNotFoundError: not under `root`, and not downloaded.
+        FileNotFoundError: the data set is not under `root`, and was not downloaded.
+        ValueError: its files cannot be read, or do not belong together.
     """
     folder = Path(root).expanduser()
     train, classes = _read(name, folder, train=True, download=download)
@@ -54,7 +55,7 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, 
     try:
         data = reader(root=str(folder), train=train, download=False)
     except (RuntimeError, ValueError, AssertionError, EOFError, OSError, UnpicklingError) as missing:
-        if "not found" not in str(missing):  # torchvision's word for a missing data set, a RuntimeError as well
+        if "not found" not in str(missing):  # torchvision's words for a missing data set
             raise ValueError(f"{name} under {folder.resolve()} cannot be read ({_first_line(missing)})") from missing
         data = _download(name, folder, train, download, missing)
     if getattr(data, "_check_legacy_exist", bool)():
@@ -68,10 +69,10 @@ def _read(name: str, folder: Path, train: bool, download: bool) -> tuple[Split, 
 
 
 def _download(name: str, folder: Path, train: bool, download: bool, missing: Exception) -> Any:
-    """The data set, fetched now; what is there already and is not as it was published is replaced, and that is said."""
-    begun = any((folder / FILES[name].partition("/")[0]).rglob("*"))
+    """The data set, downloaded now. Files that are not as they were published are replaced, and a note says so."""
+    has_files = any((folder / FILES[name].partition("/")[0]).rglob("*"))
     wanted = f"no {name} under {folder.resolve()}"
-    if begun:
+    if has_files:
         wanted = f"{name} under {folder.resolve()} is incomplete, or not as it was published"
     remedy = f"put {FILES[name]} there or set dataset.root to a folder that has it"
     if not download:
@@ -81,7 +82,7 @@ def _download(name: str, folder: Path, train: bool, download: bool, missing: Exc
         data = getattr(datasets, name)(root=str(folder), train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(f"{wanted}, and downloading it failed ({_first_line(error)}): {remedy}") from error
-    if begun:
+    if has_files:
         note("data", f"{wanted}: it was completed by a download (dataset.download)")
     return data
 

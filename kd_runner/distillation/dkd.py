@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import precise
+from kd_runner.tensors import precise, without_label
 
 
 def decoupled_losses(
@@ -30,7 +30,7 @@ def decoupled_losses(
     binary, others = [], []
     for logits in (precise(student_logits) / temperature, precise(teacher_logits) / temperature):
         label = labels.unsqueeze(1)
-        rest = _without(logits, labels)
+        rest = without_label(logits, labels)
         # By logsumexp over the other classes: the logarithm of a sum of probabilities is −inf from a gap of 100 on.
         pair = torch.cat([logits.gather(1, label), rest.logsumexp(1, keepdim=True)], dim=1)
         binary.append(F.log_softmax(pair, dim=1))
@@ -38,12 +38,6 @@ def decoupled_losses(
     return tuple(  # type: ignore[return-value]
         F.kl_div(student, teacher, reduction="none", log_target=True).sum(1) for student, teacher in (binary, others)
     )
-
-
-def _without(logits: Tensor, labels: Tensor) -> Tensor:
-    """[N, K − 1]: the logits of all classes but the label."""
-    keep = torch.ones_like(logits, dtype=torch.bool).scatter_(1, labels.unsqueeze(1), False)
-    return logits[keep].view(len(logits), -1)
 
 
 @dataclass(frozen=True)

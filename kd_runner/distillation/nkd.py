@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import precise
+from kd_runner.tensors import precise, without_label
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class NKD:
         logits, targets = precise(student.logits), precise(teacher.logits)
         label = labels.unsqueeze(1)
         target = -(F.softmax(targets, 1).gather(1, label) * F.log_softmax(logits, 1).gather(1, label)).mean()
-        keep = torch.ones_like(logits, dtype=torch.bool).scatter_(1, label, False)
-        rest_student, rest_teacher = (each[keep].view(len(each), -1) / temperature for each in (logits, targets))
+        rest_student, rest_teacher = (without_label(of, labels) / temperature for of in (logits, targets))
         others = -(F.softmax(rest_teacher, 1) * F.log_softmax(rest_student, 1)).sum(1).mean()
         return target + self.other_weight * temperature**2 * others

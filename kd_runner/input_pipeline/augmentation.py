@@ -1,4 +1,4 @@
-"""What training images go through, and a batch of them."""
+"""The augmentation of training images, and a batch of them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kd_runner.randomness import derived_seed, keyed_uniform
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step trains on.
+    """The images and labels of one training step.
 
     Args:
         images: float32 [N, C, H, W], normalised.
         labels: int64 [N].
-        indices: int64 [N], on the CPU: positions in the split.
-        partners: int64 [N]: the labels of what was mixed into the images; None where nothing was.
-        share: How much of each image is its own, 0 to 1.
-        strong: The same images through RandAugment as well, for modes that ask for a second view.
+        indices: Positions in the split, int64 [N], on the CPU.
+        partners: Labels of the images that were mixed in, int64 [N]; None where nothing was mixed in.
+        share: Weight of the image itself after mixing, 0 to 1; that of the image mixed in is `1 - share`.
+        strong: The same images with RandAugment as well, for modes that ask for a second view.
     """
 
     images: Tensor
@@ -33,21 +33,21 @@ class Batch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training images go through; every random number is a function of (seed, epoch, index) alone.
+    """Random changes of training images; every random number is a function of (seed, epoch, index) alone.
 
-    The index is the image's; where a batch draws together (mixup, cutmix), that of its first image.
+    The index is that of the image. Mixup and cutmix draw once for a batch, with the index of its first image.
 
     Args:
-        crop_padding: Pad by this many black pixels on each side and crop at a random place.
+        crop_padding: Pad by this many black pixels on each side and crop at a random position.
         flip: Mirror every second image left to right.
         resized_crop: The smallest share of an image's area that a random window takes, which is then enlarged to the
             image's size; 0 for no such window.
-        rand_augment: How many of RandAugment's operations an image goes through.
-        rand_augment_magnitude: How strong they are, 0 to 30.
+        rand_augment: Number of RandAugment's operations on each image.
+        rand_augment_magnitude: Strength of these operations, 0 to 30.
         cutout: Side in pixels of a square that is set to the mean.
         random_erasing: Share of the images that lose a random rectangle to the mean.
-        mixup, cutmix: Concentration of the Beta distribution that a batch's share is drawn from, 0 for none.
-            With both, every batch draws one of them.
+        mixup, cutmix: Concentration of the Beta distribution from which the share of a batch is drawn; 0 turns it off.
+            With both, every batch draws one of the two.
     """
 
     crop_padding: int = 0
@@ -60,8 +60,8 @@ class Augmentation:
     mixup: float = 0.0
     cutmix: float = 0.0
 
-    def of_bytes(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
-        """uint8 [N, H, W, C]: cropped, flipped, and through RandAugment."""
+    def augment_bytes(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
+        """The images uint8 [N, H, W, C], cropped, flipped, and changed by RandAugment."""
         if self.resized_crop:
             draws = 2 + 2 * operations.ATTEMPTS
             numbers = keyed_uniform(indices, derived_seed(seed, "resized_crop"), draws)
@@ -69,12 +69,12 @@ class Augmentation:
             images = operations.resized_crop(images, *boxes)
         if self.crop_padding or self.flip:
             down, right, mirror = keyed_uniform(indices, seed, draws=3)
-            places = 2 * self.crop_padding + 1
+            offsets = 2 * self.crop_padding + 1
             images = operations.crop_and_flip(
                 images,
                 self.crop_padding,
-                (down * places).long(),
-                (right * places).long(),
+                (down * offsets).long(),
+                (right * offsets).long(),
                 mirror < 0.5 if self.flip else None,
             )
         if self.rand_augment:
@@ -84,8 +84,8 @@ class Augmentation:
             )
         return images
 
-    def of_floats(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
-        """float32 [N, C, H, W], normalised: with squares and rectangles taken out."""
+    def augment_floats(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
+        """The normalised images float32 [N, C, H, W], with squares and rectangles set to zero, the mean."""
         height, width = images.shape[2:]
         if self.cutout:
             numbers = keyed_uniform(indices, derived_seed(seed, "cutout"), draws=2)
@@ -97,18 +97,18 @@ class Augmentation:
         return images
 
     def mix(self, batch: Batch, seed: int) -> Batch:
-        """The batch with each image mixed with the one before it; drawn for the batch by its first index."""
+        """The batch with each image mixed with the one before it. The first index of the batch decides the draw."""
         if not self.mixup and not self.cutmix:
             return batch
-        which, across, down = keyed_uniform(batch.indices[:1], derived_seed(seed, "mix"), draws=3).flatten().tolist()
+        choice, across, down = keyed_uniform(batch.indices[:1], derived_seed(seed, "mix"), draws=3).flatten().tolist()
         key = derived_seed(seed, "share", int(batch.indices[0]))
         views = [batch.images] if batch.strong is None else [batch.images, batch.strong]
-        if self.mixup and (not self.cutmix or which < 0.5):
+        if self.mixup and (not self.cutmix or choice < 0.5):
             share = operations.mixing_share(self.mixup, key)
             images = [operations.mixup(view, share) for view in views]
         else:
-            drawn = operations.mixing_share(self.cutmix, key)
-            pasted = [operations.cutmix(view, drawn, across, down) for view in views]
+            drawn_share = operations.mixing_share(self.cutmix, key)
+            pasted = [operations.cutmix(view, drawn_share, across, down) for view in views]
             images, share = [view for view, _ in pasted], pasted[0][1]
         return replace(
             batch,
@@ -119,4 +119,4 @@ class Augmentation:
         )
 
 
-STRONG = Augmentation(rand_augment=2, rand_augment_magnitude=10)  # what the second view goes through as well
+STRONG = Augmentation(rand_augment=2, rand_augment_magnitude=10)  # for the second view, after the first view's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,8 +14,8 @@ from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.view import View
 from kd_runner.randomness import derived_seed
 
-CHUNK_BYTES = 2**22  # of images that are gathered and augmented at once
-CACHED_FLOATS = 2**17  # that are normalised at once
+CHUNK_BYTES = 2**22  # bytes of images that are gathered and augmented at once
+CACHED_FLOATS = 2**17  # floats that are normalised at once: they stay in a processor's cache
 LONGEST_CHUNK = 64  # batches; a progress bar moves once a chunk
 
 
@@ -23,21 +23,28 @@ class TrainingBatches:
     """One epoch after another of shuffled, augmented batches, in chunks.
 
     Iterating gives the chunks of the current epoch; iterating a chunk gives its batches. Chunks exist because a
-    training framework costs the same for a step of one batch as for a step of many. They decide no numbers.
+    training framework costs the same for a step of one batch as for a step of many. They change no number.
     A last batch of a single image is left out: batch norm and relational losses need two.
+
+    Args:
+        source: The training images.
+        view: Augmentation and normalisation.
+        chunk: Batches of a chunk; None: as many as suit the size of the images.
+        strong: True for batches with a second view, through RandAugment.
     """
 
     def __init__(
         self, source: Source, view: View, batch_size: int, seed: int, chunk: int | None = None, strong: bool = False
     ) -> None:
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
-        self.strong = strong  # whether batches have a second view, through RandAugment
-        self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // (batch_size * math.prod(source.image_shape))))
-        self._together = batch_size * max(1, CACHED_FLOATS // (batch_size * math.prod(source.image_shape)))
+        self.strong = strong
+        batch_values = batch_size * math.prod(source.image_shape)
+        self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
+        self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
         self.epoch = 0
-        rest = len(source) % batch_size
-        self.count = len(source) // batch_size + (rest > 1)
-        self._used = len(source) - (rest == 1)
+        remainder = len(source) % batch_size
+        self.count = len(source) // batch_size + (remainder > 1)
+        self._images_per_epoch = len(source) - (remainder == 1)
 
     def __len__(self) -> int:
         return -(-self.count // self.chunk)
@@ -48,26 +55,33 @@ class TrainingBatches:
             yield itertools.islice(batches, self.chunk)
 
     def order(self) -> Tensor:
-        """int64, the indices of the current epoch, in its order."""
+        """The indices of the current epoch, in its order; int64 [images of an epoch]."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
-        return torch.randperm(len(self.source), generator=generator)[: self._used]
+        return torch.randperm(len(self.source), generator=generator)[: self._images_per_epoch]
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the current epoch."""
         augmentation = self.view.augmentation
         seed = derived_seed(self.seed, "augmentation", self.epoch)
         for indices, images, labels in self.source.read_chunks(self.order(), self.chunk * self.batch_size):
-            views = [augmentation.of_bytes(images, indices, seed)]
+            views = [augmentation.augment_bytes(images, indices, seed)]
             if self.strong:
-                views.append(STRONG.of_bytes(views[0], indices, derived_seed(seed, "strong")))
-            # Bytes come a chunk at a time, floats as many batches at a time as stay in a processor's cache.
-            for chosen, *some in zip(*(each.split(self._together) for each in (indices, *views)), strict=True):
-                floats = [augmentation.of_floats(self.view.normalise(view), chosen, seed) for view in some]
-                classes, labels = labels[: len(chosen)], labels[len(chosen) :]
-                parts = (each.split(self.batch_size) for each in (floats[0], classes, chosen, *floats[1:]))
-                for own, theirs, which, *second in zip(*parts, strict=True):
-                    batch = Batch(own, theirs, which, strong=second[0] if second else None)
+                views.append(STRONG.augment_bytes(views[0], indices, derived_seed(seed, "strong")))
+            for block_indices, block_labels, *block_views in _split_alike([indices, labels, *views], self._block):
+                floats = [
+                    augmentation.augment_floats(self.view.normalise(view), block_indices, seed) for view in block_views
+                ]
+                for parts in _split_alike([block_indices, block_labels, *floats], self.batch_size):
+                    batch_indices, batch_labels, batch_images, *second_view = parts
+                    batch = Batch(
+                        batch_images, batch_labels, batch_indices, strong=second_view[0] if second_view else None
+                    )
                     yield augmentation.mix(batch, seed)
+
+
+def _split_alike(tensors: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors, cut along their first dimension into pieces of up to `size`: one piece of each at a time."""
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
 class PlainBatches:

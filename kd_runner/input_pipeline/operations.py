@@ -1,4 +1,4 @@
-"""Augmentation of whole batches: every image's random numbers come in, and are applied to all images at once.
+"""Augmentation of a batch: the random numbers of each image are arguments, and all images are changed at once.
 
 Bytes are uint8 [N, H, W, C]: with the channels last, a crop is one run of memory. The random numbers live on
 the CPU, where they cost nothing to look at; the images may live on any device.
@@ -16,77 +16,78 @@ import torchvision.transforms.v2.functional as vision
 from torch import Tensor
 
 MAGNITUDES = 31  # RandAugment's scale goes from 0 to 30
-ATTEMPTS = 10  # random_erasing and resized_crop look this often for a rectangle that fits
+ATTEMPTS = 10  # random rectangles that random_erasing and resized_crop try until one fits
 
 
-def crop_and_flip(images: Tensor, padding: int, top: Tensor, left: Tensor, mirrored: Tensor | None) -> Tensor:
-    """Each image padded with black and cropped to its old size at (top, left), then mirrored left to right or not.
+def crop_and_flip(images: Tensor, padding: int, row: Tensor, column: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Each image padded with black and cropped to its old size at (row, column), then mirrored left to right or not.
 
     Args:
         images: uint8 [N, H, W, C].
         padding: Pixels on each side.
-        top, left: int64 [N], 0 to 2 · padding: where the window starts in the padded image.
-        mirrored: bool [N], or None for no image.
+        row, column: First row and first column of the window in the padded image, int64 [N], 0 to 2 · padding.
+        mirrored: True for the images that are mirrored, bool [N]; None for no image.
     """
     count, height, width, channels = images.shape
-    place = torch.arange(count)
+    position = torch.arange(count)  # position of each image in `images`
     if mirrored is not None:
-        # The mirrored images go behind the others, and the windows below find each image in its place.
-        behind = torch.argsort(mirrored.byte(), stable=True)
-        place = torch.empty_like(behind)
-        place[behind] = torch.arange(count)
+        # The mirrored images are moved behind the plain ones, and `position` finds each image again.
+        order = torch.argsort(mirrored.byte(), stable=True)
+        position = torch.empty_like(order)
+        position[order] = torch.arange(count)
         flips = int(mirrored.sum())
-        plain, flipped = images.index_select(0, behind.to(images.device)).split([count - flips, flips])
+        plain, flipped = images.index_select(0, order.to(images.device)).split([count - flips, flips])
         images = torch.cat([plain, _mirror(flipped)])
-        left = torch.where(mirrored, 2 * padding - left, left)
+        column = torch.where(mirrored, 2 * padding - column, column)
     if not padding:
-        return images.index_select(0, place.to(images.device))
-    # In memory, a window is one run of bytes that starts somewhere in the padded image: its rows, and between
-    # them what lies outside. Taking the run and dropping the outside is several times faster than an index a pixel.
-    row = (width + 2 * padding) * channels
+        return images.index_select(0, position.to(images.device))
+    # In memory, a window is one run of bytes of the padded image: its rows, and between them the pixels beside the
+    # window. Copying the run and dropping these pixels is several times faster than an index for each pixel.
+    row_bytes = (width + 2 * padding) * channels
     rows = height + 2 * padding + 1  # one more, for the last run to end in
     flat = F.pad(images.reshape(count, height, width * channels), (padding * channels,) * 2 + (padding, padding + 1))
-    starts = (place * rows + top) * row + left * channels
-    runs = flat.view(-1).as_strided(((count * rows - height) * row + 1, height * row), (1, 1))
+    starts = (position * rows + row) * row_bytes + column * channels
+    runs = flat.view(-1).as_strided(((count * rows - height) * row_bytes + 1, height * row_bytes), (1, 1))
     windows = runs.index_select(0, starts.to(images.device))
     return windows.view(count, height, width + 2 * padding, channels)[:, :, :width]
 
 
 def crop_boxes(numbers: Tensor, least: float, height: int, width: int) -> tuple[Tensor, ...]:
-    """(top, left, height, width) of random windows of the image, for `resized_crop`.
+    """The windows for `resized_crop`: (first row, first column, height, width), int64 [N] each.
 
     Inception's crops (Szegedy et al. 2014, arXiv:1409.4842, section 6) as torchvision draws them: `least` to all of the
     area, an aspect ratio from 3/4 to 4/3, ten attempts to find a window that fits, and else the largest in the middle.
 
     Args:
-        numbers: Uniform in [0, 1), [2 + 2 · ATTEMPTS, N].
+        numbers: Uniform random numbers in [0, 1), [2 + 2 · ATTEMPTS, N].
+        least: The smallest share of the image's area, 0 to 1.
     """
     area = height * width * (least + (1 - least) * numbers[2 : 2 + ATTEMPTS])
     ratio = torch.exp(math.log(3 / 4) + math.log(16 / 9) * numbers[2 + ATTEMPTS :])
     widths = torch.round(torch.sqrt(area * ratio)).long()
     heights = torch.round(torch.sqrt(area / ratio)).long()
     fits = (heights >= 1) & (widths >= 1) & (heights <= height) & (widths <= width)
-    first, found = fits.byte().argmax(0, keepdim=True), fits.any(0)
+    first, any_fits = fits.byte().argmax(0, keepdim=True), fits.any(0)
     largest_height, largest_width = min(height, round(width / (3 / 4))), min(width, round(height * 4 / 3))
-    box_height = torch.where(found, heights.gather(0, first)[0], largest_height)
-    box_width = torch.where(found, widths.gather(0, first)[0], largest_width)
-    top = torch.where(found, (numbers[0] * (height - box_height + 1)).long(), (height - largest_height) // 2)
-    left = torch.where(found, (numbers[1] * (width - box_width + 1)).long(), (width - largest_width) // 2)
-    return top, left, box_height, box_width
+    box_height = torch.where(any_fits, heights.gather(0, first)[0], largest_height)
+    box_width = torch.where(any_fits, widths.gather(0, first)[0], largest_width)
+    row = torch.where(any_fits, (numbers[0] * (height - box_height + 1)).long(), (height - largest_height) // 2)
+    column = torch.where(any_fits, (numbers[1] * (width - box_width + 1)).long(), (width - largest_width) // 2)
+    return row, column, box_height, box_width
 
 
-def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+def resized_crop(images: Tensor, row: Tensor, column: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """A window of each image, enlarged to the image's size by bilinear interpolation.
 
-    A window is never larger than what becomes of it, so that there is nothing to smooth against aliasing.
+    A window is never larger than the image, so that there is nothing to smooth against aliasing.
 
     Args:
         images: uint8 [N, H, W, C].
-        top, left, height, width: int64 [N], in pixels, inside the image.
+        row, column, height, width: The window in pixels, inside the image; int64 [N] each.
     """
     rows, columns = images.shape[1:3]
-    down = _window_positions(top, height, rows).to(images.device, non_blocking=True)
-    right = _window_positions(left, width, columns).to(images.device, non_blocking=True)
+    down = _window_positions(row, height, rows).to(images.device, non_blocking=True)
+    right = _window_positions(column, width, columns).to(images.device, non_blocking=True)
     grid = torch.stack(torch.broadcast_tensors(right[:, None, :], down[:, :, None]), 3)
     planar = images.permute(0, 3, 1, 2).float()
     enlarged = F.grid_sample(planar, grid, mode="bilinear", padding_mode="border", align_corners=True)
@@ -94,9 +95,9 @@ def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, widt
 
 
 def _window_positions(start: Tensor, length: Tensor, side: int) -> Tensor:
-    """Where a window's `side` new pixels lie in the old ones, [N, side], from -1, the first, to 1, the last."""
+    """Positions of a window's `side` new pixels in the image, [N, side]: -1 is the first old pixel, 1 the last."""
     centres = (torch.arange(side) + 0.5) * (length[:, None] / side) - 0.5
-    # At the window's edge its last pixel is repeated: what lies outside must not be seen.
+    # The last pixel of a window is repeated at its edge: pixels outside the window must not be seen.
     inside = torch.minimum(centres.clamp_min(0), length[:, None] - 1.0)
     return (start[:, None] + inside) * (2 / max(side - 1, 1)) - 1
 
@@ -106,41 +107,42 @@ def _mirror(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1)
 
 
-def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """`images` [N, C, H, W] with a rectangle of each set to zero, which is the mean of normalised images.
+def erase(images: Tensor, row: Tensor, column: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """The images with a rectangle of each set to zero, which is the mean of normalised images.
 
     Args:
-        top, left, height, width: int64 [N], in pixels; what lies outside the image is passed over.
+        images: float [N, C, H, W].
+        row, column, height, width: The rectangle in pixels, int64 [N] each; parts outside the image are passed over.
     """
     rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
-    edges = torch.stack([top, top + height, left, left + width]).unsqueeze(2)
+    edges = torch.stack([row, row + height, column, column + width]).unsqueeze(2)
     start, end, first, last = edges.to(images.device, non_blocking=True)
     inside = ((rows >= start) & (rows < end)).unsqueeze(2) & ((columns >= first) & (columns < last)).unsqueeze(1)
     return images.masked_fill(inside.unsqueeze(1), 0)
 
 
 def cutout_boxes(numbers: Tensor, side: int, height: int, width: int) -> tuple[Tensor, ...]:
-    """(top, left, height, width) of squares of `side` pixels around any pixel of the image.
+    """The squares of `side` pixels around any pixel of the image: (first row, first column, height, width), [N] each.
 
     Cutout (DeVries and Taylor 2017, arXiv:1708.04552): the square may reach over the edge.
 
     Args:
-        numbers: Uniform in [0, 1), [2, N].
+        numbers: Uniform random numbers in [0, 1), [2, N].
     """
-    top = (numbers[0] * height).long() - side // 2
-    left = (numbers[1] * width).long() - side // 2
-    sides = torch.full_like(top, side)
-    return top, left, sides, sides
+    row = (numbers[0] * height).long() - side // 2
+    column = (numbers[1] * width).long() - side // 2
+    sides = torch.full_like(row, side)
+    return row, column, sides, sides
 
 
 def erasing_boxes(numbers: Tensor, share: float, height: int, width: int) -> tuple[Tensor, ...]:
-    """(top, left, height, width) of random rectangles, empty for all but a `share` of the images.
+    """Random rectangles, empty for all but a `share` of the images: (first row, first column, height, width), [N] each.
 
     Random erasing (Zhong et al. 2017, arXiv:1708.04896) with torchvision's defaults: 2 to 33 % of the area, an aspect
     ratio from 0.3 to 3.3, ten attempts to find a rectangle that fits.
 
     Args:
-        numbers: Uniform in [0, 1), [3 + 2 · ATTEMPTS, N].
+        numbers: Uniform random numbers in [0, 1), [3 + 2 · ATTEMPTS, N].
     """
     area = height * width * (0.02 + 0.31 * numbers[3 : 3 + ATTEMPTS])
     ratio = torch.exp(math.log(0.3) + (math.log(3.3) - math.log(0.3)) * numbers[3 + ATTEMPTS :])
@@ -148,69 +150,72 @@ def erasing_boxes(numbers: Tensor, share: float, height: int, width: int) -> tup
     widths = torch.round(torch.sqrt(area / ratio)).long()
     fits = (heights < height) & (widths < width)
     first = fits.byte().argmax(0, keepdim=True)
-    wanted = (numbers[0] < share) & fits.any(0)
-    box_height = torch.where(wanted, heights.gather(0, first)[0], 0)
-    box_width = torch.where(wanted, widths.gather(0, first)[0], 0)
-    top = (numbers[1] * (height - box_height + 1)).long()
-    left = (numbers[2] * (width - box_width + 1)).long()
-    return top, left, box_height, box_width
+    is_erased = (numbers[0] < share) & fits.any(0)
+    box_height = torch.where(is_erased, heights.gather(0, first)[0], 0)
+    box_width = torch.where(is_erased, widths.gather(0, first)[0], 0)
+    row = (numbers[1] * (height - box_height + 1)).long()
+    column = (numbers[2] * (width - box_width + 1)).long()
+    return row, column, box_height, box_width
 
 
 def mixup(images: Tensor, share: float) -> Tensor:
-    """share · each image + (1 − share) · the one before it in the batch (Zhang et al. 2017, arXiv:1710.09412)."""
+    """The sum of share · each image and (1 − share) · the one before it in the batch.
+
+    Mixup (Zhang et al. 2017, arXiv:1710.09412), of images float [N, C, H, W].
+    """
     return torch.lerp(images.roll(1, 0), images, share)
 
 
 def cutmix(images: Tensor, share: float, across: float, down: float) -> tuple[Tensor, float]:
-    """Each image with a box of the one before it in the batch pasted in, and the share that is still its own.
+    """Each image with a box of the one before it in the batch pasted in, and the share of its own pixels that is left.
 
-    CutMix (Yun et al. 2019, arXiv:1905.04899): a box with a `1 − share` of the area around one pixel, the same in the
-    whole batch; what reaches over the edge is cut, and the share corrected.
+    CutMix (Yun et al. 2019, arXiv:1905.04899): a box with a `1 − share` of the area around one pixel, the same for all
+    images. A box that reaches over the edge is cut, and the share corrected.
 
     Args:
-        images: [N, C, H, W].
-        across, down: The box's middle, as shares of width and height.
+        images: float [N, C, H, W].
+        across, down: Middle of the box, as shares of width and height, 0 to 1.
     """
     height, width = images.shape[2:]
     x, y = int(across * width), int(down * height)
     half = 0.5 * math.sqrt(1 - share)
     top, bottom = max(y - int(half * height), 0), min(y + int(half * height), height)
-    left, right = max(x - int(half * width), 0), min(x + int(half * width), width)
+    start, end = max(x - int(half * width), 0), min(x + int(half * width), width)
     mixed = images.clone()
-    mixed[:, :, top:bottom, left:right] = images.roll(1, 0)[:, :, top:bottom, left:right]
-    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+    mixed[:, :, top:bottom, start:end] = images.roll(1, 0)[:, :, top:bottom, start:end]
+    return mixed, 1 - (bottom - top) * (end - start) / (height * width)
 
 
 def mixing_share(concentration: float, key: int) -> float:
-    """A number of the distribution Beta(concentration, concentration), a function of `key` alone."""
+    """A random number of the distribution Beta(concentration, concentration), a function of `key` alone."""
     return float(np.random.default_rng(key).beta(concentration, concentration))
 
 
 def rand_augment(images: Tensor, numbers: Tensor, magnitude: int) -> Tensor:
     """Random operations on each image, one after another.
 
-    RandAugment (Cubuk et al. 2019, arXiv:1909.13719) with torchvision's fourteen operations and scales. Images that
-    drew the same operation go through it together.
+    RandAugment (Cubuk et al. 2019, arXiv:1909.13719) with torchvision's fourteen operations and scales. Each operation
+    is applied at once to all images that drew it.
 
     Args:
         images: uint8 [N, H, W, C].
-        numbers: Uniform in [0, 1), [operations, 2, N]: which operation, and which sign of its magnitude.
+        numbers: Uniform random numbers in [0, 1), [operations, 2, N]: for the operation, and for its sign.
         magnitude: 0 to 30.
     """
     planar = images.permute(0, 3, 1, 2).contiguous()
-    kinds = _operations(magnitude, *planar.shape[2:])
-    for which, sign in numbers:
-        # Twice the number of the operation, plus one where its magnitude is negative.
-        drawn = (which * len(kinds)).long() * 2 + (sign < 0.5)
-        for choice in drawn.unique().tolist():
-            chosen = torch.nonzero(drawn == choice).flatten().to(planar.device)
-            changed = kinds[choice // 2](planar.index_select(0, chosen), -1.0 if choice % 2 else 1.0)
-            planar = planar.index_copy(0, chosen, changed)
+    operations = _operations(magnitude, *planar.shape[2:])
+    for operation_draw, sign_draw in numbers:
+        # Twice the number of the operation, plus one where its sign is negative.
+        choices = (operation_draw * len(operations)).long() * 2 + (sign_draw < 0.5)
+        for choice in choices.unique().tolist():
+            indices = torch.nonzero(choices == choice).flatten().to(planar.device)
+            changed = operations[choice // 2](planar.index_select(0, indices), -1.0 if choice % 2 else 1.0)
+            planar = planar.index_copy(0, indices, changed)
     return planar.permute(0, 2, 3, 1)
 
 
 def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tensor, float], Tensor]]:
-    """Callables of uint8 [N, C, H, W] and a sign, which those that have no two directions pass over."""
+    """RandAugment's operations: callables of images uint8 [N, C, H, W] and a sign, which some of them do not use."""
     level = magnitude / (MAGNITUDES - 1)
     shear, turn, colour = math.degrees(math.atan(0.3 * level)), 30.0 * level, 0.9 * level
     across, down = 150.0 / 331.0 * width * level, 150.0 / 331.0 * height * level

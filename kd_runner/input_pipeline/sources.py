@@ -1,4 +1,4 @@
-"""Where the images of a split are read from: memory, or files while training."""
+"""The sources of a split's images: memory, or files while training."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.errors import RunFailed
 
-SHARE_OF_DEVICE = 0.25  # of its free memory, for the images of one split
+SHARE_OF_DEVICE = 0.25  # of the free memory of the device, for the images of one split
 
 
 class Source(Protocol):
-    """Where bytes come from: memory, or files."""
+    """The interface of a source of images: `MemorySource` or `FileSource`."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
 
     def __len__(self) -> int: ...
 
     def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(indices [count], images uint8 [count, H, W, C], labels [count]) for `order`, `count` at a time."""
+        """The images at the indices `order`, up to `count` at a time.
+
+        Each is a tuple of indices, int64 [M], images, uint8 [M, H, W, C], and labels, int64 [M].
+        """
 
 
-class Resident:
+class MemorySource:
     """A split whose images lie in memory, on `home`, and are used on `device`."""
 
     def __init__(self, split: Split, device: torch.device, home: torch.device) -> None:
@@ -48,8 +51,8 @@ class Resident:
             yield indices, images, self.labels.index_select(0, indices.to(self.device, non_blocking=True))
 
 
-class Streamed:
-    """A split whose images stay in files: worker processes decode, bytes travel to `device`."""
+class FileSource:
+    """A split whose images stay in files: worker processes decode them, and bytes are copied to `device`."""
 
     def __init__(self, files: ImageFiles, device: torch.device, workers: int) -> None:
         self.files, self.device, self.workers, self.image_shape = files, device, workers, files.image_shape
@@ -62,7 +65,7 @@ class Streamed:
 
     def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         self._order.indices = order.tolist()
-        if count not in self._loaders:  # kept, and its workers with it
+        if count not in self._loaders:  # a loader is used again in the next epoch, and its workers with it
             self._loaders[count] = DataLoader(
                 cast("Dataset[Tensor]", self.files),
                 batch_size=count,
@@ -70,13 +73,13 @@ class Streamed:
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0,
                 pin_memory=self.device.type == "cuda",
-                generator=torch.Generator(),  # its own: the global one is dropout's
+                generator=torch.Generator(),  # the global one belongs to dropout
             )
         try:
             for indices, images in zip(order.split(count), self._loaders[count], strict=True):
-                there = images.to(self.device, non_blocking=True)
-                yield indices, there.permute(0, 2, 3, 1).contiguous(), self.labels[indices.to(self.device)]
-        except ValueError as error:  # a worker's, whose message ends with ours
+                on_device = images.to(self.device, non_blocking=True)
+                yield indices, on_device.permute(0, 2, 3, 1).contiguous(), self.labels[indices.to(self.device)]
+        except ValueError as error:  # raised in a worker: its message ends with the one of `decode`
             raise RunFailed(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
 
 
@@ -94,17 +97,19 @@ class Order(Sampler[int]):
 
 
 def source_of(split: Images, device: torch.device, residency: Residency, workers: int = 0) -> Source:
-    """A split's images: in the memory of the device where there is room (`auto`), of the host, or in files.
+    """The source of a split's images: the memory of the device where there is room, that of the host, or files.
 
     Args:
+        device: Device on which batches are used.
+        residency: The setting; `device` and `host` decide where images in memory lie, `auto` looks for room.
         workers: Processes that decode where the images stay in files.
     """
     if isinstance(split, ImageFiles):
-        return Streamed(split, device, workers)
+        return FileSource(split, device, workers)
     assert isinstance(split, Split)
     home = torch.device("cpu")
     if device.type == "cuda" and residency != "host":
         free, _ = torch.cuda.mem_get_info(device)
         if residency == "device" or split.images.numel() < SHARE_OF_DEVICE * free:
             home = device
-    return Resident(split, device, home)
+    return MemorySource(split, device, home)

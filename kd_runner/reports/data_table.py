@@ -53,7 +53,7 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
         unreadable = left_out["unreadable"]
         sentences.append(f"Left out, as they cannot be read: {unreadable:,} {_plural('image', unreadable)}.")
     if left_out.get("hidden"):
-        sentences.append(f"Hidden files, not counted above: {left_out['hidden']:,}.")
+        sentences.append(f"Hidden files and folders, not counted above: {left_out['hidden']:,}.")
     twice = (data.get("duplicates") or {}).get("two_classes")
     if twice:
         sentences.append(f"The same picture under two classes or more: {twice:,} {_plural('image', twice)}.")

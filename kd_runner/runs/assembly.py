@@ -72,7 +72,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     splits = read_data(settings) if splits is None else splits
     name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
     log.info("data      %s: %s", name, survey.line(splits))
-    survey.say(splits, splits.copies)
+    survey.write_notes(splits, splits.copies)
     device = _prepared_device(settings.trainer)
     view = _view(settings.dataset, splits, settings.trainer.channels_last)
     teachers = {}

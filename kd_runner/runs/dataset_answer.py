@@ -17,13 +17,13 @@ from torch import Tensor
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
-from kd_runner.datasets.copies import Copies, Place, copies_by_digest, digest_of
+from kd_runner.datasets.copies import Copies, Position, copies_by_digest, digest_of
 from kd_runner.datasets.decoding import ImageFacts, facts
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.image_folder import NOT_READ
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
 from kd_runner.datasets.tree import printable
+from kd_runner.datasets.unreadable import NOT_READ
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.runs.parts import read_data
@@ -59,7 +59,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
     with _silent(), collected_notes() as notes:
         splits = read_data(_lenient(settings))
         pixels = read_pixels(splits)
-        survey.say(splits, pixels.copies)
+        survey.write_notes(splits, pixels.copies)
     contact_sheet(splits.train, splits.classes).save(folder / SHEET)
     name = settings.dataset.node.get("name", settings.dataset.target.rpartition(".")[2])
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
@@ -231,7 +231,7 @@ def copy_lines(splits: Splits, copies: Copies) -> list[str]:
     return lines
 
 
-def name_of(splits: Splits, place: Place) -> str:
+def name_of(splits: Splits, place: Position) -> str:
     """The file of an image, relative to the root; else its split and number there."""
     split = list(SPLITS)[place[0]]
     if splits.survey is None:

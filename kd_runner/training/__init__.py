@@ -1,1 +1,1 @@
-"""One stage of training."""
+"""The training of one stage."""

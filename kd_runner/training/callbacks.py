@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch: the state is kept, and a line or a bar says how it goes."""
+"""Lightning's callbacks of a stage: the resume state is saved, and a line or a bar shows how far the stage is."""
 
 from __future__ import annotations
 
@@ -24,47 +24,51 @@ PULSE = 10.0  # seconds between signs of life
 
 
 class SaveResumeState(Callback):
-    """Keeps the state of the training after each epoch.
+    """Saves the state of the training after each epoch, and shows in the run's folder that the run is alive.
 
     Args:
-        started: When it would have started, on the clock of `time.perf_counter`, had it not been interrupted.
+        started: Time on the clock of `time.perf_counter` at which the training would have started without the
+            interruption before it.
     """
 
-    def __init__(self, progress: ResumeState, started: float) -> None:
-        self.progress, self.started = progress, started
-        self.said = 0.0  # when this was last seen to be alive
+    def __init__(self, resume_state: ResumeState, started: float) -> None:
+        self.resume_state, self.started = resume_state, started
+        self.last_sign = 0.0  # time of the last sign of life, on the monotonic clock
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        self.say_where(trainer, module, module.epoch)
+        self.write_progress(trainer, module, module.epoch)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
-        now = time.monotonic()
-        if now - self.said > PULSE and isinstance(trainer.logger, RunLogger):
-            self.said = now
+        if time.monotonic() - self.last_sign > PULSE and isinstance(trainer.logger, RunLogger):
+            self.last_sign = time.monotonic()
             with suppress(OSError):
                 os.utime(trainer.logger.folder / NOW)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         if isinstance(trainer.logger, RunLogger):
-            trainer.logger.experiment.flush()  # or a kill would lose what is said of this epoch
+            trainer.logger.experiment.flush()  # or a kill would lose the metrics of this epoch
         state = {**module.training_state(), "seconds": time.perf_counter() - self.started}
-        self.progress.keep(state, module.epoch + 1, module.recipe.epochs)
-        self.say_where(trainer, module, module.epoch + 1)
+        self.resume_state.save(state, module.epoch + 1, module.recipe.epochs)
+        self.write_progress(trainer, module, module.epoch + 1)
 
-    def say_where(self, trainer: Trainer, module: Classifier, epoch: int) -> None:
-        """Say for people who watch which epoch has ended."""
+    def write_progress(self, trainer: Trainer, module: Classifier, epoch: int) -> None:
+        """Write for people who watch how many epochs have ended, and how good each was."""
         if not isinstance(trainer.logger, RunLogger):
             return
-        self.said = time.monotonic()
-        each = round((time.perf_counter() - self.started) / epoch, 2) if epoch else 0
-        now = {"stage": module.stage, "epoch": epoch, "epochs": module.recipe.epochs, "seconds_per_epoch": each}
-        now["val_accuracies"] = [each["val_accuracy"] for each in module.history]
+        self.last_sign = time.monotonic()
+        content = {
+            "stage": module.stage,
+            "epoch": epoch,
+            "epochs": module.recipe.epochs,
+            "seconds_per_epoch": round((time.perf_counter() - self.started) / epoch, 2) if epoch else 0,
+            "val_accuracies": [metrics["val_accuracy"] for metrics in module.history],
+        }
         path = trainer.logger.folder / NOW
         with suppress(OSError):
             unfinished = path.with_name(f".{NOW}")
-            unfinished.write_text(json.dumps(now))
+            unfinished.write_text(json.dumps(content))
             unfinished.replace(path)
 
 
@@ -85,7 +89,7 @@ class EpochBar(Callback):
     task: TaskID
 
     def __init__(self) -> None:
-        self.shown = ExitStack()
+        self.view = ExitStack()  # closed when the bar is to go
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
@@ -93,7 +97,7 @@ class EpochBar(Callback):
         self.progress = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True, expand=True)
         where = f"epoch {module.epoch + 1}/{module.recipe.epochs}"
         self.task = self.progress.add_task(module.stage, total=module.steps, completed=module.step, where=where)
-        self.shown.enter_context(lines_above(self.progress))
+        self.view.enter_context(lines_above(self.progress))
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
         assert isinstance(module, Classifier)
@@ -106,11 +110,11 @@ class EpochBar(Callback):
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        self.shown.close()
+        self.view.close()
         log.info("%-9s %d epochs  %s", module.stage, module.recipe.epochs, _summary(module))
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.shown.close()
+        self.view.close()
 
 
 def _summary(module: Classifier) -> str:

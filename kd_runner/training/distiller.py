@@ -45,7 +45,7 @@ class Distiller(Classifier):
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self._teacher = [teacher]  # in a list, where nn.Module does not look for submodules
-        self._validated: list[Tensor] = []  # the teacher's logits of each batch of validation images
+        self._validation_logits: list[Tensor] = []  # of the teacher, for each batch of validation images
         teacher.network.requires_grad_(False).eval()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -69,17 +69,17 @@ class Distiller(Classifier):
             teacher.call = compile_call(teacher.call)
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        student = self.ask(batch.images)
+        student = self.network_outputs(batch.images)
         if batch.strong is not None:
-            student = replace(student, strong=self.ask(batch.strong))
+            student = replace(student, strong=self.network_outputs(batch.strong))
         # A mode that initialises the student does so alone.
-        alone = [mode for mode in self.modes if progress < mode.init_share]
-        label_loss = (0.0 if alone else self.label_weight) * over_labels(
+        initialising = [mode for mode in self.modes if progress < mode.init_share]
+        label_loss = (0.0 if initialising else self.label_weight) * over_labels(
             batch, lambda labels: sum_of(F.cross_entropy(view.logits, labels) for view in views(student))
         )
         losses = {"label_loss": label_loss}
         if self.modes:
-            losses["distillation_loss"] = self._distillation_loss(batch, student, alone or self.modes, progress)
+            losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)
         return losses, student.logits
 
     def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
@@ -87,7 +87,7 @@ class Distiller(Classifier):
         active = [(mode, weight) for mode, weight in weights if weight]
         if not active:
             return student.logits.new_zeros(())
-        indices = batch.indices.to(student.logits.device) if any(mode.needs.indices for mode, _ in active) else None
+        indices = _indices_on(student.logits.device, batch) if any(mode.needs.indices for mode, _ in active) else None
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
@@ -108,19 +108,19 @@ class Distiller(Classifier):
     def teacher_outputs(self, images: Tensor) -> Outputs:
         """The teacher's outputs, without gradient, in float32."""
         teacher = self._teacher[0]
-        if teacher.layers:  # large, so better made as ordinary tensors than copied into them
+        if teacher.layers:  # features are large: better made as ordinary tensors than copied into them
             with torch.no_grad(), self._mixed.autocast():
                 return teacher(images).float()
         with torch.inference_mode(), self._mixed.autocast():
             outputs = teacher(images)
-        # A clone made out here is an ordinary tensor, which a loss may keep for its backward pass.
+        # A clone made outside inference mode is an ordinary tensor, which a loss may keep for its backward pass.
         return Outputs(outputs.logits.clone()).float()
 
     def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
-        if batch_index == len(self._validated):  # the first time; a teacher does not change
-            self._validated.append(self.teacher_outputs(batch.images).logits)
-        teacher = self._validated[batch_index]
+        if batch_index == len(self._validation_logits):  # the first time; a teacher does not change
+            self._validation_logits.append(self.teacher_outputs(batch.images).logits)
+        teacher = self._validation_logits[batch_index]
         kl = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
 
@@ -130,10 +130,16 @@ class Distiller(Classifier):
 
 
 def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
-    own = {} if weight_decay is None else {"weight_decay": weight_decay}
-    return {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], **own}
+    """A group for the optimizer; its weight decay is the optimizer's where `weight_decay` is None."""
+    group: dict[str, Any] = {"params": [parameter for parameter in module.parameters() if parameter.requires_grad]}
+    return group if weight_decay is None else {**group, "weight_decay": weight_decay}
+
+
+def _indices_on(device: torch.device, batch: Batch) -> Tensor:
+    """The batch's indices there; a GPU fetches them from pinned memory, for which no step waits."""
+    return batch.indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.indices
 
 
 def views(outputs: Outputs) -> list[Outputs]:
-    """What a network gave for each view of the images."""
+    """The outputs of a network for each view of the images."""
     return [outputs] if outputs.strong is None else [outputs, outputs.strong]

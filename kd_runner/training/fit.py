@@ -1,4 +1,4 @@
-"""Fitting one stage with Lightning, quietly, and saying how it goes."""
+"""Fitting one stage with Lightning, quietly, while lines or a bar show how far it is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 
 from kd_runner.config.settings import TrainerSettings
 from kd_runner.errors import RunFailed
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def quiet_lightning() -> None:
-    """Keep Lightning's hints to itself: those about its products, and those about what kd-runner does on purpose."""
+    """Silence Lightning's messages about its products, and those about what kd-runner does on purpose."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning)\b.*")
@@ -37,48 +39,62 @@ def fit(
     validation: PlainBatches,
     settings: TrainerSettings,
     logger: RunLogger,
-    progress: ResumeState | None = None,
+    resume_state: ResumeState | None = None,
 ) -> float:
     """Train `module` for its recipe's epochs; returns the seconds it took, those before an interruption included.
 
     Args:
-        progress: Where to go on from, if anything is there, and to keep how far it is after each epoch.
+        resume_state: A state to go on from, where there is one; it is replaced after each epoch.
 
     Raises:
         RunFailed: a loss that is not finite, no memory left on the GPU, or no space on the disk.
     """
-    state = progress.state() if progress else None
+    state = resume_state.load() if resume_state else None
     if state is not None:
         module.restore(state)
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
     if module.epochs_left == 0:
         return module.seconds_before
     logger.forget_after(module.stage, module.epoch, module.step)
+    started = time.perf_counter()
+    callbacks: list[Callback] = [EpochBar() if sys.stdout.isatty() else EpochLines()]
+    if resume_state:
+        callbacks.insert(0, SaveResumeState(resume_state, started - module.seconds_before))
+    trainer = _trainer(settings, module.epochs_left, logger, callbacks)
+    with _as_our_errors(trainer, module):
+        trainer.fit(module, module.batches, validation)
+    return module.seconds_before + time.perf_counter() - started
+
+
+def _trainer(settings: TrainerSettings, epochs: int, logger: RunLogger, callbacks: list[Callback]) -> Trainer:
+    """Lightning's Trainer without what kd-runner does itself."""
     quiet_lightning()
-    if device_of(settings).type == "cpu":
+    on_cpu = device_of(settings).type == "cpu"
+    if on_cpu:
         # Lightning sets this on import. PyTorch's optimizers then look for NVIDIA's driver library at every step,
         # which takes a quarter of a millisecond where there is none.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    started = time.perf_counter()
-    trainer = Trainer(
-        accelerator="cpu" if device_of(settings).type == "cpu" else "gpu",
+    return Trainer(
+        accelerator="cpu" if on_cpu else "gpu",
         devices=1,
         precision="32-true",  # the module has its own: one autocast a step, not one a chunk
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
-        max_epochs=module.epochs_left,
+        max_epochs=epochs,
         logger=logger,
-        callbacks=[
-            *([SaveResumeState(progress, started - module.seconds_before)] if progress else []),
-            EpochBar() if sys.stdout.isatty() else EpochLines(),
-        ],
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+@contextmanager
+def _as_our_errors(trainer: Trainer, module: Classifier) -> Iterator[None]:
+    """Turn what ends a fit early into a signal's usual exception, or into one line for a GPU without memory."""
     try:
-        trainer.fit(module, module.batches, validation)
+        yield
     except SystemExit as ended:
         # Lightning turns Ctrl-C into exit code 1 and SIGTERM into 0, and leaves SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -90,4 +106,3 @@ def fit(
             f"{module.stage}: the GPU has not enough memory for batches of {module.batches.batch_size} images; "
             "lower batch_size, or set trainer.precision=bf16-mixed"
         ) from error
-    return module.seconds_before + time.perf_counter() - started

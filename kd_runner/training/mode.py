@@ -17,14 +17,15 @@ class Mode:
     """A distillation loss and how it takes part in the student's training.
 
     Args:
-        key: Of its settings.
-        weight: In the sum of the losses.
-        student_layers, teacher_layers: Whose features it is handed.
-        warmup: Share of the stage over which the weight grows from 0.
-        init_share: Share of the stage at whose start it trains the student alone, to rest afterwards; 0 for a
-            mode that takes part throughout.
-        standardize: Hand it standardized logits.
-        adapter_weight_decay: Of its own parameters; None for the optimizer's.
+        key: The key of its settings, such as 'distillation'.
+        loss: A function of the student's outputs, the teacher's outputs, labels [N] and the temperature.
+        weight: Its factor in the sum of the losses.
+        student_layers, teacher_layers: Names of the layers whose features it gets.
+        warmup: Share of the stage, in [0, 1], over which the weight grows from 0.
+        init_share: Share of the stage, in [0, 1], at whose start it trains the student alone, to rest afterwards; 0
+            for a mode that takes part throughout.
+        standardize: True to give it standardized logits.
+        adapter_weight_decay: Weight decay of its own parameters; None for the optimizer's.
     """
 
     key: str
@@ -42,7 +43,7 @@ class Mode:
         return needs_of(self.loss)
 
     def weight_at(self, progress: float) -> float:
-        """The weight when that share of the stage is done; 0 where the mode rests."""
+        """The weight when `progress`, a share of the stage in [0, 1), is done; 0 where the mode rests."""
         if self.init_share and progress >= self.init_share:
             return 0.0
         return self.weight * min(1.0, progress / self.warmup) if self.warmup else self.weight
@@ -55,5 +56,5 @@ class Mode:
 
 
 def strong_view(modes: Sequence[Mode]) -> bool:
-    """Whether one of the modes that count has the student see a second, strongly augmented view of each image."""
+    """True where a mode with a weight needs a second, strongly augmented view of each image."""
     return any(mode.needs.strong_view for mode in modes if mode.weight > 0)

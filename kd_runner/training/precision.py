@@ -1,4 +1,4 @@
-"""What makes a step cheaper without changing what it computes: mixed precision, compiling, folded batch norms."""
+"""Mixed precision: networks compute in 16 bits, losses and optimizers in 32."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def slow_bfloat16(device: torch.device) -> bool:
-    """Whether `device` is a CPU that has no instructions for bfloat16 and makes do with float32's and conversions."""
+    """True for a CPU without instructions for bfloat16, which converts to float32 and back at each operation."""
     if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
         return False
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return has is not None and not has()
+    is_supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return is_supported is not None and not is_supported()
 
 
 class Mixed:
@@ -32,7 +32,7 @@ class Mixed:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """To be left before the optimizer steps: inside, low-precision copies of the weights are kept."""
+        """A context for the networks. It must end before the optimizer steps, as it caches low-precision weights."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
 
     def step(self, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
@@ -44,11 +44,9 @@ class Mixed:
         if keep is None:
             self._backward(functools.reduce(torch.add, losses.values()), optimizer)
         else:
-            left = len(losses)
-            for name, loss in losses.items():
-                left -= 1
+            for number, (name, loss) in enumerate(losses.items(), 1):
                 if loss.requires_grad:
-                    self._backward(loss, optimizer, retain_graph=left > 0)
+                    self._backward(loss, optimizer, retain_graph=number < len(losses))
                     keep(name)
         if self.scaler.is_enabled():
             self.scaler.step(optimizer)
@@ -57,7 +55,7 @@ class Mixed:
             optimizer.step()
 
     def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer, retain_graph: bool = False) -> None:
-        for group in optimizer.param_groups:  # what zero_grad does, less its profiling
+        for group in optimizer.param_groups:  # as zero_grad does, without its profiling
             for parameter in group["params"]:
                 parameter.grad = None
         self.scaler.scale(loss).backward(retain_graph=retain_graph)

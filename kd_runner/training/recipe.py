@@ -1,4 +1,4 @@
-"""How a stage trains: optimizer, schedule, epochs, seed."""
+"""The recipe of a stage: optimizer, schedule, epochs, seed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ Schedule = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a stage trains.
+    """The recipe of a stage's training.
 
     Args:
         optimizer: A callable of parameters or groups of them.
-        schedule: Of the learning rate.
-        precision: Of the networks; losses are computed in float32.
-        compile: Run the networks through torch.compile.
+        schedule: Factor on the learning rate, a function of the share of the stage that is done.
+        epochs: Passes over the training images.
+        seed: Seed of dropout and of whatever else draws from PyTorch's generator.
+        precision: Precision of the networks; losses are computed in float32.
+        compile: True to run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
-        label_smoothing: Of stages on labels alone.
+        label_smoothing: Smoothing of the labels in stages on labels alone, in [0, 1).
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]

@@ -1,4 +1,4 @@
-"""How far a stage's training is, on disk: kept after each epoch, for a later run to go on from."""
+"""The state of a stage's training on disk, written after each epoch, so that a later run can go on from it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 
 class ResumeState:
-    """A folder that holds the state of one training after its last whole epoch.
+    """A folder that holds the state of one training after its last complete epoch.
 
     Args:
-        folder: Made when something is kept.
-        training: What is trained, in a few digits: a state that belongs to another training is not taken up.
+        folder: Its path; made when a state is saved.
+        training: A digest of what is trained; the state of another training is not used.
     """
 
     def __init__(self, folder: Path, training: str) -> None:
         self.folder, self.training = folder, training
 
-    def keep(self, state: Mapping[str, Any], epoch: int, epochs: int) -> None:
-        """Keep plain data and tensors as the state after `epoch` of `epochs`, in place of an earlier one.
+    def save(self, state: Mapping[str, Any], epoch: int, epochs: int) -> None:
+        """Save plain data and tensors as the state after `epoch` of `epochs`, in place of an earlier one.
 
         Raises:
             RunFailed: the disk is full; the earlier state is still there.
@@ -40,11 +40,11 @@ class ResumeState:
         torch.save({"training": self.training, "epoch": epoch, "state": dict(state)}, content)
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic.write(self.folder / "state.pt", content.getvalue())
-        with suppress(OSError):  # for people who wait, no more
+        with suppress(OSError):  # only for people who wait
             (self.folder / "epoch.json").write_text(json.dumps({"epoch": epoch, "epochs": epochs}))
 
-    def state(self) -> dict[str, Any] | None:
-        """What was kept last, on the CPU; None where there is nothing that can be used."""
+    def load(self) -> dict[str, Any] | None:
+        """The state that was saved last, on the CPU; None where there is none that can be used."""
         path = self.folder / "state.pt"
         if not path.is_file():
             return None
@@ -56,7 +56,7 @@ class ResumeState:
         return content["state"] if content["training"] == self.training else None
 
     def epoch(self) -> str:
-        """How far it is, in words; empty where that is not known."""
+        """The last complete epoch, such as 'epoch 3 of 20'; empty where that is not known."""
         try:
             content = json.loads((self.folder / "epoch.json").read_text())
             return f"epoch {content['epoch']} of {content['epochs']}"
@@ -64,5 +64,5 @@ class ResumeState:
             return ""
 
     def discard(self) -> None:
-        """Forget it, once what it led to is safe."""
+        """Delete the state, once the trained network is safe."""
         shutil.rmtree(self.folder, ignore_errors=True)

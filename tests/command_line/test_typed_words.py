@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from kd_runner.command_line import resume
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.typed_words import (
     idle_hydra_words,
@@ -20,7 +19,6 @@ from kd_runner.command_line.typed_words import (
     typed_settings,
     unknown_variables,
 )
-from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.checks import compose_jobs as jobs_of
 
@@ -143,23 +141,6 @@ def test_an_option_that_a_recipe_overrides_is_said(words: list[str], line: str |
     assert overridden(*words) == ([] if line is None else [line])
 
 
-def test_what_has_no_effect_in_a_sweep_is_one_line() -> None:
-    jobs = {
-        0: ["distillation=soft", "temperature.value=1"], 1: ["distillation=soft", "temperature.value=4"],
-        2: ["distillation=at", "temperature.value=1"], 3: ["distillation=at", "temperature.value=4"],
-    }  # fmt: skip
-    unused = {number: {"temperature.value": "no use"} for number in (2, 3)}
-    assert list(sentences_of_sweep(jobs, unused)) == [
-        "temperature.value has no effect in 2 of 4 jobs: no use; #2 and #3 are the same"
-    ]
-    assert list(sentences_of_sweep(jobs, unused, some=False)) == []
-    everywhere = {number: {"teacher.weight": "there is one teacher"} for number in jobs}
-    assert list(sentences_of_sweep(jobs, everywhere, some=False)) == [
-        "teacher.weight has no effect in any of 4 jobs: there is one teacher"
-    ]
-    assert list(sentences_of_sweep(jobs, {})) == []
-
-
 def test_jobs_with_the_same_settings_are_refused(tmp_path: Path) -> None:
     def made_of(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
         return {"seed": int(words[-1].partition("=")[2])}, str(number), {}
@@ -168,21 +149,3 @@ def test_jobs_with_the_same_settings_are_refused(tmp_path: Path) -> None:
     message = r"^job #2 \(seed=00\): must have other settings than job #0: give each value once$"
     with pytest.raises(SettingsError, match=message):
         jobs_of([["seed=0"], ["seed=1"], ["seed=00"]], tmp_path, made_of)
-
-
-@pytest.fixture
-def interrupted(tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
-    (folder / "result.json").write_text('{"status": "interrupted"}')
-    return folder
-
-
-def test_a_run_goes_on_in_its_own_folder(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(interrupted.parent)
-    for word in ("hydra.run.dir=other", "hydra.sweep.dir=other", "resume=other"):
-        key = word.partition("=")[0]
-        with pytest.raises(SettingsError, match=rf"^{key}: must be left out or the same beside resume=.*, got other$"):
-            resume._command_of_folder([word, f"resume={interrupted}"])
-    assert f'hydra.run.dir="{interrupted}"' in resume._command_of_folder(["hydra.run.dir=run", f"resume={interrupted}"])

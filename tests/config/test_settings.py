@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import build, build_partial
-from kd_runner.config.fingerprint import decisive
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 
@@ -115,40 +113,8 @@ def test_images_are_cropped_in_one_way() -> None:
     check(composed("dataset=cifar10", "dataset.resized_crop=0.08", "dataset.crop_padding=0"))
 
 
-def test_whose_file_the_teacher_is_decides_nothing_beside_its_weights() -> None:
-    plain = check(composed("teacher.checkpoint=x.pth")).decisive()
-    assert check(composed("teacher.checkpoint=x.pth", "teacher.checkpoint_format=mdistiller")).decisive() == plain
-    assert check(composed()).decisive() == plain
-
-
-def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_defaults() -> None:
-    words = ("dataset=image_folder", "dataset.root=x", "+teacher@teachers.second=mlp", "teacher.checkpoint=x.pth")
-    content = check(composed(*words)).model_dump(mode="json", by_alias=True)
-    older = copy.deepcopy(content)
-    for section, key in (
-        ("dataset", "background"),
-        ("dataset", "max_pixels"),
-        ("dataset", "white"),
-        ("teacher", "checkpoint_key"),
-    ):
-        del older[section][key]
-    del older["teachers"]["second"]["checkpoint_key"]
-    assert decisive(older) == decisive(content)
-    for word in (
-        "dataset.background=black",
-        "dataset.max_pixels=1000",
-        "dataset.white=4095",
-        "teacher.checkpoint_key=ema",
-    ):
-        assert check(composed(*words, word)).decisive() != decisive(older)
-
-
 def test_checking_changes_nothing() -> None:
     content = composed()
     before = copy.deepcopy(content)
     check(content)
     assert content == before
-
-
-def test_conf_is_beside_or_inside_the_package() -> None:
-    assert (Path(CONF_DIR) / "config.yaml").is_file()

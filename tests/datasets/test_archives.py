@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_folders import read_images, write_plain_classes
 from PIL import Image
 
 from kd_runner.datasets.archives import unpack
@@ -198,3 +199,18 @@ def test_what_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.tar.gz", "wb") as out:
         out.write(header.tobuf())  # and nothing behind it: who reads on finds a broken archive
     assert "has 1,000 MB of files in 0.0 MB: refused" in refusal(tmp_path / "a.tar.gz")
+
+
+def test_notes_name_the_archive_and_not_the_cache(tmp_path: Path) -> None:
+    root = write_plain_classes(tmp_path / "images", "top/in/a", "top/in/b", "top/in/c")
+    (root / "top" / "in" / "a" / "broken.png").write_bytes(b"")
+    (root / "top" / "in" / "readme").write_text("x")
+    for path in (root / "top" / "in" / "c").iterdir():
+        path.unlink()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in sorted(root.rglob("*")):
+            archive.write(path, path.relative_to(root))
+    notes = read_images(tmp_path / "x.zip", cache=str(tmp_path / "cache"), on_bad_image="skip")[1]
+    assert len(notes) == 4
+    assert all(str(tmp_path / "x.zip") in line and "cache" not in line for line in notes), notes
+    assert f"1 file under {tmp_path / 'x.zip'} left out: 1 file without a suffix, in " in notes[2]

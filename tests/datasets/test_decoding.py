@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import subprocess
 import sys
@@ -12,28 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torchvision.transforms.v2.functional as vision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_cases import CASES, color, exif, gray, luma, on_ground, oriented, palette, png, rgba, write
+from image_cases import CASES, color, exif, gray, luma, on_ground, oriented, palette, pixels, png, rgba, tagged, write
 from PIL import Image, ImageFile, features
 
-from kd_runner.datasets.decoding import HAS_HEIF, SUFFIXES, ImageFacts, decode, facts
-from kd_runner.datasets.pixels import flat, middle_square, name_of_ground, parse_background
+from kd_runner.datasets.decoding import HAS_HEIF, SUFFIXES, decode, facts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as kd_runner does, and pytest undoes
 
+
 steady = settings(deadline=None, derandomize=True, max_examples=40)
-MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"]
+
+
 GROUNDS = ((255, 255, 255), (0, 0, 0), (200, 30, 90))
-
-
-def pixels(path: Path, color: str = "rgb", ground: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
-    image, header = decode(path, color, ground)  # type: ignore[arg-type]
-    assert image.mode == ("RGB" if color == "rgb" else "L")
-    assert (header.width, header.height) == image.size
-    assert header == facts(path)
-    return np.asarray(image).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +82,6 @@ def test_a_transparent_color_of_16_bits(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels(path), on_ground(shown, (255, 255, 255)), atol=1)
 
 
-@pytest.mark.parametrize("behind", [False, True])
-def test_the_orientation_of_a_png_stands_before_or_behind_its_pixels(tmp_path: Path, behind: bool) -> None:
-    values = np.random.default_rng(0).integers(0, 256, (3, 5, 3))
-    chunk = (b"eXIf", exif(8).tobytes()[6:])
-    content = png(values, 8, 2, last=chunk) if behind else png(values, 8, 2, chunk)
-    (path := tmp_path / "turned.png").write_bytes(content)
-    np.testing.assert_array_equal(pixels(path), oriented(values, 8))
-    assert facts(path) == ImageFacts(3, 5, "RGB", "color", 8, False, 8, 1)
-
-
 @pytest.mark.parametrize("ending", ["jpg", "webp", "avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_are_turned(tmp_path: Path, ending: str, orientation: int) -> None:
@@ -112,40 +93,6 @@ def test_photographs_are_turned(tmp_path: Path, ending: str, orientation: int) -
     Image.fromarray(values).save(path, exif=exif(orientation), quality=95, subsampling="4:4:4")
     assert np.abs(pixels(path) - oriented(values, orientation)).mean() < 6
     assert facts(path).orientation == orientation
-
-
-@pytest.mark.parametrize("nonsense", [0, 9, 77])
-def test_an_orientation_that_means_nothing_turns_nothing(tmp_path: Path, nonsense: int) -> None:
-    values = np.random.default_rng(0).integers(0, 256, (3, 5), dtype=np.uint8)
-    for name in ("a.png", "a.tif"):
-        Image.fromarray(values).save(tmp_path / name, exif=exif(nonsense))
-        np.testing.assert_array_equal(pixels(tmp_path / name, "gray"), values)
-        assert facts(tmp_path / name).orientation == 1
-
-
-def test_broken_exif_costs_nothing_but_the_orientation(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
-    assert pixels(tmp_path / "a.jpg")[..., 0].min() > 250
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("color", ["rgb", "gray"])
-def test_white_is_white_in_every_mode(mode: str, color: str) -> None:
-    white = {"LAB": (255, 128, 128), "HSV": (0, 0, 255), "CMYK": (0, 0, 0, 0), "YCbCr": (255, 128, 128), "1": 1}
-    value = white.get(mode, (255,) * len(Image.new(mode, (1, 1)).getbands()) if len(mode) > 1 else 255)
-    image = Image.new(mode, (3, 2), value)
-    if mode in ("P", "PA"):
-        image.putpalette([255] * 768)
-    picture = flat(image, color, (0, 0, 0))  # type: ignore[arg-type]
-    assert picture.mode == ("RGB" if color == "rgb" else "L")
-    assert np.asarray(picture).min() >= 254  # LAB's rounding
-
-
-@pytest.mark.parametrize("mode", ["La", "RGBa"])
-def test_premultiplied_alpha(mode: str) -> None:
-    image = Image.new(mode, (1, 1), (60,) * (len(mode) - 1) + (100,))  # 60 of light, and 155 / 255 of the ground
-    assert np.asarray(flat(image, "gray", (255, 255, 255))).item() == pytest.approx(60 + 155, abs=1)
-    assert np.asarray(flat(image, "gray", (0, 0, 0))).item() == pytest.approx(60, abs=1)
 
 
 def test_cmyk_of_a_jpeg_is_not_a_negative(tmp_path: Path) -> None:
@@ -167,19 +114,6 @@ def test_a_pgm_or_ppm_is_scaled_by_its_largest_value(tmp_path: Path, largest: in
         wanted = np.broadcast_to((values * 255 / largest).reshape(4, 5, -1), (4, 5, 3))
         np.testing.assert_allclose(pixels(path), wanted, atol=1)
         assert facts(path).bits == (16 if largest > 255 else 8)
-
-
-def tagged(image: Image.Image, tag: int, value: int) -> bytes:
-    """A TIFF in which `tag`, which Pillow sets by itself, has another value."""
-    image.save(buffer := io.BytesIO(), format="TIFF", tiffinfo={339: 1} if tag == 339 else {})
-    content = bytearray(buffer.getvalue())
-    offset = struct.unpack_from("<I", content, 4)[0]
-    for entry in range(struct.unpack_from("<H", content, offset)[0]):
-        place = offset + 2 + 12 * entry
-        if struct.unpack_from("<H", content, place)[0] == tag:
-            struct.pack_into("<H", content, place + 8, value)
-            return bytes(content)
-    raise AssertionError(f"no tag {tag}")
 
 
 def test_a_tiff_in_which_0_is_white(tmp_path: Path) -> None:
@@ -205,55 +139,6 @@ def test_numbers_without_a_white_are_refused_by_name(tmp_path: Path, name: str) 
     kind = numbers if "int" in name or "signed" in name else fractions
     with pytest.raises(ValueError, match=rf"^{path} cannot be read as an image: its pixels are {kind}.*: save it"):
         decode(path, "rgb")
-
-
-def test_the_first_frame_is_taken(tmp_path: Path) -> None:
-    first, second = Image.new("RGB", (8, 6), (255, 0, 0)), Image.new("RGB", (8, 6), (0, 0, 255))
-    for name in ("a.gif", "a.webp", "a.png", "a.tif"):
-        options = {"lossless": True} if "webp" in name else {}
-        first.save(tmp_path / name, save_all=True, append_images=[second, first], **options)
-        np.testing.assert_array_equal(pixels(tmp_path / name)[0, 0], (255, 0, 0))
-        assert facts(tmp_path / name).frames == 3
-    first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
-    assert facts(tmp_path / "phone.jpg").frames == 1
-
-
-def test_a_broken_second_frame_costs_nothing(tmp_path: Path) -> None:
-    frames = [Image.fromarray(np.random.default_rng(n).integers(0, 256, (9, 9), dtype=np.uint8)) for n in range(3)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    content = (tmp_path / "a.gif").read_bytes()
-    wanted = pixels(tmp_path / "a.gif", "gray")
-    for end in range(len(content) // 2, len(content), 7):
-        (tmp_path / "b.gif").write_bytes(content[:end])
-        np.testing.assert_array_equal(pixels(tmp_path / "b.gif", "gray"), wanted)
-
-
-@steady
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 5, 8, 32, 33]), st.sampled_from(["RGB", "L"]))
-def test_the_middle_square_is_that_of_torchvision(width: int, height: int, size: int, mode: str) -> None:
-    shape = (height, width, 3) if mode == "RGB" else (height, width)
-    image = Image.fromarray(np.random.default_rng(width).integers(0, 256, shape, dtype=np.uint8))
-    wanted = vision.center_crop(vision.resize(image, [size]), [size, size])
-    got = middle_square(image, size)
-    assert got.size == (size, size)
-    assert np.abs(np.asarray(got).astype(int) - np.asarray(wanted)).max() <= 1
-
-
-@pytest.mark.parametrize("shape", [(2, 40000), (40000, 2), (1, 3), (3, 1)])
-def test_a_sliver_is_a_small_picture(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    sliver = Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
-    middle = vision.center_crop(sliver, [min(shape[0], 6), min(shape[1], 6)])
-    wanted = vision.center_crop(vision.resize(middle, [224]), [224, 224])
-    sizes, resize = [], Image.Image.resize
-
-    def watched(image: Image.Image, size: tuple[int, int], *others: object, **options: object) -> Image.Image:
-        sizes.append(size)
-        return resize(image, size, *others, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Image.Image, "resize", watched)
-    got = middle_square(sliver, 224)
-    assert np.abs(np.asarray(got).astype(int) - np.asarray(wanted)).max() <= 1
-    assert sizes == [(224, 224)]
 
 
 def test_a_file_of_too_many_pixels_is_refused_by_its_header(tmp_path: Path) -> None:
@@ -321,7 +206,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 PLAIN = ("png", "jpg", "gif", "bmp", "dib", "ppm", "tif", "webp", "avif", "jp2", "tga", "pcx", "sgi", "qoi")
+
+
 MANY = {"save_all": True}
+
+
 FORMATS: dict[str, dict[str, Any]] = {
     **{ending: {} for ending in PLAIN},
     "lzw.tif": {"compression": "tiff_lzw"},
@@ -331,6 +220,8 @@ FORMATS: dict[str, dict[str, Any]] = {
     "pages.tif": MANY,
     "frames.gif": MANY,
 }
+
+
 # What a reader may raise beside OSError and ValueError.
 ERRORS = (
     *(struct.error, IndexError, OverflowError, MemoryError, AttributeError, ZeroDivisionError, KeyError, TypeError),
@@ -420,16 +311,6 @@ def test_pictures_of_phones_in_heif(tmp_path: Path) -> None:
     for orientation in (1, 3, 6, 8):
         Image.fromarray(values).save(tmp_path / "a.heic", exif=exif(orientation).tobytes())
         assert np.abs(pixels(tmp_path / "a.heic") - oriented(values, orientation)).mean() < 3
-
-
-def test_backgrounds() -> None:
-    known = {"white": (255,) * 3, "black": (0,) * 3, "#0a14ff": (10, 20, 255), 0: (0,) * 3, 128: (128,) * 3}
-    for background, ground in known.items():
-        assert parse_background(background) == ground
-    assert [name_of_ground(ground) for ground in known.values()] == ["white", "black", "#0a14ff", "black", "#808080"]
-    for background in ("grey", "#fff", "#gggggg", "128", -1, 256, 1.5, True, None, [0, 0, 0]):
-        with pytest.raises(ValueError, match="background must be white, black, a whole number from 0 to"):
-            parse_background(background)
 
 
 def test_suffixes_are_those_that_can_be_read() -> None:

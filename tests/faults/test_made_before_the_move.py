@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -30,8 +31,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def hide_gpus() -> None:
+    """The folder's networks were trained on a CPU; another device makes others."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def test_a_run_goes_on(folder: Path) -> None:
-    again = finished(folder, "resume=run")
+    again = finished(folder, "resume=run", patch="test_made_before_the_move:hide_gpus")
     log = (folder / "run" / "kd-runner.log").read_text()
     assert "student   goes on after epoch" in log, again.text("out")
     assert "teacher   " in again.text("out")

@@ -20,7 +20,6 @@ from scipy import stats
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group, compare_groups
-from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import Run, find_runs
@@ -98,10 +97,6 @@ def test_what_has_no_result_is_listed_with_its_reason(sweep: Path) -> None:
         "9": "result.json cannot be read",
         "10": "not started",
     }
-
-
-def test_an_interval_of_one_value_is_none() -> None:
-    assert math.isnan(interval(np.array([0.5])))
 
 
 def test_a_run_that_is_not_a_number_is_not_ranked(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_table_of_the_data() -> None:
         "Without test images: cat.",
         "Not read, 12 files: no suffix (7), .txt (5); in . (10), train (2).",
         "Left out, as they cannot be read: 2 images.",
-        "Hidden files, not counted above: 1.",
+        "Hidden files and folders, not counted above: 1.",
         "The same picture under two classes or more: 1 image.",
     ]
 

@@ -12,7 +12,6 @@ from scipy import stats
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group, gain_of
-from kd_runner.comparison.statistics import holm
 from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import Run
 from kd_runner.reports.verdict import verdict
@@ -87,12 +86,6 @@ def test_many_rows_are_held_to_more() -> None:
     assert among.best.words == ("distillation=soft",)
     assert "Of 10 rows with a teacher, 10 without a sure difference" in str(among)
     assert "with Holm's correction for 10 rows" in str(among)
-
-
-def test_holms_correction_is_the_textbooks() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1, 1]
-    assert holm([]) == []
 
 
 def test_what_cannot_be_answered_is_not() -> None:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from image_folders import write_plain_classes
 from jobs import Job, finished
 from PIL import Image
 
-from kd_runner.datasets.contact_sheet import EXAMPLES, contact_sheet, place_of, shown_side
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.image_folder import image_folder
-from kd_runner.datasets.splits import Split
 
 
 def picture(seed: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -97,34 +95,6 @@ def test_layers_can_still_be_asked_for(tmp_path: Path) -> None:
     assert "layer" in finished(tmp_path, "student=resnet", "student.depth=8", "student.layers=?").text("out")
 
 
-def test_the_contact_sheet_shows_the_pixels_that_are_read() -> None:
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 3, 20, 16), dtype=np.uint8))
-    labels = torch.arange(30) % 3
-    sheet = contact_sheet(Split(images, labels), ["one", "two", "three"])
-    side = shown_side((3, 20, 16))
-    assert side == 80
-    for label in range(3):
-        members = torch.nonzero(labels == label).flatten()
-        for column in range(EXAMPLES):
-            left, top = place_of(label, column, side)
-            shown = np.asarray(sheet.crop((left, top, left + 64, top + 80)))
-            image = images[members[column * len(members) // EXAMPLES]].permute(1, 2, 0).numpy()
-            assert np.array_equal(shown, image.repeat(4, 0).repeat(4, 1))
-    names = np.asarray(sheet)[:, :140]
-    assert (names < 128).any()  # the names are written
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (4, 8, 8), (2, 8, 8), (3, 300, 200)])
-def test_a_contact_sheet_of_any_shape_and_of_many_classes(shape: tuple[int, int, int]) -> None:
-    images = torch.full((40, *shape), 200, dtype=torch.uint8)
-    names = [f"class {number} \u52d5\u7269" for number in range(1000)]
-    sheet = contact_sheet(Split(images, torch.arange(40)), names)
-    rows = 20
-    assert sheet.height == 4 + rows * (shown_side(shape) + 4)
-    left, top = place_of(0, 0, shown_side(shape))
-    assert sheet.getpixel((left + 1, top + 1)) == (200, 200, 200)
-
-
 def test_the_answer_about_many_classes_fits(tmp_path: Path) -> None:
     for number in range(120):
         folder = tmp_path / "images" / f"class{number:03d}"
@@ -137,3 +107,16 @@ def test_the_answer_about_many_classes_fits(tmp_path: Path) -> None:
     assert lines[3].split() == ["class007", "3", "1", "1"]
     assert len(lines) < 25
     assert lines[-1].endswith("contact_sheet.png (20 of the 120 classes)")
+
+
+@pytest.mark.parametrize("policy", ["error", "skip"])
+def test_the_answer_says_why_files_cannot_be_read_and_what_a_run_would_do(tmp_path: Path, policy: str) -> None:
+    root = write_plain_classes(tmp_path / "images", "a", "b")
+    (root / "a" / "empty.png").write_bytes(b"")
+    words = ["dataset=image_folder", f"dataset.root={root}", "dataset.cache=null", f"dataset.on_bad_image={policy}"]
+    text = finished(tmp_path, *words, "dataset=?").text("out")
+    effect = {
+        "error": "a run would stop (dataset.on_bad_image=skip leaves them out)",
+        "skip": "they are left out (dataset.on_bad_image)",
+    }[policy]
+    assert f"broken   1 of 7 images cannot be read: {effect}\n         a/empty.png (it is empty)\n" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,21 @@ def trained(parts: Parts, folder: Path) -> Distiller:
     return module
 
 
+def ready(parts: Parts) -> Distiller:
+    """A student's module on its device, as it is when training starts."""
+    module = distiller(parts, parts.teacher_student_pair())
+    module.to(parts.device).on_fit_start()
+    return module
+
+
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    tensors = {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    return on_the_cpu(tensors)
+
+
+def on_the_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies of them: a network is built there, and trained on another device."""
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -56,15 +69,15 @@ def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_pat
     rehearse(parts)
     before_teacher = state_of(parts.teacher)
     module = distiller(parts, parts.teacher_student_pair())
-    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    before = on_the_cpu(dict(module.named_parameters()))
     fit(module, parts.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
     assert before
     for name, value in module.named_parameters():
         if value.requires_grad:
-            assert not torch.equal(value, before[name]), f"{name} did not move"
+            assert not torch.equal(value.cpu(), before[name]), f"{name} did not move"
         else:
-            assert torch.equal(value, before[name]), f"{name} moved"
-    for name, value in parts.teacher.state_dict().items():
+            assert torch.equal(value.cpu(), before[name]), f"{name} moved"
+    for name, value in state_of(parts.teacher).items():
         assert torch.equal(value, before_teacher[name]), f"the teacher's {name} moved"
     tensors = [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]
     assert all(torch.isfinite(value).all() for value in tensors)
@@ -85,8 +98,7 @@ def test_a_mode_alone_changes_the_student(settings: Make, mode: str) -> None:
                 "distillation.warmup=0", f"trainer.precision={precision}", f"batch_size={images}",
             )
         )  # fmt: skip
-        module = distiller(parts, parts.teacher_student_pair())
-        module.on_fit_start()
+        module = ready(parts)
         batch = next(module.batches.batches())
         progress = 0.05 if module.modes[0].init_share else 0.5
         losses, _ = module.losses(batch, progress)
@@ -150,7 +162,7 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
     assert first.weight_at(0.24) == first.weight
     assert first.weight_at(0.25) == 0
     parts = assemble(settings(*SMALL, *words))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = ready(parts)
     batch = next(module.batches.batches())
     early, late = (module.losses(batch, progress)[0] for progress in (0.1, 0.9))
     assert early["label_loss"] == 0
@@ -161,7 +173,7 @@ def test_weights_warm_up_and_modes_that_initialise_train_alone_first(settings: M
 def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> None:
     words = [*SMALL, "distillation=dkd", "+distillation@plus.at=at", "+distillation@plus.sp=sp"]
     parts = assemble(settings(*words, "distillation.warmup=0"))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = ready(parts)
     assert [len(mode.student_layers) for mode in module.modes] == [0, 2, 1]
     module.observed.network.eval()
     batch = next(module.batches.batches())
@@ -307,6 +319,6 @@ def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> No
 @pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
 def test_mixed_images(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
-    module = distiller(parts, parts.teacher_student_pair())
+    module = ready(parts)
     losses: dict[str, Any] = module.losses(next(module.batches.batches()), 0.5)[0]
     assert all(torch.isfinite(loss) for loss in losses.values())

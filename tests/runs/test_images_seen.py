@@ -38,7 +38,7 @@ def test_a_student_sees_an_image_once_for_every_view(
 def test_what_is_counted_is_what_goes_through_the_student(settings: Callable[..., Settings], batch_size: int) -> None:
     parts = assemble(settings("distillation=mlkd", f"batch_size={batch_size}"))
     module = distiller(parts, parts.teacher_student_pair())
-    module.on_fit_start()
+    module.to(parts.device).on_fit_start()
     seen = 0
     module.network.register_forward_pre_hook(lambda _module, inputs: count(len(inputs[0])))
 

@@ -185,13 +185,13 @@ def test_the_teacher_stays_as_it_was_and_in_eval_mode(
         assert not any(name.startswith("_teacher") for name, _ in self.named_modules())
         return ask(self, images)
 
-    monkeypatch.setattr(distiller.Distiller, "ask_teacher", watched)
+    monkeypatch.setattr(distiller.Distiller, "teacher_outputs", watched)
     states: list[dict[str, Tensor]] = []
     distil = distiller.Distiller.__init__
 
     def noted(self: distiller.Distiller, *arguments: Any, **named: Any) -> None:
         distil(self, *arguments, **named)
-        states.append({k: v.clone() for k, v in self._teacher[0].network.state_dict().items()})
+        states.append({k: v.cpu().clone() for k, v in self._teacher[0].network.state_dict().items()})
         self_teacher.append(self._teacher[0].network)
 
     self_teacher: list[nn.Module] = []
@@ -201,7 +201,7 @@ def test_the_teacher_stays_as_it_was_and_in_eval_mode(
     assert not any(seen)
     after = self_teacher[0].state_dict()
     assert any("running_mean" in name for name in after)
-    assert all(torch.equal(states[0][name], after[name]) for name in after)
+    assert all(torch.equal(states[0][name], after[name].cpu()) for name in after)
 
 
 def test_finetuning_goes_on_from_the_student_with_its_own_optimizer(result_of: RunIt) -> None:
@@ -266,10 +266,13 @@ def test_the_store_trains_once(result_of: RunIt, tmp_path: Path, caplog: pytest.
         (["teacher.checkpoint=/nope"], r"teacher\.checkpoint: no file /nope"),
         (["teacher=torchvision", "teacher.name=maxvit_t"], r"teacher: cannot take images of 1x8x8: "),
         (["student=torchvision", "student.name=resnet19"], r"student\.name must be a classifier of torchvision"),
-        (["trainer.precision=16-mixed"], r"trainer\.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed"),
+        (
+            ["trainer.accelerator=cpu", "trainer.precision=16-mixed"],
+            r"trainer\.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed",
+        ),
         (["optimizer._target_=torch.optim.LBFGS"], r"optimizer\.betas: no such setting"),
         (["student=tiny_mlp", "student.hidden=abc"], r"student\.hidden: must be a list, got 'abc'"),
-        (["student=tiny_mlp", "student.hidden=[99999999999]"], r"student: .*allocate"),
+        (["student=tiny_mlp", "student.hidden=[99999999999999]"], r"student: .*allocate"),
         (["teacher.optimizer=sgd"], r"teacher\.optimizer: must be settings such as \{lr: 0\.1\}, or null, got 'sgd'"),
         (["store=/proc/nowhere"], r"store: must be a folder that can be written, got /proc/nowhere"),
         (["teacher._target_=os.system"], r"teacher\._target_: must come from"),

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from kd_runner.datasets.decoding import decode, facts
+
 Array = np.ndarray
 LOSSLESS = ("png", "tif", "deflate.tif")
 
@@ -226,3 +228,24 @@ def png(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in content
     )
+
+
+def pixels(path: Path, color: str = "rgb", ground: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    image, header = decode(path, color, ground)  # type: ignore[arg-type]
+    assert image.mode == ("RGB" if color == "rgb" else "L")
+    assert (header.width, header.height) == image.size
+    assert header == facts(path)
+    return np.asarray(image).astype(np.float64)
+
+
+def tagged(image: Image.Image, tag: int, value: int) -> bytes:
+    """A TIFF in which `tag`, which Pillow sets by itself, has another value."""
+    image.save(buffer := io.BytesIO(), format="TIFF", tiffinfo={339: 1} if tag == 339 else {})
+    content = bytearray(buffer.getvalue())
+    offset = struct.unpack_from("<I", content, 4)[0]
+    for entry in range(struct.unpack_from("<H", content, offset)[0]):
+        place = offset + 2 + 12 * entry
+        if struct.unpack_from("<H", content, place)[0] == tag:
+            struct.pack_into("<H", content, place + 8, value)
+            return bytes(content)
+    raise AssertionError(f"no tag {tag}")

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from jobs import numbers_of, result_in
 
 from kd_runner.sweeps.folder import LOCK
@@ -103,6 +104,22 @@ def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
     out, _ = swept(tmp_path, "resume=sweep")
     assert "4 of 4 jobs were completed before" in out
     assert "start" not in out
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_two_jobs_share_a_gpu(tmp_path: Path) -> None:
+    words = ("seed=0,1", "hydra.launcher.devices=[0]", "hydra.launcher.jobs_per_device=2", "trainer.accelerator=gpu")
+    out, err = swept(tmp_path, *words, *SHORT)
+    assert err == ""
+    assert "2 at a time on " in out
+    results = [result_in(tmp_path / "sweep" / str(job)) for job in range(2)]
+    assert {result["environment"]["device"] for result in results} == {torch.cuda.get_device_name()}
+    alone, _ = swept(tmp_path, *words[:2], words[3], *SHORT[:3], "hydra.sweep.dir=alone", "store=other")
+    assert "1 at a time on " in alone
+    assert [numbers_of(result_in(tmp_path / "alone" / str(job))) for job in range(2)] == [
+        numbers_of(result) for result in results
+    ]
 
 
 @pytest.mark.parametrize(

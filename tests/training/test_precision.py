@@ -1,4 +1,4 @@
-"""Mixed precision, fold_batch_norms batch norms and compiling: faster, and still the same."""
+"""Mixed precision, folded batch norms and compiling: faster, and still the same."""
 
 from __future__ import annotations
 
@@ -7,93 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
+from small_training import CPU, SHAPE, data, distiller, fitted, network, view
 from torch import Tensor, nn
 
-from kd_runner.config.settings import TrainerSettings
-from kd_runner.datasets.splits import Split
-from kd_runner.distillation.soft import Soft
-from kd_runner.input_pipeline.augmentation import Augmentation
-from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
-from kd_runner.input_pipeline.sources import Resident
-from kd_runner.input_pipeline.view import View
-from kd_runner.models.plain_cnn import plain_cnn
+from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.models.resnet import ResNet
 from kd_runner.networks.faster import compile_call, fold_batch_norms
-from kd_runner.networks.observed import Observed
-from kd_runner.schedule import Constant as ConstantRate
-from kd_runner.temperature import Constant
-from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.classifier import Classifier
-from kd_runner.training.distiller import Distiller
-from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
-from kd_runner.training.precision import Mixed
-from kd_runner.training.recipe import Recipe
-
-CPU = torch.device("cpu")
-SHAPE = (1, 8, 8)
-
-
-def data(count: int = 40, device: str = "cpu") -> Resident:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
-    return Resident(Split(images, torch.arange(count) % 3), torch.device(device), torch.device(device))
-
-
-def view(augmentation: Augmentation = Augmentation()) -> View:  # noqa: B008
-    return View(torch.tensor([0.5]), torch.tensor([0.25]), augmentation)
-
-
-def network(seed: int = 0, batch_norm: bool = True) -> nn.Module:
-    torch.manual_seed(seed)
-    return plain_cnn(3, SHAPE, [4, 6], [8], pool=1, batch_norm=batch_norm)
-
-
-def sgd(parameters) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=0.1)
-
-
-def fitted(module: Classifier, folder: Path, device: str = "cpu") -> Classifier:
-    settings = TrainerSettings(
-        accelerator="cpu" if device == "cpu" else "gpu", devices=1, precision="32", channels_last=False,
-        compile=False, keep_memory=False, deterministic=True, log_every=100, threads=None,
-    )  # fmt: skip
-    fit(module, PlainBatches(data(device=device), view(), 10), settings, RunLogger(folder))
-    return module
-
-
-def distiller(student: nn.Module, teacher: nn.Module, chunk: int | None = None, **options: object) -> Distiller:
-    return Distiller(
-        Observed(student), Observed(teacher), [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0),
-        TrainingBatches(data(), view(), 8, seed=0, chunk=chunk), Recipe(sgd, ConstantRate(), 2, 0, **options),
-    )  # fmt: skip
-
-
-def test_the_step_is_that_of_a_plain_loop(tmp_path: Path) -> None:
-    ours, plain, teacher = network(1, batch_norm=False), network(1, batch_norm=False), network(2)
-    fitted(distiller(ours, teacher), tmp_path)
-    optimizer = sgd(plain.parameters())
-    batches = TrainingBatches(data(), view(), 8, seed=0)
-    for batches.epoch in (0, 1):
-        for batch in batches.batches():
-            with torch.no_grad():
-                targets = F.softmax(teacher(batch.images) / 3, 1)
-            logits = plain(batch.images)
-            soft = F.kl_div(F.log_softmax(logits / 3, 1), targets, reduction="batchmean")
-            loss = 0.3 * F.cross_entropy(logits, batch.labels) + 0.7 * 9 * soft
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_a_network_built_in_evaluation_mode_is_trained_in_training_mode(tmp_path: Path) -> None:
-    student = network(1).eval()
-    fitted(distiller(student, network(2)), tmp_path)
-    seen = [module.num_batches_tracked for module in student.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert [int(count) for count in seen if count is not None] == [10, 10]
+from kd_runner.training.precision import Mixed, slow_bfloat16
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
@@ -104,8 +25,31 @@ def test_every_step_sees_the_newest_weights(tmp_path: Path, precision: str) -> N
         student = network(1)
         fitted(distiller(student, network(2), chunk, precision=precision), tmp_path / str(chunk))
         students.append(student)
-    for one, other in zip(students[0].parameters(), students[1].parameters(), strict=True):
-        assert torch.equal(one, other)
+    for first, second in zip(students[0].parameters(), students[1].parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_an_optimizer_may_see_the_gradient_of_each_loss() -> None:
+    weight = nn.Parameter(torch.tensor(1.0))
+    gradients = {}
+
+    class Keeping(torch.optim.SGD):
+        def keep(self, name: str) -> None:
+            gradients[name] = float(weight.grad or 0)
+
+    losses = {"label_loss": 2 * weight, "constant": torch.tensor(1.0), "distillation_loss": 5 * weight}
+    Mixed("32", CPU).step(losses, Keeping([weight], lr=0.1))
+    assert gradients == {"label_loss": 2.0, "distillation_loss": 5.0}
+
+
+def test_a_cpu_is_asked_whether_it_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for supported in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda answer=supported: answer, raising=False)
+        assert slow_bfloat16(CPU) != supported
+    assert not slow_bfloat16(torch.device("cuda"))
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert not slow_bfloat16(CPU)
 
 
 def test_losses_are_computed_in_float32_whatever_the_networks_give() -> None:
@@ -123,32 +67,6 @@ def test_losses_are_computed_in_float32_whatever_the_networks_give() -> None:
     losses, logits = module.losses(next(module.batches.batches()), 0.0)
     assert set(seen) == {torch.float32}
     assert logits.dtype == losses["label_loss"].dtype == torch.float32
-
-
-@pytest.mark.parametrize("augmentation", [Augmentation(mixup=1.0), Augmentation(cutmix=1.0)])
-def test_mixed_images_are_trained_on_both_labels(augmentation: Augmentation) -> None:
-    module = distiller(network(1), network(2).eval())
-    module.batches = TrainingBatches(data(), view(augmentation), 8, seed=0)
-    batch = next(module.batches.batches())
-    assert batch.partners is not None
-    losses, logits = module.losses(batch, 0.0)
-    one_hot = batch.share * F.one_hot(batch.labels, 3) + (1 - batch.share) * F.one_hot(batch.partners, 3)
-    torch.testing.assert_close(losses["label_loss"], 0.3 * F.cross_entropy(logits, one_hot))
-
-
-def test_sums_are_those_of_the_whole_epoch(tmp_path: Path) -> None:
-    module = Classifier(
-        "teacher", Observed(network(1, batch_norm=False)), TrainingBatches(data(), view(), 7, seed=0, chunk=2),
-        Recipe(lambda parameters: torch.optim.SGD(parameters, lr=0.0), ConstantRate(), 1, 0),
-    )  # fmt: skip
-    fitted(module, tmp_path)
-    batch = next(iter(PlainBatches(data(), view(), 40)))
-    with torch.no_grad():
-        logits = module.network(batch.images)
-    wanted = F.cross_entropy(logits, batch.labels).item()
-    assert module.metrics["train_loss"] == pytest.approx(wanted, rel=1e-5)
-    assert module.metrics["val_loss"] == pytest.approx(wanted, rel=1e-5)
-    assert module.metrics["train_accuracy"] == (logits.argmax(1) == batch.labels).double().mean().item()
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

@@ -20,6 +20,7 @@ import select
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def main() -> None:
     settle_threads()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this process passes it on
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Python 3.12 warns of every thread there is. These are numpy's and scipy's, which OpenBLAS ends before a fork.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
     for name in HEAVY:
         importlib.import_module(name)
     jobs: dict[int, int] = {}  # IDs by process

@@ -1,4 +1,4 @@
-"""Writes docs/methods.md from the modes' code and YAML and from what was measured: python docs/make_methods.py."""
+"""Writes docs/methods.md from the modes' code and YAML and from what was measured: python tools/make_methods.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
 COSTS = ROOT / "benchmarks" / "results" / "mode_costs.json"
-SWEEP = ROOT / "docs" / "modes_fashion_mnist.json"
+SWEEP = ROOT / "tools" / "modes_fashion_mnist.json"
 COMMAND = (
     "kd-runner -m dataset=fashion_mnist dataset.val_fraction=0.85 batch_size=64 teacher.epochs=3 student.epochs=2 "
     "baseline=false seed=0,1,2 distillation=NAME,NAME,…"
@@ -25,7 +25,7 @@ COMMAND = (
 CHANGED = {"reviewkd": "it now meets the teacher's layers in front of their activations"}
 INTRO = """# Distillation modes
 
-Made by `python docs/make_methods.py` from the code, the YAML files and the measured numbers; the tests check that it
+Made by `python tools/make_methods.py` from the code, the YAML files and the measured numbers; the tests check that it
 is up to date. The loss is `label_weight` · cross-entropy with the labels + `weight` · what the mode measures. Several
 modes add up: `'distillation=[dkd,at]' plus.at.weight=500`. Needs: L logits, F features (by hooks on layers that are
 found by themselves or named by `student.layers`, `teacher.layers`), M modules of its own that train along, B memory or

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_cases import tagged
 from PIL import Image
-from test_decoding import tagged
 
-from kd_runner.datasets import files
+from kd_runner.datasets import image_cache
 from kd_runner.datasets.decoding import decode
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
@@ -52,7 +52,7 @@ def test_dark_images_are_noted_whichever_way_they_are_read(tmp_path: Path) -> No
 
 def test_of_many_images_that_are_streamed_a_part_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_ramps(tmp_path, 4080)
-    monkeypatch.setattr(files, "DECODED", 5)
+    monkeypatch.setattr(image_cache, "DECODED", 5)
     assert read(tmp_path, residency="stream")[1][-1] == DARK.replace("of 20 images", "of 5 of 20 images")
 
 

@@ -1,0 +1,98 @@
+"""The object that stands for one command from its start to its exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
+from kd_runner.command_line.overrides import expand_modes
+from kd_runner.command_line.resume import command_of_folder, resume_override
+from kd_runner.errors import SettingsError
+
+# A command that only asks about the data leaves no files of Hydra's behind.
+WITHOUT_FILES = ("hydra.output_subdir=null", f"hydra.job_logging.handlers.file.filename={os.devnull}")
+
+
+@dataclass
+class Invocation:
+    """One command: the words that it was started with, and its outcome so far.
+
+    Args:
+        words: The command line as a person typed it, without the program's name.
+        flags: Hydra's flags of this command that each job of its sweep has, too; known once the words are translated.
+        resume_hint: The end of a message that says how to go on after an interruption; empty before anything started.
+        exit_code: The exit code of the last job in this process; None before one starts.
+    """
+
+    words: Sequence[str]
+    flags: list[str] = field(default_factory=list)
+    resume_hint: str = ""
+    exit_code: int | None = None
+
+    @property
+    def typed_words(self) -> list[str]:
+        """The words without `dataset=?`, before `resume=FOLDER` adds the settings of that folder."""
+        return [word for word in self.words if not _is_question(word)]
+
+    @property
+    def asks_for_data(self) -> bool:
+        """True where `dataset=?` asks for what would be read, in place of a run."""
+        return any(map(_is_question, self.words))
+
+    @property
+    def asks_for_help(self) -> bool:
+        """True where we print the help; Hydra does where other files of settings are chosen."""
+        chooses_files = any(word.startswith(("--config", "-c")) for word in self.words)
+        return bool({"--help", "-h"} & set(self.words)) and not chooses_files
+
+    def translate(self) -> list[str]:
+        """The command line as Hydra reads it: flags first, `resume=` and `dataset=?` spelled out.
+
+        Raises:
+            SettingsError: a flag that does not exist, or words that contradict each other.
+        """
+        words = [word for word in command_of_folder(list(self.words)) if not _is_question(word)]
+        if self.asks_for_data:
+            if SWEEP_FLAGS & set(words):
+                raise SettingsError("dataset: ? asks about the data of one run, leave -m out")
+            words += WITHOUT_FILES
+        flags, settings = split_flags(words)
+        self.flags = [flag for flag in flags if flag not in SWEEP_FLAGS]
+        return [override for word in [*flags, *settings] for override in expand_modes(word)]
+
+    def remember_folder(self, folder: Path) -> None:
+        """Make the message about an interruption say how to go on with the run or sweep in `folder`."""
+        self.resume_hint = f"; to go on: kd-runner {resume_override(folder)}"
+
+
+@dataclass(frozen=True)
+class JobFunction:
+    """The function that Hydra calls with the settings of a job.
+
+    Hydra hands it to its plugins, too, and so the invocation reaches them.
+    """
+
+    run: Callable[[DictConfig, Invocation], None]
+    invocation: Invocation
+
+    def __call__(self, config: DictConfig) -> Any:
+        self.run(config, self.invocation)
+
+
+def invocation_of(function: TaskFunction) -> Invocation:
+    """The invocation that belongs to the function which Hydra hands to a plugin."""
+    assert isinstance(function, JobFunction)
+    return function.invocation
+
+
+def _is_question(word: str) -> bool:
+    """True for `dataset=?`, which is no setting."""
+    return re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word) is not None

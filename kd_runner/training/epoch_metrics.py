@@ -1,0 +1,75 @@
+"""Losses and accuracies of one epoch: sums that stay on the device and are read once, at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+PARTS = ("label_loss", "distillation_loss")  # whose sum is the training loss of a student
+
+
+class StepRecord(NamedTuple):
+    """The losses, logits and labels of a step, for the epoch's metrics; `partners` and `share` as in Batch."""
+
+    losses: dict[str, Tensor]
+    logits: Tensor
+    labels: Tensor
+    partners: Tensor | None = None
+    share: float = 1.0
+
+
+class EpochMetrics:
+    """Sums of losses and of right answers over an epoch's training and validation images."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}  # on the device, float64
+        self._step_losses: list[dict[str, Tensor]] = []  # by chunk, [steps of the chunk], on the device
+        self.images = {"train": 0, "val": 0}  # how many each split has had
+
+    def add(self, split: Literal["train", "val"], records: Sequence[StepRecord]) -> dict[str, Tensor]:
+        """Add steps to the sums, in a handful of operations however many steps they are; returns what was added."""
+        losses, logits, labels, partners, shares = zip(*records, strict=True)
+        device = logits[0].device
+        sizes = torch.tensor([len(of_step) for of_step in labels])
+        weights = sizes.double().to(device)
+        by_step = {name: torch.stack([of_step[name] for of_step in losses]) for name in losses[0]}
+        if split == "train":
+            self._step_losses.append(by_step)
+        sums = {f"{split}_{name}": (values * weights).sum() for name, values in by_step.items()}
+        classes = torch.cat(logits).argmax(1)
+        hits = (classes == torch.cat(labels)).double()
+        if partners[0] is not None:
+            share = torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes).to(device)
+            hits = share * hits + (1 - share) * (classes == torch.cat(partners)).double()
+        sums[f"{split}_accuracy"] = hits.sum()
+        for name, value in sums.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self.images[split] += int(sizes.sum())
+        return sums
+
+    def means(self) -> dict[str, float]:
+        """The means over the images of each split, by name: 'train_loss', 'val_accuracy', …. Waits for the device.
+
+        The parts of a student's training loss go by their own names, and 'train_loss' is their sum.
+        """
+        sums = torch.stack([value.double() for value in self._sums.values()]).tolist()
+        means = {}
+        for name, value in zip(self._sums, sums, strict=True):
+            mean = value / self.images[name.partition("_")[0]]
+            means[name.removeprefix("train_") if name.endswith(PARTS) else name] = mean
+        parts = [value for name, value in means.items() if name in PARTS]
+        if parts:
+            means["train_loss"] = sum(parts)
+        return means
+
+    def first_step_without_a_number(self) -> tuple[int, dict[str, float]] | None:
+        """The first training step, from 1, with a loss that is infinite or no number, and its losses; else None."""
+        by_step = {name: torch.cat([chunk[name] for chunk in self._step_losses]) for name in self._step_losses[0]}
+        for step, values in enumerate(zip(*(losses.tolist() for losses in by_step.values()), strict=True), 1):
+            if not all(map(math.isfinite, values)):
+                return step, dict(zip(by_step, values, strict=True))
+        return None

@@ -1,0 +1,38 @@
+"""Sums of modes, overrides in one text, and keys without effect."""
+
+from __future__ import annotations
+
+import pytest
+
+from kd_runner.command_line.overrides import check_overrides, expand_modes, split
+from kd_runner.errors import SettingsError
+
+
+def test_a_list_of_modes_is_one_mode_and_more_in_plus() -> None:
+    assert expand_modes("distillation=[dkd, at,fsp]") == [
+        "distillation=dkd", "+distillation@plus.at=at", "+distillation@plus.fsp=fsp",
+    ]  # fmt: skip
+    assert expand_modes("distillation=[dkd]") == ["distillation=dkd"]
+    for word in ("distillation=soft,at", "distillation=soft", "teacher=[a,b]"):
+        assert expand_modes(word) == [word]
+
+
+@pytest.mark.parametrize("modes", ["[]", "[ , ]", "[at,at]"])
+def test_no_mode_or_a_mode_twice_is_refused(modes: str) -> None:
+    with pytest.raises(SettingsError, match=r"^distillation: must name one mode or more, each once, got \["):
+        expand_modes(f"distillation={modes}")
+
+
+def test_joined_overrides_are_split_before_keys_alone() -> None:
+    text = "dataset.root=my own images teacher.optimizer={lr: 0.1, a: b} +distillation@plus.at=at ~x=1"
+    assert split(text) == [
+        "dataset.root=my own images", "teacher.optimizer={lr: 0.1, a: b}", "+distillation@plus.at=at", "~x=1",
+    ]  # fmt: skip
+
+
+def test_a_label_weight_of_a_further_mode_is_refused() -> None:
+    check_overrides(["distillation.label_weight=0.5", "plus.at.weight=2"])
+    with pytest.raises(
+        SettingsError, match=r"^plus\.at\.label_weight: has no effect; .*, got \+plus\.at\.label_weight=1$"
+    ):
+        check_overrides(["+plus.at.label_weight=1"])

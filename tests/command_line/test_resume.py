@@ -1,0 +1,76 @@
+"""`resume=FOLDER` spelled out: the command that made the folder, in that folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from kd_runner.command_line.resume import command_of_folder, resume_override
+from kd_runner.errors import SettingsError
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
+    (folder / "result.json").write_text('{"status": "interrupted"}')
+    return folder
+
+
+def test_a_run_goes_on_in_its_own_folder(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(interrupted.parent)
+    for word in ("hydra.run.dir=other", "hydra.sweep.dir=other", "resume=other"):
+        key = word.partition("=")[0]
+        with pytest.raises(SettingsError, match=rf"^{key}: must be left out or the same beside resume=.*, got other$"):
+            command_of_folder([word, f"resume={interrupted}"])
+    assert f'hydra.run.dir="{interrupted}"' in command_of_folder(["hydra.run.dir=run", f"resume={interrupted}"])
+
+
+def test_the_settings_are_those_that_the_folder_recorded(interrupted: Path) -> None:
+    wanted = ["seed=1", f'resume="{interrupted}"', f'hydra.run.dir="{interrupted}"', "hydra.output_subdir=null"]
+    assert command_of_folder([f"resume={interrupted}"]) == wanted
+    typed = command_of_folder(["seed=2", f"resume={interrupted}"])
+    assert typed == ["seed=2", *wanted[1:]]
+
+
+@pytest.mark.parametrize("words", [["seed=1"], ["resume="], ["resume=null", "-m"]])
+def test_a_command_without_a_folder_stays_as_it_is(words: list[str]) -> None:
+    assert command_of_folder(words) == words
+
+
+def test_a_sweep_is_resumed_with_its_launcher_and_flag(tmp_path: Path) -> None:
+    hydra = ["hydra.launcher.retries=2", "hydra.job.name=x"]
+    record = {"hydra": {"overrides": {"task": ["seed=1,2", "resume=null"], "hydra": hydra}}}
+    OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
+    words = command_of_folder([f"resume={tmp_path}"])
+    assert words[:3] == ["-m", "seed=1,2", "hydra.launcher.retries=2"]
+    assert words[-2:] == [f'hydra.sweep.dir="{tmp_path}"', "hydra.output_subdir=null"]
+    with pytest.raises(SettingsError, match=r"is the folder of a sweep: add -m$"):
+        command_of_folder(["seed=3", f"resume={tmp_path}"])
+    assert "hydra.launcher.retries=2" not in command_of_folder(["hydra/launcher=slurm", f"resume={tmp_path}"])
+
+
+def test_a_folder_that_cannot_be_resumed_is_named(tmp_path: Path, interrupted: Path) -> None:
+    with pytest.raises(SettingsError, match=rf"^resume: must be .*, got {tmp_path}/none: no folder "):
+        command_of_folder([f"resume={tmp_path}/none"])
+    with pytest.raises(SettingsError, match=rf"^resume: must be .*, {tmp_path} holds neither$"):
+        command_of_folder([f"resume={tmp_path}"])
+    with pytest.raises(SettingsError, match=r"is the folder of a run: leave -m out$"):
+        command_of_folder(["-m", "seed=1", f"resume={interrupted}"])
+    (interrupted / ".hydra" / "overrides.yaml").write_text("{")
+    with pytest.raises(SettingsError, match=r"how it was started \(overrides\.yaml is missing or broken\)"):
+        command_of_folder([f"resume={interrupted}"])
+
+
+def test_an_own_folder_of_options_is_found_again(interrupted: Path) -> None:
+    source = "{provider: command-line, path: /mine}"
+    (interrupted / ".hydra" / "hydra.yaml").write_text(f"hydra: {{runtime: {{config_sources: [{source}]}}}}\n")
+    assert command_of_folder([f"resume={interrupted}"])[:2] == ["--config-dir", "/mine"]
+    assert command_of_folder(["-cd", "other", f"resume={interrupted}"])[0] != "--config-dir"
+
+
+def test_the_override_can_be_pasted_into_a_shell() -> None:
+    assert resume_override(Path("a b")) == "'resume=a b'"

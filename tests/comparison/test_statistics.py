@@ -1,0 +1,33 @@
+"""Intervals and tests beside SciPy's, and Holm's correction beside a textbook."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kd_runner.comparison.statistics import holm, interval, sign_test
+
+
+def test_the_interval_is_students() -> None:
+    values = np.array([0.5, 0.6, 0.8])
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert interval(values) == pytest.approx((high - low) / 2)
+    assert math.isnan(interval(np.array([0.5])))
+
+
+@pytest.mark.parametrize(("better", "discordant"), [(0, 1), (1, 6), (5, 6), (3, 6), (40, 60)])
+def test_the_sign_test_is_a_two_sided_binomial_test(better: int, discordant: int) -> None:
+    assert sign_test(better, discordant) == pytest.approx(stats.binomtest(better, discordant).pvalue)
+
+
+def test_without_a_difference_p_is_one() -> None:
+    assert sign_test(0, 0) == 1.0
+
+
+def test_holms_correction_multiplies_by_the_number_that_is_left() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

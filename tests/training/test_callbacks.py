@@ -1,0 +1,52 @@
+"""Callbacks of a stage: what watchers can read while it runs, and the lines of a log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from small_training import classifier, fitted
+
+from kd_runner.files.run_folder import NOW
+from kd_runner.training.callbacks import SaveResumeState
+from kd_runner.training.resume_state import ResumeState
+
+
+def test_watchers_see_the_epochs_that_have_ended(tmp_path: Path) -> None:
+    module = fitted(classifier(epochs=2), tmp_path / "run", resume_state=ResumeState(tmp_path / "state", "digest"))
+    content = json.loads((tmp_path / "run" / NOW).read_text())
+    assert content.pop("seconds_per_epoch") >= 0
+    accuracies = [metrics["val_accuracy"] for metrics in module.history]
+    assert content == {"stage": "teacher", "epoch": 2, "epochs": 2, "val_accuracies": accuracies}
+
+
+def test_the_state_holds_the_seconds_before_an_interruption(tmp_path: Path) -> None:
+    state = ResumeState(tmp_path / "state", "digest")
+    fitted(classifier(epochs=1), tmp_path, resume_state=state)
+    saved = state.load()
+    assert saved is not None
+    assert set(saved) == {"epochs", "module", "optimizer", "scaler", "best", "metrics", "history", "seconds"}
+    assert 0 < saved["seconds"] < 60
+    assert SaveResumeState(state, 1.0).started == 1.0
+
+
+def test_a_log_has_about_ten_lines_a_stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "kd_runner"):
+        module = fitted(classifier(epochs=25), tmp_path)
+    lines = [record.getMessage() for record in caplog.records if " epoch " in record.getMessage()]
+    assert [line.split("/")[0].split()[-1] for line in lines] == ["1", *map(str, range(2, 25, 2)), "25"]
+    loss, accuracy = module.metrics["train_loss"], module.metrics["val_accuracy"]
+    assert lines[-1] == f"teacher   epoch 25/25  train loss {loss:.4f}  val accuracy {accuracy:.4f}"
+
+
+def test_a_terminal_gets_one_line_at_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with caplog.at_level(logging.INFO, "kd_runner"):
+        module = fitted(classifier(epochs=2), tmp_path)
+    (line,) = [record.getMessage() for record in caplog.records if "epochs" in record.getMessage()]
+    assert line.startswith(f"teacher   2 epochs  train loss {module.metrics['train_loss']:.4f}  val accuracy ")
