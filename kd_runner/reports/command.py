@@ -21,12 +21,12 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of runs or sweeps, running or ended")
     parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
     parser.add_argument("--out", type=Path, help="where to put what is written (default: the folder, of one)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files and classes may have signs that a terminal has not
             stream.reconfigure(errors="replace")
     try:
-        print(write_page(given.folders, given.out, given.reference))
+        print(write_page(arguments.folders, arguments.out, arguments.reference))
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2

@@ -37,27 +37,27 @@ def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def data_lines(data: Mapping[str, Any]) -> list[str]:
     """Sentences of what no column of the table is about."""
-    said = [
+    sentences = [
         f"Without {SPLITS[split]} images: {first_names(names)}."
         for split, names in (data.get("missing_classes") or {}).items()
         if names and split in SPLITS
     ]
     left_out = {name: value for name, value in (data.get("left_out") or {}).items() if value}
     if left_out.get("files"):
-        kinds, places = (left_out.get(name) or {} for name in ("kinds", "places"))
+        kinds, folders = (left_out.get(name) or {} for name in ("kinds", "places"))
         of = f": {names_with_counts(kinds, 'no suffix')}" if kinds else ""
-        where = f"; in {names_with_counts(places)}" if places else ""
+        where = f"; in {names_with_counts(folders)}" if folders else ""
         files = left_out["files"]
-        said.append(f"Not read, {files:,} {_plural('file', files)}{of}{where}.")
+        sentences.append(f"Not read, {files:,} {_plural('file', files)}{of}{where}.")
     if left_out.get("unreadable"):
         unreadable = left_out["unreadable"]
-        said.append(f"Left out, as they cannot be read: {unreadable:,} {_plural('image', unreadable)}.")
+        sentences.append(f"Left out, as they cannot be read: {unreadable:,} {_plural('image', unreadable)}.")
     if left_out.get("hidden"):
-        said.append(f"Hidden files and folders, not counted above: {left_out['hidden']:,}.")
+        sentences.append(f"Hidden files and folders, not counted above: {left_out['hidden']:,}.")
     twice = (data.get("duplicates") or {}).get("two_classes")
     if twice:
-        said.append(f"The same picture under two classes or more: {twice:,} {_plural('image', twice)}.")
-    return said
+        sentences.append(f"The same picture under two classes or more: {twice:,} {_plural('image', twice)}.")
+    return sentences
 
 
 def names_with_counts(counts: Mapping[str, int], nameless: str = "") -> str:

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 
-def short_count(value: float) -> str:
-    """1,234,567 as 1.23M."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"
-
-
 def number_or_text(value: str) -> tuple[int, float, str]:
-    """What values of a setting are sorted by: numbers by what they are worth, then the others."""
+    """A key to sort a setting's values by: numbers by their size, then texts as they come."""
     try:
         return 0, float(value), ""
     except ValueError:

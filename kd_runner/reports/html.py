@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from kd_runner.charts.png import PALETTE, STYLE
 from kd_runner.formats import clock, count, percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,5 +44,6 @@ def pages(templates: Path) -> _Pages:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["chart_style"] = Markup(PALETTE.read_text() + STYLE.read_text())
     environment.filters |= {"percent": percent, "points": points, "count": count, "clock": clock}
     return environment

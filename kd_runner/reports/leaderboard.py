@@ -39,51 +39,61 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     `test_accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
     epoch; `sd` and `ci95`, half the width of Student's 95 % interval, are of `test_accuracy` over seeds.
     `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by, and
-    `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is the share
-    of `kd_runner.comparison.gap`, and
-    `gap_note` why there is none. Accuracies are in [0, 1], `seconds` those of the student's stage.
+    `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is the share of
+    `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those of
+    the student's stage.
     """
 
-    def mean(values: np.ndarray) -> float | None:
-        return float(values.mean()) if len(values) else None
-
-    def deviation(values: np.ndarray) -> float | None:
-        return float(values.std(ddof=1)) if len(values) > 1 else None
-
     for rank, group in enumerate(groups, 1):
-        values = group.accuracies
-        half, gain, gap = interval(values), group.gain, group.gap
-        yield {
-            "rank": rank,
-            "settings": group.name,
-            "n": len(values),
-            "test_accuracy": mean(values),
-            "sd": deviation(values),
-            "ci95": None if np.isnan(half) else half,
-            "val_accuracy": mean(group.values("student", "best_val", "val_accuracy")),
-            "test_accuracy_at_best_val": mean(group.values("student", "best_val", "accuracy")),
-            "gain": mean(group.gains),
-            "gain_sd": deviation(group.gains),
-            "gain_low": gain and gain.low,
-            "gain_high": gain and gain.high,
-            "gain_p": gain and gain.p,
-            "gap_closed": gap and gap.share,
-            "gap_note": gap and gap.reason,
-            "teacher": mean(group.values("teacher", "accuracy")),
-            "baseline": mean(group.values("baseline", "accuracy")),
-            "agreement": mean(group.values("student", "agreement")),
-            "nll": mean(group.values("student", "nll")),
-            "ece": mean(group.values("student", "ece")),
-            "parameters": mean(group.values("student", "parameters")),
-            "macs": mean(group.values("student", "macs")),
-            "images_seen": mean(group.values("student", "images_seen")),
-            "seconds": mean(group.values("seconds", "student")),
+        yield {"rank": rank, "settings": group.name, **_accuracies(group), **_gains(group), **_means(group)} | {
             "reference": group.against.get("name"),
             "difference": group.against.get("difference"),
             "difference_low": group.against.get("low"),
             "difference_high": group.against.get("high"),
             "p": group.against.get("p"),
         }
+
+
+def _accuracies(group: Group) -> dict[str, Any]:
+    """The accuracies of a group's students."""
+    half = interval(group.accuracies)
+    return {
+        "n": len(group.accuracies),
+        "test_accuracy": _mean(group.accuracies),
+        "sd": _deviation(group.accuracies),
+        "ci95": None if np.isnan(half) else half,
+        "val_accuracy": _mean(group.values("student", "best_val", "val_accuracy")),
+        "test_accuracy_at_best_val": _mean(group.values("student", "best_val", "accuracy")),
+    }
+
+
+def _gains(group: Group) -> dict[str, Any]:
+    """The gains of a group's students over their baselines, and the share of the gap that they close."""
+    gain, gap = group.gain, group.gap
+    return {
+        "gain": _mean(group.gains),
+        "gain_sd": _deviation(group.gains),
+        "gain_low": gain and gain.low,
+        "gain_high": gain and gain.high,
+        "gain_p": gain and gain.p,
+        "gap_closed": gap and gap.share,
+        "gap_note": gap and gap.reason,
+    }
+
+
+def _means(group: Group) -> dict[str, float | None]:
+    """The means of numbers that stand in a group's results as they are."""
+    keys = {name: ("student", name) for name in ("agreement", "nll", "ece", "parameters", "macs", "images_seen")}
+    keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")} | {"seconds": ("seconds", "student")}
+    return {name: _mean(group.values(*path)) for name, path in keys.items()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _deviation(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
@@ -125,9 +135,9 @@ class Column:
     """A column of the leaderboard for people, in percent and points.
 
     Args:
-        key: What it is sorted by, of a row.
-        text: Of a row; empty where there is nothing to say.
-        keep: Where not all columns fit, those with the least go first.
+        key: The key of a row's value, by which the page sorts.
+        text: The text of a row; empty where there is nothing to say.
+        keep: A number; where not all columns fit, those with the least go first.
     """
 
     heading: str
@@ -157,7 +167,7 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Groups, best first, what has no result, and the answer that they give together."""
+    """Groups, best first, the runs without a result, and the verdict that the groups give together."""
 
     groups: list[Group]
     missing: list[MissingRun]
@@ -166,24 +176,24 @@ class Leaderboard:
 
     @property
     def columns(self) -> list[Column]:
-        """Those that are not empty throughout."""
+        """The columns that are not empty throughout."""
         return [column for column in SHOWN if any(column.text(row) for row in self.rows)]
 
     @property
     def note(self) -> str:
-        """What the columns mean."""
+        """The meaning of the columns, in sentences."""
         compared = any(row["difference"] is not None for row in self.rows)
         return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes])
 
     @property
     def gap_notes(self) -> list[str]:
-        """Why rows have no share of a gap, each reason with the ranks of its rows; empty where all have one."""
+        """The reasons why rows have no share of a gap, with the ranks of the rows; empty where all have one."""
         ranks: dict[str, list[int]] = {}
         for rank, group in enumerate(self.groups, 1):
             if group.gap is not None and group.gap.kind:
                 ranks.setdefault(group.gap.kind, []).append(rank)
-        told = [f"{kind} (row {_some(numbers)})" for kind, numbers in ranks.items()]
-        return [f"Gap closed is no number (–) where {'; where '.join(told)}."] if told else []
+        reasons = [f"{kind} (row {_some(numbers)})" for kind, numbers in ranks.items()]
+        return [f"Gap closed is no number (–) where {'; where '.join(reasons)}."] if reasons else []
 
     @property
     def left_out(self) -> list[str]:
@@ -218,8 +228,8 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
 def terminal(board: Leaderboard, width: int | None) -> str:
     """The leaderboard as text, with as many of its columns as fit into `width`; None: with all of them, unwrapped."""
     texts = [
-        TextColumn(each.heading, [each.text(row) for row in board.rows], each.keep, folds=each.key == "settings")
-        for each in board.columns
+        TextColumn(column.heading, [column.text(row) for row in board.rows], column.keep, column.key == "settings")
+        for column in board.columns
     ]
     lines, left_out = table_lines(texts, width)
     if left_out:
@@ -227,14 +237,14 @@ def terminal(board: Leaderboard, width: int | None) -> str:
     lines += ["", fold_text(str(board.answer), width)]
     lines += [fold_text(note, width) for note in board.gap_notes]
     lines += [fold_text(line, width) for line in some_lines(board.left_out)]
-    lines += [fold_text(f"no result: {each.folder} ({each.words}): {each.reason}", width) for each in board.missing]
+    lines += [fold_text(f"no result: {run.folder} ({run.words}): {run.reason}", width) for run in board.missing]
     notes = note_lines(board.runs)
     lines += ["", "Notes:", *(fold_text(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
 
 
 def markdown(board: Leaderboard) -> str:
-    """The answer, and the leaderboard as a Markdown table."""
+    """The verdict, and the leaderboard as a Markdown table."""
     headings = [column.heading for column in board.columns]
     text = [f"{board.answer}", ""]
     if board.rows:
@@ -246,7 +256,7 @@ def markdown(board: Leaderboard) -> str:
     text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
     if board.missing:
         text += ["", "Runs without a result:", ""]
-        text += [f"- `{each.folder}` ({each.words}): {each.reason}" for each in board.missing]
+        text += [f"- `{run.folder}` ({run.words}): {run.reason}" for run in board.missing]
     if board.left_out:
         text += ["", "Results that are not used whole:", "", *(f"- {line}" for line in some_lines(board.left_out))]
     return "\n".join([*text, "", board.note, ""])

@@ -1,4 +1,4 @@
-"""Which command, settings and machine made a result."""
+"""The command, the settings and the machine that made a result."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def _as_typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def common_provenance(many: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all of them have alike."""
+def common_provenance(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The keys and values that all contents have in common."""
     return {
         key: value
-        for key, value in (many[0] if many else {}).items()
-        if all(key in each and each[key] == value for each in many)
+        for key, value in (contents[0] if contents else {}).items()
+        if all(key in content and content[key] == value for content in contents)
     }
 
 
 def surroundings(runs: Iterable[Run]) -> dict[str, list[str]]:
     """Versions and devices, by name: one each, unless the runs had several."""
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for run in runs:
         for name, value in (run.result.get("environment") or {}).items():
             text = "not known" if value is None else str(value)
-            if text not in found.setdefault(name, []):
-                found[name].append(text)
-    return found
+            if text not in values.setdefault(name, []):
+                values[name].append(text)
+    return values
 
 
 def command(words: Iterable[str], several: bool = False) -> str:
@@ -65,7 +65,7 @@ def sweep_command(record: Path) -> str | None:
         hydra = yaml.safe_load(record.read_text())["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]
-        own = [str(each["path"]) for each in sources if each.get("provider") == "command-line"]
+        folders = [str(source["path"]) for source in sources if source.get("provider") == "command-line"]
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    return command([*(f"--config-dir={path}" for path in own), *words], several=True)
+    return command([*(f"--config-dir={path}" for path in folders), *words], several=True)

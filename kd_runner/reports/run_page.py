@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kd_runner.charts.run_charts import run_charts
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
@@ -17,7 +18,6 @@ from kd_runner.formats import clock, count, percent
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
-from kd_runner.reports.run_charts import run_pictures
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
 from kd_runner.reports.verdict import verdict
@@ -26,10 +26,10 @@ from kd_runner.terminal import fold_text, nats, terminal_width
 
 @dataclass(frozen=True)
 class Folder:
-    """What the folder of a run holds for its report.
+    """The content of a run's folder, for its report.
 
     Args:
-        settings: By their keys with dots.
+        settings: The run's settings by their keys with dots.
         drawn: The pictures by their keys; empty without any.
         lacking: A line for each thing that cannot be shown, and why.
     """
@@ -78,7 +78,7 @@ def _written(folder: Folder, out: Path) -> Path:
 
 
 def opened_folder(folder: Path) -> Folder:
-    """What `folder` holds, with a line for each part that is missing or not as kd-runner writes it.
+    """The content of `folder`, with a line for each part that is missing or not as kd-runner writes it.
 
     Raises:
         SettingsError: the run has no result.
@@ -89,7 +89,7 @@ def opened_folder(folder: Path) -> Folder:
     settings, unset = settings_in(folder)
     content, wrong = reading.json_of(folder / ANALYSIS)
     analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)
-    drawn, failed = run_pictures(analysis) if analysis else ({}, [])
+    drawn, failed = run_charts(analysis) if analysis else ({}, [])
     lacking = [
         run.left_out,
         f"{unset}: no settings are shown" if unset else "",

@@ -20,7 +20,7 @@ class SharedNote:
 
     Args:
         text: The note as the first of the runs says it.
-        runs: How many runs have it, in words.
+        runs: The number of runs that have it, in words.
         warning: It says what is wrong with a teacher.
     """
 
@@ -33,7 +33,7 @@ class SharedNote:
 
 
 def warning_of(result: Mapping[str, Any]) -> str:
-    """What is wrong with the teacher of a run, in a sentence; empty where nothing is."""
+    """A sentence about what is wrong with the teacher of a run; empty where nothing is."""
     judged = (result.get("teacher") or {}).get("judged") or {}
     return " ".join((judged.get("warning") or "").split())
 

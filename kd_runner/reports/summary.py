@@ -73,7 +73,7 @@ def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple
 
 
 def test_images(result: Mapping[str, Any]) -> int | None:
-    """How many test images there are; None where the result does not say."""
+    """The number of test images; None where the result does not say."""
     packed = (result.get("student") or {}).get("correct") or {}
     images: int | None = packed.get("images") or (result.get("data") or {}).get("test")
     return images
@@ -145,8 +145,8 @@ def _best_epoch(result: Mapping[str, Any]) -> str:
         for key, split in (("val_accuracy", "validation"), ("accuracy", "test"))
         if best.get(key) is not None
     ]
-    said = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
+    sentence = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
     images = (result.get("data") or {}).get("val")
     if images and images < FEW_IMAGES:
-        said += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
-    return said
+        sentence += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
+    return sentence

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from kd_runner.charts.axis import short_count
+from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, PAGE
 from kd_runner.files.stages import STAGES, TIMED
 from kd_runner.formats import clock, count, percent
-from kd_runner.reports import charts, formats
+from kd_runner.reports import formats
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, some_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
+from kd_runner.reports.two_settings import two_settings
 
 MOST_COMMANDS = 10  # of single runs
 MOST_NOTES = 12  # that are shown unfolded
@@ -47,9 +50,9 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
         lacking=some_lines([*board.left_out, *_unread(opened, runs)]),
         board=board,
         columns=[column for column in board.columns if column.key not in IN_COST],
-        strips=charts.strips(board.groups),
-        pareto=charts.pareto(board.groups),
-        heat_map=charts.heat_map(board.groups),
+        strips=strips(board.groups),
+        pareto=pareto(board.groups),
+        two_settings=two_settings(board.groups),
         runs=list(_runs(board.groups, out)),
         cost=_cost(board.groups),
         total=_total(runs, folders),
@@ -83,7 +86,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
         (
             names[stage],
             percent(float(means[stage].mean())),
-            f"{formats.short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
+            f"{short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
         )
         for stage in STAGES
         if len(means[stage])
@@ -95,16 +98,16 @@ def _runs(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
         for run in sorted(group.runs, key=lambda run: [(len(seed), seed) for seed in run.seeds]):
             accuracies = {stage: (run.result.get(stage) or {}).get("accuracy") for stage in STAGES}
             gain = None if accuracies["baseline"] is None else accuracies["student"] - accuracies["baseline"]
-            place = os.path.relpath(run.folder, out)
+            relative = os.path.relpath(run.folder, out)
             seeds = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
-            link = quote(os.fsencode(f"{place}/{PAGE}")) if (run.folder / PAGE).exists() else None
+            link = quote(os.fsencode(f"{relative}/{PAGE}")) if (run.folder / PAGE).exists() else None
             yield {
                 "rank": rank,
                 "name": group.name,
                 "seed": seeds,
                 **accuracies,
                 "gain": gain,
-                "folder": place,
+                "folder": relative,
                 "link": link,
             }
 
@@ -121,8 +124,8 @@ def _cost(groups: Sequence[Group]) -> dict[str, Any]:
         parameters, macs = mean(group, "student", "parameters"), mean(group, "student", "macs")
         of_teacher = [mean(group, "teacher", name) for name in ("parameters", "macs")]
         beside = [
-            (amount / whole if amount is not None and whole else None, _beside(amount, whole))
-            for amount, whole in zip((parameters, macs), of_teacher, strict=True)
+            (amount / reference if amount is not None and reference else None, _beside(amount, reference))
+            for amount, reference in zip((parameters, macs), of_teacher, strict=True)
         ]
         numbers = (mean(group, "seconds", "student"), mean(group, "student", "images_seen"))
         rows.append(
@@ -142,7 +145,7 @@ def _cost(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _beside(amount: float | None, teacher: float | None) -> str:
-    """How many times fewer or more than the teacher has."""
+    """A text that says how many times fewer or more there are than in the teacher."""
     if not amount or not teacher:
         return "–"
     if amount == teacher:
@@ -151,28 +154,30 @@ def _beside(amount: float | None, teacher: float | None) -> str:
 
 
 def _total(runs: Sequence[Run], folders: Sequence[Path]) -> str:
-    """What all runs took together, in words."""
+    """The time that all runs took together, in words."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
     paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
     first = [reading.json_of(path)[0] for path in paths]
     before = sum(reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in first)
     parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
-    said = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
+    sentence = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
     if first:
-        said += f" The {len(first)} teachers and baselines that several of them share took {clock(before)} before that."
-    return f"{said} What was found in the store was trained earlier, and is in none of these."
+        sentence += (
+            f" The {len(first)} teachers and baselines that several of them share took {clock(before)} before that."
+        )
+    return f"{sentence} What was found in the store was trained earlier, and is in none of these."
 
 
 def _swept(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[tuple[str, str]]:
     """The settings that differ between runs, and their values."""
-    found: dict[str, list[str]] = {}
-    for each in settings:
-        for key, value in each.items():
-            if key not in common and value not in found.setdefault(key, []):
-                found[key].append(value)
+    values_of: dict[str, list[str]] = {}
+    for content in settings:
+        for key, value in content.items():
+            if key not in common and value not in values_of.setdefault(key, []):
+                values_of[key].append(value)
     return [
         (key, ", ".join(sorted(values, key=formats.number_or_text)[:MOST_VALUES]) + _more(values))
-        for key, values in sorted(found.items(), key=lambda each: each[0] in SEEDS)
+        for key, values in sorted(values_of.items(), key=lambda content: content[0] in SEEDS)
         if len(values) > 1  # others are a mode's own arguments, which other modes do not have
     ]
 
@@ -185,10 +190,10 @@ def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
     """The commands that started the sweeps, then those of runs that were part of none."""
     covered: list[Path] = []
     for record in sorted({path for folder in folders for path in folder.rglob(MULTIRUN)}):
-        said = sweep_command(record)
-        if said is not None:
+        line = sweep_command(record)
+        if line is not None:
             covered.append(record.parent.resolve())
-            yield said
+            yield line
     for run in runs:
-        if not any(place in run.folder.resolve().parents for place in covered):
+        if not any(folder in run.folder.resolve().parents for folder in covered):
             yield command(run.result.get("overrides") or [])

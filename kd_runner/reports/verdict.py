@@ -38,17 +38,17 @@ def verdict(groups: Sequence[Group]) -> Verdict:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
     if not taught:
-        headline, _, rest = NOTHING_DISTILLED.partition(": ")
-        return Verdict("unknown", headline, [f"{rest[0].upper()}{rest[1:]}."])
+        headline, _, explanation = NOTHING_DISTILLED.partition(": ")
+        return Verdict("unknown", headline, [f"{explanation[0].upper()}{explanation[1:]}."])
     best, gains = taught[0], [group.gain for group in taught]
     gain = best.gain
     if gain is None:
         missing = "Its run has no baseline" if len(groups) == 1 else "The best row's runs have no baseline"
         return Verdict("unknown", "Not known", [f"{missing}, the same student trained without a teacher."], best)
-    tested = [each.p for each in gains if each is not None and each.p is not None]
+    tested = [gain_of_row.p for gain_of_row in gains if gain_of_row is not None and gain_of_row.p is not None]
     corrected = iter(holm(tested))
-    levels = [None if each is None or each.p is None else next(corrected) for each in gains]
-    words = [_word(each, level) for each, level in zip(gains, levels, strict=True)]
+    levels = [None if gain_of_row is None or gain_of_row.p is None else next(corrected) for gain_of_row in gains]
+    words = [_word(gain_of_row, level) for gain_of_row, level in zip(gains, levels, strict=True)]
     points = f"{100 * gain.mean:+.2f} points"
     headline = {
         "helped": f"Distillation helped: {points}",
@@ -76,12 +76,12 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
     """The gain of a group with its interval and its test, in a sentence."""
     seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
     baseline = 100 * group.baseline.accuracies.mean()
-    said = (
+    sentence = (
         f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
         f"its teacher on {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:
-        return f"{said}."
+        return f"{sentence}."
     of = (
         "paired t-test over seeds"
         if gain.over == "seeds"
@@ -89,13 +89,13 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
         if gain.seeds > 1
         else "McNemar's"
     )
-    said += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
-    said += f" ({of}, p = {gain.p:.2g}"
+    sentence += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
+    sentence += f" ({of}, p = {gain.p:.2g}"
     if corrected is not None:
-        said += f"; {corrected:.2g} with Holm's correction for {tests} rows"
+        sentence += f"; {corrected:.2g} with Holm's correction for {tests} rows"
     if gain.over == "images":
-        return f"{said}). That knows of the images alone: how far another seed would be from this is not in it."
-    return f"{said})."
+        return f"{sentence}). That knows of the images alone: how far another seed would be from this is not in it."
+    return f"{sentence})."
 
 
 def _interval(low: float, high: float) -> str:

@@ -1,30 +1,33 @@
-"""What TensorBoard shows of a run beside its curves: shared charts, figures, texts, a graph and a projector."""
+"""The parts of TensorBoard that are no curves of a run: shared charts, figures, texts, a graph and a projector."""
 
 from __future__ import annotations
 
-import io
 import logging
 import shlex
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 import yaml
-from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from kd_runner.charts.class_change import class_change
+from kd_runner.charts.confusion import confusion
+from kd_runner.charts.examples import disagreements, soft_targets
+from kd_runner.charts.figure import Figure
+from kd_runner.charts.png import png
+from kd_runner.charts.reliability import reliability
 from kd_runner.datasets.splits import Images
 from kd_runner.errors import one_line
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.terminal import nats
-from kd_runner.tracking.figures import FIGURES, class_names
 from kd_runner.tracking.logger import RunLogger
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,14 @@ LAYOUT = {
         "training images per second": ["Multiline", [f"^{NETWORKS}/images_per_second$"]],
     },
 }
+# What is shown of the predictions, by its title.
+FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
+    "Confusion matrices": confusion,
+    "Per-class change against the baseline": class_change,
+    "Reliability": reliability,
+    "Disagreements": disagreements,
+    "Soft targets": soft_targets,
+}
 LATE = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
 
 
@@ -58,7 +69,7 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
     """Say how the run's charts belong together, and what is run.
 
     Args:
-        settings: As plain data, without secrets.
+        settings: The run's settings as plain data, without secrets.
     """
     # Whatever a run that was interrupted said of its end is said again.
     logger.forget(lambda tag, step: tag.startswith(LATE) or "/test_" in tag)
@@ -72,30 +83,33 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
 
 
 def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
-    """The figures, and the precision and recall of few classes."""
-    for title, caption, function in FIGURES:
-        picture = function(seen)
-        if picture is not None:
-            add_picture(writer, f"images/{title}", picture, caption)
+    """Show the figures, and the precision and recall of few classes.
+
+    Args:
+        seen: The result of `kd_runner.evaluation.analysis`.
+    """
+    for title, figure_of in FIGURES.items():
+        figure = figure_of(seen)
+        if figure is not None:
+            add_figure(writer, f"images/{title}", figure)
     for role, network in seen["networks"].items():
         curves = network["precision_recall"]
         if curves is not None:
             images = sum(seen["test_images"])
-            for number, name in enumerate(class_names(seen)):
-                add_curve(writer, f"precision_recall_{role}/{name}", curves, number, images)
+            for number, name in enumerate(analysis.class_names(seen)):
+                add_curve(writer, f"precision_recall_{role}/{name['full']}", curves, number, images)
 
 
-def add_picture(writer: SummaryWriter, tag: str, picture: Image.Image, caption: str) -> None:
-    """Add a picture with its caption; of 256 colours, because TensorBoard's writer is slow with large files."""
-    file = io.BytesIO()
-    picture.quantize(256, Image.Quantize.FASTOCTREE).save(file, "PNG")
+def add_figure(writer: SummaryWriter, tag: str, figure: Figure) -> None:
+    """Add the charts of a figure as one picture, with the figure's caption."""
+    chart = figure.as_one_chart()
     value = Summary.Value(
         tag=tag,
         image=Summary.Image(
-            height=picture.height, width=picture.width, colorspace=3, encoded_image_string=file.getvalue()
+            height=int(chart.height), width=int(chart.width), colorspace=3, encoded_image_string=png(chart)
         ),
     )
-    value.metadata.summary_description = caption
+    value.metadata.summary_description = figure.caption
     writer.file_writer.add_summary(Summary(value=[value]), 0)  # type: ignore[attr-defined]
 
 
@@ -123,8 +137,10 @@ def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
     for role in analysis.ROLES:
         if result[role]:
-            found = (result[role].get(name) for name in numbers)
-            cells = ["" if each is None else f"{each:,}" if isinstance(each, int) else nats(each) for each in found]
+            values = (result[role].get(name) for name in numbers)
+            cells = [
+                "" if value is None else f"{value:,}" if isinstance(value, int) else nats(value) for value in values
+            ]
             rows.append([role, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")
@@ -150,7 +166,10 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
     if pixels.shape[1] != 3:
         pixels = pixels[:, :1].expand(-1, 3, -1, -1)
     rows = [
-        [classes[int(each)] for each in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))]
+        [
+            classes[int(number)]
+            for number in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))
+        ]
         for index in indices.tolist()
     ]
     shutil.rmtree(logger.place / "00000", ignore_errors=True)

@@ -27,18 +27,18 @@ def place_of(run: Path) -> Path:
         content, _ = reading.json_of(sweep / GRID)
         if not content:
             continue
-        place = str(run.relative_to(sweep))
+        relative = str(run.relative_to(sweep))
         folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
         names = dict(zip(folders, jobs, strict=False))
-        if place in names:
-            return sweep / FOLDER / names[place]
+        if relative in names:
+            return sweep / FOLDER / names[relative]
         if run.parent == sweep / NETWORKS:
             return sweep / FOLDER / run.name
     return run / FOLDER
 
 
 def command(folder: Path) -> str:
-    """What shows the charts below a folder."""
+    """The command that shows the charts below a folder."""
     return shlex.join(["tensorboard", "--logdir", str(folder)])
 
 

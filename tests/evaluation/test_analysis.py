@@ -20,7 +20,7 @@ from kd_runner.datasets.splits import Split
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import run_folder
-from kd_runner.tracking.figures import FIGURES
+from kd_runner.tracking.dashboard import FIGURES
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:
@@ -92,12 +92,10 @@ def test_every_figure_of_any_number_of_classes(classes: int, baseline: bool) -> 
     seen: dict[str, Any] = analysis.analysis(test, test, images, names, taught)
     seen["epochs"] = {"student": [{"val_agreement": 0.5, "val_kl_to_teacher": 1.0}] * 3}
     seen = json.loads(json.dumps(seen, allow_nan=False))
-    drawn = {title: function(seen) for title, _, function in FIGURES}
+    drawn = {title: figure_of(seen) for title, figure_of in FIGURES.items()}
     missing = {title for title, figure in drawn.items() if figure is None}
     assert missing == ({"Per-class change against the baseline"} if not baseline else set())
-    for picture in drawn.values():
-        if picture is not None:
-            assert np.asarray(picture).std() > 1
+    assert all(figure is None or figure.charts for figure in drawn.values())
 
 
 def test_a_run_leaves_its_analysis(result_of: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

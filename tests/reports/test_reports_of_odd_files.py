@@ -20,7 +20,6 @@ from made_runs import class_names, made_analysis, made_result, made_run
 from kd_runner.files import reading
 from kd_runner.files.results import MissingRun, Run, read_run
 from kd_runner.reports import command as report_command
-from kd_runner.reports.run_charts import PICTURES, run_pictures
 
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 FILES = ("result.json", "analysis.json", "settings.json")
@@ -198,16 +197,6 @@ def test_what_is_left_out_is_said(tmp_path: Path, command: Callable[..., tuple[i
     assert "Reliability" in page
     assert "Soft targets" not in page.replace("soft targets", "")
     assert "9500.00 %" not in page
-
-
-def test_pictures_fail_one_by_one() -> None:
-    drawn, failed = run_pictures(ANALYSIS)
-    assert failed == []
-    assert set(drawn) == set(PICTURES)
-    assert all(drawn.values())
-    drawn, failed = run_pictures({"classes": ["a"]})
-    assert "confusion matrices" in failed
-    assert drawn["accuracy"] is None
 
 
 def test_a_sweep_with_odd_records(whole: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:

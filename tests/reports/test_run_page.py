@@ -11,16 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from test_leaderboard import right, written
 
-from kd_runner.comparison.grouping import compared_groups
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import find_runs
-from kd_runner.formats import clock
-from kd_runner.reports import charts, command, run_charts
+from kd_runner.reports import command
 from kd_runner.reports.provenance import sweep_command
 from kd_runner.reports.run_page import write
 from kd_runner.reports.sweep_report import report
@@ -182,68 +178,3 @@ def test_a_report_that_fails_costs_no_result(
 def test_a_sweep_without_any_result_has_a_page(sweep: Path) -> None:
     report([sweep / "12"], sweep / "12")
     assert "No result yet" in text_of(page_in(sweep / "12"))
-
-
-def test_pictures_of_sizes_and_of_two_settings(sweep: Path) -> None:
-    groups = compared_groups(find_runs([sweep])[0])
-    drawn = charts.heat_map(groups)
-    assert drawn is not None
-    assert (drawn["down"], drawn["columns"]) == ("temperature.value", ["dkd", "soft"])
-    assert [row for row, _ in drawn["rows"]] == ["1", "2", "10"]  # numbers in their order, not in that of their letters
-    assert drawn["rows"][2][1] == [("89.50", 0.9), ("90.50", 1.0)]
-    front = charts.pareto(groups)
-    assert front is not None
-    sizes = [point["size"] for point in front["front"]]
-    accuracies = [point["accuracy"] for point in front["front"]]
-    assert sizes == sorted(sizes)
-    assert accuracies == sorted(accuracies)
-    for point in front["points"]:
-        beaten = any(
-            other["size"] <= point["size"] and other["accuracy"] > point["accuracy"] for other in front["points"]
-        )
-        assert point["front"] is not beaten
-    assert charts.pareto(groups[:1]) is None
-    assert charts.heat_map(groups[:1]) is None
-    strips = charts.strips(groups)
-    assert strips is not None
-    assert len(strips["rows"]) == 6
-    assert charts.strips([]) is None
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.0, 100.0), (97.1, 97.9), (81.0, 95.0), (3.0, 3.0)])
-def test_an_axis_has_a_few_round_values_in_its_range(low: float, high: float) -> None:
-    axis = charts.Axis.around([low, high])
-    assert 3 <= len(axis.ticks) <= 12
-    assert all(0 <= place <= 100 for place, _ in axis.ticks)
-    assert all(axis.at(float(text)) == pytest.approx(place, abs=0.01) for place, text in axis.ticks)
-    assert 0 < axis.at(low) <= axis.at(high) < 100
-
-
-def test_a_logarithmic_axis() -> None:
-    axis = charts.Axis.around([1_000, 2_000_000], logarithmic=True)
-    assert [text for _, text in axis.ticks] == ["1k", "10k", "100k", "1M"]
-    assert axis.at(31_623) - axis.at(3_162) == pytest.approx(axis.at(316_228) - axis.at(31_623), abs=0.02)
-
-
-def test_many_classes_are_a_picture_of_a_pixel_each() -> None:
-    counts = np.eye(20, dtype=int) * 9 + np.roll(np.eye(20, dtype=int), 1, 1)
-    network = {"confusion": counts.tolist()}
-    analysis = {
-        "classes": [f"class {number}" for number in range(40)],
-        "confusion_classes": list(range(20)),
-        "test_images": [10] * 40,
-        "networks": {"teacher": network, "student": network},
-    }
-    drawn = run_charts.confusion(analysis)
-    assert all("image" in panel for panel in drawn["panels"])
-    assert (len(drawn["names"]), drawn["of"], drawn["numbered"]) == (20, 40, False)
-
-
-def test_time_in_words() -> None:
-    assert [clock(each) for each in (None, 0.5, 59.94, 200, 18_420)] == [
-        "–",
-        "0.5 s",
-        "59.9 s",
-        "3 min 20 s",
-        "5 h 07 min",
-    ]

@@ -20,10 +20,7 @@ from kd_runner.evaluation.metrics import pair_metrics
 from kd_runner.evaluation.predictions import predict
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.run import run
-from kd_runner.tracking.dashboard import LAYOUT
-from kd_runner.tracking.figures import FIGURES
-
-TITLES = {title for title, _, _ in FIGURES}
+from kd_runner.tracking.dashboard import FIGURES, LAYOUT
 
 
 def shown(folder: Path) -> EventAccumulator:
@@ -39,7 +36,7 @@ def test_a_run_in_tensorboard(settings: Callable[..., Any], tmp_path: Path) -> N
     words = ["student.epochs=2", "optimizer.lr=0.002"]
     result = run(settings(*words), tmp_path, words, secrets=["store"])
     events = shown(tmp_path)
-    assert set(events.Tags()["images"]) == {f"images/{title}" for title in TITLES}
+    assert set(events.Tags()["images"]) == {f"images/{title}" for title in FIGURES}
     for tag in events.Tags()["images"]:
         (image,) = events.Images(tag)
         pixels = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB"))

@@ -16,7 +16,7 @@ from tensorboard.util import tensor_util
 from kd_runner.files import atomic
 from kd_runner.files.results import find_runs
 from kd_runner.reports.leaderboard import leaderboard_of
-from kd_runner.tracking import hparams
+from kd_runner.tracking import hparams, sessions
 
 
 def values_in(folder: Path) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_columns(sweep: Path) -> None:
     assert numbers["final/gain"] == pytest.approx(0.02)
     assert numbers["final/gap_closed"] == pytest.approx(0.25)
     assert numbers["final/seconds"] == pytest.approx(12.5)
-    assert len(numbers) == len(hparams.METRICS)
+    assert len(numbers) == len(sessions.METRICS)
     assert not any(tag.startswith("final/") for tag in values_in(root / "2_dkd"))
 
 

@@ -1,0 +1,1 @@
+"""Every picture of pages and of TensorBoard, each drawn once, as SVG."""

@@ -1,0 +1,64 @@
+"""Charts as PNG files, for TensorBoard, which shows no SVG."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import functools
+import io
+import lzma
+import re
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from kd_runner.charts.svg import Chart
+
+FOLDER = Path(__file__).parent
+PALETTE, STYLE = FOLDER / "palette.css", FOLDER / "style.css"  # of pages, too
+# The font comes with us, as a server may have none at all. It is text, since some tools carry no binary files.
+FONT = FOLDER / "DejaVuSans.ttf.xz.base64"
+
+
+def png(chart: Chart) -> bytes:
+    """The chart in the light colours, a pixel for each CSS pixel, on a background of its own.
+
+    It has 256 colours, which makes event files half as large.
+    """
+    import resvg_py
+
+    content = resvg_py.svg_to_bytes(
+        svg_string=str(chart),
+        style_sheet=light_style(),
+        background=light_colors()["page"],
+        font_family="DejaVu Sans",
+        font_files=[font_file()],
+        skip_system_fonts=True,  # so that a picture is the same on every machine
+    )
+    file = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(file, "PNG")
+    return file.getvalue()
+
+
+@functools.cache
+def font_file() -> str:
+    """The path of the font, unpacked for as long as this process runs: the renderer reads no other form."""
+    with tempfile.NamedTemporaryFile(suffix=".ttf", prefix="kd_runner_", delete=False) as file:
+        file.write(lzma.decompress(base64.b64decode(FONT.read_bytes())))
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    return file.name
+
+
+@functools.cache
+def light_style() -> str:
+    """style.css with the light colours in place of their names, which resvg does not know."""
+    style = STYLE.read_text()
+    return re.sub(r"var\(--(\w+)\)", lambda name: light_colors()[name[1]], style)
+
+
+@functools.cache
+def light_colors() -> dict[str, str]:
+    """The light colours of palette.css by their names."""
+    light, _, _ = PALETTE.read_text().partition("@media")
+    return dict(re.findall(r"--(\w+): ([^;]+);", light))

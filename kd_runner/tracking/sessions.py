@@ -1,0 +1,176 @@
+"""Runs as rows of TensorBoard's HParams table: their settings, final numbers and status, from their result.json files.
+
+All rows have the same columns, because parallel coordinates leave out a run that lacks one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tensorboard.plugins.hparams import api_pb2
+
+from kd_runner.command_line.overrides import split
+from kd_runner.comparison.gap import gap_in
+from kd_runner.config.fingerprint import flat_keys
+from kd_runner.files import reading
+from kd_runner.files.results import MissingRun, Run
+from kd_runner.files.run_folder import RESULT, SETTINGS
+
+ABSENT = "-"
+ASIDE = ("store", "resume", "trust", "tracking")  # sections of the settings that are no columns
+LABELS = {"temperature.value": "temperature"}
+# Keys of a number in a result, and what it is called, by its column.
+METRICS: dict[str, tuple[tuple[str, ...], str]] = {
+    "student_accuracy": (("student", "accuracy"), "student test accuracy"),
+    "teacher_accuracy": (("teacher", "accuracy"), "teacher test accuracy"),
+    "baseline_accuracy": (("baseline", "accuracy"), "baseline test accuracy"),
+    "gain": ((), "gain, test accuracy"),
+    "gap_closed": (("gap_closed",), "gap closed, test accuracy"),
+    "agreement": (("student", "agreement"), "test agreement"),
+    "nll": (("student", "nll"), "test NLL"),
+    "ece": (("student", "ece"), "test ECE"),
+    "parameters": (("student", "parameters"), "parameters"),
+    "macs": (("student", "macs"), "MACs"),
+    "seconds": (("seconds", "student"), "seconds"),
+}
+
+STATUS = {
+    api_pb2.STATUS_SUCCESS: "finished",
+    api_pb2.STATUS_FAILURE: "failed",
+    api_pb2.STATUS_RUNNING: "running",
+    api_pb2.STATUS_UNKNOWN: "not started",
+}
+
+Value = float | str
+NOT_FAILED = ("pruned", "interrupted")  # why a run may have no result without having failed
+
+
+@dataclass
+class Session:
+    """A run as a row of the table.
+
+    Args:
+        settings: The run's settings by their keys with dots.
+        typed: The keys of the settings that its command named.
+        status: One of TensorBoard's numbers for a status.
+        status_word: The status in a word, where that says more.
+        began, ended: Seconds since 1970; 0 where they are not known.
+    """
+
+    folder: Path
+    settings: dict[str, Value]
+    typed: set[str]
+    status: int
+    status_word: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    began: float = 0.0
+    ended: float = 0.0
+
+
+def completed_row(run: Run) -> Session:
+    """The row of a run with a result."""
+    overrides = [str(word) for word in run.result.get("overrides", [])]
+    session = session_of(run.folder, overrides, api_pb2.STATUS_SUCCESS)
+    session.metrics = metrics_of(run.result)
+    session.ended = _time(run.folder / RESULT)
+    return session
+
+
+def without_result(missing: MissingRun) -> Session:
+    """The row of a run that has no result, or none yet."""
+    status = {"running": api_pb2.STATUS_RUNNING, "not started": api_pb2.STATUS_UNKNOWN}
+    session = session_of(
+        missing.folder, split(missing.words), status.get(missing.reason.partition(":")[0], api_pb2.STATUS_FAILURE)
+    )
+    if missing.reason.startswith(NOT_FAILED):
+        session.status_word = missing.reason.partition(":")[0]
+    session.ended = _time(missing.folder / RESULT)
+    return session
+
+
+def session_of(folder: Path, overrides: Iterable[str], status: int) -> Session:
+    """A row with a run's settings.
+
+    Args:
+        overrides: The overrides of the run's command.
+    """
+    typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
+    content, _ = reading.json_of(folder / SETTINGS)
+    settings = setting_values({name: value for name, value in content.items() if name not in ASIDE})
+    for key, value in typed.items():
+        if key not in settings or key in content:  # of a group, the option's name
+            settings[key] = _value(value)
+    return Session(folder, settings, set(typed), status, began=_time(folder / SETTINGS))
+
+
+def setting_values(content: Mapping[str, Any]) -> dict[str, Value]:
+    """The settings by their keys with dots; a `_target_` is the name of its module, by the key of its section."""
+    values: dict[str, Value] = {}
+    for key, value in flat_keys(content):
+        section, _, last = key.rpartition(".")
+        if last == "_target_":
+            values[section] = str(value).rpartition(".")[0].rpartition(".")[2]
+        elif value != {}:
+            values[key] = _value(value)
+    return values
+
+
+def _value(value: Any) -> Value:
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        worth = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
+    return worth if math.isfinite(worth) else str(value)
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """The final numbers that a result has."""
+    metrics = {}
+    for name, (keys, _) in METRICS.items():
+        value: Any = result
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, (int, float)):
+            metrics[name] = float(value)
+    if "baseline_accuracy" in metrics:
+        metrics["gain"] = metrics["student_accuracy"] - metrics["baseline_accuracy"]
+    gap = gap_in(result)
+    if gap is None or gap.share is None:  # no share that means anything: the column would be read as one
+        metrics.pop("gap_closed", None)
+    return metrics
+
+
+def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[str]]:
+    """The settings of each session in which any two differ, all with the same keys; and which of them were typed.
+
+    A column has numbers alone or words alone.
+    """
+    keys = list(dict.fromkeys(key for session in sessions for key in session.settings))
+    columns = {key: [session.settings.get(key, ABSENT) for session in sessions] for key in keys}
+    # Of a run that has not begun only the overrides are known.
+    begun = [number for number, session in enumerate(sessions) if session.began] or range(len(sessions))
+    chosen = [key for key in keys if len({columns[key][number] for number in begun}) > 1]
+    columns["status"] = [session.status_word or STATUS[session.status] for session in sessions]
+    if not chosen or len(set(columns["status"])) > 1:
+        chosen.append("status")
+    for key in chosen:
+        if any(isinstance(value, str) for value in columns[key]):
+            columns[key] = [value if isinstance(value, str) else f"{value:g}" for value in columns[key]]
+    typed = {key for session in sessions for key in session.typed}
+    rows = [{key: columns[key][number] for key in chosen} for number in range(len(sessions))]
+    return rows, {key for key in chosen if key in typed or key == "status"}
