@@ -53,7 +53,7 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     """Checked settings of a run that takes a second: an epoch of each stage on the digits."""
 
     def make(*overrides: str) -> Settings:
-        short = ("teacher.epochs=1", "student.epochs=1", f"store={tmp_path / 'store'}")
+        short = ("teacher.epochs=1", "student.epochs=1", "student.fraction=1", f"store={tmp_path / 'store'}")
         return check(composed(*short, *overrides))
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
-from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
+from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -91,12 +92,31 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
         overrides = recorded["task"] if is_sweep else recorded or []
         if is_sweep:  # how many threads a job has shows in its last bits
             overrides += [word for word in recorded["hydra"] if word.startswith(OF_LAUNCHING)]
-        return [as_published(str(word)) for word in overrides if not str(word).startswith("resume=")]
+        words = [as_published(str(word)) for word in overrides if not str(word).startswith("resume=")]
+        return [*_earlier_defaults(folder, is_sweep), *words]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
             "type the command's other settings, too"
         ) from None
+
+
+def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
+    """The words that give back the defaults of the version that started the run or sweep, where they have changed."""
+    files = sorted(folder.glob(f"*/{SETTINGS}")) if is_sweep else [folder / SETTINGS]
+    started = [student for student in map(_student_section, files) if student]
+    if not started or all(student.get("fraction", 1) != 1 for student in started):
+        return []
+    return ["++dataset.default_fraction=1.0"]
+
+
+def _student_section(path: Path) -> dict[str, Any]:
+    """The section `student` of a run's settings; empty where the file does not have one."""
+    try:
+        section = json.loads(path.read_text())["student"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return section if isinstance(section, dict) else {}
 
 
 def _config_dir(folder: Path, is_sweep: bool, words: list[str]) -> list[str]:

@@ -71,6 +71,7 @@ class DatasetSettings(_Built):
     cutmix: Weight
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
+    default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
 
     @field_validator("resized_crop")
     @classmethod
@@ -128,6 +129,7 @@ class ExtraTeacherSettings(_Built):
 
 class StudentSettings(_Built):
     epochs: Count
+    fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None

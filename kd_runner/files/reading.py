@@ -111,6 +111,7 @@ class _Duplicates(_Part):
 class _Data(_Part):
     classes: Whole | None = None
     train: Whole | None = None
+    student: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None

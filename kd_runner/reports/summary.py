@@ -88,7 +88,7 @@ def few_images(images: int | None) -> list[str]:
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     """What a result comes to, in words; `finetuned` as in `table`."""
-    said = [_of_the_gap(result, finetuned), _beside_the_teacher(result), _best_epoch(result)]
+    said = [_of_the_gap(result, finetuned), part_of_images(result), _beside_the_teacher(result), _best_epoch(result)]
     return [sentence for sentence in said if sentence]
 
 
@@ -113,6 +113,17 @@ def _nothing_distilled(result: Mapping[str, Any], finetuned: int) -> str:
     if gap is None or not finetuned:
         return f"{said}."
     return f"{said}; {finetuned} more epochs of finetuning gave {100 * gap.gain:+.2f} points."
+
+
+def part_of_images(result: Mapping[str, Any]) -> str:
+    """A sentence on the images that the student learned from, where these are not all training images."""
+    data, teacher = result.get("data") or {}, result.get("teacher") or {}
+    student, images = data.get("student"), data.get("train")
+    if student is None or images is None or student >= images:
+        return ""
+    subject = "Student and baseline" if result.get("baseline") else "The student"
+    of_teacher = ", the teacher from all" if teacher.get("images_seen") else ""
+    return f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
 
 
 def _beside_the_teacher(result: Mapping[str, Any]) -> str:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from kd_runner.config.build import build
 from kd_runner.config.settings import DatasetSettings, Node, Settings
-from kd_runner.datasets.splits import Split, Splits
+from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
-from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
+from kd_runner.randomness import derived_seed
 from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
 LEAST_STD = 1e-3  # of a channel that is the same in all images
-SplitName = Literal["train", "val", "test"]
+SplitName = Literal["train", "student", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Data:
         view: The normalisation and the augmentation of images.
         device: The device of batches and networks.
         batch_size: The number of images in a batch of training.
+        chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
     """
 
     settings: DatasetSettings
@@ -40,21 +44,41 @@ class Data:
     view: View
     device: torch.device
     batch_size: int
+    chosen: Tensor | None = None
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
-    def training_batches(self, recipe: Recipe, strong: bool = False) -> TrainingBatches:
-        """Batches of the training split, in the order and with the augmentation of the recipe's seed."""
-        return TrainingBatches(self.source("train"), self.view, self.batch_size, recipe.seed, strong=strong)
+    def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
+        """Batches of the images that a role learns from, in the order and with the augmentation of the recipe's seed.
+
+        Args:
+            role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
+        """
+        if is_teacher(role):
+            return TrainingBatches(self.source("train"), self.view, self.batch_size, recipe.seed, strong=strong)
+        part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
+        source = self.source("student")
+        return TrainingBatches(source, self.view, self.batch_size, recipe.seed, strong=strong, part=part)
+
+    def images_of(self, role: str) -> Images:
+        """The training images that a role or a stage learns from: all for a teacher, perhaps fewer for the student."""
+        return self.splits.train if is_teacher(role) else self.student_images
+
+    @functools.cached_property
+    def student_images(self) -> Images:
+        """The training images that baseline and student learn from."""
+        images: Images = self.splits.train if self.chosen is None else self.splits.train.subset(self.chosen)
+        return images
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
         return PlainBatches(self.source(split), self.view, self.evaluation_batch)
 
     def source(self, split: SplitName) -> Source:
-        """The memory or the files that the images of a split are read from."""
+        """The memory or the files that the images of a split, or of the student's part of one, are read from."""
+        split = "train" if split == "student" and self.chosen is None else split
         if split not in self._sources:
             workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
-            images = getattr(self.splits, split)
+            images = self.student_images if split == "student" else getattr(self.splits, split)
             self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
         return self._sources[split]
 
@@ -74,6 +98,26 @@ class Data:
             "mean": self.view.mean.tolist(),
             "std": self.view.std.tolist(),
         }
+
+
+def is_teacher(role: str) -> bool:
+    """True for a role or a stage that is a teacher, the first or another."""
+    return role.partition(".")[0] in ("teacher", "teachers")
+
+
+def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
+    """The numbers of the training images that baseline and student learn from; None where these are all.
+
+    Raises:
+        SettingsError: fewer than two images are left.
+    """
+    fraction = settings.student.fraction
+    if fraction == 1:
+        return None
+    chosen = share_of_each_class(splits.train.labels, fraction, derived_seed(settings.data_seed, "student.fraction"))
+    if len(chosen) < 2:
+        raise SettingsError(f"student.fraction: must leave two training images or more, got {fraction:g}: it leaves 1")
+    return None if len(chosen) == len(splits.train) else chosen
 
 
 def without_fetching(node: Any) -> Any:

@@ -12,11 +12,12 @@ from typing import Any
 from torch import nn
 
 from kd_runner.config.build import source_digest
+from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
 from kd_runner.files.run_folder import weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks.observed import Observed
-from kd_runner.runs.data import Data
+from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.store.entries import trained_once
@@ -90,7 +91,7 @@ def train_on_labels(
     trainee: LabelsOnly, settings: Settings, data: Data, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Train a network on labels alone, from where an interrupted run left it."""
-    batches = data.training_batches(trainee.recipe)
+    batches = data.training_batches(trainee.role, trainee.recipe)
     module = Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
     return fit_to_best(module, data, settings.trainer, logger, resume_state)
 
@@ -120,7 +121,15 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
         "augmentation": asdict(data.view.augmentation),
+        **_part_of_images(trainee.role, data),
     }
+
+
+def _part_of_images(role: str, data: Data) -> dict[str, str]:
+    """The ingredient that is the choice of training images; none where a network learns from all of them."""
+    if is_teacher(role) or data.chosen is None:
+        return {}
+    return {"images": digest(data.chosen.tolist())}
 
 
 def link_or_copy(path: Path, source: Path) -> Path:

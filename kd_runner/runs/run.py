@@ -132,7 +132,7 @@ def blank_result(
         "gap_closed": None,
         "notes": [],
         "layers": layers,
-        "data": survey.record(data.splits),
+        "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
         "environment": environment(data.device),
     }

@@ -164,8 +164,8 @@ class StageRunner:
         """Read the test split, once for all networks, and make of it the stages' part of the result."""
         networks = {name: self.load(path) for name, path in files.items()}
         predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
-        images = len(self.data.splits.train)
-        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images) for stage in files}
+        images = {stage: len(self.data.images_of(stage)) for stage in files}
+        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]

@@ -135,6 +135,10 @@ def temperature_is_unused(case: Case, key: str) -> str | None:
     return None if active & case.tempered else f"the loss does not depend on the temperature ({case.options()})"
 
 
+def other_fraction(case: Case, key: str) -> str | None:
+    return None if case.settings.student.fraction == case.typed[key] else "student.fraction has another value"
+
+
 def other_temperature(case: Case, key: str) -> str | None:
     if key.startswith("plus."):
         return "the modes share one temperature: temperature.value"
@@ -223,9 +227,16 @@ def unused_by_data(case: Case, key: str) -> str | None:
 
 
 def uncut_data(case: Case, key: str) -> str | None:
+    if case.parts.data.chosen is not None:
+        return None  # it chooses the student's images, too
     if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
         return "the data set takes no seed"
     return case.parts.data.splits.unused.get("seed")
+
+
+def leaves_no_image_out(case: Case, key: str) -> str | None:
+    asked = case.settings.student.fraction < 1
+    return "rounded for each class, it is all images" if asked and case.parts.data.chosen is None else None
 
 
 def no_convolutions(case: Case, key: str) -> str | None:
@@ -285,6 +296,8 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"dataset\.residency", one_memory),
     (r"dataset\.cache", cache_of_streams),
     (r"dataset\.\w+", unused_by_data),
+    (r"dataset\.default_fraction", other_fraction),
+    (r"student\.fraction", leaves_no_image_out),
     (r"data_seed", uncut_data),
     (r"trainer\.channels_last", no_convolutions),
     (r"trainer\.keep_memory", other_allocator),
