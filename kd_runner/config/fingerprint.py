@@ -7,9 +7,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# Settings of data sets and teachers that older versions did not write to settings.json, with their defaults.
-ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000, "white": None}
-ADDED_TO_STUDENTS = {"fraction": 1}
+# Settings of networks, data sets, teachers and students that older versions did not write to settings.json, with their defaults.
+ADDED_TO_NETWORKS = {"dropout": None}
+ADDED = {
+    "checkpoint_key": None,
+    "dataset": None,
+    **ADDED_TO_NETWORKS,
+    "background": "white",
+    "max_pixels": 100_000_000,
+    "white": None,
+}
+ADDED_TO_STUDENTS = {"fraction": 1, **ADDED_TO_NETWORKS}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class _Result(_Part):
     gap_closed: Real | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
+    views: dict[str, dict[str, float | bool]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None
     environment: dict[str, Any] | None = None

@@ -88,7 +88,13 @@ def few_images(images: int | None) -> list[str]:
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     """What a result comes to, in words; `finetuned` as in `table`."""
-    said = [_of_the_gap(result, finetuned), part_of_images(result), _beside_the_teacher(result), _best_epoch(result)]
+    said = [
+        _of_the_gap(result, finetuned),
+        part_of_images(result),
+        own_views(result),
+        _beside_the_teacher(result),
+        _best_epoch(result),
+    ]
     return [sentence for sentence in said if sentence]
 
 
@@ -124,6 +130,23 @@ def part_of_images(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline" if result.get("baseline") else "The student"
     of_teacher = ", the teacher from all" if teacher.get("images_seen") else ""
     return f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+
+
+def own_views(result: Mapping[str, Any]) -> str:
+    """A sentence on the teachers that trained with an augmentation of their own."""
+    clauses = []
+    for role, view in (result.get("views") or {}).items():
+        changes = ", ".join(f"{name} {_setting(value)}" for name, value in view.items())
+        subject = "the teacher" if role == "teacher" else role
+        clauses.append(f"{subject} trained with {changes}")
+    if not clauses:
+        return ""
+    text = " and ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}, which the student's images did not have."
+
+
+def _setting(value: float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _beside_the_teacher(result: Mapping[str, Any]) -> str:

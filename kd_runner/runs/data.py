@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ class Data:
         view: The normalisation and the augmentation of images.
         device: The device of batches and networks.
         batch_size: The number of images in a batch of training.
+        views: The views of the teachers whose training images have an augmentation of their own, by stage.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
     """
 
@@ -45,6 +47,7 @@ class Data:
     device: torch.device
     batch_size: int
     chosen: Tensor | None = None
+    views: Mapping[str, View] = field(default_factory=dict)
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
     def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
@@ -54,10 +57,16 @@ class Data:
             role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
         """
         if is_teacher(role):
-            return TrainingBatches(self.source("train"), self.view, self.batch_size, recipe.seed, strong=strong)
+            return TrainingBatches(
+                self.source("train"), self.view_of(role), self.batch_size, recipe.seed, strong=strong
+            )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source = self.source("student")
         return TrainingBatches(source, self.view, self.batch_size, recipe.seed, strong=strong, part=part)
+
+    def view_of(self, role: str) -> View:
+        """The view of the training images of a role: the shared one, or a teacher's own."""
+        return self.views.get(role, self.view)
 
     def images_of(self, role: str) -> Images:
         """The training images that a role or a stage learns from: all for a teacher, perhaps fewer for the student."""
@@ -165,20 +174,50 @@ def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
         mean = pixels.mean(1) if data.mean is None else mean
         std = pixels.std(1).clamp_min(LEAST_STD) if data.std is None else std
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    augmentation = Augmentation(**{setting.name: getattr(data, setting.name) for setting in fields(Augmentation)})
-    return View(mean.float(), std.float(), augmentation, memory_format)
+    return View(mean.float(), std.float(), _augmentation(data), memory_format)
 
 
-def _check_view(data: DatasetSettings, splits: Splits) -> None:
-    """Raise SettingsError where a setting does not fit the size of the images."""
+def views_of_teachers(settings: Settings, splits: Splits, view: View) -> dict[str, View]:
+    """The views of the teachers whose augmentation is not the shared one, by stage.
+
+    Args:
+        view: The shared view.
+
+    Raises:
+        SettingsError: a value that does not fit the images, or another one.
+    """
+    views = {}
+    for role in settings.all_teachers:
+        data = settings.augmentation_of(role)
+        _check_view(data, splits, f"{role}.dataset")
+        if _augmentation(data) != view.augmentation:
+            views[role] = View(view.mean, view.std, _augmentation(data), view.memory_format)
+    return views
+
+
+def _augmentation(data: DatasetSettings) -> Augmentation:
+    return Augmentation(**{setting.name: getattr(data, setting.name) for setting in fields(Augmentation)})
+
+
+def _check_view(data: DatasetSettings, splits: Splits, key: str = "dataset") -> None:
+    """Raise SettingsError where a setting does not fit the size of the images, or another setting.
+
+    Args:
+        key: The key of the settings, for messages.
+    """
     channels, height, width = splits.image_shape
     for name, values in (("mean", data.mean), ("std", data.std)):
         if values is not None and len(values) not in (1, channels):
             raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
     if data.crop_padding > height:
-        raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
+        raise SettingsError(f"{key}.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
     if data.cutout > max(height, width):
         raise SettingsError(
-            f"dataset.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
+            f"{key}.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
             "images"
+        )
+    if data.resized_crop and data.crop_padding:
+        raise SettingsError(
+            f"{key}.resized_crop: must be 0 where {key}.crop_padding or dataset.crop_padding is above 0 "
+            f"({data.crop_padding}), got {data.resized_crop:g}"
         )

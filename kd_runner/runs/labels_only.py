@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from kd_runner.config.build import source_digest
-from kd_runner.config.fingerprint import digest
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
 from kd_runner.files.run_folder import weights_file
 from kd_runner.files.stages import BASELINE
@@ -102,7 +102,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
     optimizer = settings.for_stage(section.optimizer, "optimizer")
     scheduler = settings.for_stage(section.scheduler, "scheduler")
     return data.describe(section.node) | {
-        "network": section.node,
+        "network": without_defaults(section.node, ADDED_TO_NETWORKS),
         # Where they are measured, the data say them. Their last bits depend on the number of threads.
         "mean": settings.dataset.mean,
         "std": settings.dataset.std,
@@ -120,7 +120,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
-        "augmentation": asdict(data.view.augmentation),
+        "augmentation": asdict(data.view_of(trainee.role).augmentation),
         **_part_of_images(trainee.role, data),
     }
 

@@ -194,7 +194,24 @@ def temperature_of_one(case: Case, key: str) -> str | None:
 
 
 def no_rand_augment(case: Case, key: str) -> str | None:
-    return None if case.settings.dataset.rand_augment else "dataset.rand_augment is 0"
+    views = [case.settings.dataset, *map(case.settings.augmentation_of, case.settings.all_teachers)]
+    return None if any(view.rand_augment for view in views) else "dataset.rand_augment is 0"
+
+
+def no_own_rand_augment(case: Case, key: str) -> str | None:
+    role = key.partition(".dataset.")[0]
+    if role not in case.settings.all_teachers or case.settings.augmentation_of(role).rand_augment:
+        return None
+    return f"rand_augment is 0 in {role}.dataset and in dataset"
+
+
+def as_shared(case: Case, key: str) -> str | None:
+    """A value that is the shared one, too, changes nothing."""
+    name = key.rpartition(".")[2]
+    if not key.startswith("teacher.") and case.settings.teacher.dataset is not None:
+        return None  # it replaces the first teacher's
+    shared = getattr(case.settings.dataset, name, None)
+    return f"dataset.{name} has this value, too" if shared == case.typed[key] else None
 
 
 def images_in_memory(case: Case, key: str) -> str | None:
@@ -275,7 +292,9 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
+    (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
     (r"teacher\.weight", single_teacher),
     (r"finetune\.(optimizer|scheduler)", no_finetuning),
