@@ -107,7 +107,7 @@ def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
     started = [student for student in map(_student_section, files) if student]
     if not started or all(student.get("fraction", 1) != 1 for student in started):
         return []
-    return ["++dataset.default_fraction=1.0"]
+    return ["++dataset.default_fraction=1.0", "++dataset.default_lr=0.001"]
 
 
 def _student_section(path: Path) -> dict[str, Any]:

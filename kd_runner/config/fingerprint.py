@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# Settings of networks, data sets, teachers and students that older versions did not write to settings.json, with their defaults.
+# Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED = {
     "checkpoint_key": None,
@@ -28,7 +28,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
-        "dataset": ("root", "residency", "workers", "cache", "default_fraction"),
+        "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature",),
         "trainer": ("threads", "keep_memory", "log_every"),

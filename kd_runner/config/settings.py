@@ -83,6 +83,7 @@ class DatasetSettings(_Built):
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
     default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
+    default_lr: Weight | None = None  # read by conf/optimizer/adam.yaml
 
     @field_validator("resized_crop")
     @classmethod

@@ -135,8 +135,15 @@ def temperature_is_unused(case: Case, key: str) -> str | None:
     return None if active & case.tempered else f"the loss does not depend on the temperature ({case.options()})"
 
 
-def other_fraction(case: Case, key: str) -> str | None:
-    return None if case.settings.student.fraction == case.typed[key] else "student.fraction has another value"
+def other_default(case: Case, key: str) -> str | None:
+    settings = case.settings
+    values: dict[str, Any] = {
+        "student.fraction": settings.student.fraction,
+        "optimizer.lr": settings.optimizer.get("lr"),
+    }
+    reader = "optimizer.lr" if key.endswith("_lr") else "student.fraction"
+    value = values[reader]
+    return None if value == case.typed[key] else f"{reader} has another value"
 
 
 def other_temperature(case: Case, key: str) -> str | None:
@@ -315,7 +322,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"dataset\.residency", one_memory),
     (r"dataset\.cache", cache_of_streams),
     (r"dataset\.\w+", unused_by_data),
-    (r"dataset\.default_fraction", other_fraction),
+    (r"dataset\.default_(fraction|lr)", other_default),
     (r"student\.fraction", leaves_no_image_out),
     (r"data_seed", uncut_data),
     (r"trainer\.channels_last", no_convolutions),
