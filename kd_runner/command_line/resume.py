@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import UNDECISIVE
+from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
@@ -107,7 +107,7 @@ def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
     started = [student for student in map(_student_section, files) if student]
     if not started or all(student.get("fraction", 1) != 1 for student in started):
         return []
-    return ["++dataset.default_fraction=1.0", "++dataset.default_lr=0.001"]
+    return list(EARLIER_DEFAULTS)
 
 
 def _student_section(path: Path) -> dict[str, Any]:
