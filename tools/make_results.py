@@ -1,6 +1,6 @@
 """Writes docs/results.md from docs/results_few_digits.csv: python tools/make_results.py.
 
-With the folder of the sweep, `python tools/make_results.py FOLDER`, the CSV is made anew from its results first.
+With folders of sweeps, `python tools/make_results.py FOLDER …`, the CSV is made anew from their results first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ default run, with each mode's default weights. No mode was tuned.
 {seeds} seeds. The baseline, the same for all modes, is right on {baseline} % of the 539 test images, the teacher on
 {teacher} %. Test: mean ± standard deviation over seeds, in percent, of the student after its last epoch. Gain: student
 less baseline in points, mean with its 95 % interval (Student's t over seeds). p: paired t-test over seeds, and with
-Holm's correction for {modes} modes. Rows are in the order of validation accuracy after the last epoch.
+Holm's correction for {modes}. Rows are in the order of validation accuracy after the last epoch.
 
 """
 
@@ -64,17 +64,17 @@ class Row:
     corrected: float
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
-    """A line of the CSV for each completed job of the sweep in `folder`; accuracies are shares."""
+def collect(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """A line of the CSV for each completed job of the sweeps in `folders`; accuracies are shares."""
     lines = []
-    for path in folder.glob("*/result.json"):
+    for path in (path for folder in folders for path in folder.glob("*/result.json")):
         result = json.loads(path.read_text())
         if result["status"] != "completed":
             continue
         words = dict(word.split("=", 1) for word in result["overrides"])
         stages = {stage: result[stage]["accuracy"] for stage in ("teacher", "baseline", "student")}
         val = result["student"]["val_accuracies"][-1]
-        lines.append({"mode": words["distillation"], "seed": result["seed"], **stages, "student_val": val})
+        lines.append({"mode": words.get("distillation", "soft"), "seed": result["seed"], **stages, "student_val": val})
     seeds = [{line["seed"] for line in lines if line["mode"] == mode} for mode in {line["mode"] for line in lines}]
     complete = set.intersection(*seeds)  # of a sweep that was stopped, the seeds that every mode has
     return sorted((line for line in lines if line["seed"] in complete), key=lambda line: (line["mode"], line["seed"]))
@@ -146,7 +146,7 @@ def page(lines: Sequence[dict[str, Any]]) -> str:
         images="1,132",
         command=command,
         seeds=len(seeds),
-        modes=len(table),
+        modes="1 mode" if len(table) == 1 else f"{len(table)} modes",
         **{name: f"{mean:.2f}" for name, mean in means.items()},
     )
     text += (
@@ -160,6 +160,10 @@ def page(lines: Sequence[dict[str, Any]]) -> str:
     better = [row.mode for row in table if row.gain > 0 and row.corrected < SURE]
     worse = [row.mode for row in table if row.gain < 0 and row.corrected < SURE]
     unsure = [row.mode for row in table if row.corrected >= SURE]
+    missing = sorted(
+        {path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")} - {row.mode for row in table}
+    )
+    text += f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
     return text + (
         f"\nWith corrected p below {SURE:g}, {len(better)} of {len(table)} modes gain ({_names(better)}), {len(worse)} "
         f"lose ({_names(worse)}); the others show no sure difference ({_names(unsure)}).\n"
@@ -172,6 +176,6 @@ def _names(modes: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        write(collect(Path(sys.argv[1])))
+        write(collect([Path(folder) for folder in sys.argv[1:]]))
     PAGE.write_text(page(read()))
     print(PAGE)
