@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files import atomic
@@ -75,10 +76,10 @@ class StageRunner:
             with self.state.at(BASELINE):
                 files[BASELINE] = self.train_baseline()
         with self.state.at(STUDENT):
-            student_files, best = self.train_student()
+            student_files, best, node = self.train_student()
             files |= student_files
         with self.state.at(EVALUATE):
-            return self.evaluate(files, best)
+            return self.evaluate(files, best, node)
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
@@ -123,16 +124,17 @@ class StageRunner:
         """Train the student's network without a teacher, and judge it, by itself and beside its teacher."""
         path = self.train_or_load(self.parts.labels_only(BASELINE))
         judgements = self.state.judgements
-        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path))
+        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
         if learns_from_teacher(self.parts.modes):
             note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         return path
 
-    def train_student(self) -> tuple[dict[str, Path], Best]:
+    def train_student(self) -> tuple[dict[str, Path], Best, Node]:
         """Distil the student, finetune it where that is asked for, and save it.
 
         Returns:
-            The files of the student after its last epoch and after its best, and the best epoch.
+            The files of the student after its last epoch and after its best, the best epoch, and the node that builds
+            the student as it was saved.
         """
         pairing = self.parts.teacher_student_pair()
         network = pairing.student.network
@@ -158,11 +160,16 @@ class StageRunner:
             self.state.epochs,
             self.state.judgements,
         )
-        return files, best
+        return files, best, pairing.node
 
-    def evaluate(self, files: Mapping[str, Path], best: Best) -> dict[str, Any]:
-        """Read the test split, once for all networks, and make of it the stages' part of the result."""
-        networks = {name: self.load(path) for name, path in files.items()}
+    def evaluate(self, files: Mapping[str, Path], best: Best, node: Node) -> dict[str, Any]:
+        """Read the test split, once for all networks, and make of it the stages' part of the result.
+
+        Args:
+            node: The node that builds the student as it was saved.
+        """
+        nodes = {TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
+        networks = {name: self.load(path, nodes.get(name, node)) for name, path in files.items()}
         predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
         images = len(self.data.splits.train)
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images) for stage in files}
@@ -196,9 +203,9 @@ class StageRunner:
         """The judgement of a network that was trained on labels alone."""
         return judge_trained(stage, network, self.settings, self.data, self.state.epochs[stage])
 
-    def load(self, path: Path) -> nn.Module:
-        """The network in a file of this run."""
-        return load_network(path, self.settings, self.data)
+    def load(self, path: Path, node: Node) -> nn.Module:
+        """The network that `node` builds, with the weights in a file of this run."""
+        return load_network(path, node, self.settings, self.data)
 
     def resume_state(self, stage: str) -> ResumeState:
         """The place where the training of a stage is kept."""

@@ -23,7 +23,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
-from kd_runner.store.entries import Entry, key_of
+from kd_runner.store.entries import is_stored, key_of
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
@@ -110,7 +110,7 @@ def missing_networks(parts: Parts) -> dict[str, str]:
     stages = {}
     for stage in stages_on_labels(parts.settings):
         stages[key_of(ingredients(parts.labels_only(stage), parts.settings, parts.data))] = stage
-    return {key: stage for key, stage in stages.items() if not Entry(store, key).folder.is_dir()}
+    return {key: stage for key, stage in stages.items() if not is_stored(store, key)}
 
 
 def stages_on_labels(settings: Settings) -> list[str]:
