@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from kd_runner import masking
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.invocation import Invocation, JobFunction
@@ -53,7 +54,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminate)
     invocation = Invocation(words)
     try:
+        masking.hide_named(words)
         sys.argv[1:] = invocation.translate()
+        masking.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
             print(help_text([word for word in words if not word.startswith("-")]))
         else:
@@ -110,7 +113,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as answer:
         _remove_traces(folder, job.output_subdir)
-        print(answer)
+        print(masking.masked(str(answer)))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})

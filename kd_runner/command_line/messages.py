@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import option_settings, options_of, published_options
 from kd_runner.suggestions import did_you_mean
@@ -25,7 +26,7 @@ UNREADABLE = r"Error parsing override|no viable alternative|mismatched input|ext
 def say(message: str) -> None:
     """Print a message for the person who typed the command, each line with the program's name."""
     for line in message.splitlines():
-        print(f"kd-runner: {line}", file=sys.stderr)
+        print(f"kd-runner: {masking.explained(line)}", file=sys.stderr)
 
 
 def with_origin(message: str, overrides: list[str]) -> str:

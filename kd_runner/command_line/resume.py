@@ -13,6 +13,7 @@ from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
+from kd_runner.files.links import refuse_links
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
@@ -34,6 +35,7 @@ def command_of_folder(words: list[str]) -> list[str]:
     folder = Path(typed[-1]).expanduser()
     _refuse_other_folders(words, folder)
     is_sweep = _holds_a_sweep(folder, typed[-1])
+    refuse_links(folder, "resume")
     has_flag = bool(SWEEP_FLAGS & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
         recorded = _recorded_settings(folder, is_sweep)

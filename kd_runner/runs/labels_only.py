@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from kd_runner import masking
 from kd_runner.config.build import source_digest
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
 from kd_runner.errors import RunFailed
@@ -79,7 +80,8 @@ def train_or_load(
 
     root = Path(settings.store).expanduser()
     info = data.describe(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
-    stored = trained_once(root, stage, ingredients(trainee, settings, data), info, train)
+    made_of = ingredients(trainee, settings, data)
+    stored = trained_once(root, stage, made_of, info, train, masked_ingredients(made_of, role))
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused:
@@ -124,6 +126,20 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "data": data.splits.training_fingerprint,
         "augmentation": asdict(data.view.augmentation),
     }
+
+
+def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
+    """The ingredients with hidden values replaced; each stands at one of some keys of the settings.
+
+    Args:
+        role: The section of the settings that the network trains with.
+    """
+    sections = {"network": [role], "augmentation": ["dataset"], "precision": ["trainer.precision"]}
+    sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
+    sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
+    sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
+    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic")}
+    return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 
 def take_weights(stored: Stored, path: Path) -> Path:

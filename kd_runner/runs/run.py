@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentence
 from kd_runner.command_line.used_folder import refuse_another_run
 from kd_runner.config.settings import Settings
@@ -62,7 +63,8 @@ def run(
     """
     with collected_notes() as notes:
         notes += remarks
-        content = hide_values(settings.model_dump(mode="json", by_alias=True), secrets)
+        masking.hide({}, secrets)
+        content = masking.masked_data(hide_values(settings.plain(), secrets))
         if settings.resume is None:
             refuse_another_run(folder)
         else:
@@ -148,7 +150,7 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"status": "interrupted" if stopped else "failed", "stage": state.stage}
         result |= {"error": None if stopped else one_line(error)}
         try:
-            atomic.write_json(folder / RESULT, result)
+            atomic.write_json(folder / RESULT, masking.masked_data(result))
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
@@ -161,7 +163,7 @@ def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: 
         event_folder: The folder of TensorBoard's event files.
         finetuned: The number of epochs of finetuning.
     """
-    atomic.write_json(folder / RESULT, result)
+    atomic.write_json(folder / RESULT, masking.masked_data(result))
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
     charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from kd_runner.config.fingerprint import digest, flat_keys
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, ownership
+from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.notes import note
@@ -52,6 +53,7 @@ MADE_OF = "made_of.json"
 EPOCHS = "epochs.json"
 HOLDER = "holder.json"  # in the folder of an unfinished training
 FILES = (MANIFEST, NETWORK, MADE_OF, EPOCHS)
+DIGEST = "digest"  # in made_of.json, of all that the network is made of, where values in it are hidden
 OWN = "of-"  # begins the name of a user's own folder in a store where others have put something
 
 
@@ -266,6 +268,7 @@ def trained_once(
     ingredients: dict[str, Any],
     info: dict[str, Any],
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
+    shown: dict[str, Any] | None = None,
 ) -> Stored:
     """The weights that the ingredients lead to: from the store, or trained now and put there.
 
@@ -278,6 +281,7 @@ def trained_once(
         info: The record that `checkpoints.save` writes beside the weights.
         train: A function that trains the network, from a resume state if there is one, and returns the network and the
             metrics of each epoch; called only when the store does not have the network.
+        shown: The ingredients as they are written, with hidden values replaced; None where none is hidden.
 
     Raises:
         SettingsError: the store has no place for this user's network, or the person's key is not private.
@@ -300,11 +304,16 @@ def trained_once(
             resume_state = ResumeState(entry.work, entry.key)
             network, epochs = train(resume_state)
             record = validation_record(epochs, info.get("val_images"))
-            is_ours = entry.publish(network.state_dict(), content, {**info, **record}, epochs)
+            written = content
+            if shown is not None and json.dumps(shown) != json.dumps(
+                ingredients
+            ):  # compared by their digest, which the entry's name tells, too
+                written = {**shown, "semantics": SEMANTICS, DIGEST: digest(content)}
+            is_ours = entry.publish(network.state_dict(), written, {**info, **record}, epochs)
             resume_state.discard()
             if is_ours:
                 return Stored(entry.folder / NETWORK, entry.weights_digest(), False, epochs)
-    return trained_once(root, stage, ingredients, info, train)  # another job was faster, or somebody was in the way
+    return trained_once(root, stage, ingredients, info, train, shown)  # somebody was faster, or in the way
 
 
 def _note_foreign(entry: Entry, root: Path, stage: str, reason: str) -> None:
@@ -337,7 +346,9 @@ def _usable(entry: Entry, stage: str, content: dict[str, Any], info: dict[str, A
 
 def _difference(entry: Entry, content: dict[str, Any], info: dict[str, Any]) -> str | None:
     """The difference, in words, between a sound entry and the network that is wanted; None where there is none."""
-    if atomic.read_json(entry.folder / MADE_OF) != json.loads(json.dumps(content)):
+    made_of = atomic.read_json(entry.folder / MADE_OF)
+    wanted = {DIGEST: digest(content)} if DIGEST in made_of else json.loads(json.dumps(content))
+    if wanted != ({DIGEST: made_of[DIGEST]} if DIGEST in made_of else made_of):
         return f"{MADE_OF} is not what this network is made of"
     try:
         saved = checkpoints.entries_of(entry.folder / NETWORK)[1]
@@ -351,7 +362,7 @@ def _difference(entry: Entry, content: dict[str, Any], info: dict[str, Any]) -> 
 
 def _plain(info: dict[str, Any], name: str) -> Any:
     """An item of a network's record as JSON has it, without `pretrained`, which older versions saved as typed."""
-    flat = dict(flat_keys({name: json.loads(json.dumps(info.get(name)))}))
+    flat = dict(flat_keys({name: masked_data(json.loads(json.dumps(info.get(name))))}))
     return {key: value for key, value in flat.items() if key.rpartition(".")[2] != "pretrained"}
 
 

@@ -116,10 +116,11 @@ def jobs_to_check(search: SearchSettings, space: Space, folder: Path, compose: C
     jobs = []
     for number, varying in enumerate(space.neighbours(propose_trial(search, space, []).params)):
         try:
-            settings, name, _ = compose(number, [*space.fixed, *varying])
+            settings, name, origin = compose(number, [*space.fixed, *varying])
         except SettingsError as error:
             raise SettingsError(f"job #{number} ({' '.join(varying)}): {str(error).splitlines()[0]}") from error
-        jobs.append(Job(number, varying, list(space.fixed), settings, folder / name))
+        known = (origin.variables, origin.expressions)
+        jobs.append(Job(number, varying, list(space.fixed), settings, folder / name, *known))
     refuse_common_folders(jobs, folder)
     return jobs
 
