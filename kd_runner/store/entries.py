@@ -298,22 +298,31 @@ def trained_once(
         entry.root.mkdir(mode=0o700, exist_ok=True)
     with _lease(entry, stage) as has_lease:
         if has_lease and entry_in(root, entry.key)[0] == entry and not _usable(entry, stage, content, info):
-            for abandoned in entry.root.glob(f".{entry.key}.*{atomic.UNFINISHED}"):  # by a job that was killed
-                shutil.rmtree(abandoned, ignore_errors=True)
-            entry.sign()
-            resume_state = ResumeState(entry.work, entry.key)
-            network, epochs = train(resume_state)
-            record = validation_record(epochs, info.get("val_images"))
             written = content
-            if shown is not None and json.dumps(shown) != json.dumps(
-                ingredients
-            ):  # compared by their digest, which the entry's name tells, too
+            if shown is not None and json.dumps(shown) != json.dumps(ingredients):  # then compared by the digest
                 written = {**shown, "semantics": SEMANTICS, DIGEST: digest(content)}
-            is_ours = entry.publish(network.state_dict(), written, {**info, **record}, epochs)
-            resume_state.discard()
-            if is_ours:
-                return Stored(entry.folder / NETWORK, entry.weights_digest(), False, epochs)
+            stored = _train(entry, written, info, train)
+            if stored is not None:
+                return stored
     return trained_once(root, stage, ingredients, info, train, shown)  # somebody was faster, or in the way
+
+
+def _train(
+    entry: Entry,
+    made_of: dict[str, Any],
+    info: dict[str, Any],
+    train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
+) -> Stored | None:
+    """Train the network of an entry whose lease this process has; None where something lies in its place by then."""
+    for abandoned in entry.root.glob(f".{entry.key}.*{atomic.UNFINISHED}"):  # by a job that was killed
+        shutil.rmtree(abandoned, ignore_errors=True)
+    entry.sign()
+    resume_state = ResumeState(entry.work, entry.key)
+    network, epochs = train(resume_state)
+    record = validation_record(epochs, info.get("val_images"))
+    is_published = entry.publish(network.state_dict(), made_of, {**info, **record}, epochs)
+    resume_state.discard()
+    return Stored(entry.folder / NETWORK, entry.weights_digest(), False, epochs) if is_published else None
 
 
 def _note_foreign(entry: Entry, root: Path, stage: str, reason: str) -> None:
