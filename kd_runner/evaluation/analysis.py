@@ -18,6 +18,7 @@ from kd_runner.evaluation.metrics import confusion_matrix
 from kd_runner.evaluation.precision_recall import precision_recall
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import STAGES
+from kd_runner.formats import cut_middle
 
 MOST_CLASSES = 30  # the classes whose change is shown
 NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
@@ -32,13 +33,7 @@ LONGEST_SIDE = 96  # of a thumbnail, in pixels
 def class_names(analysis: Mapping[str, Any]) -> list[dict[str, str]]:
     """The names of the classes in several lengths; a class without a visible name has its number."""
     names = [" ".join(name.split()) or f"class {number}" for number, name in enumerate(analysis["classes"])]
-    return [{size: shorten(name, length) for size, length in NAME_LENGTHS.items()} for name in names]
-
-
-def shorten(name: str, length: int) -> str:
-    """The name, with an ellipsis in its middle where it is longer than `length` letters."""
-    tail = length // 3
-    return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
+    return [{size: cut_middle(name, length) for size, length in NAME_LENGTHS.items()} for name in names]
 
 
 def most_changed(analysis: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kd_runner.charts.png import PALETTE, STYLE
-from kd_runner.formats import clock, count, percent, points
+from kd_runner.formats import bare_percent, clock, count, percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -45,5 +45,5 @@ def pages(templates: Path) -> _Pages:
         lstrip_blocks=True,
     )
     environment.globals["chart_style"] = Markup(PALETTE.read_text() + STYLE.read_text())
-    environment.filters |= {"percent": percent, "points": points, "count": count, "clock": clock}
+    environment.filters |= {text.__name__: text for text in (percent, bare_percent, points, count, clock)}
     return environment

@@ -14,10 +14,10 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
-from kd_runner.reports.formats import _count, _percent
+from kd_runner.formats import bare_percent, count, four_digits, percent, points
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict
-from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
+from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # that are named where there are more
@@ -97,7 +97,7 @@ def _deviation(values: np.ndarray) -> float | None:
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    return _percent(row["test_accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+    return bare_percent(row["test_accuracy"], "") + ("" if row["sd"] is None else f" ± {bare_percent(row['sd'])}")
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -107,26 +107,26 @@ def _interval(row: Mapping[str, Any]) -> str:
     if row["ci95"] > MOST_HALF_WIDTH:
         return TOO_FEW
     low, high = (min(1.0, max(0.0, row["test_accuracy"] + half)) for half in (-row["ci95"], row["ci95"]))
-    return f"{_percent(low)} to {_percent(high)}"
+    return f"{bare_percent(low)} to {bare_percent(high)}"
 
 
 def _gain(row: Mapping[str, Any]) -> str:
     if row["gain"] is None:
         return ""
-    return f"{100 * row['gain']:+.2f}" + ("" if row["gain_sd"] is None else f" ± {_percent(row['gain_sd'])}")
+    return points(row["gain"]) + ("" if row["gain_sd"] is None else f" ± {bare_percent(row['gain_sd'])}")
 
 
 def _share(row: Mapping[str, Any]) -> str:
     """The share of the gap that was closed, a dash where `gap_note` says why there is none."""
     if row["gap_closed"] is None:
         return "–" if row["gap_note"] else ""
-    return f"{100 * row['gap_closed']:.0f} %"
+    return percent(row["gap_closed"], 0)
 
 
 def _against(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return ""
-    difference, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "difference_low", "difference_high"))
+    difference, low, high = (points(row[name]) for name in ("difference", "difference_low", "difference_high"))
     return f"{difference} [{low}, {high}] p={row['p']:.2g}"
 
 
@@ -155,12 +155,12 @@ SHOWN = (
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
     Column("gap closed", "gap_closed", _share, 4),
-    Column("val accuracy, %", "val_accuracy", lambda row: _percent(row["val_accuracy"]), 3),
-    Column("agreement", "agreement", lambda row: _percent(row["agreement"]), 3),
-    Column("NLL", "nll", lambda row: "" if row["nll"] is None else nats(row["nll"]), 2),
-    Column("parameters", "parameters", lambda row: _count(row["parameters"]), 6),
-    Column("images seen", "images_seen", lambda row: _count(row["images_seen"]), 0),
-    Column("seconds", "seconds", lambda row: _count(row["seconds"]), 1),
+    Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 3),
+    Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
+    Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
+    Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
+    Column("images seen", "images_seen", lambda row: count(row["images_seen"], ""), 0),
+    Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
     Column("against the reference, points", "difference", _against, 10),
 )
 

@@ -14,14 +14,14 @@ from kd_runner.files import atomic, reading
 from kd_runner.files.results import Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import clock, count, percent
+from kd_runner.formats import clock, count, four_digits, percent
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
 from kd_runner.reports.verdict import verdict
-from kd_runner.terminal import fold_text, nats, terminal_width
+from kd_runner.terminal import fold_text, terminal_width
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,6 @@ def _teacher_sentence(result: Mapping[str, Any]) -> list[str]:
 def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[str, list[str]]]:
     """The metrics, each with its text for every stage that there is; `classes` as in `top5_says_nothing`."""
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
-
-    def four_digits(value: float | None) -> str:
-        return "–" if value is None else nats(value)
 
     for name, key, text in (
         ("accuracy", "accuracy", percent),

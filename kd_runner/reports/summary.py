@@ -8,33 +8,22 @@ from typing import Any
 from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES
-from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
+from kd_runner.formats import count, four_digits, percent, points
+from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
 FEW_IMAGES = 100  # of fewer, one image is more than a point
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _four_digits(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
 METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (  # a heading, a key, how long to keep it, a text
-    ("accuracy", "accuracy", 100, _percent),
-    ("top-5", "top5_accuracy", 1, _percent),
-    ("F1", "f1", 4, _four_digits),
-    ("NLL", "nll", 5, nats),
-    ("ECE", "ece", 3, _four_digits),
-    ("parameters", "parameters", 7, _count),
-    ("MACs", "macs", 2, _count),
-    ("agreement", "agreement", 6, _percent),
+    ("accuracy", "accuracy", 100, percent),
+    ("top-5", "top5_accuracy", 1, percent),
+    ("F1", "f1", 4, four_digits),
+    ("NLL", "nll", 5, four_digits),
+    ("ECE", "ece", 3, four_digits),
+    ("parameters", "parameters", 7, count),
+    ("MACs", "macs", 2, count),
+    ("agreement", "agreement", 6, percent),
 )
 
 
@@ -99,9 +88,9 @@ def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
     if gap is None:
         return ""
     what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
-    gave = f"{what} gave {100 * gap.gain:+.2f} points"
+    gave = f"{what} gave {points(gap.gain)} points"
     if gap.gain >= 0:
-        of_gap = f": {100 * gap.share:.0f} % of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
+        of_gap = f": {percent(gap.share, 0)} of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
         return f"{gave} over the baseline{of_gap}."
     fell = f"the student fell below its baseline by {in_points(-gap.gain)}"
     return f"{gave}: {fell}." if gap.reason == fell else f"{gave}: {fell}; {gap.reason}."
@@ -112,7 +101,7 @@ def _nothing_distilled(result: Mapping[str, Any], finetuned: int) -> str:
     said = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
     if gap is None or not finetuned:
         return f"{said}."
-    return f"{said}; {finetuned} more epochs of finetuning gave {100 * gap.gain:+.2f} points."
+    return f"{said}; {finetuned} more epochs of finetuning gave {points(gap.gain)} points."
 
 
 def _beside_the_teacher(result: Mapping[str, Any]) -> str:
@@ -121,17 +110,17 @@ def _beside_the_teacher(result: Mapping[str, Any]) -> str:
     if teacher.get("parameters") and student.get("parameters"):
         parts.append(f"has {relative_count(student['parameters'], teacher['parameters'], 'parameters')} the teacher")
     if student.get("agreement") is not None:
-        parts.append(f"predicts the teacher's class on {_percent(student['agreement'])} of the test images")
+        parts.append(f"predicts the teacher's class on {percent(student['agreement'])} of the test images")
     return f"The student {' and '.join(parts)}." if parts else ""
 
 
-def relative_count(count: float, reference: float, things: str) -> str:
+def relative_count(number: float, reference: float, things: str) -> str:
     """How many more or fewer things there are than in a reference, both above 0, with the 'than' or 'as' after it."""
-    if count == reference:
+    if number == reference:
         return f"as many {things} as"
-    word, ratio = ("more", count / reference) if count > reference else ("fewer", reference / count)
+    word, ratio = ("more", number / reference) if number > reference else ("fewer", reference / number)
     if ratio < 1.05:  # which would be 1.0 times
-        return f"{100 * abs(count / reference - 1):.2g} % {word} {things} than"
+        return f"{100 * abs(number / reference - 1):.2g} % {word} {things} than"
     return f"{ratio:,.1f} times {word} {things} than"
 
 
@@ -141,7 +130,7 @@ def _best_epoch(result: Mapping[str, Any]) -> str:
         return ""
     epoch = f"{best['epoch']} of finetuning" if best.get("stage") == "finetune" else best["epoch"]
     measured = [
-        f"{_percent(best[key])} on the {split} images"
+        f"{percent(best[key])} on the {split} images"
         for key, split in (("val_accuracy", "validation"), ("accuracy", "test"))
         if best.get(key) is not None
     ]

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kd_runner.charts.axis import short_count
 from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, PAGE
 from kd_runner.files.stages import STAGES, TIMED
-from kd_runner.formats import clock, count, percent
-from kd_runner.reports import formats
+from kd_runner.formats import clock, count, percent, short_count
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, some_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
-from kd_runner.reports.two_settings import two_settings
+from kd_runner.reports.two_settings import number_or_text, two_settings
 
 MOST_COMMANDS = 10  # of single runs
 MOST_NOTES = 12  # that are shown unfolded
@@ -176,7 +174,7 @@ def _swept(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[t
             if key not in common and value not in values_of.setdefault(key, []):
                 values_of[key].append(value)
     return [
-        (key, ", ".join(sorted(values, key=formats.number_or_text)[:MOST_VALUES]) + _more(values))
+        (key, ", ".join(sorted(values, key=number_or_text)[:MOST_VALUES]) + _more(values))
         for key, values in sorted(values_of.items(), key=lambda content: content[0] in SEEDS)
         if len(values) > 1  # others are a mode's own arguments, which other modes do not have
     ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_runner.comparison.groups import Group
-from kd_runner.reports.formats import number_or_text
 
 
 def two_settings(groups: Sequence[Group]) -> dict[str, Any] | None:
@@ -41,6 +40,14 @@ def values_by_setting(overrides: Sequence[Mapping[str, str]]) -> dict[str, list[
         for key, value in settings.items():
             values.setdefault(key, {})[value] = None
     return {key: list(known) for key, known in values.items()}
+
+
+def number_or_text(value: str) -> tuple[int, float, str]:
+    """A key to sort a setting's values by: numbers by their size, then texts as they come."""
+    try:
+        return 0, float(value), ""
+    except ValueError:
+        return 1, 0.0, value
 
 
 def _cell(mean: float | None, low: float, high: float) -> tuple[str, float] | None:

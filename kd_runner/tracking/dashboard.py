@@ -27,7 +27,8 @@ from kd_runner.errors import one_line
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.results import top5_says_nothing
-from kd_runner.terminal import nats
+from kd_runner.files.stages import STAGES
+from kd_runner.formats import count, four_digits
 from kd_runner.tracking.logger import RunLogger
 
 log = logging.getLogger(__name__)
@@ -135,12 +136,10 @@ def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     if top5_says_nothing(result):
         numbers.remove("top5_accuracy")
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
-    for role in analysis.ROLES:
+    for role in STAGES:
         if result[role]:
-            values = (result[role].get(name) for name in numbers)
-            cells = [
-                "" if value is None else f"{value:,}" if isinstance(value, int) else nats(value) for value in values
-            ]
+            values = [result[role].get(name) for name in numbers]
+            cells = [(count if isinstance(value, int) else four_digits)(value, "") for value in values]
             rows.append([role, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")

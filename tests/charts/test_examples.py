@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.charts.examples import TARGET_LEFT, TARGET_WIDTH, as_thumbnail, disagreements, in_percent, soft_targets
+from kd_runner.charts.examples import TARGET_LEFT, TARGET_WIDTH, as_thumbnail, disagreements, soft_targets
 
 PNG = "iVBORw0KGgo="  # its first bytes
 NAMES = ["cat", "dog", "fox"]
@@ -33,11 +33,6 @@ def test_bars_of_soft_targets_are_as_long_as_they_are_probable() -> None:
     bars = [(rect.get("class"), float(rect.get("width", ""))) for rect in figure.charts[0].root.iter("rect")]
     width = TARGET_WIDTH - TARGET_LEFT
     assert bars == [("guess label", pytest.approx(width / 2)), ("guess", pytest.approx(width / 4))]
-
-
-def test_shares_in_percent() -> None:
-    shares = (0, 1, 0.123, 0.00456, 0.00001)
-    assert [in_percent(share) for share in shares] == [f"{text}\u00a0%" for text in ("0", "100", "12", "0.5", "<0.01")]
 
 
 @pytest.mark.parametrize("image", ["", "aGVsbG8=", "not base64!"])

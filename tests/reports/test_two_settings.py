@@ -8,7 +8,7 @@ from test_leaderboard import right, written
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.files.results import find_runs
-from kd_runner.reports.two_settings import two_settings
+from kd_runner.reports.two_settings import number_or_text, two_settings
 
 
 def test_cells_are_the_mean_accuracies_of_their_two_settings(tmp_path: Path) -> None:
@@ -28,3 +28,7 @@ def test_cells_are_the_mean_accuracies_of_their_two_settings(tmp_path: Path) -> 
     else:
         assert table["rows"][2][1] == [("89.50", 0.826), ("91.50", 1.0)]
     assert two_settings(groups[:1]) is None
+
+
+def test_values_of_settings_are_sorted_by_what_they_are_worth() -> None:
+    assert sorted(["10", "soft", "2", "1e-3", "dkd"], key=number_or_text) == ["1e-3", "2", "10", "dkd", "soft"]
