@@ -9,15 +9,15 @@ from kd_runner.datasets import survey
 from kd_runner.datasets.survey import SPLITS
 from kd_runner.formats import UNKNOWN, count, cut_end, percent
 
-MOST_NAMES = 10  # of classes, kinds of files and folders
-LONGEST_NAME, SHORT_NAME = 40, 16  # letters, in a line and in a cell
+MOST_NAMES = 10  # names of classes, suffixes or folders in a line
+LONGEST_NAME, SHORT_NAME = 40, 16  # letters of a name, in a line and in a cell
 
 
 def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Headings, and rows of a name and a text for each split; None of a result without counts.
+    """Headings, and rows of a name and a text for each split; None for a result without counts.
 
     Args:
-        data: `data` in result.json.
+        data: The section `data` of result.json.
     """
     splits = [split for split in SPLITS if data.get(split) is not None]
     if not splits:
@@ -26,7 +26,7 @@ def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
     classes, largest = data.get("classes"), data.get("largest_class") or {}
     rows = [("images", [count(data[split]) for split in splits])]
     if classes is not None:
-        rows.append(("classes with images", [_of(classes, missing.get(split)) for split in splits]))
+        rows.append(("classes with images", [_classes_with_images(classes, missing.get(split)) for split in splits]))
     if largest:
         rows.append(("largest class", [_largest(largest.get(split)) for split in splits]))
     if duplicates:
@@ -42,7 +42,7 @@ def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def data_lines(data: Mapping[str, Any]) -> list[str]:
-    """Sentences of what no column of the table is about."""
+    """Sentences about the parts of `data` that are not in the table."""
     sentences = [
         f"Without {SPLITS[split]} images: {survey.list_of_names([_cut(name) for name in names], MOST_NAMES)}."
         for split, names in (data.get("missing_classes") or {}).items()
@@ -77,9 +77,9 @@ def _cut(name: str) -> str:
     return cut_end(name, LONGEST_NAME)
 
 
-def _of(classes: int, missing: Iterable[str] | None) -> str:
-    lacking = len(list(missing or []))
-    return f"{classes - lacking:,} of {classes:,}" if lacking else f"{classes:,}"
+def _classes_with_images(classes: int, missing: Iterable[str] | None) -> str:
+    without = len(list(missing or []))
+    return f"{classes - without:,} of {classes:,}" if without else f"{classes:,}"
 
 
 def _largest(largest: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Reports as pages that need nothing but themselves: what the page of a run and that of a sweep have in common."""
+"""HTML pages from templates: the parts that the page of a run and the page of a sweep share."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _Pages(Environment):
-    """Templates in which `a.name` of a dictionary is its key alone, never its method of that name.
+    """Templates in which `a.name` of a dictionary is the value of its key, never its method of that name.
 
-    Jinja looks for the method first: `picture.rows`, `row.count` or `panel.items` would be one thing or the other, as
-    the dictionary has the key or not. A template that wants the pairs says `a|items`.
+    Jinja looks for the method first: `row.count` or `panel.items` would be a method. A template that wants the pairs
+    says `a|items`.
     """
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -30,7 +30,7 @@ class _Pages(Environment):
 
 
 def render(template: str, **content: Any) -> str:
-    """A page of templates/, with everything in it escaped."""
+    """The HTML of a template in templates/, with all `content` escaped."""
     return pages(TEMPLATES).get_template(template).render(content)
 
 

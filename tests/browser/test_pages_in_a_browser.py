@@ -63,10 +63,10 @@ def test_it_is_no_wider_than_its_window(
     assert page.evaluate("document.images.length") == page.evaluate(
         "[...document.images].filter((image) => image.complete && image.naturalWidth).length"
     )
-    top, bottom = page.locator(".answer").bounding_box(), page.locator("h2").first.bounding_box()
+    top, bottom = page.locator(".verdict").bounding_box(), page.locator("h2").first.bounding_box()
     assert top is not None
     assert bottom is not None
-    assert top["y"] + top["height"] < min(height, bottom["y"])  # the answer is on the first screen
+    assert top["y"] + top["height"] < min(height, bottom["y"])  # the verdict is on the first screen
 
 
 def test_it_prints_on_paper(report: Path, browser: Browser) -> None:

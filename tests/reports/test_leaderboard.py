@@ -26,7 +26,7 @@ from kd_runner.files.results import Run, find_runs
 from kd_runner.reports import command, leaderboard
 from kd_runner.reports.leaderboard import rows
 from kd_runner.reports.sweep_report import report
-from kd_runner.reports.verdict import verdict
+from kd_runner.reports.verdict import verdict_of
 
 
 def written(folder: Path, words: list[str], correct: np.ndarray | None = None, **changes: Any) -> Path:
@@ -289,7 +289,7 @@ def test_an_interval_of_an_accuracy_is_within_0_and_100(
     ):
         assert shown in text
         assert not re.search(r"[1-9]\d\d\.\d\d (%|to|\()|[-+][1-9]\d\d\.", text.replace("100.00", ""))
-    said = verdict(compared_groups(find_runs([tmp_path])[0])).sentences[0]
+    said = verdict_of(compared_groups(find_runs([tmp_path])[0])).sentences[0]
     assert ("95 % interval wider than 100 points, so too few seeds to tell" in said) is ("too few" in shown)
     (row,) = csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines())
     assert float(row["test_accuracy"]) == pytest.approx(np.mean(counts) / 100)

@@ -11,7 +11,7 @@ from kd_runner.evaluation.metrics import gap_closed
 from kd_runner.files.atomic import write_json
 from kd_runner.files.results import Run
 from kd_runner.reports.summary import table
-from kd_runner.reports.verdict import verdict
+from kd_runner.reports.verdict import verdict_of
 
 
 def result(teacher: float, baseline: float | None, student: float) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_where_nothing_was_distilled_no_gap_was_closed(changes: dict[str, Any]) 
     group = compared_groups([Run(Path(), tuple(made.get("overrides", ())), ("0", "0"), made)])[0]
     assert group.gap is not None
     assert (group.gap.share, group.gap.reason) == (None, "nothing was distilled")
-    answer = verdict([group])
+    answer = verdict_of([group])
     assert str(answer) == "Nothing was distilled. The student learned from labels alone, as the baseline did."
     made["student"]["accuracy"] = 0.92
     if changes.get("nll") is None:

@@ -38,15 +38,15 @@ def test_long_names_are_cut() -> None:
 
 
 def test_a_run_has_its_own_place_and_jobs_are_beside_each_other(tmp_path: Path) -> None:
-    assert event_files.place_of(tmp_path / "run") == tmp_path / "run" / "tensorboard"
+    assert event_files.event_folder_of(tmp_path / "run") == tmp_path / "run" / "tensorboard"
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     atomic.write_json(sweep / GRID, {"jobs": ["a", "b"], "folders": ["0", "x/1"], "names": ["0_dkd", "1_soft"]})
-    assert event_files.place_of(sweep / "x" / "1") == sweep / "tensorboard" / "1_soft"
-    assert event_files.place_of(sweep / "networks" / "teacher_ab") == sweep / "tensorboard" / "teacher_ab"
-    assert event_files.place_of(sweep / "elsewhere") == sweep / "elsewhere" / "tensorboard"
+    assert event_files.event_folder_of(sweep / "x" / "1") == sweep / "tensorboard" / "1_soft"
+    assert event_files.event_folder_of(sweep / "networks" / "teacher_ab") == sweep / "tensorboard" / "teacher_ab"
+    assert event_files.event_folder_of(sweep / "elsewhere") == sweep / "elsewhere" / "tensorboard"
     atomic.write_json(sweep / GRID, {"jobs": ["a"], "folders": ["0"]})  # an older version's
-    assert event_files.place_of(sweep / "0") == sweep / "0" / "tensorboard"
+    assert event_files.event_folder_of(sweep / "0") == sweep / "0" / "tensorboard"
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -61,7 +61,7 @@ def test_forgetting(tmp_path: Path) -> None:
             writer.add_scalar("teacher/val_loss", step, step)
     (path,) = event_files.in_folder(tmp_path)
     path.write_bytes(path.read_bytes()[:-7])  # as a killed process leaves it
-    event_files.forget([path], lambda tag, step: tag.startswith("student/") and step > 1)
+    event_files.remove_records([path], lambda tag, step: tag.startswith("student/") and step > 1)
     assert scalars(tmp_path) == {"student/val_loss": [(1, 1)], "teacher/val_loss": [(1, 1), (2, 2)]}
 
 
