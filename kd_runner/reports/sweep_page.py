@@ -155,14 +155,16 @@ def _total_time(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     """The time that all runs took together, in sentences."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
     paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
-    shared = [reading.json_of(path)[0] for path in paths]
+    states = [reading.json_of(path)[0] for path in paths]
     before = sum(
-        reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in shared
+        reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in states
     )
     parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
     sentence = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
-    if shared:
-        sentence += f" The {len(shared)} teachers and baselines that several of them share took {clock(sum(times))} before that."
+    if states:
+        sentence += (
+            f" The {len(states)} teachers and baselines that several of them share took {clock(before)} before that."
+        )
     return f"{sentence} What was found in the store was trained earlier, and is in none of these."
 
 
