@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, overflow
 from jobs import finished
-from test_leaderboard import right, written
+from leaderboard_cases import right, write_run
 
 from kd_runner.files.atomic import read_json
 from kd_runner.reports import command
@@ -27,7 +27,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished(place, "-m", "distillation=soft,dkd", "student.channels=[4,8],[8,16]", "seed=0,1", *WORDS,
              "tracking.images=false", "hydra.sweep.dir=sweep")  # fmt: skip
     folder = place / "sweep"
-    written(folder / "bad", [f"distillation={HOSTILE}"], right(1), status="failed", error=HOSTILE)
+    write_run(folder / "bad", [f"distillation={HOSTILE}"], right(1), status="failed", error=HOSTILE)
     command.write_page([folder], folder, None)
     return folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_leaderboard import right, written
+from leaderboard_cases import right, write_run
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.files.results import find_runs
@@ -15,7 +15,7 @@ def test_cells_are_the_mean_accuracies_of_their_two_settings(tmp_path: Path) -> 
     grid = [(mode, value, rate) for mode in ("soft", "dkd") for value in (1, 2, 10) for rate in (0.1, 0.2)]
     for number, (mode, value, rate) in enumerate(grid):
         words = [f"distillation={mode}", f"temperature.value={value}", f"optimizer.lr={rate}"]
-        written(tmp_path / str(number), words, right(80 + value - (mode == "dkd") + 2 * (rate == 0.2)))
+        write_run(tmp_path / str(number), words, right(80 + value - (mode == "dkd") + 2 * (rate == 0.2)))
     groups = compared_groups(find_runs([tmp_path])[0], None)
     table = two_settings(groups)
     assert table is not None
