@@ -13,7 +13,7 @@ from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
-from kd_runner.files.run_folder import MULTIRUN, PAGE
+from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW, PAGE
 from kd_runner.files.stages import STAGES, TIMED
 from kd_runner.formats import clock, count, percent, short_count
 from kd_runner.reports.html import render
@@ -154,7 +154,7 @@ def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:
 def _total_time(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     """The time that all runs took together, in sentences."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
-    paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
+    paths = [path for folder in folders for path in sorted(folder.glob(f"**/{NETWORKS}/*/{NOW}"))]
     states = [reading.json_of(path)[0] for path in paths]
     before = sum(
         reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in states

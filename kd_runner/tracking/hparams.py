@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterva
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from kd_runner.files import atomic
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
 from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, missing_row
@@ -115,13 +116,12 @@ def _message(tag: str, **content: Any) -> Summary:
 
 
 def write_events(folder: Path, messages: Iterable[Summary]) -> None:
-    """Put an event file with these messages into `folder`, in place of the one that an earlier call put there."""
+    """Write an event file with these messages into `folder`; it replaces that of an earlier call."""
     content = io.BytesIO()
     writer = RecordWriter(content)
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
     for message in messages:
         writer.write(Event(summary=message).SerializeToString())
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".unfinished.{FILE}"
-    unfinished.write_bytes(content.getvalue())
-    unfinished.replace(folder / FILE)
+    with atomic.replacement(folder / FILE) as unfinished:
+        unfinished.write_bytes(content.getvalue())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.charts.examples import TARGET_LEFT, TARGET_WIDTH, as_thumbnail, disagreements, soft_targets
+from kd_runner.charts.examples import TARGET_LEFT, TARGET_WIDTH, checked_thumbnail, disagreements, soft_targets
 
 PNG = "iVBORw0KGgo="  # its first bytes
 NAMES = ["cat", "dog", "fox"]
@@ -38,4 +38,4 @@ def test_bars_of_soft_targets_are_as_long_as_they_are_probable() -> None:
 @pytest.mark.parametrize("image", ["", "aGVsbG8=", "not base64!"])
 def test_what_is_no_png_is_refused(image: str) -> None:
     with pytest.raises(ValueError, match=r"PNG|base64|padding"):
-        as_thumbnail(image)
+        checked_thumbnail(image)
