@@ -58,8 +58,8 @@ def one_line_message(error: Exception) -> str:
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
     if several:
         key, values = several.groups()
-        ways = f"a sweep over them takes -m, a list is {key}=[{values}], a text '{key}=\"{values}\"'"
-        return f"{key}: must be one value, got {values}; {ways}"
+        remedy = f"a sweep over them takes -m, a list is {key}=[{values}], a text '{key}=\"{values}\"'"
+        return f"{key}: must be one value, got {values}; {remedy}"
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         return f"{unknown[1]}: {_unknown_key(unknown[1])}"
