@@ -1,6 +1,6 @@
-"""The command line: Hydra composes the settings, one line answers what cannot work, a run does the rest.
+"""The command line: Hydra composes the settings, `runs.run` runs them, and an error is printed as one line.
 
-Nothing here imports torch before a run starts: `--help`, `--cfg job` and shell completion answer at once.
+Nothing here imports torch before a run starts, so `--help`, `--cfg job` and shell completion answer at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
 
     0: completed. 1: a run failed. 2: a setting, file or data set cannot work. 130: Ctrl-C. 143: terminated.
     """
-    # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
+    # With this, Hydra raises its errors instead of printing them, and we print each in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     settle_threads()
     words = sys.argv[1:]
@@ -69,11 +69,11 @@ def main() -> int:
             raise
         say(f"terminated{invocation.resume_hint}")
         return TERMINATED
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        return _code_after(error, invocation)
+        return _exit_code_after(error, invocation)
     return invocation.exit_code or COMPLETED
 
 
@@ -81,14 +81,14 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _code_after(error: Exception, invocation: Invocation) -> int:
-    """The exit code of a command that `error` ended, after saying what was wrong; our own errors are raised again."""
+def _exit_code_after(error: Exception, invocation: Invocation) -> int:
+    """The exit code of a command that `error` ended; prints the error in one line, or raises a bug of ours again."""
     code = exit_code_of(error)
-    if invocation.exit_code is not None:  # a job in this process, which has said it
+    if invocation.exit_code is not None:  # a job in this process, which has printed its error
         if code is None:
             raise error
-        return invocation.exit_code or COMPLETED
-    if code is None and invocation.resume_hint:  # a sweep that had begun
+        return invocation.exit_code
+    if code is None and invocation.resume_hint:  # the sweep had begun, so it is no mistake in the settings
         raise error
     say(one_line_message(error) if code is None else str(error))
     return BAD_SETTINGS if code is None else code
@@ -100,7 +100,7 @@ def _hydra_main(invocation: Invocation) -> None:
 
 
 def _job(config: DictConfig, invocation: Invocation) -> None:
-    """One job: a run of its own, or one of a sweep in this process."""
+    """Run one job: a single run, or one job of a sweep in this process."""
     invocation.exit_code = invocation.exit_code or COMPLETED
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
@@ -115,7 +115,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _remove_traces(folder, job.output_subdir)
         print(masking.masked(str(answer)))
     except (KeyboardInterrupt, SystemExit):
-        if not (folder / RESULT).exists():  # before the run could say so itself
+        if not (folder / RESULT).exists():  # the run was interrupted before it could write this
             write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
         raise
     except Exception as error:
@@ -126,7 +126,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         if code == BAD_SETTINGS:
             _remove_traces(folder, job.output_subdir)
         if invocation.asks_for_data:
-            with suppress(OSError):  # it may hold a run
+            with suppress(OSError):  # the folder is not empty: it holds a run
                 folder.rmdir()
         message = with_origin(str(error), overrides)
         say(message)
@@ -138,17 +138,17 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
 def _run_or_answer(
     config: DictConfig, folder: Path, overrides: list[str], invocation: Invocation, in_sweep: bool
 ) -> None:
-    """Run what the settings say.
+    """Run the job that `config` describes, or answer a question about its data.
 
     Raises:
-        Answer: the person asked for what would be read.
+        Answer: the command asked with `dataset=?` what would be read.
         SettingsError, RunFailed: as in `kd_runner.runs.run.run`.
     """
     with collected_notes() as notes:
         settings = settings_of(config, overrides)
         note_idle_words(invocation.typed_words, in_sweep, variables_of(config))
     if settings.trust:
-        sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
+        sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
     if invocation.asks_for_data:
         from kd_runner.runs.dataset_answer import dataset_answer
 
@@ -159,6 +159,6 @@ def _run_or_answer(
 
 
 def _remove_traces(folder: Path, name: str | None) -> None:
-    """Remove Hydra's record, by its folder's `name`, of a command that ran nothing: there is nothing to look up."""
+    """Delete the subfolder `name`, where Hydra records the command, unless a run began in `folder`."""
     if name is not None and not (folder / SETTINGS).exists():
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -54,7 +54,7 @@ def run(
     Args:
         overrides: The overrides that were typed; those that have no effect on this run are noted.
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
-        remarks: Notes that were made of the command line.
+        remarks: Notes about the command line.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
@@ -92,7 +92,7 @@ def run(
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
-    """Try the parts on noise, and note what has no effect or will tell little."""
+    """Rehearse the run on noise; note settings without effect and results that will mean little."""
     rehearsal = rehearse(parts)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
@@ -101,9 +101,7 @@ def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
 
 
 def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts) -> None:
-    """Make `folder` that of a run that has begun: its settings are there, and its result is not.
-
-    What an interrupted attempt noted there is noted again.
+    """Write the settings into `folder`, and remove the result of an interrupted attempt, whose notes are noted again.
 
     Args:
         settings: The settings as plain data, without secrets.
@@ -119,10 +117,10 @@ def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], par
 def blank_result(
     settings: Settings, data: Data, fingerprint: str, overrides: Sequence[str], layers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A result without its stages, notes and seconds, in the order of result.json.
+    """A result without its stages, notes and seconds, in the order of result.json; its status is that of a good end.
 
     Args:
-        layers: The layers of student and teacher that each mode is handed, by the modes' keys.
+        layers: The layers of student and teacher that each mode uses, by the modes' keys.
     """
     return {
         "status": "completed",
@@ -142,7 +140,7 @@ def blank_result(
 
 @contextmanager
 def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
-    """Write the result of a run that ends in the block by an error, or because somebody stopped it."""
+    """Write `result` with the error and its stage if an error or an interruption ends the block."""
     try:
         yield
     except BaseException as error:
@@ -157,7 +155,7 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
 
 
 def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: int) -> None:
-    """Write the result and the report of a completed run, log both, and remove what only a resumed run would need.
+    """Write the result and the report of a completed run, log both, and remove the files for resuming it.
 
     Args:
         event_folder: The folder of TensorBoard's event files.

@@ -51,12 +51,12 @@ log = logging.getLogger(__name__)
 
 
 class StageRunner:
-    """Runs the stages, each of which takes from the parts what it needs and adds to the state what came of it.
+    """Runs the stages of a run: each uses the parts that it needs, and adds its epochs and judgements to the state.
 
     Args:
         folder: The folder of the run.
         fingerprint: The digits that a resume state must have to belong to this run.
-        state: The state of the run, which an interrupted run still writes into its result.
+        state: The stage that runs, seconds, epochs and judgements so far; an interrupted run writes them, too.
     """
 
     def __init__(self, parts: Parts, folder: Path, fingerprint: str, logger: RunLogger, state: RunState) -> None:
@@ -64,7 +64,7 @@ class StageRunner:
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
-        """Train what is to be trained, and evaluate it; returns the stages' part of the result.
+        """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
 
         Args:
             tempered: The keys of the modes whose loss depends on the temperature.
@@ -84,10 +84,10 @@ class StageRunner:
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
 
-        Every teacher is judged as soon as it has them, those from files before others train, and so is their mean.
+        Teachers from files come first. Each teacher is judged as soon as it has its weights; so is the mean of several.
 
         Returns:
-            The file in the run's folder of the teacher, or of all teachers in one.
+            The file of the teacher's weights, or of the mean of several teachers.
         """
         teachers, judgements = self.parts.teachers, self.state.judgements
         by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None)
@@ -115,13 +115,13 @@ class StageRunner:
         return path
 
     def note_soft_targets(self, tempered: Collection[str]) -> None:
-        """Note where the temperature leaves nothing of what the teacher knows."""
+        """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
         note_soft_targets(modes, networks, self.parts.temperature, self.settings, self.data)
 
     def train_baseline(self) -> Path:
-        """Train the student's network without a teacher, and judge it, by itself and beside its teacher."""
+        """Train the student's network without a teacher, judge it, and note where the teacher is not better."""
         path = self.train_or_load(self.parts.labels_only(BASELINE))
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
@@ -163,7 +163,7 @@ class StageRunner:
         return files, best, pairing.node
 
     def evaluate(self, files: Mapping[str, Path], best: Best, node: Node) -> dict[str, Any]:
-        """Read the test split, once for all networks, and make of it the stages' part of the result.
+        """Predict the test images, once for all networks; returns the stages' part of the result.
 
         Args:
             node: The node that builds the student as it was saved.
@@ -194,7 +194,7 @@ class StageRunner:
         show_in_tensorboard(self.logger, tracking, stages, analysed, predictions, student, self.data)
 
     def train_or_load(self, trainee: LabelsOnly) -> Path:
-        """The file of a network trained on labels alone, once for all runs."""
+        """The file of a network trained on labels alone, from the store or trained now."""
         trained = train_or_load(trainee, self.settings, self.data, self.logger, self.folder)
         self.state.add(trainee.stage, trained.epochs, trained.seconds_before)
         return trained.path
@@ -208,5 +208,5 @@ class StageRunner:
         return load_network(path, node, self.settings, self.data)
 
     def resume_state(self, stage: str) -> ResumeState:
-        """The place where the training of a stage is kept."""
+        """The files from which an interrupted training of `stage` goes on."""
         return ResumeState(self.folder / UNFINISHED / stage, self.fingerprint)

@@ -1,8 +1,9 @@
-"""Networks trained on labels alone, each trained once and found again by what made it.
+"""The store of networks trained on labels alone: each is trained once, and found by its ingredients.
 
-An entry is a folder named by a digest of what made it: `network.safetensors`, `made_of.json`, `epochs.json` (the
-metrics of each epoch), and `MANIFEST.json` with the size and the SHA-256 of all. It appears by one renaming, so it is
-whole or not there. Nothing depends on the lock: it only keeps jobs from doing the same work twice.
+Ingredients are all settings and data that the weights depend on. An entry is a folder named by their digest, with
+`network.safetensors`, `made_of.json`, `epochs.json` (the metrics of each epoch), and `MANIFEST.json` with the size and
+the SHA-256 of all. It appears by one renaming, so it is whole or not there. Nothing depends on the lock: it only keeps
+jobs from doing the same work twice.
 
 A store may be a folder that others write to. An entry is used only where nobody but this user and root can have written
 it, or where it has the signature of the person's own key (`kd_runner.store.signing`). What somebody else has put in the
@@ -64,7 +65,7 @@ class Stored:
     Args:
         path: The file of its weights.
         sha256: The SHA-256 of that file, as it was when it was written.
-        reused: True where they were there already.
+        reused: True if the store had the network; False if it was trained now.
         epochs: The metrics of each epoch.
     """
 
@@ -81,7 +82,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """One network in the store, or the place for it."""
+    """The folder of one network in the store, whether or not the network is there."""
 
     root: Path
     key: str
@@ -157,7 +158,7 @@ class Entry:
         info: dict[str, Any],
         epochs: list[dict[str, float]],
     ) -> bool:
-        """Put the network into the store, at once; False where another job was faster, whose network then stands."""
+        """Put the network into the store by one renaming; False where another job was faster, whose network stays."""
         try:
             with atomic.replacement(self.folder) as unfinished:
                 unfinished.mkdir(parents=True)
@@ -191,7 +192,7 @@ class Entry:
             ownership.keep_others_from_writing(unfinished / MANIFEST)
 
     def sign(self) -> None:
-        """Write down that this process trains the entry."""
+        """Write this process and the time into a file, for messages of jobs that wait for the entry."""
         self.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         holder = {"process": f"{socket.gethostname()}:{os.getpid()}", "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         atomic.write_json(self.work / HOLDER, holder)
@@ -270,7 +271,7 @@ def trained_once(
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
     shown: dict[str, Any] | None = None,
 ) -> Stored:
-    """The weights that the ingredients lead to: from the store, or trained now and put there.
+    """The network of these ingredients: from the store, or trained now and put there.
 
     Jobs that want the same network at once wait for the first. A training that was cut off goes on.
 
