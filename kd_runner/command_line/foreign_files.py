@@ -20,6 +20,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.overrides import printable
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.errors import SettingsError
 
@@ -176,7 +177,7 @@ def refusal(key: str, value: Any, file: str) -> str:
     remedy = f"if you trust the code, type '{key}=…'" if key == "trust" else "take it out there, or type it yourself"
     return (
         f"{key}: must be typed on the command line, a file of settings may not set it, got {_shown(value)} "
-        f"in {_printable(file)}; {remedy}"
+        f"in {printable(file)}; {remedy}"
     )
 
 
@@ -207,9 +208,5 @@ def _is_typed(key: str, typed: Mapping[str, Any]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = _printable(repr(value))
+    text = printable(repr(value))
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
