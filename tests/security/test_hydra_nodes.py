@@ -25,7 +25,7 @@ HOSTILE = {
     "a callback from the environment": ("callbacks: {x: '${oc.env:EVIL}'}", "callbacks.x"),
     "a factory of a handler": ("job_logging: {handlers: {x: {(): os.system, command: touch marker}}}", "job_logging."),
     "a handler": (f"job_logging: {{handlers: {{x: {HANDLER}}}}}", "job_logging.handlers.x.class"),
-    "a file name of ours": ("job_logging: {handlers: {file: {filename: marker}}}", "job_logging.handlers.file.filename"),
+    "a name of our log": ("job_logging: {handlers: {file: {filename: marker}}}", "job_logging.handlers.file.filename"),
     "a factory of Hydra's": ("hydra_logging: {handlers: {x: {(): os.system}}}", "hydra_logging.handlers.x.()"),
     "a handler of Hydra's": (f"hydra_logging: {{handlers: {{x: {HANDLER}}}}}", "hydra_logging.handlers.x.class"),
     "a formatter": ("job_logging: {formatters: {plain: {(): evil.X}}}", "job_logging.formatters.plain.()"),
@@ -53,9 +53,9 @@ HOSTILE = {
     "a line in a job's script": ('launcher: {partition: "x\\ntouch marker"}', "launcher.partition"),
     "a command in a job's script": ("launcher: {account: $(touch marker)}", "launcher.account"),
     "a stranger's cluster": ("launcher: {address: 'evil:6379'}", "launcher.address"),
-    "a launcher by another name": ("launcher: ${evil}", "launcher"),
+    "a launcher by another name": ("launcher: '${evil}'", "launcher"),
     "a sweeper of a stranger": ("sweeper: {_target_: evil.Sweeper}", "sweeper._target_"),
-    "a launcher as sweeper": ("sweeper: {_target_: hydra_plugins.kd_runner.launchers.PoolLauncher}", "sweeper._target_"),
+    "a launcher as sweeper": ("sweeper: {_target_: hydra_plugins.kd_runner.launchers.RayLauncher}", "sweeper._target_"),
     "words of a sweep": ("sweeper: {params: {trust: '[evil]'}}", "sweeper.params.trust"),
     "a node in a sweeper": (f"sweeper: {{trials: {CALL}}}", "sweeper.trials._target_"),
     "the typed words": ("overrides: {task: ['trust=[evil]']}", "overrides.task"),
@@ -103,6 +103,7 @@ CHOSEN = (
 ROOT = "# @package _global_\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOSEN)
 def test_hydra_does_nothing_before_a_file_is_refused(
     stranger: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str], name: str
@@ -115,29 +116,26 @@ def test_hydra_does_nothing_before_a_file_is_refused(
     }
     for file, content in files.items():
         stranger(file, content)
-    before, folder = dict(os.environ), Path.cwd()
+    path, folder = os.environ["PATH"], Path.cwd()
     commands = (["experiment=evil"], ["-m", "experiment=evil", "seed=0,1"], ["distillation=evil"], ["-cn", "mine"])
     for words in (*commands, ["-cn=mine", "-m", "seed=0,1"], ["-cn", "mine", "--cfg", "hydra"]):
         assert command(["--config-dir", "conf", *words]) == BAD_SETTINGS, words
         error = capsys.readouterr().err
         assert error.startswith(f"kd-runner: hydra.{key}"), error
         assert error.count("\n") == 1
-    assert {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR",)} == {
-        key: value for key, value in before.items() if key not in ("HYDRA_FULL_ERROR",)
-    }
-    assert [path.name for path in folder.iterdir()] == ["conf"]
+    assert os.environ["PATH"] == path
+    assert [file.name for file in folder.iterdir()] == ["conf"]
 
 
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
-        ("hydra/callbacks/evil.yaml", f"x: {CALL}\n", ["+hydra/callbacks=evil"]),
+        ("hydra/callbacks/evil.yaml", f"x: {CALL}\n", ["hydra/callbacks=evil"]),
         ("hydra/job_logging/evil.yaml", f"handlers: {{x: {HANDLER}}}\nroot: null\n", ["hydra/job_logging=evil"]),
         ("hydra/launcher/evil.yaml", "defaults: [slurm]\nsetup: [touch marker]\n", ["-m", "hydra/launcher=evil"]),
         ("hydra/env/evil.yaml", f"{ROOT}hydra: {{job: {{env_set: {{PATH: .}}}}}}\n", ["hydra/env=evil"]),
         ("experiment/evil.yaml", f"{ROOT}defaults: [/dataset/digits@hydra.callbacks.x]\n", ["experiment=evil"]),
         ("experiment/evil.yaml", f"{ROOT}defaults: [/hydra/launcher@hydra.callbacks.x: pool]\n", ["experiment=evil"]),
-        ("experiment/evil.yaml", f"{ROOT}defaults: [/config@hydra.callbacks.x]\n", ["experiment=evil"]),
         ("own.yaml", "defaults: [config, _self_]\nhydra: {searchpath: ['pkg://evil']}\n", ["-cn", "own"]),
         ("own.yaml", "defaults: [config, _self_]\nhydra: {searchpath: ['${oc.env:X}']}\n", ["-cn", "own"]),
         ("own.yaml", "defaults: [config, _self_]\nhydra: ${x}\nx: {searchpath: ['pkg://evil']}\n", ["-cn", "own"]),
