@@ -27,6 +27,8 @@ from kd_runner.errors import SettingsError
 FOREIGN = ("command-line", "main", "hydra.searchpath")  # Hydra's names for folders that the command line gives
 OWN_FOLDER = f"file://{CONF_DIR}"
 PRIMARY = "config"  # our own file that sets some of Hydra's nodes
+# Keys whose typed words the jobs of a sweep do not have, so that a file's value would come back in them.
+OF_THE_SWEEP = ("hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode", "hydra.output_subdir")
 TYPED_ONLY = ("trust", "resume")  # settings that no file has
 PACKAGE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 LONGEST_SHOWN = 60  # characters of a value in a message
@@ -174,7 +176,7 @@ def file_of(result: Any, config_path: str) -> str:
 
 def refusal(key: str, value: Any, file: str) -> str:
     """The line about a key that a file may not set."""
-    remedy = f"if you trust the code, type '{key}=…'" if key == "trust" else "take it out there, or type it yourself"
+    remedy = "take it out there, and type it where you want it"
     return (
         f"{key}: must be typed on the command line, a file of settings may not set it, got {_shown(value)} "
         f"in {printable(file)}; {remedy}"
@@ -202,7 +204,7 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_typed(key: str, typed: Mapping[str, Any]) -> bool:
     """True where the command line replaces the value of `key`; settings in braces are merged, key by key."""
-    return any(
+    return not key.startswith(OF_THE_SWEEP) and any(
         key == name or (key.startswith(f"{name}.") and not isinstance(value, dict)) for name, value in typed.items()
     )
 

@@ -220,6 +220,9 @@ def test_typed_braces_do_not_hide_a_files_keys() -> None:
         with pytest.raises(SettingsError):
             check_content(content, "f", typed_settings([word]))
     check_content(content, "f", typed_settings(["hydra.callbacks=null"]))
+    launcher = {"hydra": {"launcher": {"setup": ["x"]}}}  # the jobs of a sweep would not have the typed word
+    with pytest.raises(SettingsError, match="take it out there, and type it where you want it"):
+        check_content(launcher, "f", typed_settings(["hydra.launcher.setup=[]"]))
 
 
 def test_the_list_has_our_launchers_settings_but_commands_and_addresses() -> None:
