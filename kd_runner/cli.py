@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from kd_runner import masking
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
 from kd_runner.command_line.typed_words import note_idle_words
@@ -96,7 +97,8 @@ def _exit_code_after(error: Exception, invocation: Invocation) -> int:
 
 def _hydra_main(invocation: Invocation) -> None:
     """Have Hydra read `sys.argv`, compose the settings, and call one job or a sweeper with them."""
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(JobFunction(_job, invocation))()
+    with guarded_composition():
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(JobFunction(_job, invocation))()
 
 
 def _job(config: DictConfig, invocation: Invocation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import expand_modes
-from kd_runner.command_line.resume import command_of_folder, resume_override
+from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
 from kd_runner.errors import SettingsError
 
 # A command that only asks about the data leaves no files of Hydra's behind.
@@ -69,8 +70,9 @@ class Invocation:
         return [override for word in [*flags, *settings] for override in expand_modes(word)]
 
     def remember_folder(self, folder: Path) -> None:
-        """Set `resume_hint` to the command that goes on with the run or sweep in `folder`."""
-        self.resume_hint = f"; to go on: kd-runner {resume_override(folder)}"
+        """Make the message about an interruption say how to go on with the run or sweep in `folder`."""
+        words = [resume_override(folder), *map(shlex.quote, words_for_a_person(self.typed_words))]
+        self.resume_hint = f"; to go on: kd-runner {' '.join(words)}"
 
 
 @dataclass(frozen=True)
