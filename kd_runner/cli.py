@@ -28,6 +28,7 @@ from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMI
 from kd_runner.files.atomic import write_json
 from kd_runner.files.run_folder import RESULT, SETTINGS
 from kd_runner.notes import collected_notes
+from kd_runner.plain_text import lines, print_exception, printable
 from kd_runner.threads import settle_threads
 
 
@@ -44,6 +45,7 @@ def main() -> int:
     """
     # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.excepthook = print_exception
     settle_threads()
     words = sys.argv[1:]
     if words[:1] == ["store"]:
@@ -55,7 +57,7 @@ def main() -> int:
     try:
         sys.argv[1:] = invocation.translate()
         if invocation.asks_for_help:
-            print(help_text([word for word in words if not word.startswith("-")]))
+            print(lines(help_text([word for word in words if not word.startswith("-")]).split("\n")))
         else:
             _hydra_main(invocation)
     except KeyboardInterrupt:
@@ -110,7 +112,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as answer:
         _remove_traces(folder, job.output_subdir)
-        print(answer)
+        print(printable(str(answer)))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})

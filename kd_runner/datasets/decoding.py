@@ -83,7 +83,18 @@ def facts(path: Path) -> ImageFacts:
 def decode(
     path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> tuple[Image.Image, ImageFacts]:
+    """The picture that `decoded` gives, and the facts of its header."""
+    with decoded(path, color, ground, max_pixels, white) as result:
+        return result
+
+
+@contextmanager
+def decoded(
+    path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
+) -> Iterator[tuple[Image.Image, ImageFacts]]:
     """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and the facts of its header.
+
+    During the block its memory counts in what threads share: others wait where it is too much.
 
     Pixels with more than 8 bits are scaled to 8. Of colours with 16 bits the higher byte is taken, as Pillow does.
 
@@ -102,7 +113,7 @@ def decode(
                 f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
             )
         with memory.reserve(bytes_to_decode(image)):
-            return _decode_opened(image, color, ground, white)
+            yield _decode_opened(image, color, ground, white)
 
 
 def _decode_opened(

@@ -14,6 +14,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
+from kd_runner.plain_text import markdown_text
 from kd_runner.reports.formats import _count, _percent
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict
@@ -246,19 +247,24 @@ def terminal(board: Leaderboard, width: int | None) -> str:
 def markdown(board: Leaderboard) -> str:
     """The verdict, and the leaderboard as a Markdown table."""
     headings = [column.heading for column in board.columns]
-    text = [f"{board.answer}", ""]
+    text = [markdown_text(board.answer), ""]
     if board.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in board.rows:
-        cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in board.columns]
+        cells = [markdown_text(" ".join(column.text(row).split())) for column in board.columns]
         text.append(f"| {' | '.join(cells)} |")
     notes = note_lines(board.runs)
-    text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
+    text += ["", "Notes:", "", *(f"- {markdown_text(line)}" for line in notes)] if notes else []
     if board.missing:
         text += ["", "Runs without a result:", ""]
-        text += [f"- `{run.folder}` ({run.words}): {run.reason}" for run in board.missing]
+        text += [f"- {markdown_text(f'{run.folder} ({run.words}): {run.reason}')}" for run in board.missing]
     if board.left_out:
-        text += ["", "Results that are not used whole:", "", *(f"- {line}" for line in some_lines(board.left_out))]
+        text += [
+            "",
+            "Results that are not used whole:",
+            "",
+            *(f"- {markdown_text(line)}" for line in some_lines(board.left_out)),
+        ]
     return "\n".join([*text, "", board.note, ""])
 
 

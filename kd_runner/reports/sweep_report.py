@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PAGE
+from kd_runner.plain_text import csv_cell
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal
 from kd_runner.terminal import terminal_width
 
@@ -20,7 +21,7 @@ def write(board: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(board.rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in board.rows)
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(board).encode(errors="replace"))
     page = out / PAGE
