@@ -76,9 +76,7 @@ class GridSweeper(Sweeper):
         failed = [str(value) for value in values if isinstance(value, Exception)]
         if failed:
             raise RunFailed(
-                lines(
-                    [f"{len(failed)} of {len(returns)} jobs have no result{self.invocation.resume_hint}", *failed]
-                )
+                lines([f"{len(failed)} of {len(returns)} jobs have no result{self.invocation.resume_hint}", *failed])
             )
         return returns
 

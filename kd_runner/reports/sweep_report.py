@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PAGE
-from kd_runner.plain_text import csv_cell
+from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal
 from kd_runner.terminal import terminal_width
 
@@ -40,5 +40,6 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     print(terminal(board, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    print(f"\n{event_files.command(hparams.write(out, board.runs, board.missing, markdown(board)))}")
+    charts = hparams.write(out, board.runs, board.missing, markdown(board))
+    print(f"\n{printable(event_files.command(charts))}")
     return page
