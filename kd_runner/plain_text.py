@@ -87,15 +87,20 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         shown = logging.makeLogRecord(record.__dict__)
-        shown.exc_text = None  # another formatter may have made it
-        if isinstance(shown.args, Mapping):
-            shown.args = {key: _plain_value(value) for key, value in shown.args.items()}
-        elif shown.args:
-            shown.args = tuple(map(_plain_value, shown.args))
+        if shown.exc_info:
+            shown.exc_text = None  # another formatter may have made it
+        shown.args = plain_arguments(shown.args)
         return _plain_lines(super().format(shown))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
         return _plain_lines(super().formatException(ei))
+
+
+def plain_arguments(arguments: Any) -> Any:
+    """The arguments of a log record with each text in one line."""
+    if isinstance(arguments, Mapping):
+        return {key: _plain_value(value) for key, value in arguments.items()}
+    return tuple(map(_plain_value, arguments)) if arguments else arguments
 
 
 def _plain_value(value: object) -> object:
@@ -106,6 +111,11 @@ def _plain_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def exception_text(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> str:
+    """The text of an error as Python prints it, without what its message would do to a terminal."""
+    return _plain_lines("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"))
+
+
+def print_exception(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
     """Print an error that nothing caught, as Python does, without what its message would do to the terminal."""
-    print(_plain_lines("".join(traceback.format_exception(kind, error, trace)).rstrip("\n")), file=sys.stderr)
+    print(exception_text(kind, error, trace), file=sys.stderr)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.links import refuse_links
 from kd_runner.files.run_folder import CONSOLE, GRID, HYDRA, LOG, MULTIRUN, RESULT, SETTINGS, UNFINISHED
 from kd_runner.plain_text import printable
 
@@ -46,6 +47,7 @@ def refuse_used_folder(folder: Path) -> None:
     if files:
         shown = ", ".join(files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
         raise SettingsError(f"hydra.run.dir: {folder} must be new or empty, it holds {shown}")
+    refuse_links(folder, "hydra.run.dir")
 
 
 def refuse_another_run(folder: Path, marks: tuple[str, ...] = MARKS_OF_A_RUN) -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from kd_runner.plain_text import print_exception
+from kd_runner import masking
 from kd_runner.threads import settle_threads
 
 _PR_SET_PDEATHSIG = 1
@@ -46,7 +46,7 @@ def call_function(call: str, words: Sequence[str], threads: int) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except BaseException:
-        print_exception(*sys.exc_info())
+        masking.print_exception(*sys.exc_info())
         return 1
     finally:
         sys.stdout.flush()
