@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kd_runner import plain_text
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
@@ -146,7 +147,7 @@ def class_table(splits: Splits) -> list[str]:
             f"training images of a class: {min(train):,} to {max(train):,}, median {statistics.median(train):g}; "
             f"the {EXTREMES} largest and the {EXTREMES} smallest classes:"
         ]
-    names = [_cut_short(printable(str(splits.classes[label]))) for label in chosen]
+    names = [_cut_short(plain_text.printable(printable(str(splits.classes[label])))) for label in chosen]
     width = max(map(len, (*names, "class")))
     rows = [("class", *SPLITS)] + [
         (name, *(f"{column[label]:,}" for column in columns)) for name, label in zip(names, chosen, strict=True)
