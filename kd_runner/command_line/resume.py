@@ -13,6 +13,7 @@ from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.errors import SettingsError
+from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
@@ -86,7 +87,7 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
     """The settings that a run or sweep was started with, as Hydra recorded them."""
     path = folder / (MULTIRUN if is_sweep else f"{HYDRA}/{TYPED}")
     try:
-        content = OmegaConf.load(path)
+        content = OmegaConf.create(read_yaml(path))
         recorded: Any = OmegaConf.to_container(content.hydra.overrides if is_sweep else content, resolve=False)
         overrides = recorded["task"] if is_sweep else recorded or []
         if is_sweep:  # how many threads a job has shows in its last bits
@@ -104,7 +105,7 @@ def _config_dir(folder: Path, is_sweep: bool, words: list[str]) -> list[str]:
     if any(word.startswith(("--config-dir", "-cd")) for word in words):
         return []
     try:
-        content = OmegaConf.load(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml"))
+        content = OmegaConf.create(read_yaml(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml")))
         sources = [src.path for src in content.hydra.runtime.config_sources if src.provider == "command-line"]
     except Exception:  # whatever is in the file
         sources = []

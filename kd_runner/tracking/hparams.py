@@ -17,6 +17,8 @@ from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterva
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from kd_runner.errors import SettingsError
+from kd_runner.files import atomic
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
 from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, without_result
@@ -51,9 +53,16 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
 
 def tidy(root: Path) -> None:
     """Delete what an earlier call left of runs whose event files are elsewhere."""
-    for folder in [path for path in root.glob("*") if path.is_dir()]:
+    _refuse_link(root)
+    for folder in [path for path in root.glob("*") if path.is_dir() and not path.is_symlink()]:
         if all(entry.is_symlink() or entry.name == FILE for entry in folder.iterdir()):
             shutil.rmtree(folder)
+
+
+def _refuse_link(folder: Path) -> None:
+    """Raise SettingsError where `folder` is a link: what is written there would land outside."""
+    if folder.is_symlink():
+        raise SettingsError(f"{folder} must be a folder, it is a link: event files are not written to other places")
 
 
 def name_of(run: Path, place: Path) -> str:
@@ -64,6 +73,7 @@ def name_of(run: Path, place: Path) -> str:
 
 def link_event_files(place: Path, folder: Path) -> Path:
     """`folder`, with links to the event files at `place`."""
+    _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in event_files.in_folder(place):
         if path.name != FILE:
@@ -119,7 +129,6 @@ def write_events(folder: Path, messages: Iterable[Summary]) -> None:
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
     for message in messages:
         writer.write(Event(summary=message).SerializeToString())
+    _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".unfinished.{FILE}"
-    unfinished.write_bytes(content.getvalue())
-    unfinished.replace(folder / FILE)
+    atomic.write(folder / FILE, content.getvalue())
