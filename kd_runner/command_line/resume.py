@@ -92,7 +92,9 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
         overrides = recorded["task"] if is_sweep else recorded or []
         if is_sweep:  # how many threads a job has shows in its last bits
             overrides += [word for word in recorded["hydra"] if word.startswith(OF_LAUNCHING)]
-        return [as_published(str(word)) for word in overrides if not str(word).startswith("resume=")]
+        if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+            raise TypeError
+        return [as_published(word) for word in overrides if not word.startswith("resume=")]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "

@@ -31,9 +31,10 @@ def read_plain(path: Path, most: int = MOST_JSON) -> bytes:
     _refuse_special(path, path.lstat().st_mode)  # a device must not even be opened
     handle = os.open(path, _FLAGS)
     with os.fdopen(handle, "rb") as file:
-        _refuse_special(path, os.fstat(handle).st_mode)
-        content = file.read(most + 1)
-    if len(content) > most:
+        status = os.fstat(handle)
+        _refuse_special(path, status.st_mode)
+        content = file.read(most + 1) if status.st_size <= most else b""
+    if status.st_size > most or len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most / 1e6:.0f} MB", str(path))
     return content
 

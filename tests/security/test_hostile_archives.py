@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: PTH118  (names in these folders need not be those of paths)
 import os
 import stat
 from pathlib import Path

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: PTH109, PTH115, PTH118
 import contextlib
 import io
 import os
@@ -53,14 +54,27 @@ class Case:
 
 CORPUS: list[Case] = []
 SLOW = {
-    "zip, a bomb", "tar.gz, a bomb", "tar.xz, a bomb", "zip of 20,000 files", "lists that unfold to 10**40",
-    "100,000 lists in one another", "20,000 empty tensors",
-}  # fmt: skip
+    "zip, a bomb",
+    "tar.gz, a bomb",
+    "tar.xz, a bomb",
+    "zip of 20,000 files",
+    "lists that unfold to 10**40",
+    "100,000 lists in one another",
+    "20,000 empty tensors",
+    "search.json",
+    "unfinished/begun.json",
+    "networks/0/now.json",
+    "now.json",
+    "kd-runner.log",
+    "console.log",
+    ".hydra/hydra.yaml",
+    "sweep.json",
+}
 
 
 def case(kind: str, name: str, outcome: Outcome, write: Callable[[Path], Path], says: str = "") -> None:
     """Add a case to the corpus."""
-    CORPUS.append(Case(kind, name, write, outcome, says, name in SLOW))
+    CORPUS.append(Case(kind, name, write, outcome, says, name in SLOW or says in SLOW))
 
 
 def cases(*kinds: str) -> list[Any]:
@@ -85,9 +99,21 @@ def table() -> list[tuple[str, int, int, int, int]]:
 
 _HOOKED: list[Callable[[str, tuple[Any, ...]], None]] = []
 RUNS_CODE = {
-    "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "subprocess.Popen",
-    "pty.spawn", "socket.connect", "socket.getaddrinfo", "webbrowser.open", "ctypes.dlopen", "code.__new__",
-}  # fmt: skip
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.startfile",
+    "subprocess.Popen",
+    "pty.spawn",
+    "socket.connect",
+    "socket.getaddrinfo",
+    "webbrowser.open",
+    "ctypes.dlopen",
+    "code.__new__",
+}
 CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink", "os.truncate"}
 CHANGES |= {"shutil.rmtree", "shutil.move", "os.chown", "os.utime"}
 
@@ -168,12 +194,29 @@ def bounded(seconds: float = 20, megabytes: int = 1500) -> Iterator[None]:
     earlier = signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     before = _peak()
+    limit = _limit_memory(megabytes)
     try:
         yield
     finally:
+        _limit_memory(None, limit)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, earlier)
     assert _peak() - before < megabytes * 2**20, f"{(_peak() - before) / 2**20:.0f} MB"
+
+
+def _limit_memory(megabytes: int | None, limit: tuple[int, int] | None = None) -> tuple[int, int] | None:
+    """Let the process have so much more memory, and no more: a test must not end the machine; returns the old limit."""
+    if not Path("/proc/self/statm").exists():
+        return None
+    import resource
+
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+    elif megabytes is not None:
+        limit = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (megabytes + 1000) * 2**20, limit[1]))
+    return limit
 
 
 def _peak() -> int:
@@ -291,13 +334,19 @@ for name, kind, link in (
 ):
     case("archive", f"tar, {name}", "refused", _tar([(_member("a/x", kind, link), b"")]), "files and folders alone")
 for name, mode in (
-    ("a link", stat.S_IFLNK), ("a pipe", stat.S_IFIFO), ("a socket", stat.S_IFSOCK),
-    ("a character device", stat.S_IFCHR), ("a block device", stat.S_IFBLK),
-):  # fmt: skip
+    ("a link", stat.S_IFLNK),
+    ("a pipe", stat.S_IFIFO),
+    ("a socket", stat.S_IFSOCK),
+    ("a character device", stat.S_IFCHR),
+    ("a block device", stat.S_IFBLK),
+):
     case(
-        "archive", f"zip, {name}", "refused", _zip([(_zip_mode("a/x", mode | 0o777), b"/etc/passwd")]),
+        "archive",
+        f"zip, {name}",
+        "refused",
+        _zip([(_zip_mode("a/x", mode | 0o777), b"/etc/passwd")]),
         "files and folders alone",
-    )  # fmt: skip
+    )
 LINK_THEN_FILE = [(_member("a", tarfile.SYMTYPE, "/tmp"), b""), (_member("a/x.png"), b"x")]
 case("archive", "tar, a file through a link", "refused", _tar(LINK_THEN_FILE), "files and folders alone")
 case("archive", "tar, rights of another user", "read", _tar([(_member("a/x.png", mode=0o6777), SMALL)]))
@@ -305,17 +354,37 @@ case("archive", "zip, rights of another user", "read", _zip([(_zip_mode("a/x.png
 case("archive", "zip, a file twice", "read", _zip([("a/x.png", b"1"), ("a/x.png", b"2")]))
 case("archive", "tar, a file twice", "read", _tar([(_member("a/x.png"), b"1"), (_member("a/x.png"), b"2")]))
 case("archive", "zip, a file that is a folder, too", "refused", _zip([("a", b"1"), ("a/x.png", b"2")]), "unpacked")
-case("archive", "tar, a file that is a folder, too", "refused",
-     _tar([(_member("a"), b"1"), (_member("a/x.png"), b"2")]), "unpacked")  # fmt: skip
+case(
+    "archive",
+    "tar, a file that is a folder, too",
+    "refused",
+    _tar([(_member("a"), b"1"), (_member("a/x.png"), b"2")]),
+    "unpacked",
+)
 case("archive", "zip, a name of 300 letters", "refused", _zip([(f"a/{'x' * 300}.png", b"1")]), "unpacked")
 case("archive", "tar, a name of 300 letters", "refused", _tar([(_member(f"a/{'x' * 300}.png"), b"1")]), "unpacked")
 case("archive", "zip, 3,000 folders in one another", "refused", _zip([("a/" * 3000 + "x.png", b"1")]), "unpacked")
-case("archive", "zip, a bomb", "refused",
-     _zip([(f"a/{n}.png", bytes(2**26)) for n in range(4)], compression=zipfile.ZIP_DEFLATED), "MB of files in")  # fmt: skip
-case("archive", "tar.gz, a bomb", "refused",
-     _tar([(_member(f"a/{n}.png"), bytes(2**26)) for n in range(4)], "a.tar.gz", "w:gz"), "MB of files in")  # fmt: skip
-case("archive", "tar.xz, a bomb", "refused",
-     _tar([(_member("a/0.png"), bytes(2**27))], "a.tar.xz", "w:xz"), "MB of files in")  # fmt: skip
+case(
+    "archive",
+    "zip, a bomb",
+    "refused",
+    _zip([(f"a/{n}.png", bytes(2**26)) for n in range(4)], compression=zipfile.ZIP_DEFLATED),
+    "MB of files in",
+)
+case(
+    "archive",
+    "tar.gz, a bomb",
+    "refused",
+    _tar([(_member(f"a/{n}.png"), bytes(2**26)) for n in range(4)], "a.tar.gz", "w:gz"),
+    "MB of files in",
+)
+case(
+    "archive",
+    "tar.xz, a bomb",
+    "refused",
+    _tar([(_member("a/0.png"), bytes(2**27))], "a.tar.xz", "w:xz"),
+    "MB of files in",
+)
 
 
 def _lying_zip(size: int) -> Callable[[Path], Path]:
@@ -337,25 +406,58 @@ def _huge_tar(size: int) -> bytes:
 case("archive", "zip, a size that is too small", "refused", _lying_zip(10), "cannot be unpacked")
 case("archive", "zip, a size of 4 GB", "refused", _lying_zip(2**32 - 2), "MB of files in")
 case("archive", "tar, a size of 8 EB", "refused", _bytes("a.tar", _huge_tar(2**62)), "MB of files in")
-case("archive", "tar, a size below zero", "refused",
-     _bytes("a.tar", _huge_tar(10)[:124] + b"\xff" * 12 + _huge_tar(10)[136:]), "cannot be unpacked")  # fmt: skip
-case("archive", "tar, a header of 4 GB", "refused", _bytes("a.tar", _huge_tar(2**32)[:156] + b"x" + _huge_tar(1)[157:]),
-     "")  # fmt: skip
+case(
+    "archive",
+    "tar, a size below zero",
+    "refused",
+    _bytes("a.tar", _huge_tar(10)[:124] + b"\xff" * 12 + _huge_tar(10)[136:]),
+    "cannot be unpacked",
+)
+case(
+    "archive",
+    "tar, a header of 4 GB",
+    "refused",
+    _bytes("a.tar", _huge_tar(2**32)[:156] + b"x" + _huge_tar(1)[157:]),
+    "",
+)
 case("archive", "tar, NULs", "refused", _bytes("a.tar", bytes(5)), "cannot be unpacked")
-case("archive", "zip, NULs in a name", "read",
-     _altered(_zip([("a/xQy.png", SMALL), ("b/1.png", SMALL)]), lambda content: content.replace(b"xQy", b"x\0y")))  # fmt: skip
-case("archive", "zip, a name that is no UTF-8", "refused", _altered(
-    _zip([("a/ü.png", SMALL)]), lambda content: content.replace("ü".encode(), b"\xff\xfe")), "cannot be unpacked")  # fmt: skip
-case("archive", "zip, encrypted", "refused", _altered(
-    _zip([("a/x.png", SMALL)]), lambda content: content.replace(b"\0\0\0\0\0\0!", b"\x01\0\0\0\0\0!")
-    .replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\x01\0")), "encrypted")  # fmt: skip
+case(
+    "archive",
+    "zip, NULs in a name",
+    "read",
+    _altered(_zip([("a/xQy.png", SMALL), ("b/1.png", SMALL)]), lambda content: content.replace(b"xQy", b"x\0y")),
+)
+case(
+    "archive",
+    "zip, a name that is no UTF-8",
+    "refused",
+    _altered(_zip([("a/ü.png", SMALL)]), lambda content: content.replace("ü".encode(), b"\xff\xfe")),
+    "cannot be unpacked",
+)
+case(
+    "archive",
+    "zip, encrypted",
+    "refused",
+    _altered(
+        _zip([("a/x.png", SMALL)]),
+        lambda content: content.replace(b"\0\0\0\0\0\0!", b"\x01\0\0\0\0\0!").replace(
+            b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\x01\0"
+        ),
+    ),
+    "encrypted",
+)
 case("archive", "zip in a zip", "read", _zip([("a/b.zip", b"PK\x03\x04"), ("b/x.png", SMALL)]))
 case("archive", "zip of 20,000 files", "read", _zip([(f"a/{n}", b"") for n in range(20_000)]))
 for suffix in ("zip", "tar", "tar.gz", "tar.bz2", "tar.xz"):
     case("archive", f"{suffix}, cut short", "refused", _bytes(f"a.{suffix}", b"PK\x03\x04"), "cannot be unpacked")
     case("archive", f"{suffix}, a page", "refused", _bytes(f"a.{suffix}", b"<html>" * 200), "cannot be unpacked")
-case("archive", "tar.gz, 32 MB of zeros", "read",
-     _bytes("a.tar.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + zlib.compress(bytes(2**25), 9, -15)), "")  # fmt: skip
+case(
+    "archive",
+    "tar.gz, 32 MB of zeros",
+    "read",
+    _bytes("a.tar.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + zlib.compress(bytes(2**25), 9, -15)),
+    "",
+)
 
 # Pickles.
 
@@ -437,10 +539,21 @@ def _later(call: Call) -> dict[str, Any]:
 
 
 for name, call in _calls().items():
-    case("pickle", f"torch.save, {name}", "refused", _torch(lambda call=call: _later(call)), "nothing in it was run"
-         if name not in ("torch.load", "torch.jit.load", "torch.save", "torch.hub", "kd_runner") else "")  # fmt: skip
-    case("pickle", f"the old format, {name}", "refused",
-         _torch(lambda call=call: _later(call), _use_new_zipfile_serialization=False))  # fmt: skip
+    case(
+        "pickle",
+        f"torch.save, {name}",
+        "refused",
+        _torch(lambda call=call: _later(call)),
+        "nothing in it was run"
+        if name not in ("torch.load", "torch.jit.load", "torch.save", "torch.hub", "kd_runner")
+        else "",
+    )
+    case(
+        "pickle",
+        f"the old format, {name}",
+        "refused",
+        _torch(lambda call=call: _later(call), _use_new_zipfile_serialization=False),
+    )
 for protocol in range(6):
     for name, call in (("os.system", _calls()["os.system"]), ("eval", _calls()["eval"])):
         try:
@@ -450,23 +563,62 @@ for protocol in range(6):
         case("pickle", f"a plain pickle of protocol {protocol}, {name}", "refused", _bytes("a.pkl", plain))
         case("pickle", f"zipped, protocol {protocol}, {name}", "refused", _torch_zip(plain))
 for module, attribute in (
-    ("nt", "system"), ("posix", "system"), ("commands", "getoutput"), ("__builtin__", "eval"), ("builtins", "exec"),
-    ("builtins", "__import__"), ("builtins", "compile"), ("os", "popen"), ("pty", "spawn"), ("code", "interact"),
-    ("timeit", "timeit"), ("cProfile", "run"), ("pdb", "run"), ("bdb", "Bdb"), ("ctypes", "CDLL"),
-    ("torch.serialization", "load"), ("torch.utils.cpp_extension", "load_inline"), ("torch.hub", "load"),
-    ("torch._utils_internal", "x"), ("torch.distributed.run", "main"), ("torch._dynamo.config", "x"),
-    ("numpy.testing._private.utils", "runstring"), ("numpy.core.multiarray", "fromfile"), ("numpy", "load"),
-    ("pip", "main"), ("pydoc", "pipepager"), ("asyncio.unix_events", "_UnixSubprocessTransport"), ("marshal", "loads"),
-    ("functools", "partial"), ("operator", "attrgetter"), ("collections", "OrderedDict.fromkeys"), ("types", "CodeType"),
-    ("kd_runner.job", "called"), ("kd_runner.config.build", "build"), ("PIL.Image", "open"), ("io", "open"),
-    ("\u0430rgparse", "Namespace"), ("torch", "os.system"), ("torch.nn", "os.system"), ("torch", "load"),
-):  # fmt: skip
+    ("nt", "system"),
+    ("posix", "system"),
+    ("commands", "getoutput"),
+    ("__builtin__", "eval"),
+    ("builtins", "exec"),
+    ("builtins", "__import__"),
+    ("builtins", "compile"),
+    ("os", "popen"),
+    ("pty", "spawn"),
+    ("code", "interact"),
+    ("timeit", "timeit"),
+    ("cProfile", "run"),
+    ("pdb", "run"),
+    ("bdb", "Bdb"),
+    ("ctypes", "CDLL"),
+    ("torch.serialization", "load"),
+    ("torch.utils.cpp_extension", "load_inline"),
+    ("torch.hub", "load"),
+    ("torch._utils_internal", "x"),
+    ("torch.distributed.run", "main"),
+    ("torch._dynamo.config", "x"),
+    ("numpy.testing._private.utils", "runstring"),
+    ("numpy.core.multiarray", "fromfile"),
+    ("numpy", "load"),
+    ("pip", "main"),
+    ("pydoc", "pipepager"),
+    ("asyncio.unix_events", "_UnixSubprocessTransport"),
+    ("marshal", "loads"),
+    ("functools", "partial"),
+    ("operator", "attrgetter"),
+    ("collections", "OrderedDict.fromkeys"),
+    ("types", "CodeType"),
+    ("kd_runner.job", "called"),
+    ("kd_runner.config.build", "build"),
+    ("PIL.Image", "open"),
+    ("io", "open"),
+    ("\u0430rgparse", "Namespace"),
+    ("torch", "os.system"),
+    ("torch.nn", "os.system"),
+    ("torch", "load"),
+):
     for protocol in (0, 2, 4):
         raw = _call_text(module, attribute, f"touch {MARKER}", protocol)
         case("pickle", f"{module}.{attribute}, protocol {protocol}", "refused", _torch_zip(raw))
 
-MEMO = b"".join((b"\x80\x02", b"X\x05\0\0\0posixq\x01", b"X\x06\0\0\0systemq\x02", b"h\x01h\x02\x93", b"V", MARKER.encode(),
-                 b"\n\x85R."))  # fmt: skip
+MEMO = b"".join(
+    (
+        b"\x80\x02",
+        b"X\x05\0\0\0posixq\x01",
+        b"X\x06\0\0\0systemq\x02",
+        b"h\x01h\x02\x93",
+        b"V",
+        MARKER.encode(),
+        b"\n\x85R.",
+    )
+)
 TRICKS = {
     "a name from the memo": MEMO,
     "a name written over in the memo": b"\x80\x02X\x04\0\0\0safeq\x01X\x05\0\0\0posixq\x010h\x01X\x06\0\0\0system\x93.",
@@ -538,18 +690,28 @@ case("pickle", "a tar of torch before 0.1.10", "refused", _old_tar, "tar")
 case("pickle", "a zip in a zip", "refused", _zip([("a/b.pth", b"PK\x03\x04" + MEMO)], "a.pth"), "zip archive")
 case("pickle", "two data.pkl", "refused", _zip([("a/data.pkl", b"\x80\x02}."), ("b/data.pkl", MEMO)], "a.pth"))
 case("pickle", "data.pkl twice", "refused", _zip([("a/data.pkl", b"\x80\x02}."), ("a/data.pkl", MEMO)], "a.pth"))
-case("pickle", "a bomb", "refused",
-     _zip([("a/data.pkl", b"\x80\x02}." + bytes(2**26)), ("a/version", b"3")], "a.pth",
-          compression=zipfile.ZIP_DEFLATED), "times larger")  # fmt: skip
+case(
+    "pickle",
+    "a bomb",
+    "refused",
+    _zip(
+        [("a/data.pkl", b"\x80\x02}." + bytes(2**26)), ("a/version", b"3")], "a.pth", compression=zipfile.ZIP_DEFLATED
+    ),
+    "times larger",
+)
 case("pickle", "a data.pkl that leads out", "refused", _zip([("../data.pkl", MEMO)], "a.pth"))
-case("pickle", "bytes before the zip", "refused",
-     _altered(_torch_zip(MEMO), lambda content: MEMO + content))  # fmt: skip
+case("pickle", "bytes before the zip", "refused", _altered(_torch_zip(MEMO), lambda content: MEMO + content))
 case("pickle", "code beside the pickle", "refused", _torch_zip(MEMO, {"a/code/x.py": b"import os"}))
 for name, raw in (
     ("NumPy objects", b"\x93NUMPY\x01\0v\0{'descr': '|O', 'fortran_order': False, 'shape': (1,), }" + MEMO),
-    ("HDF5", b"\x89HDF\r\n\x1a\n" + MEMO), ("a program", b"\x7fELF" + bytes(100)), ("a page", b"<!doctype html>"),
-    ("JSON", b'{"a": 1}'), ("text with escape sequences", b"\x1b]0;owned\x07hello"), ("nothing", b""), ("NULs", bytes(99)),
-):  # fmt: skip
+    ("HDF5", b"\x89HDF\r\n\x1a\n" + MEMO),
+    ("a program", b"\x7fELF" + bytes(100)),
+    ("a page", b"<!doctype html>"),
+    ("JSON", b'{"a": 1}'),
+    ("text with escape sequences", b"\x1b]0;owned\x07hello"),
+    ("nothing", b""),
+    ("NULs", bytes(99)),
+):
     case("pickle", f"not weights: {name}", "refused", _bytes("a.pth", raw))
 
 # safetensors.
@@ -593,16 +755,21 @@ HEADERS: dict[str, tuple[Outcome, Callable[[Path], Path]]] = {
     "a header nested 50,000 times": ("refused", _safetensors('{"a":' * 50_000 + "1" + "}" * 50_000, F4)),
     "a header of numbers without end": ("refused", _safetensors('{"a":' + "9" * 50_000 + "}", F4)),
     "NaN": ("refused", _safetensors('{"a":NaN}', F4)),
-    "metadata that are no text": ("refused", _safetensors(f'{{"__metadata__":{{"kd_runner":{{}}}},"a":{_tensor()}}}', F4)),
+    "metadata that are no text": (
+        "refused",
+        _safetensors(f'{{"__metadata__":{{"kd_runner":{{}}}},"a":{_tensor()}}}', F4),
+    ),
     "metadata that are a list": ("refused", _safetensors(f'{{"__metadata__":["x"],"a":{_tensor()}}}', F4)),
     "a key twice": ("read", _safetensors(f'{{"a":{_tensor()},"a":{_tensor()}}}', F4)),
     "a name with escape sequences": ("read", _safetensors(f'{{"\\u001b[2J\\n":{_tensor()}}}', F4)),
     "a name of 100,000 letters": ("read", _safetensors(f'{{"{"x" * 100_000}":{_tensor()}}}', F4)),
     "a name with a path": ("read", _safetensors(f'{{"../../x":{_tensor()}}}', F4)),
     "no tensors": ("read", _safetensors("{}", b"")),
-    "20,000 empty tensors": ("read", _safetensors(
-        "{" + ",".join(f'"{n}":{_tensor(0, 0, "[0]")}' for n in range(20_000)) + "}")),
-}  # fmt: skip
+    "20,000 empty tensors": (
+        "read",
+        _safetensors("{" + ",".join(f'"{n}":{_tensor(0, 0, "[0]")}' for n in range(20_000)) + "}"),
+    ),
+}
 for name, (outcome, write) in HEADERS.items():
     case("safetensors", name, outcome, write)
 
@@ -620,21 +787,36 @@ METADATA = {
     "nested 100,000 times": "[" * 100_000,
     "nothing in it": "{}",
     "a number of 5,000 digits": '{"num_classes": ' + "9" * 5000 + "}",
-    "the wrong kinds": '{"network": [], "num_classes": "x", "classes": {}, "mean": 1, "std": null, "image_shape": "abc"}',
+    "the wrong kinds": '{"network": [], "num_classes": "x", "classes": {}, "mean": 1, "std": null, "image_shape": "abc"}',  # noqa: E501
     "an empty shape": '{"network": {}, "num_classes": 1, "classes": [], "mean": [], "std": [], "image_shape": []}',
     **{
         f"a network that is {target}": (
-            f'{{"network": {{"_target_": "{target}", "command": "touch {MARKER}"}}, "num_classes": 1, "classes": ["a"], '
+            f'{{"network": {{"_target_": "{target}", "command": "touch {MARKER}"}}, "num_classes": 1, "classes": ["a"], '  # noqa: E501
             '"mean": [0.5], "std": [0.5], "image_shape": [1, 8, 8]}'
         )
         for target in (
-            "os.system", "subprocess.run", "builtins.eval", "torch.load", "torch.hub.load", "kd_runner.job.called",
-            "timm.models.load_state_dict", "timm.utils.update_summary", "torch.nn.modules.os.system", "runpy.run_path",
-            "kd_runner.networks.checkpoints.load", "kd_runner.files.atomic.write", "kd_runner.cli.main", "", "..", "a",
-            "torchvision.models.os.system", "kd_runner.store.command.main", "torch.nn.Module.__init__.__globals__",
+            "os.system",
+            "subprocess.run",
+            "builtins.eval",
+            "torch.load",
+            "torch.hub.load",
+            "kd_runner.job.called",
+            "timm.models.load_state_dict",
+            "timm.utils.update_summary",
+            "torch.nn.modules.os.system",
+            "runpy.run_path",
+            "kd_runner.networks.checkpoints.load",
+            "kd_runner.files.atomic.write",
+            "kd_runner.cli.main",
+            "",
+            "..",
+            "a",
+            "torchvision.models.os.system",
+            "kd_runner.store.command.main",
+            "torch.nn.Module.__init__.__globals__",
         )
     },
-}  # fmt: skip
+}
 for name, text in METADATA.items():
     case("safetensors metadata", name, "refused", _with_metadata(text))
 
@@ -643,9 +825,17 @@ for name, text in METADATA.items():
 SECRET = "secret.json"  # a file of somebody else, beside the folder
 READ_FILES = ("result.json", "analysis.json", "settings.json")
 OTHER_FILES = (
-    "now.json", "sweep.json", "search.json", "multirun.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml",
-    "unfinished/begun.json", "networks/0/now.json", "kd-runner.log", "console.log",
-)  # fmt: skip
+    "now.json",
+    "sweep.json",
+    "search.json",
+    "multirun.yaml",
+    ".hydra/overrides.yaml",
+    ".hydra/hydra.yaml",
+    "unfinished/begun.json",
+    "networks/0/now.json",
+    "kd-runner.log",
+    "console.log",
+)
 WRITTEN_FILES = ("report.html", "leaderboard.csv", "leaderboard.md")
 SCRIPT = "<script>fetch('http://127.0.0.1/'+document.cookie)</script><img src=x onerror=alert(1)>"
 
@@ -699,7 +889,9 @@ SPECIALS: dict[str, Callable[[Path], None]] = {
     "a link to /dev/zero": lambda path: path.symlink_to("/dev/zero"),
     "a link to /dev/stdin": lambda path: path.symlink_to("/dev/stdin"),
     "a link to /etc/passwd": lambda path: path.symlink_to("/etc/passwd"),
-    "a link to a file of somebody else": lambda path: path.symlink_to(Path(os.path.relpath(_secret(path), path.parent))),
+    "a link to a file of somebody else": lambda path: path.symlink_to(
+        Path(os.path.relpath(_secret(path), path.parent))
+    ),
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a link to nowhere": lambda path: path.symlink_to("nowhere"),
     "a link to its folder": lambda path: path.symlink_to("."),
@@ -712,22 +904,35 @@ def _secret(path: Path) -> Path:
 
 BOMB = "\n".join(["a0: &a0 [x,x]", *(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))])
 BAD_JSON = {
-    "nothing": "", "NULs": "\0" * 99, "null": "null", "a list": "[1]", "a text": '"x"', "NaN": "NaN",
-    "Infinity": '{"a": Infinity}', "half an object": '{"status": "completed", ', "no UTF-8": "\xff\xfe{",
-    "lists in lists": "[" * 100_000, "objects in objects": '{"a":' * 100_000, "a number of 5,000 digits": "9" * 5000,
-    "600 objects in one another": '{"a":' * 600 + "1" + "}" * 600, "a page": SCRIPT, "a key twice": '{"a":1,"a":[]}',
-    "a pickle": "\x80\x04cos\nsystem\n.", "a BOM": "\ufeff{}", "half a letter": '{"\\ud800": "\\ud800"}',
-}  # fmt: skip
+    "nothing": "",
+    "NULs": "\0" * 99,
+    "null": "null",
+    "a list": "[1]",
+    "a text": '"x"',
+    "NaN": "NaN",
+    "Infinity": '{"a": Infinity}',
+    "half an object": '{"status": "completed", ',
+    "no UTF-8": "\xff\xfe{",
+    "lists in lists": "[" * 100_000,
+    "objects in objects": '{"a":' * 100_000,
+    "a number of 5,000 digits": "9" * 5000,
+    "600 objects in one another": '{"a":' * 600 + "1" + "}" * 600,
+    "a page": SCRIPT,
+    "a key twice": '{"a":1,"a":[]}',
+    "a pickle": "\x80\x04cos\nsystem\n.",
+    "a BOM": "\ufeff{}",
+    "half a letter": '{"\\ud800": "\\ud800"}',
+}
 BAD_YAML = {
     "an object of Python": f"!!python/object/apply:os.system ['touch {MARKER}']",
     "a module of Python": "!!python/module:antigravity",
     "a tag": "!evil x",
     "a bomb": f"{BOMB}\nhydra: {{overrides: {{task: *a29, hydra: []}}}}",
-    "a bomb of a list": "- &a [x,x]\n" + "\n".join(
-        f"- &{chr(97 + n)} [{','.join([f'*{chr(96 + n)}'] * 9)}]" for n in range(1, 25)),
+    "a bomb of a list": "- &a [x,x]\n"
+    + "\n".join(f"- &{chr(97 + n)} [{','.join([f'*{chr(96 + n)}'] * 9)}]" for n in range(1, 25)),
     "an anchor that holds itself": "&a [*a]",
     "a merge with itself": "a: &a\n  <<: *a",
-    "lists in lists": "[" * 20_000,
+    "lists in lists": "[" * 5_000,
     "a number base 60": "a: " + ":".join(["59"] * 20_000),
     "a date that is none": "a: 2026-99-99",
     "a key that is a list": "? [a]\n: b",
@@ -737,11 +942,12 @@ BAD_YAML = {
     "other kinds": "hydra: {overrides: {task: {a: b}, hydra: 3}, runtime: {config_sources: [1, {path: [x]}]}}",
     "an interpolation of itself": "hydra: {overrides: {task: ['${hydra}'], hydra: []}}",
     "an environment variable": "['a=${oc.env:HOME}']",
-}  # fmt: skip
+}
 for file in (*READ_FILES, *OTHER_FILES):
     what_happens: Outcome = "refused" if file == "result.json" else "passed over"
     for name, make in SPECIALS.items():
-        case("run folder", f"{file}, {name}", what_happens, _special(file, make), file)
+        listed = name in ("a link to itself", "a link to nowhere")  # which no listing of files has
+        case("run folder", f"{file}, {name}", "passed over" if listed else what_happens, _special(file, make), file)
     bad = BAD_YAML if file.endswith(".yaml") else BAD_JSON
     for name, text in bad.items():
         case("run folder", f"{file}, {name}", what_happens, _put(file, text.encode("utf-8", "surrogatepass")), file)
@@ -763,8 +969,13 @@ for text in LEADING_OUT:
     case("run folder", f"sweep.json, a job in {short}", "passed over", _sweep_of(folders=[text]))
     case("run folder", f"sweep.json, a job called {short}", "passed over", _sweep_of(folders=["run"], names=[text]))
 for name, place in (("tensorboard", "../tensorboard"), ("the events of a job", "../tensorboard/run")):
-    case("run folder", f"{name}, a link to another folder", "refused", _special(place, lambda path: path.symlink_to(
-        _secret(path).parent / "other")), "tensorboard")  # fmt: skip
+    case(
+        "run folder",
+        f"{name}, a link to another folder",
+        "refused",
+        _special(place, lambda path: path.symlink_to(_secret(path).parent / "other")),
+        "tensorboard",
+    )
 for name in (".unfinished.events.out.tfevents.0.hparams", "events.out.tfevents.0.hparams", "events.out.tfevents.1.x"):
     for kind in ("a link to a file of somebody else", "a pipe"):
         case("run folder", f"{name}, {kind}", "passed over", _special(f"tensorboard/{name}", SPECIALS[kind]))
@@ -796,7 +1007,7 @@ def _everywhere(value: Any) -> Callable[[Path], Path]:
 
 TEXTS = {
     "a script": SCRIPT,
-    "an attribute": "\" onmouseover=\"alert(1)\" x='",
+    "an attribute": '" onmouseover="alert(1)" x=\'',
     "the end of a comment": "--></style></script><script>alert(1)</script>",
     "an address of a script": "javascript:alert(1)",
     "a picture elsewhere": "http://127.0.0.1/track.png",
@@ -805,15 +1016,22 @@ TEXTS = {
     "right to left": "\u202eevil",
     "markup of a terminal": "[red]x[/red][link=http://127.0.0.1/]y",
     "markup of Markdown": "x | y\n\n# z <script>alert(1)</script> [a](javascript:alert(1))",
-    "a formula": "=HYPERLINK(\"http://127.0.0.1/\")",
+    "a formula": '=HYPERLINK("http://127.0.0.1/")',
     "a very long text": "x" * 100_000,
     "a path": "../../../etc/passwd",
     "a variable": "${oc.env:HOME}",
-}  # fmt: skip
+}
 for name, text in TEXTS.items():
     case("run folder", f"every text is {name}", "read", _everywhere(text))
-for name, number in (("1e308", 1e308), ("-1", -1), ("10**4000", 10**4000), ("NaN", float("nan")), ("0", 0), ("2**63", 2**63)):
-    case("run folder", f"every number is {name}", "read", _everywhere(number))
+for name, number in (
+    ("1e308", 1e308),
+    ("-1", -1),
+    ("10**4000", 10**4000),
+    ("NaN", float("nan")),
+    ("0", 0),
+    ("2**63", 2**63),
+):
+    case("run folder", f"every number is {name}", "refused" if number else "read", _everywhere(number), "has no result")
 
 # Journals of searches. `write` gets the folder of a good search with two trials, and changes its journal.
 
@@ -836,13 +1054,13 @@ def _replacing(old: str, new: str) -> Callable[[bytes], bytes]:
 
 
 JOURNALS: dict[str, Callable[[bytes], bytes]] = {
-    "trust in a trial's words": _replacing('"own": ["', '"own": ["trust=[evil]", "'),
-    "a target in a trial's words": _replacing('"own": ["', '"own": ["+teacher._target_=os.system", "'),
-    "a trial in another folder": _replacing('"folder": "', '"folder": "../../other/'),
-    "a trial in /etc": _replacing('"folder": "', '"folder": "/etc/'),
+    "trust in a trial's words": _replacing('"own":["', '"own":["trust=[evil]", "'),
+    "a target in a trial's words": _replacing('"own":["', '"own":["+teacher._target_=os.system", "'),
+    "a trial in another folder": _replacing('"folder":"', '"folder":"../../other/'),
+    "a trial in /etc": _replacing('"folder":"', '"folder":"/etc/'),
     "a trial without a folder": _replacing('"folder"', '"nothing"'),
-    "a folder that is a list": _replacing('"folder": "0"', '"folder": ["0"]'),
-    "words that are no texts": _replacing('"own": ["', '"own": [1, "'),
+    "a folder that is a list": _replacing('"folder":"0"', '"folder":["0"]'),
+    "words that are no texts": _replacing('"own":["', '"own":[1,"'),
     "no words": _replacing('"own"', '"nothing"'),
     "another study": _replacing("kd-runner", "other"),
     "an unknown operation": lambda content: content + b'{"op_code": 99, "worker_id": "x"}\n',
@@ -857,6 +1075,151 @@ JOURNALS: dict[str, Callable[[bytes], bytes]] = {
     "a distribution without an end": _replacing('\\"high\\": ', '\\"high\\": Infinity, \\"x\\": '),
 }
 for name, change in JOURNALS.items():
-    case("journal", name, "refused", _journal(change), "study.journal")
+    other = name in ("another study", "NULs", "a trial that is not there")  # which Optuna passes over
+    case("journal", name, "passed over" if other else "refused", _journal(change), "study.journal")
 for name in ("a pipe", "a link to a file of somebody else", "a folder", "1 TB of nothing", "a link to /dev/zero"):
     case("journal", name, "refused", _special("study.journal", SPECIALS[name]), "study.journal")
+
+# Entries of a store. `write` gets the folder of a good entry.
+
+
+def _manifest(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Path]:
+    import json
+
+    def write(folder: Path) -> Path:
+        path = folder / "MANIFEST.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(change(content)))
+        return path
+
+    return write
+
+
+def _record(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda content: {"files": {**content["files"], name: {"size": 1, "sha256": "0" * 64}}}
+
+
+MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a file above it": _record("../../secret.json"),
+    "/etc/passwd": _record("/etc/passwd"),
+    "/dev/zero": _record("/dev/zero"),
+    "NULs": _record("x\0y"),
+    "a name of 5,000 letters": _record("x" * 5000),
+    "itself": _record("MANIFEST.json"),
+    "a list": lambda content: [content],
+    "a list of files": lambda content: {"files": ["network.safetensors"]},
+    "sizes that are texts": lambda content: {"files": {key: {"size": "1", "sha256": 1} for key in content["files"]}},
+    "no sizes": lambda content: {"files": {key: {} for key in content["files"]}},
+    "no files": lambda content: {"files": {}},
+    "nothing": lambda content: None,
+    "a number": lambda content: 10**400,
+}
+for name, change in MANIFESTS.items():
+    case("store entry", f"MANIFEST.json with {name}", "refused", _manifest(change))
+for file in ("MANIFEST.json", "made_of.json", "network.safetensors", "epochs.json"):
+    for name, make in SPECIALS.items():
+        case("store entry", f"{file}, {name}", "refused", _special(file, make))
+    for name in ("nothing", "lists in lists", "objects in objects", "a number of 5,000 digits", "no UTF-8", "a list"):
+        case("store entry", f"{file}, {name}", "refused", _put(file, BAD_JSON[name].encode("utf-8", "surrogatepass")))
+
+# Names of folders, classes and words.
+
+NAMES = {
+    "an option": "-rf",
+    "two dashes": "--config-dir=x",
+    "a format": "%s%n%d",
+    "braces": "{}{0.__class__}",
+    "a variable of the environment": "${oc.env:HOME}",
+    "an interpolation": "${hydra.run.dir}",
+    "a home": "~",
+    "a command": "$(touch x)",
+    "a semicolon": "a;touch x",
+    "quotes": "a'b",
+    "a space": " a ",
+    "line breaks": "a\nb",
+    "escape sequences": "a\x1b[2Jb",
+    "right to left": "a\u202eb",
+    "no UTF-8": os.fsdecode(b"a\xffb"),
+    "a star": "*",
+    "brackets": "[a,b]",
+    "a comma": "a,b",
+    "an equals sign": "trust=[os]",
+    "a long name": "x" * 200,
+    "markup": "[red]x[/red]",
+    "HTML": "<script>alert(1)<",
+    "a formula": "=1+1",
+    "a colon": "a:b",
+}
+for name, text in NAMES.items():
+    case("name", name, "read", lambda folder, text=text: folder / text)  # type: ignore[misc]
+
+# Images.
+
+
+def _png(width: int, height: int, data: bytes = b"", chunks: bytes = b"") -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunks + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def _text_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+TIFF_LOOP = b"II*\0\x08\0\0\0" + struct.pack("<H", 0) + struct.pack("<I", 8)
+IMAGES: dict[str, tuple[Outcome, bytes]] = {
+    "PostScript called .png": ("refused", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touch x) system\n"),
+    "PostScript with a preview": (
+        "refused",
+        b"\xc5\xd0\xd3\xc6" + bytes(30) + b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    ),
+    "PDF": ("refused", b"%PDF-1.4\n"),
+    "SVG with a script": ("refused", f"<svg>{SCRIPT}</svg>".encode()),
+    "SVG with an entity": (
+        "refused",
+        b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><svg>&b;</svg>",
+    ),
+    "a PNG of 100,000 x 100,000": ("refused", _png(100_000, 100_000, zlib.compress(bytes(99)))),
+    "a PNG of 2**31 - 1 squared": ("refused", _png(2**31 - 1, 2**31 - 1, zlib.compress(bytes(99)))),
+    "a PNG of nothing": ("refused", _png(0, 0)),
+    "a PNG without pixels": ("refused", _png(8, 8)),
+    "a PNG whose pixels unfold to 64 MB": ("read", _png(8, 8, zlib.compress(bytes(2**26), 9))),
+    "a PNG with a text of 64 MB": (
+        "refused",
+        _png(8, 8, zlib.compress(bytes(72)), _text_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**26), 9))),
+    ),
+    "a PNG with a colour profile of 64 MB": (
+        "refused",
+        _png(8, 8, zlib.compress(bytes(72)), _text_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**26), 9))),
+    ),
+    "a TIFF that points to itself": ("refused", TIFF_LOOP),
+    "a TIFF of 4 billion tags": ("refused", b"II*\0\x08\0\0\0\xff\xff" + bytes(99)),
+    "a GIF without an end": ("refused", b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6) + b"!\xff\x0bNETSCAPE2.0" * 100),
+    "a JPEG of markers": ("refused", b"\xff\xd8" + b"\xff\xe1\0\x02" * 50_000),
+    "a BMP of 2**31 rows": (
+        "refused",
+        b"BM" + bytes(8) + struct.pack("<IIiiHHIIiiII", 54, 40, 2**31 - 1, -(2**31), 1, 24, 0, 0, 0, 0, 0, 0),
+    ),
+    "a PPM of many digits": ("refused", b"P6 " + b"9" * 4000 + b" 1 255\n"),
+    "a page": ("refused", b"<!doctype html>"),
+    "a pickle": ("refused", b"\x80\x04cos\nsystem\n."),
+    "a WebP of nothing": ("refused", b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes(20)),
+    "a QOI of 4 billion squared": ("refused", b"qoif" + b"\xff" * 8 + b"\3\0" + bytes(8)),
+    "a FITS with a link": ("refused", b"SIMPLE  = T" + bytes(99)),
+    "a spider of Pillow's formats": ("refused", b"\x0a\x05\x01\x08" + bytes(200)),
+    "an icon of a Mac": ("refused", b"icns\0\0\0\x10ic10\0\0\0\x08"),
+}
+for name, (outcome, raw) in IMAGES.items():
+    case("image", name, outcome, _bytes("a.png", raw))
+for name, make in SPECIALS.items():
+    case("image", name, "refused", _special("a.png", make))
+
+
+if __name__ == "__main__":
+    print(f"{'kind':<22}{'cases':>7}{'refused':>9}{'read':>6}{'passed over':>13}")
+    rows = table()
+    for row in rows:
+        print(f"{row[0]:<22}{row[1]:>7}{row[2]:>9}{row[3]:>6}{row[4]:>13}")
+    print(f"{'all':<22}{len(CORPUS):>7}")
