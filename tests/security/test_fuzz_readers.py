@@ -228,7 +228,7 @@ def test_typed_words(words: list[str]) -> None:
                 assert str(error).startswith("distillation")
 
 
-@fuzz(30)
+@fuzz(15)
 @given(VALUES.map(lambda value: json.dumps({"teacher": value, "x": value}).encode()) | st.binary(max_size=60), changes)
 def test_options_of_a_stranger(tmp_path_factory: Any, content: bytes, edits: Any) -> None:
     from hydra import compose, initialize_config_dir
