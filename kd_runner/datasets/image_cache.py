@@ -21,6 +21,8 @@ from kd_runner.datasets.conversions import LOOKED_AT, brightness_counts, convers
 from kd_runner.datasets.decoding import facts
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
+from kd_runner.errors import RunFailed
+from kd_runner.files import atomic
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,9 @@ def load_or_compute(file: Path | None, compute: Callable[[], Any]) -> Any:
 def _write_json(file: Path | None, content: object) -> None:
     """Write the file where that is possible: without it the next run takes longer, and nothing else."""
     if file is not None:
-        with suppress(OSError):
+        with suppress(OSError, RunFailed):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(content))
+            atomic.write_json(file, content, indent=None)
 
 
 def _split(files: ImageFiles, images: np.ndarray) -> Split:
@@ -129,7 +131,7 @@ def _write(file: Path, files: ImageFiles) -> Counter[str]:
     unfinished = file.with_name(f".{file.stem}.{uuid.uuid4().hex}")
     counts: Counter[str] = Counter()
     try:
-        with unfinished.open("wb") as out:
+        with unfinished.open("xb") as out:
             header = {"descr": "|u1", "fortran_order": False, "shape": _stored_shape(files)}
             np.lib.format.write_array_header_2_0(out, header)
             for block, block_counts in _decoded_blocks(files):

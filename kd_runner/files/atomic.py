@@ -39,11 +39,13 @@ def replacement(path: Path) -> Iterator[Path]:
 def write(path: Path, content: bytes) -> None:
     """Put `content` at `path`; whatever happens, all of the earlier content or all of the new is there.
 
+    A symbolic link at `path` is replaced, and never followed.
+
     Raises:
         RunFailed: the disk is full.
     """
     try:
-        with replacement(path) as beside, beside.open("wb") as out:
+        with replacement(path) as beside, beside.open("xb") as out:  # a link there is no file of ours
             out.write(content)
             out.flush()
             os.fsync(out.fileno())

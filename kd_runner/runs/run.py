@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentence
 from kd_runner.command_line.used_folder import refuse_another_run
 from kd_runner.config.settings import Settings
@@ -20,6 +21,7 @@ from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import NOW, RESULT, SETTINGS, UNFINISHED
 from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
+from kd_runner.plain_text import Lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
@@ -53,7 +55,7 @@ def run(
     Args:
         overrides: The overrides that were typed; those that have no effect on this run are noted.
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
-        remarks: Notes that were made of the command line.
+        remarks: Notes about the command line.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
@@ -62,7 +64,8 @@ def run(
     """
     with collected_notes() as notes:
         notes += remarks
-        content = hide_values(settings.model_dump(mode="json", by_alias=True), secrets)
+        masking.hide({}, secrets)
+        content = masking.masked_data(hide_values(settings.plain(), secrets))
         if settings.resume is None:
             refuse_another_run(folder)
         else:
@@ -90,7 +93,7 @@ def run(
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
-    """Try the parts on noise, and note what has no effect or will tell little."""
+    """Rehearse the run on noise; note settings without effect and results that will mean little."""
     rehearsal = rehearse(parts)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
@@ -99,9 +102,7 @@ def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
 
 
 def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts) -> None:
-    """Make `folder` that of a run that has begun: its settings are there, and its result is not.
-
-    What an interrupted attempt noted there is noted again.
+    """Write the settings into `folder`, and remove the result of an interrupted attempt, whose notes are noted again.
 
     Args:
         settings: The settings as plain data, without secrets.
@@ -117,10 +118,10 @@ def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], par
 def blank_result(
     settings: Settings, data: Data, fingerprint: str, overrides: Sequence[str], layers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A result without its stages, notes and seconds, in the order of result.json.
+    """A result without its stages, notes and seconds, in the order of result.json; its status is that of a good end.
 
     Args:
-        layers: The layers of student and teacher that each mode is handed, by the modes' keys.
+        layers: The layers of student and teacher that each mode uses, by the modes' keys.
     """
     return {
         "status": "completed",
@@ -140,7 +141,7 @@ def blank_result(
 
 @contextmanager
 def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
-    """Write the result of a run that ends in the block by an error, or because somebody stopped it."""
+    """Write `result` with the error and its stage if an error or an interruption ends the block."""
     try:
         yield
     except BaseException as error:
@@ -148,24 +149,24 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"status": "interrupted" if stopped else "failed", "stage": state.stage}
         result |= {"error": None if stopped else one_line(error)}
         try:
-            atomic.write_json(folder / RESULT, result)
+            atomic.write_json(folder / RESULT, masking.masked_data(result))
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
 
 
 def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: int) -> None:
-    """Write the result and the report of a completed run, log both, and remove what only a resumed run would need.
+    """Write the result and the report of a completed run, log both, and remove the files for resuming it.
 
     Args:
         event_folder: The folder of TensorBoard's event files.
         finetuned: The number of epochs of finetuning.
     """
-    atomic.write_json(folder / RESULT, result)
+    atomic.write_json(folder / RESULT, masking.masked_data(result))
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     (folder / NOW).unlink(missing_ok=True)
     charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)
-    log.info("\n%s\n\n%s\n%s", table(result, finetuned, terminal_width()), charts, write_report(folder))
+    log.info("\n%s\n\n%s\n%s", Lines(table(result, finetuned, terminal_width())), charts, write_report(folder))
 
 
 def write_report(folder: Path) -> Path:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.command_line.unused_in_sweep import OVERRIDES
 from kd_runner.config.fingerprint import digest
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.run_folder import CHECKED, CONSOLE
+from kd_runner.plain_text import lines
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
 from kd_runner.sweeps.engines.task import Task
+from kd_runner.sweeps.job_file import write_jobs
 from kd_runner.sweeps.jobs import Job
 
 SHOWN = 20  # jobs that are named one by one when they are refused
 
-# Composes the job of that number from its overrides: its settings, the name of its folder, and the environment
-# variables that it depends on.
-Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, Mapping[str, str]]]
+# Composes the job of that number from its overrides: its settings, the name of its folder, and what it takes from the
+# environment.
+Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, FromEnvironment]]
 
 
 def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
@@ -46,11 +49,12 @@ def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: C
         shared = [override for override in overrides if override in everywhere]
         name = f"#{number} ({' '.join(varying) or ' '.join(overrides)})"
         try:
-            settings, folder_name, variables = compose(number, overrides)
+            settings, folder_name, origin = compose(number, overrides)
         except SettingsError as error:
             errors.append(f"{name}: {str(error).splitlines()[0]}")
             continue
-        jobs.append(Job(number, varying, shared, settings, folder / folder_name, variables))
+        job_folder = folder / folder_name
+        jobs.append(Job(number, varying, shared, settings, job_folder, origin.variables, origin.expressions))
         twin = numbers.setdefault(digest(settings), number)
         if twin != number:
             errors.append(f"{name}: must have other settings than job #{twin}: give each value once")
@@ -63,7 +67,7 @@ def raise_if_any(errors: Sequence[str]) -> None:
     """Raise SettingsError with a line for each wrong job, where there are any."""
     if errors:
         more = [f"and {len(errors) - SHOWN} more jobs cannot work"] if len(errors) > SHOWN else []
-        raise SettingsError("\n".join([*(f"job {line}" for line in errors[:SHOWN]), *more]))
+        raise SettingsError(lines([*(f"job {line}" for line in errors[:SHOWN]), *more]))
 
 
 def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:
@@ -91,9 +95,9 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     check_folder = folder / CHECKED
     shutil.rmtree(check_folder, ignore_errors=True)
     check_folder.mkdir(parents=True)
-    check_folder.chmod(0o700)  # settings may come from the environment
+    check_folder.chmod(0o700)
     settings_file, report_file = check_folder / "jobs.json", check_folder / "found.json"
-    atomic.write_json(settings_file, {job.number: job.settings for job in jobs})
+    write_jobs(settings_file, jobs)
     atomic.write_json(check_folder / OVERRIDES, {job.number: job.overrides for job in jobs})
     words = [str(settings_file), str(report_file), *(["remote"] if engine.is_remote else [])]
     task = Task("check", check_folder, words, [], call="kd_runner.sweeps.preflight:examine")

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from kd_runner.command_line.overrides import UNDECISIVE, split
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import EARLIER, GRID
 from kd_runner.sweeps.jobs import Job
@@ -113,6 +114,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"hydra.sweep.dir: must have no quotes and backslashes in its path, got {folder}")
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder, "hydra.sweep.dir")
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)

@@ -22,7 +22,8 @@ from kd_runner.files.plain_files import read_plain
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import stopwatch
+from kd_runner.formats import percent, stopwatch
+from kd_runner.plain_text import printable
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.terminal import lines_above
@@ -113,7 +114,7 @@ class LiveView:
             accuracy, job = self.best
             best = Table.grid(padding=(0, 1))
             best.add_column(no_wrap=True)
-            best.add_row(_line(f"best test accuracy {100 * accuracy:.2f} %:"), _FittingName(job))
+            best.add_row(_line(f"best test accuracy {percent(accuracy)}:"), _FittingName(job))
             rows.append(best)
         return Group(*rows, self._progress())
 
@@ -148,7 +149,7 @@ class LiveView:
 
 def _line(text: str) -> Text:
     """Text that stays on one line, cut where there is no room."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class _FittingName:
     job: Job
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        longest = len(job_name(self.job, options.max_width))
+        longest = len(printable(job_name(self.job, options.max_width)))
         return Measurement(min(SHORTEST_NAME, longest), longest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -191,5 +192,5 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
 def summary(result: Mapping[str, Any]) -> str:
     """The accuracies of a result on the test images in a few words."""
     stages = ((stage, result.get(stage)) for stage in STAGES)
-    accuracies = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
+    accuracies = [f"{stage} {percent(numbers['accuracy'])}" for stage, numbers in stages if numbers]
     return f"test accuracy {', '.join(accuracies)}"

@@ -1,4 +1,4 @@
-"""TensorBoard's HParams table of runs: a small event file for each, beside its curves, written anew each time."""
+"""TensorBoard's HParams table: one small event file beside each run's curves, replaced by each report."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
-from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, without_result
+from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, missing_row
 
 FILE = "events.out.tfevents.0.hparams"
-SUMMARY = "leaderboard"  # the folder of the event file about all runs together
+SUMMARY = "leaderboard"  # the folder of the event file with the columns and the leaderboard's text
 
 
 def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderboard: str) -> Path:
@@ -35,24 +35,26 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
     Args:
         leaderboard: The leaderboard in Markdown, for the text tab.
     """
-    sessions = [*map(completed_row, runs), *map(without_result, missing)]
+    sessions = [*map(completed_row, runs), *map(missing_row, missing)]
     root = out.absolute() / event_files.FOLDER
-    tidy(root)
+    delete_earlier_folders(root)
     rows, swept = align_settings(sessions)
-    taken: Counter[str] = Counter()
+    used_names: Counter[str] = Counter()
     for session, row in zip(sessions, rows, strict=True):
-        place = event_files.place_of(session.folder)
-        if place.parent != root:
-            name = name_of(session.folder, place)
-            taken[name] += 1
-            place = link_event_files(place, root / (name if taken[name] == 1 else f"{name}_{taken[name]}"))
-        write_events(place, session_messages(session, row))
+        event_folder = event_files.event_folder_of(session.folder)
+        if event_folder.parent != root:
+            name = legend_name(session.folder, event_folder)
+            used_names[name] += 1
+            event_folder = link_event_files(
+                event_folder, root / (name if used_names[name] == 1 else f"{name}_{used_names[name]}")
+            )
+        write_events(event_folder, session_messages(session, row))
     write_events(root / SUMMARY, [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)])
     return root
 
 
-def tidy(root: Path) -> None:
-    """Delete what an earlier call left of runs whose event files are elsewhere."""
+def delete_earlier_folders(root: Path) -> None:
+    """Delete the folders that an earlier call made for runs whose event files are elsewhere."""
     _refuse_link(root)
     for folder in [path for path in root.glob("*") if path.is_dir() and not path.is_symlink()]:
         if all(entry.is_symlink() or entry.name == FILE for entry in folder.iterdir()):
@@ -65,17 +67,17 @@ def _refuse_link(folder: Path) -> None:
         raise SettingsError(f"{folder} must be a folder, it is a link: event files are not written to other places")
 
 
-def name_of(run: Path, place: Path) -> str:
-    """What a legend says of a run whose event files are at `place`, among those of other sweeps."""
-    alone = place.parent == run.absolute()  # and not beside the event files of a sweep's jobs
-    return run.absolute().name if alone else f"{place.parent.parent.name}_{place.name}"
+def legend_name(run: Path, event_folder: Path) -> str:
+    """The name of a run in legends that show runs of several sweeps; a sweep's job has the sweep's name in front."""
+    is_single = event_folder.parent == run.absolute()
+    return run.absolute().name if is_single else f"{event_folder.parent.parent.name}_{event_folder.name}"
 
 
-def link_event_files(place: Path, folder: Path) -> Path:
-    """`folder`, with links to the event files at `place`."""
+def link_event_files(event_folder: Path, folder: Path) -> Path:
+    """Put links to the event files of `event_folder` into `folder`; returns `folder`."""
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in event_files.in_folder(place):
+    for path in event_files.in_folder(event_folder):
         if path.name != FILE:
             (folder / path.name).unlink(missing_ok=True)
             (folder / path.name).symlink_to(path)
@@ -95,9 +97,9 @@ def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Sum
 
 
 def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]], swept: Container[str]) -> Summary:
-    """The columns of the table. TensorBoard shows those first that are said to differ: here, those that were swept.
+    """The columns of the table. TensorBoard shows those first that are marked as differing: here, the swept settings.
 
-    A number that a run with a result does not have, such as the share of a gap that there is not, is no column.
+    A metric is a column only if all runs with a result have it.
     """
     columns = []
     for key in rows[0]:
@@ -123,7 +125,7 @@ def _message(tag: str, **content: Any) -> Summary:
 
 
 def write_events(folder: Path, messages: Iterable[Summary]) -> None:
-    """Put an event file with these messages into `folder`, in place of the one that an earlier call put there."""
+    """Write an event file with these messages into `folder`; it replaces that of an earlier call."""
     content = io.BytesIO()
     writer = RecordWriter(content)
     writer.write(Event(file_version="brain.Event:2").SerializeToString())

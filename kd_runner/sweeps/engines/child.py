@@ -11,9 +11,9 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
+from kd_runner import masking
 from kd_runner.threads import settle_threads
 
 _PR_SET_PDEATHSIG = 1
@@ -46,7 +46,7 @@ def call_function(call: str, words: Sequence[str], threads: int) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except BaseException:
-        traceback.print_exc()
+        masking.print_exception(*sys.exc_info())
         return 1
     finally:
         sys.stdout.flush()

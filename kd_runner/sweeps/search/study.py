@@ -28,6 +28,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, MULTIRUN
+from kd_runner.formats import count, percent
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.folder import LOCK
 from kd_runner.sweeps.search.space import Choice, Dimension, Space
@@ -129,8 +130,8 @@ class SearchSettings(Section):
 def format_value(objective: str, value: float) -> str:
     """An objective's value, for people."""
     if objective == "accuracy":
-        return f"{100 * value:.2f} %"
-    return f"{1000 * value:.3f} ms" if objective == "latency" else f"{value:,.0f}"
+        return percent(value)
+    return f"{1000 * value:.3f} ms" if objective == "latency" else count(value)
 
 
 def distribution_of(dimension: Dimension) -> BaseDistribution:
