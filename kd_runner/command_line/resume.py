@@ -6,6 +6,7 @@ most of Hydra's settings are not taken from it. A person who wants those types t
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +19,11 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import UNDECISIVE, printable
+from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_yaml
-from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
+from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -123,7 +124,26 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
                 f"resume: {path} must hold settings alone, got {printable(word)}; "
                 "where you know the command, type its other settings, too"
             )
-    return [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
+    words = [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
+    return [*_earlier_defaults(folder, is_sweep), *words]
+
+
+def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
+    """The words that give back the defaults of the version that started the run or sweep, where they have changed."""
+    files = sorted(folder.glob(f"*/{SETTINGS}")) if is_sweep else [folder / SETTINGS]
+    started = [student for student in map(_student_section, files) if student]
+    if not started or all(student.get("fraction", 1) != 1 for student in started):
+        return []
+    return list(EARLIER_DEFAULTS)
+
+
+def _student_section(path: Path) -> dict[str, Any]:
+    """The section `student` of a run's settings; empty where the file does not have one."""
+    try:
+        section = json.loads(path.read_text())["student"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return section if isinstance(section, dict) else {}
 
 
 def _root_of(word: str) -> str | None:

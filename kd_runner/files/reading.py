@@ -113,6 +113,7 @@ class _Duplicates(_Part):
 class _Data(_Part):
     classes: Whole | None = None
     train: Whole | None = None
+    student: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None
@@ -133,6 +134,7 @@ class _Result(_Part):
     gap_closed: Real | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
+    views: dict[str, dict[str, float | bool]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None
     environment: dict[str, Any] | None = None

@@ -29,7 +29,7 @@ from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
-from kd_runner.runs.data import data_set_name, read_data
+from kd_runner.runs.data import chosen_images, data_set_name, read_data
 
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
@@ -62,11 +62,13 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         splits = read_data(_lenient(settings))
         pixels = read_pixels(splits)
         survey.write_notes(splits, pixels.copies)
+        chosen = chosen_images(settings, splits)
     contact_sheet(splits.train, splits.classes).save(folder / CONTACT_SHEET)
     name = data_set_name(settings.dataset)
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
     parts = [
         [f"{name}: {survey.line(splits)}"],
+        [] if chosen is None else [f"student  {survey.student_line(len(chosen), len(splits.train))}"],
         class_table(splits),
         largest_classes(splits),
         file_lines(splits),
