@@ -22,6 +22,7 @@ from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
+from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
@@ -103,9 +104,11 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
     """
     path = folder / (MULTIRUN if is_sweep else f"{HYDRA}/{TYPED}")
     try:
-        content = OmegaConf.load(path)
+        content = OmegaConf.create(read_yaml(path))
         recorded: Any = OmegaConf.to_container(content.hydra.overrides if is_sweep else content, resolve=False)
-        overrides = [str(word) for word in (recorded["task"] if is_sweep else recorded or [])]
+        overrides = (recorded["task"] if is_sweep else recorded) or []
+        if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+            raise TypeError
         launching: list[str] = []
         if is_sweep:  # how many threads a job has shows in its last bits
             launching = [str(word) for word in recorded["hydra"] if str(word).startswith(OF_LAUNCHING)]
@@ -207,7 +210,7 @@ def _key_of(word: str) -> str:
 def _config_dir(folder: Path, is_sweep: bool) -> list[str]:
     """The flag for the folder of own options that a run or sweep was started with."""
     try:
-        content = OmegaConf.load(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml"))
+        content = OmegaConf.create(read_yaml(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml")))
         sources = [str(src.path) for src in content.hydra.runtime.config_sources if src.provider == "command-line"]
     except Exception:  # whatever is in the file
         sources = []

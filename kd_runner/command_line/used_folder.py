@@ -14,6 +14,7 @@ from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.links import refuse_links
 from kd_runner.files.run_folder import CONSOLE, GRID, HYDRA, LOG, MULTIRUN, RESULT, SETTINGS, UNFINISHED
+from kd_runner.plain_text import printable
 
 MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
 MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
@@ -30,7 +31,7 @@ class RefuseUsedFolder(Callback):
         try:
             refuse_used_folder(Path(config.hydra.run.dir))
         except SettingsError as error:  # Hydra would turn it into a warning, and go on
-            print(f"kd-runner: {error}", file=sys.stderr)
+            print(f"kd-runner: {printable(error)}", file=sys.stderr)
             raise SystemExit(BAD_SETTINGS) from error
 
 

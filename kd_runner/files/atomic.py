@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.errors import RunFailed
+from kd_runner.files.plain_files import read_plain
 
 UNFINISHED = ".unfinished"  # the end of the name of what is being written; a killed process leaves such files
 
@@ -67,7 +68,7 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object at `path`; empty where there is none that can be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_plain(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

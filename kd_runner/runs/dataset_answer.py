@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kd_runner import plain_text
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
@@ -27,6 +28,7 @@ from kd_runner.datasets.unreadable import NOT_READ
 from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
+from kd_runner.plain_text import lines
 from kd_runner.runs.data import chosen_images, data_set_name, read_data
 
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
@@ -77,7 +79,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         [f"note     {note}" for note in notes if NOT_READ not in note],  # the line of what is broken says more
         [f"pictures {folder / CONTACT_SHEET}{shown}"],
     ]
-    return "\n".join(line for lines in parts for line in lines)
+    return lines(line for lines in parts for line in lines)
 
 
 @contextmanager
@@ -147,7 +149,7 @@ def class_table(splits: Splits) -> list[str]:
             f"training images of a class: {min(train):,} to {max(train):,}, median {statistics.median(train):g}; "
             f"the {EXTREMES} largest and the {EXTREMES} smallest classes:"
         ]
-    names = [_cut_short(printable(str(splits.classes[label]))) for label in chosen]
+    names = [_cut_short(plain_text.printable(printable(str(splits.classes[label])))) for label in chosen]
     width = max(map(len, (*names, "class")))
     rows = [("class", *SPLITS)] + [
         (name, *(f"{column[label]:,}" for column in columns)) for name, label in zip(names, chosen, strict=True)

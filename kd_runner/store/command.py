@@ -19,6 +19,7 @@ from rich.table import Table
 from kd_runner.errors import BAD_SETTINGS
 from kd_runner.files import atomic
 from kd_runner.files.atomic import UNFINISHED, megabytes
+from kd_runner.plain_text import printable
 from kd_runner.store.entries import LEASE, MADE_OF, MANIFEST, Entry
 
 DAY = 86_400
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _refuse(message: str) -> int:
     """Print why the command cannot be run; returns the exit code."""
-    print(f"kd-runner: store: {message}", file=sys.stderr)
+    print(f"kd-runner: store: {printable(message)}", file=sys.stderr)
     return BAD_SETTINGS
 
 
@@ -89,11 +90,11 @@ def print_entries(root: Path) -> int:
     for entry in entries(root):
         size = sum(path.stat().st_size for path in entry.folder.iterdir())
         total += size
-        table.add_row(*_row(entry, size))
+        table.add_row(*(escape(printable(cell)) for cell in _row(entry, size)))
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     for entry in entries_in_training(root):
-        console.print(f"{entry.key} is being trained, or was: {entry.holder()}", highlight=False)
+        console.print(f"{entry.key} is being trained, or was: {escape(printable(entry.holder()))}", highlight=False)
     for path in broken_entries(root):
         console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
     console.print(f"{table.row_count} networks, {megabytes(total)}", highlight=False)
@@ -109,7 +110,7 @@ def _row(entry: Entry, size: int) -> list[str]:
     return [
         entry.key,
         ingredients.get("role", "?"),
-        escape(f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})"),
+        f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})",
         f"{shape}, {ingredients.get('num_classes', '?')} classes",
         str(ingredients.get("epochs", "?")),
         str(ingredients.get("seed", "?")),
@@ -122,7 +123,7 @@ def verify(root: Path) -> int:
     """Print what is wrong with any entry; returns the exit code, 1 where there is a fault."""
     faults = {entry.key: fault for entry in entries(root) if (fault := entry.fault()) is not None}
     for key, fault in faults.items():
-        print(f"{key}: {fault}")
+        print(f"{key}: {printable(fault)}")
     count = len(list(entries(root)))
     print(f"{count - len(faults)} of {count} networks are as they were written")
     return 1 if faults else 0
@@ -148,7 +149,7 @@ def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dr
             with lease.acquire(timeout=0):
                 _delete(entry.work, dry_run)
         except Timeout:
-            print(f"{entry.key} is left: {entry.holder()} is training it")
+            print(f"{entry.key} is left: {printable(entry.holder())} is training it")
     return 0
 
 

@@ -18,10 +18,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kd_runner.files.plain_files import read_plain
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import percent, stopwatch
+from kd_runner.plain_text import printable
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.terminal import lines_above
@@ -147,7 +149,7 @@ class LiveView:
 
 def _line(text: str) -> Text:
     """Text that stays on one line, cut where there is no room."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class _FittingName:
     job: Job
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        longest = len(job_name(self.job, options.max_width))
+        longest = len(printable(job_name(self.job, options.max_width)))
         return Measurement(min(SHORTEST_NAME, longest), longest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -179,11 +181,11 @@ def job_name(job: Job, room: int) -> str:
 def stage_and_time_left(task: Task) -> tuple[str, str]:
     """The stage and epoch of a running task, and how long the stage will still take, in words."""
     try:
-        status = json.loads((task.folder / NOW).read_text())
+        status = json.loads(read_plain(task.folder / NOW))
         epoch, epochs = status["epoch"], status["epochs"]
         time_left = f"{stopwatch(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
         return f"{status['stage']} epoch {epoch}/{epochs}", time_left
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return "starting", ""
 
 

@@ -12,6 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.files import atomic, reading
+from kd_runner.files.plain_files import is_file_name
 from kd_runner.files.run_folder import GRID, NETWORKS
 
 FOLDER = "tensorboard"
@@ -29,7 +30,7 @@ def event_folder_of(run: Path) -> Path:
             continue
         relative = str(run.relative_to(sweep))
         folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
-        names = dict(zip(folders, jobs, strict=False))
+        names = {job: name for job, name in zip(folders, jobs, strict=False) if is_file_name(name)}
         if relative in names:
             return sweep / FOLDER / names[relative]
         if run.parent == sweep / NETWORKS:
@@ -43,8 +44,8 @@ def command(folder: Path) -> str:
 
 
 def in_folder(folder: Path) -> list[Path]:
-    """The event files in a folder, the earliest first."""
-    return sorted(folder.glob("events.out.tfevents.*"))
+    """The event files in a folder, the earliest first; links lead elsewhere, and are none."""
+    return sorted(path for path in folder.glob("events.out.tfevents.*") if path.is_file() and not path.is_symlink())
 
 
 def remove_records(files: Iterable[Path], is_outdated: Callable[[str, int], bool]) -> None:

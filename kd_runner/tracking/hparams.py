@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterva
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
@@ -54,9 +55,16 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
 
 def delete_earlier_folders(root: Path) -> None:
     """Delete the folders that an earlier call made for runs whose event files are elsewhere."""
-    for folder in [path for path in root.glob("*") if path.is_dir()]:
+    _refuse_link(root)
+    for folder in [path for path in root.glob("*") if path.is_dir() and not path.is_symlink()]:
         if all(entry.is_symlink() or entry.name == FILE for entry in folder.iterdir()):
             shutil.rmtree(folder)
+
+
+def _refuse_link(folder: Path) -> None:
+    """Raise SettingsError where `folder` is a link: what is written there would land outside."""
+    if folder.is_symlink():
+        raise SettingsError(f"{folder} must be a folder, it is a link: event files are not written to other places")
 
 
 def legend_name(run: Path, event_folder: Path) -> str:
@@ -67,6 +75,7 @@ def legend_name(run: Path, event_folder: Path) -> str:
 
 def link_event_files(event_folder: Path, folder: Path) -> Path:
     """Put links to the event files of `event_folder` into `folder`; returns `folder`."""
+    _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in event_files.in_folder(event_folder):
         if path.name != FILE:
@@ -122,6 +131,6 @@ def write_events(folder: Path, messages: Iterable[Summary]) -> None:
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
     for message in messages:
         writer.write(Event(summary=message).SerializeToString())
+    _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic.replacement(folder / FILE) as unfinished:
-        unfinished.write_bytes(content.getvalue())
+    atomic.write(folder / FILE, content.getvalue())
