@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.build import build
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
@@ -131,10 +132,14 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
 
 
 def without_fetching(node: Any) -> Any:
-    """The node of a network with `pretrained` off: its weights are in a file, and are not downloaded again."""
+    """The node of a network with `pretrained` off: its weights are in a file, and are not downloaded again.
+
+    Settings that files of older versions lack are left out at their defaults.
+    """
     if not isinstance(node, dict):
         return node
-    return {name: False if name == "pretrained" else without_fetching(value) for name, value in node.items()}
+    settings = without_defaults(node, ADDED_TO_NETWORKS)
+    return {name: False if name == "pretrained" else without_fetching(value) for name, value in settings.items()}
 
 
 def read_data(settings: Settings) -> Splits:
