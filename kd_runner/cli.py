@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -26,9 +25,12 @@ from kd_runner.command_line.messages import help_text, one_line_message, say, wi
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED, Answer, exit_code_of
 from kd_runner.files.atomic import write_json
-from kd_runner.files.run_folder import RESULT, SETTINGS
+from kd_runner.files.contents import remove_files
+from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.threads import settle_threads
+
+RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 
 
 def command(words: Sequence[str]) -> int:
@@ -87,7 +89,10 @@ def _code_after(error: Exception, invocation: Invocation) -> int:
         return invocation.exit_code or COMPLETED
     if code is None and invocation.resume_hint:  # a sweep that had begun
         raise error
-    say(one_line_message(error) if code is None else str(error))
+    message = one_line_message(error) if code is None else str(error)
+    if code == FAILED and "resume=" not in message:  # the process that starts a sweep's jobs was killed, say
+        message += invocation.resume_hint
+    say(message)
     return BAD_SETTINGS if code is None else code
 
 
@@ -152,10 +157,19 @@ def _run_or_answer(
         raise Answer(dataset_answer(settings, folder))
     from kd_runner.runs.run import run
 
-    run(settings, folder, overrides, keys_from_environment(config), notes)
+    run(settings, folder, overrides, keys_from_environment(config), notes, files_of_hydra(folder))
+
+
+def files_of_hydra(folder: Path) -> set[str]:
+    """The names of what Hydra has written into the folder of a job: its record, and the files of its log."""
+    job = HydraConfig.get()
+    handlers = job.job_logging.get("handlers") or {}
+    logs = [Path(str(handler.filename)) for handler in handlers.values() if handler.get("filename")]
+    names = {path.name for path in logs if path.absolute().parent == folder.absolute()}
+    return names | {job.output_subdir or HYDRA}
 
 
 def _remove_traces(folder: Path, name: str | None) -> None:
     """Remove Hydra's record, by its folder's `name`, of a command that ran nothing: there is nothing to look up."""
     if name is not None and not (folder / SETTINGS).exists():
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove_files(folder / name, RECORD)

@@ -10,6 +10,7 @@ from pathlib import Path
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PAGE
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal
+from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
 from kd_runner.terminal import terminal_width
 
 
@@ -17,6 +18,8 @@ def write(board: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     """Put leaderboard.csv, .md and report.html, of what was found in `folders`, into `out`; returns the page."""
     from kd_runner.reports.sweep_page import sweep_page
 
+    refuse_another_page(out)
+    refuse_another_table(out / f"{NAME}.csv")
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()

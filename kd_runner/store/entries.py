@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import socket
 import time
 import uuid
@@ -25,10 +24,10 @@ from filelock import SoftFileLease, Timeout
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
-from kd_runner.files import atomic
+from kd_runner.files import atomic, contents
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
-from kd_runner.training.resume_state import ResumeState
+from kd_runner.training.resume_state import HOLDER, ResumeState
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,6 @@ MANIFEST = "MANIFEST.json"
 NETWORK = "network.safetensors"
 MADE_OF = "made_of.json"
 EPOCHS = "epochs.json"
-HOLDER = "holder.json"  # in the folder of an unfinished training
 
 
 @dataclass(frozen=True)
@@ -187,8 +185,7 @@ def trained_once(
     root.mkdir(parents=True, exist_ok=True)
     with _lease(entry, stage) as has_lease:
         if has_lease and not _usable(entry, stage, content):
-            for abandoned in root.glob(f".{entry.key}.*{atomic.UNFINISHED}"):  # by a job that was killed
-                shutil.rmtree(abandoned, ignore_errors=True)
+            contents.remove_abandoned(entry.folder)  # by a job that was killed
             entry.sign()
             resume_state = ResumeState(entry.work, entry.key)
             network, epochs = train(resume_state)

@@ -12,9 +12,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.files import atomic, reading
+from kd_runner.files.run_folder import EVENTS as FOLDER
 from kd_runner.files.run_folder import GRID, NETWORKS
-
-FOLDER = "tensorboard"
 
 
 def place_of(run: Path) -> Path:
@@ -30,11 +29,16 @@ def place_of(run: Path) -> Path:
         relative = str(run.relative_to(sweep))
         folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
         names = dict(zip(folders, jobs, strict=False))
-        if relative in names:
+        if is_plain_name(names.get(relative, "")):
             return sweep / FOLDER / names[relative]
         if run.parent == sweep / NETWORKS:
             return sweep / FOLDER / run.name
     return run / FOLDER
+
+
+def is_plain_name(name: str) -> bool:
+    """True for the name of a folder, and not a path to somewhere else: anyone may have written it into a sweep.json."""
+    return name not in ("", ".", "..") and not set("/\\:\0") & set(name)
 
 
 def command(folder: Path) -> str:

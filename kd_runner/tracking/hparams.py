@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import shutil
+import logging
+import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,14 @@ from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterva
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from kd_runner.errors import SettingsError, one_line
+from kd_runner.files import atomic
+from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
 from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, without_result
+
+log = logging.getLogger(__name__)
 
 FILE = "events.out.tfevents.0.hparams"
 SUMMARY = "leaderboard"  # the folder of the event file about all runs together
@@ -35,25 +41,47 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
     """
     sessions = [*map(completed_row, runs), *map(without_result, missing)]
     root = out.absolute() / event_files.FOLDER
+    if is_link(root):
+        raise SettingsError(f"{root} must be no link, as it would be written to: remove the link, or choose --out")
     tidy(root)
     rows, swept = align_settings(sessions)
     taken: Counter[str] = Counter()
     for session, row in zip(sessions, rows, strict=True):
         place = event_files.place_of(session.folder)
         if place.parent != root:
-            name = name_of(session.folder, place)
-            taken[name] += 1
-            place = link_event_files(place, root / (name if taken[name] == 1 else f"{name}_{taken[name]}"))
+            place = link_event_files(place, free_folder(root, name_of(session.folder, place), taken))
         write_events(place, session_messages(session, row))
     write_events(root / SUMMARY, [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)])
     return root
 
 
 def tidy(root: Path) -> None:
-    """Delete what an earlier call left of runs whose event files are elsewhere."""
-    for folder in [path for path in root.glob("*") if path.is_dir()]:
-        if all(entry.is_symlink() or entry.name == FILE for entry in folder.iterdir()):
-            shutil.rmtree(folder)
+    """Delete what an earlier call left of runs whose event files are elsewhere: links to event files, and its own."""
+    for folder in [path for path in root.glob("*") if path.is_dir() and not is_link(path)]:
+        entries = list(folder.iterdir())
+        own = [entry for entry in entries if entry.name == FILE or (is_link(entry) and is_event_file(entry))]
+        if len(own) == len(entries) and (folder / FILE).is_file():
+            for entry in own:
+                entry.unlink()
+            folder.rmdir()
+
+
+def is_event_file(path: Path) -> bool:
+    """True for a file, or a link to one, with the name that TensorBoard's event files have."""
+    return path.name.startswith("events.out.tfevents.") and not path.is_dir()
+
+
+def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
+    """A folder below `root` for the links to a run's event files: one that is not there, as others may have made it.
+
+    Args:
+        taken: How often a name was taken so far; it is counted on.
+    """
+    while True:
+        taken[name] += 1
+        folder = root / (name if taken[name] == 1 else f"{name}_{taken[name]}")
+        if not os.path.lexists(folder):
+            return folder
 
 
 def name_of(run: Path, place: Path) -> str:
@@ -67,8 +95,11 @@ def link_event_files(place: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in event_files.in_folder(place):
         if path.name != FILE:
-            (folder / path.name).unlink(missing_ok=True)
-            (folder / path.name).symlink_to(path)
+            try:
+                (folder / path.name).symlink_to(path)
+            except (OSError, NotImplementedError) as error:  # a file system without links, or Windows without the right
+                log.warning("note      the curves of %s are not shown beside the table: %s", place, one_line(error))
+                break
     return folder
 
 
@@ -120,6 +151,4 @@ def write_events(folder: Path, messages: Iterable[Summary]) -> None:
     for message in messages:
         writer.write(Event(summary=message).SerializeToString())
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".unfinished.{FILE}"
-    unfinished.write_bytes(content.getvalue())
-    unfinished.replace(folder / FILE)
+    atomic.write(folder / FILE, content.getvalue())

@@ -23,7 +23,8 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
-from kd_runner.files.run_folder import CONSOLE, RESULT
+from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
+from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
@@ -31,8 +32,6 @@ from kd_runner.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
 
-SLURM_FOLDER = ".slurm"  # submitit's files, in the sweep's folder
-QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
 LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questions to the scheduler, which serves many
 
 

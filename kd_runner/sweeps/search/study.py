@@ -26,15 +26,13 @@ from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, MULTIRUN
+from kd_runner.files.run_folder import CHECKED, JOURNAL, LOCK, MULTIRUN
 from kd_runner.sweeps import folder as sweep_folder
-from kd_runner.sweeps.folder import LOCK
 from kd_runner.sweeps.search.space import Choice, Dimension, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-JOURNAL = "study.journal"
 NAME = "kd-runner"  # the study's name in its journal
 FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN}
 
@@ -200,13 +198,13 @@ def open_study(folder: Path, search: SearchSettings) -> tuple[optuna.Study, Jour
 
 
 @contextmanager
-def exclusive_study(folder: Path) -> Iterator[None]:
+def exclusive_study(folder: Path, resumed: bool = False) -> Iterator[None]:
     """Keep other processes from searching in the folder during this block, and mend the journal of a killed one.
 
     Raises:
         SettingsError: another process searches there.
     """
-    with sweep_folder.exclusive_folder(folder):
+    with sweep_folder.exclusive_folder(folder, resumed):
         journal = folder / JOURNAL
         Path(f"{journal}.lock").unlink(missing_ok=True)  # Optuna would wait for the lock of a killed process
         if journal.exists():
