@@ -23,9 +23,10 @@ from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
 from kd_runner.command_line.typed_words import note_idle_words
-from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED, Answer, exit_code_of
+from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED, Answer, RunFailed, exit_code_of
 from kd_runner.files.atomic import write_json
 from kd_runner.files.contents import remove_files
+from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.threads import settle_threads
@@ -82,6 +83,9 @@ def _terminate(number: int, frame: object) -> None:
 
 def _code_after(error: Exception, invocation: Invocation) -> int:
     """The exit code of a command that `error` ended, after saying what was wrong; our own errors are raised again."""
+    reason = refusal(error)
+    if exit_code_of(error) is None and reason is not None:
+        error = RunFailed(reason)
     code = exit_code_of(error)
     if invocation.exit_code is not None:  # a job in this process, which has said it
         if code is None:
@@ -118,7 +122,8 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         print(answer)
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
-            write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
+            with suppress(OSError, RunFailed):  # a full disk
+                write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
         raise
     except Exception as error:
         code = exit_code_of(error)

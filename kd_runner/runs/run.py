@@ -16,6 +16,7 @@ from kd_runner.environment import environment
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.files import atomic
 from kd_runner.files.contents import remove_resume_states
+from kd_runner.files.disk import refusals_in_one_line
 from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
 from kd_runner.files.stages import STAGES
@@ -62,7 +63,7 @@ def run(
             `folder` holds something else; nothing was trained.
         RunFailed: a stage could not be finished.
     """
-    with collected_notes() as notes:
+    with collected_notes() as notes, refusals_in_one_line():
         notes += remarks
         content = hide_values(settings.model_dump(mode="json", by_alias=True), secrets)
         if settings.resume is None:
@@ -85,7 +86,7 @@ def run(
         state = RunState()
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers)
         result |= {"notes": notes, "seconds": state.seconds}  # both are filled as the run goes
-        with failure_written(result, folder, state):
+        with failure_written(result, folder, state), refusals_in_one_line():
             dashboard.begin(logger, content, overrides)
             result |= StageRunner(parts, folder, fingerprint, logger, state).run(rehearsal.tempered)
         finish(result, folder, logger.place, settings.finetune.epochs)

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from filelock import SoftFileLease, Timeout
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
+from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
@@ -182,7 +184,7 @@ def trained_once(
     path = entry.folder / NETWORK
     if _usable(entry, stage, content):
         return _reuse(entry, stage)
-    root.mkdir(parents=True, exist_ok=True)
+    _refuse_read_only(entry, stage)
     with _lease(entry, stage) as has_lease:
         if has_lease and not _usable(entry, stage, content):
             contents.remove_abandoned(entry.folder)  # by a job that was killed
@@ -196,6 +198,20 @@ def trained_once(
     if not _usable(entry, stage, content):  # it was there while we waited, and then broke
         return trained_once(root, stage, ingredients, info, train)
     return _reuse(entry, stage)
+
+
+def _refuse_read_only(entry: Entry, stage: str) -> None:
+    """Raise RunFailed where the network cannot be put into the store, before it is trained."""
+    try:
+        entry.root.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writable.", dir=entry.root)
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise RunFailed(
+            f"store: must be a folder that can be written to, as the {stage} ({entry.key}) is not in it, got "
+            f"{entry.root} ({error.strerror}); choose another: store=FOLDER"
+        ) from error
 
 
 def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:

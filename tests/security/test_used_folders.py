@@ -34,7 +34,8 @@ from kd_runner.training.resume_state import ResumeState
 PRECIOUS = (
     "thesis.tex", "result.json", "report.html", "analysis.json", "teacher.safetensors", "student_last.safetensors",
     "tensorboard/events.out.tfevents.1", "tensorboard/00000/tensors.tsv", "unfinished/novel.txt",
-    "unfinished/begun.json", ".git/config", ".env", "multirun.yaml", "sweep.json", "report.html/index.html", ".thesis.unfinished", "now.json",
+    "unfinished/begun.json", ".git/config", ".env", "multirun.yaml", "sweep.json", "report.html/index.html",
+    ".thesis.unfinished", "now.json",
 )  # fmt: skip
 
 
