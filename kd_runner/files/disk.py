@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,12 +22,32 @@ def refusal(error: BaseException) -> str | None:
     """The reason why a file could not be written or read, in a line; None where the disk is not to blame."""
     if not isinstance(error, OSError):
         return f"the disk refused a file: {one_line(error)}" if IN_TEXT.search(str(error)) else None
-    name = f": {error.filename}" if error.filename else ""
+    path = error.filename2 or error.filename  # the second one is that of a copy
+    name = f": {path}" if path else ""
     if error.errno in FULL:
         return f"the disk is full{name}; make room, and go on with the run"
     if error.errno in READ_ONLY:
         return f"a file cannot be written or read{name} ({error.strerror}); choose a folder that you may write to"
     return f"the file system refused a file{name} ({error.strerror})" if error.errno in BROKEN else None
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Print no traceback where the disk refuses a file of a thread in this block, as TensorBoard's.
+
+    It hands the error on to the next call.
+    """
+    earlier = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is None or refusal(arguments.exc_value) is None:
+            earlier(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = earlier
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from kd_runner.environment import environment
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.files import atomic
 from kd_runner.files.contents import remove_resume_states
-from kd_runner.files.disk import refusals_in_one_line
+from kd_runner.files.disk import quiet_threads, refusals_in_one_line
 from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
 from kd_runner.files.stages import STAGES
@@ -63,7 +63,7 @@ def run(
             `folder` holds something else; nothing was trained.
         RunFailed: a stage could not be finished.
     """
-    with collected_notes() as notes, refusals_in_one_line():
+    with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
         notes += remarks
         content = hide_values(settings.model_dump(mode="json", by_alias=True), secrets)
         if settings.resume is None:
