@@ -128,7 +128,7 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, lambda _: None).run([task])
     if task.code != 0:
         last_line = (check_folder / CONSOLE).read_text().strip().splitlines()[-1:]
-        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line)}")
+        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line) or 'it printed nothing'}")
     report: dict[str, Any] = json.loads(report_file.read_text())
     errors = report["errors"]
     raise_if_any([f"{job}: {errors[str(job.number)]}" for job in jobs if str(job.number) in errors])

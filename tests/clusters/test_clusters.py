@@ -199,7 +199,7 @@ import torch.nn.functional as F
 class Mortal:
     def __call__(self, student, teacher, labels, temperature):
         grave = pathlib.Path("grave")
-        if student.progress > 0.4 and not grave.exists():
+        if 0.4 < student.progress < 1 and not grave.exists():
             grave.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return F.mse_loss(student.logits, teacher.logits)
