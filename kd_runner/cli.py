@@ -1,6 +1,6 @@
-"""The command line: Hydra composes the settings, one line answers what cannot work, a run does the rest.
+"""The command line: Hydra composes the settings, `runs.run` runs them, and an error is printed as one line.
 
-Nothing here imports torch before a run starts: `--help`, `--cfg job` and shell completion answer at once.
+Nothing here imports torch before a run starts, so `--help`, `--cfg job` and shell completion answer at once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from kd_runner import masking
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
 from kd_runner.command_line.typed_words import note_idle_words
@@ -45,7 +47,7 @@ def main() -> int:
 
     0: completed. 1: a run failed. 2: a setting, file or data set cannot work. 130: Ctrl-C. 143: terminated.
     """
-    # Hydra then raises what it would otherwise print over several lines, so that we can say it in one.
+    # With this, Hydra raises its errors instead of printing them, and we print each in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     settle_threads()
     words = sys.argv[1:]
@@ -56,7 +58,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminate)
     invocation = Invocation(words)
     try:
+        masking.hide_named(words)
         sys.argv[1:] = invocation.translate()
+        masking.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
             print(help_text([word for word in words if not word.startswith("-")]))
         else:
@@ -69,11 +73,11 @@ def main() -> int:
             raise
         say(f"terminated{invocation.resume_hint}")
         return TERMINATED
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        return _code_after(error, invocation)
+        return _exit_code_after(error, invocation)
     return invocation.exit_code or COMPLETED
 
 
@@ -81,17 +85,17 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _code_after(error: Exception, invocation: Invocation) -> int:
-    """The exit code of a command that `error` ended, after saying what was wrong; our own errors are raised again."""
+def _exit_code_after(error: Exception, invocation: Invocation) -> int:
+    """The exit code of a command that `error` ended; prints the error in one line, or raises a bug of ours again."""
     reason = refusal(error)
     if exit_code_of(error) is None and reason is not None:
         error = RunFailed(reason)
     code = exit_code_of(error)
-    if invocation.exit_code is not None:  # a job in this process, which has said it
+    if invocation.exit_code is not None:  # a job in this process, which has printed its error
         if code is None:
             raise error
-        return invocation.exit_code or COMPLETED
-    if code is None and invocation.resume_hint:  # a sweep that had begun
+        return invocation.exit_code
+    if code is None and invocation.resume_hint:  # the sweep had begun, so it is no mistake in the settings
         raise error
     message = one_line_message(error) if code is None else str(error)
     if code == FAILED and "resume=" not in message:  # the process that starts a sweep's jobs was killed, say
@@ -102,11 +106,12 @@ def _code_after(error: Exception, invocation: Invocation) -> int:
 
 def _hydra_main(invocation: Invocation) -> None:
     """Have Hydra read `sys.argv`, compose the settings, and call one job or a sweeper with them."""
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(JobFunction(_job, invocation))()
+    with guarded_composition():
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(JobFunction(_job, invocation))()
 
 
 def _job(config: DictConfig, invocation: Invocation) -> None:
-    """One job: a run of its own, or one of a sweep in this process."""
+    """Run one job: a single run, or one job of a sweep in this process."""
     invocation.exit_code = invocation.exit_code or COMPLETED
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
@@ -119,7 +124,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as answer:
         _remove_traces(folder, job.output_subdir)
-        print(answer)
+        print(masking.masked(str(answer)))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             with suppress(OSError, RunFailed):  # a full disk
@@ -133,7 +138,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         if code == BAD_SETTINGS:
             _remove_traces(folder, job.output_subdir)
         if invocation.asks_for_data:
-            with suppress(OSError):  # it may hold a run
+            with suppress(OSError):  # the folder is not empty: it holds a run
                 folder.rmdir()
         message = with_origin(str(error), overrides)
         say(message)
@@ -145,17 +150,17 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
 def _run_or_answer(
     config: DictConfig, folder: Path, overrides: list[str], invocation: Invocation, in_sweep: bool
 ) -> None:
-    """Run what the settings say.
+    """Run the job that `config` describes, or answer a question about its data.
 
     Raises:
-        Answer: the person asked for what would be read.
+        Answer: the command asked with `dataset=?` what would be read.
         SettingsError, RunFailed: as in `kd_runner.runs.run.run`.
     """
     with collected_notes() as notes:
         settings = settings_of(config, overrides)
         note_idle_words(invocation.typed_words, in_sweep, variables_of(config))
     if settings.trust:
-        sys.path.insert(0, str(Path.cwd()))  # one's own package is often in the folder one stands in
+        sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
     if invocation.asks_for_data:
         from kd_runner.runs.dataset_answer import dataset_answer
 
@@ -175,6 +180,6 @@ def files_of_hydra(folder: Path) -> set[str]:
 
 
 def _remove_traces(folder: Path, name: str | None) -> None:
-    """Remove Hydra's record, by its folder's `name`, of a command that ran nothing: there is nothing to look up."""
+    """Delete the subfolder `name`, where Hydra records the command, unless a run began in `folder`."""
     if name is not None and not (folder / SETTINGS).exists():
         remove_files(folder / name, RECORD)

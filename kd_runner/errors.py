@@ -13,7 +13,7 @@ class SettingsError(ValueError):
 
 
 class Answer(Exception):
-    """An answer that a person asked for in place of a run; the message is the answer."""
+    """The answer to a question that a command asks instead of starting a run; the message is the answer."""
 
 
 class RunFailed(RuntimeError):

@@ -1,23 +1,55 @@
-"""Numbers as people read them, in the terminal, in notes and in reports; a value that is not known is a dash."""
+"""Numbers and names as people read them, in the terminal, in notes and in reports; an unknown number is a dash."""
 
 from __future__ import annotations
 
 UNKNOWN = "–"
+LARGE = 1e6  # numbers from here on are written as 1.5e+16
 
 
-def percent(share: float | None, digits: int = 2) -> str:
-    """A share of 1 in percent, such as 93.25 %."""
-    return UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
+def percent(share: float | None, digits: int = 2, unknown: str = UNKNOWN) -> str:
+    """A share in [0, 1] in percent, such as 93.25 %."""
+    return unknown if share is None else f"{100 * share:.{digits}f} %"
 
 
-def points(share: float | None) -> str:
-    """A difference of shares of 1 in percentage points, with its sign, such as +1.25."""
-    return UNKNOWN if share is None else f"{100 * share:+.2f}"
+def bare_percent(share: float | None, unknown: str = UNKNOWN) -> str:
+    """A share in [0, 1] in percent without the sign, such as 93.25: for a column whose heading has the sign."""
+    return unknown if share is None else f"{100 * share:.2f}"
 
 
-def count(value: float | None) -> str:
+def short_percent(share: float) -> str:
+    """A share in [0, 1] in whole percent, and one below 1 % with one digit, such as 93 %, 0.5 % or <0.01 %.
+
+    The space before the sign does not break, so that a chart keeps number and sign on one line.
+    """
+    percentage = 100 * share
+    if percentage >= 1 or not percentage:
+        return f"{percentage:.0f}\u00a0%"
+    return f"{percentage:.1g}\u00a0%" if percentage >= 0.01 else "<0.01\u00a0%"
+
+
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign, such as +1.25."""
+    return UNKNOWN if difference is None else f"{100 * difference:+.2f}"
+
+
+def count(number: float | None, unknown: str = UNKNOWN) -> str:
     """A number of things, such as 1,234."""
-    return UNKNOWN if value is None else f"{value:,.0f}"
+    return unknown if number is None else f"{number:,.0f}"
+
+
+def short_count(number: float) -> str:
+    """A number of things in three digits, such as 1.23M for 1,234,567."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"
+
+
+def four_digits(number: float | None, unknown: str = UNKNOWN) -> str:
+    """A number with four digits after the point, such as 0.1234; a million or more as 1.5e+16."""
+    if number is None:
+        return unknown
+    return f"{number:.4f}" if abs(number) < LARGE else f"{number:.1e}"
 
 
 def clock(seconds: float | None) -> str:
@@ -37,3 +69,14 @@ def stopwatch(seconds: float) -> str:
     if hours:
         return f"{hours}:{rest_of_hour:02d}:{rest_of_minute:02d}"
     return f"{minutes}:{rest_of_minute:02d}"
+
+
+def cut_end(name: str, longest: int) -> str:
+    """The name; where it is longer than `longest` letters, 1 or more, its start and an ellipsis."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def cut_middle(name: str, longest: int) -> str:
+    """The name; where it is longer than `longest` letters, 1 or more, its start, an ellipsis and its end."""
+    tail = longest // 3
+    return name if len(name) <= longest else f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.outputs import Outputs
@@ -38,8 +40,11 @@ def composed(*overrides: str) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """A command that a test runs in its own process settles logging; the next test must not notice."""
-    level = logging.root.level
+    level, factory, hook = logging.root.level, logging.getLogRecordFactory(), sys.excepthook
     yield
+    masking.forget()
+    logging.setLogRecordFactory(factory)
+    sys.excepthook = hook
     logging.root.setLevel(level)
     logging.disable(logging.NOTSET)
     for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "kd_runner"]:

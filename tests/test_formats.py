@@ -1,17 +1,49 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
 import pytest
 
-from kd_runner.formats import clock, count, percent, points, stopwatch
+from kd_runner.formats import (
+    bare_percent,
+    clock,
+    count,
+    cut_end,
+    cut_middle,
+    four_digits,
+    percent,
+    points,
+    short_count,
+    short_percent,
+    stopwatch,
+)
 
 
 def test_shares_and_numbers_of_things() -> None:
     assert (percent(0.93254), percent(0.93254, 1), percent(1.0, 0)) == ("93.25 %", "93.3 %", "100 %")
+    assert (bare_percent(0.93254), bare_percent(0.0)) == ("93.25", "0.00")
     assert (points(0.0125), points(-0.5)) == ("+1.25", "-50.00")
-    assert count(1234.0) == "1,234"
-    assert [function(None) for function in (percent, points, count, clock)] == ["–"] * 4
+    assert (count(1234.0), count(0)) == ("1,234", "0")
+
+
+def test_an_unknown_number_is_a_dash_or_what_the_caller_wants() -> None:
+    assert [text(None) for text in (percent, bare_percent, points, count, four_digits, clock)] == ["–"] * 6
+    assert [text(None, unknown="") for text in (percent, bare_percent, count, four_digits)] == [""] * 4
+
+
+def test_short_counts() -> None:
+    assert [short_count(value) for value in (7, 1_000, 1_234_567, 2.5e9)] == ["7", "1k", "1.23M", "2.5G"]
+
+
+def test_short_percentages() -> None:
+    shares = (0, 1, 0.123, 0.00456, 0.00001)
+    texts = [short_percent(share) for share in shares]
+    assert texts == [f"{number}\u00a0%" for number in ("0", "100", "12", "0.5", "<0.01")]
+
+
+def test_large_numbers_are_short() -> None:
+    numbers = (0.12345, 999_999.0, 1.5e16, float("inf"))
+    assert [four_digits(number) for number in numbers] == ["0.1235", "999999.0000", "1.5e+16", "inf"]
 
 
 @pytest.mark.parametrize(
@@ -21,3 +53,16 @@ def test_shares_and_numbers_of_things() -> None:
 def test_times_in_words_and_as_on_a_stopwatch(seconds: float, words: str, digits: str) -> None:
     assert clock(seconds) == words
     assert stopwatch(seconds) == digits
+
+
+@pytest.mark.parametrize(
+    ("longest", "end", "middle"),
+    [(1, "…", "…"), (2, "a…", "a…"), (3, "ab…", "a…h"), (6, "abcde…", "abc…gh"), (7, "abcdef…", "abcd…gh")],
+)
+def test_a_long_name_is_cut_to_its_length(longest: int, end: str, middle: str) -> None:
+    assert (cut_end("abcdefgh", longest), cut_middle("abcdefgh", longest)) == (end, middle)
+
+
+def test_a_name_that_fits_is_whole() -> None:
+    for cut in (cut_end, cut_middle):
+        assert [cut(name, 3) for name in ("", "cat")] == ["", "cat"]

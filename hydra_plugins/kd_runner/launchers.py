@@ -82,8 +82,8 @@ class PoolLauncher(Launcher):
         hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
         return [*self.invocation.flags, *hydra]
 
-    def compose(self, number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
-        """A job's settings as plain data, its folder's name below the sweep's, and the environment variables it reads.
+    def compose(self, number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, composition.FromEnvironment]:
+        """A job's settings as plain data, its folder's name below the sweep's, and what it takes from the environment.
 
         Raises:
             SettingsError: they cannot be composed, or are of the wrong kind.
@@ -93,7 +93,8 @@ class PoolLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
-        return settings.plain(), str(config.hydra.sweep.subdir), composition.variables_of(config)
+        plain = settings.plain()
+        return plain, str(config.hydra.sweep.subdir), composition.from_environment(config, plain)
 
 
 class SlurmLauncher(PoolLauncher):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kd_runner.formats import short_count
+
 MARGIN = 0.04  # share of the range of values, on either side
 
 
@@ -49,11 +51,3 @@ class Axis:
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         digits = max(0, -math.floor(math.log10(step)))
         return [(self.at(number * step), f"{number * step:.{digits}f}") for number in range(first, last + 1)]
-
-
-def short_count(value: float) -> str:
-    """1,234,567 as 1.23M."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:.3g}{name}"
-    return f"{value:.3g}"

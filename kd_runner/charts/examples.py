@@ -1,4 +1,4 @@
-"""Single images: those on which teacher and student differ most, and what the teacher teaches of some."""
+"""Charts of single images: those on which teacher and student differ most, and some soft targets of the teacher."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from kd_runner.charts.figure import Figure
 from kd_runner.charts.svg import NORMAL, SMALL, Chart, add, add_image, add_text, chart, fit_text, text_width
 from kd_runner.evaluation.analysis import class_names
+from kd_runner.formats import short_percent
 
 THUMBNAIL = 96.0
 GUESS_WIDTH, GUESS_LINE = 166.0, 17.0
@@ -16,7 +17,7 @@ TARGET_WIDTH, TARGET_LINE, TARGET_LEFT = 330.0, 19.2, THUMBNAIL + 12
 
 
 def disagreements(analysis: Mapping[str, Any]) -> Figure:
-    """The images on which teacher and student differ most, with what each of them says."""
+    """The images on which teacher and student differ most, with the prediction of each."""
     caption = "The test images on which teacher and student differ most; a wrong prediction is red and underlined."
     names = class_names(analysis)
     return Figure([_disagreement(example, names) for example in analysis["disagreements"]], caption, columns=6)
@@ -28,10 +29,10 @@ def _disagreement(example: Mapping[str, Any], names: list[dict[str, str]]) -> Ch
     for role in ("teacher", "student"):
         guess = example[role]
         wrong = "wrong" if guess["class"] != label else ""
-        lines.append((role, names[guess["class"]], f", {in_percent(guess['probability'])}", wrong))
+        lines.append((role, names[guess["class"]], f", {short_percent(guess['probability'])}", wrong))
     spoken = "; ".join(f"{who}: {name['full']}{share}" for who, name, share, _ in lines)
     figure = chart(GUESS_WIDTH, THUMBNAIL + 4 + 3 * GUESS_LINE, f"test image {example['index']}, {spoken}")
-    add_image(figure.root, as_thumbnail(example["image"]), 0, 0, THUMBNAIL, THUMBNAIL)
+    add_image(figure.root, checked_thumbnail(example["image"]), 0, 0, THUMBNAIL, THUMBNAIL)
     for number, (who, name, share, style) in enumerate(lines):
         middle = THUMBNAIL + 4 + (number + 0.5) * GUESS_LINE
         text = add_text(figure.root, 0.0, middle, "", f"small {style}".strip(), f"{who}: {name['full']}{share}")
@@ -45,45 +46,37 @@ def _disagreement(example: Mapping[str, Any], names: list[dict[str, str]]) -> Ch
 
 def soft_targets(analysis: Mapping[str, Any]) -> Figure:
     """The teacher's most probable classes of some training images, at the temperature that it teaches with."""
-    taught, names = analysis["soft_targets"], class_names(analysis)
+    targets, names = analysis["soft_targets"], class_names(analysis)
     caption = (
         "What the student is taught: the most probable classes of training images by the teacher, at temperature "
-        f"{taught['temperature']:.3g}; the label's bar is blue."
+        f"{targets['temperature']:.3g}; the label's bar is blue."
     )
-    return Figure([_soft_target(example, names) for example in taught["examples"]], caption)
+    return Figure([_soft_target(example, names) for example in targets["examples"]], caption)
 
 
 def _soft_target(example: Mapping[str, Any], names: list[dict[str, str]]) -> Chart:
     guesses = [
         (names[guess["class"]], guess["probability"], guess["class"] == example["label"]) for guess in example["top"]
     ]
-    spoken = ", ".join(f"{name['full']} {in_percent(share)}" for name, share, _ in guesses)
+    spoken = ", ".join(f"{name['full']} {short_percent(share)}" for name, share, _ in guesses)
     figure = chart(TARGET_WIDTH, THUMBNAIL, f"training image {example['index']}: {spoken}")
-    add_image(figure.root, as_thumbnail(example["image"]), 0, 0, THUMBNAIL, THUMBNAIL)
+    add_image(figure.root, checked_thumbnail(example["image"]), 0, 0, THUMBNAIL, THUMBNAIL)
     width = TARGET_WIDTH - TARGET_LEFT
     for number, (name, share, is_label) in enumerate(guesses):
         top, style = number * TARGET_LINE, "guess label" if is_label else "guess"
         add(figure.root, "rect", x=TARGET_LEFT, y=top, width=width * share, height=TARGET_LINE - 2, class_=style)
-        percent = in_percent(share)
+        percent = short_percent(share)
         text = add_text(figure.root, TARGET_LEFT + 5, top + TARGET_LINE / 2 - 1, "", "", f"{name['full']} {percent}")
         add(text, "tspan", fit_text(name["short"], width - text_width(percent) - NORMAL), class_="name")
         add(text, "tspan", f" {percent}", class_="soft")
     return figure
 
 
-def in_percent(share: float) -> str:
-    """The share in percent, of a small one its first digit."""
-    percent = 100 * share
-    if percent >= 1 or not percent:
-        return f"{percent:.0f}\u00a0%"
-    return f"{percent:.1g}\u00a0%" if percent >= 0.01 else "<0.01\u00a0%"
-
-
-def as_thumbnail(image: str) -> str:
-    """The image, base64 of a PNG file.
+def checked_thumbnail(image: str) -> str:
+    """The image, a PNG file in base64, unchanged.
 
     Raises:
-        ValueError: it is none.
+        ValueError: `image` is no PNG file in base64.
     """
     if not base64.b64decode(image, validate=True).startswith(b"\x89PNG"):
         raise ValueError("an image must be a PNG file in base64")

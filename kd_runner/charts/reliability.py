@@ -7,7 +7,7 @@ from typing import Any
 
 from kd_runner.charts.figure import Figure
 from kd_runner.charts.svg import Chart, Element, add, add_text, chart
-from kd_runner.terminal import nats
+from kd_runner.formats import four_digits
 
 SIDE, LEFT, TOP, BOTTOM = 236.0, 34.0, 60.0, 34.0
 CAPTION = (
@@ -42,7 +42,7 @@ def reliability_of(role: str, network: Mapping[str, Any]) -> Chart:
 
 
 def _numbers(bins: Mapping[str, Any]) -> str:
-    return f"ECE {bins['ece']:.4f}, NLL {nats(bins['nll'])}"
+    return f"ECE {four_digits(bins['ece'])}, NLL {four_digits(bins['nll'])}"
 
 
 def _draw_counts(root: Element, counts: Sequence[float]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from kd_runner.evaluation.analysis import shorten
+from kd_runner.formats import cut_middle
 
 Element = ElementTree.Element
 TINY, SMALL, NORMAL = 9.5, 11.0, 12.5  # sizes of text, as in style.css
@@ -137,6 +137,6 @@ def text_width(text: str, size: float = NORMAL) -> float:
 def fit_text(text: str, width: float, size: float = NORMAL) -> str:
     """The text, with an ellipsis in its middle where it is wider than that."""
     length = len(text)
-    while length > 3 and text_width(shorten(text, length), size) > width:
+    while length > 3 and text_width(cut_middle(text, length), size) > width:
         length -= 1
-    return shorten(text, length)
+    return cut_middle(text, length)

@@ -10,10 +10,10 @@ from kd_runner.charts.axis import Axis
 from kd_runner.charts.curves import TALL, add_stretched_line, draw_axes
 from kd_runner.charts.svg import Chart, Element, add, add_text, fluid_chart
 from kd_runner.comparison.groups import Group
+from kd_runner.files.stages import STAGES
 
 MOST_STRIPS = 40  # rows of the chart of all runs
 STRIP = 30.0  # height of a row
-STAGES = ("teacher", "baseline", "student")
 
 
 @dataclass(frozen=True)

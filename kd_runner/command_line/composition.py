@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from kd_runner import masking
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.overrides import check_overrides
 from kd_runner.command_line.typed_words import overridden_options
@@ -21,6 +25,19 @@ from kd_runner.notes import note
 
 if TYPE_CHECKING:
     from kd_runner.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class FromEnvironment:
+    """What the settings of a job take from the environment.
+
+    Args:
+        variables: The environment variables that they depend on, with their values.
+        expressions: What Hydra resolves to the hidden values, by the keys of these, with dots.
+    """
+
+    variables: Mapping[str, str]
+    expressions: Mapping[str, Any]
 
 
 def composed_by(load: Callable[[], DictConfig]) -> DictConfig:
@@ -47,6 +64,7 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> Settings:
     """
     from kd_runner.config.settings import check  # pydantic, which --help need not wait for
 
+    hide_environment(config)
     content = _plain(_without_hydra(config))
     check_overrides(overrides)
     settings = check(content)
@@ -82,6 +100,82 @@ def variables_of(config: DictConfig) -> dict[str, str]:
     return {name: os.environ[name] for _, names in _keys_and_variables(_without_hydra(config)) for name in names}
 
 
+def hide_environment(config: DictConfig) -> None:
+    """Hide, from now on, what the settings in `config` take from the environment."""
+    pairs = list(_keys_and_variables(_without_hydra(config)))
+    masking.hide(
+        {name: os.environ[name] for _, names in pairs for name in names},
+        [key for key, _ in pairs],
+    )
+
+
+def from_environment(config: DictConfig, settings: Mapping[str, Any]) -> FromEnvironment:
+    """What the settings in `config` take from the environment.
+
+    Args:
+        settings: The same settings, checked, as plain data.
+    """
+    config = _without_hydra(config)
+    variables = variables_of(config)
+    pairs = ((key, _expression(config, settings, key, variables)) for key in keys_from_environment(config))
+    return FromEnvironment(variables, {key: expression for key, expression in pairs if expression is not None})
+
+
+def with_values(settings: Mapping[str, Any], expressions: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` with the values that the expressions have in this process, by their keys.
+
+    Raises:
+        SettingsError: an environment variable is not set here.
+    """
+    unresolved: dict[str, Any] = json.loads(json.dumps(settings))
+    for key, expression in expressions.items():
+        _put(unresolved, key, expression)
+    content: dict[str, Any] = json.loads(json.dumps(settings))
+    for key, expression in expressions.items():
+        _put(content, key, _resolved(unresolved, expression))
+    return content
+
+
+def _put(content: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value at a key, with dots, of nested data."""
+    *sections, name = key.split(".")
+    for section in sections:
+        content = content[section]
+    content[name] = value
+
+
+def _resolved(settings: Mapping[str, Any], expression: Any) -> Any:
+    """The value of an expression beside the other settings."""
+    node = OmegaConf.create({"value": expression, **{name: settings[name] for name in settings if name != "value"}})
+    try:
+        value = node.value
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        raise SettingsError(" ".join(str(error).split())) from None
+
+
+def _expression(config: DictConfig, settings: Mapping[str, Any], key: str, variables: Mapping[str, str]) -> Any:
+    """What resolves to the value at `key` without the rest of what Hydra has composed; None where nothing does."""
+    value: Any = settings
+    parent: Any = config
+    *sections, name = key.split(".")
+    with suppress(Exception):  # whatever is composed
+        for part in sections:
+            value, parent = value[part], parent[part]
+        value, raw = value[name], OmegaConf.to_container(parent, resolve=False)[name]  # type: ignore[call-overload,index]
+        candidates = [raw]
+        if isinstance(value, str):
+            template = value
+            for variable, text in sorted(variables.items(), key=lambda pair: -len(pair[1])):
+                template = template.replace(text, f"${{oc.env:{variable}}}") if text else template
+            candidates.insert(0, template)
+        for expression in candidates:
+            with suppress(Exception):
+                if _resolved(settings, expression) == value:
+                    return expression
+    return None
+
+
 def _keys_and_variables(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
     """Each key, with dots, whose value depends on environment variables that are set, and the variables' names."""
     names: list[str] = []
@@ -94,9 +188,11 @@ def _keys_and_variables(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
     def walk(node: DictConfig, prefix: str) -> Iterator[tuple[str, list[str]]]:
         for key in node:
             names.clear()
-            value = node[key]
-            if isinstance(value, ListConfig):
-                OmegaConf.to_container(value, resolve=True)
+            value = None
+            with suppress(OmegaConfBaseException):  # what cannot be resolved is said where the settings are read
+                value = node[key]
+                if isinstance(value, ListConfig):
+                    OmegaConf.to_container(value, resolve=True)
             if names:
                 yield f"{prefix}{key!s}", list(names)
             elif isinstance(value, DictConfig):

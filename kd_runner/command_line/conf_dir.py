@@ -1,9 +1,5 @@
-"""The folder of the settings' YAML files."""
+"""The folder of the settings' YAML files, by the name that the command line knows it by."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-# Inside the package in a wheel, beside it in a checkout.
-CONF_DIR = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
+from kd_runner.config.conf_dir import CONF_DIR as CONF_DIR

@@ -12,8 +12,8 @@ FLAGS = {
     **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r"), False),
     **dict.fromkeys(("--multirun", "-m", "--shell-completion", "-sc", "--info", "-i"), False),
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
-    **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
-}
+    **dict.fromkeys(("--config-dir", "-cd"), True),
+}  # Hydra's --experimental-rerun is left out: it unpickles a run's file, which runs the code in it; there is resume=
 SWEEP_FLAGS = {"--multirun", "-m"}  # the flags of a sweep
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import expand_modes
-from kd_runner.command_line.resume import command_of_folder, resume_override
+from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
 from kd_runner.errors import SettingsError
 
 # A command that only asks about the data leaves no files of Hydra's behind.
@@ -27,8 +28,8 @@ class Invocation:
 
     Args:
         words: The command line as a person typed it, without the program's name.
-        flags: Hydra's flags of this command that each job of its sweep has, too; known once the words are translated.
-        resume_hint: The end of a message that says how to go on after an interruption; empty before anything started.
+        flags: Hydra's flags that each job of a sweep gets, too; empty until `translate` is called.
+        resume_hint: The end of a message about an interruption, with the command to go on; empty until a run starts.
         exit_code: The exit code of the last job in this process; None before one starts.
     """
 
@@ -49,7 +50,7 @@ class Invocation:
 
     @property
     def asks_for_help(self) -> bool:
-        """True where we print the help; Hydra does where other files of settings are chosen."""
+        """True where we print the help. Hydra prints it where the command chooses other files of settings."""
         chooses_files = any(word.startswith(("--config", "-c")) for word in self.words)
         return bool({"--help", "-h"} & set(self.words)) and not chooses_files
 
@@ -70,14 +71,15 @@ class Invocation:
 
     def remember_folder(self, folder: Path) -> None:
         """Make the message about an interruption say how to go on with the run or sweep in `folder`."""
-        self.resume_hint = f"; to go on: kd-runner {resume_override(folder)}"
+        words = [resume_override(folder), *map(shlex.quote, words_for_a_person(self.typed_words))]
+        self.resume_hint = f"; to go on: kd-runner {' '.join(words)}"
 
 
 @dataclass(frozen=True)
 class JobFunction:
     """The function that Hydra calls with the settings of a job.
 
-    Hydra hands it to its plugins, too, and so the invocation reaches them.
+    Hydra also hands this object to its plugins, which find the invocation in it.
     """
 
     run: Callable[[DictConfig, Invocation], None]
@@ -94,5 +96,5 @@ def invocation_of(function: TaskFunction) -> Invocation:
 
 
 def _is_question(word: str) -> bool:
-    """True for `dataset=?`, which is no setting."""
+    """True for `dataset=?`, which asks a question and is not a setting."""
     return re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word) is not None

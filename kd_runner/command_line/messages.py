@@ -15,17 +15,20 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import option_settings, options_of, published_options
 from kd_runner.suggestions import did_you_mean
 
-UNREADABLE = r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL"
+UNREADABLE = (
+    r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL|LexerNoViableAlt"
+)
 
 
 def say(message: str) -> None:
     """Print a message for the person who typed the command, each line with the program's name."""
     for line in message.splitlines():
-        print(f"kd-runner: {line}", file=sys.stderr)
+        print(f"kd-runner: {masking.explained(line)}", file=sys.stderr)
 
 
 def with_origin(message: str, overrides: list[str]) -> str:
@@ -53,6 +56,11 @@ def one_line_message(error: Exception) -> str:
     text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
     if re.search(UNREADABLE, text):
         text = _unreadable_word(sys.argv[1:]) or text
+    several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
+    if several:
+        key, values = several.groups()
+        remedy = f"a sweep over them takes -m, a list is {key}=[{values}], a text '{key}=\"{values}\"'"
+        return f"{key}: must be one value, got {values}; {remedy}"
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         return f"{unknown[1]}: {_unknown_key(unknown[1])}"
@@ -119,6 +127,8 @@ def _unreadable_word(words: list[str]) -> str | None:
                 parser.parse_override(word)
         except HydraException as error:
             reason = str(error).strip().splitlines()[0]
+            if "=~" in word:
+                return f"{word}: must have no ~, which is not read here: type $HOME"
             return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
     return None
 

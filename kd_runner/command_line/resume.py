@@ -1,4 +1,8 @@
-"""`resume=FOLDER`: the command that made a folder, typed again."""
+"""`resume=FOLDER`: the command that made a folder, typed again.
+
+The folder may be a stranger's. What it recorded chooses settings, and nothing else: words that extend trust, flags, and
+most of Hydra's settings are not taken from it. A person who wants those types them again.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.flags import SWEEP_FLAGS
+from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
+from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import UNDECISIVE
+from kd_runner.command_line.overrides import UNDECISIVE, printable
 from kd_runner.errors import SettingsError
+from kd_runner.files.links import refuse_links
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
+CONFIG_DIR = ("--config-dir", "-cd")
 
 
 def command_of_folder(words: list[str]) -> list[str]:
@@ -34,12 +43,15 @@ def command_of_folder(words: list[str]) -> list[str]:
     folder = Path(typed[-1]).expanduser()
     _refuse_other_folders(words, folder)
     is_sweep = _holds_a_sweep(folder, typed[-1])
+    refuse_links(folder, "resume")
     has_flag = bool(SWEEP_FLAGS & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
         recorded = _recorded_settings(folder, is_sweep)
         if any(word.startswith("hydra/launcher=") for word in words):  # another launcher has other settings
             recorded = [word for word in recorded if not word.startswith(("hydra/launcher", "hydra.launcher"))]
-        words = [*_config_dir(folder, is_sweep, words), *recorded, *words]
+        taken = [word for word in recorded if not is_for_a_person(word)]
+        _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep))
+        words = [*taken, *words]
         words = ["-m", *words] if is_sweep and not has_flag else words
     elif has_flag != is_sweep:
         kind, remedy = ("sweep", "add -m") if is_sweep else ("run", "leave -m out")
@@ -83,29 +95,100 @@ def resume_override(folder: Path) -> str:
 
 
 def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
-    """The settings that a run or sweep was started with, as Hydra recorded them."""
+    """The settings that a run or sweep was started with, as Hydra recorded them.
+
+    Raises:
+        SettingsError: there is no readable record, or it holds a word that is no setting.
+    """
     path = folder / (MULTIRUN if is_sweep else f"{HYDRA}/{TYPED}")
     try:
         content = OmegaConf.load(path)
         recorded: Any = OmegaConf.to_container(content.hydra.overrides if is_sweep else content, resolve=False)
-        overrides = recorded["task"] if is_sweep else recorded or []
+        overrides = [str(word) for word in (recorded["task"] if is_sweep else recorded or [])]
+        launching: list[str] = []
         if is_sweep:  # how many threads a job has shows in its last bits
-            overrides += [word for word in recorded["hydra"] if word.startswith(OF_LAUNCHING)]
-        return [as_published(str(word)) for word in overrides if not str(word).startswith("resume=")]
+            launching = [str(word) for word in recorded["hydra"] if str(word).startswith(OF_LAUNCHING)]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
             "type the command's other settings, too"
         ) from None
 
+    for word in overrides:
+        if _root_of(word) in (None, "hydra"):
+            raise SettingsError(
+                f"resume: {path} must hold settings alone, got {printable(word)}; "
+                "where you know the command, type its other settings, too"
+            )
+    return [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
 
-def _config_dir(folder: Path, is_sweep: bool, words: list[str]) -> list[str]:
-    """The flag for the folder of own options that a run or sweep was started with; empty where `words` has one."""
-    if any(word.startswith(("--config-dir", "-cd")) for word in words):
-        return []
+
+def _root_of(word: str) -> str | None:
+    """The first part of the key, or of the place, that a word sets; None for a flag and what Hydra cannot read."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+    if word.startswith("-"):
+        return None
+    places = [name.replace("/", ".").partition(".")[0] for name in (override.key_or_group, override.package) if name]
+    return next((place for place in places if place in ("hydra", "trust", "resume")), places[0])
+
+
+def is_for_a_person(word: str) -> bool:
+    """True for a word that counts only where a person types it: it extends trust, or says what a launcher runs."""
+    root = _root_of(word)
+    if root != "hydra":
+        return root == "trust"
+    if word.startswith(("hydra/launcher=", "hydra/sweeper=")):
+        return False
+    key, _, value = word.partition("=")
+    if key == "hydra.sweep.subdir":
+        return "${oc." in value  # the environment is nothing to name folders by
+    override = OverridesParser.create().parse_override(word)
+    return not may_be_in_a_file(key.lstrip("+"), None if override.is_sweep_override() else override.value())
+
+
+def words_for_a_person(words: Sequence[str]) -> list[str]:
+    """The words of a command line that its folder does not bring back, so that they must be typed to go on."""
+    flags, settings = split_flags(list(words))
+    folders = []
+    for number, flag in enumerate(flags):
+        if flag in CONFIG_DIR:
+            folders += flags[number : number + 2]
+        elif flag.startswith(tuple(f"{name}=" for name in CONFIG_DIR)):
+            folders.append(flag)
+    started_by = [word for word in settings if word.startswith(OF_LAUNCHING) or _root_of(word) == "trust"]
+    return [*folders, *filter(is_for_a_person, started_by)]
+
+
+def _ask_for_words(folder: str, words: Sequence[str], recorded: Sequence[str], config_dir: Sequence[str]) -> None:
+    """Raise SettingsError where the folder's command had words that count only where they are typed, and none was."""
+    has_folder = any(word.startswith(CONFIG_DIR) for word in words)
+    typed_keys = {_key_of(word) for word in words}
+    missing = [*([] if has_folder else config_dir)]
+    for word in recorded:
+        is_nothing = word.partition("=")[2] in ("[]", "null")
+        if is_for_a_person(word) and _key_of(word) not in typed_keys and not is_nothing:
+            missing.append(word)
+    if missing:
+        again = " ".join(shlex.quote(printable(word)) for word in missing)
+        raise SettingsError(
+            f"resume: {folder} was started with {again}, which counts only where it is typed: where you trust it, "
+            f"type kd-runner {shlex.quote(f'resume={folder}')} {again}"
+        )
+
+
+def _key_of(word: str) -> str:
+    """The key that a word sets; that of all words about trust is the same."""
+    return "trust" if _root_of(word) == "trust" else word.lstrip("+~").partition("=")[0]
+
+
+def _config_dir(folder: Path, is_sweep: bool) -> list[str]:
+    """The flag for the folder of own options that a run or sweep was started with."""
     try:
         content = OmegaConf.load(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml"))
-        sources = [src.path for src in content.hydra.runtime.config_sources if src.provider == "command-line"]
+        sources = [str(src.path) for src in content.hydra.runtime.config_sources if src.provider == "command-line"]
     except Exception:  # whatever is in the file
         sources = []
     return ["--config-dir", sources[0]] if sources else []

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.contents import foreign_names, is_being_written, is_link, is_of_a_run, links
+from kd_runner.files.links import refuse_links
 from kd_runner.files.run_folder import (
     BEGUN,
     CHECKED,
@@ -99,6 +100,7 @@ def refuse_used_folder(folder: Path, written: Collection[str] = ()) -> None:
         if any(os.path.lexists(folder / name) for name in marks):
             status = atomic.read_json(folder / RESULT).get("status", "not finished")
             raise SettingsError(f"hydra.run.dir: {folder} holds a run already ({status}); {_remedy(folder)}")
+        refuse_links(folder, "hydra.run.dir")
         names = foreign_names(folder, {*LOGS, *written})
         if names:
             raise SettingsError(f"hydra.run.dir: {folder} must be new or empty, it holds {_listing(names)}")
@@ -115,10 +117,10 @@ def refuse_no_run(folder: Path, written: Collection[str] = ()) -> None:
     with _readable("resume", folder):
         if not _is_folder("resume", folder):
             return
-        refuse_links("resume", folder, [path.name for path in folder.iterdir() if is_of_a_run(path.name)])
+        refuse_named_links("resume", folder, [path.name for path in folder.iterdir() if is_of_a_run(path.name)])
         for inner in (folder / UNFINISHED, folder / EVENTS):
             if inner.is_dir():
-                refuse_links("resume", inner, [path.name for path in inner.iterdir()])
+                refuse_named_links("resume", inner, [path.name for path in inner.iterdir()])
             elif os.path.lexists(inner):
                 raise SettingsError(f"resume: {inner} must be a folder, it is a file: move it away")
         if os.path.lexists(folder / SETTINGS):
@@ -142,10 +144,11 @@ def refuse_other_contents(folder: Path, resumed: bool = False) -> None:
     with _readable(key, folder):
         if not _is_folder(key, folder):
             return
-        refuse_links(key, folder, OF_A_SWEEP)
+        refuse_links(folder, "hydra.sweep.dir")
+        refuse_named_links(key, folder, OF_A_SWEEP)
         events = folder / EVENTS
         if events.is_dir():
-            refuse_links(key, events, [path.name for path in events.iterdir()])
+            refuse_named_links(key, events, [path.name for path in events.iterdir()])
         if any((folder / name).is_file() for name in (GRID, JOURNAL)):
             return
         record = folder / MULTIRUN
@@ -156,7 +159,7 @@ def refuse_other_contents(folder: Path, resumed: bool = False) -> None:
             raise SettingsError(f"{key}: must be new, empty or the folder of a sweep, {folder} holds {_listing(names)}")
 
 
-def refuse_links(key: str, folder: Path, names: Sequence[str]) -> None:
+def refuse_named_links(key: str, folder: Path, names: Sequence[str]) -> None:
     """Raise SettingsError where one of these names in `folder` is a link: what is written there would go elsewhere."""
     for name in links(folder, names):
         raise SettingsError(f"{key}: {folder / name} must be no link, as it would be written to: remove the link")

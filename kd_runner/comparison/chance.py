@@ -1,4 +1,4 @@
-"""How far a share of right answers is from chance: exact binomial tests."""
+"""The chance that a share of right predictions, or a difference of two, arises by chance: exact binomial tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kd_runner.comparison.statistics import sign_test
 
 
 def largest_class(labels: Tensor) -> tuple[int, float]:
-    """The most frequent of `labels` [N], and its share, which is the accuracy of a network that always answers it."""
+    """The most frequent of `labels` [N], and its share, the accuracy of a network that always predicts it."""
     counts = labels.bincount()
     label = int(counts.argmax())
     return label, int(counts[label]) / len(labels)

@@ -14,7 +14,6 @@ from kd_runner.files.results import Run
 
 if TYPE_CHECKING:
     from kd_runner.comparison.gap import Gap
-    from kd_runner.comparison.statistics import Gain
 
 
 @dataclass(frozen=True)

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
+from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
 from kd_runner.config.settings import Node, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.suggestions import did_you_mean
 
-# The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
-OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
-TRUSTED = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args and **kwargs
 
 
-def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> Any:
+def build(node: Node, key: str, trust: Iterable[str] = (), groups: Sequence[str] = OPTIONS, **offered: Any) -> Any:
     """Call what `node` names with its arguments, and with those of `offered` that its signature asks for by name.
 
     Args:
         key: The node's key in the settings; every message starts with it.
         trust: Further packages from which a callable may come.
+        groups: Groups of kd-runner whose options the node may name.
         offered: Arguments that a callable gets where it has a parameter of that name, such as `num_classes`.
 
     Raises:
         SettingsError: an unknown or untrusted target, an argument that it does not take, or a value that it refuses.
     """
-    target, arguments = _prepare(node, key, trust, offered)
+    target, arguments = _prepare(node, key, trust, groups, offered)
     try:
         return target(**arguments)
     except Exception as error:  # anyone's code: the person needs to know which setting it was
@@ -46,7 +44,7 @@ def build(node: Node, key: str, trust: Iterable[str] = (), **offered: Any) -> An
 
 def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:
     """A function of the argument `first` alone: the callable that `node` names, with its other arguments bound."""
-    target, arguments = _prepare(node, key, trust, {first: None})
+    target, arguments = _prepare(node, key, trust, OPTIONS, {first: None})
     arguments.pop(first, None)
     return functools.partial(target, **arguments)
 
@@ -62,10 +60,11 @@ def names_of(node: Node, key: str, trust: Iterable[str] = ()) -> tuple[str, str]
 
 
 def _prepare(
-    node: Node, key: str, trust: Iterable[str], offered: Mapping[str, Any]
+    node: Node, key: str, trust: Iterable[str], groups: Sequence[str], offered: Mapping[str, Any]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The callable of `node`, and all its arguments."""
-    target = _locate(node, key, tuple(trust))
+    target = _locate(node, key, tuple(trust), groups)
+    check_arguments(target, node, key, tuple(trust))
     parameters = inspect.signature(target).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     settable = [name for name in parameters if name not in offered]
@@ -76,7 +75,7 @@ def _prepare(
             continue
         if name not in settable and (not takes_any or name in offered):
             raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"]))
-        arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, offered)
+        arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, groups, offered)
     for name, parameter in parameters.items():
         if name in offered:
             arguments[name] = offered[name]
@@ -88,12 +87,14 @@ def _prepare(
     return target, arguments
 
 
-def _argument(value: Any, hint: Any, key: str, trust: Iterable[str], offered: Mapping[str, Any]) -> Any:
+def _argument(
+    value: Any, hint: Any, key: str, trust: Iterable[str], groups: Sequence[str], offered: Mapping[str, Any]
+) -> Any:
     """An argument: a node, and each of several nodes with names, is built; another value is checked."""
     if _is_node(value):
-        return build(value, key, trust, **offered)
+        return build(value, key, trust, groups, **offered)
     if isinstance(value, dict) and value and all(map(_is_node, value.values())):
-        return {name: build(node, f"{key}.{name}", trust, **offered) for name, node in value.items()}
+        return {name: build(node, f"{key}.{name}", trust, groups, **offered) for name, node in value.items()}
     return _convert(value, hint, key)
 
 
@@ -101,36 +102,8 @@ def _is_node(value: Any) -> bool:
     return isinstance(value, dict) and "_target_" in value
 
 
-def _locate(node: Node, key: str, trust: tuple[str, ...]) -> Callable[..., Any]:
-    name = node.get("_target_")
-    if not isinstance(name, str):
-        raise SettingsError(f"{key}._target_: must name a callable, got {name!r}")
-    if not _is_trusted(name, trust):
-        raise SettingsError(_untrusted_error(key, name, trust))
-    module_name, _, attribute = name.rpartition(".")
-    try:
-        target = getattr(importlib.import_module(module_name), attribute)
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"{key}._target_: cannot import {module_name}: {one_line(error)}") from error
-    except AttributeError:
-        raise SettingsError(f"{key}._target_: {module_name} has no {attribute}") from None
-    if not callable(target):
-        raise SettingsError(f"{key}._target_: must name a callable, got {name}")
-    # A module of a trusted package may import anything, so the code itself must have been written in one.
-    if not _is_trusted(f"{getattr(target, '__module__', None)}.", trust):
-        raise SettingsError(_untrusted_error(key, f"{name}, which is {target.__module__}.{attribute}", trust))
-    return target
-
-
-def _is_trusted(name: str, trust: tuple[str, ...]) -> bool:
-    return any(name.startswith(f"{package}.") for package in (*TRUSTED, *trust))
-
-
-def _untrusted_error(key: str, name: str, trust: tuple[str, ...]) -> str:
-    return (
-        f"{key}._target_: must come from {', '.join((*TRUSTED, *trust))}, got {name}; "
-        f"to run code of your own, add its package on the command line: trust=[{name.split('.')[0]}]"
-    )
+def _locate(node: Node, key: str, trust: tuple[str, ...], groups: Sequence[str] = OPTIONS) -> Callable[..., Any]:
+    return find_target(node.get("_target_"), key, trust, groups)
 
 
 def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None:
@@ -139,7 +112,7 @@ def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None
     A user's file may be edited between two runs; a package's version says what its files hold.
     """
     target = _locate(node, key, tuple(trust))
-    if _is_trusted(f"{target.__module__}.", ()):
+    if is_of(target, PACKAGES):
         return None
     return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
 

@@ -23,7 +23,7 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners
 SENTENCES = {
     "alpha": "{images} with transparency {are} laid on {ground} (dataset.background)",
     "bits": "{images} with more than 8 bits a channel {are} scaled to 8",
-    "orientation": "{images} {are} turned as their EXIF orientation says",
+    "orientation": "{images} {are} turned as the EXIF orientation says",
     "cmyk": "{images} in CMYK {are} turned into RGB without a colour profile",
     "frames": "of {images} with several frames or pages the first is taken",
 }

@@ -19,6 +19,7 @@ from kd_runner.datasets.conversions import LOOKED_AT, brightness_counts, convers
 from kd_runner.datasets.decoding import facts
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
+from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,9 @@ def load_or_compute(file: Path | None, compute: Callable[[], Any]) -> Any:
 def _write_json(file: Path | None, content: object) -> None:
     """Write the file where that is possible: without it the next run takes longer, and nothing else."""
     if file is not None:
-        with suppress(OSError):
+        with suppress(OSError, RunFailed):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(content))
+            atomic.write_json(file, content, indent=None)
 
 
 def _split(files: ImageFiles, images: np.ndarray) -> Split:

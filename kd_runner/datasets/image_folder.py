@@ -1,12 +1,13 @@
 """Folders of images, one folder per class.
 
-With `root/train/CLASS/*` and `root/test/CLASS/*` those are the splits. `root/val/CLASS/*` is the validation split if it
-exists, else `val_fraction` of the training images. With `root/CLASS/*` both the test and the validation split are cut,
-stratified, with `seed`. Splits are called train or training; val, valid, validation or dev; test or testing; in upper
-or lower case. Where everything lies in one folder, that folder is the root.
+`root/train/CLASS/*` and `root/test/CLASS/*` are the training and the test split, if they exist. `root/val/CLASS/*` is
+the validation split if it exists, else `val_fraction` of the training images. With `root/CLASS/*` the test and the
+validation split are cut from all images, the same share of each class, with `seed`. Names of splits are train or
+training; val, valid, validation or dev; test or testing; in upper or lower case. Where everything lies in one folder,
+that folder is the root.
 
-Images in folders below a class folder belong to the class, too, as for torchvision's ImageFolder, and links are
-followed. Class names are sorted as text. Files that are not read are counted, and a note names them.
+Images in folders below a class folder belong to the class, as in torchvision's ImageFolder, and links are followed.
+Class names are sorted as text. Files that are not read are counted, and a note names them.
 """
 
 from __future__ import annotations
@@ -59,15 +60,15 @@ def image_folder(
     Args:
         root: The folder, or a .zip or .tar of it, which is unpacked into `cache`; `~` is expanded.
         image_size, color, max_pixels, white: The fields of `PixelSettings`.
-        on_bad_image: `error` ends the run at an image that cannot be read; `skip` leaves it out, and a note names it.
+        on_bad_image: `error` ends the run at an image that cannot be read; `skip` leaves it out and notes its name.
         cache: Folder in which decoded images are kept for the next run; `~` is expanded.
         residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.
         background: Colour below transparent images: white, black, '#rrggbb', or 0 to 255 for a gray.
 
     Raises:
         FileNotFoundError: no such folder, no class folders, or a class folder without images to learn from.
-        ValueError: an image that cannot be read, a class folder that is not there for training, folders that may be
-            splits and are not called so, or an archive that is refused.
+        ValueError: an image that cannot be read, a class without a training folder, folders that look like splits
+            under unknown names, or an archive that is refused.
     """
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white)
     cache_folder = Path(cache).expanduser() if cache else None
@@ -77,7 +78,7 @@ def image_folder(
     fractions = {"val": val_fraction, "test": test_fraction}
     cuts = {split: fraction for split, fraction in fractions.items() if split not in files}
     splits = _cut_off(images, cuts, seed)
-    survey = _survey_of(layout, _cut_off(files, cuts, seed), cuts)
+    survey = _survey_of(layout, _cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
     classes = [printable(name) for name in layout.classes]
     return Splits(**splits, classes=classes, survey=survey, unused=_settings_without_effect(files, conversions))
 
@@ -135,7 +136,7 @@ def _load(
     files: Mapping[str, ImageFiles], residency: str, cache: Path | None
 ) -> tuple[Mapping[str, Split | ImageFiles], Counter[str]]:
     """The images of each split, decoded or left in their files, and the counts of what is converted in them."""
-    if _are_streamed(sum(part.decoded_bytes for part in files.values()), residency):
+    if _decide_to_stream(sum(part.decoded_bytes for part in files.values()), residency):
         return files, sum_of_counts(count_conversions(part, cache) for part in files.values())
     images: dict[str, Split | ImageFiles] = {}
     counts = []
@@ -145,8 +146,8 @@ def _load(
     return images, sum_of_counts(counts)
 
 
-def _are_streamed(needed: int, residency: str) -> bool:
-    """True where images of `needed` bytes are read from their files while training, which is logged."""
+def _decide_to_stream(needed: int, residency: str) -> bool:
+    """True if images of `needed` bytes are read from their files while training; logs it."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if residency != "stream" and not (residency == "auto" and needed > SHARE_OF_MEMORY * memory):
         return False
@@ -156,7 +157,7 @@ def _are_streamed(needed: int, residency: str) -> bool:
 
 
 def _cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: int) -> dict[str, AnyImages]:
-    """All three splits: those of `cuts` are cut from the training images, the test split first.
+    """All three splits; those in `cuts` are cut from the training images, the test split first.
 
     Args:
         cuts: The fraction that is cut, for each of 'val' and 'test' that has no folder.
@@ -184,7 +185,7 @@ def _settings_without_effect(files: Mapping[str, ImageFiles], conversions: Count
 
 
 def _cut_in_words(split: str, fraction: float, sizes: Mapping[str, int]) -> str:
-    """A split that is cut from the training images, its setting, and its real share where that is quite another.
+    """The name of a split that is cut, its setting, and its real share where that differs by more than a fifth.
 
     Args:
         split: `val` or `test`.

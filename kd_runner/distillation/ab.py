@@ -1,4 +1,4 @@
-"""Activation boundaries: it matters which neurons are on, and not how far.
+"""Activation boundaries: the student learns which of the teacher's neurons are active, not how strongly.
 
 Heo et al. 2019, "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons",
 arXiv:1811.03233.
@@ -14,7 +14,7 @@ from kd_runner.tensors import connector, same_size
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
-    """Squared hinge of each neuron: 0 from `margin` beyond zero on, on the teacher's side (equation 6).
+    """Squared hinge loss of neurons: 0 for one that is `margin` or more from zero on the teacher's side (equation 6).
 
     The sum over the neurons, mean over the images, of layers [N, C, H, W] in front of their activations.
     """

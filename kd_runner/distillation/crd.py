@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import unit, vectors
 
-SMALL = 1e-7
+SMALL = 1e-7  # keeps a denominator above 0
 
 
 class CRD(nn.Module):
@@ -69,7 +69,7 @@ class CRD(nn.Module):
         self._constants: dict[str, float] = {}
 
     def get_extra_state(self) -> dict[str, float]:
-        """The constants of normalisation, which belong to the memory and are no tensors."""
+        """The constants of normalisation: they belong to the memory, and are numbers, so no buffers hold them."""
         return dict(self._constants)
 
     def set_extra_state(self, state: dict[str, float]) -> None:
@@ -90,7 +90,7 @@ class CRD(nn.Module):
         if int(counts.max()) == len(labels):
             raise ValueError("must have images of two classes or more, the negatives are those of the others")
         self.register_buffer("classes", labels)
-        # By class, so that the images of all other classes are two runs of indices.
+        # Sorted by class, so that the images of all other classes are two ranges: before and after the class.
         self.register_buffer("order", labels.argsort(stable=True))
         self.register_buffer("counts", counts)
         self.register_buffer("starts", counts.cumsum(0) - counts)

@@ -1,4 +1,4 @@
-"""SimKD: the student takes over the teacher's classifier and learns to feed it.
+"""SimKD: the student uses the teacher's classifier, and learns the features that go into it.
 
 Chen et al. 2022, "Knowledge Distillation with the Reused Teacher Classifier", arXiv:2203.14001.
 """
@@ -22,10 +22,10 @@ class Reused(nn.Module):
         num_classes: K.
         student: The network, whose own classifier is taken off.
         layer: Name of the student's layer that feeds the projector.
-        size: Height and width to which that layer is averaged down first.
+        size: Height and width to which the layer's maps are averaged first.
         features: Number of inputs of the teacher's classifier.
         reduction: Factor by which the projector is narrower inside, 1 or more.
-        positive: True where the teacher's features have no negative numbers: the projector ends in a ReLU.
+        positive: True if the teacher's features are never negative: the projector then ends in a ReLU.
         width: Channels of the student's layer.
         classifier: Name of the student's own classifier, or None where it has none.
     """
@@ -99,7 +99,7 @@ class SimKD:
         self.reduction = reduction
 
     def deployed(self, example: AdapterExample) -> Deployed:
-        """The student with projector and the teacher's classifier.
+        """The student with the projector and the teacher's classifier. Also decides the target, for `__call__`.
 
         Raises:
             ValueError: layers that do not fit, or a teacher that does not end in a dense layer.

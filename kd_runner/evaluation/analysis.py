@@ -18,12 +18,13 @@ from kd_runner.evaluation.metrics import confusion_matrix
 from kd_runner.evaluation.precision_recall import precision_recall
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import STAGES
+from kd_runner.formats import cut_middle
 
-MOST_CLASSES = 30  # the classes whose change is shown
+MOST_CLASSES = 30  # classes in the chart of changes
 NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
 ROLES = STAGES
 ALL_CLASSES = 100  # the most classes that a confusion matrix shows in full
-CONFUSED = 30  # the classes that it shows where there are more, the most confused ones
+CONFUSED = 30  # classes that it shows where there are more: the most confused ones
 DISAGREEMENTS = 16  # images on which teacher and student differ most
 EXAMPLES, TOP = 8, 5  # training images with the teacher's soft targets, and classes of each
 LONGEST_SIDE = 96  # of a thumbnail, in pixels
@@ -32,13 +33,7 @@ LONGEST_SIDE = 96  # of a thumbnail, in pixels
 def class_names(analysis: Mapping[str, Any]) -> list[dict[str, str]]:
     """The names of the classes in several lengths; a class without a visible name has its number."""
     names = [" ".join(name.split()) or f"class {number}" for number, name in enumerate(analysis["classes"])]
-    return [{size: shorten(name, length) for size, length in NAME_LENGTHS.items()} for name in names]
-
-
-def shorten(name: str, length: int) -> str:
-    """The name, with an ellipsis in its middle where it is longer than `length` letters."""
-    tail = length // 3
-    return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
+    return [{size: cut_middle(name, length) for size, length in NAME_LENGTHS.items()} for name in names]
 
 
 def most_changed(analysis: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -133,12 +128,12 @@ def soft_targets(logits: Tensor, labels: Tensor, indices: Tensor, images: Images
 
 
 def spread(count: int, most: int) -> Tensor:
-    """int64: up to `most` indices below `count`, evenly spaced."""
+    """Evenly spaced indices, int64: `most` below `count`, or all where there are fewer."""
     return torch.arange(min(count, most)) * count // min(count, most)
 
 
 def top_classes(probabilities: Tensor, count: int) -> list[dict[str, Any]]:
-    """The most probable classes of one image, [K], and how probable they are."""
+    """The most probable classes of one image, from its `probabilities` [K], each with its probability."""
     values, classes = probabilities.topk(min(count, len(probabilities)))
     return [
         {"class": number, "probability": value} for number, value in zip(classes.tolist(), values.tolist(), strict=True)
@@ -146,13 +141,13 @@ def top_classes(probabilities: Tensor, count: int) -> list[dict[str, Any]]:
 
 
 def thumbnails(images: Images, indices: Tensor) -> list[str]:
-    """The images at `indices`, int64 [N], as PNG files in base64; no side is longer than 96 pixels."""
+    """The images at `indices`, int64 [N], as PNG files in base64; no side is longer than LONGEST_SIDE pixels."""
     chosen: Tensor = images.subset(indices).sample(len(indices))
     return [_png(image) for image in chosen]
 
 
 def _png(image: Tensor) -> str:
-    """The image, uint8 [C, H, W], as PNG in base64; where it has not three channels, its first in grey."""
+    """The image, uint8 [C, H, W], as PNG in base64: in colour with three channels, else the first channel in grey."""
     pixels = (
         image.permute(1, 2, 0).contiguous().cpu().numpy() if len(image) == 3 else image[0].contiguous().cpu().numpy()
     )

@@ -40,11 +40,13 @@ def replacement(path: Path) -> Iterator[Path]:
 def write(path: Path, content: bytes) -> None:
     """Put `content` at `path`; whatever happens, all of the earlier content or all of the new is there.
 
+    A symbolic link at `path` is replaced, and never followed.
+
     Raises:
         RunFailed: the disk is full.
     """
     try:
-        with replacement(path) as beside, beside.open("wb") as out:
+        with replacement(path) as beside, beside.open("xb") as out:  # a link there is no file of ours
             out.write(content)
             flush(out)
         sync(path.parent)
@@ -77,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object at `path`; empty where there is none that can be read."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -47,9 +47,10 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     if info is None:
         raise SettingsError(f"{path} holds weights only; load wants a file that kd-runner saved")
     check_info(info, Path(path))
-    network = build(
-        info["network"], str(path), trust, num_classes=info["num_classes"], image_shape=tuple(info["image_shape"])
-    )
+    offered = {"num_classes": info["num_classes"], "image_shape": tuple(info["image_shape"])}
+    network = build(info["network"], str(path), trust, groups=("models",), **offered)
+    if not isinstance(network, nn.Module):
+        raise SettingsError(f"{path}._target_: must name a network, got {info['network']['_target_']}")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

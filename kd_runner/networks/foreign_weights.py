@@ -1,6 +1,7 @@
-"""The weights of one network in a file that anyone may have written, whatever they are wrapped in.
+"""The weights of one network in a file of another project, under whatever names that project gives them.
 
-A candidate fits if it has all of the network's names and shapes, and nothing else that would matter.
+A candidate is a group of tensors in the file. It fits if it has a tensor of the right shape for each name of the
+network, and is chosen only if its other tensors are bookkeeping or belong to another candidate.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _OF_OPTIMIZERS = re.compile(r"(^|[._])(optim|optimizers?|grads?|momentum|velocit
 
 @dataclass(frozen=True)
 class Weights:
-    """A network's weights, as the network wants them, and sentences about what was done to get them."""
+    """A network's state dict, and sentences about how it was made from the file: wrappers, prefixes, conversions."""
 
     state: dict[str, Tensor]
     notes: list[str]
@@ -44,13 +45,13 @@ def weights_of(
     """The weights of `network` among the tensors of a file.
 
     Args:
-        key: Names with dots that lead to the weights; None: wherever they are.
+        key: Names with dots that lead to the weights in the file; None to search the whole file.
         setting: The key of the setting that gave the file, for messages, such as 'teacher.checkpoint'.
         source: The file, for messages.
         bare: True if the file is known to hold a network's state dict and nothing around it.
 
     Raises:
-        SettingsError: the file has no such key, no weights that fit, or weights that cannot be of use.
+        SettingsError: the file has no such key, no weights that fit, or weights that cannot be converted.
     """
     targets = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
     in_file = [candidate for candidate in find_candidates(targets, entries) if not (bare and candidate.keys)]
@@ -63,10 +64,10 @@ def weights_of(
     for candidate in fitting:
         add_neighbours(candidate, entries)
     fitting = [candidate for candidate in fitting if _is_explained(candidate, fitting)]
-    likely = [candidate for candidate in fitting if key is not None or _is_no_accident(candidate)]
+    likely = [candidate for candidate in fitting if key is not None or _is_whole_network(candidate)]
     if not likely:
         raise SettingsError(f"{setting}: {misfit(targets, fitting or candidates, entries, source)}")
-    chosen, *alternatives = _distinct(sorted(likely, key=_rank), targets)
+    chosen, *alternatives = _with_different_weights(sorted(likely, key=_rank), targets)
     state, conversions = convert_tensors(chosen, targets, f"{setting}: {source}")
     notes = [
         *_unwrapping_sentence(chosen, alternatives, f"{setting}_key"),
@@ -84,8 +85,8 @@ def _is_explained(candidate: Candidate, fitting: Iterable[Candidate]) -> bool:
     return all(id(entry) in explained or is_bookkeeping(name) for name, entry in candidate.extras.items())
 
 
-def _is_no_accident(candidate: Candidate) -> bool:
-    """True if a candidate is more than one layer of a larger network: two fitting names are in any network."""
+def _is_whole_network(candidate: Candidate) -> bool:
+    """True if a candidate is not just one layer of a larger network, whose weight and bias happen to fit."""
     return len(candidate.tensors) > 2 or all(is_bookkeeping(entry.name) for entry in candidate.outside)
 
 
@@ -95,7 +96,7 @@ def _ids(candidates: Iterable[Candidate]) -> set[int]:
 
 
 def _rank(candidate: Candidate) -> tuple[bool, bool, bool, int, int]:
-    """The usual weights first: no optimizer's, not averaged ones, no student's; then the plainest names."""
+    """The sort key of a candidate: plain weights come before those of optimizers, averages and students."""
     name = candidate.name.lower()
     return (
         _OF_OPTIMIZERS.search(name) is not None,
@@ -106,8 +107,8 @@ def _rank(candidate: Candidate) -> tuple[bool, bool, bool, int, int]:
     )
 
 
-def _distinct(candidates: Sequence[Candidate], targets: Mapping[str, Tensor]) -> list[Candidate]:
-    """The first candidate, and those with other weights than the ones before."""
+def _with_different_weights(candidates: Sequence[Candidate], targets: Mapping[str, Tensor]) -> list[Candidate]:
+    """The candidates without those whose weights equal those of an earlier candidate."""
     distinct: list[Candidate] = []
     for candidate in candidates:
         if not any(_same_weights(candidate, reference, targets) for reference in distinct):
@@ -126,7 +127,7 @@ def _same_weights(candidate: Candidate, reference: Candidate, targets: Mapping[s
 
 
 def _at_key(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
-    """The candidates at or below `key`, which may leave out the keys in front of it."""
+    """The candidates at or below `key`, which may leave out the first names that lead there."""
     from_start = [candidate for candidate in candidates if f"{candidate.name}.".startswith(f"{key}.")]
     return from_start or [candidate for candidate in candidates if f".{key}." in f".{candidate.name}."]
 
@@ -139,7 +140,7 @@ def _wrong_key(
     setting: str,
     source: str,
 ) -> SettingsError:
-    """The error of a key that the file does not have, or below which nothing is of the network."""
+    """The error about a key that the file does not have, or that holds no weights of the network."""
     below = [entry for entry in entries if f".{key}." in f".{'.'.join(entry.path[:-1])}." or key in entry.path[:-1]]
     if below:
         return SettingsError(f"{setting}_key: {misfit(targets, [], below, f'{key!r} of {source}')}")
@@ -151,7 +152,7 @@ def _wrong_key(
 
 
 def _unwrapping_sentence(chosen: Candidate, alternatives: Sequence[Candidate], setting: str) -> list[str]:
-    """One sentence: what was taken out of what, and what else fits; none where there is nothing to say."""
+    """A sentence about the wrapper, the prefix and other weights that fit; empty where there are none."""
     parts = []
     if chosen.wrapper:
         parts.append(f"weights taken from {chosen.wrapper!r}")
@@ -184,7 +185,7 @@ def _inner_wrappers(candidate: Candidate) -> list[str]:
 def _unused_sentences(
     chosen: Candidate, fitting: Sequence[Candidate], fitting_without_key: Sequence[Candidate], choice: str
 ) -> list[str]:
-    """Sentences about the tensors beside the chosen ones: weights of the network that the key passed over, and others.
+    """Sentences about the tensors beside the chosen ones: other weights that fit, and tensors that are not used.
 
     Args:
         fitting: The candidates at the key, which the sentence about the choice names.

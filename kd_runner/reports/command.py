@@ -1,4 +1,4 @@
-"""`kd-report`: the report of a run, or of runs and sweeps together, from what is in their folders."""
+"""`kd-report`: the report of a run, or of runs and sweeps together, from the files in their folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
 from kd_runner.reports.sweep_report import report
 
-FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
+SUFFIXES_OF_FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
 
 
 def main() -> int:
@@ -20,10 +20,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of runs or sweeps, running or ended")
     parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
-    parser.add_argument("--out", type=Path, help="where to put what is written (default: the folder, of one)")
+    parser.add_argument("--out", type=Path, help="folder for the report (default: FOLDER, where it is one)")
     arguments = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files and classes may have signs that a terminal has not
+        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the terminal cannot print
             stream.reconfigure(errors="replace")
     try:
         print(write_page(arguments.folders, arguments.out, arguments.reference))
@@ -34,40 +34,40 @@ def main() -> int:
 
 
 def write_page(folders: list[Path], out: Path | None, reference: str | None) -> Path:
-    """The page that was written, of one run or of all that is in the folders.
+    """The page that was written, of one run or of all runs in the folders.
 
     Args:
-        out: Where to put what is written; None for the first folder.
+        out: The folder for the page and its files; None for the first of `folders`.
 
     Raises:
-        SettingsError: a folder, or a reference, that is not there; a page that would take the place of another.
+        SettingsError: a folder, or a reference, that is not there; a page that would replace that of other runs.
     """
     first = folders[0]
-    refuse_place_of_another(folders, out)
-    place = first if out is None else out
-    if place != first:
-        place.mkdir(parents=True, exist_ok=True)
+    refuse_to_replace_page(folders, out)
+    target = first if out is None else out
+    if target != first:
+        target.mkdir(parents=True, exist_ok=True)
     if (first / RESULT).exists() and len(folders) == 1:
         if reference is not None:
             raise SettingsError(f"--reference: has no effect on one run, got {reference}")
-        from kd_runner.reports.run_page import report_of
+        from kd_runner.reports.run_page import report_run
 
-        return report_of(first, place)
-    return report(folders, place, reference)
+        return report_run(first, target)
+    return report(folders, target, reference)
 
 
-def refuse_place_of_another(folders: Sequence[Path], out: Path | None) -> None:
-    """Raise SettingsError where the page cannot be put, or would take the place of that of other runs."""
-    if out is not None and not out.is_dir() and (out.exists() or out.suffix.lower() in FILES):
+def refuse_to_replace_page(folders: Sequence[Path], out: Path | None) -> None:
+    """Raise SettingsError where the page cannot be written, or would replace that of other runs."""
+    if out is not None and not out.is_dir() and (out.exists() or out.suffix.lower() in SUFFIXES_OF_FILES):
         raise SettingsError(f"--out: must be a folder, got {out}")
-    place, places = (folders[0] if out is None else out).resolve(), [folder.resolve() for folder in folders]
-    if places == [place]:
+    target, sources = (folders[0] if out is None else out).resolve(), [folder.resolve() for folder in folders]
+    if sources == [target]:
         return
-    kept = [name for name in (RESULT, GRID, MULTIRUN, PAGE) if (place / name).exists()]
-    if place in places or any(name != PAGE for name in kept):
+    existing = [name for name in (RESULT, GRID, MULTIRUN, PAGE) if (target / name).exists()]
+    if target in sources or any(name != PAGE for name in existing):
         must = "must be given" if out is None else "must be another folder"
-        why = f"{out or folders[0]} {'has' if kept else 'is for'} a report of its own{' run' if RESULT in kept else ''}"
-        raise SettingsError(f"--out: {must}, as {why}")
+        owner = f"{out or folders[0]} {'has' if existing else 'is for'} a report of its own"
+        raise SettingsError(f"--out: {must}, as {owner}{' run' if RESULT in existing else ''}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reports as pages that need nothing but themselves: what the page of a run and that of a sweep have in common."""
+"""HTML pages from templates: the parts that the page of a run and the page of a sweep share."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kd_runner.charts.png import PALETTE, STYLE
-from kd_runner.formats import clock, count, percent, points
+from kd_runner.formats import bare_percent, clock, count, percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _Pages(Environment):
-    """Templates in which `a.name` of a dictionary is its key alone, never its method of that name.
+    """Templates in which `a.name` of a dictionary is the value of its key, never its method of that name.
 
-    Jinja looks for the method first: `picture.rows`, `row.count` or `panel.items` would be one thing or the other, as
-    the dictionary has the key or not. A template that wants the pairs says `a|items`.
+    Jinja looks for the method first: `row.count` or `panel.items` would be a method. A template that wants the pairs
+    says `a|items`.
     """
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -30,7 +30,7 @@ class _Pages(Environment):
 
 
 def render(template: str, **content: Any) -> str:
-    """A page of templates/, with everything in it escaped."""
+    """The HTML of a template in templates/, with all `content` escaped."""
     return pages(TEMPLATES).get_template(template).render(content)
 
 
@@ -45,5 +45,5 @@ def pages(templates: Path) -> _Pages:
         lstrip_blocks=True,
     )
     environment.globals["chart_style"] = Markup(PALETTE.read_text() + STYLE.read_text())
-    environment.filters |= {"percent": percent, "points": points, "count": count, "clock": clock}
+    environment.filters |= {text.__name__: text for text in (percent, bare_percent, points, count, clock)}
     return environment

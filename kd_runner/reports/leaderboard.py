@@ -14,15 +14,15 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
-from kd_runner.reports.formats import _count, _percent
+from kd_runner.formats import bare_percent, count, four_digits, percent, points
 from kd_runner.reports.shared_notes import note_lines
-from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict
-from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
+from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
+from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
-MOST_RANKS = 8  # that are named where there are more
+MOST_RANKS = 8  # ranks that a sentence names
 TOO_FEW = "too few to tell"
-MOST_LINES = 10  # about parts of results that are left out
+MOST_LINES = 10  # lines about parts of results that are left out
 
 
 COLUMNS = (
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
-    """The leaderboard's rows: means over a group's runs, None for what there is none of.
+    """The leaderboard's rows: means over a group's runs; None for a number that no run has.
 
     `test_accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
     epoch; `sd` and `ci95`, half the width of Student's 95 % interval, are of `test_accuracy` over seeds.
@@ -43,7 +43,6 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those of
     the student's stage.
     """
-
     for rank, group in enumerate(groups, 1):
         yield {"rank": rank, "settings": group.name, **_accuracies(group), **_gains(group), **_means(group)} | {
             "reference": group.against.get("name"),
@@ -55,13 +54,13 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 
 def _accuracies(group: Group) -> dict[str, Any]:
-    """The accuracies of a group's students."""
-    half = interval(group.accuracies)
+    """The accuracies of a group's students, and the 95 % interval of their mean."""
+    half_width = interval(group.accuracies)
     return {
         "n": len(group.accuracies),
         "test_accuracy": _mean(group.accuracies),
         "sd": _deviation(group.accuracies),
-        "ci95": None if np.isnan(half) else half,
+        "ci95": None if np.isnan(half_width) else half_width,
         "val_accuracy": _mean(group.values("student", "best_val", "val_accuracy")),
         "test_accuracy_at_best_val": _mean(group.values("student", "best_val", "accuracy")),
     }
@@ -82,7 +81,7 @@ def _gains(group: Group) -> dict[str, Any]:
 
 
 def _means(group: Group) -> dict[str, float | None]:
-    """The means of numbers that stand in a group's results as they are."""
+    """The means of numbers that are in the results of a group's runs."""
     keys = {name: ("student", name) for name in ("agreement", "nll", "ece", "parameters", "macs", "images_seen")}
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")} | {"seconds": ("seconds", "student")}
     return {name: _mean(group.values(*path)) for name, path in keys.items()}
@@ -97,36 +96,36 @@ def _deviation(values: np.ndarray) -> float | None:
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    return _percent(row["test_accuracy"]) + ("" if row["sd"] is None else f" ± {_percent(row['sd'])}")
+    return bare_percent(row["test_accuracy"], "") + ("" if row["sd"] is None else f" ± {bare_percent(row['sd'])}")
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    """The 95 % interval of the accuracy, which is of no number outside of 0 to 100 %."""
+    """The text of the accuracy's 95 % interval, cut off at 0 and 100 %."""
     if row["ci95"] is None:
         return ""
     if row["ci95"] > MOST_HALF_WIDTH:
         return TOO_FEW
     low, high = (min(1.0, max(0.0, row["test_accuracy"] + half)) for half in (-row["ci95"], row["ci95"]))
-    return f"{_percent(low)} to {_percent(high)}"
+    return f"{bare_percent(low)} to {bare_percent(high)}"
 
 
 def _gain(row: Mapping[str, Any]) -> str:
     if row["gain"] is None:
         return ""
-    return f"{100 * row['gain']:+.2f}" + ("" if row["gain_sd"] is None else f" ± {_percent(row['gain_sd'])}")
+    return points(row["gain"]) + ("" if row["gain_sd"] is None else f" ± {bare_percent(row['gain_sd'])}")
 
 
-def _share(row: Mapping[str, Any]) -> str:
-    """The share of the gap that was closed, a dash where `gap_note` says why there is none."""
+def _gap_closed(row: Mapping[str, Any]) -> str:
+    """The text of the share of the gap that was closed; a dash where `gap_note` says why there is none."""
     if row["gap_closed"] is None:
         return "–" if row["gap_note"] else ""
-    return f"{100 * row['gap_closed']:.0f} %"
+    return percent(row["gap_closed"], 0)
 
 
-def _against(row: Mapping[str, Any]) -> str:
+def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return ""
-    difference, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "difference_low", "difference_high"))
+    difference, low, high = (points(row[name]) for name in ("difference", "difference_low", "difference_high"))
     return f"{difference} [{low}, {high}] p={row['p']:.2g}"
 
 
@@ -136,8 +135,8 @@ class Column:
 
     Args:
         key: The key of a row's value, by which the page sorts.
-        text: The text of a row; empty where there is nothing to say.
-        keep: A number; where not all columns fit, those with the least go first.
+        text: A function that gives the cell of a row; an empty text where the row has no such number.
+        keep: Its rank; where not all columns fit, the one with the lowest rank is left out first.
     """
 
     heading: str
@@ -154,29 +153,29 @@ SHOWN = (
     Column("95 %", "ci95", _interval, 5),
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
-    Column("gap closed", "gap_closed", _share, 4),
-    Column("val accuracy, %", "val_accuracy", lambda row: _percent(row["val_accuracy"]), 3),
-    Column("agreement", "agreement", lambda row: _percent(row["agreement"]), 3),
-    Column("NLL", "nll", lambda row: "" if row["nll"] is None else nats(row["nll"]), 2),
-    Column("parameters", "parameters", lambda row: _count(row["parameters"]), 6),
-    Column("images seen", "images_seen", lambda row: _count(row["images_seen"]), 0),
-    Column("seconds", "seconds", lambda row: _count(row["seconds"]), 1),
-    Column("against the reference, points", "difference", _against, 10),
+    Column("gap closed", "gap_closed", _gap_closed, 4),
+    Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 3),
+    Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
+    Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
+    Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
+    Column("images seen", "images_seen", lambda row: count(row["images_seen"], ""), 0),
+    Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
+    Column("against the reference, points", "difference", _difference, 10),
 )
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Groups, best first, the runs without a result, and the verdict that the groups give together."""
+    """Groups, best first, their rows, the runs without a result, and the verdict on all groups."""
 
     groups: list[Group]
     missing: list[MissingRun]
     rows: list[dict[str, Any]]
-    answer: Verdict
+    verdict: Verdict
 
     @property
     def columns(self) -> list[Column]:
-        """The columns that are not empty throughout."""
+        """The columns that have a text in any row."""
         return [column for column in SHOWN if any(column.text(row) for row in self.rows)]
 
     @property
@@ -192,12 +191,12 @@ class Leaderboard:
         for rank, group in enumerate(self.groups, 1):
             if group.gap is not None and group.gap.kind:
                 ranks.setdefault(group.gap.kind, []).append(rank)
-        reasons = [f"{kind} (row {_some(numbers)})" for kind, numbers in ranks.items()]
+        reasons = [f"{kind} (row {_first_ranks(numbers)})" for kind, numbers in ranks.items()]
         return [f"Gap closed is no number (–) where {'; where '.join(reasons)}."] if reasons else []
 
     @property
     def left_out(self) -> list[str]:
-        """A line for each run with a result whose parts are not all used."""
+        """A line for each run with a result of which a part was left out."""
         return [f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out]
 
     @property
@@ -206,10 +205,10 @@ class Leaderboard:
         return [run for group in self.groups for run in group.runs]
 
 
-def _some(numbers: Sequence[int]) -> str:
-    """Numbers in words, the first of many."""
-    more = f" and {len(numbers) - MOST_RANKS} more" if len(numbers) > MOST_RANKS else ""
-    return ", ".join(map(str, numbers[:MOST_RANKS])) + more
+def _first_ranks(ranks: Sequence[int]) -> str:
+    """The first ranks with commas, and the number of the others."""
+    more = f" and {len(ranks) - MOST_RANKS} more" if len(ranks) > MOST_RANKS else ""
+    return ", ".join(map(str, ranks[:MOST_RANKS])) + more
 
 
 def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Leaderboard:
@@ -222,48 +221,53 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
     if not runs and not missing:
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(runs, reference)
-    return Leaderboard(groups, missing, list(rows(groups)), verdict(groups))
+    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups))
 
 
-def terminal(board: Leaderboard, width: int | None) -> str:
-    """The leaderboard as text, with as many of its columns as fit into `width`; None: with all of them, unwrapped."""
+def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
+    """The leaderboard as text, with the columns that fit into `width`; with all columns where it is None."""
     texts = [
-        TextColumn(column.heading, [column.text(row) for row in board.rows], column.keep, column.key == "settings")
-        for column in board.columns
+        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key == "settings")
+        for column in leaderboard.columns
     ]
     lines, left_out = table_lines(texts, width)
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
-    lines += ["", fold_text(str(board.answer), width)]
-    lines += [fold_text(note, width) for note in board.gap_notes]
-    lines += [fold_text(line, width) for line in some_lines(board.left_out)]
-    lines += [fold_text(f"no result: {run.folder} ({run.words}): {run.reason}", width) for run in board.missing]
-    notes = note_lines(board.runs)
+    lines += ["", fold_text(str(leaderboard.verdict), width)]
+    lines += [fold_text(note, width) for note in leaderboard.gap_notes]
+    lines += [fold_text(line, width) for line in first_lines(leaderboard.left_out)]
+    lines += [fold_text(f"no result: {run.folder} ({run.words}): {run.reason}", width) for run in leaderboard.missing]
+    notes = note_lines(leaderboard.runs)
     lines += ["", "Notes:", *(fold_text(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
 
 
-def markdown(board: Leaderboard) -> str:
+def markdown(leaderboard: Leaderboard) -> str:
     """The verdict, and the leaderboard as a Markdown table."""
-    headings = [column.heading for column in board.columns]
-    text = [f"{board.answer}", ""]
-    if board.rows:
+    headings = [column.heading for column in leaderboard.columns]
+    text = [f"{leaderboard.verdict}", ""]
+    if leaderboard.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
-    for row in board.rows:
-        cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in board.columns]
+    for row in leaderboard.rows:
+        cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in leaderboard.columns]
         text.append(f"| {' | '.join(cells)} |")
-    notes = note_lines(board.runs)
+    notes = note_lines(leaderboard.runs)
     text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
-    if board.missing:
+    if leaderboard.missing:
         text += ["", "Runs without a result:", ""]
-        text += [f"- `{run.folder}` ({run.words}): {run.reason}" for run in board.missing]
-    if board.left_out:
-        text += ["", "Results that are not used whole:", "", *(f"- {line}" for line in some_lines(board.left_out))]
-    return "\n".join([*text, "", board.note, ""])
+        text += [f"- `{run.folder}` ({run.words}): {run.reason}" for run in leaderboard.missing]
+    if leaderboard.left_out:
+        text += [
+            "",
+            "Results that are not used whole:",
+            "",
+            *(f"- {line}" for line in first_lines(leaderboard.left_out)),
+        ]
+    return "\n".join([*text, "", leaderboard.note, ""])
 
 
-def some_lines(lines: Sequence[str]) -> list[str]:
-    """The first lines of many, and how many more there are."""
+def first_lines(lines: Sequence[str]) -> list[str]:
+    """The first lines, and one more with the number of the others."""
     more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
     return [*lines[:MOST_LINES], *more]
 

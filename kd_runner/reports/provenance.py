@@ -15,15 +15,15 @@ from kd_runner.files import reading
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SETTINGS
 
-# By nobody: cli.py and Hydra put them there. A folder typed again would have its results replaced.
+# cli.py and Hydra add these to the overrides. A command with a typed folder would replace the results in it.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
 
 
 def settings_in(folder: Path) -> tuple[dict[str, str], str]:
-    """The settings of a run by their keys with dots, and what is wrong with their file where there are none."""
-    content, wrong = reading.json_of(folder / SETTINGS)
+    """The settings of a run by their keys with dots, and the fault of their file in words, or an empty text."""
+    content, fault = reading.json_of(folder / SETTINGS)
     try:
-        return {key: _as_typed(value) for key, value in flat_keys(content)}, wrong and f"{SETTINGS} {wrong}"
+        return {key: _as_typed(value) for key, value in flat_keys(content)}, fault and f"{SETTINGS} {fault}"
     except RecursionError:
         return {}, f"{SETTINGS} is nested too deeply"
 
@@ -42,7 +42,7 @@ def common_provenance(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def surroundings(runs: Iterable[Run]) -> dict[str, list[str]]:
-    """Versions and devices, by name: one each, unless the runs had several."""
+    """The versions and devices of the runs, by name; several where the runs differ."""
     values: dict[str, list[str]] = {}
     for run in runs:
         for name, value in (run.result.get("environment") or {}).items():
@@ -59,9 +59,9 @@ def command(words: Iterable[str], several: bool = False) -> str:
 
 
 def sweep_command(record: Path) -> str | None:
-    """The command that started a sweep, from what Hydra kept of it; None where that cannot be read."""
+    """The command that started a sweep, from Hydra's `record` of it; None where the record cannot be read."""
     try:
-        # Not the loader in C, which a file of very many brackets ends together with the process.
+        # Not PyYAML's loader in C: a file with very many brackets crashes the process.
         hydra = yaml.safe_load(record.read_text())["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]

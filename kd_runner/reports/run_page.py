@@ -14,15 +14,15 @@ from kd_runner.files import atomic, reading
 from kd_runner.files.results import Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import clock, count, percent
+from kd_runner.formats import clock, count, four_digits, percent
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
-from kd_runner.reports.verdict import verdict
-from kd_runner.terminal import fold_text, nats, terminal_width
+from kd_runner.reports.verdict import verdict_of
+from kd_runner.terminal import fold_text, terminal_width
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Folder:
 
     Args:
         settings: The run's settings by their keys with dots.
-        drawn: The pictures by their keys; empty without any.
-        lacking: A line for each thing that cannot be shown, and why.
+        charts: The charts by their names; empty without analysis.json.
+        lacking: A line for each part that cannot be shown, with the reason.
     """
 
     run: Run
     settings: dict[str, str]
     analysis: dict[str, Any]
-    drawn: dict[str, Any]
+    charts: dict[str, Any]
     lacking: list[str] = field(default_factory=list)
 
     @property
@@ -48,17 +48,17 @@ class Folder:
         return int(epochs) if epochs.isdecimal() and len(epochs) < 10 else 0
 
 
-def report_of(folder: Path, out: Path) -> Path:
+def report_run(folder: Path, out: Path) -> Path:
     """Write and print the report of the run in `folder`; returns the page, in `out`.
 
     Raises:
         SettingsError: the run has no result.
     """
-    opened = opened_folder(folder)
-    page = _written(opened, out)
+    run_folder = read_folder(folder)
+    page = _write_page(run_folder, out)
     width = terminal_width()
-    print(table(opened.run.result, opened.finetune_epochs, width))
-    for line in opened.lacking:
+    print(table(run_folder.run.result, run_folder.finetune_epochs, width))
+    for line in run_folder.lacking:
         print(fold_text(line, width))
     return page
 
@@ -69,17 +69,17 @@ def write(folder: Path, out: Path) -> Path:
     Raises:
         SettingsError: the run has no result.
     """
-    return _written(opened_folder(folder), out)
+    return _write_page(read_folder(folder), out)
 
 
-def _written(folder: Folder, out: Path) -> Path:
+def _write_page(folder: Folder, out: Path) -> Path:
     refuse_another_page(out)
     page = out / PAGE
     atomic.write(page, run_page(folder).encode(errors="replace"))
     return page
 
 
-def opened_folder(folder: Path) -> Folder:
+def read_folder(folder: Path) -> Folder:
     """The content of `folder`, with a line for each part that is missing or not as kd-runner writes it.
 
     Raises:
@@ -91,7 +91,7 @@ def opened_folder(folder: Path) -> Folder:
     settings, unset = settings_in(folder)
     content, wrong = reading.json_of(folder / ANALYSIS)
     analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)
-    drawn, failed = run_charts(analysis) if analysis else ({}, [])
+    charts, failed = run_charts(analysis) if analysis else ({}, [])
     lacking = [
         run.left_out,
         f"{unset}: no settings are shown" if unset else "",
@@ -99,23 +99,24 @@ def opened_folder(folder: Path) -> Folder:
         reading.left_out(ANALYSIS, gone),
         f"{ANALYSIS}: not drawn, as its parts do not fit together: {', '.join(failed)}" if failed else "",
     ]
-    return Folder(run, settings, analysis, drawn, [line for line in lacking if line])
+    return Folder(run, settings, analysis, charts, [line for line in lacking if line])
 
 
 def run_page(folder: Folder) -> str:
-    """HTML of a run: what result.json, settings.json and, where it is there, analysis.json say."""
+    """The HTML of a run's report, from its result.json, settings.json and, where there is one, analysis.json."""
     run, result = folder.run, folder.run.result
-    answer = verdict(compared_groups([run]))
-    # The answer says it already.
-    said = [sentence for sentence in sentences(result, folder.finetune_epochs) if sentence != f"{NOTHING_DISTILLED}."]
+    verdict = verdict_of(compared_groups([run]))
+    # The verdict says already that nothing was distilled.
+    known = f"{NOTHING_DISTILLED}."
+    result_sentences = [sentence for sentence in sentences(result, folder.finetune_epochs) if sentence != known]
     classes = folder.analysis.get("classes")
     data = result.get("data") or {}
     return render(
         "run.html",
         title=f"Distillation: {run.folder.resolve().name}",
         subtitle=" ".join(run.words) or "all settings at their defaults",
-        answer=answer,
-        sentences=[*answer.sentences, *said, *_teacher_sentence(result)],
+        verdict=verdict,
+        sentences=[*verdict.sentences, *result_sentences, *_teacher_sentence(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
         warning=warning_of(result),
         notes=other_notes(result),
@@ -123,7 +124,7 @@ def run_page(folder: Folder) -> str:
         data=data_table(data),
         data_lines=data_lines(data),
         numbers=list(_numbers(result, len(classes) if classes else None)),
-        drawn=folder.drawn,
+        charts=folder.charts,
         cost=list(_cost(result)),
         layers=[(f"layers of {key}", line) for key, line in layer_lines(result.get("layers") or {})],
         settings=list(folder.settings.items()),
@@ -138,26 +139,23 @@ def _judgement(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _teacher_sentence(result: Mapping[str, Any]) -> list[str]:
-    """A sentence on how good the teacher was before the student trained."""
+    """A sentence about the teacher's accuracy on the validation images, before the student trained."""
     judged = _judgement(result)
     if "val_accuracy" not in judged:
         return []
-    beside = [
+    comparisons = [
         f"{text} {percent(judged[name])}"
         for name, text in (("recorded_accuracy", "its file says"), ("largest_class", "always the largest class gives"))
         if name in judged
     ]
-    more = f" ({', '.join(beside)})" if beside else ""
+    more = f" ({', '.join(comparisons)})" if comparisons else ""
     subject = "The mean of the teachers" if "members" in judged else "The teacher"
     return [f"{subject} is right on {percent(judged['val_accuracy'])} of the validation images{more}."]
 
 
 def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[str, list[str]]]:
-    """The metrics, each with its text for every stage that there is; `classes` as in `top5_says_nothing`."""
+    """The name of each metric, and its text for each stage of the run; `classes` as in `top5_says_nothing`."""
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
-
-    def four_digits(value: float | None) -> str:
-        return "–" if value is None else nats(value)
 
     for name, key, text in (
         ("accuracy", "accuracy", percent),

@@ -1,4 +1,4 @@
-"""The notes of several runs together: each one once, with how many runs it holds for, warnings first."""
+"""The notes of several runs together: each note once, with the number of runs that have it, warnings first."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SharedNote:
 
     Args:
         text: The note as the first of the runs says it.
-        runs: The number of runs that have it, in words.
-        warning: It says what is wrong with a teacher.
+        runs: The number of runs that have the note, in words.
+        warning: True for a note that says what is wrong with a teacher.
     """
 
     text: str
@@ -39,7 +39,7 @@ def warning_of(result: Mapping[str, Any]) -> str:
 
 
 def other_notes(result: Mapping[str, Any]) -> list[str]:
-    """The notes of a run, each once, but for that which is its warning."""
+    """The notes of a run, each once, without its warning."""
     warning = warning_of(result)
     notes = dict.fromkeys(" ".join(note.split()) for note in result.get("notes") or [])
     return [note for note in notes if not (warning and warning in note)]
@@ -58,15 +58,15 @@ def shared_notes(runs: Sequence[Run]) -> list[SharedNote]:
             holders.setdefault(key, set()).add(number)
     keys = sorted(texts, key=lambda key: (not key[0], -len(holders[key])))
     return [
-        SharedNote(next(iter(texts[key])), _in_words(len(holders[key]), len(runs), len(texts[key])), key[0])
+        SharedNote(next(iter(texts[key])), _runs_in_words(len(holders[key]), len(runs), len(texts[key])), key[0])
         for key in keys
     ]
 
 
-def _in_words(holding: int, runs: int, texts: int) -> str:
-    """How many of the runs have a note, and that their numbers differ where they do."""
-    said = [] if runs == 1 else [f"all {runs} runs" if holding == runs else f"{holding} of {runs} runs"]
-    return ", ".join([*said, *(["elsewhere with other numbers"] if texts > 1 else [])])
+def _runs_in_words(holding: int, runs: int, texts: int) -> str:
+    """The number of runs that have a note, in words, and whether the numbers in it differ; empty for one run."""
+    clauses = [] if runs == 1 else [f"all {runs} runs" if holding == runs else f"{holding} of {runs} runs"]
+    return ", ".join([*clauses, *(["elsewhere with other numbers"] if texts > 1 else [])])
 
 
 def note_lines(runs: Sequence[Run]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run leaves behind for people and programs: what result.json says of its surroundings, and a table."""
+"""The result of a run in words: a table of its stages, and sentences about the gain, the sizes and the best epoch."""
 
 from __future__ import annotations
 
@@ -8,42 +8,31 @@ from typing import Any
 from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES
-from kd_runner.terminal import TextColumn, fold_text, nats, table_lines
+from kd_runner.formats import count, four_digits, percent, points
+from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
-FEW_IMAGES = 100  # of fewer, one image is more than a point
+FEW_IMAGES = 100  # among fewer images, one image is more than a point of accuracy
 
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _four_digits(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (  # a heading, a key, how long to keep it, a text
-    ("accuracy", "accuracy", 100, _percent),
-    ("top-5", "top5_accuracy", 1, _percent),
-    ("F1", "f1", 4, _four_digits),
-    ("NLL", "nll", 5, nats),
-    ("ECE", "ece", 3, _four_digits),
-    ("parameters", "parameters", 7, _count),
-    ("MACs", "macs", 2, _count),
-    ("agreement", "agreement", 6, _percent),
+# The columns of the table: heading, key in a stage's result, rank (the lowest is left out first), text of a number.
+METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
+    ("accuracy", "accuracy", 100, percent),
+    ("top-5", "top5_accuracy", 1, percent),
+    ("F1", "f1", 4, four_digits),
+    ("NLL", "nll", 5, four_digits),
+    ("ECE", "ece", 3, four_digits),
+    ("parameters", "parameters", 7, count),
+    ("MACs", "macs", 2, count),
+    ("agreement", "agreement", 6, percent),
 )
 
 
 def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = None) -> str:
-    """The result as a person reads it.
+    """The result as text: a table with a row for each stage, and sentences about it.
 
     Args:
         finetuned: Epochs that the student trained beyond the baseline's.
-        width: Columns that there are for it; None for as many as it takes.
+        width: Number of columns of the terminal; None for a table of any width.
     """
     stages = [(stage, result[stage]) for stage in STAGES if result.get(stage)]
     columns = [TextColumn("", [stage for stage, _ in stages], folds=True)]
@@ -53,16 +42,16 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
             columns.append(TextColumn(name, cells, keep))
     lines, _ = table_lines(columns, width)
     images = test_images(result)
-    said = [*sentences(result, finetuned), *few_images(images)]
+    conclusions = [*sentences(result, finetuned), *few_images(images)]
     heading = f"On the {images:,} test images:" if images else "On the test images:"
-    return "\n".join([heading, "", *lines, "", *(fold_text(sentence, width) for sentence in said)])
+    return "\n".join([heading, "", *lines, "", *(fold_text(sentence, width) for sentence in conclusions)])
 
 
 def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
-    """The key of each mode that is handed layers, and which they are.
+    """The key of each mode that uses layers, and the names of its layers in student and teacher.
 
     Args:
-        layers: `layers` in result.json.
+        layers: The section `layers` of result.json.
     """
     lines = []
     for key, by_role in layers.items():
@@ -87,61 +76,61 @@ def few_images(images: int | None) -> list[str]:
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
-    """What a result comes to, in words; `finetuned` as in `table`."""
-    said = [_of_the_gap(result, finetuned), _beside_the_teacher(result), _best_epoch(result)]
-    return [sentence for sentence in said if sentence]
+    """The sentences about a result: its gain, its sizes and its best epoch; `finetuned` as in `table`."""
+    candidates = [_gain_sentence(result, finetuned), _sizes_sentence(result), _best_epoch_sentence(result)]
+    return [sentence for sentence in candidates if sentence]
 
 
-def _of_the_gap(result: Mapping[str, Any], finetuned: int) -> str:
+def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
     gap, taught = gap_in(result), run_of(result).taught
     if not taught:
-        return _nothing_distilled(result, finetuned)
+        return _nothing_distilled_sentence(result, finetuned)
     if gap is None:
         return ""
-    what = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
-    gave = f"{what} gave {100 * gap.gain:+.2f} points"
+    subject = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
+    gave = f"{subject} gave {points(gap.gain)} points"
     if gap.gain >= 0:
-        of_gap = f": {100 * gap.share:.0f} % of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
+        of_gap = f": {percent(gap.share, 0)} of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
         return f"{gave} over the baseline{of_gap}."
     fell = f"the student fell below its baseline by {in_points(-gap.gain)}"
     return f"{gave}: {fell}." if gap.reason == fell else f"{gave}: {fell}; {gap.reason}."
 
 
-def _nothing_distilled(result: Mapping[str, Any], finetuned: int) -> str:
+def _nothing_distilled_sentence(result: Mapping[str, Any], finetuned: int) -> str:
     gap = gap_in(result)
-    said = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
+    text = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
     if gap is None or not finetuned:
-        return f"{said}."
-    return f"{said}; {finetuned} more epochs of finetuning gave {100 * gap.gain:+.2f} points."
+        return f"{text}."
+    return f"{text}; {finetuned} more epochs of finetuning gave {points(gap.gain)} points."
 
 
-def _beside_the_teacher(result: Mapping[str, Any]) -> str:
+def _sizes_sentence(result: Mapping[str, Any]) -> str:
     teacher, student = result.get("teacher") or {}, result["student"]
     parts = []
     if teacher.get("parameters") and student.get("parameters"):
         parts.append(f"has {relative_count(student['parameters'], teacher['parameters'], 'parameters')} the teacher")
     if student.get("agreement") is not None:
-        parts.append(f"predicts the teacher's class on {_percent(student['agreement'])} of the test images")
+        parts.append(f"predicts the teacher's class on {percent(student['agreement'])} of the test images")
     return f"The student {' and '.join(parts)}." if parts else ""
 
 
-def relative_count(count: float, reference: float, things: str) -> str:
-    """How many more or fewer things there are than in a reference, both above 0, with the 'than' or 'as' after it."""
-    if count == reference:
+def relative_count(number: float, reference: float, things: str) -> str:
+    """The comparison of two numbers above 0, such as '2.0 times fewer parameters than' or 'as many parameters as'."""
+    if number == reference:
         return f"as many {things} as"
-    word, ratio = ("more", count / reference) if count > reference else ("fewer", reference / count)
-    if ratio < 1.05:  # which would be 1.0 times
-        return f"{100 * abs(count / reference - 1):.2g} % {word} {things} than"
+    word, ratio = ("more", number / reference) if number > reference else ("fewer", reference / number)
+    if ratio < 1.05:  # it would be shown as 1.0 times
+        return f"{100 * abs(number / reference - 1):.2g} % {word} {things} than"
     return f"{ratio:,.1f} times {word} {things} than"
 
 
-def _best_epoch(result: Mapping[str, Any]) -> str:
+def _best_epoch_sentence(result: Mapping[str, Any]) -> str:
     best = result["student"].get("best_val") or {}
     if best.get("epoch") is None:
         return ""
     epoch = f"{best['epoch']} of finetuning" if best.get("stage") == "finetune" else best["epoch"]
     measured = [
-        f"{_percent(best[key])} on the {split} images"
+        f"{percent(best[key])} on the {split} images"
         for key, split in (("val_accuracy", "validation"), ("accuracy", "test"))
         if best.get(key) is not None
     ]

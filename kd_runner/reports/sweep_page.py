@@ -9,54 +9,52 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kd_runner.charts.axis import short_count
 from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
-from kd_runner.files.run_folder import MULTIRUN, PAGE
+from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW, PAGE
 from kd_runner.files.stages import STAGES, TIMED
-from kd_runner.formats import clock, count, percent
-from kd_runner.reports import formats
+from kd_runner.formats import clock, count, percent, short_count
 from kd_runner.reports.html import render
-from kd_runner.reports.leaderboard import Leaderboard, some_lines
+from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
-from kd_runner.reports.two_settings import two_settings
+from kd_runner.reports.two_settings import number_or_text, two_settings
 
-MOST_COMMANDS = 10  # of single runs
-MOST_NOTES = 12  # that are shown unfolded
-MOST_VALUES = 12  # of a setting that differs
-IN_COST = ("images_seen", "seconds", "parameters")  # columns that have a table of their own
+MOST_COMMANDS = 10  # commands, of sweeps and of single runs
+MOST_NOTES = 12  # notes that are shown without a click
+MOST_VALUES = 12  # values of a setting that differs between runs
+COST_KEYS = ("images_seen", "seconds", "parameters")  # columns of the leaderboard that the table of costs has
 
 
-def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
-    """HTML of a leaderboard of what was found in `folders`, for the folder `out`."""
-    runs = [run for group in board.groups for run in group.runs]
-    opened = [settings_in(run.folder) for run in runs]
-    settings = [content for content, _ in opened if content]
+def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> str:
+    """The HTML of the report of all runs under `folders`, to be written into `out`."""
+    runs = [run for group in leaderboard.groups for run in group.runs]
+    settings_and_faults = [settings_in(run.folder) for run in runs]
+    settings = [content for content, _ in settings_and_faults if content]
     common = common_provenance(settings)
     commands = list(_commands(folders, runs))
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
         "sweep.html",
         title=f"Distillation: {names}",
-        subtitle=_subtitle(board, runs),
-        answer=board.answer,
-        sentences=board.answer.sentences,
-        tiles=_tiles(board.answer.best),
+        subtitle=_subtitle(leaderboard, runs),
+        verdict=leaderboard.verdict,
+        sentences=leaderboard.verdict.sentences,
+        tiles=_tiles(leaderboard.verdict.best),
         notes=shared_notes(runs),
         most_notes=MOST_NOTES,
-        lacking=some_lines([*board.left_out, *_unread(opened, runs)]),
-        board=board,
-        columns=[column for column in board.columns if column.key not in IN_COST],
-        strips=strips(board.groups),
-        pareto=pareto(board.groups),
-        two_settings=two_settings(board.groups),
-        runs=list(_runs(board.groups, out)),
-        cost=_cost(board.groups),
-        total=_total(runs, folders),
-        swept=_swept(settings, common),
+        lacking=first_lines([*leaderboard.left_out, *_unread_settings(settings_and_faults, runs)]),
+        leaderboard=leaderboard,
+        columns=[column for column in leaderboard.columns if column.key not in COST_KEYS],
+        strips=strips(leaderboard.groups),
+        pareto=pareto(leaderboard.groups),
+        two_settings=two_settings(leaderboard.groups),
+        runs=list(_run_rows(leaderboard.groups, out)),
+        cost=_cost_table(leaderboard.groups),
+        total=_total_time(runs, folders),
+        swept=_differing_settings(settings, common),
         common=[(key, value) for key, value in common.items() if key not in ("resume",)],
         environment=surroundings(runs),
         commands=commands[:MOST_COMMANDS],
@@ -65,18 +63,18 @@ def sweep_page(board: Leaderboard, folders: Sequence[Path], out: Path) -> str:
     )
 
 
-def _unread(opened: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:
+def _unread_settings(settings_and_faults: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:
     """A line for each run whose settings cannot be shown."""
-    return [f"{run.folder}: {wrong}" for (_, wrong), run in zip(opened, runs, strict=True) if wrong]
+    return [f"{run.folder}: {fault}" for (_, fault), run in zip(settings_and_faults, runs, strict=True) if fault]
 
 
-def _subtitle(board: Leaderboard, runs: Sequence[Run]) -> str:
-    lacking = f", {len(board.missing)} without a result" if board.missing else ""
-    return f"{len(runs)} runs in {len(board.groups)} rows{lacking}"
+def _subtitle(leaderboard: Leaderboard, runs: Sequence[Run]) -> str:
+    lacking = f", {len(leaderboard.missing)} without a result" if leaderboard.missing else ""
+    return f"{len(runs)} runs in {len(leaderboard.groups)} rows{lacking}"
 
 
 def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
-    """Name, number and what it is of: the teacher, the student and its baseline of the answer's row."""
+    """Name, accuracy and size of each network in the row that the verdict is about."""
     if best is None:
         return []
     means = {stage: best.values(stage, "accuracy") for stage in STAGES}
@@ -93,7 +91,7 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
     ]
 
 
-def _runs(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
+def _run_rows(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
     for rank, group in enumerate(groups, 1):
         for run in sorted(group.runs, key=lambda run: [(len(seed), seed) for seed in run.seeds]):
             accuracies = {stage: (run.result.get(stage) or {}).get("accuracy") for stage in STAGES}
@@ -112,8 +110,8 @@ def _runs(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
             }
 
 
-def _cost(groups: Sequence[Group]) -> dict[str, Any]:
-    """Headings, and rows of values to sort by and their texts."""
+def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
+    """Headings, and rows of cells: the value by which the page sorts, and its text."""
 
     def mean(group: Group, *keys: str) -> float | None:
         values = group.values(*keys)
@@ -122,30 +120,30 @@ def _cost(groups: Sequence[Group]) -> dict[str, Any]:
     rows = []
     for rank, group in enumerate(groups, 1):
         parameters, macs = mean(group, "student", "parameters"), mean(group, "student", "macs")
-        of_teacher = [mean(group, "teacher", name) for name in ("parameters", "macs")]
-        beside = [
-            (amount / reference if amount is not None and reference else None, _beside(amount, reference))
-            for amount, reference in zip((parameters, macs), of_teacher, strict=True)
+        teacher_sizes = [mean(group, "teacher", name) for name in ("parameters", "macs")]
+        ratios = [
+            (amount / reference if amount is not None and reference else None, _ratio_to_teacher(amount, reference))
+            for amount, reference in zip((parameters, macs), teacher_sizes, strict=True)
         ]
-        numbers = (mean(group, "seconds", "student"), mean(group, "student", "images_seen"))
+        seconds, images = mean(group, "seconds", "student"), mean(group, "student", "images_seen")
         rows.append(
             [
                 (rank, str(rank)),
                 (group.name, group.name),
-                (numbers[0], clock(numbers[0])),
-                (numbers[1], count(numbers[1])),
+                (seconds, clock(seconds)),
+                (images, count(images)),
                 (parameters, count(parameters)),
-                beside[0],
+                ratios[0],
                 (macs, count(macs)),
-                beside[1],
+                ratios[1],
             ]
         )
     headings = ("#", "settings", "time", "images seen", "parameters", "than teacher", "MACs", "than teacher")
     return {"headings": headings, "rows": rows}
 
 
-def _beside(amount: float | None, teacher: float | None) -> str:
-    """A text that says how many times fewer or more there are than in the teacher."""
+def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:
+    """The text of a size beside the teacher's, such as '2.5 × fewer'."""
     if not amount or not teacher:
         return "–"
     if amount == teacher:
@@ -153,22 +151,24 @@ def _beside(amount: float | None, teacher: float | None) -> str:
     return f"{teacher / amount:.3g} × fewer" if amount < teacher else f"{amount / teacher:.3g} × more"
 
 
-def _total(runs: Sequence[Run], folders: Sequence[Path]) -> str:
-    """The time that all runs took together, in words."""
+def _total_time(runs: Sequence[Run], folders: Sequence[Path]) -> str:
+    """The time that all runs took together, in sentences."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
-    paths = [path for folder in folders for path in sorted(folder.glob("**/networks/*/now.json"))]
-    first = [reading.json_of(path)[0] for path in paths]
-    before = sum(reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in first)
+    paths = [path for folder in folders for path in sorted(folder.glob(f"**/{NETWORKS}/*/{NOW}"))]
+    states = [reading.json_of(path)[0] for path in paths]
+    before = sum(
+        reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in states
+    )
     parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
     sentence = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
-    if first:
+    if states:
         sentence += (
-            f" The {len(first)} teachers and baselines that several of them share took {clock(before)} before that."
+            f" The {len(states)} teachers and baselines that several of them share took {clock(before)} before that."
         )
     return f"{sentence} What was found in the store was trained earlier, and is in none of these."
 
 
-def _swept(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[tuple[str, str]]:
+def _differing_settings(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[tuple[str, str]]:
     """The settings that differ between runs, and their values."""
     values_of: dict[str, list[str]] = {}
     for content in settings:
@@ -176,9 +176,9 @@ def _swept(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[t
             if key not in common and value not in values_of.setdefault(key, []):
                 values_of[key].append(value)
     return [
-        (key, ", ".join(sorted(values, key=formats.number_or_text)[:MOST_VALUES]) + _more(values))
+        (key, ", ".join(sorted(values, key=number_or_text)[:MOST_VALUES]) + _more(values))
         for key, values in sorted(values_of.items(), key=lambda content: content[0] in SEEDS)
-        if len(values) > 1  # others are a mode's own arguments, which other modes do not have
+        if len(values) > 1  # one value: an argument of a mode that the other runs do not use
     ]
 
 
@@ -187,13 +187,13 @@ def _more(values: Sequence[str]) -> str:
 
 
 def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
-    """The commands that started the sweeps, then those of runs that were part of none."""
-    covered: list[Path] = []
+    """The commands of the sweeps, then those of the runs that belong to no sweep."""
+    sweeps: list[Path] = []
     for record in sorted({path for folder in folders for path in folder.rglob(MULTIRUN)}):
         line = sweep_command(record)
         if line is not None:
-            covered.append(record.parent.resolve())
+            sweeps.append(record.parent.resolve())
             yield line
     for run in runs:
-        if not any(folder in run.folder.resolve().parents for folder in covered):
+        if not any(folder in run.folder.resolve().parents for folder in sweeps):
             yield command(run.result.get("overrides") or [])

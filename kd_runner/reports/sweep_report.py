@@ -9,13 +9,13 @@ from pathlib import Path
 
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PAGE
-from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal
+from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
 from kd_runner.terminal import terminal_width
 
 
-def write(board: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
-    """Put leaderboard.csv, .md and report.html, of what was found in `folders`, into `out`; returns the page."""
+def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
+    """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page."""
     from kd_runner.reports.sweep_page import sweep_page
 
     refuse_another_page(out)
@@ -23,11 +23,11 @@ def write(board: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(board.rows)
+    writer.writerows(leaderboard.rows)
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
-    atomic.write(out / f"{NAME}.md", markdown(board).encode(errors="replace"))
+    atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
     page = out / PAGE
-    atomic.write(page, sweep_page(board, folders, out).encode(errors="replace"))
+    atomic.write(page, sweep_page(leaderboard, folders, out).encode(errors="replace"))
     return page
 
 
@@ -37,10 +37,10 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
-    board = leaderboard_of(folders, reference)
-    page = write(board, folders, out)
-    print(terminal(board, terminal_width()))
+    leaderboard = leaderboard_of(folders, reference)
+    page = write(leaderboard, folders, out)
+    print(terminal_text(leaderboard, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    print(f"\n{event_files.command(hparams.write(out, board.runs, board.missing, markdown(board)))}")
+    print(f"\n{event_files.command(hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard)))}")
     return page

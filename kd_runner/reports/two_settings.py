@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_runner.comparison.groups import Group
-from kd_runner.reports.formats import number_or_text
 
 
 def two_settings(groups: Sequence[Group]) -> dict[str, Any] | None:
@@ -35,16 +34,24 @@ def two_settings(groups: Sequence[Group]) -> dict[str, Any] | None:
 
 
 def values_by_setting(overrides: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """The values of each setting, in the order in which they come."""
+    """The different values of each setting, in the order of `overrides`."""
     values: dict[str, dict[str, None]] = {}
     for settings in overrides:
         for key, value in settings.items():
             values.setdefault(key, {})[value] = None
-    return {key: list(known) for key, known in values.items()}
+    return {key: list(unique) for key, unique in values.items()}
+
+
+def number_or_text(value: str) -> tuple[int, float, str]:
+    """A key to sort a setting's values by: first numbers by size, then texts by letters."""
+    try:
+        return 0, float(value), ""
+    except ValueError:
+        return 1, 0.0, value
 
 
 def _cell(mean: float | None, low: float, high: float) -> tuple[str, float] | None:
-    """The text of a cell, and how far it is from the lowest, in [0, 1]."""
+    """The text of a cell, and where its mean lies between the lowest and the highest, in [0, 1]."""
     if mean is None:
         return None
     return f"{mean:.2f}", round((mean - low) / (high - low), 3) if high > low else 0.5

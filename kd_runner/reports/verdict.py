@@ -1,4 +1,4 @@
-"""Did distillation help, by how much, and how sure is that: the answer that stands first in a report."""
+"""The verdict on distillation, which stands first in a report: whether it helped, by how much, and how sure that is."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain, holm
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
-ROUNDING = 1e-9  # percent, so that a sum is rounded as its result is elsewhere
+ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
 MOST_HALF_WIDTH = 0.5  # of an interval of an accuracy, or of a gain: a wider one says nothing
 FEW = 5  # fewer seeds than this leave wide intervals
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer: in a word, in a headline, and in sentences that say how sure it is.
+    """A verdict in a word, in a headline, and in sentences that say how sure it is.
 
     Args:
-        best: The group that it is about: the most accurate of those with a teacher.
+        best: The group that the verdict is about: the most accurate of the groups with a teacher.
     """
 
     word: Literal["helped", "cost", "unsure", "unknown"]
@@ -32,8 +32,8 @@ class Verdict:
         return f"{self.headline}. {' '.join(self.sentences)}"
 
 
-def verdict(groups: Sequence[Group]) -> Verdict:
-    """The answer of groups that are sorted by accuracy, best first."""
+def verdict_of(groups: Sequence[Group]) -> Verdict:
+    """The verdict on groups that are sorted by accuracy, best first."""
     if not groups:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
@@ -56,23 +56,23 @@ def verdict(groups: Sequence[Group]) -> Verdict:
         "unsure": f"No sure difference: {points}",
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
-    sentences = [how_sure(best, gain, levels[0] if len(tested) > 1 else None, len(tested))]
+    sentences = [certainty_sentence(best, gain, levels[0] if len(tested) > 1 else None, len(tested))]
     if words[0] == "unsure" and gain.seeds < FEW:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
     sentences += few_images(test_images(best.runs[0].result))
-    if _saw_more(best):
+    if _saw_more_images(best):
         sentences.append(
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
             "is the teacher's."
         )
     if len(taught) > 1:
-        sentences.append(_of_all(words))
+        sentences.append(_summary_of_rows(words))
     if not groups[0].taught:
         sentences.append("The best row of all has no teacher.")
     return Verdict(words[0], headline, sentences, best)
 
 
-def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> str:
+def certainty_sentence(group: Group, gain: Gain, corrected: float | None, tests: int) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
     seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
     baseline = 100 * group.baseline.accuracies.mean()
@@ -82,7 +82,7 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
     )
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."
-    of = (
+    test = (
         "paired t-test over seeds"
         if gain.over == "seeds"
         else "sign test over images"
@@ -90,7 +90,7 @@ def how_sure(group: Group, gain: Gain, corrected: float | None, tests: int) -> s
         else "McNemar's"
     )
     sentence += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
-    sentence += f" ({of}, p = {gain.p:.2g}"
+    sentence += f" ({test}, p = {gain.p:.2g}"
     if corrected is not None:
         sentence += f"; {corrected:.2g} with Holm's correction for {tests} rows"
     if gain.over == "images":
@@ -113,12 +113,12 @@ def _word(gain: Gain | None, level: float | None) -> Literal["helped", "cost", "
     return "helped" if gain.mean > 0 else "cost"
 
 
-def _saw_more(group: Group) -> bool:
+def _saw_more_images(group: Group) -> bool:
     student, baseline = group.values("student", "images_seen"), group.values("baseline", "images_seen")
     return len(student) > 0 and len(baseline) > 0 and student.mean() > baseline.mean()
 
 
-def _of_all(words: Sequence[str]) -> str:
+def _summary_of_rows(words: Sequence[str]) -> str:
     meanings = {
         "helped": "gained",
         "cost": "lost",

@@ -16,6 +16,7 @@ from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
+from kd_runner.masking import masked_data
 from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
@@ -67,7 +68,7 @@ class Data:
     def describe(self, node: Node) -> dict[str, Any]:
         """The record that `checkpoints.save` writes beside the weights of the network that `node` builds."""
         return {
-            "network": without_fetching(node),
+            "network": masked_data(without_fetching(node)),
             "num_classes": self.splits.num_classes,
             "image_shape": list(self.splits.image_shape),
             "classes": list(self.splits.classes),

@@ -177,7 +177,7 @@ def file_lines(splits: Splits) -> list[str]:
     uneven = sum(number for (width, height), number in sizes.items() if width != height)
     text = f"sizes    {small} to {large}, median {middle} (width x height); {count(len(sizes), 'size')}"
     text += f"; {below:,} smaller than {side} enlarged" if below else ""
-    text += f"; of {uneven:,} that are not square the middle" if uneven else ""
+    text += f"; of {uneven:,} that are not square the middle is taken" if uneven else ""
     kinds = {
         "gray": sum(header.channels == "gray" for header in headers),
         "in colour": sum(header.channels == "color" for header in headers),

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_runner.config.settings import Settings, TrackingSettings
+from kd_runner.config.build import build
+from kd_runner.config.settings import Node, Settings, TrackingSettings
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, latency
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
-from kd_runner.runs.data import Data
+from kd_runner.runs.data import Data, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
@@ -25,9 +26,12 @@ from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Schedule
 
 
-def load_network(path: Path, settings: Settings, data: Data) -> nn.Module:
-    """Load a network as it was saved."""
-    return checkpoints.load(path, settings.trust)[0].to(memory_format=data.view.memory_format)
+def load_network(path: Path, node: Node, settings: Settings, data: Data) -> nn.Module:
+    """The network that `node` builds, with the weights in a file of this run; what the file names is not built."""
+    shape = {"num_classes": data.splits.num_classes, "image_shape": data.splits.image_shape}
+    network: nn.Module = build(without_fetching(node), str(path), settings.trust, **shape)
+    network.load_state_dict(checkpoints.read_checkpoint(path)[0])
+    return network.eval().to(memory_format=data.view.memory_format)
 
 
 def evaluate(

@@ -14,6 +14,7 @@ from kd_runner.config.settings import DatasetSettings, ExtraTeacherSettings, Tea
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.view import View
+from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.published_weights import renamed_entries
@@ -102,7 +103,8 @@ def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: Vie
 
 def _note_other_settings(info: Mapping[str, Any], settings: TeacherNode, path: Path) -> None:
     """Note where a network was saved with settings that its weights do not show, such as its number of poolings."""
-    saved, built = dict(flat_keys(info["network"])), dict(flat_keys(without_fetching(settings.node)))
+    nodes = (info["network"], without_fetching(settings.node))
+    saved, built = (dict(flat_keys(masked_data(node))) for node in nodes)
     changed = [name for name in {**saved, **built} if saved.get(name) != built.get(name)]
     if changed:
         text = ", ".join(f"{name} was {saved.get(name)}, is {built.get(name)}" for name in changed)

@@ -11,15 +11,19 @@ from typing import Any
 
 from torch import nn
 
+from kd_runner import masking
 from kd_runner.config.build import source_digest
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
+from kd_runner.errors import RunFailed
+from kd_runner.files import ownership
 from kd_runner.files.run_folder import weights_file
 from kd_runner.files.stages import BASELINE
+from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
 from kd_runner.runs.data import Data
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
-from kd_runner.store.entries import trained_once
+from kd_runner.store.entries import Stored, file_digest, trained_once
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.recipe import Recipe
@@ -76,13 +80,14 @@ def train_or_load(
 
     root = Path(settings.store).expanduser()
     info = data.describe(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
-    stored = trained_once(root, stage, ingredients(trainee, settings, data), info, train)
-    trainee.network.load_state_dict(stored.state)
+    made_of = ingredients(trainee, settings, data)
+    stored = trained_once(root, stage, made_of, info, train, masked_ingredients(made_of, role))
+    path = take_weights(stored, folder / weights_file(stage))
+    trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused:
         logger.retell(stage, stored.epochs)
     note_flat_loss(stage, stored.epochs, "train_loss", f"{settings.rate_key(role)}, {role}.epochs")
     seconds_before = sum(outcome.seconds_before for outcome in trained_now)
-    path = link_or_copy(folder / weights_file(stage), stored.path)
     return TrainedNetwork(path, stored.epochs, seconds_before)
 
 
@@ -123,10 +128,39 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
     }
 
 
+def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
+    """The ingredients with hidden values replaced; each stands at one of some keys of the settings.
+
+    Args:
+        role: The section of the settings that the network trains with.
+    """
+    sections = {"network": [role], "augmentation": ["dataset"], "precision": ["trainer.precision"]}
+    sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
+    sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
+    sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
+    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic")}
+    return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
+
+
+def take_weights(stored: Stored, path: Path) -> Path:
+    """The stored weights under the name `path`, compared with what was written: others may write in a shared store.
+
+    Raises:
+        RunFailed: somebody changed them after the store had checked them.
+    """
+    link_or_copy(path, stored.path)
+    if file_digest(path) != stored.sha256:
+        path.unlink()
+        raise RunFailed(f"{stored.path} was changed while it was read; nothing of it is used, start again")
+    return path
+
+
 def link_or_copy(path: Path, source: Path) -> Path:
-    """`source` under the name `path`, without a second copy where the file system can do that."""
+    """`source` under the name `path`, without a second copy where that is safe and the file system can do it."""
     path.unlink(missing_ok=True)
     try:
+        if ownership.foreign_reason(source):  # a link would change with it
+            raise OSError
         os.link(source, path)
     except OSError:
         shutil.copyfile(source, path)

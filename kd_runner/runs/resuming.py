@@ -10,24 +10,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from kd_runner import masking
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
+from kd_runner.masking import MASK
 from kd_runner.networks.checkpoints import SHOWN
 from kd_runner.runs.data import Data
 from kd_runner.runs.thread_count import choose_threads
-
-MASKED = "***"
 
 
 def hide_values(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """Plain nested data with the values at `keys`, with dots, hidden."""
     below = {name: [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")] for name in content}
     return {
-        name: MASKED if name in keys else hide_values(value, below[name]) if isinstance(value, dict) else value
+        name: MASK if name in keys else hide_values(value, below[name]) if isinstance(value, dict) else value
         for name, value in content.items()
     }
 
@@ -39,7 +39,7 @@ def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequ
         overrides: The overrides that were typed: where they make a difference, the message names no other.
     """
     try:
-        before = dict(flat_keys(decisive(json.loads((folder / SETTINGS).read_text()))))
+        before = dict(flat_keys(decisive(masking.masked_data(json.loads((folder / SETTINGS).read_text())))))
     except FileNotFoundError:  # it was stopped before it had begun
         return
     except ValueError as error:

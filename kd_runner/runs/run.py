@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentence
 from kd_runner.command_line.used_folder import refuse_no_run, refuse_used_folder
 from kd_runner.config.settings import Settings
@@ -55,7 +56,7 @@ def run(
     Args:
         overrides: The overrides that were typed; those that have no effect on this run are noted.
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
-        remarks: Notes that were made of the command line.
+        remarks: Notes about the command line.
         written: Names of what the command itself has written into `folder` before.
 
     Raises:
@@ -65,7 +66,8 @@ def run(
     """
     with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
         notes += remarks
-        content = hide_values(settings.model_dump(mode="json", by_alias=True), secrets)
+        masking.hide({}, secrets)
+        content = masking.masked_data(hide_values(settings.plain(), secrets))
         if settings.resume is None:
             refuse_used_folder(folder, written)
         else:
@@ -94,7 +96,7 @@ def run(
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
-    """Try the parts on noise, and note what has no effect or will tell little."""
+    """Rehearse the run on noise; note settings without effect and results that will mean little."""
     rehearsal = rehearse(parts)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
@@ -103,9 +105,7 @@ def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
 
 
 def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts) -> None:
-    """Make `folder` that of a run that has begun: its settings are there, and its result is not.
-
-    What an interrupted attempt noted there is noted again.
+    """Write the settings into `folder`, and remove the result of an interrupted attempt, whose notes are noted again.
 
     Args:
         settings: The settings as plain data, without secrets.
@@ -122,10 +122,10 @@ def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], par
 def blank_result(
     settings: Settings, data: Data, fingerprint: str, overrides: Sequence[str], layers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A result without its stages, notes and seconds, in the order of result.json.
+    """A result without its stages, notes and seconds, in the order of result.json; its status is that of a good end.
 
     Args:
-        layers: The layers of student and teacher that each mode is handed, by the modes' keys.
+        layers: The layers of student and teacher that each mode uses, by the modes' keys.
     """
     return {
         "status": "completed",
@@ -145,7 +145,7 @@ def blank_result(
 
 @contextmanager
 def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
-    """Write the result of a run that ends in the block by an error, or because somebody stopped it."""
+    """Write `result` with the error and its stage if an error or an interruption ends the block."""
     try:
         yield
     except BaseException as error:
@@ -153,20 +153,20 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"status": "interrupted" if stopped else "failed", "stage": state.stage}
         result |= {"error": None if stopped else one_line(error)}
         try:
-            atomic.write_json(folder / RESULT, result)
+            atomic.write_json(folder / RESULT, masking.masked_data(result))
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
 
 
 def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: int) -> None:
-    """Write the result and the report of a completed run, log both, and remove what only a resumed run would need.
+    """Write the result and the report of a completed run, log both, and remove the files for resuming it.
 
     Args:
         event_folder: The folder of TensorBoard's event files.
         finetuned: The number of epochs of finetuning.
     """
-    atomic.write_json(folder / RESULT, result)
+    atomic.write_json(folder / RESULT, masking.masked_data(result))
     remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
     charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)

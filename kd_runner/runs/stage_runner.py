@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files import atomic
@@ -50,12 +51,12 @@ log = logging.getLogger(__name__)
 
 
 class StageRunner:
-    """Runs the stages, each of which takes from the parts what it needs and adds to the state what came of it.
+    """Runs the stages of a run: each uses the parts that it needs, and adds its epochs and judgements to the state.
 
     Args:
         folder: The folder of the run.
         fingerprint: The digits that a resume state must have to belong to this run.
-        state: The state of the run, which an interrupted run still writes into its result.
+        state: The stage that runs, seconds, epochs and judgements so far; an interrupted run writes them, too.
     """
 
     def __init__(self, parts: Parts, folder: Path, fingerprint: str, logger: RunLogger, state: RunState) -> None:
@@ -63,7 +64,7 @@ class StageRunner:
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
-        """Train what is to be trained, and evaluate it; returns the stages' part of the result.
+        """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
 
         Args:
             tempered: The keys of the modes whose loss depends on the temperature.
@@ -75,18 +76,18 @@ class StageRunner:
             with self.state.at(BASELINE):
                 files[BASELINE] = self.train_baseline()
         with self.state.at(STUDENT):
-            student_files, best = self.train_student()
+            student_files, best, node = self.train_student()
             files |= student_files
         with self.state.at(EVALUATE):
-            return self.evaluate(files, best)
+            return self.evaluate(files, best, node)
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
 
-        Every teacher is judged as soon as it has them, those from files before others train, and so is their mean.
+        Teachers from files come first. Each teacher is judged as soon as it has its weights; so is the mean of several.
 
         Returns:
-            The file in the run's folder of the teacher, or of all teachers in one.
+            The file of the teacher's weights, or of the mean of several teachers.
         """
         teachers, judgements = self.parts.teachers, self.state.judgements
         by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None)
@@ -114,25 +115,26 @@ class StageRunner:
         return path
 
     def note_soft_targets(self, tempered: Collection[str]) -> None:
-        """Note where the temperature leaves nothing of what the teacher knows."""
+        """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
         note_soft_targets(modes, networks, self.parts.temperature, self.settings, self.data)
 
     def train_baseline(self) -> Path:
-        """Train the student's network without a teacher, and judge it, by itself and beside its teacher."""
+        """Train the student's network without a teacher, judge it, and note where the teacher is not better."""
         path = self.train_or_load(self.parts.labels_only(BASELINE))
         judgements = self.state.judgements
-        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path))
+        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
         if learns_from_teacher(self.parts.modes):
             note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         return path
 
-    def train_student(self) -> tuple[dict[str, Path], Best]:
+    def train_student(self) -> tuple[dict[str, Path], Best, Node]:
         """Distil the student, finetune it where that is asked for, and save it.
 
         Returns:
-            The files of the student after its last epoch and after its best, and the best epoch.
+            The files of the student after its last epoch and after its best, the best epoch, and the node that builds
+            the student as it was saved.
         """
         pairing = self.parts.teacher_student_pair()
         network = pairing.student.network
@@ -158,11 +160,16 @@ class StageRunner:
             self.state.epochs,
             self.state.judgements,
         )
-        return files, best
+        return files, best, pairing.node
 
-    def evaluate(self, files: Mapping[str, Path], best: Best) -> dict[str, Any]:
-        """Read the test split, once for all networks, and make of it the stages' part of the result."""
-        networks = {name: self.load(path) for name, path in files.items()}
+    def evaluate(self, files: Mapping[str, Path], best: Best, node: Node) -> dict[str, Any]:
+        """Predict the test images, once for all networks; returns the stages' part of the result.
+
+        Args:
+            node: The node that builds the student as it was saved.
+        """
+        nodes = {TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
+        networks = {name: self.load(path, nodes.get(name, node)) for name, path in files.items()}
         predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
         images = len(self.data.splits.train)
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images) for stage in files}
@@ -187,7 +194,7 @@ class StageRunner:
         show_in_tensorboard(self.logger, tracking, stages, analysed, predictions, student, self.data)
 
     def train_or_load(self, trainee: LabelsOnly) -> Path:
-        """The file of a network trained on labels alone, once for all runs."""
+        """The file of a network trained on labels alone, from the store or trained now."""
         trained = train_or_load(trainee, self.settings, self.data, self.logger, self.folder)
         self.state.add(trainee.stage, trained.epochs, trained.seconds_before)
         return trained.path
@@ -196,10 +203,10 @@ class StageRunner:
         """The judgement of a network that was trained on labels alone."""
         return judge_trained(stage, network, self.settings, self.data, self.state.epochs[stage])
 
-    def load(self, path: Path) -> nn.Module:
-        """The network in a file of this run."""
-        return load_network(path, self.settings, self.data)
+    def load(self, path: Path, node: Node) -> nn.Module:
+        """The network that `node` builds, with the weights in a file of this run."""
+        return load_network(path, node, self.settings, self.data)
 
     def resume_state(self, stage: str) -> ResumeState:
-        """The place where the training of a stage is kept."""
+        """The files from which an interrupted training of `stage` goes on."""
         return ResumeState(self.folder / UNFINISHED / stage, self.fingerprint)

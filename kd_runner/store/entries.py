@@ -1,8 +1,13 @@
-"""Networks trained on labels alone, each trained once and found again by what made it.
+"""The store of networks trained on labels alone: each is trained once, and found by its ingredients.
 
-An entry is a folder named by a digest of what made it: `network.safetensors`, `made_of.json`, `epochs.json` (the
-metrics of each epoch), and `MANIFEST.json` with the size and the SHA-256 of all. It appears by one renaming, so it is
-whole or not there. Nothing depends on the lock: it only keeps jobs from doing the same work twice.
+Ingredients are all settings and data that the weights depend on. An entry is a folder named by their digest, with
+`network.safetensors`, `made_of.json`, `epochs.json` (the metrics of each epoch), and `MANIFEST.json` with the size and
+the SHA-256 of all. It appears by one renaming, so it is whole or not there. Nothing depends on the lock: it only keeps
+jobs from doing the same work twice.
+
+A store may be a folder that others write to. An entry is used only where nobody but this user and root can have written
+it, or where it has the signature of the person's own key (`kd_runner.store.signing`). What somebody else has put in the
+place of an entry stays there, and this user's entry lies in a folder of its own beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import tempfile
 import time
 import uuid
@@ -24,11 +30,14 @@ from typing import Any
 from filelock import SoftFileLease, Timeout
 from torch import Tensor, nn
 
-from kd_runner.config.fingerprint import digest
-from kd_runner.errors import RunFailed
-from kd_runner.files import atomic, contents
+from kd_runner.config.fingerprint import digest, flat_keys
+from kd_runner.errors import RunFailed, SettingsError
+from kd_runner.files import atomic, contents, ownership
+from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
+from kd_runner.notes import note
+from kd_runner.store import signing
 from kd_runner.training.resume_state import HOLDER, ResumeState
 
 log = logging.getLogger(__name__)
@@ -43,6 +52,9 @@ MANIFEST = "MANIFEST.json"
 NETWORK = "network.safetensors"
 MADE_OF = "made_of.json"
 EPOCHS = "epochs.json"
+FILES = (MANIFEST, NETWORK, MADE_OF, EPOCHS)
+DIGEST = "digest"  # in made_of.json, of all that the network is made of, where values in it are hidden
+OWN = "of-"  # begins the name of a user's own folder in a store where others have put something
 
 
 @dataclass(frozen=True)
@@ -51,20 +63,25 @@ class Stored:
 
     Args:
         path: The file of its weights.
-        state: The weights.
-        reused: True where they were there already.
+        sha256: The SHA-256 of that file, as it was when it was written.
+        reused: True if the store had the network; False if it was trained now.
         epochs: The metrics of each epoch.
     """
 
     path: Path
-    state: dict[str, Tensor]
+    sha256: str
     reused: bool
     epochs: list[dict[str, float]]
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The weights."""
+        return checkpoints.read_checkpoint(self.path)[0]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One network in the store, or the place for it."""
+    """The folder of one network in the store, whether or not the network is there."""
 
     root: Path
     key: str
@@ -82,10 +99,33 @@ class Entry:
     def lease(self) -> Path:
         return self.root / f".{self.key}.lease"
 
+    def foreign_reason(self) -> str | None:
+        """The reason, in words, why somebody else may have made the entry; None where it is not there, too."""
+        if not os.path.lexists(self.folder):
+            return None
+        try:
+            paths = [self.folder, *(self.folder / name for name in FILES if os.path.lexists(self.folder / name))]
+            reason = next((reason for path in paths if (reason := ownership.foreign_reason(path))), None)
+            is_plain = paths[0].is_dir() and all(stat.S_ISREG(path.lstat().st_mode) for path in paths[1:])
+        except OSError as error:
+            return f"it cannot be read ({type(error).__name__})"
+        if reason is None or not is_plain or self.folder.is_symlink():
+            return reason
+        return None if signing.is_signed(self.key, atomic.read_json(self.folder / MANIFEST)) else reason
+
+    def foreign_training(self) -> str | None:
+        """The reason, in words, why somebody else may have begun the entry's training; None where nobody can."""
+        for path in (self.work, self.lease):
+            if os.path.lexists(path) and (reason := ownership.foreign_reason(path)):
+                return reason
+        return None
+
     def fault(self) -> str | None:
         """The fault of the entry's files, in words; None where all are as they were written."""
         try:
             manifest = json.loads((self.folder / MANIFEST).read_text())
+            if not set(manifest["files"]) <= set(FILES):
+                return f"{MANIFEST} names other files"
             for name, record in manifest["files"].items():
                 path = self.folder / name
                 if path.stat().st_size != record["size"]:
@@ -96,9 +136,13 @@ class Entry:
                 return f"{MANIFEST} does not name all files"
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return f"{MANIFEST} cannot be read"
         return None
+
+    def weights_digest(self) -> str:
+        """The SHA-256 of the file of the weights, as the manifest says it."""
+        return str(atomic.read_json(self.folder / MANIFEST)["files"][NETWORK]["sha256"])
 
     def quarantine(self) -> Path:
         """Move a broken entry out of the way, for people who want to know what happened to it; returns its new path."""
@@ -112,8 +156,8 @@ class Entry:
         ingredients: dict[str, Any],
         info: dict[str, Any],
         epochs: list[dict[str, float]],
-    ) -> None:
-        """Put the network into the store, at once. Where another job was faster, its network stands."""
+    ) -> bool:
+        """Put the network into the store by one renaming; False where another job was faster, whose network stays."""
         try:
             with atomic.replacement(self.folder) as unfinished:
                 unfinished.mkdir(parents=True)
@@ -125,22 +169,38 @@ class Entry:
                     for name in (NETWORK, MADE_OF, EPOCHS)
                 }
                 atomic.write_json(unfinished / MANIFEST, {"files": files})
+                self._make_own(unfinished, files)
         except OSError:
-            if not self.folder.is_dir():
+            if not os.path.lexists(self.folder):
                 raise
+            return False
         atomic.sync(self.root)
+        return True
+
+    def _make_own(self, unfinished: Path, files: dict[str, Any]) -> None:
+        """Keep others from writing into a new entry, and sign it where there is a key or modes say nothing."""
+        for path in (unfinished, *unfinished.iterdir()):
+            ownership.keep_others_from_writing(path)
+        key = signing.read_key()
+        if key is None and (signing.is_asked_for() or ownership.foreign_reason(unfinished)):
+            key = signing.read_or_make_key()
+        if key is not None:
+            atomic.write_json(
+                unfinished / MANIFEST, {"files": files, "signature": signing.signature(key, self.key, files)}
+            )
+            ownership.keep_others_from_writing(unfinished / MANIFEST)
 
     def sign(self) -> None:
-        """Write down that this process trains the entry."""
-        self.work.mkdir(parents=True, exist_ok=True)
+        """Write this process and the time into a file, for messages of jobs that wait for the entry."""
+        self.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         holder = {"process": f"{socket.gethostname()}:{os.getpid()}", "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        (self.work / HOLDER).write_text(json.dumps(holder))
+        atomic.write_json(self.work / HOLDER, holder)
 
     def holder(self) -> str:
         """The process that trains the entry, and the epoch that it is at, in words."""
         try:
-            process = json.loads((self.work / HOLDER).read_text())["process"]
-        except (OSError, ValueError, KeyError):
+            process = str(json.loads((self.work / HOLDER).read_text())["process"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             process = "another job"
         epoch = ResumeState(self.work, self.key).epoch()
         return f"{process} ({epoch})" if epoch else process
@@ -160,14 +220,57 @@ def key_of(ingredients: dict[str, Any]) -> str:
     return digest({**ingredients, "semantics": SEMANTICS})[:16]
 
 
+def entry_in(root: Path, key: str) -> tuple[Entry, str | None]:
+    """The entry of this user in the store, and why it does not lie where it usually does; None where it does.
+
+    Where something of somebody else is in its place, the entry lies in a folder of this user's own in the store.
+
+    Raises:
+        SettingsError: that folder is somebody else's, too.
+    """
+    entry = Entry(root, key)
+    reason = entry.foreign_reason()
+    owners_are_known = reason is None or ownership.keeps_owners(root)
+    if reason is None and (reason := entry.foreign_training()):
+        owners_are_known = ownership.keeps_owners(root)
+        if not owners_are_known and not entry.work.is_symlink() and not entry.lease.is_symlink():
+            return entry, None
+    if reason is None:
+        return entry, None
+    return Entry(_own_folder(root, owners_are_known), key), reason
+
+
+def _own_folder(root: Path, owners_are_known: bool) -> Path:
+    """The folder in a shared store in which this user's entries lie where others have put something in their place.
+
+    Raises:
+        SettingsError: it is somebody else's, too.
+    """
+    if owners_are_known:
+        name = f"{OWN}{os.geteuid() if ownership.HAS_OWNERS else 'me'}"
+    else:  # the key tells people apart
+        name = f"{OWN}{hashlib.sha256(signing.read_or_make_key() or b'').hexdigest()[:8]}"
+    folder = root / name
+    reason = ownership.foreign_reason(folder) if os.path.lexists(folder) else None
+    if reason and (owners_are_known or folder.is_symlink()):
+        raise SettingsError(f"store: {root} cannot be used: {reason}; choose a folder of your own, store=FOLDER")
+    return folder
+
+
+def is_stored(root: Path, key: str) -> bool:
+    """True where the store has an entry that this user can use."""
+    return entry_in(root, key)[0].folder.is_dir()
+
+
 def trained_once(
     root: Path,
     stage: str,
     ingredients: dict[str, Any],
     info: dict[str, Any],
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
+    shown: dict[str, Any] | None = None,
 ) -> Stored:
-    """The weights that the ingredients lead to: from the store, or trained now and put there.
+    """The network of these ingredients: from the store, or trained now and put there.
 
     Jobs that want the same network at once wait for the first. A training that was cut off goes on.
 
@@ -178,49 +281,81 @@ def trained_once(
         info: The record that `checkpoints.save` writes beside the weights.
         train: A function that trains the network, from a resume state if there is one, and returns the network and the
             metrics of each epoch; called only when the store does not have the network.
+        shown: The ingredients as they are written, with hidden values replaced; None where none is hidden.
+
+    Raises:
+        SettingsError: the store has no place for this user's network, or the person's key is not private.
     """
+    signing.read_key()  # what is wrong with it is said before anything is trained
     content = {**ingredients, "semantics": SEMANTICS}
-    entry = Entry(root, key_of(ingredients))
-    path = entry.folder / NETWORK
-    if _usable(entry, stage, content):
+    entry, reason = entry_in(root, key_of(ingredients))
+    if reason is not None:
+        _note_foreign(entry, root, stage, reason)
+    if _usable(entry, stage, content, info):
         return _reuse(entry, stage)
-    _refuse_read_only(entry, stage)
+    _refuse_read_only(root, entry.key, stage)
+    if entry.root != root:
+        entry.root.mkdir(mode=0o700, exist_ok=True)
     with _lease(entry, stage) as has_lease:
-        if has_lease and not _usable(entry, stage, content):
-            contents.remove_abandoned(entry.folder)  # by a job that was killed
-            entry.sign()
-            resume_state = ResumeState(entry.work, entry.key)
-            network, epochs = train(resume_state)
-            record = validation_record(epochs, info.get("val_images"))
-            entry.publish(network.state_dict(), content, {**info, **record}, epochs)
-            resume_state.discard()
-            return Stored(path, checkpoints.read_checkpoint(path)[0], False, epochs)
-    if not _usable(entry, stage, content):  # it was there while we waited, and then broke
-        return trained_once(root, stage, ingredients, info, train)
-    return _reuse(entry, stage)
+        if has_lease and entry_in(root, entry.key)[0] == entry and not _usable(entry, stage, content, info):
+            written = content
+            if shown is not None and json.dumps(shown) != json.dumps(ingredients):  # then compared by the digest
+                written = {**shown, "semantics": SEMANTICS, DIGEST: digest(content)}
+            stored = _train(entry, written, info, train)
+            if stored is not None:
+                return stored
+    return trained_once(root, stage, ingredients, info, train, shown)  # somebody was faster, or in the way
 
 
-def _refuse_read_only(entry: Entry, stage: str) -> None:
+def _train(
+    entry: Entry,
+    made_of: dict[str, Any],
+    info: dict[str, Any],
+    train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
+) -> Stored | None:
+    """Train the network of an entry whose lease this process has; None where something lies in its place by then."""
+    contents.remove_abandoned(entry.folder)  # by a job that was killed
+    entry.sign()
+    resume_state = ResumeState(entry.work, entry.key)
+    network, epochs = train(resume_state)
+    record = validation_record(epochs, info.get("val_images"))
+    is_published = entry.publish(network.state_dict(), made_of, {**info, **record}, epochs)
+    resume_state.discard()
+    return Stored(entry.folder / NETWORK, entry.weights_digest(), False, epochs) if is_published else None
+
+
+def _note_foreign(entry: Entry, root: Path, stage: str, reason: str) -> None:
+    """Say that an entry is passed over, why, and what a person can do who knows where it comes from."""
+    note(
+        stage,
+        f"{entry.key} in the store {root} is passed over: {reason}, so its weights may not be what its name says; "
+        f"yours is in {entry.root}. To use it all the same, make it your own, with a copy or with chmod -R go-w, or "
+        f"share a key with its owner ({signing.VARIABLE})",
+    )
+
+
+def _refuse_read_only(root: Path, key: str, stage: str) -> None:
     """Raise RunFailed where the network cannot be put into the store, before it is trained."""
     try:
-        entry.root.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writable.", dir=entry.root)
+        root.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writable.", dir=root)
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
         raise RunFailed(
-            f"store: must be a folder that can be written to, as the {stage} ({entry.key}) is not in it, got "
-            f"{entry.root} ({error.strerror}); choose another: store=FOLDER"
+            f"store: must be a folder that can be written to, as the {stage} ({key}) is not in it, got "
+            f"{root} ({error.strerror}); choose another: store=FOLDER"
         ) from error
 
 
-def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:
+def _usable(entry: Entry, stage: str, content: dict[str, Any], info: dict[str, Any]) -> bool:
     """True where the entry is there and sound; a broken one is moved away."""
     if not entry.folder.is_dir():
         return False
-    fault = entry.fault()
-    if fault is None and json.loads((entry.folder / MADE_OF).read_text()) != json.loads(json.dumps(content)):
-        fault = f"{MADE_OF} is not what this network is made of"
+    foreign = entry.foreign_reason()
+    if foreign is not None and not entry.root.name.startswith(OWN):
+        return False
+    fault = foreign or entry.fault() or _difference(entry, content, info)
     if fault is None:
         return True
     try:
@@ -231,13 +366,34 @@ def _usable(entry: Entry, stage: str, content: dict[str, Any]) -> bool:
     return False
 
 
+def _difference(entry: Entry, content: dict[str, Any], info: dict[str, Any]) -> str | None:
+    """The difference, in words, between a sound entry and the network that is wanted; None where there is none."""
+    made_of = atomic.read_json(entry.folder / MADE_OF)
+    wanted = {DIGEST: digest(content)} if DIGEST in made_of else json.loads(json.dumps(content))
+    if wanted != ({DIGEST: made_of[DIGEST]} if DIGEST in made_of else made_of):
+        return f"{MADE_OF} is not what this network is made of"
+    try:
+        saved = checkpoints.entries_of(entry.folder / NETWORK)[1]
+    except SettingsError as error:
+        return str(error)
+    for name in ("network", "num_classes", "image_shape"):
+        if name in info and _plain(info, name) != _plain(saved or {}, name):
+            return f"{NETWORK} says that it is another network ({name})"
+    return None
+
+
+def _plain(info: dict[str, Any], name: str) -> Any:
+    """An item of a network's record as JSON has it, without `pretrained`, which older versions saved as typed."""
+    flat = dict(flat_keys({name: masked_data(json.loads(json.dumps(info.get(name))))}))
+    return {key: value for key, value in flat.items() if key.rpartition(".")[2] != "pretrained"}
+
+
 def _reuse(entry: Entry, stage: str) -> Stored:
     log.info("%-9s %s reused from %s", stage, entry.key, entry.folder)
-    path = entry.folder / NETWORK
     with suppress(OSError):  # a store that may only be read
         os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
     epochs = atomic.read_json(entry.folder / EPOCHS).get("epochs", [])  # entries of older versions have none
-    return Stored(path, checkpoints.read_checkpoint(path)[0], True, epochs)
+    return Stored(entry.folder / NETWORK, entry.weights_digest(), True, epochs)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import json
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.command_line.resume import resume_override
 from kd_runner.command_line.unused_in_sweep import OVERRIDES
 from kd_runner.config.fingerprint import digest
@@ -21,13 +22,14 @@ from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
 from kd_runner.sweeps.engines.task import Task
+from kd_runner.sweeps.job_file import write_jobs
 from kd_runner.sweeps.jobs import Job, completed_result
 
 SHOWN = 20  # jobs that are named one by one when they are refused
 
-# Composes the job of that number from its overrides: its settings, the name of its folder, and the environment
-# variables that it depends on.
-Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, Mapping[str, str]]]
+# Composes the job of that number from its overrides: its settings, the name of its folder, and what it takes from the
+# environment.
+Compose = Callable[[int, Sequence[str]], tuple[dict[str, Any], str, FromEnvironment]]
 
 
 def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int = 0) -> list[Job]:
@@ -49,11 +51,12 @@ def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: C
         shared = [override for override in overrides if override in everywhere]
         name = f"#{number} ({' '.join(varying) or ' '.join(overrides)})"
         try:
-            settings, folder_name, variables = compose(number, overrides)
+            settings, folder_name, origin = compose(number, overrides)
         except SettingsError as error:
             errors.append(f"{name}: {str(error).splitlines()[0]}")
             continue
-        jobs.append(Job(number, varying, shared, settings, folder / folder_name, variables))
+        job_folder = folder / folder_name
+        jobs.append(Job(number, varying, shared, settings, job_folder, origin.variables, origin.expressions))
         twin = numbers.setdefault(digest(settings), number)
         if twin != number:
             errors.append(f"{name}: must have other settings than job #{twin}: give each value once")
@@ -118,9 +121,9 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     check_folder = folder / CHECKED
     shutil.rmtree(check_folder, ignore_errors=True)
     check_folder.mkdir(parents=True)
-    check_folder.chmod(0o700)  # settings may come from the environment
+    check_folder.chmod(0o700)
     settings_file, report_file = check_folder / "jobs.json", check_folder / "found.json"
-    atomic.write_json(settings_file, {job.number: job.settings for job in jobs})
+    write_jobs(settings_file, jobs)
     atomic.write_json(check_folder / OVERRIDES, {job.number: job.overrides for job in jobs})
     words = [str(settings_file), str(report_file), *(["remote"] if engine.is_remote else [])]
     task = Task("check", check_folder, words, [], call="kd_runner.sweeps.preflight:examine")
@@ -128,7 +131,9 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, lambda _: None).run([task])
     if task.code != 0:
         last_line = (check_folder / CONSOLE).read_text().strip().splitlines()[-1:]
-        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line) or 'it printed nothing'}")
+        raise RunFailed(
+            f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line) or 'it printed nothing'}"
+        )
     report: dict[str, Any] = json.loads(report_file.read_text())
     errors = report["errors"]
     raise_if_any([f"{job}: {errors[str(job.number)]}" for job in jobs if str(job.number) in errors])

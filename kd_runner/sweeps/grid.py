@@ -1,4 +1,4 @@
-"""A sweep over a grid: checked before it starts, spread over devices, and not ended by a job that fails."""
+"""A sweep over a grid: all jobs are checked before one starts, and a job that fails does not end the sweep."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ log = logging.getLogger(__name__)
 def run_grid(
     jobs: Sequence[Job], folder: Path, launcher_settings: LauncherSettings, resumed: bool, flags: Sequence[str]
 ) -> list[dict[str, Any] | str]:
-    """Run the jobs; returns the result of each, or the reason why it has none.
+    """Run the jobs; returns the result of each job, or the reason why it has none, in the order of `jobs`.
 
     Args:
-        flags: Flags of the command line, such as --config-dir, which each job gets, too.
+        resumed: True if an interrupted sweep goes on: jobs that have a result are not run again.
+        flags: Flags of the command line that each job gets, such as --config-dir.
 
     Raises:
         SettingsError: a job that cannot work; none was started.
@@ -72,11 +73,11 @@ def run_missing(
             engine.refuse_running()
             refuse_completed(missing, folder)
             refuse_other_folders(missing)
-        report = examine_jobs(missing, folder, fork_server, engine)
-        note_unused(missing, report["unused"])
+        examination = examine_jobs(missing, folder, fork_server, engine)
+        note_unused(missing, examination["unused"])
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %d jobs, %s: %s", len(missing), engine.description, folder)
-        training = training_tasks(report["networks"], folder, missing[0].variables)
+        training = training_tasks(examination["networks"], folder, missing[0].variables)
         tasks = {job.number: task_of(job, training, flags) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
@@ -88,11 +89,11 @@ def run_missing(
 
 
 def note_unused(jobs: Sequence[Job], unused: Mapping[str, Mapping[str, str]], partly: bool = True) -> None:
-    """Say once for the sweep which settings have no effect in which jobs.
+    """Note the settings without effect, each in one line that says in which jobs.
 
     Args:
         unused: The settings without effect and the reasons, by job; from `kd_runner.sweeps.preflight.examine`.
-        partly: True to speak also of settings that have an effect in some jobs.
+        partly: True to note also settings that have an effect in some of the jobs.
     """
     reasons_of_jobs = {int(number): reasons for number, reasons in unused.items() if reasons}
     for line in sentences_of_sweep({job.number: job.varying for job in jobs}, reasons_of_jobs, partly):
@@ -110,13 +111,14 @@ def reason_of_failure(job: Job, task: Task, timeout_s: float | None) -> str:
         return task.reason
     result_file = job.folder / RESULT
     result = atomic.read_json(result_file)
+    # An older result is of an earlier attempt; file systems round times, hence the second of tolerance.
     if result.get("error") and task.first_started and result_file.stat().st_mtime >= task.first_started - 1:
         return str(result["error"])
     return f"{last_message(job.folder / CONSOLE)} (exit code {task.code})"
 
 
 def last_message(console: Path) -> str:
-    """The last message of kd-runner in what a job printed, or else the last line."""
+    """The last message of kd-runner in the file of a job's output, or else the last line there."""
     try:
         lines = console.read_text(errors="replace").strip().splitlines()
     except OSError:

@@ -21,6 +21,7 @@ class Job:
         shared: The overrides that all jobs have.
         settings: All settings of the job, as plain data.
         variables: The environment variables that its settings come from.
+        expressions: What Hydra resolves to the settings that come from them, by their keys.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Job:
     settings: dict[str, Any]
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    expressions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from rich.text import Text
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import stopwatch
+from kd_runner.formats import percent, stopwatch
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.terminal import lines_above
@@ -112,7 +112,7 @@ class LiveView:
             accuracy, job = self.best
             best = Table.grid(padding=(0, 1))
             best.add_column(no_wrap=True)
-            best.add_row(_line(f"best test accuracy {100 * accuracy:.2f} %:"), _FittingName(job))
+            best.add_row(_line(f"best test accuracy {percent(accuracy)}:"), _FittingName(job))
             rows.append(best)
         return Group(*rows, self._progress())
 
@@ -190,5 +190,5 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
 def summary(result: Mapping[str, Any]) -> str:
     """The accuracies of a result on the test images in a few words."""
     stages = ((stage, result.get(stage)) for stage in STAGES)
-    accuracies = [f"{stage} {100 * numbers['accuracy']:.2f} %" for stage, numbers in stages if numbers]
+    accuracies = [f"{stage} {percent(numbers['accuracy'])}" for stage, numbers in stages if numbers]
     return f"test accuracy {', '.join(accuracies)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import OVERRIDES
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Settings, check
@@ -23,7 +23,8 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
-from kd_runner.store.entries import Entry, key_of
+from kd_runner.store.entries import is_stored, key_of
+from kd_runner.sweeps.job_file import read_jobs
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
@@ -40,9 +41,9 @@ def examine(words: Sequence[str]) -> int:
     settings_file, report_file = Path(words[0]), Path(words[1])
     overrides = atomic.read_json(settings_file.with_name(OVERRIDES))
     examination = Examination(is_remote=len(words) > 2)
-    for job, content in json.loads(settings_file.read_text()).items():
+    for job, content in read_jobs(settings_file).items():
         examination.try_job(job, content, overrides.get(job, []))
-    atomic.write_json(report_file, examination.report)
+    atomic.write_json(report_file, masking.masked_data(examination.report))
     return 0
 
 
@@ -110,7 +111,7 @@ def missing_networks(parts: Parts) -> dict[str, str]:
     stages = {}
     for stage in stages_on_labels(parts.settings):
         stages[key_of(ingredients(parts.labels_only(stage), parts.settings, parts.data))] = stage
-    return {key: stage for key, stage in stages.items() if not Entry(store, key).folder.is_dir()}
+    return {key: stage for key, stage in stages.items() if not is_stored(store, key)}
 
 
 def stages_on_labels(settings: Settings) -> list[str]:
@@ -126,7 +127,7 @@ def prepare(words: Sequence[str]) -> int:
     """
     settings_file, job, stage, folder = words
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    settings = check(json.loads(Path(settings_file).read_text())[job])
+    settings = check(read_jobs(Path(settings_file))[job])
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)

@@ -1,4 +1,4 @@
-"""The parts of TensorBoard that are no curves of a run: shared charts, figures, texts, a graph and a projector."""
+"""The parts of TensorBoard that are not curves: layout of charts, figures, texts, the graph and the projector."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ from kd_runner.errors import one_line
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.results import top5_says_nothing
-from kd_runner.terminal import nats
+from kd_runner.files.stages import STAGES
+from kd_runner.formats import count, four_digits
 from kd_runner.tracking.logger import RunLogger
 
 log = logging.getLogger(__name__)
 
-PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and their pixels
-SHOWN = ("teacher", "student")  # whose predictions the projector can colour by
+PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and the pixels of their longer side
+SHOWN = ("teacher", "student")  # networks by whose predictions the projector can colour its points
 PROJECTOR = "projector_config.pbtxt"  # its file, to which TensorBoard's writer appends
 NETWORKS = "(teacher|baseline|student|finetune)"
-# Tags by what they are called on a chart, by the group of charts.
+# The group of each chart, its title, and the tags of its curves as regular expressions.
 LAYOUT = {
     "Teacher, baseline, student": {
         f"{measure}, {images} images": ["Multiline", [f"^{NETWORKS}/{split}_{measure}$"]]
@@ -54,7 +55,7 @@ LAYOUT = {
         "training images per second": ["Multiline", [f"^{NETWORKS}/images_per_second$"]],
     },
 }
-# What is shown of the predictions, by its title.
+# The figures of the predictions, by their titles.
 FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
     "Confusion matrices": confusion,
     "Per-class change against the baseline": class_change,
@@ -62,17 +63,17 @@ FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
     "Disagreements": disagreements,
     "Soft targets": soft_targets,
 }
-LATE = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
+WRITTEN_AT_END = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
 
 
 def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[str]) -> None:
-    """Say how the run's charts belong together, and what is run.
+    """Write the layout of the shared charts, the command and the settings of a run.
 
     Args:
         settings: The run's settings as plain data, without secrets.
     """
-    # Whatever a run that was interrupted said of its end is said again.
-    logger.forget(lambda tag, step: tag.startswith(LATE) or "/test_" in tag)
+    # A resumed run writes these again at its end.
+    logger.remove_records(lambda tag, step: tag.startswith(WRITTEN_AT_END) or "/test_" in tag)
     (logger.place / PROJECTOR).unlink(missing_ok=True)
     writer = logger.experiment
     writer.add_custom_scalars(LAYOUT)
@@ -130,34 +131,32 @@ def add_curve(writer: SummaryWriter, tag: str, curves: Mapping[str, Any], number
 
 
 def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
-    """The result as a table; all of it but the sizes is of the test images."""
+    """Log the result as a table in Markdown; all numbers but the sizes are of the test images."""
     numbers = ["accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement"]
     if top5_says_nothing(result):
         numbers.remove("top5_accuracy")
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
-    for role in analysis.ROLES:
+    for role in STAGES:
         if result[role]:
-            values = (result[role].get(name) for name in numbers)
-            cells = [
-                "" if value is None else f"{value:,}" if isinstance(value, int) else nats(value) for value in values
-            ]
+            values = [result[role].get(name) for name in numbers]
+            cells = [(count if isinstance(value, int) else four_digits)(value, "") for value in values]
             rows.append([role, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")
 
 
 def add_graph(writer: SummaryWriter, network: nn.Module, image: Tensor) -> None:
-    """The student's graph, which one image [1, C, H, W] is sent through."""
+    """Log the student's graph, traced with one `image` [1, C, H, W]; a network that cannot be traced is noted."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             writer.add_graph(network, image)
-        except Exception as error:  # of networks of anyone's; a picture must not take the run with it
+        except Exception as error:  # a network may be anyone's; a graph is not worth a failed run
             log.info("note      tracking.graph: the student cannot be traced (%s)", one_line(error))
 
 
 def project(logger: RunLogger, test: Predictions, images: Images, classes: Sequence[str]) -> None:
-    """The student's logits of test images, with the images, for TensorBoard's projector."""
+    """Log the student's logits of test images, with the images, for TensorBoard's projector."""
     count = min(PROJECTED, len(images))
     indices = analysis.spread(len(images), count)
     pixels = images.subset(indices).sample(count).float() / 255

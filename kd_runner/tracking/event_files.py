@@ -1,4 +1,4 @@
-"""TensorBoard's event files: where a run's are, and how something is taken out of them again."""
+"""TensorBoard's event files: the folder where a run writes them, and the removal of records from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kd_runner.files.run_folder import EVENTS as FOLDER
 from kd_runner.files.run_folder import GRID, NETWORKS
 
 
-def place_of(run: Path) -> Path:
-    """The folder of a run's event files, whose name is what a legend says.
+def event_folder_of(run: Path) -> Path:
+    """The folder of a run's event files; TensorBoard's legends show its name.
 
-    A run has them in its own folder, the jobs of a sweep beside each other in the sweep's, by their names.
+    It is in the run's folder. The jobs of a sweep have theirs side by side in the sweep's folder, by their names.
     """
     run = run.absolute()
     for sweep in run.parents:
@@ -51,13 +51,13 @@ def in_folder(folder: Path) -> list[Path]:
     return sorted(folder.glob("events.out.tfevents.*"))
 
 
-def forget(files: Iterable[Path], gone: Callable[[str, int], bool]) -> None:
-    """Take out of event files whatever `gone` says of its tag and step, and what a killed process left at their end."""
+def remove_records(files: Iterable[Path], is_outdated: Callable[[str, int], bool]) -> None:
+    """Remove the records for whose tag and step `is_outdated` is true, and one that a killed process did not finish."""
     for path in files:
         content = io.BytesIO()
         writer = RecordWriter(content)
         for record in RawEventFileLoader(str(path)).Load():
             event = Event.FromString(record)
-            if not any(gone(value.tag, event.step) for value in event.summary.value):
+            if not any(is_outdated(value.tag, event.step) for value in event.summary.value):
                 writer.write(record)
         atomic.write(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""TensorBoard's HParams table of runs: a small event file for each, beside its curves, written anew each time."""
+"""TensorBoard's HParams table: one small event file beside each run's curves, replaced by each report."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from kd_runner.files import atomic
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
-from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, without_result
+from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, missing_row
 
 log = logging.getLogger(__name__)
 
 FILE = "events.out.tfevents.0.hparams"
-SUMMARY = "leaderboard"  # the folder of the event file about all runs together
+SUMMARY = "leaderboard"  # the folder of the event file with the columns and the leaderboard's text
 
 
 def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderboard: str) -> Path:
@@ -39,23 +39,24 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
     Args:
         leaderboard: The leaderboard in Markdown, for the text tab.
     """
-    sessions = [*map(completed_row, runs), *map(without_result, missing)]
+    sessions = [*map(completed_row, runs), *map(missing_row, missing)]
     root = out.absolute() / event_files.FOLDER
     if is_link(root):
         raise SettingsError(f"{root} must be no link, as it would be written to: remove the link, or choose --out")
-    tidy(root)
+    delete_earlier_folders(root)
     rows, swept = align_settings(sessions)
-    taken: Counter[str] = Counter()
+    used_names: Counter[str] = Counter()
     for session, row in zip(sessions, rows, strict=True):
-        place = event_files.place_of(session.folder)
-        if place.parent != root:
-            place = link_event_files(place, free_folder(root, name_of(session.folder, place), taken))
-        write_events(place, session_messages(session, row))
+        event_folder = event_files.event_folder_of(session.folder)
+        if event_folder.parent != root:
+            name = legend_name(session.folder, event_folder)
+            event_folder = link_event_files(event_folder, free_folder(root, name, used_names))
+        write_events(event_folder, session_messages(session, row))
     write_events(root / SUMMARY, [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)])
     return root
 
 
-def tidy(root: Path) -> None:
+def delete_earlier_folders(root: Path) -> None:
     """Delete what an earlier call left of runs whose event files are elsewhere: links to event files, and its own."""
     for folder in [path for path in root.glob("*") if path.is_dir() and not is_link(path)]:
         entries = list(folder.iterdir())
@@ -84,21 +85,23 @@ def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
             return folder
 
 
-def name_of(run: Path, place: Path) -> str:
-    """What a legend says of a run whose event files are at `place`, among those of other sweeps."""
-    alone = place.parent == run.absolute()  # and not beside the event files of a sweep's jobs
-    return run.absolute().name if alone else f"{place.parent.parent.name}_{place.name}"
+def legend_name(run: Path, event_folder: Path) -> str:
+    """The name of a run in legends that show runs of several sweeps; a sweep's job has the sweep's name in front."""
+    is_single = event_folder.parent == run.absolute()
+    return run.absolute().name if is_single else f"{event_folder.parent.parent.name}_{event_folder.name}"
 
 
-def link_event_files(place: Path, folder: Path) -> Path:
-    """`folder`, with links to the event files at `place`."""
+def link_event_files(event_folder: Path, folder: Path) -> Path:
+    """Put links to the event files of `event_folder` into `folder`; returns `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in event_files.in_folder(place):
+    for path in event_files.in_folder(event_folder):
         if path.name != FILE:
             try:
                 (folder / path.name).symlink_to(path)
             except (OSError, NotImplementedError) as error:  # a file system without links, or Windows without the right
-                log.warning("note      the curves of %s are not shown beside the table: %s", place, one_line(error))
+                log.warning(
+                    "note      the curves of %s are not shown beside the table: %s", event_folder, one_line(error)
+                )
                 break
     return folder
 
@@ -116,9 +119,9 @@ def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Sum
 
 
 def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]], swept: Container[str]) -> Summary:
-    """The columns of the table. TensorBoard shows those first that are said to differ: here, those that were swept.
+    """The columns of the table. TensorBoard shows those first that are marked as differing: here, the swept settings.
 
-    A number that a run with a result does not have, such as the share of a gap that there is not, is no column.
+    A metric is a column only if all runs with a result have it.
     """
     columns = []
     for key in rows[0]:
@@ -144,7 +147,7 @@ def _message(tag: str, **content: Any) -> Summary:
 
 
 def write_events(folder: Path, messages: Iterable[Summary]) -> None:
-    """Put an event file with these messages into `folder`, in place of the one that an earlier call put there."""
+    """Write an event file with these messages into `folder`; it replaces that of an earlier call."""
     content = io.BytesIO()
     writer = RecordWriter(content)
     writer.write(Event(file_version="brain.Event:2").SerializeToString())

@@ -21,9 +21,9 @@ from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.run_folder import RESULT, SETTINGS
 
 ABSENT = "-"
-ASIDE = ("store", "resume", "trust", "tracking")  # sections of the settings that are no columns
+NO_COLUMNS = ("store", "resume", "trust", "tracking")  # sections of the settings without a column
 LABELS = {"temperature.value": "temperature"}
-# Keys of a number in a result, and what it is called, by its column.
+# The columns of final numbers: the keys that lead to the number in a result, and its title.
 METRICS: dict[str, tuple[tuple[str, ...], str]] = {
     "student_accuracy": (("student", "accuracy"), "student test accuracy"),
     "teacher_accuracy": (("teacher", "accuracy"), "teacher test accuracy"),
@@ -46,7 +46,7 @@ STATUS = {
 }
 
 Value = float | str
-NOT_FAILED = ("pruned", "interrupted")  # why a run may have no result without having failed
+NOT_FAILED = ("pruned", "interrupted")  # reasons for no result that are no failures
 
 
 @dataclass
@@ -80,7 +80,7 @@ def completed_row(run: Run) -> Session:
     return session
 
 
-def without_result(missing: MissingRun) -> Session:
+def missing_row(missing: MissingRun) -> Session:
     """The row of a run that has no result, or none yet."""
     status = {"running": api_pb2.STATUS_RUNNING, "not started": api_pb2.STATUS_UNKNOWN}
     session = session_of(
@@ -100,9 +100,9 @@ def session_of(folder: Path, overrides: Iterable[str], status: int) -> Session:
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
     content, _ = reading.json_of(folder / SETTINGS)
-    settings = setting_values({name: value for name, value in content.items() if name not in ASIDE})
+    settings = setting_values({name: value for name, value in content.items() if name not in NO_COLUMNS})
     for key, value in typed.items():
-        if key not in settings or key in content:  # of a group, the option's name
+        if key not in settings or key in content:  # the name of a group's option
             settings[key] = _value(value)
     return Session(folder, settings, set(typed), status, began=_time(folder / SETTINGS))
 
@@ -125,10 +125,10 @@ def _value(value: Any) -> Value:
     if isinstance(value, bool):
         return str(value).lower()
     try:
-        worth = float(value)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         return str(value)
-    return worth if math.isfinite(worth) else str(value)
+    return number if math.isfinite(number) else str(value)
 
 
 def _time(path: Path) -> float:
@@ -150,19 +150,19 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     if "baseline_accuracy" in metrics:
         metrics["gain"] = metrics["student_accuracy"] - metrics["baseline_accuracy"]
     gap = gap_in(result)
-    if gap is None or gap.share is None:  # no share that means anything: the column would be read as one
+    if gap is None or gap.share is None:  # the gap is too small or absent: its share would mislead
         metrics.pop("gap_closed", None)
     return metrics
 
 
 def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[str]]:
-    """The settings of each session in which any two differ, all with the same keys; and which of them were typed.
+    """The rows of the table, with the settings in which any two sessions differ; and the keys that commands named.
 
-    A column has numbers alone or words alone.
+    All rows have the same keys. A column has only numbers or only texts.
     """
     keys = list(dict.fromkeys(key for session in sessions for key in session.settings))
     columns = {key: [session.settings.get(key, ABSENT) for session in sessions] for key in keys}
-    # Of a run that has not begun only the overrides are known.
+    # Only the overrides are known of a run that has not begun.
     begun = [number for number, session in enumerate(sessions) if session.began] or range(len(sessions))
     chosen = [key for key in keys if len({columns[key][number] for number in begun}) > 1]
     columns["status"] = [session.status_word or STATUS[session.status] for session in sessions]

@@ -42,15 +42,16 @@ class Classifier(LightningModule):
         self.steps = recipe.epochs * batches.count
         self.step = 0
         self.best: Best | None = None
-        self.metrics: dict[str, float] = {}  # of the last epoch
-        self.history: list[dict[str, float]] = []  # what is logged of each epoch
-        self.seconds_before = 0.0  # that the training took before an interruption
+        self.metrics: dict[str, float] = {}  # the last epoch's
+        self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
+        self.seconds_before = 0.0  # seconds of training before an interruption
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._epoch_metrics = EpochMetrics()
         self._epoch_began = 0.0
-        self._first_epoch = 0  # that runs; those before it were trained before an interruption
+        self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
         self._logged_step = 0  # the step at which the loss was last logged by step
-        self._unlogged: list[tuple[Tensor, int]] = []  # by chunk since then: sum of the loss, on the device, and images
+        # For each chunk since then: the sum of its losses, on the device, and its number of images.
+        self._unlogged: list[tuple[Tensor, int]] = []
         self._resumed: tuple[dict[str, Any], dict[str, Any]] | None = None  # states of optimizer and gradient scaler
 
     @property
@@ -76,7 +77,7 @@ class Classifier(LightningModule):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the `training_state` and the seconds of an interrupted training, to the same bits at its end."""
+        """Go on from the `training_state` and the seconds of an interrupted training, to the same bits at the end."""
         self._first_epoch, self.seconds_before = state["epochs"], state["seconds"]
         self.step = self._logged_step = self._first_epoch * self.batches.count
         self.load_state_dict(state["module"])
@@ -85,20 +86,20 @@ class Classifier(LightningModule):
         self.history = state["history"]
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        # The optimizer itself, not Lightning's wrapper: what that does at each step is ours to do once a chunk.
+        # The optimizer itself, not Lightning's wrapper, which does at each step what we do once a chunk.
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         return optimizer
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        """The parts of the loss, whose sum is trained on, by name, and the logits [N, K].
+        """The parts of the loss by name, whose sum is the training loss, and the logits [N, K].
 
         Args:
             progress: Share of the stage that is done, in [0, 1).
         """
         logits = self.network_outputs(batch.images).logits
         smoothing = self.recipe.label_smoothing
-        loss = over_labels(batch, lambda labels: F.cross_entropy(logits, labels, label_smoothing=smoothing))
+        loss = loss_over_labels(batch, lambda labels: F.cross_entropy(logits, labels, label_smoothing=smoothing))
         return {"loss": loss}, logits
 
     def network_outputs(self, images: Tensor) -> Outputs:
@@ -116,7 +117,7 @@ class Classifier(LightningModule):
 
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.recipe.precision, self.device)
-        self.network.train()  # whatever mode it was built in
+        self.network.train()  # it may have been built in evaluation mode
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
 
@@ -158,7 +159,7 @@ class Classifier(LightningModule):
         losses, counts = zip(*self._unlogged, strict=True)
         mean = float(sum_of(losses)) / sum(counts)
         if not math.isfinite(mean):
-            raise self._not_finite()
+            raise self._loss_error()
         self.logger.log_metrics({f"{self.stage}/train_loss_step": mean}, self.step)
         self._unlogged, self._logged_step = [], self.step
 
@@ -177,26 +178,26 @@ class Classifier(LightningModule):
         """Read the sums of the epoch and its validation, once; remember the best weights, and log."""
         self.metrics = self._epoch_metrics.means()
         if not all(math.isfinite(value) for value in self.metrics.values()):
-            raise self._not_finite()
+            raise self._loss_error()
         self.best = better_of(self.best, self.stage, self.epoch + 1, self.metrics["val_accuracy"], self.network)
-        self.history.append(self.epoch_metrics())
+        self.history.append(self.metrics_to_log())
         if self.logger is not None:
             self.logger.log_metrics(
                 {f"{self.stage}/{name}": value for name, value in self.history[-1].items()}, self.epoch + 1
             )
 
-    def _not_finite(self) -> RunFailed:
-        """The error of an epoch with a loss that is no finite number: names its first step, else the validation."""
+    def _loss_error(self) -> RunFailed:
+        """The error about a loss that is not finite: it names the first such step of the epoch, else the validation."""
         start = f"{self.stage}: the loss is not finite in epoch {self.epoch + 1}"
         bad_step = self._epoch_metrics.first_step_without_a_number()
         if bad_step is not None:
             step, losses = bad_step
             return RunFailed(f"{start}, step {step} of {self.batches.count}: {_in_words(losses)}")
-        of_validation = {name: value for name, value in self.metrics.items() if name.startswith("val")}
-        return RunFailed(f"{start}, on the validation images: {_in_words(of_validation)}")
+        validation_losses = {name: value for name, value in self.metrics.items() if name.startswith("val")}
+        return RunFailed(f"{start}, on the validation images: {_in_words(validation_losses)}")
 
-    def epoch_metrics(self) -> dict[str, float]:
-        """The metrics to log of the epoch that just ended. Its throughput counts the time of the validation, too."""
+    def metrics_to_log(self) -> dict[str, float]:
+        """The metrics of the epoch that just ended, its learning rate, and its images per second with validation."""
         return {
             **self.metrics,
             "learning_rate": self._optimizer().param_groups[0]["lr"],
@@ -211,8 +212,8 @@ def _in_words(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
-def over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    """`loss` of the batch's labels; for mixed images, of both labels by their shares."""
+def loss_over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """The `loss` of the batch's labels; for mixed images, the mean over both labels, weighted by their shares."""
     if batch.partners is None:
         return loss(batch.labels)
     return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.partners)

@@ -17,7 +17,7 @@ from kd_runner.networks.faster import compile_call, fold_batch_norms
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.tensors import mean_kl
-from kd_runner.training.classifier import Classifier, over_labels, sum_of
+from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
 
@@ -75,7 +75,7 @@ class Distiller(Classifier):
             student = replace(student, strong=self.network_outputs(batch.strong))
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
-        label_loss = (0.0 if initialising else self.label_weight) * over_labels(
+        label_loss = (0.0 if initialising else self.label_weight) * loss_over_labels(
             batch, lambda labels: sum_of(F.cross_entropy(view.logits, labels) for view in views(student))
         )
         losses = {"label_loss": label_loss}
@@ -100,7 +100,7 @@ class Distiller(Classifier):
         parts = []
         for mode, weight in active:
             if mode.needs.labels:
-                loss = over_labels(batch, functools.partial(mode, student, teacher, temperature=temperature))
+                loss = loss_over_labels(batch, functools.partial(mode, student, teacher, temperature=temperature))
             else:
                 loss = mode(student, teacher, batch.labels, temperature)
             parts.append(weight * loss)
@@ -125,9 +125,9 @@ class Distiller(Classifier):
         kl = mean_kl(logits.log_softmax(1), teacher.log_softmax(1))
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
 
-    def epoch_metrics(self) -> dict[str, float]:
+    def metrics_to_log(self) -> dict[str, float]:
         with torch.no_grad():
-            return {**super().epoch_metrics(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
+            return {**super().metrics_to_log(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
 
 
 def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:

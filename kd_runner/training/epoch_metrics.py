@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-PARTS = ("label_loss", "distillation_loss")  # whose sum is the training loss of a student
+PARTS = ("label_loss", "distillation_loss")  # their sum is the training loss of a student
 
 
 class StepRecord(NamedTuple):
@@ -27,16 +27,18 @@ class EpochMetrics:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}  # on the device, float64
-        self._step_losses: list[dict[str, Tensor]] = []  # by chunk, [steps of the chunk], on the device
-        self.images = {"train": 0, "val": 0}  # how many each split has had
+        self._step_losses: list[
+            dict[str, Tensor]
+        ] = []  # for each chunk, losses [steps of the chunk] by name, on the device
+        self.images = {"train": 0, "val": 0}  # number of images so far, by split
 
     def add(self, split: Literal["train", "val"], records: Sequence[StepRecord]) -> dict[str, Tensor]:
-        """Add steps to the sums, in a handful of operations however many steps they are; returns what was added."""
+        """Add steps to the sums, in a few operations for any number of steps; returns their own sums."""
         losses, logits, labels, partners, shares = zip(*records, strict=True)
         device = logits[0].device
-        sizes = torch.tensor([len(of_step) for of_step in labels])
+        sizes = torch.tensor([len(step_labels) for step_labels in labels])
         weights = sizes.double().to(device)
-        by_step = {name: torch.stack([of_step[name] for of_step in losses]) for name in losses[0]}
+        by_step = {name: torch.stack([step_losses[name] for step_losses in losses]) for name in losses[0]}
         if split == "train":
             self._step_losses.append(by_step)
         sums = {f"{split}_{name}": (values * weights).sum() for name, values in by_step.items()}
@@ -54,7 +56,7 @@ class EpochMetrics:
     def means(self) -> dict[str, float]:
         """The means over the images of each split, by name: 'train_loss', 'val_accuracy', …. Waits for the device.
 
-        The parts of a student's training loss go by their own names, and 'train_loss' is their sum.
+        The parts of a student's training loss have no 'train_' before their names; 'train_loss' is their sum.
         """
         sums = torch.stack([value.double() for value in self._sums.values()]).tolist()
         means = {}

@@ -55,7 +55,7 @@ def fit(
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
     if module.epochs_left == 0:
         return module.seconds_before
-    logger.forget_after(module.stage, module.epoch, module.step)
+    logger.remove_records_after(module.stage, module.epoch, module.step)
     started = time.perf_counter()
     callbacks: list[Callback] = [EpochBar() if sys.stdout.isatty() else EpochLines()]
     if resume_state:

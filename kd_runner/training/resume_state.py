@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
 from kd_runner.networks.checkpoints import UNREADABLE
 
@@ -40,9 +41,11 @@ class ResumeState:
         content = io.BytesIO()
         torch.save({"training": self.training, "epoch": epoch, "state": dict(state)}, content)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.folder.is_symlink():
+            raise RunFailed(f"{self.folder} must be a folder and no symbolic link, which may lead anywhere: remove it")
         atomic.write(self.folder / "state.pt", content.getvalue())
-        with suppress(OSError):  # only for people who wait
-            (self.folder / "epoch.json").write_text(json.dumps({"epoch": epoch, "epochs": epochs}))
+        with suppress(OSError, RunFailed):  # only for people who wait
+            atomic.write_json(self.folder / "epoch.json", {"epoch": epoch, "epochs": epochs})
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last, on the CPU; None where there is none that can be used."""
@@ -61,7 +64,7 @@ class ResumeState:
         try:
             content = json.loads((self.folder / "epoch.json").read_text())
             return f"epoch {content['epoch']} of {content['epochs']}"
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def discard(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, overflow
 from jobs import finished
-from test_leaderboard import right, written
+from leaderboard_cases import right, write_run
 
 from kd_runner.files.atomic import read_json
 from kd_runner.reports import command
@@ -27,7 +27,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished(place, "-m", "distillation=soft,dkd", "student.channels=[4,8],[8,16]", "seed=0,1", *WORDS,
              "tracking.images=false", "hydra.sweep.dir=sweep")  # fmt: skip
     folder = place / "sweep"
-    written(folder / "bad", [f"distillation={HOSTILE}"], right(1), status="failed", error=HOSTILE)
+    write_run(folder / "bad", [f"distillation={HOSTILE}"], right(1), status="failed", error=HOSTILE)
     command.write_page([folder], folder, None)
     return folder
 
@@ -63,10 +63,10 @@ def test_it_is_no_wider_than_its_window(
     assert page.evaluate("document.images.length") == page.evaluate(
         "[...document.images].filter((image) => image.complete && image.naturalWidth).length"
     )
-    top, bottom = page.locator(".answer").bounding_box(), page.locator("h2").first.bounding_box()
+    top, bottom = page.locator(".verdict").bounding_box(), page.locator("h2").first.bounding_box()
     assert top is not None
     assert bottom is not None
-    assert top["y"] + top["height"] < min(height, bottom["y"])  # the answer is on the first screen
+    assert top["y"] + top["height"] < min(height, bottom["y"])  # the verdict is on the first screen
 
 
 def test_it_prints_on_paper(report: Path, browser: Browser) -> None:

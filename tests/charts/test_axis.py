@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kd_runner.charts.axis import Axis, short_count
+from kd_runner.charts.axis import Axis
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 100.0), (97.1, 97.9), (81.0, 95.0), (3.0, 3.0)])
@@ -20,7 +20,3 @@ def test_a_logarithmic_axis() -> None:
     axis = Axis.around([1_000, 2_000_000], logarithmic=True)
     assert [text for _, text in axis.ticks] == ["1k", "10k", "100k", "1M"]
     assert axis.at(31_623) - axis.at(3_162) == pytest.approx(axis.at(316_228) - axis.at(31_623), abs=0.02)
-
-
-def test_short_counts() -> None:
-    assert [short_count(value) for value in (7, 1_000, 1_234_567, 2.5e9)] == ["7", "1k", "1.23M", "2.5G"]

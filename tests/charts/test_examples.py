@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.charts.examples import TARGET_LEFT, TARGET_WIDTH, as_thumbnail, disagreements, in_percent, soft_targets
+from kd_runner.charts.examples import TARGET_LEFT, TARGET_WIDTH, checked_thumbnail, disagreements, soft_targets
 
 PNG = "iVBORw0KGgo="  # its first bytes
 NAMES = ["cat", "dog", "fox"]
@@ -35,12 +35,7 @@ def test_bars_of_soft_targets_are_as_long_as_they_are_probable() -> None:
     assert bars == [("guess label", pytest.approx(width / 2)), ("guess", pytest.approx(width / 4))]
 
 
-def test_shares_in_percent() -> None:
-    shares = (0, 1, 0.123, 0.00456, 0.00001)
-    assert [in_percent(share) for share in shares] == [f"{text}\u00a0%" for text in ("0", "100", "12", "0.5", "<0.01")]
-
-
 @pytest.mark.parametrize("image", ["", "aGVsbG8=", "not base64!"])
 def test_what_is_no_png_is_refused(image: str) -> None:
     with pytest.raises(ValueError, match=r"PNG|base64|padding"):
-        as_thumbnail(image)
+        checked_thumbnail(image)

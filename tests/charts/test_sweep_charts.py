@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_leaderboard import right, written
+from leaderboard_cases import right, write_run
 
 from kd_runner.charts.sweep_charts import by_size, pareto, strips
 from kd_runner.comparison.grouping import compared_groups
@@ -20,7 +20,7 @@ def groups(tmp_path: Path) -> list[Group]:
     for number, (value, accuracy) in enumerate(((1, 80), (2, 85), (3, 70), (4, 90))):
         for seed in (0, 1):
             words = [f"temperature.value={value}", f"seed={seed}"]
-            folder = written(tmp_path / f"{number}{seed}", words, right(accuracy + seed), seed=seed)
+            folder = write_run(tmp_path / f"{number}{seed}", words, right(accuracy + seed), seed=seed)
             result = json.loads((folder / "result.json").read_text())
             result["student"]["parameters"] = 1000 * min(3, 1 + number)
             (folder / "result.json").write_text(json.dumps(result))

@@ -114,7 +114,7 @@ def test_the_same_sweep_everywhere(naughty_folder: Path) -> None:  # noqa: F811
         assert len(re.findall(r"^done +teacher", out, re.MULTILINE)) == 2  # of eight jobs, each seed's once
         partial = leaderboard(naughty_folder / name)
         (naughty_folder / "calm").touch()
-        out, err = swept(naughty_folder, f"resume={name}")
+        out, err = swept(naughty_folder, "--config-dir", "conf", "trust=[naughty]", f"resume={name}")
         assert "4 of 8 jobs were completed before" in out
         assert err == ""
         found[name] = partial, leaderboard(naughty_folder / name)

@@ -53,6 +53,11 @@ def test_an_interruption_is_answered_with_how_to_go_on() -> None:
     assert invocation.resume_hint == ""
     invocation.remember_folder(Path("out puts"))
     assert invocation.resume_hint == "; to go on: kd-runner 'resume=out puts'"
+    words = ["-m", "--config-dir", "my conf", "trust=[mine]", "hydra.sweep.dir=x", "hydra.launcher.setup=[x]", "seed=1"]
+    invocation = Invocation(words)
+    invocation.remember_folder(Path("out"))  # with the words that the folder does not bring back
+    typed_again = "--config-dir 'my conf' 'trust=[mine]' 'hydra.launcher.setup=[x]'"
+    assert invocation.resume_hint == f"; to go on: kd-runner resume=out {typed_again}"
 
 
 def test_a_plugin_finds_the_invocation_in_the_function_that_hydra_hands_it() -> None:

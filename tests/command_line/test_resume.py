@@ -65,11 +65,16 @@ def test_a_folder_that_cannot_be_resumed_is_named(tmp_path: Path, interrupted: P
         command_of_folder([f"resume={interrupted}"])
 
 
-def test_an_own_folder_of_options_is_found_again(interrupted: Path) -> None:
+def test_an_own_folder_of_options_must_be_typed_again(interrupted: Path) -> None:
     source = "{provider: command-line, path: /mine}"
     (interrupted / ".hydra" / "hydra.yaml").write_text(f"hydra: {{runtime: {{config_sources: [{source}]}}}}\n")
-    assert command_of_folder([f"resume={interrupted}"])[:2] == ["--config-dir", "/mine"]
-    assert command_of_folder(["-cd", "other", f"resume={interrupted}"])[0] != "--config-dir"
+    with pytest.raises(
+        SettingsError, match=r"was started with --config-dir /mine, which counts only where it is typed"
+    ):
+        command_of_folder([f"resume={interrupted}"])
+    words = ["--config-dir", "/mine", f"resume={interrupted}"]
+    assert command_of_folder(words)[:3] == ["seed=1", "--config-dir", "/mine"]
+    assert "/mine" not in command_of_folder(["-cd", "other", f"resume={interrupted}"])
 
 
 def test_the_override_can_be_pasted_into_a_shell() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import options_of
 from kd_runner.command_line.typed_words import (
@@ -105,7 +106,8 @@ def test_a_misspelt_variable_is_said() -> None:
     environment = ["KD_RUNNER_DATA", "KD_RUNNER_DAT", "KD_RUNNER_NUMBER_OF_JOB", "PATH"]
     assert list(unknown_variables(environment, [])) == [
         "the environment variable KD_RUNNER_DAT has no effect: no setting reads it (did you mean KD_RUNNER_DATA?)",
-        "the environment variable KD_RUNNER_NUMBER_OF_JOB has no effect: no setting reads it (there is KD_RUNNER_DATA)",
+        "the environment variable KD_RUNNER_NUMBER_OF_JOB has no effect: no setting reads it "
+        "(there is KD_RUNNER_DATA, KD_RUNNER_STORE_KEY)",
     ]
     assert list(unknown_variables(["KD_RUNNER_STORE"], ["KD_RUNNER_STORE"])) == []
 
@@ -143,8 +145,8 @@ def test_an_option_that_a_recipe_overrides_is_said(words: list[str], line: str |
 
 
 def test_jobs_with_the_same_settings_are_refused(tmp_path: Path) -> None:
-    def made_of(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
-        return {"seed": int(words[-1].partition("=")[2])}, str(number), {}
+    def made_of(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
+        return {"seed": int(words[-1].partition("=")[2])}, str(number), FromEnvironment({}, {})
 
     assert len(jobs_of([["a=1", "seed=0"], ["a=1", "seed=1"]], tmp_path, made_of)) == 2
     message = r"^job #2 \(seed=00\): must have other settings than job #0: give each value once$"

@@ -14,9 +14,9 @@ from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import Run
-from kd_runner.reports.leaderboard import Leaderboard, markdown, rows, terminal
+from kd_runner.reports.leaderboard import Leaderboard, markdown, rows, terminal_text
 from kd_runner.reports.summary import relative_count, sentences
-from kd_runner.reports.verdict import verdict
+from kd_runner.reports.verdict import verdict_of
 
 NO_GAP = "the teacher is not better than the baseline on the test images, so there is no gap to close"
 
@@ -91,9 +91,9 @@ def test_the_leaderboard_says_it_too(tmp_path: Path) -> None:
     assert [by_name[name]["gap_closed"] for name in ("fell", "worse", "fell2")] == [None] * 3
     assert by_name["fell"]["gap_note"] == "the student fell below its baseline by 1.00 points"
     assert by_name["worse"]["gap_note"] == NO_GAP
-    board = Leaderboard(groups, [], list(rows(groups)), verdict(groups))
+    leaderboard = Leaderboard(groups, [], list(rows(groups)), verdict_of(groups))
     said = f"Gap closed is no number (–) where the student fell below its baseline (row 2, 4); where {NO_GAP} (row 3)."
-    for text in (terminal(board, None), markdown(board)):
+    for text in (terminal_text(leaderboard, None), markdown(leaderboard)):
         assert said in text
         assert "67 %" in text
         assert "-" not in [cell.strip()[:1] for cell in text.split() if cell.endswith("%")]

@@ -20,7 +20,7 @@ from kd_runner.datasets.decoding import ImageFacts
 SAID = [
     "24 images with transparency are laid on white (dataset.background)",
     "24 images with more than 8 bits a channel are scaled to 8",
-    "28 images are turned as their EXIF orientation says",
+    "28 images are turned as the EXIF orientation says",
     "4 images in CMYK are turned into RGB without a colour profile",
     "of 4 images with several frames or pages the first is taken",
 ]

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaderboard_cases import right, sweep_of_two_modes, write_run
+from made_runs import class_names, made_run
 
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs, read_run, top5_says_nothing
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return sweep_of_two_modes(tmp_path / "sweep")
 
 
 def write_result(folder: Path, *overrides: str, accuracy: float = 0.5, **changes: Any) -> Path:
@@ -79,3 +86,63 @@ def test_top_5_tells_nothing_of_five_classes() -> None:
     assert not top5_says_nothing({"data": {"classes": 6}})
     assert not top5_says_nothing({"teacher": {"top5_accuracy": 0.99}})
     assert top5_says_nothing({"teacher": {"top5_accuracy": 1}})
+
+
+def test_what_has_no_result_is_listed_with_its_reason(sweep: Path) -> None:
+    reasons = {run.folder.name: run.reason for run in find_runs([sweep])[1]}
+    assert reasons == {
+        "6": "failed: the loss is not finite",
+        "7": "running: student epoch 3 of 9",
+        "8": "silent since student epoch 3 of 9",
+        "9": "result.json cannot be read",
+        "10": "not started",
+    }
+
+
+def test_a_run_that_is_not_a_number_is_not_ranked(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", ["seed=0"], student={"accuracy": None})
+    runs, missing = find_runs([tmp_path])
+    assert runs == []
+    assert len(missing) == 1
+
+
+def test_a_run_counts_once(sweep: Path) -> None:
+    assert len(find_runs([sweep, sweep.parent, sweep / "0"])[0]) == 6
+    write_run(sweep.parent / "again", ["distillation=soft", "seed=0"], right(99))
+    again = [run for run in find_runs([sweep.parent])[0] if run.folder.name == "again"]
+    assert len(again) == 1
+    assert len(find_runs([sweep.parent])[0]) == 6  # it takes the place of the older one
+
+
+def test_the_same_words_on_other_images_are_another_row(tmp_path: Path) -> None:
+    for name, root, images in (("cats", "/cats", 100), ("dogs", "/dogs", 50), ("copy", "/other", 100)):
+        write_run(tmp_path / name, ["distillation=dkd", f"dataset.root={root}"], right(5, images))
+    runs, _ = find_runs([tmp_path / "cats", tmp_path / "dogs"])
+    assert [run.words for run in runs] == [
+        ("dataset.root=/cats", "distillation=dkd"), ("dataset.root=/dogs", "distillation=dkd"),
+    ]  # fmt: skip
+    runs, _ = find_runs([tmp_path / "cats", tmp_path / "copy"])  # one thing done twice
+    assert [run.words for run in runs] == [("distillation=dkd",)]
+
+
+def test_a_run_that_has_begun_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / "settings.json").write_text("{}")
+    (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text("- seed=3\n")
+    (tmp_path / "run" / "now.json").write_text(json.dumps({"stage": "student", "epoch": 0, "epochs": 9}))
+    _, missing = find_runs([tmp_path])
+    assert [(run.words, run.reason) for run in missing] == [("seed=3", "running: student epoch 0 of 9")]
+
+
+def test_without_any_count_of_classes_a_top5_of_1_is_not_shown() -> None:
+    stages = {stage: {"accuracy": 0.5, "top5_accuracy": 1.0} for stage in ("teacher", "student")}
+    assert top5_says_nothing({**stages, "baseline": None})
+    stages["student"]["top5_accuracy"] = 0.99
+    assert not top5_says_nothing({**stages, "baseline": None})
+
+
+def test_an_unknown_status_is_named(tmp_path: Path) -> None:
+    made_run(tmp_path / "run", class_names(3), {"status": "weird"})
+    run = read_run(tmp_path / "run" / "result.json")
+    assert isinstance(run, MissingRun)
+    assert run.reason == 'result.json has the status "weird", which is none of completed, failed, interrupted, pruned'

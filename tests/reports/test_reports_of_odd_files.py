@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import class_names, made_analysis, made_result, made_run
+from page_text import text_of
 
 from kd_runner.files import reading
 from kd_runner.files.results import MissingRun, Run, read_run
@@ -59,11 +59,6 @@ def copied(run: Path, place: Path) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(run, place)
     return place
-
-
-def text_of(page: Path) -> str:
-    body = re.sub(r"<(script|style)>.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", body).split()))
 
 
 @pytest.mark.parametrize("name", FILES)

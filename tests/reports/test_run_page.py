@@ -1,127 +1,31 @@
-"""Reports as pages: what stands in them, and that nothing in them is taken for HTML."""
+"""The page of one run."""
 
 from __future__ import annotations
 
-import html
+import copy
 import json
-import re
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_leaderboard import right, written
+from made_runs import class_names, made_run
+from page_text import text_of
+from test_data_table import DATA
 
 from kd_runner.config.settings import Settings
-from kd_runner.errors import SettingsError
 from kd_runner.reports import command
-from kd_runner.reports.provenance import sweep_command
 from kd_runner.reports.run_page import write
+from kd_runner.reports.summary import table
 from kd_runner.reports.sweep_report import report
 from kd_runner.runs.run import run
-
-HOSTILE = "<script>alert('x')</script>"
-
-
-@pytest.fixture
-def sweep(tmp_path: Path) -> Path:
-    """Modes, temperatures and seeds, students of three sizes, a failure, and what Hydra keeps of the command."""
-    folder = tmp_path / "sweep"
-    grid = [(mode, value, seed) for mode in ("soft", "dkd") for value in (1, 2, 10) for seed in (0, 1)]
-    for number, (mode, value, seed) in enumerate(grid):
-        place = written(
-            folder / str(number),
-            [f"distillation={mode}", f"temperature.value={value}", f"seed={seed}", "optimizer.lr=0.1"],
-            right(80 + value + seed - (mode == "dkd")),
-            seed=seed,
-            environment={"python": "3.12.1", "device": "cpu"},
-        )
-        content = {"temperature": {"value": value}, "optimizer": {"lr": 0.1}, "seed": seed}
-        (place / "settings.json").write_text(json.dumps(content))
-        result = json.loads((place / "result.json").read_text())
-        result["student"]["parameters"] = 1000 * (1 + number % 3)
-        (place / "result.json").write_text(json.dumps(result))
-    written(folder / "12", [f"distillation={HOSTILE}"], status="failed", error=f"no good: {HOSTILE}", student=None)
-    words = ["distillation=soft,dkd", "temperature.value=1,2,10", "seed=0,1", "dataset.root=/a b", "resume=x"]
-    sources = [{"path": "/own conf", "provider": "command-line"}, {"path": "/conf", "provider": "main"}]
-    record = {
-        "hydra": {
-            "overrides": {"task": words, "hydra": ["hydra.mode=MULTIRUN"]},
-            "runtime": {"config_sources": sources},
-        }
-    }
-    (folder / "multirun.yaml").write_text(json.dumps(record))
-    return folder
-
-
-def page_in(folder: Path) -> str:
-    return (folder / "report.html").read_text()
-
-
-def text_of(page: str) -> str:
-    body = re.sub(r"<(script|style)>.*?</\1>", "", page, flags=re.DOTALL)
-    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", body).split()))
-
-
-def test_the_page_of_a_sweep(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report([sweep], sweep)
-    page, text = page_in(sweep), text_of(page_in(sweep))
-    assert text.index("12 runs in 6 rows, 1 without a result") < text.index("Leaderboard") < text.index("Every run")
-    assert text.index("Every run") < text.index("Cost") < text.index("Settings") < text.index("How to reproduce")
-    assert "With one seed" not in text
-    assert "Over 2 seeds" in text
-    tables = {
-        name: table.count("<tr") - 1 for name, table in re.findall(r'<table[^>]*id="(\w+)">(.*?)</table>', page, re.S)
-    }
-    assert tables == {"leaderboard": 6, "runs": 12, "missing": 1}
-    assert "temperature.value 1, 2, 10" in text
-    assert "That all runs share (1) optimizer.lr 0.1" in text
-    assert "python 3.12.1" in text
-    assert "Over" in capsys.readouterr().out  # the answer is printed as well
-
-
-def test_the_command_is_the_one_that_was_typed(sweep: Path) -> None:
-    said = sweep_command(sweep / "multirun.yaml")
-    assert said is not None
-    assert shlex.split(said) == [
-        "kd-runner", "-m", "--config-dir=/own conf", "distillation=soft,dkd", "temperature.value=1,2,10", "seed=0,1",
-        "dataset.root=/a b",
-    ]  # fmt: skip
-    (sweep / "multirun.yaml").write_text("hydra: [")
-    assert sweep_command(sweep / "multirun.yaml") is None
-    report([sweep], sweep)
-    text = text_of(page_in(sweep))
-    assert "kd-runner distillation=soft temperature.value=1 seed=0 optimizer.lr=0.1" in text
-    assert "And 2 more runs" in text
-
-
-@pytest.mark.parametrize("where", ["override", "error", "class"])
-def test_nothing_is_taken_for_html(sweep: Path, where: str, settings: Callable[..., Settings], tmp_path: Path) -> None:
-    if where == "class":
-        folder = tmp_path / "run"
-        folder.mkdir()
-        run(
-            settings("teacher=mlp", "teacher.hidden=[8]", "baseline=false", "tracking.images=false"),
-            folder,
-            [f"x={HOSTILE}"],
-        )
-        analysis = json.loads((folder / "analysis.json").read_text())
-        analysis["classes"] = [f"{HOSTILE} {number}" for number in range(10)]
-        (folder / "analysis.json").write_text(json.dumps(analysis))
-        page = page_in(write(folder, folder).parent)
-        assert page.count("&lt;script&gt;") > 50
-    else:
-        page = page_in(report([sweep], sweep).parent)
-        assert page.count("&lt;script&gt;") == 2
-    assert len(re.findall("<script", page)) == (1 if where == "class" else 2)  # for print, and that of the tables
 
 
 def test_the_page_of_a_run(settings: Callable[..., Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str],
                            monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     result = run(settings("student.epochs=2", "tracking.images=false"), tmp_path, ["student.epochs=2"])
-    text = text_of(page_in(tmp_path))
+    text = text_of(tmp_path / "report.html")
     student = f"{100 * result['student']['accuracy']:.2f} %"
     assert text.index("With one seed, the student is right on") < text.index("Numbers") < text.index("Confusion")
     assert (
@@ -139,23 +43,10 @@ def test_the_page_of_a_run(settings: Callable[..., Settings], tmp_path: Path, ca
     out = capsys.readouterr().out
     assert out.rstrip().endswith("report.html")
     assert "Distillation gave" in out
-    again = text_of(page_in(tmp_path))
+    again = text_of(tmp_path / "report.html")
     assert "Confusion" not in again
     assert student in again
     assert not list(tmp_path.glob("leaderboard.*"))
-
-
-def test_what_kd_report_refuses(sweep: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="has no result to report: failed: no good"):
-        command.write_page([sweep / "12"], sweep / "12", None)
-    with pytest.raises(SettingsError, match=r"--out: must be given, as .* has a report of its own run"):
-        command.write_page([sweep / "1", sweep / "2"], None, None)
-    with pytest.raises(SettingsError, match="--reference: has no effect on one run, got soft"):
-        command.write_page([sweep / "1"], sweep / "1", "soft")
-    assert command.write_page([sweep / "1", sweep / "2"], tmp_path / "out", None).is_file()
-    (sweep / "1" / "result.json").write_text('{"accuracy": 0.9}')  # another program's, say
-    with pytest.raises(SettingsError, match=r"result\.json has no status: it is not one of kd-runner's"):
-        command.write_page([sweep / "1"], sweep / "1", None)
 
 
 def test_a_report_that_fails_costs_no_result(
@@ -175,6 +66,78 @@ def test_a_report_that_fails_costs_no_result(
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "completed"
 
 
-def test_a_sweep_without_any_result_has_a_page(sweep: Path) -> None:
-    report([sweep / "12"], sweep / "12")
-    assert "No result yet" in text_of(page_in(sweep / "12"))
+def test_a_run_shows_its_data_and_each_note_once(tmp_path: Path) -> None:
+    warning = "The teacher is at chance on the validation images: 33.00 %. Usual causes: another order of classes."
+    notes = ["12 files are not read: 7 .heic, 5 .txt", warning]
+    folder = made_run(tmp_path / "run", class_names(3), {"data": DATA, "notes": notes})
+    result = json.loads((folder / "result.json").read_text())
+    judged = {"val_accuracy": 0.33, "largest_class": 0.34, "recorded_accuracy": 0.95, "warning": warning}
+    result["teacher"]["judged"] = judged
+    (folder / "result.json").write_text(json.dumps(result))
+    page = text_of(write(folder, folder))
+    assert page.count(warning) == 1
+    assert page.count(notes[0]) == 1
+    assert page.index("Notes") < page.index(warning) < page.index(notes[0]) < page.index("Numbers") < page.index("Data")
+    assert "The teacher is right on 33.00 % of the validation images (its file says 95.00 %, always" in page
+    assert "largest class ant, 33.3 %" in page
+    assert "It was chosen on only 18 validation images: one of them is 5.6 points." in page
+    result["notes"] = notes[:1]  # the warning is shown whether or not it is among the notes
+    result["teacher"]["judged"] = judged | {"recorded_accuracy": None, "largest_class": None}
+    (folder / "result.json").write_text(json.dumps(result))
+    page = text_of(write(folder, folder))
+    assert page.count(warning) == 1
+    assert "33.00 % of the validation images." in page
+    result["teacher"]["judged"] = judged | {"members": {"teacher": judged, "teachers.second": judged}}
+    (folder / "result.json").write_text(json.dumps(result))
+    assert "The mean of the teachers is right on 33.00 % of" in text_of(write(folder, folder))
+
+
+def test_an_older_run_has_no_data_and_no_notes(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(3))
+    result = json.loads((folder / "result.json").read_text())
+    del result["notes"]
+    (folder / "result.json").write_text(json.dumps(result))
+    page = write(folder, folder).read_text(encoding="utf-8")
+    assert "<h2>Data</h2>" not in page
+    assert "<h2>Notes</h2>" not in page
+
+
+def test_a_page_says_once_that_nothing_was_distilled(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(3), {"layers": {}})
+    page = text_of(write(folder, folder))
+    assert "Nothing was distilled The student learned from labels alone, as the baseline did. The student has" in page
+    assert page.count("learned from labels alone") == page.count("Nothing was distilled") == 1
+
+
+def test_a_large_number_of_nats_is_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = made_run(tmp_path / "run", class_names(3))
+    result = json.loads((folder / "result.json").read_text())
+    result["student"]["nll"] = 15109469082826728.0
+    result["baseline"]["nll"] = 999999.25
+    result["student"]["kl_to_teacher"] = 2.5e6
+    (folder / "result.json").write_text(json.dumps(result))
+    seen = json.loads((folder / "analysis.json").read_text())
+    seen["networks"]["student"]["before"]["nll"] = 15109469082826728.0
+    (folder / "analysis.json").write_text(json.dumps(seen))
+    page = text_of(write(folder, folder))
+    assert "NLL 1.5e+16" in page  # below a picture
+    assert "999999.2500 1.5e+16" in page
+    assert "2.5e+06" in page
+    assert "1.5e+16" in table(result)
+    report([tmp_path], tmp_path)
+    printed = capsys.readouterr().out
+    assert "1.5e+16" in printed + (tmp_path / "leaderboard.md").read_text()
+    assert "15109469" not in page + table(result) + printed
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(2, False), (5, False), (6, True), (10, True)])
+def test_top5_of_few_classes_is_not_shown(classes: int, shown: bool, tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(classes), {"data": {"classes": classes}})
+    result = json.loads((folder / "result.json").read_text())
+    assert "top5_accuracy" in result["student"]
+    assert ("top-5" in table(result)) is shown
+    assert ("top-5" in text_of(write(folder, folder))) is shown
+    older = copy.deepcopy(result)
+    del older["data"]
+    (folder / "result.json").write_text(json.dumps(older))
+    assert ("top-5" in text_of(write(folder, folder))) is shown  # the analysis knows the classes

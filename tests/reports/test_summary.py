@@ -1,3 +1,5 @@
+"""The result of a run in words."""
+
 from __future__ import annotations
 
 import json
@@ -5,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import class_names, made_run
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
-from kd_runner.files.atomic import write_json
 from kd_runner.files.results import Run
-from kd_runner.reports.summary import table
-from kd_runner.reports.verdict import verdict
+from kd_runner.reports.summary import few_images, table
+from kd_runner.reports.verdict import verdict_of
 
 
 def result(teacher: float, baseline: float | None, student: float) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def test_where_nothing_was_distilled_no_gap_was_closed(changes: dict[str, Any]) 
     group = compared_groups([Run(Path(), tuple(made.get("overrides", ())), ("0", "0"), made)])[0]
     assert group.gap is not None
     assert (group.gap.share, group.gap.reason) == (None, "nothing was distilled")
-    answer = verdict([group])
+    answer = verdict_of([group])
     assert str(answer) == "Nothing was distilled. The student learned from labels alone, as the baseline did."
     made["student"]["accuracy"] = 0.92
     if changes.get("nll") is None:
@@ -99,7 +101,18 @@ def test_modes_that_are_added_to_none_distil() -> None:
     assert "Distillation gave +3.00 points over the baseline: 60 % of the gap" in table(made)
 
 
-def test_numbers_that_json_does_not_have_become_null(tmp_path: Path) -> None:
-    write_json(tmp_path / "result.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": 2}})
-    assert json.loads((tmp_path / "result.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": 2}}
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+@pytest.mark.parametrize(("images", "sentence"), [
+    (30, "There are only 30 test images: one of them is 3.3 points of accuracy."), (99, "one of them is 1.0 points"),
+    (100, None), (None, None), (0, None)])  # fmt: skip
+def test_few_test_images(images: int | None, sentence: str | None) -> None:
+    sentences = few_images(images)
+    assert len(sentences) == (sentence is not None)
+    assert sentence is None or sentence in sentences[0]
+
+
+def test_the_table_says_its_images(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run", class_names(7))
+    result = json.loads((folder / "result.json").read_text())
+    assert table(result).startswith("On the 21 test images:\n")
+    assert "with 40.00 % on the validation images and " in table(result)
+    assert "One" not in table(result).splitlines()[0]

@@ -14,7 +14,7 @@ from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group, gain_of
 from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import Run
-from kd_runner.reports.verdict import verdict
+from kd_runner.reports.verdict import verdict_of
 
 
 def run_of(student: np.ndarray, baseline: np.ndarray | None, name: str = "soft", seed: int = 0) -> Run:
@@ -68,7 +68,7 @@ def test_of_one_seed_and_of_equal_gains_the_images_decide() -> None:
     ],
 )
 def test_the_headline(gains: list[int], word: str, headline: str) -> None:
-    answer = verdict(compared_groups(seeds(gains)))
+    answer = verdict_of(compared_groups(seeds(gains)))
     assert (answer.word, answer.headline) == (word, headline)
     assert ("another seed" in str(answer)) == (len(gains) == 1)
 
@@ -76,11 +76,11 @@ def test_the_headline(gains: list[int], word: str, headline: str) -> None:
 def test_many_rows_are_held_to_more() -> None:
     """A p of 0.03 alone is a difference, and the best of ten such is none."""
     gains = [6, 10, 2, 12, 1]
-    alone = verdict(compared_groups(seeds(gains)))
+    alone = verdict_of(compared_groups(seeds(gains)))
     assert alone.word == "helped"
     assert "Holm" not in str(alone)
     others = [run for row in range(9) for run in seeds([1, -1, 2, -2, 0], f"other{row}")]
-    among = verdict(compared_groups([*seeds(gains), *others]))
+    among = verdict_of(compared_groups([*seeds(gains), *others]))
     assert among.word == "unsure"
     assert among.best is not None
     assert among.best.words == ("distillation=soft",)
@@ -89,22 +89,22 @@ def test_many_rows_are_held_to_more() -> None:
 
 
 def test_what_cannot_be_answered_is_not() -> None:
-    assert verdict([]).headline == "No result yet"
-    assert verdict(compared_groups([run_of(right(80), None)])).word == "unknown"
+    assert verdict_of([]).headline == "No result yet"
+    assert verdict_of(compared_groups([run_of(right(80), None)])).word == "unknown"
     only_labels = [run_of(right(800), right(800), "none")]
-    assert str(verdict(compared_groups(only_labels))).startswith(
+    assert str(verdict_of(compared_groups(only_labels))).startswith(
         "Nothing was distilled. The student learned from labels alone"
     )
     old = run_of(right(80), right(70))
     for stage in ("student", "baseline"):
         del old.result[stage]["correct"]
-    assert verdict(compared_groups([old])).word == "unknown"
-    assert "nothing to say how sure that is" in verdict(compared_groups([old])).headline
+    assert verdict_of(compared_groups([old])).word == "unknown"
+    assert "nothing to say how sure that is" in verdict_of(compared_groups([old])).headline
 
 
 def test_the_best_row_may_have_no_teacher_and_finetuning_is_no_gain_of_the_teachers() -> None:
     groups = compared_groups([*seeds([0], "none"), *seeds([-9], "soft")])
-    assert "The best row of all has no teacher" in str(verdict(groups))
+    assert "The best row of all has no teacher" in str(verdict_of(groups))
     more = run_of(right(850), right(800))
     more.result["student"]["images_seen"], more.result["baseline"]["images_seen"] = 200, 100
-    assert "saw more images than its baseline" in str(verdict(compared_groups([more])))
+    assert "saw more images than its baseline" in str(verdict_of(compared_groups([more])))

@@ -49,7 +49,7 @@ def test_the_answer_about_a_folder(tmp_path: Path, residency: str) -> None:
     assert "largest  train 50.00 % (a), val 50.00 % (a), test 100.00 % (a)" in text
     assert f"root     {tmp_path / 'images'}" in lines
     sizes = "sizes    8x8 to 40x20, median 16x16 (width x height); 3 sizes; 1 smaller than 16 enlarged"
-    assert f"{sizes}; of 1 that are not square the middle" in lines
+    assert f"{sizes}; of 1 that are not square the middle is taken" in lines
     assert "files    1 gray, 52 in colour, 1 with transparency" in lines
     assert (
         "broken   1 of 54 images cannot be read: a run would stop (dataset.on_bad_image=skip leaves them out)" in lines

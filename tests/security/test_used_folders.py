@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from kd_runner import cli
+from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.command_line.used_folder import (
     RefuseUsedFolder,
     refuse_no_run,
@@ -115,7 +116,7 @@ def test_a_log_that_is_a_link_is_not_written_to(tmp_path: Path, name: str) -> No
     put(tmp_path, "diary")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).symlink_to(tmp_path / "diary")
-    with pytest.raises(SettingsError, match="must be new or empty"):
+    with pytest.raises(SettingsError, match="must hold no symbolic link that leads out"):
         refuse_used_folder(tmp_path / "run")
 
 
@@ -125,7 +126,7 @@ def test_links_in_a_sweep_are_not_written_through(tmp_path: Path, name: str) -> 
     put(tmp_path / "sweep", "sweep.json")
     (tmp_path / "sweep" / name).parent.mkdir(exist_ok=True)
     (tmp_path / "sweep" / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SettingsError, match="must be no link"):
+    with pytest.raises(SettingsError, match="must hold no symbolic link that leads out"):
         refuse_other_contents(tmp_path / "sweep")
     assert content_of(tmp_path / "elsewhere") == before
 
@@ -221,8 +222,8 @@ def test_completed_jobs_are_not_replaced(tmp_path: Path) -> None:
 
 
 def test_folders_that_a_file_system_takes_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def compose(number: int, overrides: object) -> tuple[dict[str, Any], str, dict[str, str]]:
-        return {"number": number}, ["run", "RUN"][number], {}
+    def compose(number: int, overrides: object) -> tuple[dict[str, Any], str, FromEnvironment]:
+        return {"number": number}, ["run", "RUN"][number], FromEnvironment()
 
     compose_jobs([["a=1"], ["a=2"]], tmp_path, compose)
     (tmp_path / ".sweep.lock").touch()
@@ -325,7 +326,7 @@ def test_tensorboard_folders_of_others_stay(tmp_path: Path) -> None:
         (root / name).mkdir()
         (root / name / "events.out.tfevents.1").symlink_to(tmp_path / "run" / "events.out.tfevents.1")
     put(tmp_path, f"tensorboard/ours/{hparams.FILE}")
-    hparams.tidy(root)
+    hparams.delete_earlier_folders(root)
     assert sorted(path.name for path in root.iterdir()) == ["empty", "linked", "links", "mine", "own"]
     assert (tmp_path / "run" / "events.out.tfevents.1").exists()
     folder = hparams.free_folder(root, "mine", hparams.Counter())
@@ -346,6 +347,6 @@ def test_a_tensorboard_folder_that_leads_elsewhere_is_refused(tmp_path: Path) ->
 def test_names_of_a_foreign_sweep_lead_nowhere_else(tmp_path: Path, name: str) -> None:
     (tmp_path / "0").mkdir()
     atomic.write_json(tmp_path / "sweep.json", {"jobs": [""], "folders": ["0"], "names": [name]})
-    assert event_files.place_of(tmp_path / "0") == tmp_path / "0" / "tensorboard"
+    assert event_files.event_folder_of(tmp_path / "0") == tmp_path / "0" / "tensorboard"
     atomic.write_json(tmp_path / "sweep.json", {"jobs": [""], "folders": ["0"], "names": ["0_s0"]})
-    assert event_files.place_of(tmp_path / "0") == tmp_path / "tensorboard" / "0_s0"
+    assert event_files.event_folder_of(tmp_path / "0") == tmp_path / "tensorboard" / "0_s0"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.checks import SHOWN, compose_jobs, raise_if_any, refuse_other_folders
 from kd_runner.sweeps.jobs import Job
 
 
-def compose(number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
+def compose(number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
     if "a=bad" in overrides:
         raise SettingsError("a: must be good\nand more")
-    return {"overrides": sorted(overrides)}, str(number), {"HOME": "here"}
+    return {"overrides": sorted(overrides)}, str(number), FromEnvironment({"HOME": "here"}, {})
 
 
 def test_jobs_know_which_overrides_vary(tmp_path: Path) -> None:
@@ -50,8 +51,8 @@ def test_of_many_wrong_jobs_some_are_counted() -> None:
 
 @pytest.mark.parametrize("name", ["same", "../{number}", "."])
 def test_each_job_has_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
-    def in_folder(number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, Mapping[str, str]]:
-        return {"number": number}, name.format(number=number), {}
+    def in_folder(number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
+        return {"number": number}, name.format(number=number), FromEnvironment({}, {})
 
     with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
         compose_jobs([["a=1"], ["a=2"]], tmp_path, in_folder)

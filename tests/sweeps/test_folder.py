@@ -10,7 +10,7 @@ import pytest
 from kd_runner.command_line.overrides import split
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import GRID
-from kd_runner.sweeps.folder import decisive, emptied_job_folders, exclusive_folder, refuse_other_grid
+from kd_runner.sweeps.folder import decisive, emptied_job_folders, exclusive_folder, legend, refuse_other_grid
 from kd_runner.sweeps.jobs import Job
 
 
@@ -64,3 +64,22 @@ def test_words_are_taken_apart() -> None:
     words = ["a.b=[1, 2]", 'dataset.root="/my data"', "+distillation@plus.at=at", "~key=null"]
     assert split(" ".join(words)) == words
     assert decisive('dataset.root="/my data" store=a hydra.x=1 seed=0') == 'dataset.root="/my data" seed=0'
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["distillation=dkd", "temperature.value=4", "seed=0"], "3_dkd_T4_s0"),
+        (["teacher.depth=56", "student.depth=20"], "3_teacher.depth=56_student.depth=20"),
+        (["optimizer.lr=0.1", "+plus.at.weight=5"], "3_lr=0.1_weight=5"),
+        (["student.hidden=[32, 64]", "dataset.root=~/a b"], "3_hidden=32,64_root=-ab"),
+        ([], "3"),
+    ],
+)
+def test_names_of_jobs(words: list[str], name: str) -> None:
+    assert legend(3, words) == name
+
+
+def test_long_names_are_cut() -> None:
+    assert legend(3, ["seed=1"], digits=2) == "03_s1"
+    assert len(legend(3, ["student.hidden=" + "1" * 300])) <= 80

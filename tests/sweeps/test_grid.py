@@ -112,14 +112,15 @@ def test_failures_are_named_and_the_others_go_on(naughty_folder: Path) -> None: 
     words = (*NAUGHTY_WORDS, "distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=range(4)")
     out, err = swept(naughty_folder, *words, code=1)
     lines = err.splitlines()
-    assert lines[0] == f"kd-runner: 2 of 4 jobs have no result; to go on: kd-runner resume={naughty_folder / 'sweep'}"
+    again = f"resume={naughty_folder / 'sweep'} --config-dir conf 'trust=[naughty]'"
+    assert lines[0] == f"kd-runner: 2 of 4 jobs have no result; to go on: kd-runner {again}"
     assert lines[1:] == [
         "kd-runner: #1 (distillation.number=1): number 1 does not like this",
         "kd-runner: #2 (distillation.number=2): its process was killed by SIGKILL, 2 times",
     ]
     assert "killed    #2 (distillation.number=2), in attempt 1; it is started again" in out
     (naughty_folder / "calm").touch()
-    out, err = swept(naughty_folder, "--config-dir", "conf", "resume=sweep")
+    out, err = swept(naughty_folder, "--config-dir", "conf", "trust=[naughty]", "resume=sweep")
     assert "2 of 4 jobs were completed before" in out
     assert len(re.findall("start     #", out)) == 2
     assert all(result_in(naughty_folder / "sweep" / str(job))["status"] == "completed" for job in range(4))
@@ -178,7 +179,7 @@ def test_a_hundred_jobs_of_which_ten_fail(naughty_folder: Path) -> None:  # noqa
     never_two_on_a_slot(out)
     assert len(re.findall(r"start     teacher \w+ on", out)) == 1  # of all hundred jobs
     (naughty_folder / "calm").touch()
-    out, _ = swept(naughty_folder, "--config-dir", "conf", "resume=sweep")
+    out, _ = swept(naughty_folder, "--config-dir", "conf", "trust=[naughty]", "resume=sweep")
     assert sorted(int(number) for number in re.findall(r"start     #(\d+) ", out)) == failed
     assert all(result_in(naughty_folder / "sweep" / str(job))["status"] == "completed" for job in range(100))
 

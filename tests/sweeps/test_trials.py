@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from searches import search_settings, space  # skips where Optuna is not installed
 from sweep_commands import NAUGHTY_WORDS, naughty_folder  # noqa: F401
 
+from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.live_view import LiveView
@@ -51,10 +52,10 @@ class Played:
                     self.play(job.number)
             self.outcome = self.trials.outcome()
 
-    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
+    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
         if any(self.bad in word for word in words):
             raise SettingsError(f"{self.bad} goes not well with the others")
-        return {}, str(number), {}
+        return {}, str(number), FromEnvironment({}, {})
 
     def play(self, number: int) -> None:
         job = self.trials.jobs[number]
@@ -217,9 +218,9 @@ def test_another_search_in_an_old_folder_is_refused(tmp_path: Path) -> None:
 def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
-    def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
+    def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
         seen.append(list(words))
-        return {}, str(number), {}
+        return {}, str(number), FromEnvironment({}, {})
 
     jobs = jobs_to_check(search_settings(), space(*WORDS, "teacher=mlp"), tmp_path, compose)
     first = Played(tmp_path / "played", search_settings(trials=1)).trials.jobs[0].varying
@@ -232,10 +233,10 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
         jobs_to_check(search_settings(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", {}))
 
-    def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dict[str, str]]:
+    def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
         if "temperature.value=8.0" in words:
             raise SettingsError("8 is too hot")
-        return {}, str(number), {}
+        return {}, str(number), FromEnvironment({}, {})
 
     with pytest.raises(SettingsError, match=r"job #2 \(temperature\.value=8\.0 .*\): 8 is too hot"):
         jobs_to_check(search_settings(), space(*WORDS), tmp_path, refusing)

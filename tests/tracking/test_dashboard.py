@@ -92,19 +92,6 @@ def test_tracking_changes_no_result(settings: Callable[..., Any], tmp_path: Path
     assert plain.decisive() == tracked.decisive()
 
 
-def test_reused_networks_show_their_curves(result_of: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    words = ("teacher.epochs=2", "student.epochs=2", "student=tiny_mlp", "tracking.images=false")
-    result_of(*words)
-    result_of(*words, "distillation=none")
-    first, second = shown(tmp_path / "run0"), shown(tmp_path / "run1")
-    for tag in ("teacher/val_loss", "baseline/train_accuracy", "teacher/images_per_second"):
-        curves = [[(each.step, each.value) for each in events.Scalars(tag)] for events in (first, second)]
-        assert curves[0] == curves[1]
-        assert len(curves[0]) == 2
-    seen = [json.loads((tmp_path / name / "analysis.json").read_text())["epochs"] for name in ("run0", "run1")]
-    assert seen[0]["teacher"] == seen[1]["teacher"]
-
-
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_tracking_is_true_or_false(settings: Callable[..., Any], value: str) -> None:
     with pytest.raises(ValueError, match=r"tracking\.images: must be a valid boolean, got"):

@@ -173,12 +173,6 @@ def test_several_sweeps_and_single_runs_in_one_table(sweep: Path, tmp_path: Path
     assert link.resolve().exists()
 
 
-def test_settings_in_which_no_two_runs_differ_are_no_columns(tmp_path: Path) -> None:
-    a_run(tmp_path / "run", [], soft(seed=0))
-    root = written([tmp_path / "run"], tmp_path)
-    assert settings_of(root / "run") == {"status": "finished"}
-
-
 def test_two_hundred_runs_take_no_time(tmp_path: Path) -> None:
     for number in range(200):
         a_run(tmp_path / "sweep" / str(number), [f"seed={number}"], soft(seed=number))

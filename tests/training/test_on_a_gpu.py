@@ -27,7 +27,6 @@ from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks.observed import Observed
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.student import distiller
 from kd_runner.temperature import Constant
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.distiller import Distiller
@@ -60,8 +59,8 @@ def no_waiting() -> Iterator[None]:
 def step_of(settings: Settings) -> Callable[[], None]:
     """Steps of the student of a run: forward, losses, backward and the optimizer, on batches made beforehand."""
     parts = assemble(settings)
-    module = distiller(parts, parts.teacher_student_pair())
-    module.to(parts.device).on_fit_start()
+    module = parts.distiller(parts.teacher_student_pair())
+    module.to(parts.data.device).on_fit_start()
     optimizer = module.configure_optimizers()
     batches = islice(module.batches.batches(), 3)
 

@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from kd_runner import masking
 from kd_runner.threads import settle_threads
 
 _PR_SET_PDEATHSIG = 1
@@ -46,7 +47,7 @@ def call_function(call: str, words: Sequence[str], threads: int) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except BaseException:
-        traceback.print_exc()
+        sys.stderr.write(masking.masked(traceback.format_exc()))
         return 1
     finally:
         sys.stdout.flush()

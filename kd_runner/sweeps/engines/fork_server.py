@@ -65,11 +65,13 @@ class ForkServer:
     def start(
         self, call: str, words: Sequence[str], folder: Path, environment: Mapping[str, str], threads: int
     ) -> BaseProcess:
-        """The process of a job.
+        """Start a job; returns its process.
 
         Args:
-            call: The function that is called with `words`, as 'module:function'.
-            folder: The folder of the file that the job prints to.
+            call: The function that the job calls with `words`, as 'module:function'.
+            folder: The job's folder; what the job prints goes to a file there.
+            environment: Variables that are added to the server's.
+            threads: Number of threads of the job.
         """
         arguments = (self.facts.pid, call, list(words), folder, dict(environment), threads)
         process = self._context.Process(target=_run_job, args=arguments)
@@ -96,7 +98,7 @@ class ForkServer:
             send_signal(process, signal.SIGKILL)
 
     def _ask_facts(self) -> ServerFacts:
-        """The facts, from a process that the server forks for this."""
+        """The facts, from a process that the server forks only to ask it."""
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_send_facts, args=(writer,))
         with _death_in_one_line(), reader, writer:
@@ -140,10 +142,10 @@ def _die_with_driver() -> None:
 
 
 def _run_job(server: int, call: str, words: list[str], folder: Path, environment: dict[str, str], threads: int) -> None:
-    """The job, in its process.
+    """Run a job in the forked process: the start of that process.
 
     Raises:
-        SystemExit: with the exit code that the function gives.
+        SystemExit: the job has ended, with the exit code that its function returned.
     """
     die_with_parent(server)
     if sys.platform != "linux":  # where no kernel kills the server when the driver is killed

@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,7 +82,7 @@ class Command:
 
     def __init__(self, task: Task, threads: int) -> None:
         self.call, self.words, self.again, self.folder = task.call, list(task.words), list(task.again), task.folder
-        self.variables, self.threads = dict(task.variables), threads
+        self.threads = threads
 
     def __call__(self) -> int:
         """Run the command; returns its exit code.
@@ -90,7 +90,6 @@ class Command:
         Raises:
             SystemExit: Slurm told it to end, and may start it again.
         """
-        os.environ.update(self.variables)
         self.folder.mkdir(parents=True, exist_ok=True)
         words = self.again if run_folder.holds_a_run(self.folder) else self.words
         with _printing_to(self.folder / CONSOLE):
@@ -216,7 +215,7 @@ class SlurmEngine:
         """
         from submitit.core.utils import FailedJobError
 
-        executor = self._executor(needed_ids)
+        executor = self._executor(needed_ids, {name for task in tasks for name in task.variables})
         try:
             with executor.batch():
                 jobs = [executor.submit(Command(task, self.threads)) for task in tasks]
@@ -226,12 +225,18 @@ class SlurmEngine:
             raise SettingsError(f"hydra.launcher: Slurm refused the jobs: {messages[-1].strip()}") from None
         return [job.job_id for job in jobs]
 
-    def _executor(self, needed_ids: Sequence[str]) -> Any:
-        """The executor of submitit that has the launcher's settings."""
+    def _executor(self, needed_ids: Sequence[str], variables: Iterable[str] = ()) -> Any:
+        """The executor of submitit that has the launcher's settings.
+
+        Args:
+            variables: The names of the environment variables that the jobs depend on.
+        """
         import submitit
 
         settings = self.settings
         sbatch = dict(settings.additional_parameters)
+        if export := export_option(variables, sbatch.get("export")):
+            sbatch["export"] = export
         if needed_ids:  # however they ended: a job that lacks its teacher trains it
             sbatch["dependency"] = "afterany:" + ":".join(needed_ids)
         files = self.folder / SLURM_FOLDER
@@ -323,6 +328,19 @@ class SlurmEngine:
                 f"it reached its time limit of {settings.timeout_min} min for the {settings.max_num_timeout + 1}. time "
                 "(hydra.launcher.timeout_min, hydra.launcher.max_num_timeout)"
             )
+
+
+def export_option(variables: Iterable[str], chosen: str | None) -> str | None:
+    """The names for sbatch's --export that give jobs these environment variables; None where jobs have them anyway.
+
+    Slurm hands values from the driver's environment to its jobs. In a file of the sweep they could be read by others.
+
+    Args:
+        chosen: The option that the settings have.
+    """
+    chosen, names = chosen or os.environ.get("SBATCH_EXPORT"), sorted(variables)
+    parts = [part for part in (chosen or "ALL").split(",") if part != "NONE"]
+    return None if "ALL" in parts or not names else ",".join([*parts, *names])
 
 
 def in_queue() -> set[str] | None:

@@ -36,6 +36,10 @@ class Choice:
         """The value behind the = of an override."""
         return value
 
+    def has(self, text: str) -> bool:
+        """True where an override can have this text behind its =."""
+        return text in self.values
+
     def __str__(self) -> str:
         return f"choice({','.join(self.values)})"
 
@@ -75,6 +79,13 @@ class Numbers:
             value = min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
         return repr(value)
 
+    def has(self, text: str) -> bool:
+        """True where an override can have this text behind its =."""
+        try:
+            return self.low <= float(text) <= self.high
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         steps = "" if self.step is None else f", step {self.step}"
         return f"{'log ' if self.log else ''}{self.low} to {self.high}{steps}"
@@ -93,6 +104,17 @@ class Space:
     def overrides(self, values: dict[str, Any]) -> list[str]:
         """The overrides of one trial that vary; `values` by key."""
         return [f"{dimension.key}={dimension.written(values[dimension.key])}" for dimension in self.dimensions]
+
+    def has(self, overrides: Any) -> bool:
+        """True for the overrides of a trial that vary, of this search."""
+        if not isinstance(overrides, list) or len(overrides) != len(self.dimensions):
+            return False
+        return all(
+            isinstance(override, str)
+            and override.startswith(f"{dimension.key}=")
+            and dimension.has(override.removeprefix(f"{dimension.key}="))
+            for dimension, override in zip(self.dimensions, overrides, strict=True)
+        )
 
     def neighbours(self, values: dict[str, Any]) -> list[list[str]]:
         """The overrides of a trial, then those of trials that differ from it in one key, at the values to check."""

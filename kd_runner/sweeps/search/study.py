@@ -27,6 +27,7 @@ from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CHECKED, JOURNAL, LOCK, MULTIRUN
+from kd_runner.formats import count, percent
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.search.space import Choice, Dimension, Space
 
@@ -125,8 +126,8 @@ class SearchSettings(Section):
 def format_value(objective: str, value: float) -> str:
     """An objective's value, for people."""
     if objective == "accuracy":
-        return f"{100 * value:.2f} %"
-    return f"{1000 * value:.3f} ms" if objective == "latency" else f"{value:,.0f}"
+        return percent(value)
+    return f"{1000 * value:.3f} ms" if objective == "latency" else count(value)
 
 
 def distribution_of(dimension: Dimension) -> BaseDistribution:

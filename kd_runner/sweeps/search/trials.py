@@ -116,10 +116,11 @@ def jobs_to_check(search: SearchSettings, space: Space, folder: Path, compose: C
     jobs = []
     for number, varying in enumerate(space.neighbours(propose_trial(search, space, []).params)):
         try:
-            settings, name, _ = compose(number, [*space.fixed, *varying])
+            settings, name, origin = compose(number, [*space.fixed, *varying])
         except SettingsError as error:
             raise SettingsError(f"job #{number} ({' '.join(varying)}): {str(error).splitlines()[0]}") from error
-        jobs.append(Job(number, varying, list(space.fixed), settings, folder / name))
+        known = (origin.variables, origin.expressions)
+        jobs.append(Job(number, varying, list(space.fixed), settings, folder / name, *known))
     refuse_common_folders(jobs, folder)
     return jobs
 
@@ -143,8 +144,17 @@ class Trials:
         self._unreported: dict[int, int] = {}  # the first epoch of each trial that the study may not know
 
     def _job(self, number: int, record: Mapping[str, Any]) -> Job:
-        """The job of a trial that the study has recorded so."""
-        return Job(number, record["own"], list(self.space.fixed), {}, self.folder / record["folder"])
+        """The job of a trial that the study has recorded so.
+
+        Raises:
+            SettingsError: the record would give the job words or a folder that no trial of this search has.
+        """
+        varying, name = record.get("own"), record.get("folder")
+        folder = self.folder / str(name)
+        if not self.space.has(varying) or self.folder.resolve() not in folder.resolve().parents:
+            raise SettingsError(f"resume: {self.folder / JOURNAL} holds a trial of another search, #{number}")
+        assert isinstance(varying, list)
+        return Job(number, varying, list(self.space.fixed), {}, folder)
 
     def all(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

@@ -1,0 +1,127 @@
+"""Values from the environment, which are hidden wherever something is written, logged or printed.
+
+A value of text is replaced in any text, in the forms that a path can take. Text of fewer than SHORTEST characters and
+numbers stand in too many other words for that: they are hidden under the keys of their settings alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+MASK = "***"
+SHORTEST = 5
+# Words that a person's account or machine may have as a name, and that messages are made of.
+ORDINARY = {"false", "teacher", "student", "baseline", "dataset", "store", "kd_runner", "kd-runner", "outputs"}
+IN_TEXT = re.compile(r"oc\.env:\s*['\"]?([A-Za-z_]\w*)")  # the name of a variable in a word of the command line
+
+_variables: dict[str, str] = {}  # the names of variables by their values, in all forms
+_keys: set[str] = set()  # the keys of settings, with dots, whose values are hidden
+_make_record = logging.getLogRecordFactory()
+
+
+def hide(variables: Mapping[str, str], keys: Iterable[str] = ()) -> None:
+    """Hide the values of environment variables in texts, and those of settings with these keys in data."""
+    for name, value in variables.items():
+        for text in _forms(value):
+            if len(text) >= SHORTEST and text.lower() not in ORDINARY and not _is_number(text):
+                _variables.setdefault(text, name)
+    _keys.update(keys)
+    if _variables:
+        logging.setLogRecordFactory(_masked_record)
+        sys.excepthook = _print_masked
+
+
+def hide_named(words: Iterable[str]) -> None:
+    """Hide the values of the environment variables that words of a command line name, before they are composed."""
+    names = {name for word in words if not word.startswith("hydra.") for name in IN_TEXT.findall(word)}
+    hide({name: os.environ[name] for name in names if name in os.environ})
+
+
+def forget() -> None:
+    """Hide nothing any more."""
+    _variables.clear()
+    _keys.clear()
+
+
+def masked(text: str) -> str:
+    """`text` with what is hidden replaced."""
+    for value in sorted(_variables, key=len, reverse=True):
+        text = _pattern(value).sub(MASK, text)
+    return text
+
+
+def explained(text: str) -> str:
+    """`text` with what is hidden replaced, and the names of the variables that it came from at the end."""
+    shown = masked(text)
+    names = sorted({name for value, name in _variables.items() if _pattern(value).search(text)})
+    if shown == text or not names:
+        return text
+    return f"{shown} ({MASK} is {', '.join(f'${{oc.env:{name}}}' for name in names)})"
+
+
+def masked_data(content: Any) -> Any:
+    """Plain nested data in whose texts what is hidden is replaced."""
+    if not _variables:
+        return content
+    if isinstance(content, str):
+        return masked(content)
+    if isinstance(content, Mapping):
+        return {key: masked_data(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [masked_data(value) for value in content]
+    return content
+
+
+def masked_keys(content: Any, *prefixes: str) -> Any:
+    """Plain nested data, which stands in the settings at one of `prefixes`, with hidden keys and texts replaced."""
+    if any(prefix in _keys for prefix in prefixes):
+        return MASK
+    if isinstance(content, Mapping):
+        return {key: masked_keys(value, *(f"{prefix}.{key}" for prefix in prefixes)) for key, value in content.items()}
+    return masked_data(content)
+
+
+def _forms(value: str) -> set[str]:
+    """The forms in which a value can stand in a text: as a path that is made whole, and with signs escaped."""
+    value = value.rstrip("/\\") or value
+    home = os.path.expanduser(value)  # noqa: PTH111 (Path raises where there is no home)
+    paths = {value, home, os.path.normpath(value), os.path.normpath(home)}
+    return {form for path in paths for form in (path, repr(path)[1:-1], json.dumps(path)[1:-1])}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _pattern(value: str) -> re.Pattern[str]:
+    """The pattern of a value; a short word is hidden where it stands alone."""
+    text = re.escape(value)
+    return re.compile(rf"(?<!\w){text}(?!\w)" if value.isalpha() and len(value) < 8 else text)
+
+
+def _masked_record(*arguments: Any, **more: Any) -> logging.LogRecord:
+    record = _make_record(*arguments, **more)
+    if _variables:
+        try:
+            record.msg, record.args = masked(record.getMessage()), ()
+        except (TypeError, ValueError):  # a message that does not fit its arguments, which logging says itself
+            return record
+        if record.exc_info and record.exc_info[0] is not None:
+            record.exc_text = masked("".join(traceback.format_exception(*record.exc_info)).rstrip())
+    return record
+
+
+def _print_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))

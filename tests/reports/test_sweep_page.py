@@ -1,0 +1,39 @@
+"""The page of sweeps and runs together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from leaderboard_cases import sweep_over_a_grid
+from page_text import text_of
+
+from kd_runner.reports.sweep_report import report
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return sweep_over_a_grid(tmp_path / "sweep")
+
+
+def test_the_page_of_a_sweep(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report([sweep], sweep)
+    page, text = (sweep / "report.html").read_text(), text_of(sweep / "report.html")
+    assert text.index("12 runs in 6 rows, 1 without a result") < text.index("Leaderboard") < text.index("Every run")
+    assert text.index("Every run") < text.index("Cost") < text.index("Settings") < text.index("How to reproduce")
+    assert "With one seed" not in text
+    assert "Over 2 seeds" in text
+    tables = {
+        name: table.count("<tr") - 1 for name, table in re.findall(r'<table[^>]*id="(\w+)">(.*?)</table>', page, re.S)
+    }
+    assert tables == {"leaderboard": 6, "runs": 12, "missing": 1}
+    assert "temperature.value 1, 2, 10" in text
+    assert "That all runs share (1) optimizer.lr 0.1" in text
+    assert "python 3.12.1" in text
+    assert "Over" in capsys.readouterr().out  # the verdict is printed as well
+
+
+def test_a_sweep_without_any_result_has_a_page(sweep: Path) -> None:
+    report([sweep / "12"], sweep / "12")
+    assert "No result yet" in text_of(sweep / "12" / "report.html")

@@ -1,0 +1,69 @@
+"""Runs as rows of the HParams table: columns that all rows have, and numbers that a result has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tensorboard.plugins.hparams import api_pb2
+
+from kd_runner.files.results import MissingRun
+from kd_runner.tracking.sessions import Session, Value, align_settings, metrics_of, missing_row, setting_values
+
+
+def session(settings: dict[str, Value], *typed: str, status: int = api_pb2.STATUS_SUCCESS) -> Session:
+    return Session(Path(), settings, set(typed), status, began=1.0)
+
+
+def test_columns_are_the_settings_that_differ() -> None:
+    rows, swept = align_settings([session({"seed": 0.0, "lr": 0.1}, "seed"), session({"seed": 1.0, "lr": 0.1}, "seed")])
+    assert rows == [{"seed": 0.0}, {"seed": 1.0}]
+    assert swept == {"seed"}
+
+
+def test_a_column_has_numbers_alone_or_texts_alone() -> None:
+    rows, swept = align_settings([session({"depth": 20.0}), session({"depth": "auto"}), session({})])
+    assert rows == [{"depth": "20"}, {"depth": "auto"}, {"depth": "-"}]
+    assert swept == set()
+
+
+def test_settings_in_which_no_two_runs_differ_are_no_columns() -> None:
+    assert align_settings([session({"seed": 0.0})]) == ([{"status": "finished"}], {"status"})
+
+
+def test_a_failure_is_a_column() -> None:
+    rows, _ = align_settings([session({}), session({}, status=api_pb2.STATUS_FAILURE)])
+    assert [row["status"] for row in rows] == ["finished", "failed"]
+
+
+def test_a_target_is_the_name_of_its_module() -> None:
+    content = {
+        "student": {"_target_": "kd_runner.models.mlp.mlp", "hidden": [32], "bias": True},
+        "plus": {},
+        "store": None,
+    }
+    assert setting_values(content) == {"student": "mlp", "student.hidden": "[32]", "student.bias": "true", "store": "-"}
+
+
+def test_the_gain_is_the_students_accuracy_less_the_baselines() -> None:
+    metrics = metrics_of({"student": {"accuracy": 0.9, "nll": 0.3}, "baseline": {"accuracy": 0.88}, "gap_closed": 0.5})
+    assert metrics.pop("gain") == pytest.approx(0.02)
+    assert metrics == {"student_accuracy": 0.9, "nll": 0.3, "baseline_accuracy": 0.88}  # no teacher: no gap to close
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "word"),
+    [
+        ("running: student epoch 1 of 5", api_pb2.STATUS_RUNNING, ""),
+        ("not started", api_pb2.STATUS_UNKNOWN, ""),
+        ("failed: no memory", api_pb2.STATUS_FAILURE, ""),
+        ("pruned: epoch 3", api_pb2.STATUS_FAILURE, "pruned"),
+    ],
+)
+def test_a_run_without_a_result_has_a_status(reason: str, status: int, word: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"seed": 3, "tracking": {"images": True}}))
+    row = missing_row(MissingRun(tmp_path, "distillation=dkd seed=3", reason))
+    assert (row.status, row.status_word) == (status, word)
+    assert row.settings == {"seed": 3.0, "distillation": "dkd"}
+    assert row.typed == {"distillation", "seed"}
