@@ -31,6 +31,7 @@ from kd_runner.files.contents import remove_files
 from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
+from kd_runner.plain_text import lines, print_exception, printable
 from kd_runner.threads import settle_threads
 
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
@@ -49,6 +50,7 @@ def main() -> int:
     """
     # With this, Hydra raises its errors instead of printing them, and we print each in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.excepthook = print_exception
     settle_threads()
     words = sys.argv[1:]
     if words[:1] == ["store"]:
@@ -62,7 +64,7 @@ def main() -> int:
         sys.argv[1:] = invocation.translate()
         masking.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
-            print(help_text([word for word in words if not word.startswith("-")]))
+            print(lines(help_text([word for word in words if not word.startswith("-")]).split("\n")))
         else:
             _hydra_main(invocation)
     except KeyboardInterrupt:
@@ -124,7 +126,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as answer:
         _remove_traces(folder, job.output_subdir)
-        print(masking.masked(str(answer)))
+        print(printable(masking.masked(str(answer))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             with suppress(OSError, RunFailed):  # a full disk

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from kd_runner.plain_text import printable
+
 
 def one_line(error: BaseException) -> str:
-    """The error's text without line breaks, or its type's name where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The error's text without line breaks and control characters, or its type's name where it has none."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 class SettingsError(ValueError):

@@ -11,10 +11,11 @@ import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
+
+from kd_runner.plain_text import Lines, exception_text, plain_arguments
 
 MASK = "***"
 SHORTEST = 5
@@ -36,7 +37,7 @@ def hide(variables: Mapping[str, str], keys: Iterable[str] = ()) -> None:
     _keys.update(keys)
     if _variables:
         logging.setLogRecordFactory(_masked_record)
-        sys.excepthook = _print_masked
+        sys.excepthook = print_exception
 
 
 def hide_named(words: Iterable[str]) -> None:
@@ -53,9 +54,10 @@ def forget() -> None:
 
 def masked(text: str) -> str:
     """`text` with what is hidden replaced."""
+    shown = text
     for value in sorted(_variables, key=len, reverse=True):
-        text = _pattern(value).sub(MASK, text)
-    return text
+        shown = _pattern(value).sub(MASK, shown)
+    return Lines(shown) if isinstance(text, Lines) else shown
 
 
 def explained(text: str) -> str:
@@ -115,13 +117,16 @@ def _masked_record(*arguments: Any, **more: Any) -> logging.LogRecord:
     record = _make_record(*arguments, **more)
     if _variables:
         try:
+            record.args = plain_arguments(record.args)
             record.msg, record.args = masked(record.getMessage()), ()
         except (TypeError, ValueError):  # a message that does not fit its arguments, which logging says itself
             return record
         if record.exc_info and record.exc_info[0] is not None:
-            record.exc_text = masked("".join(traceback.format_exception(*record.exc_info)).rstrip())
+            # Formatters that know the error would format it again, with what is hidden.
+            record.exc_text, record.exc_info = masked(exception_text(*record.exc_info)), None
     return record
 
 
-def _print_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
+def print_exception(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    """Print an error that nothing caught, as Python does, with what is hidden replaced and controls escaped."""
+    print(masked(exception_text(kind, error, trace)), file=sys.stderr)

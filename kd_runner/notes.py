@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kd_runner.plain_text import printable
+
 log = logging.getLogger(__name__)
 
 
@@ -16,7 +18,7 @@ def note(topic: str, text: str) -> None:
         topic: The subject of the line: 'data', 'teacher', 'student', 'settings' or another word of up to 9 letters.
         text: One sentence that says what happened, how often and where, and names the setting that changes it.
     """
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     collections = [handler.notes for handler in log.handlers if isinstance(handler, _Collector)]
     is_repeated = any(line in notes for notes in collections)
     for notes in collections:

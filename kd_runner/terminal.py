@@ -17,6 +17,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from kd_runner.plain_text import printable
+
 FOLDED = 28  # the width to which a text column is folded before another column is left out
 
 
@@ -35,6 +37,9 @@ class TextColumn:
     cells: Sequence[str]
     keep: int = 100
     folds: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", [printable(text) for text in self.cells])
 
     @property
     def width(self) -> int:
@@ -74,7 +79,8 @@ def terminal_width() -> int | None:
 
 
 def fold_text(text: str, width: int | None) -> str:
-    """`text` in lines of up to `width` columns, broken between words; unchanged where `width` is None."""
+    """`text` in lines of up to `width` columns, broken between words; in one line where `width` is None."""
+    text = printable(text)
     if width is None:
         return text
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False))

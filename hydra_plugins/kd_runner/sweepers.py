@@ -20,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from kd_runner.command_line.invocation import invocation_of
+from kd_runner.plain_text import lines
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,7 @@ class GridSweeper(Sweeper):
         failed = [str(value) for value in values if isinstance(value, Exception)]
         if failed:
             raise RunFailed(
-                "\n".join(
-                    [f"{len(failed)} of {len(returns)} jobs have no result{self.invocation.resume_hint}", *failed]
-                )
+                lines([f"{len(failed)} of {len(returns)} jobs have no result{self.invocation.resume_hint}", *failed])
             )
         return returns
 
@@ -173,4 +172,4 @@ class OptunaSweeper(GridSweeper):
         for line in outcome.best:
             log.info("%s", line)
         if outcome.failed:
-            raise RunFailed("\n".join([f"{len(outcome.failed)} of {outcome.count} trials failed", *outcome.failed]))
+            raise RunFailed(lines([f"{len(outcome.failed)} of {outcome.count} trials failed", *outcome.failed]))

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import option_settings, options_of, published_options
+from kd_runner.plain_text import printable
 from kd_runner.suggestions import did_you_mean
 
 UNREADABLE = (
@@ -27,7 +28,7 @@ UNREADABLE = (
 
 def say(message: str) -> None:
     """Print a message for the person who typed the command, each line with the program's name."""
-    for line in message.splitlines():
+    for line in printable(message).split("\n"):
         print(f"kd-runner: {masking.explained(line)}", file=sys.stderr)
 
 

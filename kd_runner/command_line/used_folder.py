@@ -39,6 +39,7 @@ from kd_runner.files.run_folder import (
     SLURM,
     UNFINISHED,
 )
+from kd_runner.plain_text import printable
 
 MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
 MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
@@ -63,7 +64,7 @@ def _end_where_refused(check: Callable[[], None]) -> None:
     try:
         check()
     except SettingsError as error:  # Hydra would turn it into a warning, and go on
-        print(f"kd-runner: {error}", file=sys.stderr)
+        print(f"kd-runner: {printable(error)}", file=sys.stderr)
         raise SystemExit(BAD_SETTINGS) from error
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
+from kd_runner.plain_text import lines
 from kd_runner.suggestions import did_you_mean
 
 Node = dict[str, Any]  # a `_target_` and its arguments
@@ -247,7 +248,7 @@ def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: st
     try:
         return kind.model_validate(container)
     except ValidationError as error:
-        raise SettingsError("\n".join(f"{prefix}{_line(problem, kind)}" for problem in error.errors())) from None
+        raise SettingsError(lines(f"{prefix}{_line(problem, kind)}" for problem in error.errors())) from None
 
 
 def _line(problem: Any, kind: type[BaseModel]) -> str:

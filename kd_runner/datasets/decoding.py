@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, features
 
+from kd_runner.datasets.decoding_memory import bytes_to_decode, memory
 from kd_runner.datasets.headers import (
     ORIENTATION,
     SAMPLE_FORMAT,
@@ -26,10 +27,12 @@ from kd_runner.datasets.headers import (
     white_value,
 )
 from kd_runner.datasets.pixels import WHITE, Color, Ground, has_numbers, negative, to_rgb_or_gray, turn_upright
+from kd_runner.datasets.tiff_directory import check_tags
 
-MAX_PIXELS = 100_000_000  # limit for one file: 300 MB of RGB for a moment, in every thread that decodes
+MAX_PIXELS = 100_000_000  # limit for one file: up to 2.2 GB for a moment, and then no other file is decoded beside it
 
-# The content of a file decides its format, not its name. PostScript, which would start Ghostscript, is not read.
+# The content of a file decides its format, not its name. Formats for which Pillow starts a program (PostScript:
+# Ghostscript), calls the system (WMF), or opens what is registered elsewhere (BUFR, GRIB, HDF5) are not read.
 FORMATS = (
     *("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG"),
     *("PPM", "QOI", "SGI", "SUN", "TIFF", "WEBP"),
@@ -72,7 +75,7 @@ def facts(path: Path) -> ImageFacts:
     Raises:
         ValueError: the file cannot be read; the message names it.
     """
-    with _open_image(path) as image:
+    with open_image(path) as image:
         header = header_facts(image)
         return replace(header, frames=count_frames(image))
 
@@ -80,7 +83,18 @@ def facts(path: Path) -> ImageFacts:
 def decode(
     path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> tuple[Image.Image, ImageFacts]:
+    """The picture that `decoded` gives, and the facts of its header."""
+    with decoded(path, color, ground, max_pixels, white) as result:
+        return result
+
+
+@contextmanager
+def decoded(
+    path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
+) -> Iterator[tuple[Image.Image, ImageFacts]]:
     """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and the facts of its header.
+
+    During the block its memory counts in what threads share: others wait where it is too much.
 
     Pixels with more than 8 bits are scaled to 8. Of colours with 16 bits the higher byte is taken, as Pillow does.
 
@@ -93,38 +107,48 @@ def decode(
     Raises:
         ValueError: the file cannot be read, or has more than `max_pixels`; the message names it.
     """
-    with _open_image(path) as image:
+    with open_image(path) as image:
         if image.width * image.height > max_pixels:
             raise ValueError(
                 f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
             )
-        header, layout, format_white = header_facts(image), rawmode(image), white_value(image)
-        scale = scale_of_values(image)
-        image.load()
-        if header.bits > 8:
-            if white is not None and not has_numbers(image):
-                raise ValueError("its colours have 16 bits, of which 8 are read: dataset.white must be null for them")
-            brightest, limit = _brightness(image, format_white)
-            header = replace(header, brightest=brightest / scale, white=round(limit / scale))
-        _mend_transparency(image, layout)
-        named_white = None if white is None else white * scale
-        values = _mend_tiff_values(image, named_white)
-        value_of_white = format_white if named_white is None else named_white
-        picture = to_rgb_or_gray(values, color, ground, value_of_white, white_of_fractions=named_white is not None)
-        if not _is_upright_already(image):
-            picture = turn_upright(picture, header.orientation)
-        return picture, replace(header, frames=count_frames(image))
+        with memory.reserve(bytes_to_decode(image)):
+            yield _decode_opened(image, color, ground, white)
+
+
+def _decode_opened(
+    image: ImageFile.ImageFile, color: Color, ground: Ground, white: float | None
+) -> tuple[Image.Image, ImageFacts]:
+    """The picture in an opened file, and the facts of its header, as `decode` returns them."""
+    header, layout, format_white = header_facts(image), rawmode(image), white_value(image)
+    scale = scale_of_values(image)
+    image.load()
+    if header.bits > 8:
+        if white is not None and not has_numbers(image):
+            raise ValueError("its colours have 16 bits, of which 8 are read: dataset.white must be null for them")
+        brightest, limit = _brightness(image, format_white)
+        header = replace(header, brightest=brightest / scale, white=round(limit / scale))
+    _mend_transparency(image, layout)
+    named_white = None if white is None else white * scale
+    values = _mend_tiff_values(image, named_white)
+    value_of_white = format_white if named_white is None else named_white
+    picture = to_rgb_or_gray(values, color, ground, value_of_white, white_of_fractions=named_white is not None)
+    if not _is_upright_already(image):
+        picture = turn_upright(picture, header.orientation)
+    return picture, replace(header, frames=count_frames(image))
 
 
 @contextmanager
-def _open_image(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """Pillow's image of `path`; any error inside becomes one that names the file."""
+def open_image(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """Pillow's image of `path`, the one way to a file of others; any error inside becomes one that names the file."""
     suffix = path.suffix.lower()
     formats = [*_formats(), FORMATS_BY_SUFFIX[suffix]] if suffix in FORMATS_BY_SUFFIX else _formats()
     try:
         # Of a path Pillow would map the file, which it does wrongly with a TIFF that lies on its side.
-        with path.open("rb") as file, Image.open(file, formats=formats) as image:
-            yield image
+        with path.open("rb") as file:
+            check_tags(file)
+            with Image.open(file, formats=formats) as image:
+                yield image
     except UnidentifiedImageError:
         raise ValueError(f"{path} cannot be read as an image: {_reason_unknown(path)}") from None
     except Exception as error:  # on broken files Pillow's readers raise nearly every kind of error

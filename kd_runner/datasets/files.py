@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decode
+from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decoded
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
 
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
@@ -86,8 +86,9 @@ class ImageFiles:
         """One image, uint8 [C, H, W], and the facts of its header. Raises as `files[index]` does."""
         size = self.pixels.image_size
         path = self.folder / self.paths[index]
-        picture, header = decode(path, self.pixels.color, self.pixels.ground, self.pixels.max_pixels, self.pixels.white)
-        channels_last = np.array(middle_square(picture, size)).reshape(size, size, -1)
+        pixels = self.pixels
+        with decoded(path, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, header):
+            channels_last = np.array(middle_square(picture, size)).reshape(size, size, -1)
         return torch.from_numpy(channels_last).permute(2, 0, 1).contiguous(), header
 
     @property

@@ -10,6 +10,8 @@ from typing import IO, Any, Literal
 
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from kd_runner.datasets.tiff_directory import MOST_PAGES, has_sound_tags
+
 GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 ORIENTATION = 0x0112  # EXIF's and TIFF's tag
 SAMPLE_FORMAT = 339  # TIFF's tag
@@ -118,10 +120,16 @@ def _orientation(image: ImageFile.ImageFile) -> int:
             value = image.tag_v2.get(ORIENTATION, 1)
         elif image.format == "PNG" and image.fp is not None:
             # A PNG's own getexif would decode the picture to see whether EXIF data follows it.
-            value = Image.Image.getexif(image).get(ORIENTATION) or _orientation_behind_pixels(image.fp)
-        else:
+            early = Image.Image.getexif(image).get(ORIENTATION) if _has_sound_exif(image) else None
+            value = early or _orientation_behind_pixels(image.fp)
+        elif _has_sound_exif(image):
             value = image.getexif().get(ORIENTATION, 1)
     return int(value) if value in range(1, 9) else 1
+
+
+def _has_sound_exif(image: ImageFile.ImageFile) -> bool:
+    exif = image.info.get("exif")
+    return not isinstance(exif, bytes) or has_sound_tags(exif)
 
 
 def _orientation_behind_pixels(file: IO[bytes]) -> int:
@@ -132,8 +140,10 @@ def _orientation_behind_pixels(file: IO[bytes]) -> int:
         while len(head := file.read(8)) == 8:
             length, name = struct.unpack(">I4s", head)
             if name == b"eXIf":
+                content = file.read(length)
                 exif = Image.Exif()
-                exif.load(b"Exif\0\0" + file.read(length))
+                if has_sound_tags(content):
+                    exif.load(b"Exif\0\0" + content)
                 return int(exif.get(ORIENTATION, 1))
             file.seek(length + 4, 1)
     finally:
@@ -149,9 +159,19 @@ def _stored_size(image: ImageFile.ImageFile) -> tuple[int, int]:
 
 
 def count_frames(image: ImageFile.ImageFile) -> int:
-    """The number of pictures in the file; afterwards another one of them may be the current picture of `image`."""
+    """The number of pictures in the file; afterwards another one of them may be the current picture of `image`.
+
+    Of a TIFF, whose pages take long to count, no more than MOST_PAGES are.
+    """
     if image.format == "MPO":
         return 1
-    with suppress(Exception):  # the first frame can be read even if the second is broken
-        return int(getattr(image, "n_frames", 1))
-    return 1
+    if image.format != "TIFF":
+        with suppress(Exception):  # the first frame can be read even if the second is broken
+            return int(getattr(image, "n_frames", 1))
+        return 1
+    pages = 1
+    with suppress(Exception):
+        while pages < MOST_PAGES:
+            image.seek(pages)
+            pages += 1
+    return pages

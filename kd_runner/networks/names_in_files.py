@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kd_runner import plain_text
+
 
 def printable(text: str, length: int = 100) -> str:
-    """A text from a file as one line: a file must not control the terminal of a person who reads a message."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    """A text from a file as one line of up to `length` letters."""
+    return plain_text.printable(text, length)
 
 
 def first_names(names: Sequence[str], count: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
+from kd_runner.plain_text import printable
 from kd_runner.reports.sweep_report import report
 
 SUFFIXES_OF_FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
@@ -26,7 +27,7 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the terminal cannot print
             stream.reconfigure(errors="replace")
     try:
-        print(write_page(arguments.folders, arguments.out, arguments.reference))
+        print(printable(write_page(arguments.folders, arguments.out, arguments.reference)))
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.formats import bare_percent, count, four_digits, percent, points
+from kd_runner.plain_text import markdown_text
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import TextColumn, fold_text, table_lines
@@ -245,23 +246,23 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
 def markdown(leaderboard: Leaderboard) -> str:
     """The verdict, and the leaderboard as a Markdown table."""
     headings = [column.heading for column in leaderboard.columns]
-    text = [f"{leaderboard.verdict}", ""]
+    text = [markdown_text(leaderboard.verdict), ""]
     if leaderboard.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in leaderboard.rows:
-        cells = [" ".join(column.text(row).split()).replace("|", "\\|") for column in leaderboard.columns]
+        cells = [markdown_text(" ".join(column.text(row).split())) for column in leaderboard.columns]
         text.append(f"| {' | '.join(cells)} |")
     notes = note_lines(leaderboard.runs)
-    text += ["", "Notes:", "", *(f"- {line}" for line in notes)] if notes else []
+    text += ["", "Notes:", "", *(f"- {markdown_text(line)}" for line in notes)] if notes else []
     if leaderboard.missing:
         text += ["", "Runs without a result:", ""]
-        text += [f"- `{run.folder}` ({run.words}): {run.reason}" for run in leaderboard.missing]
+        text += [f"- {markdown_text(f'{run.folder} ({run.words}): {run.reason}')}" for run in leaderboard.missing]
     if leaderboard.left_out:
         text += [
             "",
             "Results that are not used whole:",
             "",
-            *(f"- {line}" for line in first_lines(leaderboard.left_out)),
+            *(f"- {markdown_text(line)}" for line in first_lines(leaderboard.left_out)),
         ]
     return "\n".join([*text, "", leaderboard.note, ""])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PAGE
+from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
 from kd_runner.terminal import terminal_width
@@ -23,7 +24,7 @@ def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(leaderboard.rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in leaderboard.rows)
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
     page = out / PAGE
@@ -42,5 +43,6 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     print(terminal_text(leaderboard, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    print(f"\n{event_files.command(hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard)))}")
+    charts = hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard))
+    print(f"\n{printable(event_files.command(charts))}")
     return page

@@ -27,6 +27,7 @@ from kd_runner.datasets.unreadable import NOT_READ
 from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
+from kd_runner.plain_text import lines
 from kd_runner.runs.data import data_set_name, read_data
 
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
@@ -75,7 +76,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         [f"note     {note}" for note in notes if NOT_READ not in note],  # the line of what is broken says more
         [f"pictures {folder / CONTACT_SHEET}{shown}"],
     ]
-    return "\n".join(line for lines in parts for line in lines)
+    return lines(line for lines in parts for line in lines)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from kd_runner.training.recipe import Schedule
 
 def load_network(path: Path, node: Node, settings: Settings, data: Data) -> nn.Module:
     """The network that `node` builds, with the weights in a file of this run; what the file names is not built."""
-    shape = {"num_classes": data.splits.num_classes, "image_shape": data.splits.image_shape}
+    shape: dict[str, Any] = {"num_classes": data.splits.num_classes, "image_shape": data.splits.image_shape}
     network: nn.Module = build(without_fetching(node), str(path), settings.trust, **shape)
     network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     return network.eval().to(memory_format=data.view.memory_format)

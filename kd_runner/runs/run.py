@@ -22,6 +22,7 @@ from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
 from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
+from kd_runner.plain_text import Lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
@@ -170,7 +171,7 @@ def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: 
     remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
     charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)
-    log.info("\n%s\n\n%s\n%s", table(result, finetuned, terminal_width()), charts, write_report(folder))
+    log.info("\n%s\n\n%s\n%s", Lines(table(result, finetuned, terminal_width())), charts, write_report(folder))
 
 
 def write_report(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from kd_runner.networks.layers import Layers, layers_of
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
 from kd_runner.outputs import INPUT, UNDECLARED, AdapterExample, Outputs
+from kd_runner.plain_text import lines
 from kd_runner.randomness import seeded_generator
 from kd_runner.tensors import SAME_NUMBERS
 from kd_runner.training.mode import Mode
@@ -125,7 +126,7 @@ def _check_named_layers(role: str, names: Sequence[str] | str, networks: Network
     """Answer a question for the layers of a network, and refuse names of layers that it does not have."""
     if names == ASKED:
         sizes = networks.layers[role].sizes()
-        raise Answer("\n".join(f"{name}  {size}" for name, size in sizes.items()))
+        raise Answer(lines(f"{name}  {size}" for name, size in sizes.items()))
     networks.observe(role, names).release()
 
 

@@ -19,6 +19,7 @@ from kd_runner.errors import BAD_SETTINGS, one_line
 from kd_runner.files import atomic
 from kd_runner.files.atomic import megabytes
 from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_written, is_link
+from kd_runner.plain_text import printable
 from kd_runner.store.entries import EPOCHS, HOLDER, LEASE, MADE_OF, MANIFEST, NETWORK, Entry
 
 DAY = 86_400
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _refuse(message: str) -> int:
     """Print why the command cannot be run; returns the exit code."""
-    print(f"kd-runner: store: {message}", file=sys.stderr)
+    print(f"kd-runner: store: {printable(message)}", file=sys.stderr)
     return BAD_SETTINGS
 
 
@@ -90,11 +91,11 @@ def print_entries(root: Path) -> int:
     for entry in entries(root):
         size = sum(path.stat().st_size for path in entry.folder.iterdir())
         total += size
-        table.add_row(*_row(entry, size))
+        table.add_row(*(escape(printable(cell)) for cell in _row(entry, size)))
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     for entry in entries_in_training(root):
-        console.print(f"{entry.key} is being trained, or was: {entry.holder()}", highlight=False)
+        console.print(f"{entry.key} is being trained, or was: {escape(printable(entry.holder()))}", highlight=False)
     for path in broken_entries(root):
         console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
     console.print(f"{table.row_count} networks, {megabytes(total)}", highlight=False)
@@ -110,7 +111,7 @@ def _row(entry: Entry, size: int) -> list[str]:
     return [
         entry.key,
         ingredients.get("role", "?"),
-        escape(f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})"),
+        f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})",
         f"{shape}, {ingredients.get('num_classes', '?')} classes",
         str(ingredients.get("epochs", "?")),
         str(ingredients.get("seed", "?")),
@@ -123,7 +124,7 @@ def verify(root: Path) -> int:
     """Print what is wrong with any entry; returns the exit code, 1 where there is a fault."""
     faults = {entry.key: fault for entry in entries(root) if (fault := entry.fault()) is not None}
     for key, fault in faults.items():
-        print(f"{key}: {fault}")
+        print(f"{key}: {printable(fault)}")
     count = len(list(entries(root)))
     print(f"{count - len(faults)} of {count} networks are as they were written")
     return 1 if faults else 0
@@ -154,7 +155,7 @@ def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dr
             with lease.acquire(timeout=0):
                 left += [] if _delete(entry.work, dry_run) else [entry.work]
         except Timeout:
-            print(f"{entry.key} is left: {entry.holder()} is training it")
+            print(f"{entry.key} is left: {printable(entry.holder())} is training it")
         except OSError as error:  # a store that may only be read
             _say_left(entry.work, error.strerror or one_line(error))
             left.append(entry.work)
@@ -197,5 +198,5 @@ def reason_to_leave(path: Path) -> str:
 
 
 def _say_left(path: Path, reason: str) -> bool:
-    print(f"kd-runner: store: {path.name.strip('.')} is not deleted: {reason}", file=sys.stderr)
+    print(f"kd-runner: store: {path.name.strip('.')} is not deleted: {printable(reason)}", file=sys.stderr)
     return False

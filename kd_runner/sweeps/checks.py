@@ -18,6 +18,7 @@ from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.contents import foreign_names, is_link, is_of_a_run
 from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK
+from kd_runner.plain_text import lines
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
@@ -69,7 +70,7 @@ def raise_if_any(errors: Sequence[str]) -> None:
     """Raise SettingsError with a line for each wrong job, where there are any."""
     if errors:
         more = [f"and {len(errors) - SHOWN} more jobs cannot work"] if len(errors) > SHOWN else []
-        raise SettingsError("\n".join([*(f"job {line}" for line in errors[:SHOWN]), *more]))
+        raise SettingsError(lines([*(f"job {line}" for line in errors[:SHOWN]), *more]))
 
 
 def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:

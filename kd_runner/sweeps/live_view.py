@@ -22,6 +22,7 @@ from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import percent, stopwatch
+from kd_runner.plain_text import printable
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.terminal import lines_above
@@ -147,7 +148,7 @@ class LiveView:
 
 def _line(text: str) -> Text:
     """Text that stays on one line, cut where there is no room."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class _FittingName:
     job: Job
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        longest = len(job_name(self.job, options.max_width))
+        longest = len(printable(job_name(self.job, options.max_width)))
         return Measurement(min(SHORTEST_NAME, longest), longest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -17,6 +17,7 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import Answer, SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients, train_or_load
 from kd_runner.runs.parts import Parts
@@ -126,7 +127,9 @@ def prepare(words: Sequence[str]) -> int:
     The network goes to the store, its log and curves to the folder `words[3]`.
     """
     settings_file, job, stage, folder = words
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PlainFormatter("%(message)s"))
     settings = check(read_jobs(Path(settings_file))[job])
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))

@@ -29,6 +29,7 @@ from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import count, four_digits
+from kd_runner.plain_text import markdown_code, printable
 from kd_runner.tracking.logger import RunLogger
 
 log = logging.getLogger(__name__)
@@ -77,9 +78,9 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
     (logger.place / PROJECTOR).unlink(missing_ok=True)
     writer = logger.experiment
     writer.add_custom_scalars(LAYOUT)
-    writer.add_text("run/command", f"```\n{shlex.join(['kd-runner', *overrides])}\n```")
+    writer.add_text("run/command", markdown_code(shlex.join(["kd-runner", *overrides])))
     content = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
-    writer.add_text("run/settings", f"```yaml\n{content}```")
+    writer.add_text("run/settings", markdown_code(content, "yaml"))
     writer.flush()
 
 
@@ -166,7 +167,7 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
         pixels = pixels[:, :1].expand(-1, 3, -1, -1)
     rows = [
         [
-            classes[int(number)]
+            printable(classes[int(number)])
             for number in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))
         ]
         for index in indices.tolist()

@@ -9,6 +9,7 @@ import pytest
 from hydra.errors import ConfigCompositionException, HydraException
 
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
+from kd_runner.plain_text import lines
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_the_experiment_that_set_an_unknown_key_is_named() -> None:
 
 
 def test_each_line_is_said_with_the_programs_name(capsys: pytest.CaptureFixture[str]) -> None:
-    say("one\ntwo")
+    say(lines(["one", "two"]))
     assert capsys.readouterr() == ("", "kd-runner: one\nkd-runner: two\n")
 
 

@@ -6,7 +6,7 @@ from kd_runner.networks.names_in_files import first_names, printable
 
 
 def test_a_name_is_one_line_of_at_most_so_many_letters() -> None:
-    assert printable("layer.\x1b[31m\nweight") == "layer.?[31m?weight"
+    assert printable("layer.\x1b[31m\nweight") == r"layer.\x1b[31m\nweight"
     assert printable("gewicht_ü") == "gewicht_ü"
     assert printable("a" * 100) == "a" * 100
     assert printable("a" * 101) == "a" * 99 + "…"
@@ -14,4 +14,4 @@ def test_a_name_is_one_line_of_at_most_so_many_letters() -> None:
 
 def test_the_remaining_names_are_counted() -> None:
     assert first_names(["a", "b"], 2) == "a, b"
-    assert first_names(["a", "b\n", "c", "d"], 2) == "a, b? and 2 more"
+    assert first_names(["a", "b\n", "c", "d"], 2) == r"a, b\n and 2 more"

@@ -223,7 +223,7 @@ def test_completed_jobs_are_not_replaced(tmp_path: Path) -> None:
 
 def test_folders_that_a_file_system_takes_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def compose(number: int, overrides: object) -> tuple[dict[str, Any], str, FromEnvironment]:
-        return {"number": number}, ["run", "RUN"][number], FromEnvironment()
+        return {"number": number}, ["run", "RUN"][number], FromEnvironment({}, {})
 
     compose_jobs([["a=1"], ["a=2"]], tmp_path, compose)
     (tmp_path / ".sweep.lock").touch()

@@ -11,7 +11,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
 from kd_runner import masking
@@ -47,7 +46,7 @@ def call_function(call: str, words: Sequence[str], threads: int) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except BaseException:
-        sys.stderr.write(masking.masked(traceback.format_exc()))
+        masking.print_exception(*sys.exc_info())
         return 1
     finally:
         sys.stdout.flush()
