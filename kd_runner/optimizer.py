@@ -93,3 +93,44 @@ class DOT(torch.optim.Optimizer):
             state = self.state[parameter]
             state[name] = gradient + momentum * state[name] if name in state else gradient.clone()
             parameter.sub_(group["lr"] * state[name])
+
+
+class MaxNormSGD(torch.optim.SGD):
+    """SGD that keeps the length of each unit's incoming weights at or below a limit.
+
+    Max-norm, with dropout (Hinton et al. 2012, arXiv:1207.0580, section 2): after each step, weights of a unit that
+    are longer than `max_norm` are scaled to that length. Dense and convolutional weights have units along their first
+    dimension; biases and norms, with one dimension, are left alone.
+
+    Args:
+        params: Weights, or groups of weights, as for PyTorch's optimizers.
+        lr: Learning rate, 0 or more.
+        max_norm: The largest length of a unit's weights, above 0.
+        momentum, weight_decay, nesterov: As those of torch.optim.SGD.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        max_norm: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        if max_norm <= 0:
+            raise ValueError(f"max_norm must be above 0, got {max_norm:g}")
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+        self.max_norm = max_norm
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """A step of SGD, after which weights that are too long are scaled."""
+        super().step(closure)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.dim() > 1 and parameter.grad is not None:
+                    parameter.copy_(torch.renorm(parameter, 2, 0, self.max_norm))

@@ -29,6 +29,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 
 
+# The digits have defaults of their own, for a student that learns from a tenth of them; tests have those of other data.
+ALL_DIGITS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")
+
+
 def composed(*overrides: str) -> dict[str, Any]:
     """Settings as the command line composes them, as plain dictionaries."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -59,7 +63,7 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
 
     def make(*overrides: str) -> Settings:
         short = ("teacher.epochs=1", "student.epochs=1", f"store={tmp_path / 'store'}")
-        return check(composed(*short, *overrides))
+        return check(composed(*short, *ALL_DIGITS, *overrides))
 
     return make
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_runner.optimizer import DOT
+from kd_runner.optimizer import DOT, MaxNormSGD
 
 
 def step(optimizer: DOT, parameters: list[nn.Parameter], label: list, distillation: list) -> None:
@@ -90,3 +90,33 @@ def test_a_weight_without_a_gradient_stays() -> None:
 def test_refuses_other_momenta(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DOT([nn.Parameter(torch.ones(1))], **{"lr": 0.1, **settings})
+
+
+def test_max_norm_scales_the_units_that_are_too_long_after_a_step_of_sgd() -> None:
+    start = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
+    weight, bias, free = nn.Parameter(start.clone()), nn.Parameter(torch.full((2,), 9.0)), nn.Parameter(start.clone())
+    limited = MaxNormSGD([{"params": [weight]}, {"params": [bias]}], lr=0.1, max_norm=2.0, momentum=0.9)
+    plain = torch.optim.SGD([free], lr=0.1, momentum=0.9)
+    for _ in range(2):
+        for parameter in (weight, free, bias):
+            parameter.grad = -torch.ones_like(parameter)
+        before = weight.detach().clone()
+        limited.step()
+        plain.step()
+    assert weight.detach().norm(dim=1).tolist() == pytest.approx([2.0, float(free[1].detach().norm())], abs=1e-5)
+    torch.testing.assert_close(weight[1], free[1])  # short weights move as with plain SGD
+    direction = before[0] + 0.1 * 1.9
+    torch.testing.assert_close(weight[0], 2 * direction / direction.norm())
+    assert bias.tolist() == pytest.approx([9 + 0.1 + 0.19] * 2)
+
+
+def test_convolutions_have_a_unit_for_each_output_channel() -> None:
+    weight = nn.Parameter(torch.ones(3, 2, 2, 2))
+    weight.grad = torch.zeros_like(weight)
+    MaxNormSGD([weight], lr=0.1, max_norm=1.0).step()
+    torch.testing.assert_close(weight.flatten(1).norm(dim=1), torch.ones(3))
+
+
+def test_refuses_a_limit_of_nothing() -> None:
+    with pytest.raises(ValueError, match="max_norm must be above 0, got 0"):
+        MaxNormSGD([nn.Parameter(torch.ones(1))], lr=0.1, max_norm=0.0)

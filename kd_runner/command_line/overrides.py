@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from kd_runner.errors import SettingsError
 
-UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/")  # overrides that do not say what is run
+EARLIER_DEFAULTS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")  # those of runs without a fraction
+# Overrides that do not say what is run.
+UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/", *EARLIER_DEFAULTS)
 
 
 def split(text: str) -> list[str]:

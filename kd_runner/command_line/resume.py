@@ -6,6 +6,7 @@ most of Hydra's settings are not taken from it. A person who wants those types t
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,11 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import UNDECISIVE, printable
+from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
-from kd_runner.files.run_folder import HYDRA, MULTIRUN, TYPED, holds_a_run
+from kd_runner.files.plain_files import read_yaml
+from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -102,9 +104,11 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
     """
     path = folder / (MULTIRUN if is_sweep else f"{HYDRA}/{TYPED}")
     try:
-        content = OmegaConf.load(path)
+        content = OmegaConf.create(read_yaml(path))
         recorded: Any = OmegaConf.to_container(content.hydra.overrides if is_sweep else content, resolve=False)
-        overrides = [str(word) for word in (recorded["task"] if is_sweep else recorded or [])]
+        overrides = (recorded["task"] if is_sweep else recorded) or []
+        if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+            raise TypeError
         launching: list[str] = []
         if is_sweep:  # how many threads a job has shows in its last bits
             launching = [str(word) for word in recorded["hydra"] if str(word).startswith(OF_LAUNCHING)]
@@ -120,7 +124,26 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
                 f"resume: {path} must hold settings alone, got {printable(word)}; "
                 "where you know the command, type its other settings, too"
             )
-    return [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
+    words = [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
+    return [*_earlier_defaults(folder, is_sweep), *words]
+
+
+def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
+    """The words that give back the defaults of the version that started the run or sweep, where they have changed."""
+    files = sorted(folder.glob(f"*/{SETTINGS}")) if is_sweep else [folder / SETTINGS]
+    started = [student for student in map(_student_section, files) if student]
+    if not started or all(student.get("fraction", 1) != 1 for student in started):
+        return []
+    return list(EARLIER_DEFAULTS)
+
+
+def _student_section(path: Path) -> dict[str, Any]:
+    """The section `student` of a run's settings; empty where the file does not have one."""
+    try:
+        section = json.loads(path.read_text())["student"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return section if isinstance(section, dict) else {}
 
 
 def _root_of(word: str) -> str | None:
@@ -187,7 +210,7 @@ def _key_of(word: str) -> str:
 def _config_dir(folder: Path, is_sweep: bool) -> list[str]:
     """The flag for the folder of own options that a run or sweep was started with."""
     try:
-        content = OmegaConf.load(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml"))
+        content = OmegaConf.create(read_yaml(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml")))
         sources = [str(src.path) for src in content.hydra.runtime.config_sources if src.provider == "command-line"]
     except Exception:  # whatever is in the file
         sources = []

@@ -7,8 +7,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# Settings of data sets and teachers that older versions did not write to settings.json, with their defaults.
-ADDED = {"checkpoint_key": None, "background": "white", "max_pixels": 100_000_000, "white": None}
+# Settings that older versions did not write to settings.json, with their defaults.
+ADDED_TO_NETWORKS = {"dropout": None}
+ADDED = {
+    "checkpoint_key": None,
+    "dataset": None,
+    **ADDED_TO_NETWORKS,
+    "background": "white",
+    "max_pixels": 100_000_000,
+    "white": None,
+}
+ADDED_TO_STUDENTS = {"fraction": 1, **ADDED_TO_NETWORKS}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,7 +28,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
-        "dataset": ("root", "residency", "workers", "cache"),
+        "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature",),
         "trainer": ("threads", "keep_memory", "log_every"),
@@ -28,11 +37,17 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content[name] = _without(content[name], keys)
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
-    for section in (content["dataset"], content["teacher"], *content["teachers"].values()):
-        for key, default in ADDED.items():
-            if section.get(key, default) == default:
-                section.pop(key, None)
+    for name in ("dataset", "teacher"):
+        content[name] = without_defaults(content[name], ADDED)
+    content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}
+    content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
     return content
+
+
+def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The section without those of its keys that are at these defaults."""
+    absent = object()
+    return {key: value for key, value in section.items() if defaults.get(key, absent) != value}
 
 
 def flat_keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
@@ -33,6 +42,8 @@ LayerName = Annotated[str, BeforeValidator(_layer_name)]
 ASKED = ["?"]  # in place of names of layers: asks which layers there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Pixels = Annotated[int, Field(strict=True, ge=0)]  # or another number of things
+Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
 Flag = Annotated[bool, Field(strict=True)]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Residency = Literal["auto", "device", "host", "stream"]
@@ -61,17 +72,19 @@ class _Built(Section):
 class DatasetSettings(_Built):
     mean: list[Number] | None
     std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None
-    crop_padding: Annotated[int, Field(strict=True, ge=0)]
+    crop_padding: Pixels
     flip: Flag
-    resized_crop: Annotated[float, Field(strict=True, ge=0, le=1)]
-    rand_augment: Annotated[int, Field(strict=True, ge=0)]
-    rand_augment_magnitude: Annotated[int, Field(strict=True, ge=0, le=30)]
-    cutout: Annotated[int, Field(strict=True, ge=0)]
-    random_erasing: Annotated[float, Field(strict=True, ge=0, le=1)]
+    resized_crop: Share
+    rand_augment: Pixels
+    rand_augment_magnitude: Magnitude
+    cutout: Pixels
+    random_erasing: Share
     mixup: Weight
     cutmix: Weight
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
+    default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
+    default_lr: Weight | None = None  # read by conf/optimizer/adam.yaml
 
     @field_validator("resized_crop")
     @classmethod
@@ -79,6 +92,25 @@ class DatasetSettings(_Built):
         if value and info.data.get("crop_padding"):
             raise ValueError(f"must be 0 where dataset.crop_padding is above 0 ({info.data['crop_padding']})")
         return value
+
+
+class TeacherView(Section):
+    """The augmentation of a teacher's own training images; the shared one where a setting is left out."""
+
+    crop_padding: Pixels | None = None
+    flip: Flag | None = None
+    resized_crop: Share | None = None
+    rand_augment: Pixels | None = None
+    rand_augment_magnitude: Magnitude | None = None
+    cutout: Pixels | None = None
+    random_erasing: Share | None = None
+    mixup: Weight | None = None
+    cutmix: Weight | None = None
+
+    @model_serializer
+    def changes(self) -> dict[str, Any]:
+        """The settings that are not left out."""
+        return {name: value for name, value in self if value is not None}
 
 
 def _path(value: Any) -> Any:
@@ -106,11 +138,12 @@ class TeacherSettings(_Built):
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
     optimizer: Node | None
     scheduler: Node | None
+    dataset: TeacherView | None = None
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
-SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler")
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "dataset")
 
 
 class ExtraTeacherSettings(_Built):
@@ -122,6 +155,7 @@ class ExtraTeacherSettings(_Built):
     checkpoint_key: Keys = None
     optimizer: Node | None = None
     scheduler: Node | None = None
+    dataset: TeacherView | None = None
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
@@ -129,6 +163,7 @@ class ExtraTeacherSettings(_Built):
 
 class StudentSettings(_Built):
     epochs: Count
+    fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None
@@ -210,6 +245,15 @@ class Settings(Section):
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
 
+    def augmentation_of(self, teacher: str) -> DatasetSettings:
+        """The settings of the data set with a teacher's own augmentation over the shared one.
+
+        Args:
+            teacher: The name of its stage.
+        """
+        view = self.all_teachers[teacher].dataset
+        return self.dataset if view is None else self.dataset.model_copy(update=view.changes())
+
     def for_stage(self, node: Node | None, group: Literal["optimizer", "scheduler"]) -> Node:
         """A stage's optimizer or scheduler: the shared one, with the stage's own keys over it.
 
@@ -254,6 +298,9 @@ def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: st
 def _line(problem: Any, kind: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
+        if ".dataset." in key and kind is Settings:
+            names = ", ".join(TeacherView.model_fields)
+            return f"{key}: must be a setting of augmentation ({names}), got {problem['input']!r}"
         suggestion = did_you_mean(key, kind.model_fields) if "." not in key else ""
         return f"{key}: no such setting{suggestion}, got {problem['input']!r}"
     if problem["type"] == "missing":

@@ -183,6 +183,23 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     return torch.nonzero(remains).flatten(), chosen
 
 
+def share_of_each_class(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """Indices of a random `fraction` of the images of each class, at least one of each; ascending, int64.
+
+    Under one seed, a smaller fraction chooses among the images of a larger one.
+
+    Args:
+        labels: int64 [N].
+        fraction: The share, above 0 and at most 1.
+    """
+    chosen_of_class = []
+    for label in labels.unique().tolist():
+        members = torch.nonzero(labels == label).flatten().numpy()
+        order = np.random.default_rng([seed, label]).permutation(members)
+        chosen_of_class.append(order[: max(round(fraction * len(members)), 1)])
+    return torch.from_numpy(np.sort(np.concatenate(chosen_of_class)))
+
+
 def unused_cuts(splits: Collection[str]) -> dict[str, str]:
     """The arguments that cut no images where `splits` have folders of their own, and why.
 

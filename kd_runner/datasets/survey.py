@@ -129,12 +129,17 @@ def class_counts(labels: Tensor, classes: int) -> list[int]:
     return torch.bincount(labels.cpu(), minlength=classes).tolist()
 
 
-def record(splits: Splits) -> dict[str, Any]:
-    """The counts of a data set as plain data, for result.json."""
+def record(splits: Splits, student_images: int | None = None) -> dict[str, Any]:
+    """The counts of a data set as plain data, for result.json.
+
+    Args:
+        student_images: The number of training images that baseline and student learn from; None: all.
+    """
     counts = {split: class_counts(getattr(splits, split).labels, splits.num_classes) for split in SPLITS}
     return {
         "classes": splits.num_classes,
         **{split: sum(numbers) for split, numbers in counts.items()},
+        "student": sum(counts["train"]) if student_images is None else student_images,
         "largest_class": {split: _largest(numbers, splits.classes) for split, numbers in counts.items()},
         "missing_classes": missing_classes(splits),
         "left_out": splits.survey.left_out.record() if splits.survey is not None else None,
@@ -161,6 +166,11 @@ def line(splits: Splits) -> str:
     if left_out.hidden:
         text += f"; {hidden_in_words(left_out.hidden)}"
     return text
+
+
+def student_line(chosen: int, images: int) -> str:
+    """A line on the share of the training images that baseline and student learn from."""
+    return f"the student learns from {chosen:,} of the {count(images, 'training image')} (student.fraction)"
 
 
 def write_notes(splits: Splits, copies: Copies | None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kd_runner.errors import RunFailed
+from kd_runner.files.plain_files import read_plain
 
 WITHOUT_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # of a file system that cannot flush a file
 UNFINISHED = ".unfinished"  # the end of the name of what is being written; a killed process leaves such files
@@ -78,7 +79,7 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object at `path`; empty where there is none that can be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_plain(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

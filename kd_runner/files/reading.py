@@ -16,6 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from kd_runner.files.plain_files import read_plain
+
 SHOWN = 8  # keys that are named where more are left out
 UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, and half letters of UTF-16
 
@@ -111,6 +113,7 @@ class _Duplicates(_Part):
 class _Data(_Part):
     classes: Whole | None = None
     train: Whole | None = None
+    student: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None
@@ -131,6 +134,7 @@ class _Result(_Part):
     gap_closed: Real | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
+    views: dict[str, dict[str, float | bool]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None
     environment: dict[str, Any] | None = None
@@ -193,16 +197,18 @@ RESULT, ANALYSIS = TypeAdapter(_Result), TypeAdapter(_Analysis)
 def json_of(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object at `path`, and what is wrong with the file, empty where it is one; the object is then empty."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_plain(path))
+        return (
+            (readable(content), "")
+            if isinstance(content, dict)
+            else ({}, f"holds {kind_of(content)} in place of an object")
+        )
     except FileNotFoundError:
         return {}, "is not there"
     except OSError as error:
         return {}, f"cannot be read ({error.strerror})"
     except (ValueError, RecursionError):
         return {}, "cannot be read"
-    if not isinstance(content, dict):
-        return {}, f"holds {kind_of(content)} in place of an object"
-    return readable(content), ""
 
 
 def kind_of(content: Any) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
+from kd_runner.files.plain_files import is_path_inside, read_yaml
 from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, NOW, RESULT, SETTINGS, TYPED
 from kd_runner.files.stages import STAGES
 
@@ -126,7 +126,8 @@ def _jobs_of_sweeps(folder: Path) -> Iterator[tuple[Path, str | None]]:
         content, _ = reading.json_of(path)
         folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
         for name, overrides in zip(folders, jobs, strict=False):
-            yield path.parent / name, overrides
+            if is_path_inside(name):
+                yield path.parent / name, overrides
 
 
 def _begun_runs(folder: Path) -> Iterator[tuple[Path, str | None]]:
@@ -160,10 +161,10 @@ def _less_roots(runs: Sequence[Run]) -> list[Run]:
 def _typed_overrides(folder: Path) -> str:
     """The overrides of a run that has begun, as Hydra wrote them."""
     try:
-        overrides = yaml.safe_load((folder / HYDRA / TYPED).read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        overrides = [] if (folder / HYDRA).is_symlink() else read_yaml(folder / HYDRA / TYPED)
+    except (OSError, ValueError):
         overrides = None
-    return " ".join(map(str, overrides)) if isinstance(overrides, list) else ""
+    return " ".join(reading.readable(reading.texts(overrides)))
 
 
 def _natural(path: Path) -> list[tuple[int, Any]]:

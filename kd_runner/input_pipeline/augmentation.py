@@ -17,7 +17,7 @@ class Batch:
     Args:
         images: float32 [N, C, H, W], normalised.
         labels: int64 [N].
-        indices: Positions in the split, int64 [N], on the CPU.
+        indices: Positions among the images that the network learns from, int64 [N], on the CPU.
         partners: Labels of the images that were mixed in, int64 [N]; None where nothing was mixed in.
         share: Weight of the image itself after mixing, 0 to 1; that of the image mixed in is `1 - share`.
         strong: The same images with RandAugment as well, for modes that ask for a second view.
@@ -96,12 +96,17 @@ class Augmentation:
             images = operations.erase(images, *operations.erasing_boxes(numbers, self.random_erasing, height, width))
         return images
 
-    def mix(self, batch: Batch, seed: int) -> Batch:
-        """The batch with each image mixed with the one before it. The first index of the batch decides the draw."""
+    def mix(self, batch: Batch, seed: int, numbers: Tensor | None = None) -> Batch:
+        """The batch with each image mixed with the one before it. The number of its first image decides the draw.
+
+        Args:
+            numbers: The images' numbers, int64 [N]; None: their indices.
+        """
         if not self.mixup and not self.cutmix:
             return batch
-        choice, across, down = keyed_uniform(batch.indices[:1], derived_seed(seed, "mix"), draws=3).flatten().tolist()
-        key = derived_seed(seed, "share", int(batch.indices[0]))
+        numbers = batch.indices if numbers is None else numbers
+        choice, across, down = keyed_uniform(numbers[:1], derived_seed(seed, "mix"), draws=3).flatten().tolist()
+        key = derived_seed(seed, "share", int(numbers[0]))
         views = [batch.images] if batch.strong is None else [batch.images, batch.strong]
         if self.mixup and (not self.cutmix or choice < 0.5):
             share = operations.mixing_share(self.mixup, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,19 @@ CACHED_FLOATS = 2**17  # floats that are normalised at once: they stay in a proc
 LONGEST_CHUNK = 64  # batches; a progress bar moves once a chunk
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a split's images. Order and augmentation of an image do not change with the part that it is in.
+
+    Args:
+        numbers: The images' own numbers in the split, int64 [N], ascending.
+        of: The number of all images of the split.
+    """
+
+    numbers: Tensor
+    of: int
+
+
 class TrainingBatches:
     """One epoch after another of shuffled, augmented batches, in chunks.
 
@@ -31,13 +45,21 @@ class TrainingBatches:
         view: Augmentation and normalisation.
         chunk: Batches of a chunk; None: as many as suit the size of the images.
         strong: True for batches with a second view, through RandAugment.
+        part: The part of a split that the images are; None: the whole of it.
     """
 
     def __init__(
-        self, source: Source, view: View, batch_size: int, seed: int, chunk: int | None = None, strong: bool = False
+        self,
+        source: Source,
+        view: View,
+        batch_size: int,
+        seed: int,
+        chunk: int | None = None,
+        strong: bool = False,
+        part: Part | None = None,
     ) -> None:
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
-        self.strong = strong
+        self.strong, self.part = strong, part
         batch_values = batch_size * math.prod(source.image_shape)
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
@@ -57,26 +79,33 @@ class TrainingBatches:
     def order(self) -> Tensor:
         """The indices of the current epoch, in its order; int64 [images of an epoch]."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
-        return torch.randperm(len(self.source), generator=generator)[: self._images_per_epoch]
+        if self.part is None:
+            return torch.randperm(len(self.source), generator=generator)[: self._images_per_epoch]
+        positions = torch.full((self.part.of,), -1)
+        positions[self.part.numbers] = torch.arange(len(self.part.numbers))
+        order = positions[torch.randperm(self.part.of, generator=generator)]
+        return order[order >= 0][: self._images_per_epoch]
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the current epoch."""
         augmentation = self.view.augmentation
         seed = derived_seed(self.seed, "augmentation", self.epoch)
         for indices, images, labels in self.source.read_chunks(self.order(), self.chunk * self.batch_size):
-            views = [augmentation.augment_bytes(images, indices, seed)]
+            numbers = indices if self.part is None else self.part.numbers[indices]
+            views = [augmentation.augment_bytes(images, numbers, seed)]
             if self.strong:
-                views.append(STRONG.augment_bytes(views[0], indices, derived_seed(seed, "strong")))
-            for block_indices, block_labels, *block_views in _split_alike([indices, labels, *views], self._block):
+                views.append(STRONG.augment_bytes(views[0], numbers, derived_seed(seed, "strong")))
+            for block in _split_alike([indices, numbers, labels, *views], self._block):
+                block_indices, block_numbers, block_labels, *block_views = block
                 floats = [
-                    augmentation.augment_floats(self.view.normalise(view), block_indices, seed) for view in block_views
+                    augmentation.augment_floats(self.view.normalise(view), block_numbers, seed) for view in block_views
                 ]
-                for parts in _split_alike([block_indices, block_labels, *floats], self.batch_size):
-                    batch_indices, batch_labels, batch_images, *second_view = parts
+                for pieces in _split_alike([block_indices, block_numbers, block_labels, *floats], self.batch_size):
+                    batch_indices, batch_numbers, batch_labels, batch_images, *second_view = pieces
                     batch = Batch(
                         batch_images, batch_labels, batch_indices, strong=second_view[0] if second_view else None
                     )
-                    yield augmentation.mix(batch, seed)
+                    yield augmentation.mix(batch, seed, batch_numbers)
 
 
 def _split_alike(tensors: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, ...]]:

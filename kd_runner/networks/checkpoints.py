@@ -79,7 +79,7 @@ def entries_of(path: Path) -> tuple[Sequence[Entry], dict[str, Any] | None]:
         return entries, None
     try:
         info = json.loads(metadata["kd_runner"])
-    except ValueError:
+    except (ValueError, RecursionError):
         info = None
     if not isinstance(info, dict):
         raise weight_files.unreadable_file(path, DAMAGED)

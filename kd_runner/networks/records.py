@@ -50,9 +50,12 @@ def record_of(path: Path) -> Record | None:
         return _record_in_pickle(path)
     try:
         info = json.loads(metadata["kd_runner"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return None
-    return Record(_number(info.get("val_accuracy")), info.get("val_images"), "mean" in info)
+    if not isinstance(info, dict):
+        return None
+    images = info.get("val_images")
+    return Record(_number(info.get("val_accuracy")), images if isinstance(images, int) else None, "mean" in info)
 
 
 def _record_in_pickle(path: Path) -> Record | None:
@@ -76,4 +79,5 @@ def _number(value: Any) -> float | None:
         value = value.number()
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta:
         value = value.item()
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    is_usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30
+    return float(value) if is_usable else None

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
+from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SETTINGS
 
@@ -61,11 +60,10 @@ def command(words: Iterable[str], several: bool = False) -> str:
 def sweep_command(record: Path) -> str | None:
     """The command that started a sweep, from Hydra's `record` of it; None where the record cannot be read."""
     try:
-        # Not PyYAML's loader in C: a file with very many brackets crashes the process.
-        hydra = yaml.safe_load(record.read_text())["hydra"]
+        hydra = reading.readable(read_yaml(record))["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]
         folders = [str(source["path"]) for source in sources if source.get("provider") == "command-line"]
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return command([*(f"--config-dir={path}" for path in folders), *words], several=True)

@@ -76,8 +76,14 @@ def few_images(images: int | None) -> list[str]:
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
-    """The sentences about a result: its gain, its sizes and its best epoch; `finetuned` as in `table`."""
-    candidates = [_gain_sentence(result, finetuned), _sizes_sentence(result), _best_epoch_sentence(result)]
+    """The sentences about a result: its gain, its images, its sizes and its best epoch; `finetuned` as in `table`."""
+    candidates = [
+        _gain_sentence(result, finetuned),
+        part_of_images(result),
+        own_views(result),
+        _sizes_sentence(result),
+        _best_epoch_sentence(result),
+    ]
     return [sentence for sentence in candidates if sentence]
 
 
@@ -102,6 +108,34 @@ def _nothing_distilled_sentence(result: Mapping[str, Any], finetuned: int) -> st
     if gap is None or not finetuned:
         return f"{text}."
     return f"{text}; {finetuned} more epochs of finetuning gave {points(gap.gain)} points."
+
+
+def part_of_images(result: Mapping[str, Any]) -> str:
+    """A sentence on the images that the student learned from, where these are not all training images."""
+    data, teacher = result.get("data") or {}, result.get("teacher") or {}
+    student, images = data.get("student"), data.get("train")
+    if student is None or images is None or student >= images:
+        return ""
+    subject = "Student and baseline" if result.get("baseline") else "The student"
+    of_teacher = ", the teacher from all" if teacher.get("images_seen") else ""
+    return f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+
+
+def own_views(result: Mapping[str, Any]) -> str:
+    """A sentence on the teachers that trained with an augmentation of their own."""
+    clauses = []
+    for role, view in (result.get("views") or {}).items():
+        changes = ", ".join(f"{name} {_setting(value)}" for name, value in view.items())
+        subject = "the teacher" if role == "teacher" else role
+        clauses.append(f"{subject} trained with {changes}")
+    if not clauses:
+        return ""
+    text = " and ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}, which the student's images did not have."
+
+
+def _setting(value: float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _sizes_sentence(result: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.outputs import needs_of
 from kd_runner.randomness import derived_seed, seeded_generator
-from kd_runner.runs.data import Data, data_set_name, read_data, view_of
+from kd_runner.runs.data import Data, chosen_images, data_set_name, read_data, view_of, views_of_teachers
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
 from kd_runner.training.allocator import keep_memory
@@ -54,7 +54,11 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     survey.write_notes(splits, splits.copies)
     device = _prepare_device(settings.trainer)
     view = view_of(settings.dataset, splits, settings.trainer.channels_last)
-    data = Data(settings.dataset, splits, view, device, settings.batch_size)
+    chosen = chosen_images(settings, splits)
+    if chosen is not None:
+        log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
+    views = views_of_teachers(settings, splits, view)
+    data = Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():

@@ -26,7 +26,9 @@ def log_choices(settings: Settings, data: Data, temperature: Schedule, layers: M
     log.info("device    %s", device_line(data.device, settings.trainer.accelerator))
     for key, line in layer_lines(layers):
         log.info("layers    %s: %s", key, line)
-    for line in (*batch_lines(data.batch_size, len(data.splits.train)), *temperature_lines(settings.plus, temperature)):
+    counts = dict.fromkeys([len(data.splits.train), len(data.student_images)])
+    of_batches = [line for count in counts for line in batch_lines(data.batch_size, count)]
+    for line in (*of_batches, *temperature_lines(settings.plus, temperature)):
         log.info("note      %s", line)
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from kd_runner.config.build import build
 from kd_runner.config.settings import DatasetSettings, Node, Settings
-from kd_runner.datasets.splits import Split, Splits
+from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
-from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
+from kd_runner.randomness import derived_seed
 from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
 LEAST_STD = 1e-3  # of a channel that is the same in all images
-SplitName = Literal["train", "val", "test"]
+SplitName = Literal["train", "student", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Data:
         view: The normalisation and the augmentation of images.
         device: The device of batches and networks.
         batch_size: The number of images in a batch of training.
+        views: The views of the teachers whose training images have an augmentation of their own, by stage.
+        chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
     """
 
     settings: DatasetSettings
@@ -41,21 +47,48 @@ class Data:
     view: View
     device: torch.device
     batch_size: int
+    chosen: Tensor | None = None
+    views: Mapping[str, View] = field(default_factory=dict)
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
-    def training_batches(self, recipe: Recipe, strong: bool = False) -> TrainingBatches:
-        """Batches of the training split, in the order and with the augmentation of the recipe's seed."""
-        return TrainingBatches(self.source("train"), self.view, self.batch_size, recipe.seed, strong=strong)
+    def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
+        """Batches of the images that a role learns from, in the order and with the augmentation of the recipe's seed.
+
+        Args:
+            role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
+        """
+        if is_teacher(role):
+            return TrainingBatches(
+                self.source("train"), self.view_of(role), self.batch_size, recipe.seed, strong=strong
+            )
+        part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
+        source = self.source("student")
+        return TrainingBatches(source, self.view, self.batch_size, recipe.seed, strong=strong, part=part)
+
+    def view_of(self, role: str) -> View:
+        """The view of the training images of a role: the shared one, or a teacher's own."""
+        return self.views.get(role, self.view)
+
+    def images_of(self, role: str) -> Images:
+        """The training images that a role or a stage learns from: all for a teacher, perhaps fewer for the student."""
+        return self.splits.train if is_teacher(role) else self.student_images
+
+    @functools.cached_property
+    def student_images(self) -> Images:
+        """The training images that baseline and student learn from."""
+        images: Images = self.splits.train if self.chosen is None else self.splits.train.subset(self.chosen)
+        return images
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
         return PlainBatches(self.source(split), self.view, self.evaluation_batch)
 
     def source(self, split: SplitName) -> Source:
-        """The memory or the files that the images of a split are read from."""
+        """The memory or the files that the images of a split, or of the student's part of one, are read from."""
+        split = "train" if split == "student" and self.chosen is None else split
         if split not in self._sources:
             workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
-            images = getattr(self.splits, split)
+            images = self.student_images if split == "student" else getattr(self.splits, split)
             self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
         return self._sources[split]
 
@@ -75,6 +108,26 @@ class Data:
             "mean": self.view.mean.tolist(),
             "std": self.view.std.tolist(),
         }
+
+
+def is_teacher(role: str) -> bool:
+    """True for a role or a stage that is a teacher, the first or another."""
+    return role.partition(".")[0] in ("teacher", "teachers")
+
+
+def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
+    """The numbers of the training images that baseline and student learn from; None where these are all.
+
+    Raises:
+        SettingsError: fewer than two images are left.
+    """
+    fraction = settings.student.fraction
+    if fraction == 1:
+        return None
+    chosen = share_of_each_class(splits.train.labels, fraction, derived_seed(settings.data_seed, "student.fraction"))
+    if len(chosen) < 2:
+        raise SettingsError(f"student.fraction: must leave two training images or more, got {fraction:g}: it leaves 1")
+    return None if len(chosen) == len(splits.train) else chosen
 
 
 def without_fetching(node: Any) -> Any:
@@ -122,20 +175,50 @@ def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
         mean = pixels.mean(1) if data.mean is None else mean
         std = pixels.std(1).clamp_min(LEAST_STD) if data.std is None else std
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    augmentation = Augmentation(**{setting.name: getattr(data, setting.name) for setting in fields(Augmentation)})
-    return View(mean.float(), std.float(), augmentation, memory_format)
+    return View(mean.float(), std.float(), _augmentation(data), memory_format)
 
 
-def _check_view(data: DatasetSettings, splits: Splits) -> None:
-    """Raise SettingsError where a setting does not fit the size of the images."""
+def views_of_teachers(settings: Settings, splits: Splits, view: View) -> dict[str, View]:
+    """The views of the teachers whose augmentation is not the shared one, by stage.
+
+    Args:
+        view: The shared view.
+
+    Raises:
+        SettingsError: a value that does not fit the images, or another one.
+    """
+    views = {}
+    for role in settings.all_teachers:
+        data = settings.augmentation_of(role)
+        _check_view(data, splits, f"{role}.dataset")
+        if _augmentation(data) != view.augmentation:
+            views[role] = View(view.mean, view.std, _augmentation(data), view.memory_format)
+    return views
+
+
+def _augmentation(data: DatasetSettings) -> Augmentation:
+    return Augmentation(**{setting.name: getattr(data, setting.name) for setting in fields(Augmentation)})
+
+
+def _check_view(data: DatasetSettings, splits: Splits, key: str = "dataset") -> None:
+    """Raise SettingsError where a setting does not fit the size of the images, or another setting.
+
+    Args:
+        key: The key of the settings, for messages.
+    """
     channels, height, width = splits.image_shape
     for name, values in (("mean", data.mean), ("std", data.std)):
         if values is not None and len(values) not in (1, channels):
             raise SettingsError(f"dataset.{name}: must be one number or {channels}, one a channel, got {values}")
     if data.crop_padding > height:
-        raise SettingsError(f"dataset.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
+        raise SettingsError(f"{key}.crop_padding: must be at most the height, {height}, got {data.crop_padding}")
     if data.cutout > max(height, width):
         raise SettingsError(
-            f"dataset.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
+            f"{key}.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
             "images"
+        )
+    if data.resized_crop and data.crop_padding:
+        raise SettingsError(
+            f"{key}.resized_crop: must be 0 where {key}.crop_padding or dataset.crop_padding is above 0 "
+            f"({data.crop_padding}), got {data.resized_crop:g}"
         )

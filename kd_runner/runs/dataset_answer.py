@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kd_runner import plain_text
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
@@ -28,7 +29,7 @@ from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
-from kd_runner.runs.data import data_set_name, read_data
+from kd_runner.runs.data import chosen_images, data_set_name, read_data
 
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
@@ -61,11 +62,13 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         splits = read_data(_lenient(settings))
         pixels = read_pixels(splits)
         survey.write_notes(splits, pixels.copies)
+        chosen = chosen_images(settings, splits)
     contact_sheet(splits.train, splits.classes).save(folder / CONTACT_SHEET)
     name = data_set_name(settings.dataset)
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
     parts = [
         [f"{name}: {survey.line(splits)}"],
+        [] if chosen is None else [f"student  {survey.student_line(len(chosen), len(splits.train))}"],
         class_table(splits),
         largest_classes(splits),
         file_lines(splits),
@@ -146,7 +149,7 @@ def class_table(splits: Splits) -> list[str]:
             f"training images of a class: {min(train):,} to {max(train):,}, median {statistics.median(train):g}; "
             f"the {EXTREMES} largest and the {EXTREMES} smallest classes:"
         ]
-    names = [_cut_short(printable(str(splits.classes[label]))) for label in chosen]
+    names = [_cut_short(plain_text.printable(printable(str(splits.classes[label])))) for label in chosen]
     width = max(map(len, (*names, "class")))
     rows = [("class", *SPLITS)] + [
         (name, *(f"{column[label]:,}" for column in columns)) for name, label in zip(names, chosen, strict=True)

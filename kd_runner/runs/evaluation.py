@@ -90,7 +90,7 @@ def images_seen(stage: str, settings: Settings, modes: Sequence[Mode], images: i
     network, the label loss and the mode. A mode's adapters, first shares (`init_share`) and memories see no others.
 
     Args:
-        images: The number of training images.
+        images: The number of training images that it learns from.
     """
     if stage == TEACHER:
         passes = settings.teacher.epochs
@@ -112,12 +112,12 @@ def analyse_predictions(
     splits = data.splits
     validated = {role: networks[role] for role in analysis.ROLES if role in networks}
     validation = predict(validated, data.plain_batches("val"), data.device)
-    indices = analysis.spread(len(splits.train), analysis.EXAMPLES)
-    _, images, labels = next(data.source("train").read_chunks(indices, len(indices)))
+    indices = analysis.spread(len(data.student_images), analysis.EXAMPLES)
+    _, images, labels = next(data.source("student").read_chunks(indices, len(indices)))
     with torch.inference_mode():
         logits = networks[TEACHER](data.view.normalise(images)).float()
         at_the_end = float(temperature(1.0))
-    soft_targets = analysis.soft_targets(logits, labels, indices, splits.train, at_the_end)
+    soft_targets = analysis.soft_targets(logits, labels, indices, data.student_images, at_the_end)
     return analysis.analysis(predictions, validation, splits.test, splits.classes, soft_targets)
 
 

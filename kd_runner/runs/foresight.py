@@ -37,7 +37,8 @@ def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
     note_small_splits(splits, "val_fraction" in settings.dataset.node)
     note_labels(splits)
     note_images(splits.train)
-    note_steps(settings, parts.recipes, parts.modes, len(splits.train))
+    images = {stage: len(parts.data.images_of(stage)) for stage in parts.recipes}
+    note_steps(settings, parts.recipes, parts.modes, images)
     note_low_temperature(parts.modes, parts.temperature, settings, tempered)
 
 
@@ -99,29 +100,37 @@ def note_images(images: Images) -> None:
         )
 
 
-def note_steps(settings: Settings, recipes: Mapping[str, Recipe], modes: Sequence[Mode], images: int) -> None:
+def note_steps(
+    settings: Settings, recipes: Mapping[str, Recipe], modes: Sequence[Mode], images: Mapping[str, int]
+) -> None:
     """Note where a stage has few steps, or none that changes anything.
 
     Args:
         recipes: The recipes of the stages.
-        images: The number of training images.
+        images: The number of training images of each stage.
     """
     from_files = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is not None]
     trained = {stage: recipe for stage, recipe in recipes.items() if recipe.epochs and stage not in from_files}
     size = settings.batch_size
-    if size >= images:
-        epochs = ", ".join(f"{recipe.epochs} of the {stage}" for stage, recipe in trained.items())
-        note("settings", f"batch_size={size} is all {images:,} training images: every epoch is one step ({epochs})")
-    steps_of_epoch = images // size + (images % size > 1)
+    for count in dict.fromkeys(images[stage] for stage in trained if size >= images[stage]):
+        stages = {stage: recipe for stage, recipe in trained.items() if images[stage] == count}
+        epochs = ", ".join(f"{recipe.epochs} of the {stage}" for stage, recipe in stages.items())
+        note("settings", f"batch_size={size} is all {count:,} training images: every epoch is one step ({epochs})")
     for stage, recipe in trained.items():
-        steps = steps_of_epoch * recipe.epochs
-        if steps < FEW_STEPS and size < images:  # the note above tells it of one step an epoch
+        steps = _steps_of_epoch(images[stage], size) * recipe.epochs
+        if steps < FEW_STEPS and size < images[stage]:  # the note above tells it of one step an epoch
             note(
                 "settings",
                 f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({stage}.epochs, batch_size)",
             )
         _note_rate(stage, recipe, settings.rate_key(stage), _points(steps))
-    _note_modes(modes, settings.distillation.label_weight, _points(steps_of_epoch * recipes["student"].epochs))
+    steps = _steps_of_epoch(images["student"], size) * recipes["student"].epochs
+    _note_modes(modes, settings.distillation.label_weight, _points(steps))
+
+
+def _steps_of_epoch(images: int, batch_size: int) -> int:
+    """The number of batches of an epoch; a last batch of one image is left out."""
+    return images // batch_size + (images % batch_size > 1)
 
 
 def _note_rate(stage: str, recipe: Recipe, key: str, points: Sequence[float]) -> None:

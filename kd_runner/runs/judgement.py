@@ -140,7 +140,7 @@ def judge_trained(
     _refuse_not_finite(network, logits, name)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     doubt = _doubt(right, largest, None)
-    training_labels = data.splits.train.labels
+    training_labels = data.images_of(name).labels
     if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(training_labels, epochs, "train_loss")):
         return Judgement(name, right, largest)
     constant = doubts.one_class_for_all(logits, labels, data.splits.classes)
@@ -219,7 +219,7 @@ def note_student(
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
     losses = ("label_loss", "train_loss")
-    learned = _too_few(len(labels), largest) and _has_learned_labels(data.splits.train.labels, epochs[stage], *losses)
+    learned = _too_few(len(labels), largest) and _has_learned_labels(data.student_images.labels, epochs[stage], *losses)
     if doubt is not None and not learned:
         blamed = teacher is not None and teacher.warning is not None and learns_from_teacher(modes)
         cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []

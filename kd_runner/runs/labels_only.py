@@ -13,6 +13,7 @@ from torch import nn
 
 from kd_runner import masking
 from kd_runner.config.build import source_digest
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
 from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
@@ -20,7 +21,7 @@ from kd_runner.files.run_folder import weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
-from kd_runner.runs.data import Data
+from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.store.entries import Stored, file_digest, trained_once
@@ -95,7 +96,7 @@ def train_on_labels(
     trainee: LabelsOnly, settings: Settings, data: Data, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Train a network on labels alone, from where an interrupted run left it."""
-    batches = data.training_batches(trainee.recipe)
+    batches = data.training_batches(trainee.role, trainee.recipe)
     module = Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
     return fit_to_best(module, data, settings.trainer, logger, resume_state)
 
@@ -106,7 +107,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
     optimizer = settings.for_stage(section.optimizer, "optimizer")
     scheduler = settings.for_stage(section.scheduler, "scheduler")
     return data.describe(section.node) | {
-        "network": section.node,
+        "network": without_defaults(section.node, ADDED_TO_NETWORKS),
         # Where they are measured, the data say them. Their last bits depend on the number of threads.
         "mean": settings.dataset.mean,
         "std": settings.dataset.std,
@@ -124,8 +125,16 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
-        "augmentation": asdict(data.view.augmentation),
+        "augmentation": asdict(data.view_of(trainee.role).augmentation),
+        **_part_of_images(trainee.role, data),
     }
+
+
+def _part_of_images(role: str, data: Data) -> dict[str, str]:
+    """The ingredient that is the choice of training images; none where a network learns from all of them."""
+    if is_teacher(role) or data.chosen is None:
+        return {}
+    return {"images": digest(data.chosen.tolist())}
 
 
 def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
@@ -134,7 +143,11 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     Args:
         role: The section of the settings that the network trains with.
     """
-    sections = {"network": [role], "augmentation": ["dataset"], "precision": ["trainer.precision"]}
+    sections = {
+        "network": [role],
+        "augmentation": [f"{role}.dataset", "teacher.dataset", "dataset"],
+        "precision": ["trainer.precision"],
+    }
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}

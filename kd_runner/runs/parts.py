@@ -82,7 +82,7 @@ class Parts:
         if copies:
             teacher, student = copy.deepcopy(teacher), copy.deepcopy(student)
             modes = tuple(replace(mode, loss=copy.deepcopy(mode.loss)) for mode in modes)
-        return pair_networks(self.settings, self.data.splits, teacher, student, modes)
+        return pair_networks(self.settings, self.data.splits, teacher, student, modes, self.data.student_images.labels)
 
     def distiller(self, pairing: Pairing) -> Distiller:
         """The module that trains the student of `pairing` on labels and on its teacher."""
@@ -93,7 +93,7 @@ class Parts:
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,
-            self.data.training_batches(recipe, strong_view(pairing.modes)),
+            self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes)),
             recipe,
         )
 

@@ -46,7 +46,7 @@ def rehearse(parts: Parts) -> Rehearsal:
         Answer: what was asked for in place of a run.
     """
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
-    count = min(IMAGES, len(splits.train), parts.data.batch_size)
+    count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)
     classes = f"with {splits.num_classes} classes"
     circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
     labels = torch.arange(count) % splits.num_classes

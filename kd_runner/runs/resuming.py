@@ -16,6 +16,7 @@ from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
 from kd_runner.masking import MASK
 from kd_runner.networks.checkpoints import SHOWN
@@ -39,10 +40,10 @@ def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequ
         overrides: The overrides that were typed: where they make a difference, the message names no other.
     """
     try:
-        before = dict(flat_keys(decisive(masking.masked_data(json.loads((folder / SETTINGS).read_text())))))
+        before = dict(flat_keys(decisive(masking.masked_data(json.loads(read_plain(folder / SETTINGS))))))
     except FileNotFoundError:  # it was stopped before it had begun
         return
-    except ValueError as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise SettingsError(f"resume: {folder / SETTINGS} cannot be read ({one_line(error)})") from error
     after = dict(flat_keys(decisive(content)))
     absent = object()

@@ -138,9 +138,20 @@ def blank_result(
         "gap_closed": None,
         "notes": [],
         "layers": layers,
-        "data": survey.record(data.splits),
+        "views": own_views(settings, data),
+        "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
         "environment": environment(data.device),
+    }
+
+
+def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:
+    """The augmentation of the teachers that train here with another one than the student's, by stage."""
+    teachers = {role: teacher for role, teacher in settings.all_teachers.items() if role in data.views}
+    return {
+        role: teacher.dataset.changes()
+        for role, teacher in teachers.items()
+        if teacher.checkpoint is None and teacher.dataset is not None
     }
 
 

@@ -94,7 +94,7 @@ def note_low_temperature(
 
 def logits_of_training_images(teacher: nn.Module, student: nn.Module, data: Data) -> SampleLogits:
     """The logits of both networks for some training images, unaugmented, before the student trains."""
-    split = data.splits.train
+    split = data.student_images
     sample = split.subset(spread(len(split), IMAGES))
     source = source_of(sample, data.device, data.settings.residency)
     networks = {"teacher": teacher, "student": copy.deepcopy(student)}

@@ -171,8 +171,8 @@ class StageRunner:
         nodes = {TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
         networks = {name: self.load(path, nodes.get(name, node)) for name, path in files.items()}
         predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
-        images = len(self.data.splits.train)
-        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images) for stage in files}
+        images = {stage: len(self.data.images_of(stage)) for stage in files}
+        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]

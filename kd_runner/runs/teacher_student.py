@@ -53,12 +53,14 @@ class Networks:
         layers: The layers of each network.
         images: Images of noise [2, C, H, W], for dry runs.
         splits: The data set.
+        labels: The labels of the images that the student learns from, int64 [N].
     """
 
     by_role: dict[str, nn.Module]
     layers: dict[str, Layers]
     images: Tensor
     splits: Splits
+    labels: Tensor
 
     def replace_student(self, network: nn.Module) -> None:
         """Put another form of the student in its place."""
@@ -79,9 +81,17 @@ def noise(image_shape: Sequence[int], count: int = 2) -> Tensor:
 
 
 def pair_networks(
-    settings: Settings, splits: Splits, teacher: nn.Module, student: nn.Module, modes: Sequence[Mode]
+    settings: Settings,
+    splits: Splits,
+    teacher: nn.Module,
+    student: nn.Module,
+    modes: Sequence[Mode],
+    labels: Tensor | None = None,
 ) -> Pairing:
     """Fit `modes` to the two networks. Adapters are seeded by the run, so that doing this twice gives the same.
+
+    Args:
+        labels: The labels of the images that the student learns from, int64 [N]; None: those of all training images.
 
     Raises:
         SettingsError: a network that cannot take the images, unknown layers, or layers that a mode cannot use.
@@ -90,7 +100,7 @@ def pair_networks(
     images = noise(splits.image_shape)
     by_role = {"teacher": teacher, "student": student}
     layers = {role: _layers(role, network, images, splits.num_classes) for role, network in by_role.items()}
-    networks = Networks(by_role, layers, images, splits)
+    networks = Networks(by_role, layers, images, splits, splits.train.labels if labels is None else labels)
     for role in by_role:
         _check_named_layers(role, getattr(settings, role).layers, networks)
     node = settings.student.node
@@ -226,7 +236,7 @@ def _adapter_example(mode: Mode, networks: Networks) -> AdapterExample:
         teacher,
         dense_layer,
         networks.layers["student"].head,
-        networks.splits.train.labels,
+        networks.labels,
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from kd_runner.config.fingerprint import digest
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import Settings
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic
@@ -81,7 +81,8 @@ def _lock(store: Path) -> Iterator[None]:
 
 def _key(settings: Settings, data: Data, available: int) -> str:
     """16 hexadecimal digits that change with whatever can change which number is the fastest."""
-    networks = [*(teacher.node for teacher in settings.all_teachers.values()), settings.student.node]
+    nodes = [*(teacher.node for teacher in settings.all_teachers.values()), settings.student.node]
+    networks = [without_defaults(node, ADDED_TO_NETWORKS) for node in nodes]
     batches = [settings.batch_size, list(data.splits.image_shape), data.splits.num_classes]
     machine = [available, platform.machine(), processor_name(), torch.__version__]
     return digest([networks, batches, settings.trainer.channels_last, machine])[:16]

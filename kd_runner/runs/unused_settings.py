@@ -135,6 +135,17 @@ def temperature_is_unused(case: Case, key: str) -> str | None:
     return None if active & case.tempered else f"the loss does not depend on the temperature ({case.options()})"
 
 
+def other_default(case: Case, key: str) -> str | None:
+    settings = case.settings
+    values: dict[str, Any] = {
+        "student.fraction": settings.student.fraction,
+        "optimizer.lr": settings.optimizer.get("lr"),
+    }
+    reader = "optimizer.lr" if key.endswith("_lr") else "student.fraction"
+    value = values[reader]
+    return None if value == case.typed[key] else f"{reader} has another value"
+
+
 def other_temperature(case: Case, key: str) -> str | None:
     if key.startswith("plus."):
         return "the modes share one temperature: temperature.value"
@@ -190,7 +201,24 @@ def temperature_of_one(case: Case, key: str) -> str | None:
 
 
 def no_rand_augment(case: Case, key: str) -> str | None:
-    return None if case.settings.dataset.rand_augment else "dataset.rand_augment is 0"
+    views = [case.settings.dataset, *map(case.settings.augmentation_of, case.settings.all_teachers)]
+    return None if any(view.rand_augment for view in views) else "dataset.rand_augment is 0"
+
+
+def no_own_rand_augment(case: Case, key: str) -> str | None:
+    role = key.partition(".dataset.")[0]
+    if role not in case.settings.all_teachers or case.settings.augmentation_of(role).rand_augment:
+        return None
+    return f"rand_augment is 0 in {role}.dataset and in dataset"
+
+
+def as_shared(case: Case, key: str) -> str | None:
+    """A value that is the shared one, too, changes nothing."""
+    name = key.rpartition(".")[2]
+    if not key.startswith("teacher.") and case.settings.teacher.dataset is not None:
+        return None  # it replaces the first teacher's
+    shared = getattr(case.settings.dataset, name, None)
+    return f"dataset.{name} has this value, too" if shared == case.typed[key] else None
 
 
 def images_in_memory(case: Case, key: str) -> str | None:
@@ -223,9 +251,16 @@ def unused_by_data(case: Case, key: str) -> str | None:
 
 
 def uncut_data(case: Case, key: str) -> str | None:
+    if case.parts.data.chosen is not None:
+        return None  # it chooses the student's images, too
     if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
         return "the data set takes no seed"
     return case.parts.data.splits.unused.get("seed")
+
+
+def leaves_no_image_out(case: Case, key: str) -> str | None:
+    asked = case.settings.student.fraction < 1
+    return "rounded for each class, it is all images" if asked and case.parts.data.chosen is None else None
 
 
 def no_convolutions(case: Case, key: str) -> str | None:
@@ -264,7 +299,9 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
+    (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
     (r"teacher\.weight", single_teacher),
     (r"finetune\.(optimizer|scheduler)", no_finetuning),
@@ -285,6 +322,8 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"dataset\.residency", one_memory),
     (r"dataset\.cache", cache_of_streams),
     (r"dataset\.\w+", unused_by_data),
+    (r"dataset\.default_(fraction|lr)", other_default),
+    (r"student\.fraction", leaves_no_image_out),
     (r"data_seed", uncut_data),
     (r"trainer\.channels_last", no_convolutions),
     (r"trainer\.keep_memory", other_allocator),

@@ -17,6 +17,7 @@ from kd_runner.command_line.overrides import UNDECISIVE, split
 from kd_runner.command_line.used_folder import refuse_other_contents
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, EARLIER, GRID, LOCK, QUEUED, SLURM
 from kd_runner.notes import note
 from kd_runner.sweeps.jobs import Job
@@ -33,10 +34,10 @@ def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resum
     path = folder / GRID
     jobs = [decisive(" ".join(sorted(overrides))) for overrides in combinations]
     try:
-        recorded = [decisive(overrides) for overrides in json.loads(path.read_text())["jobs"]]
+        recorded = [decisive(overrides) for overrides in json.loads(read_plain(path))["jobs"]]
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read ({error})") from error
     if recorded != jobs:
         key = "resume" if resumed else "hydra.sweep.dir"

@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kd_runner.files.plain_files import read_plain
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.stages import STAGES
@@ -180,11 +181,11 @@ def job_name(job: Job, room: int) -> str:
 def stage_and_time_left(task: Task) -> tuple[str, str]:
     """The stage and epoch of a running task, and how long the stage will still take, in words."""
     try:
-        status = json.loads((task.folder / NOW).read_text())
+        status = json.loads(read_plain(task.folder / NOW))
         epoch, epochs = status["epoch"], status["epochs"]
         time_left = f"{stopwatch(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
         return f"{status['stage']} epoch {epoch}/{epochs}", time_left
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return "starting", ""
 
 

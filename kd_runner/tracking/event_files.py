@@ -12,6 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.files import atomic, reading
+from kd_runner.files.plain_files import is_file_name
 from kd_runner.files.run_folder import EVENTS as FOLDER
 from kd_runner.files.run_folder import GRID, NETWORKS
 
@@ -28,17 +29,12 @@ def event_folder_of(run: Path) -> Path:
             continue
         relative = str(run.relative_to(sweep))
         folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
-        names = dict(zip(folders, jobs, strict=False))
-        if is_plain_name(names.get(relative, "")):
+        names = {job: name for job, name in zip(folders, jobs, strict=False) if is_file_name(name)}
+        if relative in names:
             return sweep / FOLDER / names[relative]
         if run.parent == sweep / NETWORKS:
             return sweep / FOLDER / run.name
     return run / FOLDER
-
-
-def is_plain_name(name: str) -> bool:
-    """True for the name of a folder, and not a path to somewhere else: anyone may have written it into a sweep.json."""
-    return name not in ("", ".", "..") and not set("/\\:\0") & set(name)
 
 
 def command(folder: Path) -> str:
@@ -47,8 +43,8 @@ def command(folder: Path) -> str:
 
 
 def in_folder(folder: Path) -> list[Path]:
-    """The event files in a folder, the earliest first."""
-    return sorted(folder.glob("events.out.tfevents.*"))
+    """The event files in a folder, the earliest first; links lead elsewhere, and are none."""
+    return sorted(path for path in folder.glob("events.out.tfevents.*") if path.is_file() and not path.is_symlink())
 
 
 def remove_records(files: Iterable[Path], is_outdated: Callable[[str, int], bool]) -> None:

@@ -41,8 +41,6 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
     """
     sessions = [*map(completed_row, runs), *map(missing_row, missing)]
     root = out.absolute() / event_files.FOLDER
-    if is_link(root):
-        raise SettingsError(f"{root} must be no link, as it would be written to: remove the link, or choose --out")
     delete_earlier_folders(root)
     rows, swept = align_settings(sessions)
     used_names: Counter[str] = Counter()
@@ -58,6 +56,7 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
 
 def delete_earlier_folders(root: Path) -> None:
     """Delete what an earlier call left of runs whose event files are elsewhere: links to event files, and its own."""
+    _refuse_link(root)
     for folder in [path for path in root.glob("*") if path.is_dir() and not is_link(path)]:
         entries = list(folder.iterdir())
         own = [entry for entry in entries if entry.name == FILE or (is_link(entry) and is_event_file(entry))]
@@ -85,6 +84,12 @@ def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
             return folder
 
 
+def _refuse_link(folder: Path) -> None:
+    """Raise SettingsError where `folder` is a link: what is written there would land outside."""
+    if folder.is_symlink():
+        raise SettingsError(f"{folder} must be a folder, it is a link: event files are not written to other places")
+
+
 def legend_name(run: Path, event_folder: Path) -> str:
     """The name of a run in legends that show runs of several sweeps; a sweep's job has the sweep's name in front."""
     is_single = event_folder.parent == run.absolute()
@@ -93,6 +98,7 @@ def legend_name(run: Path, event_folder: Path) -> str:
 
 def link_event_files(event_folder: Path, folder: Path) -> Path:
     """Put links to the event files of `event_folder` into `folder`; returns `folder`."""
+    _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for path in event_files.in_folder(event_folder):
         if path.name != FILE:
@@ -153,5 +159,6 @@ def write_events(folder: Path, messages: Iterable[Summary]) -> None:
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
     for message in messages:
         writer.write(Event(summary=message).SerializeToString())
+    _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write(folder / FILE, content.getvalue())

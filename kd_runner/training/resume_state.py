@@ -14,6 +14,7 @@ import torch
 
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
+from kd_runner.files.plain_files import read_plain
 from kd_runner.networks.checkpoints import UNREADABLE
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,9 @@ class ResumeState:
     def epoch(self) -> str:
         """The last complete epoch, such as 'epoch 3 of 20'; empty where that is not known."""
         try:
-            content = json.loads((self.folder / "epoch.json").read_text())
-            return f"epoch {content['epoch']} of {content['epochs']}"
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            content = json.loads(read_plain(self.folder / "epoch.json"))
+            return f"epoch {int(content['epoch'])} of {int(content['epochs'])}"
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
             return ""
 
     def discard(self) -> None:

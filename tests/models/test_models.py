@@ -271,6 +271,7 @@ def test_torchvision_networks_are_left_alone_on_large_images() -> None:
         (lambda: ShuffleNetV1(10, CIFAR, 4), "groups must be one of 1, 2, 3, got 4"),
         (lambda: ShuffleNetV2(10, CIFAR, 3), "size must be one of 0.5, 1, 1.5, 2, got 3"),
         (lambda: mlp(10, CIFAR, [0]), r"hidden must hold widths of 1 or more, got \[0\]"),
+        (lambda: mlp(10, CIFAR, [9], (0.2, 1.0)), r"dropout must hold two shares .* got \[0\.2, 1\.0\]"),
         (lambda: plain_cnn(10, CIFAR, [8], padding=2), "padding must be 0 or 1, got 2"),
         (
             lambda: plain_cnn(10, CIFAR, [8], pool=2),
@@ -284,3 +285,20 @@ def test_torchvision_networks_are_left_alone_on_large_images() -> None:
 def test_what_cannot_be_built_is_said(build_it, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_it()
+
+
+def test_an_mlp_drops_pixels_and_hidden_values_in_training_alone() -> None:
+    network = mlp(10, (1, 28, 28), [1200, 1200], (0.2, 0.5))
+    assert [(number, layer.p) for number, layer in enumerate(network) if isinstance(layer, nn.Dropout)] == [
+        (1, 0.2), (4, 0.5), (7, 0.5),
+    ]  # fmt: skip
+    images = torch.rand(4, 1, 28, 28)
+    assert not torch.equal(network(images), network(images))
+    network.eval()
+    assert torch.equal(network(images), network(images))
+
+
+def test_an_mlp_without_dropout_has_the_layers_that_it_always_had() -> None:
+    names = list(mlp(10, (1, 28, 28), [30, 20]).state_dict())
+    assert names == ["1.weight", "1.bias", "3.weight", "3.bias", "5.weight", "5.bias"]
+    assert names == list(mlp(10, (1, 28, 28), [30, 20], (0.0, 0.0)).state_dict())

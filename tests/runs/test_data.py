@@ -45,8 +45,8 @@ SMALL = (
 
 def test_a_strong_view_is_another_view_of_the_same_images(settings: Make) -> None:
     parts = assemble(settings(*SMALL, "distillation=mlkd"))
-    plain = next(parts.data.training_batches(parts.recipes["student"]).batches())
-    two = next(parts.data.training_batches(parts.recipes["student"], strong=True).batches())
+    plain = next(parts.data.training_batches("student", parts.recipes["student"]).batches())
+    two = next(parts.data.training_batches("student", parts.recipes["student"], strong=True).batches())
     assert two.strong is not None
     assert torch.equal(two.images, plain.images)
     assert torch.equal(two.labels, plain.labels)

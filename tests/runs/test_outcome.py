@@ -22,7 +22,7 @@ def test_a_training_that_has_ended_is_taken_up_with_its_seconds(
     def fit() -> Outcome:
         parts = assemble(checked)
         recipe = parts.recipes["teacher"]
-        module = Classifier("teacher", Observed(parts.teacher), parts.data.training_batches(recipe), recipe)
+        module = Classifier("teacher", Observed(parts.teacher), parts.data.training_batches("teacher", recipe), recipe)
         state = ResumeState(tmp_path / "state", "1234")
         return fit_to_best(module, parts.data, checked.trainer, RunLogger(tmp_path / "run"), state)
 

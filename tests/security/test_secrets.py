@@ -18,6 +18,7 @@ from kd_runner.command_line.composition import from_environment, hide_environmen
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.messages import say
 from kd_runner.errors import SettingsError
+from kd_runner.plain_text import lines
 from kd_runner.runs.labels_only import masked_ingredients
 from kd_runner.store.entries import MADE_OF, key_of, trained_once
 from kd_runner.sweeps.engines.child import call_function
@@ -62,7 +63,7 @@ def test_a_line_says_which_variable_is_hidden(
 ) -> None:
     monkeypatch.setenv("MY_ROOT", SECRET)
     masking.hide_named(["dataset.root=${oc.env:MY_ROOT}", "hydra.run.dir=${oc.env:HOME}", "x=${oc.env:NOT_SET,1}"])
-    say(f"dataset.root: no folder /x/{SECRET}\nsecond line")
+    say(lines([f"dataset.root: no folder /x/{SECRET}", "second line"]))
     assert capsys.readouterr().err == (
         "kd-runner: dataset.root: no folder /x/*** (*** is ${oc.env:MY_ROOT})\nkd-runner: second line\n"
     )

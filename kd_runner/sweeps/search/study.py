@@ -24,8 +24,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.config.settings import Count, Section
-from kd_runner.errors import SettingsError
+from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, JOURNAL, LOCK, MULTIRUN
 from kd_runner.formats import count, percent
 from kd_runner.sweeps import folder as sweep_folder
@@ -34,6 +35,7 @@ from kd_runner.sweeps.search.space import Choice, Dimension, Space
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
+MOST_OF_JOURNAL = 2**30  # bytes
 NAME = "kd-runner"  # the study's name in its journal
 FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN}
 
@@ -176,6 +178,8 @@ def refuse_other_search(folder: Path, search: SearchSettings, space: Space, resu
     study = open_study(folder, search)[0]
     settings = identity(search, space)
     recorded = study.user_attrs.get("search", settings)
+    if not isinstance(recorded, dict):
+        raise SettingsError(f"{folder / JOURNAL} cannot be read (it does not say what it searches)")
     for key in [*settings, *recorded]:
         was, is_now = recorded.get(key, "not set"), settings.get(key, "not set")
         if was != is_now:
@@ -194,8 +198,15 @@ def open_study(folder: Path, search: SearchSettings) -> tuple[optuna.Study, Jour
         if NAME in optuna.get_all_study_names(storage):
             return optuna.load_study(study_name=NAME, storage=storage), storage
         return optuna.create_study(study_name=NAME, storage=storage, directions=search.directions), storage
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise SettingsError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+    except Exception as error:  # whatever is in the file
+        raise SettingsError(f"{path} cannot be read ({type(error).__name__}: {one_line(error)})") from error
+
+
+def _content_of(journal: Path) -> bytes:
+    try:
+        return read_plain(journal, MOST_OF_JOURNAL)
+    except OSError as error:
+        raise SettingsError(f"{journal} cannot be read ({error.strerror})") from error
 
 
 @contextmanager
@@ -209,7 +220,7 @@ def exclusive_study(folder: Path, resumed: bool = False) -> Iterator[None]:
         journal = folder / JOURNAL
         Path(f"{journal}.lock").unlink(missing_ok=True)  # Optuna would wait for the lock of a killed process
         if journal.exists():
-            content = journal.read_bytes()
+            content = _content_of(journal)
             if not content.endswith(b"\n"):  # half a line, to which the next would be added
                 atomic.write(journal, content[: content.rfind(b"\n") + 1])
         yield

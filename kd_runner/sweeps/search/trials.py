@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.run_folder import CHECKED, NOW, RESULT
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engines.fork_server import ForkServer
@@ -29,6 +30,7 @@ from kd_runner.sweeps.search.study import (
     JOURNAL,
     SURVIVORS,
     SearchSettings,
+    distribution_of,
     format_value,
     identity,
     open_study,
@@ -125,6 +127,29 @@ def jobs_to_check(search: SearchSettings, space: Space, folder: Path, compose: C
     return jobs
 
 
+def refuse_foreign_trials(trials: Sequence[FrozenTrial], search: SearchSettings, space: Space, folder: Path) -> None:
+    """Raise SettingsError where a trial of the journal is none that this search would have proposed.
+
+    A trial's overrides and folder are used when a search goes on: those of a journal that anyone may have written must
+    neither extend trust nor lead out of the search's folder.
+    """
+    distributions = {dimension.key: distribution_of(dimension) for dimension in space.dimensions}
+    for number, trial in enumerate(trials):
+        record, count = trial.user_attrs, len(search.objectives)
+        is_ours = (
+            trial.number == number
+            and trial.distributions == distributions
+            and record.get("own") == space.overrides(trial.params)
+            and isinstance(record.get("folder"), str)
+            and is_path_inside(record["folder"])
+            and isinstance(record.get("reason", ""), str)
+            and (trial.state != TrialState.FAIL or "reason" in record)
+            and (trial.state != TrialState.COMPLETE or len(trial.values or ()) == count)
+        )
+        if not is_ours:
+            raise SettingsError(f"{folder / JOURNAL} cannot be read (its trial {number} is none of this search)")
+
+
 class Trials:
     """The trials of a search, in the study and in their folders.
 
@@ -139,6 +164,7 @@ class Trials:
         self.study, self.storage = open_study(folder, search)
         if "search" not in self.study.user_attrs:
             self.study.set_user_attr("search", identity(search, space))
+        refuse_foreign_trials(self.all(), search, space, folder)
         self.jobs = [self._job(trial.number, trial.user_attrs) for trial in self.all()]
         self.verdicts: dict[int, str] = {}  # why trials are pruned
         self._unreported: dict[int, int] = {}  # the first epoch of each trial that the study may not know

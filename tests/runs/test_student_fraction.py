@@ -1,0 +1,189 @@
+"""The share of the training images that baseline and student learn from, while the teacher learns from all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batch_cases import CPU, split, view
+
+from kd_runner.config.settings import Settings
+from kd_runner.datasets.splits import Split, Splits, share_of_each_class
+from kd_runner.errors import SettingsError
+from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.batches import Part, TrainingBatches
+from kd_runner.input_pipeline.sources import MemorySource
+from kd_runner.reports.summary import part_of_images
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.dataset_answer import dataset_answer
+from kd_runner.runs.labels_only import ingredients
+from kd_runner.runs.parts import Parts
+from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.unused_settings import unused_settings
+from kd_runner.store.entries import key_of
+
+Make = Callable[..., Settings]
+TENTH = "student.fraction=0.1"
+
+
+def keys(parts: Parts) -> dict[str, str]:
+    """The names in the store of the networks that are trained on labels alone."""
+    stages = ("teacher", "baseline")
+    return {stage: key_of(ingredients(parts.labels_only(stage), parts.settings, parts.data)) for stage in stages}
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 1])
+def test_each_class_gives_its_share_and_at_least_one_image(fraction: float) -> None:
+    labels = torch.tensor([0] * 40 + [2] * 25 + [5]).flip(0)
+    chosen = share_of_each_class(labels, fraction, seed=3)
+    counts = labels[chosen].bincount(minlength=6).tolist()
+    assert counts == [max(1, round(40 * fraction)), 0, max(1, round(25 * fraction)), 0, 0, 1]
+    assert torch.equal(chosen, chosen.unique())
+
+
+def test_a_smaller_share_is_a_part_of_a_larger_one_and_a_seed_chooses() -> None:
+    labels = torch.arange(200) % 4
+    small, large, other = (share_of_each_class(labels, *how) for how in ((0.1, 3), (0.3, 3), (0.1, 4)))
+    assert set(small.tolist()) < set(large.tolist())
+    assert set(small.tolist()) != set(other.tolist())
+
+
+def test_order_and_augmentation_are_those_of_the_whole_split() -> None:
+    """An image in a part looks as it does among all images, and comes in the same turn."""
+    everything = Augmentation(crop_padding=2, flip=True, rand_augment=1, random_erasing=0.5)
+    images = split(50)
+    numbers = torch.tensor([1, 7, 8, 20, 33, 41, 49])
+    whole = TrainingBatches(MemorySource(images, CPU, CPU), view(everything), 50, seed=3, strong=True)
+    source = MemorySource(images.subset(numbers), CPU, CPU)
+    part = TrainingBatches(source, view(everything), 7, seed=3, strong=True, part=Part(numbers, 50))
+    whole.epoch = part.epoch = 2
+    (of_all,), (of_part,) = list(whole.batches()), list(part.batches())
+    kept = torch.isin(of_all.indices, numbers)
+    assert torch.equal(numbers[of_part.indices], of_all.indices[kept])
+    assert torch.equal(of_part.labels, of_all.labels[kept])
+    assert torch.equal(of_part.images, of_all.images[kept])
+    assert of_part.strong is not None
+    assert of_all.strong is not None
+    assert torch.equal(of_part.strong, of_all.strong[kept])
+
+
+def test_mixing_is_drawn_by_the_number_of_the_first_image() -> None:
+    images, numbers = split(50), torch.tensor([3, 30, 40])
+    source = MemorySource(images.subset(numbers), CPU, CPU)
+    batches = TrainingBatches(source, view(Augmentation(mixup=1.0)), 3, seed=3, part=Part(numbers, 50))
+    (batch,) = batches.batches()
+    whole = TrainingBatches(MemorySource(images, CPU, CPU), view(Augmentation(mixup=1.0)), 3, seed=3)
+    shares = {int(other.indices[0]): other.share for other in whole.batches()}
+    first = int(numbers[batch.indices[0]])
+    assert batch.share == shares.get(first, batch.share)
+    assert 0 < batch.share < 1
+
+
+def test_baseline_and_student_learn_from_the_same_share_and_the_teacher_from_all(settings: Make) -> None:
+    parts = assemble(settings(TENTH))
+    data = parts.data
+    assert len(data.images_of("teacher")) == len(data.images_of("teachers.second")) == 1132
+    assert len(data.images_of("baseline")) == len(data.images_of("student")) == len(data.images_of("finetune")) == 111
+    assert parts.data.training_batches("teacher", parts.recipes["teacher"]).count == 18
+    assert parts.data.training_batches("student", parts.recipes["student"]).count == 2
+    assert len(data.splits.val) == 126
+    assert len(data.splits.test) == 539
+    assert int(data.student_images.labels.bincount().min()) == 11
+
+
+def test_a_share_makes_another_baseline_and_all_images_the_one_of_before(settings: Make) -> None:
+    """The names were read off before there was `student.fraction`."""
+    before = {"teacher": "e228e77217d7bcad", "baseline": "dd4cfd138c9e4270"}
+    words = ("teacher.epochs=20", "student.epochs=60", "trainer.accelerator=cpu")
+    everything, tenth, fifth = (
+        assemble(settings(*words, f"student.fraction={fraction}")) for fraction in (1, 0.1, 0.2)
+    )
+    assert keys(everything) == before
+    assert everything.fingerprint() == "143aface671937da"
+    assert keys(tenth)["teacher"] == keys(fifth)["teacher"] == before["teacher"]
+    assert len({parts.fingerprint() for parts in (everything, tenth, fifth)}) == 3
+    assert len({keys(parts)["baseline"] for parts in (everything, tenth, fifth)}) == 3
+
+
+def test_the_seed_of_the_data_chooses_the_images(settings: Make) -> None:
+    first, again, other = (assemble(settings(TENTH, word)) for word in ("data_seed=0", "seed=5", "data_seed=1"))
+    assert first.data.chosen is not None
+    assert again.data.chosen is not None
+    assert torch.equal(first.data.chosen, again.data.chosen)
+    assert not torch.equal(first.data.chosen, other.data.chosen)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("words", [
+    ("distillation=crd", "distillation.negatives=64"),
+    ("distillation=mlkd",),
+    ("dataset.mixup=1", "dataset.cutmix=1", "dataset.crop_padding=1"),
+    ("finetune.epochs=1",),
+])  # fmt: skip
+def test_a_run_says_what_the_student_learned_from(
+    result_of: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture, words: tuple[str, ...]
+) -> None:
+    caplog.set_level("INFO", "kd_runner")
+    result = result_of(TENTH, *words)
+    views = 2 if "mlkd" in words[0] or "finetune" in words[0] else 1
+    seen = [result[stage]["images_seen"] for stage in ("teacher", "baseline", "student")]
+    assert seen == [1132, 111, 111 * views]
+    assert "the student learns from 111 of the 1,132 training images" in caplog.text
+    assert (result["data"]["student"], result["data"]["train"]) == (111, 1132)
+    sentence = "Student and baseline learned from 111 of the 1,132 training images, the teacher from all."
+    assert part_of_images(result) == sentence
+    assert sentence in caplog.text
+    report = next(Path(caplog.records[-1].getMessage().splitlines()[-1]).parent.glob("report.html"))
+    assert sentence in report.read_text()
+
+
+def test_the_memory_of_crd_holds_the_images_of_the_student(settings: Make) -> None:
+    parts = assemble(settings(TENTH, "distillation=crd"))
+    (mode,) = parts.teacher_student_pair().modes
+    assert len(mode.loss.memory_student) == len(mode.loss.classes) == 111  # type: ignore[attr-defined]
+
+
+def test_nothing_is_said_of_a_student_that_learns_from_all(settings: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "kd_runner")
+    assert assemble(settings("student.fraction=1")).data.chosen is None
+    assert "the student learns from" not in caplog.text
+    assert part_of_images({"data": {"train": 1132, "student": 1132}}) == ""
+    assert part_of_images({"data": {"train": 1132}}) == ""
+
+
+def test_the_answer_about_a_data_set_says_it(settings: Make, tmp_path: Path) -> None:
+    line = "student  the student learns from 111 of the 1,132 training images (student.fraction)"
+    assert line in dataset_answer(settings(TENTH), tmp_path)
+    assert "student  " not in dataset_answer(settings("student.fraction=1"), tmp_path)
+
+
+def tiny(labels: list[int]) -> Splits:
+    images = Split(torch.arange(len(labels) * 64, dtype=torch.int64).remainder(255).to(torch.uint8).view(-1, 1, 8, 8),
+                   torch.tensor(labels))  # fmt: skip
+    return Splits(images, images, images, ["a", "b"])
+
+
+def test_a_share_that_leaves_nothing_out_is_named(settings: Make) -> None:
+    words = ("student.fraction=0.9", "trainer.accelerator=cpu")
+    parts = assemble(settings(*words), tiny([0, 0, 1, 1]))
+    unused = unused_settings(words, parts, rehearse(parts).tempered)
+    assert unused == {"student.fraction": "rounded for each class, it is all images"}
+
+
+def test_a_share_of_one_image_is_refused(settings: Make) -> None:
+    with pytest.raises(SettingsError, match=r"^student\.fraction: must leave two training images or more, got 0\.1"):
+        assemble(settings("student.fraction=0.1"), tiny([0, 0, 0]))
+
+
+@pytest.mark.parametrize("value", ["0", "1.5", "-0.1", "a", "null"])
+def test_only_a_share_is_taken(settings: Make, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^student\.fraction: must be"):
+        settings(f"student.fraction={value}")
+
+
+def test_a_few_images_of_the_student_are_noted(settings: Make, result_of: Callable[..., dict[str, Any]]) -> None:
+    notes = result_of(TENTH, "batch_size=256")["notes"]
+    line = "batch_size=256 is all 111 training images: every epoch is one step (1 of the student)"
+    assert line in notes
