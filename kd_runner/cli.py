@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -26,12 +25,16 @@ from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
 from kd_runner.command_line.typed_words import note_idle_words
-from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED, Answer, exit_code_of
+from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED, Answer, RunFailed, exit_code_of
 from kd_runner.files.atomic import write_json
-from kd_runner.files.run_folder import RESULT, SETTINGS
+from kd_runner.files.contents import remove_files
+from kd_runner.files.disk import refusal
+from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import lines, print_exception, printable
 from kd_runner.threads import settle_threads
+
+RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 
 
 def command(words: Sequence[str]) -> int:
@@ -86,6 +89,9 @@ def _terminate(number: int, frame: object) -> None:
 
 def _exit_code_after(error: Exception, invocation: Invocation) -> int:
     """The exit code of a command that `error` ended; prints the error in one line, or raises a bug of ours again."""
+    reason = refusal(error)
+    if exit_code_of(error) is None and reason is not None:
+        error = RunFailed(reason)
     code = exit_code_of(error)
     if invocation.exit_code is not None:  # a job in this process, which has printed its error
         if code is None:
@@ -93,7 +99,10 @@ def _exit_code_after(error: Exception, invocation: Invocation) -> int:
         return invocation.exit_code
     if code is None and invocation.resume_hint:  # the sweep had begun, so it is no mistake in the settings
         raise error
-    say(one_line_message(error) if code is None else str(error))
+    message = one_line_message(error) if code is None else str(error)
+    if code == FAILED and "resume=" not in message:  # the process that starts a sweep's jobs was killed, say
+        message += invocation.resume_hint
+    say(message)
     return BAD_SETTINGS if code is None else code
 
 
@@ -119,8 +128,9 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _remove_traces(folder, job.output_subdir)
         print(printable(masking.masked(str(answer))))
     except (KeyboardInterrupt, SystemExit):
-        if not (folder / RESULT).exists():  # the run was interrupted before it could write this
-            write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
+        if not (folder / RESULT).exists():  # before the run could say so itself
+            with suppress(OSError, RunFailed):  # a full disk
+                write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
         raise
     except Exception as error:
         code = exit_code_of(error)
@@ -159,10 +169,19 @@ def _run_or_answer(
         raise Answer(dataset_answer(settings, folder))
     from kd_runner.runs.run import run
 
-    run(settings, folder, overrides, keys_from_environment(config), notes)
+    run(settings, folder, overrides, keys_from_environment(config), notes, files_of_hydra(folder))
+
+
+def files_of_hydra(folder: Path) -> set[str]:
+    """The names of what Hydra has written into the folder of a job: its record, and the files of its log."""
+    job = HydraConfig.get()
+    handlers = job.job_logging.get("handlers") or {}
+    logs = [Path(str(handler.filename)) for handler in handlers.values() if handler.get("filename")]
+    names = {path.name for path in logs if path.absolute().parent == folder.absolute()}
+    return names | {job.output_subdir or HYDRA}
 
 
 def _remove_traces(folder: Path, name: str | None) -> None:
     """Delete the subfolder `name`, where Hydra records the command, unless a run began in `folder`."""
     if name is not None and not (folder / SETTINGS).exists():
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove_files(folder / name, RECORD)

@@ -1,9 +1,15 @@
-"""A run is refused whose folder is in use: by another run, a sweep or other files. Imports nothing heavy."""
+"""A run or sweep is refused whose folder is in use: by another run, a sweep or other files. Imports nothing heavy.
+
+Nothing is written or deleted in a folder before it has passed here.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +18,35 @@ from omegaconf import DictConfig
 
 from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.contents import foreign_names, is_being_written, is_link, is_of_a_run, links
 from kd_runner.files.links import refuse_links
-from kd_runner.files.run_folder import CONSOLE, GRID, HYDRA, LOG, MULTIRUN, RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.run_folder import (
+    BEGUN,
+    CHECKED,
+    CONSOLE,
+    EARLIER,
+    EVENTS,
+    GRID,
+    HYDRA,
+    JOURNAL,
+    LOCK,
+    LOG,
+    MULTIRUN,
+    NETWORKS,
+    PAGE,
+    RESULT,
+    SETTINGS,
+    SLURM,
+    UNFINISHED,
+)
 from kd_runner.plain_text import printable
 
 MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
 MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
 LOGS = (LOG, CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
+BEFORE_A_RUN = (*LOGS, HYDRA, RESULT, UNFINISHED)  # what a run leaves that was stopped before it had begun
+BEFORE_A_SWEEP = (LOCK, CHECKED, MULTIRUN)  # what a sweep leaves that was stopped before it had begun
+OF_A_SWEEP = (*BEFORE_A_SWEEP, GRID, EARLIER, NETWORKS, EVENTS, SLURM, PAGE, JOURNAL)
 SHOWN = 3  # names of files in a message
 
 
@@ -26,35 +54,144 @@ class RefuseUsedFolder(Callback):
     """Refuses a command whose folder is in use, before Hydra writes there: its files would replace the first run's."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if config.get("resume") is not None:
-            return
-        try:
-            refuse_used_folder(Path(config.hydra.run.dir))
-        except SettingsError as error:  # Hydra would turn it into a warning, and go on
-            print(f"kd-runner: {printable(error)}", file=sys.stderr)
-            raise SystemExit(BAD_SETTINGS) from error
+        _end_where_refused(lambda: _refuse_run(config))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _end_where_refused(lambda: refuse_output_subdir(config.hydra.output_subdir))
 
 
-def refuse_used_folder(folder: Path) -> None:
-    """Raise SettingsError where `folder` holds a run, a sweep or other files."""
-    if not folder.is_dir():
+def _end_where_refused(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except SettingsError as error:  # Hydra would turn it into a warning, and go on
+        print(f"kd-runner: {printable(error)}", file=sys.stderr)
+        raise SystemExit(BAD_SETTINGS) from error
+
+
+def _refuse_run(config: DictConfig) -> None:
+    refuse_output_subdir(config.hydra.output_subdir)
+    folder = Path(config.hydra.run.dir)
+    if config.get("resume") is None:
+        refuse_used_folder(folder)
+    else:
+        refuse_no_run(folder)
+
+
+def refuse_output_subdir(name: str | None) -> None:
+    """Raise SettingsError where Hydra's record of a command would lie outside the run's folder, or on a file of it."""
+    if name is None or name == HYDRA:
         return
-    names = sorted(path.name for path in folder.iterdir())
-    if any(name in MARKS_OF_A_SWEEP for name in names):
-        raise SettingsError(f"hydra.run.dir: {folder} holds a sweep; {_remedy(folder)}")
-    refuse_another_run(folder, (*MARKS_OF_A_RUN, HYDRA))
-    files = [name for name in names if name not in LOGS and not name.startswith(".")]
-    if files:
-        shown = ", ".join(files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
-        raise SettingsError(f"hydra.run.dir: {folder} must be new or empty, it holds {shown}")
-    refuse_links(folder, "hydra.run.dir")
+    if name in ("", ".", "..") or set("/\\:\0") & set(name) or is_of_a_run(name):
+        raise SettingsError(f"hydra.output_subdir: must be the name of a folder of its own in the run's, got {name!r}")
 
 
-def refuse_another_run(folder: Path, marks: tuple[str, ...] = MARKS_OF_A_RUN) -> None:
-    """Raise SettingsError where a run, in whatever state, has left its marks in `folder`."""
-    if any((folder / name).exists() for name in marks):
-        status = atomic.read_json(folder / RESULT).get("status", "not finished")
-        raise SettingsError(f"hydra.run.dir: {folder} holds a run already ({status}); {_remedy(folder)}")
+def refuse_used_folder(folder: Path, written: Collection[str] = ()) -> None:
+    """Raise SettingsError where `folder` holds a run, a sweep or other files, or cannot be written to.
+
+    Args:
+        written: Names of what this very command has written there.
+    """
+    with _readable("hydra.run.dir", folder):
+        if not _is_folder("hydra.run.dir", folder):
+            return
+        names = foreign_names(folder)
+        if any(name in MARKS_OF_A_SWEEP for name in names):
+            raise SettingsError(f"hydra.run.dir: {folder} holds a sweep; {_remedy(folder)}")
+        marks = (*MARKS_OF_A_RUN, *(() if written else (HYDRA,)))
+        if any(os.path.lexists(folder / name) for name in marks):
+            status = atomic.read_json(folder / RESULT).get("status", "not finished")
+            raise SettingsError(f"hydra.run.dir: {folder} holds a run already ({status}); {_remedy(folder)}")
+        refuse_links(folder, "hydra.run.dir")
+        names = foreign_names(folder, {*LOGS, *written})
+        if names:
+            raise SettingsError(f"hydra.run.dir: {folder} must be new or empty, it holds {_listing(names)}")
+
+
+def refuse_no_run(folder: Path, written: Collection[str] = ()) -> None:
+    """Raise SettingsError where a run cannot go on in `folder`: it holds something else, or links lead out of it.
+
+    A run that has begun has left its settings there; whether they are the same is looked at later.
+
+    Args:
+        written: Names of what this very command has written there.
+    """
+    with _readable("resume", folder):
+        if not _is_folder("resume", folder):
+            return
+        refuse_named_links("resume", folder, [path.name for path in folder.iterdir() if is_of_a_run(path.name)])
+        for inner in (folder / UNFINISHED, folder / EVENTS):
+            if inner.is_dir():
+                refuse_named_links("resume", inner, [path.name for path in inner.iterdir()])
+            elif os.path.lexists(inner):
+                raise SettingsError(f"resume: {inner} must be a folder, it is a file: move it away")
+        if os.path.lexists(folder / SETTINGS):
+            return
+        known = {*BEFORE_A_RUN, *written}
+        names = [name for name in foreign_names(folder, known) if not is_being_written(name)]
+        if (folder / UNFINISHED).is_dir():
+            inside = [name for name in foreign_names(folder / UNFINISHED, (BEGUN,)) if not is_being_written(name)]
+            names += [f"{UNFINISHED}/{name}" for name in inside]
+        if os.path.lexists(folder / RESULT) and "status" not in atomic.read_json(folder / RESULT):
+            names.append(RESULT)
+        if names:
+            raise SettingsError(
+                f"resume: must be the folder of a run, {folder} has no {SETTINGS} of one, and holds {_listing(names)}"
+            )
+
+
+def refuse_other_contents(folder: Path, resumed: bool = False) -> None:
+    """Raise SettingsError where `folder` holds neither nothing nor a sweep, or links lead out of it."""
+    key = "resume" if resumed else "hydra.sweep.dir"
+    with _readable(key, folder):
+        if not _is_folder(key, folder):
+            return
+        refuse_links(folder, "hydra.sweep.dir")
+        refuse_named_links(key, folder, OF_A_SWEEP)
+        events = folder / EVENTS
+        if events.is_dir():
+            refuse_named_links(key, events, [path.name for path in events.iterdir()])
+        if any((folder / name).is_file() for name in (GRID, JOURNAL)):
+            return
+        record = folder / MULTIRUN
+        names = [name for name in foreign_names(folder, BEFORE_A_SWEEP) if not name.startswith(f"{JOURNAL}.")]
+        if record.exists() and b"kd_runner" not in record.read_bytes():
+            names.append(MULTIRUN)
+        if names:
+            raise SettingsError(f"{key}: must be new, empty or the folder of a sweep, {folder} holds {_listing(names)}")
+
+
+def refuse_named_links(key: str, folder: Path, names: Sequence[str]) -> None:
+    """Raise SettingsError where one of these names in `folder` is a link: what is written there would go elsewhere."""
+    for name in links(folder, names):
+        raise SettingsError(f"{key}: {folder / name} must be no link, as it would be written to: remove the link")
+
+
+def _is_folder(key: str, folder: Path) -> bool:
+    """True where `folder` is there, False where it can be made.
+
+    Raises:
+        SettingsError: a file is in its place, or it cannot be written to.
+    """
+    if is_link(folder) and not folder.exists():
+        raise SettingsError(f"{key}: must be a folder, {folder} is a link to nothing")
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise SettingsError(f"{key}: must be a folder, {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise SettingsError(f"{key}: must be a folder that can be written to, {above.absolute()} can only be read")
+    return above == folder
+
+
+@contextmanager
+def _readable(key: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"{key}: must be a folder that can be read, got {folder} ({error.strerror})") from error
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _remedy(folder: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
 
-from kd_runner.files import atomic
+from kd_runner.files import atomic, contents
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,7 @@ def unpack(archive: Path, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.is_dir():
-            for abandoned in cache.glob(f".{folder.name}.*"):  # by a job that was killed; this one holds the lock
-                shutil.rmtree(abandoned, ignore_errors=True)
+            contents.remove_abandoned(folder)  # by a job that was killed; this one holds the lock
             with atomic.replacement(folder) as unfinished:
                 _unpack(archive, unfinished)
             log.info("data      %s unpacked to %s", archive, folder)

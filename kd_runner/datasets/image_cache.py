@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ from kd_runner.datasets.decoding import facts
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed
-from kd_runner.files import atomic
+from kd_runner.files import atomic, contents
 
 log = logging.getLogger(__name__)
 
@@ -126,23 +124,16 @@ def _map(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _write(file: Path, files: ImageFiles) -> Counter[str]:
     """Decode the images into a cache file, and their counts into the file beside it; the counts."""
-    for abandoned in file.parent.glob(f".{file.stem}.*"):  # by a job that was killed; this one holds the lock
-        abandoned.unlink(missing_ok=True)
-    unfinished = file.with_name(f".{file.stem}.{uuid.uuid4().hex}")
+    contents.remove_abandoned(file)  # by a job that was killed; this one holds the lock
     counts: Counter[str] = Counter()
-    try:
-        with unfinished.open("xb") as out:
-            header = {"descr": "|u1", "fortran_order": False, "shape": _stored_shape(files)}
-            np.lib.format.write_array_header_2_0(out, header)
-            for block, block_counts in _decoded_blocks(files):
-                # Written, not mapped: a full disk is then an error and not the end of the process.
-                out.write(block.tobytes())
-                counts = sum_of_counts([counts, block_counts])
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic.replacement(file) as unfinished, unfinished.open("wb") as out:
+        header = {"descr": "|u1", "fortran_order": False, "shape": _stored_shape(files)}
+        np.lib.format.write_array_header_2_0(out, header)
+        for block, block_counts in _decoded_blocks(files):
+            # Written, not mapped: a full disk is then an error and not the end of the process.
+            out.write(block.tobytes())
+            counts = sum_of_counts([counts, block_counts])
+        atomic.flush(out)
     _write_json(cache_file(files, file.parent, f"conversions.{COUNTED}.json"), counts)
     return counts
 

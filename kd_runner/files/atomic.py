@@ -6,16 +6,18 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.plain_files import read_plain
 
+WITHOUT_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # of a file system that cannot flush a file
 UNFINISHED = ".unfinished"  # the end of the name of what is being written; a killed process leaves such files
 
 
@@ -47,8 +49,7 @@ def write(path: Path, content: bytes) -> None:
     try:
         with replacement(path) as beside, beside.open("xb") as out:  # a link there is no file of ours
             out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
+            flush(out)
         sync(path.parent)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -58,6 +59,16 @@ def write(path: Path, content: bytes) -> None:
             f"the disk is full: {path.name} needs {megabytes(len(content))}, {megabytes(free)} are free in "
             f"{path.parent.resolve()}"
         ) from error
+
+
+def flush(file: IO[bytes]) -> None:
+    """Flush a file that is being written to the disk, where its file system can do that."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in WITHOUT_FSYNC:
+            raise
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
@@ -78,19 +89,19 @@ def sync(folder: Path) -> None:
     """Flush the names in `folder` to the disk."""
     if os.name == "nt":  # where a folder cannot be opened
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems refuse it for folders
-        pass
-    finally:
-        os.close(handle)
+    with suppress(OSError):  # some network file systems refuse it for folders, and some folders cannot be read
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def remove_unfinished(folder: Path) -> None:
     """Delete what killed processes left in `folder`, which no other process may be writing to."""
-    for path in folder.glob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if re.fullmatch(rf"\..+\.[0-9a-f]{{32}}{re.escape(UNFINISHED)}", path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def megabytes(count: int) -> str:

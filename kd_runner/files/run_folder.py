@@ -13,6 +13,7 @@ LOG = "kd-runner.log"
 NOW = "now.json"  # the epoch that a run is at, while it runs
 STUDENT_LAST, STUDENT_BEST = "student_last.safetensors", "student_best.safetensors"
 CONTACT_SHEET = "contact_sheet.png"
+EVENTS = "tensorboard"  # the folder of TensorBoard's event files
 UNFINISHED = "unfinished"  # the folder from which an interrupted run goes on
 BEGUN = "begun.json"  # in that folder: what the run began with
 HYDRA = ".hydra"  # the folder of what Hydra writes
@@ -24,6 +25,10 @@ GRID = "sweep.json"  # the jobs of the sweep
 MULTIRUN = "multirun.yaml"  # what Hydra writes of the sweep
 EARLIER = ".earlier"  # the folder of results that the sweep is about to replace
 NETWORKS = "networks"  # the folder of networks that are trained for several jobs
+LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep
+SLURM = ".slurm"  # the folder of submitit's files
+QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
+JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
 CHECKED = ".check"  # the folder of the check of all jobs
 
 

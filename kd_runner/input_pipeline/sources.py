@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import shutil
+import sys
 from collections.abc import Iterator
 from typing import Protocol, cast
 
@@ -13,7 +17,12 @@ from kd_runner.config.settings import Residency
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.errors import RunFailed
+from kd_runner.notes import note
+from kd_runner.temporary import settle_socket_folder
 
+SHARED = "/dev/shm"  # through which worker processes hand over images, on Linux
+CHUNKS_OF_A_WORKER, SPARE = 2, 2  # chunks that a worker has there at most, and the share that is left to others
+SIGNS_OF_SHARED_MEMORY = ("shared memory", "shm_open", "Bus error", "torch_shm_manager", "exited unexpectedly")
 SHARE_OF_DEVICE = 0.25  # of the free memory of the device, for the images of one split
 
 
@@ -66,12 +75,13 @@ class FileSource:
     def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         self._order.indices = order.tolist()
         if count not in self._loaders:  # a loader is used again in the next epoch, and its workers with it
+            workers = workers_with_room(self.workers, count * math.prod(self.image_shape))
             self._loaders[count] = DataLoader(
                 cast("Dataset[Tensor]", self.files),
                 batch_size=count,
                 sampler=self._order,
-                num_workers=self.workers,
-                persistent_workers=self.workers > 0,
+                num_workers=workers,
+                persistent_workers=workers > 0,
                 pin_memory=self.device.type == "cuda",
                 generator=torch.Generator(),  # the global one belongs to dropout
             )
@@ -81,6 +91,33 @@ class FileSource:
                 yield indices, on_device.permute(0, 2, 3, 1).contiguous(), self.labels[indices.to(self.device)]
         except ValueError as error:  # raised in a worker: its message ends with the one of `decode`
             raise RunFailed(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in SIGNS_OF_SHARED_MEMORY):
+                raise
+            raise RunFailed(
+                f"the processes that decode images were ended, mostly for want of shared memory ({SHARED}): "
+                f"dataset.workers=0 needs none, got {self.workers}"
+            ) from error
+
+
+def workers_with_room(workers: int, chunk_bytes: int) -> int:
+    """The number of worker processes, of at most `workers`, that shared memory has room for; 0 where it has none.
+
+    A worker has up to two chunks in shared memory, and another process may need as much.
+    """
+    if not workers or sys.platform != "linux":
+        return workers
+    try:
+        settle_socket_folder()
+        multiprocessing.get_context().Lock()  # which takes a file there
+        room = shutil.disk_usage(SHARED).free // (SPARE * CHUNKS_OF_A_WORKER * chunk_bytes)
+    except OSError as error:
+        room, reason = 0, str(error.strerror or error)
+    else:
+        reason = f"{shutil.disk_usage(SHARED).free / 1e6:,.0f} MB are free"
+    if room < workers:
+        note("data", f"dataset.workers: {room} in place of {workers}, as {SHARED} has no room for more ({reason})")
+    return min(workers, room)
 
 
 class Order(Sampler[int]):

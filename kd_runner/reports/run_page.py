@@ -18,6 +18,7 @@ from kd_runner.formats import clock, count, four_digits, percent
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
+from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
 from kd_runner.reports.verdict import verdict_of
@@ -72,6 +73,7 @@ def write(folder: Path, out: Path) -> Path:
 
 
 def _write_page(folder: Folder, out: Path) -> Path:
+    refuse_another_page(out)
     page = out / PAGE
     atomic.write(page, run_page(folder).encode(errors="replace"))
     return page

@@ -11,6 +11,7 @@ from kd_runner.files import atomic
 from kd_runner.files.run_folder import PAGE
 from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
+from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
 from kd_runner.terminal import terminal_width
 
 
@@ -18,6 +19,8 @@ def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page."""
     from kd_runner.reports.sweep_page import sweep_page
 
+    refuse_another_page(out)
+    refuse_another_table(out / f"{NAME}.csv")
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentence
-from kd_runner.command_line.used_folder import refuse_another_run
+from kd_runner.command_line.used_folder import refuse_no_run, refuse_used_folder
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.environment import environment
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.files import atomic
+from kd_runner.files.contents import remove_resume_states
+from kd_runner.files.disk import quiet_threads, refusals_in_one_line
 from kd_runner.files.reading import texts
-from kd_runner.files.run_folder import NOW, RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
 from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines
@@ -47,6 +48,7 @@ def run(
     overrides: Sequence[str] = (),
     secrets: Sequence[str] = (),
     remarks: Sequence[str] = (),
+    written: Collection[str] = (HYDRA,),
 ) -> dict[str, Any]:
     """Do everything that one command does, in `folder`; returns what is written to result.json there, too.
 
@@ -56,19 +58,21 @@ def run(
         overrides: The overrides that were typed; those that have no effect on this run are noted.
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
         remarks: Notes about the command line.
+        written: Names of what the command itself has written into `folder` before.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
-            `folder` holds a run that should not be resumed; nothing was trained.
+            `folder` holds something else; nothing was trained.
         RunFailed: a stage could not be finished.
     """
-    with collected_notes() as notes:
+    with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
         notes += remarks
         masking.hide({}, secrets)
         content = masking.masked_data(hide_values(settings.plain(), secrets))
         if settings.resume is None:
-            refuse_another_run(folder)
+            refuse_used_folder(folder, written)
         else:
+            refuse_no_run(folder, written)
             refuse_other_settings(folder, content, overrides)
         parts = assemble(settings)
         fingerprint = parts.fingerprint()
@@ -85,7 +89,7 @@ def run(
         state = RunState()
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers)
         result |= {"notes": notes, "seconds": state.seconds}  # both are filled as the run goes
-        with failure_written(result, folder, state):
+        with failure_written(result, folder, state), refusals_in_one_line():
             dashboard.begin(logger, content, overrides)
             result |= StageRunner(parts, folder, fingerprint, logger, state).run(rehearsal.tempered)
         finish(result, folder, logger.place, settings.finetune.epochs)
@@ -110,9 +114,10 @@ def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], par
     for text in texts(atomic.read_json(folder / RESULT).get("notes")):
         note("earlier", text)
     (folder / RESULT).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_json(folder / SETTINGS, settings)  # first: it tells a run's folder from any other
     begin(folder, fingerprint, parts.settings, parts.data, parts.networks)
     atomic.remove_unfinished(folder)
-    atomic.write_json(folder / SETTINGS, settings)
 
 
 def blank_result(
@@ -174,7 +179,7 @@ def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: 
         finetuned: The number of epochs of finetuning.
     """
     atomic.write_json(folder / RESULT, masking.masked_data(result))
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
     charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)
     log.info("\n%s\n\n%s\n%s", Lines(table(result, finetuned, terminal_width())), charts, write_report(folder))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,18 +15,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kd_runner.errors import BAD_SETTINGS
+from kd_runner.errors import BAD_SETTINGS, one_line
 from kd_runner.files import atomic
-from kd_runner.files.atomic import UNFINISHED, megabytes
+from kd_runner.files.atomic import megabytes
+from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_written, is_link
 from kd_runner.plain_text import printable
-from kd_runner.store.entries import LEASE, MADE_OF, MANIFEST, Entry
+from kd_runner.store.entries import EPOCHS, HOLDER, LEASE, MADE_OF, MANIFEST, NETWORK, Entry
 
 DAY = 86_400
+FILES = (NETWORK, MADE_OF, EPOCHS, MANIFEST, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
 KEY = "[0-9a-f]{16}"  # the name of an entry's folder: nothing else is touched
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `kd-runner store` with `words`; returns the exit code, 1 where verify found a fault."""
+    """Run `kd-runner store` with `words`; returns the exit code, 1 for a fault, or for what cannot be deleted."""
     arguments = _parser().parse_args(words)
     root = arguments.store.expanduser()
     if not root.is_dir():
@@ -65,7 +66,7 @@ def _refuse(message: str) -> int:
 
 def entries(root: Path) -> Iterator[Entry]:
     """The finished networks, the one used last first."""
-    folders = [path for path in root.iterdir() if path.is_dir() and re.fullmatch(KEY, path.name)]
+    folders = [path for path in root.iterdir() if re.fullmatch(KEY, path.name) and path.is_dir()]
     yield from (Entry(root, path.name) for path in sorted(folders, key=last_used, reverse=True))
 
 
@@ -131,30 +132,71 @@ def verify(root: Path) -> int:
 
 def broken_entries(root: Path) -> list[Path]:
     """Broken entries that were moved out of the way."""
-    return sorted(path for path in root.iterdir() if re.fullmatch(rf"{KEY}\.corrupt\.\w+", path.name))
+    return sorted(path for path in root.iterdir() if re.fullmatch(rf"{KEY}\.corrupt\.\w+", path.name) and path.is_dir())
 
 
 def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dry_run: bool) -> int:
-    """Delete the networks of these keys, those that were not used for so many days, and what no job will use."""
+    """Delete the networks of these keys, those that were not used for so many days, and what no job will use.
+
+    Returns the exit code, 1 where something is still there.
+    """
     old = 0.0 if unused_for is None else time.time() - unused_for * DAY
     doomed = [entry.folder for entry in entries(root) if entry.key in keys or last_used(entry.folder) < old]
     doomed += broken_entries(root)
-    unfinished = [path for path in root.iterdir() if re.fullmatch(rf"\.{KEY}\.\w+{re.escape(UNFINISHED)}", path.name)]
-    doomed += [path for path in unfinished if time.time() - path.stat().st_mtime > DAY]
-    for path in doomed:
-        _delete(path, dry_run)
+    unfinished = [path for path in root.iterdir() if is_being_written(path.name, KEY)]
+    doomed += [path for path in unfinished if time.time() - path.lstat().st_mtime > DAY]
+    left = [path for path in doomed if not _delete(path, dry_run)]
     for entry in entries_in_training(root):
+        if dry_run:
+            left += [] if _delete(entry.work, dry_run) else [entry.work]
+            continue
         lease = SoftFileLease(entry.lease, lease_duration=LEASE)
         try:
             with lease.acquire(timeout=0):
-                _delete(entry.work, dry_run)
+                left += [] if _delete(entry.work, dry_run) else [entry.work]
         except Timeout:
             print(f"{entry.key} is left: {printable(entry.holder())} is training it")
-    return 0
+        except OSError as error:  # a store that may only be read
+            _say_left(entry.work, error.strerror or one_line(error))
+            left.append(entry.work)
+    return 1 if left else 0
 
 
-def _delete(path: Path, dry_run: bool) -> None:
-    size = megabytes(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
-    print(f"{'would delete' if dry_run else 'deleted'} {path.name.strip('.')} ({size})")
+def _delete(path: Path, dry_run: bool) -> bool:
+    """Delete a folder of the store, and say so; returns False where it is still there.
+
+    What kd-runner did not write is not deleted, and no link is followed.
+    """
+    reason = reason_to_leave(path)
+    if reason:
+        return _say_left(path, reason)
+    size = megabytes(sum(file.lstat().st_size for file in path.iterdir()))
     if not dry_run:
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            for file in sorted(path.iterdir(), key=lambda file: file.name != MANIFEST):  # what is left is no entry
+                file.unlink()
+            path.rmdir()
+        except OSError as error:
+            return _say_left(path, error.strerror or one_line(error))
+    print(f"{'would delete' if dry_run else 'deleted'} {path.name.strip('.')} ({size})")
+    return True
+
+
+def reason_to_leave(path: Path) -> str:
+    """The reason why a folder of the store must not be deleted; empty where kd-runner wrote all that is in it."""
+    if is_link(path):
+        return "it is a link, and what it leads to may be anyone's"
+    if not path.is_dir():
+        return "it is a file"
+    try:
+        foreign = [name for name in foreign_names(path, FILES) if not is_being_written(name)]
+        if not foreign and re.fullmatch(KEY, path.name) and not (path / MANIFEST).is_file():
+            return f"it has no {MANIFEST}, so that it is no network of kd-runner"
+    except OSError as error:
+        return error.strerror or one_line(error)
+    return f"it holds {foreign[0]}, which is no file of kd-runner" if foreign else ""
+
+
+def _say_left(path: Path, reason: str) -> bool:
+    print(f"kd-runner: store: {path.name.strip('.')} is not deleted: {printable(reason)}", file=sys.stderr)
+    return False

@@ -16,9 +16,9 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import socket
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,14 +31,14 @@ from filelock import SoftFileLease, Timeout
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest, flat_keys
-from kd_runner.errors import SettingsError
-from kd_runner.files import atomic, ownership
+from kd_runner.errors import RunFailed, SettingsError
+from kd_runner.files import atomic, contents, ownership
 from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.notes import note
 from kd_runner.store import signing
-from kd_runner.training.resume_state import ResumeState
+from kd_runner.training.resume_state import HOLDER, ResumeState
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ MANIFEST = "MANIFEST.json"
 NETWORK = "network.safetensors"
 MADE_OF = "made_of.json"
 EPOCHS = "epochs.json"
-HOLDER = "holder.json"  # in the folder of an unfinished training
 FILES = (MANIFEST, NETWORK, MADE_OF, EPOCHS)
 DIGEST = "digest"  # in made_of.json, of all that the network is made of, where values in it are hidden
 OWN = "of-"  # begins the name of a user's own folder in a store where others have put something
@@ -294,7 +293,7 @@ def trained_once(
         _note_foreign(entry, root, stage, reason)
     if _usable(entry, stage, content, info):
         return _reuse(entry, stage)
-    root.mkdir(parents=True, exist_ok=True)
+    _refuse_read_only(root, entry.key, stage)
     if entry.root != root:
         entry.root.mkdir(mode=0o700, exist_ok=True)
     with _lease(entry, stage) as has_lease:
@@ -315,8 +314,7 @@ def _train(
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
 ) -> Stored | None:
     """Train the network of an entry whose lease this process has; None where something lies in its place by then."""
-    for abandoned in entry.root.glob(f".{entry.key}.*{atomic.UNFINISHED}"):  # by a job that was killed
-        shutil.rmtree(abandoned, ignore_errors=True)
+    contents.remove_abandoned(entry.folder)  # by a job that was killed
     entry.sign()
     resume_state = ResumeState(entry.work, entry.key)
     network, epochs = train(resume_state)
@@ -334,6 +332,20 @@ def _note_foreign(entry: Entry, root: Path, stage: str, reason: str) -> None:
         f"yours is in {entry.root}. To use it all the same, make it your own, with a copy or with chmod -R go-w, or "
         f"share a key with its owner ({signing.VARIABLE})",
     )
+
+
+def _refuse_read_only(root: Path, key: str, stage: str) -> None:
+    """Raise RunFailed where the network cannot be put into the store, before it is trained."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writable.", dir=root)
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise RunFailed(
+            f"store: must be a folder that can be written to, as the {stage} ({key}) is not in it, got "
+            f"{root} ({error.strerror}); choose another: store=FOLDER"
+        ) from error
 
 
 def _usable(entry: Entry, stage: str, content: dict[str, Any], info: dict[str, Any]) -> bool:

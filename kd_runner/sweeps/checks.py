@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.composition import FromEnvironment
+from kd_runner.command_line.resume import resume_override
 from kd_runner.command_line.unused_in_sweep import OVERRIDES
 from kd_runner.config.fingerprint import digest
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
-from kd_runner.files.run_folder import CHECKED, CONSOLE
+from kd_runner.files.contents import foreign_names, is_link, is_of_a_run
+from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK
 from kd_runner.plain_text import lines
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.job_file import write_jobs
-from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.jobs import Job, completed_result
 
 SHOWN = 20  # jobs that are named one by one when they are refused
 
@@ -73,16 +76,40 @@ def raise_if_any(errors: Sequence[str]) -> None:
 def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:
     """Raise SettingsError unless each job has a folder of its own below `folder`."""
     folders = [job.folder.resolve() for job in jobs]
-    if len(set(folders)) < len(folders) or not all(folder.resolve() in path.parents for path in folders):
+    names = [str(path) for path in folders]
+    if ignores_case(folder):
+        names = [unicodedata.normalize("NFC", name).casefold() for name in names]
+    if len(set(names)) < len(names) or not all(folder.resolve() in path.parents for path in folders):
         raise SettingsError("hydra.sweep.subdir: must give each job a folder of its own below hydra.sweep.dir")
 
 
+def ignores_case(folder: Path) -> bool:
+    """True where names below `folder` that differ in their case alone are the same, as on Windows and macOS."""
+    return (folder / LOCK).exists() and (folder / LOCK.upper()).exists()
+
+
 def refuse_other_folders(jobs: Sequence[Job]) -> None:
-    """Raise SettingsError where the folder of a job holds something that is no run."""
+    """Raise SettingsError where the folder of a job, which is to be emptied, holds more than a run without a result."""
     for job in jobs:
-        filled = job.folder.is_dir() and any(job.folder.iterdir())
-        if filled and not run_folder.holds_a_run(job.folder) and not (job.folder / CONSOLE).exists():
-            raise SettingsError(f"hydra.sweep.dir: {job.folder} holds something that is no run of kd-runner")
+        if is_link(job.folder) or (job.folder.exists() and not job.folder.is_dir()):
+            raise SettingsError(f"hydra.sweep.dir: {job.folder} must be a folder, it is a link or a file")
+        if not job.folder.is_dir():
+            continue
+        names = [name for name in foreign_names(job.folder) if not is_of_a_run(name) or is_link(job.folder / name)]
+        is_run = run_folder.holds_a_run(job.folder) or (job.folder / CONSOLE).exists()
+        if names or (any(job.folder.iterdir()) and not is_run):
+            what = f"holds {names[0]}" if names else "holds something"
+            raise SettingsError(f"hydra.sweep.dir: {job.folder} {what} that is no run of kd-runner")
+
+
+def refuse_completed(jobs: Sequence[Job], folder: Path) -> None:
+    """Raise SettingsError where a job has completed: its result is never replaced."""
+    completed = [job for job in jobs if completed_result(job) is not None]
+    if completed:
+        raise SettingsError(
+            f"hydra.sweep.dir: {folder} holds completed runs of this sweep ({len(completed)} of {len(jobs)}); "
+            f"go on with it: {resume_override(folder)}, or choose another folder"
+        )
 
 
 def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engine: Engine) -> dict[str, Any]:
@@ -105,7 +132,9 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, lambda _: None).run([task])
     if task.code != 0:
         last_line = (check_folder / CONSOLE).read_text().strip().splitlines()[-1:]
-        raise RunFailed(f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line)}")
+        raise RunFailed(
+            f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line) or 'it printed nothing'}"
+        )
     report: dict[str, Any] = json.loads(report_file.read_text())
     errors = report["errors"]
     raise_if_any([f"{job}: {errors[str(job.number)]}" for job in jobs if str(job.number) in errors])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -13,14 +14,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kd_runner.command_line.overrides import UNDECISIVE, split
+from kd_runner.command_line.used_folder import refuse_other_contents
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain
-from kd_runner.files.run_folder import EARLIER, GRID
+from kd_runner.files.run_folder import CHECKED, EARLIER, GRID, LOCK, QUEUED, SLURM
+from kd_runner.notes import note
 from kd_runner.sweeps.jobs import Job
 
-LOCK = ".sweep.lock"
+NO_LOCKS = (NotImplementedError, OSError)  # raised where a file system has none
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL}
 LONGEST_NAME = 80
 # The label of a key before its value in the name of a job.
 SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d"}
@@ -105,22 +108,37 @@ def emptied_job_folders(jobs: Sequence[Job], folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive_folder(folder: Path) -> Iterator[None]:
+def exclusive_folder(folder: Path, resumed: bool = False) -> Iterator[None]:
     """Keep other processes from running the sweep in this folder during this block.
 
     Raises:
-        SettingsError: another process runs it, or Hydra cannot be given the folder's path.
+        SettingsError: another process runs it, the folder holds something else, or Hydra cannot be given its path.
     """
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"hydra.sweep.dir: must have no quotes and backslashes in its path, got {folder}")
+    refuse_other_contents(folder, resumed)
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_links(folder, "hydra.sweep.dir")
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise SettingsError(f"hydra.sweep.dir: another process runs the sweep in {folder}") from None
+    except NO_LOCKS as error:
+        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+            raise
+        note("sweep", f"the file system of {folder} has no locks: start no second sweep there")
     try:
+        remove_check(folder)
         yield
     finally:
+        remove_check(folder)
         lock.release()
+
+
+def remove_check(folder: Path, jobs_ended: bool = False) -> None:
+    """Delete the check of a sweep's jobs, which may hold settings from the environment.
+
+    Tasks that wait in Slurm's queue read it when they start: it stays until the sweep is gone on with, and has ended.
+    """
+    if jobs_ended or not (folder / SLURM / QUEUED).exists():
+        shutil.rmtree(folder / CHECKED, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, CONSOLE, RESULT
+from kd_runner.files.run_folder import CONSOLE, RESULT
 from kd_runner.notes import note
-from kd_runner.sweeps.checks import examine_jobs, refuse_other_folders
+from kd_runner.sweeps.checks import examine_jobs, refuse_completed, refuse_other_folders
 from kd_runner.sweeps.engine import LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.folder import emptied_job_folders, write_grid
+from kd_runner.sweeps.folder import emptied_job_folders, remove_check, write_grid
 from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 from kd_runner.sweeps.live_view import LiveView
 
@@ -72,6 +71,7 @@ def run_missing(
         engine = launcher_settings.engine(fork_server, missing, folder)
         if not resumed:
             engine.refuse_running()
+            refuse_completed(missing, folder)
             refuse_other_folders(missing)
         examination = examine_jobs(missing, folder, fork_server, engine)
         note_unused(missing, examination["unused"])
@@ -84,7 +84,7 @@ def run_missing(
             engine.run([*training.values(), *tasks.values()], live_view.notify, live_view.tick)
     finally:
         fork_server.close()
-    shutil.rmtree(folder / CHECKED, ignore_errors=True)
+    remove_check(folder, jobs_ended=True)
     return tasks
 
 

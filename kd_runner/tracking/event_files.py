@@ -13,9 +13,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.files import atomic, reading
 from kd_runner.files.plain_files import is_file_name
+from kd_runner.files.run_folder import EVENTS as FOLDER
 from kd_runner.files.run_folder import GRID, NETWORKS
-
-FOLDER = "tensorboard"
 
 
 def event_folder_of(run: Path) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import shutil
+import logging
+import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,11 +18,14 @@ from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterva
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from kd_runner.errors import SettingsError
+from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking import event_files
 from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, missing_row
+
+log = logging.getLogger(__name__)
 
 FILE = "events.out.tfevents.0.hparams"
 SUMMARY = "leaderboard"  # the folder of the event file with the columns and the leaderboard's text
@@ -44,21 +48,40 @@ def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderb
         event_folder = event_files.event_folder_of(session.folder)
         if event_folder.parent != root:
             name = legend_name(session.folder, event_folder)
-            used_names[name] += 1
-            event_folder = link_event_files(
-                event_folder, root / (name if used_names[name] == 1 else f"{name}_{used_names[name]}")
-            )
+            event_folder = link_event_files(event_folder, free_folder(root, name, used_names))
         write_events(event_folder, session_messages(session, row))
     write_events(root / SUMMARY, [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)])
     return root
 
 
 def delete_earlier_folders(root: Path) -> None:
-    """Delete the folders that an earlier call made for runs whose event files are elsewhere."""
+    """Delete what an earlier call left of runs whose event files are elsewhere: links to event files, and its own."""
     _refuse_link(root)
-    for folder in [path for path in root.glob("*") if path.is_dir() and not path.is_symlink()]:
-        if all(entry.is_symlink() or entry.name == FILE for entry in folder.iterdir()):
-            shutil.rmtree(folder)
+    for folder in [path for path in root.glob("*") if path.is_dir() and not is_link(path)]:
+        entries = list(folder.iterdir())
+        own = [entry for entry in entries if entry.name == FILE or (is_link(entry) and is_event_file(entry))]
+        if len(own) == len(entries) and (folder / FILE).is_file():
+            for entry in own:
+                entry.unlink()
+            folder.rmdir()
+
+
+def is_event_file(path: Path) -> bool:
+    """True for a file, or a link to one, with the name that TensorBoard's event files have."""
+    return path.name.startswith("events.out.tfevents.") and not path.is_dir()
+
+
+def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
+    """A folder below `root` for the links to a run's event files: one that is not there, as others may have made it.
+
+    Args:
+        taken: How often a name was taken so far; it is counted on.
+    """
+    while True:
+        taken[name] += 1
+        folder = root / (name if taken[name] == 1 else f"{name}_{taken[name]}")
+        if not os.path.lexists(folder):
+            return folder
 
 
 def _refuse_link(folder: Path) -> None:
@@ -79,8 +102,13 @@ def link_event_files(event_folder: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in event_files.in_folder(event_folder):
         if path.name != FILE:
-            (folder / path.name).unlink(missing_ok=True)
-            (folder / path.name).symlink_to(path)
+            try:
+                (folder / path.name).symlink_to(path)
+            except (OSError, NotImplementedError) as error:  # a file system without links, or Windows without the right
+                log.warning(
+                    "note      the curves of %s are not shown beside the table: %s", event_folder, one_line(error)
+                )
+                break
     return folder
 
 

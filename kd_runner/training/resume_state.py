@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Any
 import torch
 
 from kd_runner.errors import RunFailed
-from kd_runner.files import atomic
+from kd_runner.files import atomic, contents
 from kd_runner.files.plain_files import read_plain
 from kd_runner.networks.checkpoints import UNREADABLE
 
 log = logging.getLogger(__name__)
+
+HOLDER = "holder.json"  # the file that says which process trains a network for the store
 
 
 class ResumeState:
@@ -69,4 +70,4 @@ class ResumeState:
 
     def discard(self) -> None:
         """Delete the state, once the trained network is safe."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        contents.remove_files(self.folder, (*contents.RESUME_STATE, HOLDER))

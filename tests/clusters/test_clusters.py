@@ -192,6 +192,38 @@ def test_what_slurm_ended_is_named(tmp_path: Path) -> None:
     assert len(re.findall(r"job.*temperature.value=[41]\): Slurm ended it: CANCELLED", err) + re.findall("#", err)) >= 2
 
 
+MORTAL = """
+import os, pathlib, signal
+import torch.nn.functional as F
+
+class Mortal:
+    def __call__(self, student, teacher, labels, temperature):
+        grave = pathlib.Path("grave")
+        if 0.4 < student.progress < 1 and not grave.exists():
+            grave.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return F.mse_loss(student.logits, teacher.logits)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_slurm")
+def test_slurm_goes_on_with_a_killed_job(tmp_path: Path) -> None:
+    """A process that is killed once costs no epoch, and nobody has to type anything."""
+    (tmp_path / "mortal.py").write_text(MORTAL)
+    option = tmp_path / "conf" / "distillation" / "mortal.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text("_target_: mortal.Mortal\nweight: 1.0\nlabel_weight: 1.0\n")
+    words = ("--config-dir", "conf", "distillation=mortal", "trust=[mortal]", "trainer.threads=1", "student.epochs=8")
+    out, err = swept(tmp_path, *words, *LONG, *SLURM, "seed=0")
+    assert "goes on as Slurm job" in out
+    assert err == ""
+    assert result_in(tmp_path / "sweep" / "0")["status"] == "completed"
+    assert set(epochs_of(tmp_path / "sweep" / "0").values()) == {1}
+    assert not (tmp_path / "sweep" / ".check").exists()
+
+
 @pytest.fixture
 def ray_cluster() -> Iterator[object]:
     """A Ray cluster of two machines, pretended."""

@@ -61,7 +61,7 @@ def test_what_is_no_object_is_read_as_an_empty_one(content: str, tmp_path: Path)
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    for name in (".a.json.0f.unfinished", ".hydra", "b.unfinished"):
+    for name in (f".a.json.{'0f' * 16}.unfinished", ".hydra", "b.unfinished"):
         (tmp_path / name).write_text("")
     atomic.remove_unfinished(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hydra", "b.unfinished"]

@@ -64,7 +64,10 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     job.folder.mkdir()
     refuse_other_folders([job])
     (job.folder / "cat.png").touch()
-    with pytest.raises(SettingsError, match="holds something that is no run of kd-runner"):
+    with pytest.raises(SettingsError, match=r"holds cat\.png that is no run of kd-runner"):
         refuse_other_folders([job])
-    (job.folder / "console.log").touch()  # a job that failed before it was a run
+    (job.folder / "console.log").touch()  # does not make the cat kd-runner's
+    with pytest.raises(SettingsError, match=r"holds cat\.png that is no run of kd-runner"):
+        refuse_other_folders([job])
+    (job.folder / "cat.png").unlink()  # a job that failed before it was a run
     refuse_other_folders([job])

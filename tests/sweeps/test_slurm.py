@@ -15,7 +15,16 @@ def test_a_queue_that_does_not_answer_is_not_an_empty_one(tmp_path: Path, monkey
     slurm = pytest.importorskip("kd_runner.sweeps.engines.slurm")
     fields = dict.fromkeys(("partition", "account", "qos", "constraint", "mem_gb"))
     numbers = dict.fromkeys(
-        ("cpus_per_task", "timeout_min", "signal_delay_s", "array_parallelism", "gpus_per_node", "max_num_timeout"), 1
+        (
+            "cpus_per_task",
+            "timeout_min",
+            "signal_delay_s",
+            "array_parallelism",
+            "gpus_per_node",
+            "max_num_timeout",
+            "retries",
+        ),
+        1,
     )
     settings = slurm.SlurmSettings(**fields, **numbers, setup=[], additional_parameters={})
     queue = slurm.SlurmEngine(settings, tmp_path)

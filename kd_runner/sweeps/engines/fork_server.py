@@ -21,6 +21,7 @@ from typing import NamedTuple
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
 from kd_runner.sweeps.engines.child import call_function, die_with_parent, print_to
+from kd_runner.temporary import settle_socket_folder
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
 DIED = "the process that starts the jobs has died; see what it printed above"
@@ -45,14 +46,16 @@ class ForkServer:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["kd_runner.sweeps.engines.preload"])
         self.processes: list[BaseProcess] = []  # those that run
-        resource_tracker.ensure_running()  # which unblocks the signals in this process when it starts
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            forkserver.ensure_running()
-        except OSError as error:  # a temporary folder with too long a path for a socket, say
+            settle_socket_folder()
+            resource_tracker.ensure_running()  # which unblocks the signals in this process when it starts
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            try:
+                forkserver.ensure_running()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except OSError as error:  # no temporary folder that can be written to, say
             raise RunFailed(f"the process that starts the jobs cannot be started: {error}") from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @cached_property
     def facts(self) -> ServerFacts:

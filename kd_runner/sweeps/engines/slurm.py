@@ -1,7 +1,7 @@
 """Jobs in the queue of a Slurm cluster, through submitit. They stay when the driver ends; the next driver finds them.
 
-A job that reaches its time limit, or loses its node, is started again by Slurm, and goes on from its last epoch. For
-that, all nodes must see the sweep's folder.
+A job that reaches its time limit, or loses its node, is started again by Slurm, and one that was killed by this driver.
+It goes on from its last epoch. For that, all nodes must see the sweep's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
-from kd_runner.files.run_folder import CONSOLE, RESULT
+from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
+from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
+from kd_runner.sweeps.engine import Retries
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
@@ -31,8 +33,9 @@ from kd_runner.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
 
-SLURM_FOLDER = ".slurm"  # submitit's files, in the sweep's folder
-QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
+# States of a job whose process was killed: submitit writes a result of one that failed. Not those of a person who ended
+# it, or of a time limit.
+KILLED = ("FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL")
 LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questions to the scheduler, which serves many
 
 
@@ -48,6 +51,7 @@ class SlurmSettings(Section):
     mem_gb: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)] | None
     timeout_min: Count
     max_num_timeout: Annotated[int, Field(strict=True, ge=0)]
+    retries: Retries
     signal_delay_s: Annotated[int, Field(strict=True, ge=1)]
     array_parallelism: Count
     setup: list[str]
@@ -129,6 +133,7 @@ class SlurmEngine:
         self.queued: dict[str, str] = {}  # the IDs of Slurm's jobs, by the tasks' names
         self._jobs: dict[str, Any] = {}  # submitit's objects of these jobs, by the tasks' names
         self._asked = time.monotonic()  # when the scheduler was last asked
+        self._retries: dict[str, int] = {}  # how often a task was put into the queue again
         self._unknown: dict[str, int] = {}  # how often in a row the scheduler did not know a task's job
 
     def refuse_running(self) -> None:
@@ -157,6 +162,9 @@ class SlurmEngine:
                 time.sleep(LOOK)
                 self._note_starts(unfinished, notify)
                 for task in self._ended_tasks(unfinished):
+                    if self._goes_on(task):
+                        notify("retry", task)
+                        continue
                     self._end(task)
                     unfinished.remove(task)
                     notify("end", task)
@@ -277,13 +285,35 @@ class SlurmEngine:
             self._jobs[task.name] = submitit.SlurmJob(self.folder / SLURM_FOLDER / "%j", self.queued[task.name], [0])
         return self._jobs[task.name]
 
+    def _goes_on(self, task: Task) -> bool:
+        """True where the task's process was killed, and is in the queue again, to go on from its last epoch."""
+        job, retries = self._job(task), self._retries.get(task.name, 0)
+        if job.paths.result_pickle.exists() or retries >= self.settings.retries:
+            return False
+        if state_of_job(job.job_id).partition(" ")[0] not in KILLED:
+            return False
+        try:
+            ids = self._submit_array([task], [])
+        except SettingsError as error:
+            log.warning("queue     %s was killed, and is not started again: %s", task.name, error)
+            return False
+        self._retries[task.name] = retries + 1
+        self.queued[task.name] = ids[0]
+        del self._jobs[task.name]
+        self._unknown[task.name] = 0
+        atomic.write_json(self.folder / SLURM_FOLDER / QUEUED, self.queued)
+        log.info("queue     %s goes on as Slurm job %s", task.name, ids[0])
+        return True
+
     def _end(self, task: Task) -> None:
         """Write into the task how it ended."""
         task.note_end(Slot(None, "Slurm"))
         job = self._job(task)
         if not job.paths.result_pickle.exists():
             files = self.folder / SLURM_FOLDER / job.job_id
-            task.code, task.reason = 1, f"Slurm ended it: {state_of_job(job.job_id)}; see {files}"
+            retries = self._retries.get(task.name, 0)
+            times = f", {retries + 1} times" if retries else ""
+            task.code, task.reason = 1, f"Slurm ended it{times}: {state_of_job(job.job_id)}; see {files}"
             return
         try:
             task.code = int(job.result())

@@ -27,16 +27,14 @@ from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import read_plain
-from kd_runner.files.run_folder import CHECKED, MULTIRUN
+from kd_runner.files.run_folder import CHECKED, JOURNAL, LOCK, MULTIRUN
 from kd_runner.formats import count, percent
 from kd_runner.sweeps import folder as sweep_folder
-from kd_runner.sweeps.folder import LOCK
 from kd_runner.sweeps.search.space import Choice, Dimension, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-JOURNAL = "study.journal"
 MOST_OF_JOURNAL = 2**30  # bytes
 NAME = "kd-runner"  # the study's name in its journal
 FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN}
@@ -212,13 +210,13 @@ def _content_of(journal: Path) -> bytes:
 
 
 @contextmanager
-def exclusive_study(folder: Path) -> Iterator[None]:
+def exclusive_study(folder: Path, resumed: bool = False) -> Iterator[None]:
     """Keep other processes from searching in the folder during this block, and mend the journal of a killed one.
 
     Raises:
         SettingsError: another process searches there.
     """
-    with sweep_folder.exclusive_folder(folder):
+    with sweep_folder.exclusive_folder(folder, resumed):
         journal = folder / JOURNAL
         Path(f"{journal}.lock").unlink(missing_ok=True)  # Optuna would wait for the lock of a killed process
         if journal.exists():
