@@ -133,6 +133,8 @@ def check_arguments(target: Callable[..., Any], node: Mapping[str, Any], key: st
     for name, value in node.items():
         if name != "_target_" and not _holds_nodes(value):
             _check_plain(name, value, f"{key}.{name}", node["_target_"])
+        elif name != "_target_" and "_target_" not in value:
+            _check_names(value, f"{key}.{name}")
 
 
 def _is_network_or_optimizer(target: type[Any]) -> bool:
@@ -177,6 +179,13 @@ def _holds_nodes(value: Any) -> bool:
     if not isinstance(value, dict) or not value:
         return False
     return "_target_" in value or all(isinstance(node, dict) and "_target_" in node for node in value.values())
+
+
+def _check_names(nodes: Mapping[Any, Any], key: str) -> None:
+    """Refuse names of layers that are no words: torch.fx writes them into code, which it then runs."""
+    for name in nodes:
+        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+            raise SettingsError(f"{key}: names must be words of letters, digits and '_', got {_shown(name)}")
 
 
 def _check_plain(name: str, value: Any, key: str, target: str) -> None:
