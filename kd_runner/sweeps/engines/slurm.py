@@ -77,7 +77,7 @@ class SlurmSettings(Section):
         try:
             import submitit  # noqa: F401
         except ImportError:
-            raise SettingsError("hydra/launcher: slurm needs submitit: pip install 'kd-runner[slurm]'") from None
+            raise SettingsError("hydra/launcher: slurm needs submitit: pip install submitit") from None
         if shutil.which("sbatch") is None:
             raise SettingsError("hydra/launcher: slurm needs Slurm's commands, and there is no sbatch on the path")
         return SlurmEngine(self, folder)
