@@ -41,8 +41,9 @@ class DOT(torch.optim.Optimizer):
                 f"delta must leave momentum - delta at 0 or more and momentum + delta below 1, got {delta:g} "
                 f"with momentum {momentum:g}"
             )
-        if lr < 0 or weight_decay < 0:
-            raise ValueError(f"lr and weight_decay must be 0 or more, got {lr:g} and {weight_decay:g}")
+        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if value < 0:
+                raise ValueError(f"{name} must be 0 or more, got {value:g}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "delta": delta, "weight_decay": weight_decay})
         self._gradients: dict[str, dict[Tensor, Tensor]] = {}
 
@@ -106,7 +107,7 @@ class MaxNormSGD(torch.optim.SGD):
         params: Weights, or groups of weights, as for PyTorch's optimizers.
         lr: Learning rate, 0 or more.
         max_norm: The largest length of a unit's weights, above 0.
-        momentum, weight_decay, nesterov: As those of torch.optim.SGD.
+        momentum, weight_decay, nesterov: Arguments of torch.optim.SGD.
 
     Raises:
         ValueError: a setting outside its range.

@@ -105,7 +105,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["teacher.epochs=0"], "teacher.epochs: must be greater than or equal to 1, got 0"),
         (["student.epochs=${nope}"], "Interpolation key 'nope' not found"),
         (["teacher=resnet", "teacher.depth=9"], "teacher.depth must be 6n+2 (8, 14, 20, …), got 9"),
-        (["dataset=mnist", "dataset.root=none", "dataset.download=false"], "dataset: no MNIST under"),
+        (["dataset=mnist", "dataset.root=none", "dataset.download=false"], "dataset.root: no MNIST under"),
         (["hydra.run.dir=/proc/x"], "hydra.run.dir: the run's folder cannot be made"),
         (
             ["-m", "distillation=soft,nope"],

@@ -1,9 +1,9 @@
-"""Make the pictures of docs/ from a sweep that has ended: `python tools/make_pictures.py SWEEP`.
+"""Make the pictures of the pages from a sweep and a run that have ended: `python tools/make_pictures.py SWEEP RUN`.
 
 Those that the pages show are of
 
-    kd-runner -m dataset=fashion_mnist teacher.epochs=5 student.epochs=6 'student.channels=[8,16]' \
-        distillation=soft,dkd,dist temperature.value=2,4 seed=0,1
+    kd-runner -m distillation=soft,dkd,dist temperature.value=2,4 seed=0,1
+    kd-runner
 
 A picture is an SVG text file that holds the screenshot, with few colours, at most 300 KB.
 """
@@ -14,7 +14,6 @@ import base64
 import io
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -27,9 +26,8 @@ sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "browser")
 from browser import NAMES, Browser  # noqa: E402
 from test_tensorboard import Server, opened, serving  # noqa: E402
 
-JOB = "3"  # the job whose report is shown
 LARGEST = 300_000  # bytes of a picture
-Prepare = Callable[[Page], object]  # what is clicked before the picture is taken
+TABS = {"hparams": "hparams", "custom_scalars": "charts", "images": "images"}  # TensorBoard's name: the picture's
 COLOURS = (128, 64, 32, 16)
 
 
@@ -64,41 +62,30 @@ def save(page: Page, name: str, title: str, height: int | None = None) -> None:
     (DOCS / f"{name}.svg").write_text(svg_of(screenshot(page, height), title))
 
 
-def save_tab(
-    browser: Browser, server: Server, tab: str, name: str, title: str, prepare: Callable[[Page], object]
-) -> None:
+def save_tab(browser: Browser, server: Server, tab: str, title: str) -> None:
     """Put a picture of a tab of TensorBoard into docs/."""
     page = opened(browser, server, tab)
     page.wait_for_timeout(4000)
-    prepare(page)
+    if tab == "images":
+        page.get_by_text("Show actual image size").click()
     page.wait_for_timeout(2000)
-    save(page, name, title)
-
-
-def show_parallel_coordinates(page: Page) -> None:
-    """Choose the parallel coordinates of the HParams tab."""
-    page.get_by_text("PARALLEL COORDINATES VIEW").click()
+    save(page, f"tensorboard_{TABS[tab]}", title)
 
 
 def main() -> None:
-    sweep = Path(sys.argv[1]).absolute()
+    sweep, run = (Path(folder).absolute() for folder in sys.argv[1:3])
     program = next(filter(None, map(shutil.which, NAMES)))
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         browser = Browser(chromium)
-        sweep_page, run_page = ((folder / "report.html").as_uri() for folder in (sweep, sweep / JOB))
-        save(browser.open(sweep_page, 1000), "report_sweep", "The report of a sweep, its upper part", 2150)
-        save(browser.open(sweep_page, 390, dark=True), "report_phone", "The report of a sweep on a phone", 900)
-        save(browser.open(run_page, 1000), "report_of_a_job", "The report of a run", 2600)
+        sweep_page, run_page = ((folder / "report.html").as_uri() for folder in (sweep, run))
+        save(browser.open(run_page, 1100), "report_run", "The report of the default run, its upper part", 1150)
+        save(browser.open(sweep_page, 1200), "report_sweep", "The report of a sweep, its upper part", 1600)
         with serving(sweep / "tensorboard") as server:
             server.until(12)
-            for tab, name, title, prepare in (
-                ("hparams", "tensorboard_hparams", "A sweep as a table in TensorBoard", lambda page: None),
-                ("hparams", "tensorboard_parallel", "A sweep as parallel coordinates", show_parallel_coordinates),
-                ("custom_scalars", "tensorboard_charts", "Shared charts in TensorBoard", lambda page: None),
-                ("images", "tensorboard_images", "Pictures in TensorBoard", lambda page: None),
-            ):
-                save_tab(browser, server, tab, name, title, prepare)
+            save_tab(browser, server, "hparams", "A sweep as a table in TensorBoard")
+            save_tab(browser, server, "custom_scalars", "Shared charts in TensorBoard")
+            save_tab(browser, server, "images", "Pictures in TensorBoard")
         browser.check()
         chromium.close()
 

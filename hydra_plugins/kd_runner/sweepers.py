@@ -137,7 +137,7 @@ class OptunaSweeper(GridSweeper):
             chosen = config.hydra.runtime.choices.get("hydra/launcher")
             raise SettingsError(f"hydra/launcher: must be pool for a search, got {chosen}")
         if find_spec("optuna") is None:
-            raise SettingsError("hydra/sweeper: optuna is not installed: pip install 'kd-runner[optuna]'")
+            raise SettingsError("hydra/sweeper: optuna is not installed: pip install optuna")
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> None:

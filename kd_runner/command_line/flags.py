@@ -7,12 +7,13 @@ import itertools
 from kd_runner.errors import SettingsError
 from kd_runner.suggestions import did_you_mean
 
+CONFIG_DIR = ("--config-dir", "-cd")  # a folder of a person's own options
 # Hydra's flags, each with True where a value follows.
 FLAGS = {
     **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r"), False),
     **dict.fromkeys(("--multirun", "-m", "--shell-completion", "-sc", "--info", "-i"), False),
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
-    **dict.fromkeys(("--config-dir", "-cd"), True),
+    **dict.fromkeys(CONFIG_DIR, True),
 }  # Hydra's --experimental-rerun is left out: it unpickles a run's file, which runs the code in it; there is resume=
 SWEEP_FLAGS = {"--multirun", "-m"}  # the flags of a sweep
 

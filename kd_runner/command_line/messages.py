@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -17,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.flags import CONFIG_DIR, split_flags
 from kd_runner.command_line.option_files import option_settings, options_of, published_options
 from kd_runner.plain_text import printable
 from kd_runner.suggestions import did_you_mean
@@ -139,7 +142,9 @@ def _known_keys(misspelt: str) -> Iterator[str]:
     GlobalHydra.instance().clear()
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
     words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
-    for overrides in (words, []):
+    folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in _config_dirs(sys.argv[1:])]
+    search_path = [f"hydra.searchpath={folders}"] if folders else []
+    for overrides in ([*search_path, *words], search_path, []):
         try:
             with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
                 config = compose("config", overrides=overrides)
@@ -147,6 +152,14 @@ def _known_keys(misspelt: str) -> Iterator[str]:
             return
         except (HydraException, OmegaConfBaseException):
             continue
+
+
+def _config_dirs(words: list[str]) -> list[str]:
+    """The folders of a person's own options that `--config-dir` names."""
+    flags = split_flags(words)[0]
+    typed = [word.partition("=")[2] for word in flags if word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR))]
+    apart = [value for flag, value in itertools.pairwise(flags) if flag in CONFIG_DIR]
+    return typed + apart
 
 
 def _keys_with_dots(node: Any, prefix: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
+from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
@@ -27,7 +27,6 @@ from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
-CONFIG_DIR = ("--config-dir", "-cd")
 
 
 def command_of_folder(words: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,11 @@ from kd_runner.config.settings import Node, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.suggestions import did_you_mean
 
+# PyTorch's words for an argument of an optimizer that it refuses: "Invalid learning rate: -1.0".
+INVALID = re.compile(r"Invalid (learning rate|beta parameter|\w+)(?: at index \d+| value)*: ")
+TORCH_WORDS = {"learning rate": "lr", "beta parameter": "betas", "epsilon": "eps"}
+ARGUMENT_RANGES = dict.fromkeys(("lr", "momentum", "weight_decay", "eps", "lr_decay"), "0 or more")
+ARGUMENT_RANGES |= {"betas": "from 0 to below 1"}
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args and **kwargs
 
 
@@ -37,9 +43,22 @@ def build(node: Node, key: str, trust: Iterable[str] = (), groups: Sequence[str]
     try:
         return target(**arguments)
     except Exception as error:  # anyone's code: the person needs to know which setting it was
-        message = one_line(error)
-        names_argument = message.split(" ", 1)[0] in node  # "depth must be …" becomes "teacher.depth must be …"
-        raise SettingsError(f"{key}.{message}" if names_argument else f"{key}: {message}") from error
+        raise SettingsError(refusal(error, node, key)) from error
+
+
+def refusal(error: Exception, node: Node, key: str) -> str:
+    """The message for an error of the callable that `node` names, with the key of the argument that it is about."""
+    message = one_line(error)
+    torch_words = INVALID.match(message)
+    if torch_words:
+        name = TORCH_WORDS.get(torch_words[1], torch_words[1])
+        if name in node:
+            return f"{key}.{name}: must be {ARGUMENT_RANGES.get(name, 'another value')}, got {node[name]}"
+    if message.split(" ", 1)[0] in node:  # "depth must be …" becomes "teacher.depth must be …"
+        return f"{key}.{message}"
+    if isinstance(error, FileNotFoundError) and "root" in node:
+        return f"{key}.root: {message}"
+    return f"{key}: {message}"
 
 
 def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:

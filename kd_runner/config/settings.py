@@ -305,6 +305,10 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         return f"{key}: no such setting{suggestion}, got {problem['input']!r}"
     if problem["type"] == "missing":
         return f"{key}: must be given"
+    if key == "teachers":
+        name = problem["input"]
+        remedy = f"write +teacher@teachers.NAME={name if isinstance(name, str) else 'OPTION'}"
+        return f"{key}: must be teachers by name, got {name!r}; {remedy}"
     return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
 
 

@@ -84,7 +84,7 @@ def _no_images(folder: Path, unread: Counter[str] | None) -> str:
 
 def _readable_suffixes(kinds: Iterable[str]) -> str:
     """The suffixes that are read, and a remedy for HEIC, for the end of a message about files that are no images."""
-    heic = "; HEIC cannot be read here: pip install kd-runner[heif], or convert the files"
+    heic = "; HEIC cannot be read here: pip install pillow-heif, or convert the files"
     return f"{heic if {'.heic', '.heif'} & set(kinds) else ''}; read are {', '.join(sorted(SUFFIXES))}"
 
 

@@ -1,4 +1,4 @@
-"""Any classifier of timm by its name; timm comes with kd-runner[timm] and is imported when a network is built."""
+"""Any classifier of timm by its name; timm is an extra package, imported when a network is built."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pre
     try:
         import timm
     except ImportError as error:
-        raise ValueError("timm is not installed: pip install 'kd-runner[timm]'") from error
+        raise ValueError("timm is not installed: pip install timm") from error
     names = timm.list_models()
     if name.partition(".")[0] not in names:  # behind the dot is the name of published weights
         hint = did_you_mean(name, names)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner.config.build import build, build_partial
+from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.settings import DistillationSettings, Node, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
-from kd_runner.errors import SettingsError, one_line
+from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.outputs import needs_of
 from kd_runner.randomness import derived_seed, seeded_generator
@@ -97,7 +97,8 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
     Messages name the key that the person can change: the stage's where it has one, else the shared one.
     """
     optimizer_key = f"{stage}.optimizer" if section.optimizer else "optimizer"
-    make = build_partial(settings.for_stage(section.optimizer, "optimizer"), optimizer_key, "params", settings.trust)
+    node = settings.for_stage(section.optimizer, "optimizer")
+    make = build_partial(node, optimizer_key, "params", settings.trust)
     try:
         parameter = nn.Parameter(torch.zeros(1))
         parameter.grad = torch.zeros(1)
@@ -105,7 +106,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         if isinstance(optimizer, torch.optim.Optimizer):
             optimizer.step()
     except Exception as error:  # anyone's optimizer
-        raise SettingsError(f"{optimizer_key}: {one_line(error)}") from error
+        raise SettingsError(refusal(error, node, optimizer_key)) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(optimizer).__name__}")
     if hasattr(optimizer, "keep") and settings.trainer.precision == "16-mixed":

@@ -145,21 +145,24 @@ def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dr
     doomed += broken_entries(root)
     unfinished = [path for path in root.iterdir() if is_being_written(path.name, KEY)]
     doomed += [path for path in unfinished if time.time() - path.lstat().st_mtime > DAY]
-    left = [path for path in doomed if not _delete(path, dry_run)]
-    for entry in entries_in_training(root):
+    in_training = list(entries_in_training(root))
+    if not doomed and not in_training:
+        print("nothing to delete")
+    remaining = [path for path in doomed if not _delete(path, dry_run)]
+    for entry in in_training:
         if dry_run:
-            left += [] if _delete(entry.work, dry_run) else [entry.work]
+            remaining += [] if _delete(entry.work, dry_run) else [entry.work]
             continue
         lease = SoftFileLease(entry.lease, lease_duration=LEASE)
         try:
             with lease.acquire(timeout=0):
-                left += [] if _delete(entry.work, dry_run) else [entry.work]
+                remaining += [] if _delete(entry.work, dry_run) else [entry.work]
         except Timeout:
             print(f"{entry.key} is left: {printable(entry.holder())} is training it")
         except OSError as error:  # a store that may only be read
             _say_left(entry.work, error.strerror or one_line(error))
-            left.append(entry.work)
-    return 1 if left else 0
+            remaining.append(entry.work)
+    return 1 if remaining else 0
 
 
 def _delete(path: Path, dry_run: bool) -> bool:

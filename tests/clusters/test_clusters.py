@@ -26,13 +26,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def needs_ray() -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'kd-runner[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
 
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Slurm cluster, as the environment in which its commands find it."""
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'kd-runner[slurm]'")
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install submitit")
     if slurm_cluster.missing():
         pytest.skip(slurm_cluster.missing())
     with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm")) as environment:
@@ -88,7 +88,7 @@ def test_wrong_settings_are_refused(tmp_path: Path, words: tuple[str, ...], line
 
 
 def test_slurm_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'kd-runner[slurm]'")
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install submitit")
     monkeypatch.setenv("PATH", "/nowhere")
     _, err = swept(tmp_path, "seed=0,1", *SLURM, *SHORT, code=2)
     assert err.strip() == "kd-runner: hydra/launcher: slurm needs Slurm's commands, and there is no sbatch on the path"

@@ -55,6 +55,16 @@ def test_one_line_and_a_remedy(words: list[str], error: Exception, line: str, mo
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "FOLDER"], ["-cd=FOLDER"]])
+def test_keys_of_a_persons_own_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: list[str]) -> None:
+    (tmp_path / "distillation").mkdir()
+    (tmp_path / "distillation" / "mine.yaml").write_text("_target_: my.Mode\npower: 2\n")
+    words = [word.replace("FOLDER", str(tmp_path)) for word in flag]
+    monkeypatch.setattr(sys, "argv", ["kd-runner", *words, "distillation=mine", "distillation.powr=3"])
+    message = one_line_message(HydraException("Could not override 'distillation.powr'.\nx"))
+    assert message.endswith("(did you mean distillation.power?); distillation has distillation.power")
+
+
 def test_the_experiment_that_set_an_unknown_key_is_named() -> None:
     message = "optimizer.momentum: no such setting; torch.optim.Adam takes lr"
     wanted = f"{message}; experiment=article_mlp sets it: add ~optimizer.momentum to take it back"

@@ -100,7 +100,7 @@ def test_a_class_of_heic_files_alone_says_what_helps(tmp_path: Path, monkeypatch
     with pytest.raises(FileNotFoundError) as refused:
         read_images(root)
     start = f"no images under {root / 'c'}: it holds 2 .heic, 1 file without a suffix; HEIC cannot be read here: "
-    assert str(refused.value).startswith(f"{start}pip install kd-runner[heif], or convert the files; read are .")
+    assert str(refused.value).startswith(f"{start}pip install pillow-heif, or convert the files; read are .")
     assert ".png, " in str(refused.value)
     for name in "abc":
         for path in (root / name).glob("*.png"):

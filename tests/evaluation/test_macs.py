@@ -92,7 +92,7 @@ def test_every_layer_is_counted_once(name: str) -> None:
 
 
 def test_a_vision_transformer_of_timm() -> None:
-    timm = pytest.importorskip("timm", reason="needs kd-runner[timm]")
+    timm = pytest.importorskip("timm", reason="needs timm")
     network = timm.create_model("vit_tiny_patch16_224", num_classes=10)
     patches, blocks, classifier = 196 * 768 * 192, 12 * (12 * 197 * 192**2 + 2 * 197**2 * 192), 192 * 10
     assert patches + blocks + classifier == 1_253_493_120

@@ -49,7 +49,7 @@ def parameters(network: nn.Module) -> int:
 
 def from_yaml(role: str, name: str, shape: tuple[int, int, int], num_classes: int = 10) -> nn.Module:
     if name == "timm":
-        pytest.importorskip("timm", reason="needs kd-runner[timm]")
+        pytest.importorskip("timm", reason="needs timm")
     node = getattr(check(composed(f"{role}={name}")), role).node
     return build(node, role, num_classes=num_classes, image_shape=shape)
 
@@ -160,7 +160,7 @@ def test_vgg_pools_as_often_as_asked() -> None:
 
 
 def test_timm_networks_are_built_by_name() -> None:
-    pytest.importorskip("timm", reason="needs kd-runner[timm]")
+    pytest.importorskip("timm", reason="needs timm")
     assert timm_classifier(7, (1, 32, 32), "resnet18")(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
     assert timm_classifier(7, (3, 48, 48), "vit_tiny_patch16_224")(torch.zeros(2, 3, 48, 48)).shape == (2, 7)
     with pytest.raises(ValueError, match=r"name must be a classifier of timm, got 'resnet19' \(did you mean resnet"):
@@ -212,7 +212,7 @@ def test_what_is_new_in_a_pretrained_network_of_timm_is_said(monkeypatch: pytest
 
 def test_a_missing_timm_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match=r"^timm is not installed: pip install 'kd-runner\[timm\]'$"):
+    with pytest.raises(ValueError, match=r"^timm is not installed: pip install timm$"):
         timm_classifier(7, CIFAR, "resnet18")
 
 

@@ -104,13 +104,13 @@ def test_preactivations_before_a_relu_that_no_hook_tells_apart(shared: bool) -> 
 
 
 def test_a_transformers_layers_are_its_blocks_and_not_what_does_nothing() -> None:
-    timm = pytest.importorskip("timm", reason="needs kd-runner[timm]")
+    timm = pytest.importorskip("timm", reason="needs timm")
     network = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=10)
     assert layers(network).stages == ("blocks.2", "blocks.5", "blocks.8", "blocks.11")
 
 
 def test_maps_with_their_channels_last_are_named() -> None:
-    timm = pytest.importorskip("timm", reason="needs kd-runner[timm]")
+    timm = pytest.importorskip("timm", reason="needs timm")
     swin = timm.create_model("swin_tiny_patch4_window7_224", img_size=56, num_classes=10, depths=(1, 1, 1, 1))
     assert {"patch_embed", "layers.0", "layers.1"} <= layers(swin, side=56).channels_last
     for other in ("convnext_atto", "resnet18", "vit_tiny_patch16_224"):

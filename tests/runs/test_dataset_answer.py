@@ -86,7 +86,7 @@ def test_a_question_about_a_sweep_or_of_what_cannot_be_read_is_refused(tmp_path:
     assert job.text("err") == "kd-runner: dataset: ? asks about the data of one run, leave -m out\n"
     job = Job(tmp_path, "dataset=image_folder", "dataset.root=nowhere", "dataset=?")
     assert job.wait() == 2
-    assert job.text("err").startswith("kd-runner: dataset: no folder ")
+    assert job.text("err").startswith("kd-runner: dataset.root: no folder ")
     assert job.text("err").count("\n") == 1
     assert not list((tmp_path / "outputs").rglob("*.*g"))
 

@@ -44,6 +44,9 @@ def test_the_store_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert sorted(path.name for path in root.iterdir()) == sorted([keys[0], "holidays"])
     assert main([*place, "prune", "--unused-for", "1"]) == 0
     assert len(list(root.iterdir())) == 2
+    capsys.readouterr()
+    assert main([*place, "prune", "--unused-for", "1", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "nothing to delete\n"
     assert main([*place, "prune", "--unused-for", "-1"]) == 2
     os.utime(root / keys[0] / entries.MANIFEST, (0, 0))
     assert main([*place, "prune", "--unused-for", "1"]) == 0

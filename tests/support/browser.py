@@ -80,7 +80,7 @@ def overflow(page: Page) -> int:
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     """A browser whose pages are checked when the test ends; skips where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'kd-runner[dev]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("no chromium: apt install chromium")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-pytest.importorskip("optuna", reason="a search needs kd-runner[optuna]")
+pytest.importorskip("optuna", reason="a search needs optuna")
 
 from kd_runner.config.settings import validate_section
 from kd_runner.sweeps.search.space import Space, space_of

@@ -96,7 +96,7 @@ def test_elsewhere_than_on_a_terminal_it_says_plain_lines(tmp_path: Path, caplog
 
 @pytest.mark.slow
 def test_on_a_real_terminal_nothing_is_torn(tmp_path: Path) -> None:
-    pyte = pytest.importorskip("pyte", reason="no pyte: pip install 'kd-runner[dev]'")
+    pyte = pytest.importorskip("pyte", reason="no pyte: pip install pyte")
     script = SCRIPT.format(here=str(Path(__file__).parent), place=str(tmp_path))
     driver, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}

@@ -37,7 +37,7 @@ def test_every_job_is_tried(content: dict[str, Any], monkeypatch: pytest.MonkeyP
     for job, settings in jobs.items():
         examination.try_job(job, settings, [])
     report = examination.report
-    assert report["errors"] == {"2": "optimizer: Invalid learning rate: -1.0"}
+    assert report["errors"] == {"2": "optimizer.lr: must be 0 or more, got -1"}
     assert sorted((network["stage"], network["jobs"]) for network in report["networks"].values()) == [
         ("baseline", ["0"]),
         ("baseline", ["1"]),

@@ -53,7 +53,7 @@ class RaySettings(Section):
         try:
             import ray  # noqa: F401
         except ImportError:
-            raise SettingsError("hydra/launcher: ray needs Ray: pip install 'kd-runner[ray]'") from None
+            raise SettingsError("hydra/launcher: ray needs Ray: pip install ray") from None
         if self.address is not None and (self.num_gpus is not None or self.num_cpus is not None):
             raise SettingsError(
                 "hydra.launcher.num_gpus and num_cpus: must be null where hydra.launcher.address names a cluster, "
