@@ -73,7 +73,7 @@ def entries(root: Path) -> Iterator[Entry]:
 def last_used(folder: Path) -> float:
     """The time when an entry was last used, in seconds since 1970."""
     manifest = folder / MANIFEST
-    return (manifest if manifest.exists() else folder).stat().st_mtime
+    return (manifest if manifest.exists() else folder).lstat().st_mtime
 
 
 def entries_in_training(root: Path) -> Iterator[Entry]:
@@ -89,7 +89,7 @@ def print_entries(root: Path) -> int:
         table.add_column(heading, justify="right" if heading in ("epochs", "seed", "size") else "left", no_wrap=True)
     total = 0
     for entry in entries(root):
-        size = sum(path.stat().st_size for path in entry.folder.iterdir())
+        size = sum(path.lstat().st_size for path in entry.folder.iterdir())
         total += size
         table.add_row(*(escape(printable(cell)) for cell in _row(entry, size)))
     console = Console(width=None if sys.stdout.isatty() else 200)

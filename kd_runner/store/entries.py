@@ -12,6 +12,7 @@ place of an entry stays there, and this user's entry lies in a folder of its own
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 from kd_runner.config.fingerprint import digest, flat_keys
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, contents, ownership
+from kd_runner.files.plain_files import read_plain
 from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
@@ -123,7 +125,11 @@ class Entry:
     def fault(self) -> str | None:
         """The fault of the entry's files, in words; None where all are as they were written."""
         try:
-            manifest = json.loads((self.folder / MANIFEST).read_text())
+            for name in (MANIFEST, *FILES):  # a pipe would be waited for, and a link leads to a file of somebody else
+                path = self.folder / name
+                if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+                    return f"{name} is no file, but a link, a folder or a pipe"
+            manifest = json.loads(read_plain(self.folder / MANIFEST))
             if not set(manifest["files"]) <= set(FILES):
                 return f"{MANIFEST} names other files"
             for name, record in manifest["files"].items():
@@ -136,6 +142,10 @@ class Entry:
                 return f"{MANIFEST} does not name all files"
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
+        except OSError as error:
+            if error.errno != errno.EFBIG:  # which is the file's own fault
+                raise
+            return f"{MANIFEST} is too large"
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return f"{MANIFEST} cannot be read"
         return None
