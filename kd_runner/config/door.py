@@ -3,7 +3,7 @@
 YAML files, the metadata of saved networks and entries of a store name callables. Without a `trust=` that a person
 typed, a name leads to one of four kinds of things, whatever package it lies in:
 
-- an option of kd-runner: what a YAML file of kd-runner's own conf names;
+- an option of kd-runner: what a YAML file of kd-runner's own conf names, or a network that runs make of others;
 - a class of networks, layers or losses (`torch.nn.Module`), or of optimizers, of the libraries in LIBRARIES;
 - a function that torchvision or timm registers as the builder of a classifier;
 - `torchvision.models.get_model` and `timm.create_model`, with the name of such a builder.
@@ -27,6 +27,8 @@ from kd_runner.errors import SettingsError, one_line
 # The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
 PACKAGES = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
+# Networks that runs make of others, and that the metadata of their files name.
+MADE_BY_RUNS = ("kd_runner.distillation.simkd.Reused", "kd_runner.models.ensemble.Ensemble")
 # timm's other packages read and write files: data, utils, task.
 LIBRARIES = (
     "torch.nn", "torch.optim", "torchvision.models", "timm.models", "timm.layers", "timm.optim", "timm.loss",
@@ -86,6 +88,8 @@ def find_target(name: Any, key: str, trust: Sequence[str] = (), groups: Sequence
 def kind_of(target: Callable[..., Any], groups: Sequence[str] = OPTIONS) -> str | None:
     """The kind by which the door lets a callable through: option, class, builder or by name; None where it does not."""
     origin = f"{getattr(target, '__module__', None)}.{getattr(target, '__qualname__', None)}"
+    if origin in MADE_BY_RUNS:
+        return "option"
     if is_of(target, [f"kd_runner.{group}" for group in groups]):
         return "option" if origin in option_names() else None
     if not is_of(target, LIBRARIES):
@@ -129,6 +133,8 @@ def check_arguments(target: Callable[..., Any], node: Mapping[str, Any], key: st
     for name, value in node.items():
         if name != "_target_" and not _holds_nodes(value):
             _check_plain(name, value, f"{key}.{name}", node["_target_"])
+        elif name != "_target_" and "_target_" not in value:
+            _check_names(value, f"{key}.{name}")
 
 
 def _is_network_or_optimizer(target: type[Any]) -> bool:
@@ -173,6 +179,13 @@ def _holds_nodes(value: Any) -> bool:
     if not isinstance(value, dict) or not value:
         return False
     return "_target_" in value or all(isinstance(node, dict) and "_target_" in node for node in value.values())
+
+
+def _check_names(nodes: Mapping[Any, Any], key: str) -> None:
+    """Refuse names of layers that are no words: torch.fx writes them into code, which it then runs."""
+    for name in nodes:
+        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+            raise SettingsError(f"{key}: names must be words of letters, digits and '_', got {_shown(name)}")
 
 
 def _check_plain(name: str, value: Any, key: str, target: str) -> None:

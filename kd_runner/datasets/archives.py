@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from filelock import FileLock
 
 from kd_runner.files import atomic, contents
+from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,11 @@ def unpack(archive: Path, cache: Path) -> Path:
             contents.remove_abandoned(folder)  # by a job that was killed; this one holds the lock
             with atomic.replacement(folder) as unfinished:
                 _unpack(archive, unfinished)
+                keep_others_from_writing(unfinished)
             log.info("data      %s unpacked to %s", archive, folder)
+    reason = foreign_reason(folder)
+    if reason is not None:  # its images would be taken for those of the archive
+        raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): choose another dataset.cache")
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
 

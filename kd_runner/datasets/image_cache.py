@@ -21,6 +21,7 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
+from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def load_or_compute(file: Path | None, compute: Callable[[], Any]) -> Any:
     """The content of a JSON file; where there is none, the result of `compute`, which is written there."""
     with suppress(OSError, ValueError):
         if file is not None:
+            if foreign_reason(file) is not None:
+                return compute()
             return json.loads(file.read_text())
     content = compute()
     _write_json(file, content)
@@ -78,6 +81,7 @@ def _write_json(file: Path | None, content: object) -> None:
         with suppress(OSError, RunFailed):
             file.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_json(file, content, indent=None)
+            keep_others_from_writing(file)
 
 
 def _split(files: ImageFiles, images: np.ndarray) -> Split:
@@ -115,11 +119,19 @@ def _map_or_write(files: ImageFiles, cache: Path) -> tuple[np.ndarray, Counter[s
 
 
 def _map(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The images in a cache file; None where it is missing or broken.
+
+    Raises:
+        PermissionError: somebody else may have written it, who would choose what is learned.
+    """
     try:
-        images = np.load(file, mmap_mode="c")  # as it is on disk, and nothing written back
+        reason = foreign_reason(file)
+        if reason is not None:
+            raise PermissionError(reason)
+        images = np.lib.format.open_memmap(file, mode="c")  # as it is on disk, and nothing written back
     except (FileNotFoundError, ValueError, EOFError):
         return None
-    return images if images.shape == shape else None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
 def _write(file: Path, files: ImageFiles) -> Counter[str]:
@@ -134,6 +146,7 @@ def _write(file: Path, files: ImageFiles) -> Counter[str]:
             out.write(block.tobytes())
             counts = sum_of_counts([counts, block_counts])
         atomic.flush(out)
+        keep_others_from_writing(unfinished)
     _write_json(cache_file(files, file.parent, f"conversions.{COUNTED}.json"), counts)
     return counts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,12 +33,10 @@ class Queue:
         return self.states[int(job) - 100]
 
     def job(self, name: str) -> Any:
-        succeeded = self.state(name) == "COMPLETED"
-        return SimpleNamespace(
-            job_id=name,
-            result=lambda: 0,
-            paths=SimpleNamespace(result_pickle=SimpleNamespace(exists=lambda: succeeded)),
-        )
+        result = self.folder / SLURM / f"{name}_0_result.pkl"
+        if self.state(name) == "COMPLETED":
+            result.write_bytes(pickle.dumps(("success", 0)))
+        return SimpleNamespace(job_id=name, paths=SimpleNamespace(result_pickle=result))
 
 
 @pytest.fixture

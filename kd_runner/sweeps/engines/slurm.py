@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import io
 import logging
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +24,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kd_runner.config.settings import Count, Section
-from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError
+from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError, one_line
 from kd_runner.files import atomic, run_folder
+from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
 from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
 from kd_runner.sweeps.engine import Retries
@@ -36,6 +40,8 @@ log = logging.getLogger(__name__)
 # States of a job whose process was killed: submitit writes a result of one that failed. Not those of a person who ended
 # it, or of a time limit.
 KILLED = ("FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL")
+ASIDE = "earlier_"  # begins the names of folders with files of earlier jobs
+MOST_OUTCOME = 2**22  # bytes of the file in which submitit says how a job ended
 LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questions to the scheduler, which serves many
 
 
@@ -132,6 +138,7 @@ class SlurmEngine:
         self.description = f"up to {settings.array_parallelism} at a time in Slurm's {partition}"
         self.queued: dict[str, str] = {}  # the IDs of Slurm's jobs, by the tasks' names
         self._jobs: dict[str, Any] = {}  # submitit's objects of these jobs, by the tasks' names
+        self._has_tidied = False  # True once files of earlier jobs were put aside
         self._asked = time.monotonic()  # when the scheduler was last asked
         self._retries: dict[str, int] = {}  # how often a task was put into the queue again
         self._unknown: dict[str, int] = {}  # how often in a row the scheduler did not know a task's job
@@ -152,6 +159,9 @@ class SlurmEngine:
             KeyboardInterrupt, SystemExit: the driver was told to end; the jobs stay in the queue.
         """
         known = self._still_queued()
+        if not self._has_tidied:
+            put_aside(self.folder / SLURM_FOLDER, known.values())
+            self._has_tidied = True
         self.queued = {task.name: known[task.name] for task in tasks if task.name in known}
         if self.queued:
             log.info("queue     %d jobs are in it from before", len(self.queued))
@@ -186,7 +196,7 @@ class SlurmEngine:
         known = in_queue()
         if known is None:
             raise RunFailed("Slurm does not answer (squeue), so it may still run jobs of this sweep; try again later")
-        return {name: job for name, job in recorded.items() if job in known}
+        return {name: job for name, job in recorded.items() if isinstance(job, str) and job in known}
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         """Put tasks into the queue, in one array for all that wait for the same tasks."""
@@ -315,19 +325,56 @@ class SlurmEngine:
             times = f", {retries + 1} times" if retries else ""
             task.code, task.reason = 1, f"Slurm ended it{times}: {state_of_job(job.job_id)}; see {files}"
             return
-        try:
-            task.code = int(job.result())
-        except Exception as error:  # submitit's, or of the job's libraries
-            task.code, message = 1, str(error).strip()
-            task.reason = (message or type(error).__name__).splitlines()[-1]
-        else:
-            message = str(atomic.read_json(task.folder / RESULT).get("error")) if task.code else ""
+        task.code, message = outcome(job.paths.result_pickle)
+        if message:
+            task.reason = message.splitlines()[-1]
+        elif task.code:
+            message = str(atomic.read_json(task.folder / RESULT).get("error"))
         if "timed-out" in message:  # submitit says so in the job where it may not be started again
             settings = self.settings
             task.reason = (
                 f"it reached its time limit of {settings.timeout_min} min for the {settings.max_num_timeout + 1}. time "
                 "(hydra.launcher.timeout_min, hydra.launcher.max_num_timeout)"
             )
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads numbers, texts and tuples of them, and imports nothing: a sweep's folder may be a stranger's."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it asks for what lies in another file")
+
+
+def outcome(path: Path) -> tuple[int, str]:
+    """The exit code in the file that submitit writes when a job ends, and the text of the error that ended it."""
+    try:
+        kind, value = _PlainUnpickler(io.BytesIO(read_plain(path, MOST_OUTCOME))).load()
+    except Exception as error:  # whatever is in the file
+        return 1, f"{path} cannot be read: {one_line(error)}"
+    if kind == "success" and isinstance(value, int):
+        return int(value), ""
+    if kind == "error" and isinstance(value, str):
+        return 1, value.strip() or "it failed"
+    return 1, f"{path} does not say how the job ended"
+
+
+def put_aside(files: Path, running: Iterable[str]) -> None:
+    """Move what lies in the folder of submitit's files into a folder of its own, less what running jobs need.
+
+    Slurm's numbers begin anew on another cluster, and can be guessed: the files of a new job must not be there before
+    it is submitted, or the job would start, or seem to end, with what somebody else wrote.
+    """
+    kept = {QUEUED, *running}
+    entries = list(files.iterdir()) if files.is_dir() else []
+    moved = [path for path in entries if path.name not in kept and not path.name.startswith(ASIDE)]
+    if moved:
+        aside = files / f"{ASIDE}{uuid.uuid4().hex}"
+        aside.mkdir(mode=0o700)
+        for path in moved:
+            path.rename(aside / path.name)
 
 
 def export_option(variables: Iterable[str], chosen: str | None) -> str | None:
