@@ -1,4 +1,4 @@
-"""What a YAML file may set that is not kd-runner's own, checked before Hydra acts on it.
+"""The settings that a YAML file may have that is not kd-runner's own, checked before Hydra acts on it.
 
 Hydra's nodes start programs: callbacks, handlers of logging, environment variables, plugins, shell commands of a job on
 a cluster. A file in a folder of one's own options (`--config-dir`, `--config-path`, `hydra.searchpath`) may come from a

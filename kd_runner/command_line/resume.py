@@ -154,8 +154,8 @@ def _root_of(word: str) -> str | None:
         return None
     if word.startswith("-"):
         return None
-    places = [name.replace("/", ".").partition(".")[0] for name in (override.key_or_group, override.package) if name]
-    return next((place for place in places if place in ("hydra", "trust", "resume")), places[0])
+    roots = [name.replace("/", ".").partition(".")[0] for name in (override.key_or_group, override.package) if name]
+    return next((root for root in roots if root in ("hydra", "trust", "resume")), roots[0])
 
 
 def is_for_a_person(word: str) -> bool:
