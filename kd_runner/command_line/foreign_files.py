@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.overrides import printable
 from kd_runner.command_line.typed_words import typed_settings
+from kd_runner.command_line.yaml_files import bounded_files
 from kd_runner.errors import SettingsError
 
 FOREIGN = ("command-line", "main", "hydra.searchpath")  # Hydra's names for folders that the command line gives
@@ -194,7 +195,8 @@ def guarded_composition() -> Iterator[None]:
     assert issubclass(hydra_internals.ConfigLoaderImpl, ConfigLoaderImpl)
     hydra_internals.ConfigLoaderImpl = GuardedLoader  # type: ignore[misc]
     try:
-        yield
+        with bounded_files():
+            yield
     finally:
         hydra_internals.ConfigLoaderImpl = ConfigLoaderImpl  # type: ignore[misc]
 
