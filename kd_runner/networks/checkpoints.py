@@ -59,10 +59,16 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
 
 
 def _without_pretrained(node: Any) -> Any:
-    """A network's node with `pretrained` off: its weights are in the file, and nothing is to be downloaded."""
+    """A network's node with the `pretrained` of our options off: the weights are in the file, not to be downloaded.
+
+    That of a library's builder stays, and is refused by the door.
+    """
     if not isinstance(node, dict):
         return node
-    return {name: False if name == "pretrained" else _without_pretrained(value) for name, value in node.items()}
+    is_ours = str(node.get("_target_")).startswith("kd_runner.")
+    return {
+        name: False if is_ours and name == "pretrained" else _without_pretrained(value) for name, value in node.items()
+    }
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
