@@ -126,7 +126,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as answer:
         _remove_traces(folder, job.output_subdir)
-        print(printable(masking.masked(str(answer))))
+        print(printable(masking.mask(str(answer))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             with suppress(OSError, RunFailed):  # a full disk

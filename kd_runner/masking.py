@@ -52,7 +52,7 @@ def forget() -> None:
     _keys.clear()
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """`text` with what is hidden replaced."""
     shown = text
     for value in sorted(_variables, key=len, reverse=True):
@@ -60,9 +60,9 @@ def masked(text: str) -> str:
     return Lines(shown) if isinstance(text, Lines) else shown
 
 
-def explained(text: str) -> str:
+def explain(text: str) -> str:
     """`text` with what is hidden replaced, and the names of the variables that it came from at the end."""
-    shown = masked(text)
+    shown = mask(text)
     names = sorted({name for value, name in _variables.items() if _pattern(value).search(text)})
     if shown == text or not names:
         return text
@@ -74,7 +74,7 @@ def masked_data(content: Any) -> Any:
     if not _variables:
         return content
     if isinstance(content, str):
-        return masked(content)
+        return mask(content)
     if isinstance(content, Mapping):
         return {key: masked_data(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
@@ -118,15 +118,15 @@ def _masked_record(*arguments: Any, **more: Any) -> logging.LogRecord:
     if _variables:
         try:
             record.args = plain_arguments(record.args)
-            record.msg, record.args = masked(record.getMessage()), ()
+            record.msg, record.args = mask(record.getMessage()), ()
         except (TypeError, ValueError):  # a message that does not fit its arguments, which logging says itself
             return record
         if record.exc_info and record.exc_info[0] is not None:
             # Formatters that know the error would format it again, with what is hidden.
-            record.exc_text, record.exc_info = masked(exception_text(*record.exc_info)), None
+            record.exc_text, record.exc_info = mask(exception_text(*record.exc_info)), None
     return record
 
 
 def print_exception(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
     """Print an error that nothing caught, as Python does, with what is hidden replaced and controls escaped."""
-    print(masked(exception_text(kind, error, trace)), file=sys.stderr)
+    print(mask(exception_text(kind, error, trace)), file=sys.stderr)

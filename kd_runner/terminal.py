@@ -106,11 +106,3 @@ def lines_above(view: Live | Progress) -> Iterator[None]:
         finally:
             for handler in handlers:
                 handler.setStream(terminal)
-
-
-LARGE = 1e6  # numbers from here on are written as 1.5e+16
-
-
-def nats(value: float) -> str:
-    """A number of nats as text of a few digits; it may be very large."""
-    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.1e}"

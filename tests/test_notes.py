@@ -47,7 +47,7 @@ def test_a_run_that_goes_on_keeps_the_notes_of_its_earlier_attempt(
     folder.mkdir()
     monkeypatch.setattr("kd_runner.runs.stage_runner.note_student", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run(settings("student=tiny_mlp"), folder, remarks=["a word counts for nothing"])
+        run(settings("student=tiny_mlp"), folder, command_notes=["a word counts for nothing"])
     monkeypatch.undo()
     notes = run(settings("student=tiny_mlp", f"resume={folder}"), folder)["notes"]
     assert {"made while it trained", "a word counts for nothing"} <= set(notes)

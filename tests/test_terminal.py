@@ -9,7 +9,7 @@ import sys
 import pytest
 from rich.progress import Progress
 
-from kd_runner.terminal import TextColumn, fold_text, lines_above, nats, table_lines, terminal_width
+from kd_runner.terminal import TextColumn, fold_text, lines_above, table_lines, terminal_width
 
 COLUMNS = [
     TextColumn("student", ["distillation=soft with long words", "b"], folds=True),
@@ -49,12 +49,6 @@ def test_text_is_folded_between_words() -> None:
 
 def test_a_pipe_has_no_width(capsys: pytest.CaptureFixture[str]) -> None:
     assert terminal_width() is None
-
-
-def test_large_numbers_of_nats_are_short() -> None:
-    assert [nats(value) for value in (0.12345, 999_999.0, 1.5e16, float("inf"))] == [
-        "0.1235", "999999.0000", "1.5e+16", "inf",
-    ]  # fmt: skip
 
 
 def test_a_logs_handler_writes_above_the_view_and_to_the_terminal_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FromEnvironment:
-    """What the settings of a job take from the environment.
+    """The parts of a job's settings that come from the environment.
 
     Args:
         variables: The environment variables that they depend on, with their values.
-        expressions: What Hydra resolves to the hidden values, by the keys of these, with dots.
+        expressions: Expressions that Hydra resolves to the hidden values, by the keys of these, with dots.
     """
 
     variables: Mapping[str, str]
@@ -110,7 +110,7 @@ def hide_environment(config: DictConfig) -> None:
 
 
 def from_environment(config: DictConfig, settings: Mapping[str, Any]) -> FromEnvironment:
-    """What the settings in `config` take from the environment.
+    """The parts of the settings in `config` that come from the environment.
 
     Args:
         settings: The same settings, checked, as plain data.
@@ -132,7 +132,7 @@ def with_values(settings: Mapping[str, Any], expressions: Mapping[str, Any]) -> 
         _put(unresolved, key, expression)
     content: dict[str, Any] = json.loads(json.dumps(settings))
     for key, expression in expressions.items():
-        _put(content, key, _resolved(unresolved, expression))
+        _put(content, key, _value_of(unresolved, expression))
     return content
 
 
@@ -144,7 +144,7 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     content[name] = value
 
 
-def _resolved(settings: Mapping[str, Any], expression: Any) -> Any:
+def _value_of(settings: Mapping[str, Any], expression: Any) -> Any:
     """The value of an expression beside the other settings."""
     node = OmegaConf.create({"value": expression, **{name: settings[name] for name in settings if name != "value"}})
     try:
@@ -155,7 +155,7 @@ def _resolved(settings: Mapping[str, Any], expression: Any) -> Any:
 
 
 def _expression(config: DictConfig, settings: Mapping[str, Any], key: str, variables: Mapping[str, str]) -> Any:
-    """What resolves to the value at `key` without the rest of what Hydra has composed; None where nothing does."""
+    """An expression that resolves to the value at `key` without Hydra's settings; None where there is none."""
     value: Any = settings
     parent: Any = config
     *sections, name = key.split(".")
@@ -171,7 +171,7 @@ def _expression(config: DictConfig, settings: Mapping[str, Any], key: str, varia
             candidates.insert(0, template)
         for expression in candidates:
             with suppress(Exception):
-                if _resolved(settings, expression) == value:
+                if _value_of(settings, expression) == value:
                     return expression
     return None
 

@@ -1,4 +1,4 @@
-"""What a YAML file may set that is not kd-runner's own, checked before Hydra acts on it.
+"""The settings that a YAML file may have that is not kd-runner's own, checked before Hydra acts on it.
 
 Hydra's nodes start programs: callbacks, handlers of logging, environment variables, plugins, shell commands of a job on
 a cluster. A file in a folder of one's own options (`--config-dir`, `--config-path`, `hydra.searchpath`) may come from a
@@ -113,7 +113,7 @@ class GuardedLoader(ConfigLoaderImpl):
     def _load_single_config(self, default: Any, repo: Any) -> Any:
         result = super()._load_single_config(default, repo)
         path = str(default.config_path)
-        if is_foreign(result) or not is_in_its_place(path, default.package or ""):
+        if is_foreign(result) or leads_out(path) or not is_in_its_place(path, default.package or ""):
             content = OmegaConf.to_container(result.config, resolve=False)
             check_content(content, file_of(result, path), self._typed)
         return result
@@ -160,6 +160,11 @@ def is_foreign(result: Any) -> bool:
     """True for a file that is neither kd-runner's own nor part of an installed plugin."""
     path = str(result.path)
     return str(result.provider).startswith(FOREIGN) and path != OWN_FOLDER and not path.startswith("structured://")
+
+
+def leads_out(path: str) -> bool:
+    """True for the name of an option that may lead out of the folder it is looked for in, to anybody's file."""
+    return ".." in path.replace("\\", "/").split("/")
 
 
 def is_in_its_place(path: str, package: str) -> bool:

@@ -32,7 +32,7 @@ UNREADABLE = (
 def say(message: str) -> None:
     """Print a message for the person who typed the command, each line with the program's name."""
     for line in printable(message).split("\n"):
-        print(f"kd-runner: {masking.explained(line)}", file=sys.stderr)
+        print(f"kd-runner: {masking.explain(line)}", file=sys.stderr)
 
 
 def with_origin(message: str, overrides: list[str]) -> str:

@@ -30,7 +30,7 @@ def option_settings(file: Path, folders: Sequence[Path] = (CONF_DIR,)) -> dict[s
             path = entry.removesuffix(HERE)
             path = path[1:] if path.startswith("/") else f"{file.parent.name}/{path}"
             files = (folder / f"{path}.yaml" for folder in folders)
-            settings |= next((option_settings(found, folders) for found in files if found.is_file()), {})
+            settings |= next((option_settings(file, folders) for file in files if file.is_file()), {})
     return settings | {str(name): value for name, value in content.items()}
 
 

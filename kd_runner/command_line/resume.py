@@ -7,6 +7,7 @@ most of Hydra's settings are not taken from it. A person who wants those types t
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,8 +154,8 @@ def _root_of(word: str) -> str | None:
         return None
     if word.startswith("-"):
         return None
-    places = [name.replace("/", ".").partition(".")[0] for name in (override.key_or_group, override.package) if name]
-    return next((place for place in places if place in ("hydra", "trust", "resume")), places[0])
+    roots = [name.replace("/", ".").partition(".")[0] for name in (override.key_or_group, override.package) if name]
+    return next((root for root in roots if root in ("hydra", "trust", "resume")), roots[0])
 
 
 def is_for_a_person(word: str) -> bool:
@@ -162,9 +163,9 @@ def is_for_a_person(word: str) -> bool:
     root = _root_of(word)
     if root != "hydra":
         return root == "trust"
-    if word.startswith(("hydra/launcher=", "hydra/sweeper=")):
-        return False
     key, _, value = word.partition("=")
+    if key in ("hydra/launcher", "hydra/sweeper"):
+        return not re.fullmatch(r"\w+", value.strip("'\""))  # a path leads to anybody's file
     if key == "hydra.sweep.subdir":
         return "${oc." in value  # the environment is nothing to name folders by
     override = OverridesParser.create().parse_override(word)

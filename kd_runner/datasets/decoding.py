@@ -83,13 +83,13 @@ def facts(path: Path) -> ImageFacts:
 def decode(
     path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> tuple[Image.Image, ImageFacts]:
-    """The picture that `decoded` gives, and the facts of its header."""
-    with decoded(path, color, ground, max_pixels, white) as result:
+    """The picture that `open_picture` gives, and the facts of its header."""
+    with open_picture(path, color, ground, max_pixels, white) as result:
         return result
 
 
 @contextmanager
-def decoded(
+def open_picture(
     path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> Iterator[tuple[Image.Image, ImageFacts]]:
     """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and the facts of its header.

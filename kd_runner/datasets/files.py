@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, decoded
+from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, open_picture
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
 
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
@@ -87,7 +87,7 @@ class ImageFiles:
         size = self.pixels.image_size
         path = self.folder / self.paths[index]
         pixels = self.pixels
-        with decoded(path, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, header):
+        with open_picture(path, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, header):
             channels_last = np.array(middle_square(picture, size)).reshape(size, size, -1)
         return torch.from_numpy(channels_last).permute(2, 0, 1).contiguous(), header
 

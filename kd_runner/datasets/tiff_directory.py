@@ -22,7 +22,7 @@ STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 @dataclass(frozen=True)
 class _Layout:
-    """How numbers are written in a TIFF: their order of bytes, and its size of 32 or 64 bits."""
+    """The form of the numbers in a TIFF: their order of bytes, and its size of 32 or 64 bits."""
 
     order: str
     is_big: bool

@@ -108,7 +108,7 @@ class SimKD:
         layer, student_maps = list(example.student.features.items())[-1][0], maps(deepest(example.student))
         teacher_features = list(example.teacher.features.values())
         if head is None or vectors(teacher_features[-1]).shape[1] != head.in_features:
-            raise ValueError("must have a teacher that ends in a dense layer, and the input of that for its last layer")
+            raise ValueError("the teacher must end in a dense layer whose input is its last feature")
         if layer.endswith(".input"):
             raise ValueError(f"must have a student's layer, not what goes into one, got {layer}")
         teacher_maps, embedding = maps(teacher_features[0]), vectors(teacher_features[-1])

@@ -40,7 +40,7 @@ class SRRL(nn.Module):
             ValueError: the teacher does not end in a dense layer, or another layer than its input is given.
         """
         if example.teacher_head is None:
-            raise ValueError("must have a teacher that ends in a dense layer")
+            raise ValueError("the teacher must end in a dense layer whose input is its last feature")
         embedding = vectors(deepest(example.teacher))
         width = embedding.shape[1]
         if width != example.teacher_head.in_features:

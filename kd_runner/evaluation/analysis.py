@@ -22,7 +22,6 @@ from kd_runner.formats import cut_middle
 
 MOST_CLASSES = 30  # classes in the chart of changes
 NAME_LENGTHS = {"short": 16, "middle": 32, "full": 80}  # letters of a class's name
-ROLES = STAGES
 ALL_CLASSES = 100  # the most classes that a confusion matrix shows in full
 CONFUSED = 30  # classes that it shows where there are more: the most confused ones
 DISAGREEMENTS = 16  # images on which teacher and student differ most
@@ -66,7 +65,7 @@ def analysis(
         classes: The names of the classes.
         teacher_examples: The result of `soft_targets`.
     """
-    roles = [role for role in ROLES if role in test.logits]
+    roles = [role for role in STAGES if role in test.logits]
     predicted = {role: test.logits[role].argmax(1) for role in roles}
     confusion = {role: confusion_matrix(predicted[role], test.labels, len(classes)) for role in roles}
     shown = most_confused(list(confusion.values()))

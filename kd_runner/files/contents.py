@@ -72,7 +72,7 @@ def is_link(path: Path) -> bool:
 
 
 def links(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of the names in `folder` that are links."""
+    """The names in `folder` that are links, among `names`."""
     return [name for name in names if is_link(folder / name)]
 
 

@@ -1,4 +1,4 @@
-"""What a disk, or a file system, refuses: said in one line."""
+"""The refusals of a disk, or of a file system, in one line."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def quiet_threads() -> Iterator[None]:
 
     It hands the error on to the next call.
     """
-    earlier = threading.excepthook
+    previous_hook = threading.excepthook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
         if arguments.exc_value is None or refusal(arguments.exc_value) is None:
-            earlier(arguments)
+            previous_hook(arguments)
 
     threading.excepthook = hook
     try:
         yield
     finally:
-        threading.excepthook = earlier
+        threading.excepthook = previous_hook
 
 
 @contextmanager

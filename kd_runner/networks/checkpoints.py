@@ -48,7 +48,7 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
         raise SettingsError(f"{path} holds weights only; load wants a file that kd-runner saved")
     check_info(info, Path(path))
     offered = {"num_classes": info["num_classes"], "image_shape": tuple(info["image_shape"])}
-    network = build(info["network"], str(path), trust, groups=("models",), **offered)
+    network = build(_without_pretrained(info["network"]), str(path), trust, groups=("models",), **offered)
     if not isinstance(network, nn.Module):
         raise SettingsError(f"{path}._target_: must name a network, got {info['network']['_target_']}")
     try:
@@ -56,6 +56,19 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     except RuntimeError as error:
         raise SettingsError(f"{path} does not hold the weights of the network it names: {one_line(error)}") from error
     return network.eval(), info
+
+
+def _without_pretrained(node: Any) -> Any:
+    """A network's node with the `pretrained` of our options off: the weights are in the file, not to be downloaded.
+
+    That of a library's builder stays, and is refused by the door.
+    """
+    if not isinstance(node, dict):
+        return node
+    is_ours = str(node.get("_target_")).startswith("kd_runner.")
+    return {
+        name: False if is_ours and name == "pretrained" else _without_pretrained(value) for name, value in node.items()
+    }
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

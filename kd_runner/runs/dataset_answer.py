@@ -26,6 +26,7 @@ from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import NOT_READ
 from kd_runner.files.run_folder import CONTACT_SHEET
+from kd_runner.formats import cut_end, percent
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
@@ -34,6 +35,7 @@ from kd_runner.runs.data import chosen_images, data_set_name, read_data
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
 NAMED = 5  # files
+LONGEST_NAME = 40  # letters of a class's name
 BLOCK = 256  # images at a time
 IMAGE_FOLDER = "kd_runner.datasets.image_folder.image_folder"
 
@@ -149,7 +151,7 @@ def class_table(splits: Splits) -> list[str]:
             f"training images of a class: {min(train):,} to {max(train):,}, median {statistics.median(train):g}; "
             f"the {EXTREMES} largest and the {EXTREMES} smallest classes:"
         ]
-    names = [_cut_short(plain_text.printable(printable(str(splits.classes[label])))) for label in chosen]
+    names = [cut_end(plain_text.printable(printable(str(splits.classes[label]))), LONGEST_NAME) for label in chosen]
     width = max(map(len, (*names, "class")))
     rows = [("class", *SPLITS)] + [
         (name, *(f"{column[label]:,}" for column in columns)) for name, label in zip(names, chosen, strict=True)
@@ -157,14 +159,12 @@ def class_table(splits: Splits) -> list[str]:
     return heading + [f"  {row[0]:<{width}}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows]
 
 
-def _cut_short(name: str, length: int = 40) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
-
-
 def largest_classes(splits: Splits) -> list[str]:
     """The accuracy of always guessing the largest class, by split."""
     largest = survey.record(splits)["largest_class"]
-    parts = [f"{split} {100 * most['share']:.2f} % ({_cut_short(most['class'])})" for split, most in largest.items()]
+    parts = [
+        f"{split} {percent(most['share'])} ({cut_end(most['class'], LONGEST_NAME)})" for split, most in largest.items()
+    ]
     return [f"largest  {', '.join(parts)}: the accuracy of always guessing that class"]
 
 

@@ -21,7 +21,7 @@ from kd_runner.runs.data import Data, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.classifier import Best
+from kd_runner.training.best import Best
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Schedule
 
@@ -110,7 +110,7 @@ def analyse_predictions(
 ) -> dict[str, Any]:
     """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images."""
     splits = data.splits
-    validated = {role: networks[role] for role in analysis.ROLES if role in networks}
+    validated = {role: networks[role] for role in STAGES if role in networks}
     validation = predict(validated, data.plain_batches("val"), data.device)
     indices = analysis.spread(len(data.student_images), analysis.EXAMPLES)
     _, images, labels = next(data.source("student").read_chunks(indices, len(indices)))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from kd_runner.config.settings import TrainerSettings
 from kd_runner.runs.data import Data
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.classifier import Best, Classifier
+from kd_runner.training.best import Best
+from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit
 from kd_runner.training.resume_state import ResumeState
 

@@ -47,7 +47,7 @@ def run(
     folder: Path,
     overrides: Sequence[str] = (),
     secrets: Sequence[str] = (),
-    remarks: Sequence[str] = (),
+    command_notes: Sequence[str] = (),
     written: Collection[str] = (HYDRA,),
 ) -> dict[str, Any]:
     """Do everything that one command does, in `folder`; returns what is written to result.json there, too.
@@ -57,7 +57,7 @@ def run(
     Args:
         overrides: The overrides that were typed; those that have no effect on this run are noted.
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
-        remarks: Notes about the command line.
+        command_notes: Notes about the command line.
         written: Names of what the command itself has written into `folder` before.
 
     Raises:
@@ -66,34 +66,46 @@ def run(
         RunFailed: a stage could not be finished.
     """
     with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
-        notes += remarks
+        notes += command_notes
         masking.hide({}, secrets)
         content = masking.masked_data(hide_values(settings.plain(), secrets))
-        if settings.resume is None:
-            refuse_used_folder(folder, written)
-        else:
-            refuse_no_run(folder, written)
-            refuse_other_settings(folder, content, overrides)
+        check_folder(settings, folder, content, overrides, written)
         parts = assemble(settings)
         fingerprint = parts.fingerprint()
         completed = None if settings.resume is None else earlier_result(folder, fingerprint)
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed
-
         rehearsal = look_ahead(parts, overrides)
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
+        result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
+        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered)
 
-        logger = RunLogger(folder)
-        state = RunState()
-        result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers)
-        result |= {"notes": notes, "seconds": state.seconds}  # both are filled as the run goes
-        with failure_written(result, folder, state), refusals_in_one_line():
-            dashboard.begin(logger, content, overrides)
-            result |= StageRunner(parts, folder, fingerprint, logger, state).run(rehearsal.tempered)
-        finish(result, folder, logger.place, settings.finetune.epochs)
-        return result
+
+def check_folder(
+    settings: Settings, folder: Path, content: dict[str, Any], overrides: Sequence[str], written: Collection[str]
+) -> None:
+    """Raise SettingsError where `folder` is not free for a new run, or not that of the run to be resumed."""
+    if settings.resume is None:
+        refuse_used_folder(folder, written)
+        return
+    refuse_no_run(folder, written)
+    refuse_other_settings(folder, content, overrides)
+
+
+def train_and_evaluate(
+    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], tempered: Collection[str]
+) -> dict[str, Any]:
+    """Go through all stages; returns `result` with what they give, which is written to `folder`, too."""
+    logger = RunLogger(folder)
+    state = RunState()
+    result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
+    with failure_written(result, folder, state), refusals_in_one_line():
+        dashboard.begin(logger, content, result["overrides"])
+        result |= StageRunner(parts, folder, result["fingerprint"], logger, state).run(tempered)
+    finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
+    return result
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:

@@ -43,7 +43,7 @@ from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import note_soft_targets
 from kd_runner.runs.student import better, log_deployed_form, save_student
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.classifier import Best
+from kd_runner.training.best import Best
 from kd_runner.training.mode import learns_from_teacher
 from kd_runner.training.resume_state import ResumeState
 

@@ -15,7 +15,7 @@ from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.runs.data import Data
-from kd_runner.training.classifier import Best
+from kd_runner.training.best import Best
 
 log = logging.getLogger(__name__)
 

@@ -289,8 +289,7 @@ def trained_once(
         stage: The stage of the network, for the log.
         ingredients: Everything that the weights depend on, as plain data.
         info: The record that `checkpoints.save` writes beside the weights.
-        train: A function that trains the network, from a resume state if there is one, and returns the network and the
-            metrics of each epoch; called only when the store does not have the network.
+        train: A function that trains the network, from a resume state if any; returns it and the metrics of each epoch.
         shown: The ingredients as they are written, with hidden values replaced; None where none is hidden.
 
     Raises:
@@ -308,13 +307,18 @@ def trained_once(
         entry.root.mkdir(mode=0o700, exist_ok=True)
     with _lease(entry, stage) as has_lease:
         if has_lease and entry_in(root, entry.key)[0] == entry and not _usable(entry, stage, content, info):
-            written = content
-            if shown is not None and json.dumps(shown) != json.dumps(ingredients):  # then compared by the digest
-                written = {**shown, "semantics": SEMANTICS, DIGEST: digest(content)}
-            stored = _train(entry, written, info, train)
+            stored = _train(entry, _written_ingredients(content, shown), info, train)
             if stored is not None:
                 return stored
     return trained_once(root, stage, ingredients, info, train, shown)  # somebody was faster, or in the way
+
+
+def _written_ingredients(content: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, Any]:
+    """The ingredients of an entry as they are written: where values are hidden, with a digest to compare by."""
+    if shown is None:
+        return content
+    written = {**shown, "semantics": SEMANTICS}
+    return content if json.dumps(written) == json.dumps(content) else {**written, DIGEST: digest(content)}
 
 
 def _train(

@@ -72,9 +72,9 @@ def signature(key: bytes, entry: str, files: Mapping[str, Any]) -> str:
 
 def is_signed(entry: str, manifest: Mapping[str, Any]) -> bool:
     """True where the manifest of an entry has the signature that the person's key gives it."""
-    key, given = read_key(), manifest.get("signature")
+    key, recorded = read_key(), manifest.get("signature")
     return (
         key is not None
-        and isinstance(given, str)
-        and hmac.compare_digest(signature(key, entry, manifest.get("files", {})).encode(), given.encode())
+        and isinstance(recorded, str)
+        and hmac.compare_digest(signature(key, entry, manifest.get("files", {})).encode(), recorded.encode())
     )

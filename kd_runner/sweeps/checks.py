@@ -98,8 +98,8 @@ def refuse_other_folders(jobs: Sequence[Job]) -> None:
         names = [name for name in foreign_names(job.folder) if not is_of_a_run(name) or is_link(job.folder / name)]
         is_run = run_folder.holds_a_run(job.folder) or (job.folder / CONSOLE).exists()
         if names or (any(job.folder.iterdir()) and not is_run):
-            what = f"holds {names[0]}" if names else "holds something"
-            raise SettingsError(f"hydra.sweep.dir: {job.folder} {what} that is no run of kd-runner")
+            content = f"holds {names[0]}" if names else "holds something"
+            raise SettingsError(f"hydra.sweep.dir: {job.folder} {content} that is no run of kd-runner")
 
 
 def refuse_completed(jobs: Sequence[Job], folder: Path) -> None:

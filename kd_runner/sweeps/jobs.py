@@ -21,7 +21,7 @@ class Job:
         shared: The overrides that all jobs have.
         settings: All settings of the job, as plain data.
         variables: The environment variables that its settings come from.
-        expressions: What Hydra resolves to the settings that come from them, by their keys.
+        expressions: Expressions that Hydra resolves to the settings that come from them, by their keys.
     """
 
     number: int

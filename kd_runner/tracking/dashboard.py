@@ -75,7 +75,7 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
     """
     # A resumed run writes these again at its end.
     logger.remove_records(lambda tag, step: tag.startswith(WRITTEN_AT_END) or "/test_" in tag)
-    (logger.place / PROJECTOR).unlink(missing_ok=True)
+    (logger.event_folder / PROJECTOR).unlink(missing_ok=True)
     writer = logger.experiment
     writer.add_custom_scalars(LAYOUT)
     writer.add_text("run/command", markdown_code(shlex.join(["kd-runner", *overrides])))
@@ -172,7 +172,7 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
         ]
         for index in indices.tolist()
     ]
-    shutil.rmtree(logger.place / "00000", ignore_errors=True)
+    shutil.rmtree(logger.event_folder / "00000", ignore_errors=True)
     logger.experiment.add_embedding(
         test.logits["student"][indices.to(test.labels.device)].cpu(),
         metadata=rows,

@@ -59,9 +59,9 @@ def delete_earlier_folders(root: Path) -> None:
     _refuse_link(root)
     for folder in [path for path in root.glob("*") if path.is_dir() and not is_link(path)]:
         entries = list(folder.iterdir())
-        own = [entry for entry in entries if entry.name == FILE or (is_link(entry) and is_event_file(entry))]
-        if len(own) == len(entries) and (folder / FILE).is_file():
-            for entry in own:
+        written = [entry for entry in entries if entry.name == FILE or (is_link(entry) and is_event_file(entry))]
+        if len(written) == len(entries) and (folder / FILE).is_file():
+            for entry in written:
                 entry.unlink()
             folder.rmdir()
 
@@ -75,7 +75,7 @@ def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
     """A folder below `root` for the links to a run's event files: one that is not there, as others may have made it.
 
     Args:
-        taken: How often a name was taken so far; it is counted on.
+        taken: Counts of the names that were taken so far; the new name is added.
     """
     while True:
         taken[name] += 1

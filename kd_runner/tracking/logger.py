@@ -19,7 +19,7 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, folder: Path) -> None:
         event_folder = event_files.event_folder_of(folder)
         super().__init__(save_dir=event_folder.parent, name="", version=event_folder.name, default_hp_metric=False)
-        self.folder, self.place = folder, event_folder
+        self.folder, self.event_folder = folder, event_folder
         self.earlier_files = event_files.in_folder(event_folder)
 
     def remove_records(self, is_outdated: Callable[[str, int], bool]) -> None:

@@ -58,7 +58,10 @@ class ResumeState:
         except UNREADABLE as error:
             log.info("note      %s cannot be read (%s); this stage starts over", path, type(error).__name__)
             return None
-        return content["state"] if content["training"] == self.training else None
+        if not isinstance(content, dict) or not isinstance(content.get("state"), dict):
+            log.info("note      %s is no state of a training; this stage starts over", path)
+            return None
+        return content["state"] if content.get("training") == self.training else None
 
     def epoch(self) -> str:
         """The last complete epoch, such as 'epoch 3 of 20'; empty where that is not known."""

@@ -151,6 +151,7 @@ def test_a_run_keeps_what_was_read_and_scores_the_classes_that_are_there(tmp_pat
     assert result["data"] == {
         "classes": 3,
         "train": 54,
+        "student": 54,
         "val": 6,
         "test": 21,
         "largest_class": {

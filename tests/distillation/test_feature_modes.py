@@ -512,7 +512,7 @@ def test_srrl_neither_saves_nor_trains_the_teachers_classifier() -> None:
     assert all(name.startswith("connector.") for name in mode.state_dict())
     mode(outputs(MS), outputs(FT_), LABELS, 4).backward()
     assert head.weight.grad is None
-    with pytest.raises(ValueError, match="must have a teacher that ends in a dense layer"):
+    with pytest.raises(ValueError, match="the teacher must end in a dense layer whose input"):
         adapted(SRRL(), [MS], [FT_])
     with pytest.raises(ValueError, match="last dense layer, 7 wide, for its layer, got 8"):
         adapted(SRRL(), [MS], [FT_], frozen_head(7))
@@ -695,7 +695,7 @@ def test_simkd_asks_for_a_dense_layer_and_nothing_of_labels() -> None:
     nothing = AdapterExample(
         heard(tiny_teacher(), "1"), outputs(MT, FT_), nn.Identity(), nn.Identity(), None, None, LABELS
     )
-    with pytest.raises(ValueError, match="must have a teacher that ends in a dense layer"):
+    with pytest.raises(ValueError, match="the teacher must end in a dense layer whose input"):
         SimKD().deployed(nothing)
     with pytest.raises(ValueError, match="reduction must be 1 or more, got 0"):
         SimKD(reduction=0)

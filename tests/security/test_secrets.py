@@ -35,8 +35,8 @@ def raise_with_a_secret(_words: list[str]) -> int:
 
 def test_texts_and_data_are_masked() -> None:
     masking.hide({"MY_ROOT": f"/data/{SECRET}/", "SHORT": "2", "NUMBER": "12345", "USER": "anna-b"})
-    assert masking.masked(f"no folder /data/{SECRET}/images of 2 and 12345") == "no folder ***/images of 2 and 12345"
-    assert masking.masked("/home/anna-b/x") == "/home/***/x"
+    assert masking.mask(f"no folder /data/{SECRET}/images of 2 and 12345") == "no folder ***/images of 2 and 12345"
+    assert masking.mask("/home/anna-b/x") == "/home/***/x"
     content = {"a": [f"/data/{SECRET}", 2], "b": {"c": 1.5, "d": None}}
     assert masking.masked_data(content) == {"a": ["***", 2], "b": {"c": 1.5, "d": None}}
     masking.forget()
@@ -48,14 +48,14 @@ def test_every_form_of_a_value_is_masked(value: str) -> None:
     masking.hide({"X": value})
     home = str(Path(value).expanduser())
     for text in (value, repr(value), json.dumps(value), home, f"{home}/x", json.dumps({"a": [value]})):
-        shown = masking.masked(text)
+        shown = masking.mask(text)
         assert "***" in shown
         assert value not in shown
 
 
 def test_a_short_word_is_masked_where_it_stands_alone() -> None:
     masking.hide({"X": "annab"})
-    assert masking.masked("annab, /home/annab, Savannabel") == "***, /home/***, Savannabel"
+    assert masking.mask("annab, /home/annab, Savannabel") == "***, /home/***, Savannabel"
 
 
 def test_a_line_says_which_variable_is_hidden(
@@ -118,7 +118,7 @@ def test_the_file_of_a_sweeps_jobs_has_no_values(tmp_path: Path, monkeypatch: py
     assert not [value for value in (SECRET, "918273", '"epochs": 73') if value in text]
     masking.forget()
     assert read_jobs(tmp_path / "jobs.json") == {"0": job.settings}
-    assert masking.masked(f"{SECRET}!") == "***!"
+    assert masking.mask(f"{SECRET}!") == "***!"
     monkeypatch.delenv("MY_STORE")
     with pytest.raises(SettingsError, match="MY_STORE"):
         read_jobs(tmp_path / "jobs.json")

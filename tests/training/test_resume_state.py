@@ -40,3 +40,9 @@ def test_a_broken_state_starts_the_stage_over(content: bytes, tmp_path: Path, ca
         assert state.load() is None
     assert "cannot be read" in caplog.text
     assert state.epoch() == ""
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", {}, {"state": [1]}, {"state": {}}, torch.zeros(2)])
+def test_something_else_in_its_place_starts_the_stage_over(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "state.pt")
+    assert ResumeState(tmp_path, "digest").load() is None

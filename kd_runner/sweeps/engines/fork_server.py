@@ -25,7 +25,7 @@ from kd_runner.temporary import settle_socket_folder
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
 DIED = "the process that starts the jobs has died; see what it printed above"
-UNKNOWN = 255  # the exit code that multiprocessing gives to jobs of a server that was killed
+SERVER_KILLED = 255  # the exit code that multiprocessing gives to jobs of a server that was killed
 
 
 class ServerFacts(NamedTuple):
@@ -75,7 +75,7 @@ class ForkServer:
         """
         arguments = (self.facts.pid, call, list(words), folder, dict(environment), threads)
         process = self._context.Process(target=_run_job, args=arguments)
-        with _death_in_one_line():
+        with _server_death_as_run_failed():
             process.start()
         self.processes.append(process)
         return process
@@ -88,7 +88,7 @@ class ForkServer:
             process.join()
             self.processes.remove(process)
         # multiprocessing starts another server in the place of one that has died.
-        if any(process.exitcode == UNKNOWN for process in ended) and self._ask_facts().pid != self.facts.pid:
+        if any(process.exitcode == SERVER_KILLED for process in ended) and self._ask_facts().pid != self.facts.pid:
             raise RunFailed(DIED)
         return ended
 
@@ -101,7 +101,7 @@ class ForkServer:
         """The facts, from a process that the server forks only to ask it."""
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_send_facts, args=(writer,))
-        with _death_in_one_line(), reader, writer:
+        with _server_death_as_run_failed(), reader, writer:
             process.start()
             writer.close()
             facts: ServerFacts = reader.recv()
@@ -110,7 +110,8 @@ class ForkServer:
 
 
 @contextlib.contextmanager
-def _death_in_one_line() -> Iterator[None]:
+def _server_death_as_run_failed() -> Iterator[None]:
+    """Raise RunFailed where the server dies in this block."""
     try:
         yield
     except (OSError, EOFError):
