@@ -12,6 +12,7 @@ from conftest import composed
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import _prepare, build
+from kd_runner.config.door import OPTIONS as GROUPS
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
@@ -64,9 +65,9 @@ def refusal(content: Mapping[str, Any]) -> str | None:
             "distillation": settings.distillation.node, "temperature": settings.temperature,
         }  # fmt: skip
         for key, node in nodes.items():
-            _prepare(node, key, (), OFFERED)
-        _prepare(settings.optimizer, "optimizer", (), {"params": None})
-        _prepare(settings.scheduler, "scheduler", (), {})
+            _prepare(node, key, (), GROUPS, OFFERED)
+        _prepare(settings.optimizer, "optimizer", (), GROUPS, {"params": None})
+        _prepare(settings.scheduler, "scheduler", (), GROUPS, {})
     except SettingsError as error:
         return str(error)
     return None
