@@ -71,7 +71,7 @@ def test_what_a_mode_declares_is_what_it_uses(settings: Make, mode: str) -> None
         (["distillation=nkd", "+distillation.student_layers=['3']"], r"distillation\.student_layers: has no effect"),
         (["distillation=at", "+distillation.standardize=true"], r"distillation\.standardize: has no effect"),
         (["temperature=learned", "temperature.ramp=2"], r"temperature\.ramp must be a share"),
-        (["+optimizer@student.optimizer=dot", "student.optimizer.delta=0.2"], r"student\.optimizer: delta must leave"),
+        (["+optimizer@student.optimizer=dot", "student.optimizer.delta=0.2"], r"student\.optimizer\.delta must leave"),
     ],
 )
 def test_what_a_mode_cannot_use_is_said_first(settings: Make, words: list[str], message: str) -> None:
