@@ -42,7 +42,7 @@ def _beginning(path: Path) -> bytes | None:
     """The first bytes of a file; None where there is none."""
     if not path.exists():
         return None
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():  # a link leads to a file of somebody else
         return b""
     with path.open("rb") as file:
         return file.read(BEGINNING)

@@ -953,7 +953,8 @@ for file in (*READ_FILES, *OTHER_FILES):
         case("run folder", f"{file}, {name}", what_happens, _put(file, text.encode("utf-8", "surrogatepass")), file)
 for file in WRITTEN_FILES:
     for name in ("a pipe", "a link to a file of somebody else", "a link to nowhere", "a link to itself"):
-        case("run folder", f"{file}, {name}", "passed over", _special(file, SPECIALS[name]))
+        stands = file == "report.html" and name in ("a pipe", "a link to a file of somebody else")
+        case("run folder", f"{file}, {name}", "refused" if stands else "passed over", _special(file, SPECIALS[name]))
 
 
 def _sweep_of(**changes: Any) -> Callable[[Path], Path]:
@@ -972,7 +973,7 @@ for name, place in (("tensorboard", "../tensorboard"), ("the events of a job", "
     case(
         "run folder",
         f"{name}, a link to another folder",
-        "refused",
+        "refused" if name == "tensorboard" else "passed over",  # the table of that job has a folder of its own
         _special(place, lambda path: path.symlink_to(_secret(path).parent / "other")),
         "tensorboard",
     )

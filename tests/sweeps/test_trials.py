@@ -231,7 +231,9 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
             assert ["teacher=mlp", *(word if each.startswith(key) else each for each in first)] in seen
     assert len(jobs) == 6
     with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
-        jobs_to_check(search_settings(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", {}))
+        jobs_to_check(
+            search_settings(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", FromEnvironment({}, {}))
+        )
 
     def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
         if "temperature.value=8.0" in words:
