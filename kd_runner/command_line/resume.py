@@ -132,7 +132,7 @@ def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
     """The words that give back the defaults of the version that started the run or sweep, where they have changed."""
     files = sorted(folder.glob(f"*/{SETTINGS}")) if is_sweep else [folder / SETTINGS]
     started = [student for student in map(_student_section, files) if student]
-    if not started or all(student.get("fraction", 1) != 1 for student in started):
+    if not started or all("fraction" in student for student in started):
         return []
     return list(EARLIER_DEFAULTS)
 
