@@ -114,13 +114,13 @@ def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: Path) -
 
 
 def endless_evaluation() -> None:
-    from kd_runner.runs import run
+    from kd_runner.runs import stage_runner
 
     def evaluate(*_: object) -> None:
-        run.log.info("evaluate  begins")
+        stage_runner.log.info("evaluate  begins")
         time.sleep(600)
 
-    run.evaluate = evaluate
+    stage_runner.evaluate = evaluate
 
 
 def endless_loading() -> None:

@@ -197,7 +197,10 @@ def test_all_that_the_door_lets_through_is_of_its_kinds() -> None:
     assert kinds["builder"] <= builders
     assert len(kinds["builder"]) > 1000
     assert kinds["by name"] == {timm.create_model, models.get_model}
-    assert {f"{target.__module__}.{target.__qualname__}" for target in kinds["option"]} <= door.option_names()
+    assert {f"{target.__module__}.{target.__qualname__}" for target in kinds["option"]} <= {
+        *door.option_names(),
+        *door.MADE_BY_RUNS,
+    }
     for target in kinds["class"]:
         assert issubclass(target, (nn.Module, torch.optim.Optimizer))
         assert target.__module__.startswith(door.LIBRARIES)

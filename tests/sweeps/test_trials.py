@@ -21,8 +21,7 @@ from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.live_view import LiveView
-from kd_runner.sweeps.search.space import Space
-from kd_runner.sweeps.search.study import SearchSettings, exclusive_study, refuse_other_search
+from kd_runner.sweeps.search.study import SearchSettings, exclusive_study, open_study, refuse_other_search
 from kd_runner.sweeps.search.trials import Trials, jobs_to_check
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
@@ -286,9 +285,9 @@ ONE_SLOT = ("hydra.launcher.jobs_per_device=1", "trainer.threads=1", "hydra.swee
 def study_in(folder: Path) -> list[Any]:
     """What a search told its study of each trial."""
     search = folder / "search.json"
-    trials = Trials(search_settings(trials=1), Space((), ()), folder, [], lambda number, words: ({}, str(number)))
+    trials = open_study(folder, search_settings(trials=1))[0].get_trials(deepcopy=False)
     assert search.exists()
-    return [(each.state.name, each.params, each.values, each.intermediate_values) for each in trials.all()]
+    return [(trial.state.name, trial.params, trial.values, trial.intermediate_values) for trial in trials]
 
 
 @pytest.mark.long
