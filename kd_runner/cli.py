@@ -31,7 +31,7 @@ from kd_runner.files.contents import remove_files
 from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
-from kd_runner.plain_text import lines, print_exception, printable
+from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.threads import settle_threads
 
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
@@ -100,7 +100,8 @@ def _exit_code_after(error: Exception, invocation: Invocation) -> int:
     if code is None and invocation.resume_hint:  # the sweep had begun, so it is no mistake in the settings
         raise error
     message = one_line_message(error) if code is None else str(error)
-    if code == FAILED and "resume=" not in message:  # the process that starts a sweep's jobs was killed, say
+    is_a_list = isinstance(message, Lines)  # of jobs or trials that failed, which say how to go on where one can
+    if code == FAILED and not is_a_list and "resume=" not in message:  # the process that starts jobs was killed, say
         message += invocation.resume_hint
     say(message)
     return BAD_SETTINGS if code is None else code
