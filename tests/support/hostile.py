@@ -78,11 +78,14 @@ def case(kind: str, name: str, outcome: Outcome, write: Callable[[Path], Path], 
 
 
 def cases(*kinds: str) -> list[Any]:
-    """The cases of these kinds, as parameters of a test."""
+    """The cases of these kinds, as parameters of a test; three of four, and those that take long, are slow tests."""
     import pytest
 
-    chosen = [case for case in CORPUS if case.kind in kinds]
-    return [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else []) for case in chosen]
+    chosen = enumerate(case for case in CORPUS if case.kind in kinds)
+    return [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow or number % 4 else [])
+        for number, case in chosen
+    ]
 
 
 def table() -> list[tuple[str, int, int, int, int]]:
