@@ -10,6 +10,7 @@ import importlib
 import os
 import warnings
 
+from kd_runner.quick_imports import quick_imports
 from kd_runner.sweeps.engines.child import die_with_parent
 from kd_runner.threads import settle_threads
 
@@ -18,12 +19,7 @@ die_with_parent(os.getppid())
 settle_threads()
 # Python 3.12 warns of every thread there is. These are numpy's and scipy's, which OpenBLAS ends before a fork.
 warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
-for name in (
-    "torch",
-    "torchvision",
-    "pytorch_lightning",
-    "tensorboard",
-    "kd_runner.runs.run",
-    "kd_runner.datasets.digits",
-):
-    importlib.import_module(name)
+NAMES = ("torch", "torchvision", "pytorch_lightning", "tensorboard", "kd_runner.runs.run", "kd_runner.datasets.digits")
+with quick_imports():
+    for name in NAMES:
+        importlib.import_module(name)
