@@ -17,6 +17,7 @@ from kd_runner import masking
 from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
+DRIVER = "KD_RUNNER_DRIVER"  # the variable that gives the fork server the process ID of the driver
 _PR_SET_PDEATHSIG = 1
 
 
