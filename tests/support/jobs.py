@@ -9,12 +9,13 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["jobs", "kd_runner.runs.run", "kd_runner.store.command", "torchvision"])
+CONTEXT.set_forkserver_preload(["job_imports", "jobs"])
 
 
 class Job:
@@ -73,9 +74,40 @@ def _command(folder: str, words: tuple[str, ...], out: str, patch: str) -> None:
     if patch:
         module, _, name = patch.partition(":")
         getattr(importlib.import_module(module), name)()
+    if "-m" in words or any(word.startswith("resume=") for word in words):
+        fork_the_fork_server()
     code = main()
     sys.stdout.flush()
     sys.exit(code)
+
+
+def fork_the_fork_server() -> None:
+    """Start the fork server of a sweep as a fork of this process, which has imported what it would import.
+
+    All else is as in a sweep: the server is a process of its own, and its jobs are processes that it forks.
+    """
+    from kd_runner.sweeps.engines.fork_server import ForkServer
+
+    def fork(_python: object, arguments: Sequence[str | bytes], passed: Sequence[int]) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            highest = max(passed) + 1
+            for number in range(3, highest):
+                if number not in passed:
+                    with contextlib.suppress(OSError):
+                        os.close(number)
+            os.closerange(highest, 4096)
+            exec(os.fsdecode(arguments[-1]), {})
+        finally:
+            os._exit(0)
+
+    spawn, util.spawnv_passfds = util.spawnv_passfds, fork
+    try:
+        ForkServer()
+    finally:
+        util.spawnv_passfds = spawn
 
 
 def result_in(folder: Path) -> dict[str, Any]:
