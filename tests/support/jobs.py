@@ -28,7 +28,8 @@ class Job:
     def __init__(self, folder: Path, *words: str, out: str = "job", patch: str = "") -> None:
         self.folder, self.out = folder, out
         self.started = time.monotonic()
-        self.process = CONTEXT.Process(target=_command, args=(str(folder), words, out, patch))
+        arguments = (str(folder), words, out, patch, dict(os.environ))
+        self.process = CONTEXT.Process(target=_command, args=arguments)
         self.process.start()
 
     def wait(self, seconds: float = 600) -> int:
@@ -59,8 +60,10 @@ def finished(folder: Path, *words: str, **settings: str) -> Job:
     return job
 
 
-def _command(folder: str, words: tuple[str, ...], out: str, patch: str) -> None:
+def _command(folder: str, words: tuple[str, ...], out: str, patch: str, environment: dict[str, str]) -> None:
     os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)  # that of the test, and not of the one that started the server
     with contextlib.suppress(OSError):
         for stream, number in (("out", 1), ("err", 2)):
             file = os.open(f"{out}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

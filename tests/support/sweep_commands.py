@@ -11,7 +11,8 @@ import pytest
 from jobs import Job
 
 SHORT = (
-    "teacher.epochs=1", "student.epochs=1", "baseline=false", "hydra.sweep.dir=sweep", "store=store", "tracking.images=false",
+    "teacher.epochs=1", "student.epochs=1", "baseline=false", "hydra.sweep.dir=sweep", "store=store",
+    "tracking.images=false",
 )  # fmt: skip
 NAUGHTY = '''
 import os, pathlib, signal, time
