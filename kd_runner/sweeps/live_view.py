@@ -26,6 +26,7 @@ from kd_runner.formats import percent, stopwatch
 from kd_runner.plain_text import printable
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.packs.tasks import newly_ended
 from kd_runner.terminal import lines_above
 
 log = logging.getLogger(__name__)
@@ -67,15 +68,25 @@ class LiveView:
         """Say that a task started, ended, or will be started again."""
         job = self.jobs.get(task.name)
         assert task.slot is not None
+        if event == "end":
+            self._end_members(task)
         if event == "start":
             if self.live is None:  # the screen shows what runs
                 log.info("start     %s on %s", job or task.name, task.slot)
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
+        elif task.members:
+            if task.code != 0:
+                log.info("killed    %s; what they have left undone runs alone", task.name)
         elif job is None:
             log.info("%-9s %s in %s", "done" if task.code == 0 else "failed", task.name, stopwatch(task.seconds))
         else:
             self._end_job(job, task)
+
+    def _end_members(self, pack: Task) -> None:
+        """Say how those members of a pack ended that have ended since the last call."""
+        for member in newly_ended(pack):
+            self._end_job(self.jobs[member.name], member)
 
     def _end_job(self, job: Job, task: Task) -> None:
         run = read_run(job.folder / RESULT)
@@ -99,7 +110,9 @@ class LiveView:
         log.info("%-9s %s in %s: %s [%d of %d]", status, job, stopwatch(seconds), outcome, self.ended, self.count)
 
     def tick(self, running: Sequence[Task]) -> None:
-        """Show the tasks that run now."""
+        """Show the tasks that run now, and say how members of packs have ended."""
+        for task in running:
+            self._end_members(task)
         if self.live is not None:
             self.live.update(self.screen(running))
 
