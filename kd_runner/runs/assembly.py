@@ -133,11 +133,12 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         make,
         build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
         section.epochs,
-        derived_seed(settings.seed, stage),
+        derived_seed(settings.seed_of(stage), stage),
         trainer.precision,
         trainer.compile,
         trainer.log_every,
         settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
+        derived_seed(settings.order_seed_of(stage), stage),
     )
 
 
@@ -183,7 +184,7 @@ def _prepare_device(trainer: TrainerSettings) -> torch.device:
 
 def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
     """The network that `node` builds. Another student, mode or data order leaves a teacher's first weights alone."""
-    with seeded_generator(settings.seed, role, "weights"):
+    with seeded_generator(settings.seed_of(role), role, "weights"):
         network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
     if isinstance(network, nn.Module) and settings.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)

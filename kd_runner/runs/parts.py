@@ -112,7 +112,7 @@ class Parts:
         nodes = [settings.node for settings in self.settings.all_teachers.values()]
         computed = (recipe.precision, recipe.compile, trainer.deterministic, torch.get_num_threads())
         return (
-            recipe.seed,
+            recipe.batches_seed,
             *computed,
             digest([nodes, self.teacher_weights]),
             checkpoints.state_digest(teacher.state_dict()),

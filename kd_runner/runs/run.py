@@ -84,6 +84,7 @@ def run(
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
+        result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
         return train_and_evaluate(parts, folder, content, result, rehearsal.tempered, companions)
 
 

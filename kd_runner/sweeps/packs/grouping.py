@@ -48,5 +48,5 @@ def groups_of(
         size = max(sizes.get(str(number), 0) for number in members)
         most = largest if room is None or not size else max(1, min(largest, int(room / slots / size)))
         count = -(-len(members) // most)
-        groups += [members[first::count] for first in range(count)]
+        groups += [members[len(members) * part // count : len(members) * (part + 1) // count] for part in range(count)]
     return sorted(groups)

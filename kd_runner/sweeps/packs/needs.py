@@ -32,7 +32,7 @@ def shared_work(parts: Parts) -> str:
         for name, teacher in settings.all_teachers.items()
     ]
     images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
-    batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.seed, recipe.epochs]
+    batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
     return digest([teachers, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[:16]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import logging
 import platform
@@ -16,7 +17,6 @@ from typing import Any
 import torch
 
 from kd_runner import masking
-from kd_runner.cli import command
 from kd_runner.errors import COMPLETED, FAILED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
@@ -30,8 +30,9 @@ _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h> of the GNU C library
 def run_pack(words: Sequence[str]) -> int:
     """Run the jobs that are listed in the file `words[0]`; returns 0, however they end.
 
-    The file holds {"folder": the pack's folder, "jobs": [{"name", "folder", "words", "again"}]}. How each job ended is
-    written into the pack's folder at once, so that a process which is started again leaves out those that have ended.
+    The file holds {"folder": the pack's folder, "jobs": [{"name", "folder", "call", "words", "again"}]}. How each job
+    ended is written into the pack's folder at once, so that a process which is started again leaves out those that
+    have ended.
     """
     plan = json.loads(Path(words[0]).read_text())
     record = Path(plan["folder"]) / ENDED
@@ -65,7 +66,9 @@ def _exit_code(job: Mapping[str, Any], folder: Path, companions: Companions) -> 
     if atomic.read_json(folder / RESULT).get("status") == "completed":
         return COMPLETED
     try:
-        return command(job["again"] if holds_a_run(folder) else job["words"], companions)
+        module, _, name = job["call"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        return int(function(job["again"] if holds_a_run(folder) else job["words"], companions))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILED
     except BaseException:

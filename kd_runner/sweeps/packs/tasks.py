@@ -39,12 +39,18 @@ def pack_tasks(
 
 def pack_task(members: Sequence[Task], folder: Path) -> Task:
     """The task that runs `members` side by side; its plan is written into the sweep's folder."""
-    name = f"{members[0].name} to {members[-1].name}"
+    name = _ranges([int(task.name.removeprefix("#")) for task in members])
     pack_folder = folder / PACKS / members[0].name.removeprefix("#")
     (pack_folder / ENDED).unlink(missing_ok=True)
     plan = folder / CHECKED / f"pack_{members[0].name.removeprefix('#')}.json"
     jobs = [
-        {"name": task.name, "folder": str(task.folder), "words": list(task.words), "again": list(task.again)}
+        {
+            "name": task.name,
+            "folder": str(task.folder),
+            "call": task.call,
+            "words": list(task.words),
+            "again": list(task.again),
+        }
         for task in members
     ]
     atomic.write_json(plan, {"folder": str(pack_folder), "jobs": jobs})
@@ -52,6 +58,14 @@ def pack_task(members: Sequence[Task], folder: Path) -> Task:
     variables = {name: value for member in members for name, value in member.variables.items()}
     words = [str(plan)]
     return Task(name, pack_folder, words, words, CALL, tuple(needed), variables=variables, members=tuple(members))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers of jobs in short: '#0 to #3, #7'."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    pairs = zip(starts, ends, strict=True)
+    return ", ".join(f"#{start}" if start == end else f"#{start} to #{end}" for start, end in pairs)
 
 
 def newly_ended(pack: Task) -> Iterator[Task]:
