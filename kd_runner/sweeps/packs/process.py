@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import platform
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -40,11 +41,16 @@ def run_pack(words: Sequence[str]) -> int:
     ended = atomic.read_json(record)
     jobs = [job for job in plan["jobs"] if job["name"] not in ended]
     _use_one_arena()
+    signal.signal(signal.SIGTERM, _terminate)
     turns = Turns()
     companions = Companions(len(plan["jobs"]), turns.wait)
     works = [partial(_run_job, job, companions, record, plan["timeout_s"]) for job in jobs]
     turns.run(works, torch.get_num_threads(), plan["timeout_s"])
     return COMPLETED
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)
 
 
 def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, timeout_s: float | None) -> None:
