@@ -58,7 +58,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     if chosen is not None:
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
     views = views_of_teachers(settings, splits, view)
-    data = Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views)
+    data = Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():

@@ -14,13 +14,13 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Node, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
+from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import LabelsOnly
 from kd_runner.runs.teacher_student import Pairing, pair_networks
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Recipe, Schedule
-from kd_runner.training.teacher_outputs import OnlineTeacher
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Parts:
         recipe = self.recipes[STUDENT]
         return Distiller(
             pairing.student,
-            OnlineTeacher(pairing.teacher),
+            teacher_outputs(pairing, self.settings, self.data),
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,
