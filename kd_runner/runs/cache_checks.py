@@ -62,8 +62,8 @@ def refuse_augmentation(settings: Settings, data: Data) -> None:
     keys = ", ".join(f"dataset.{name}" for name in OF_ONE_IMAGE if getattr(augmentation, name))
     if settings.teacher_outputs == CACHE and is_augmented(augmentation):
         raise SettingsError(
-            f"teacher_outputs: must be views:K, such as views:8, or online where training images are augmented ({keys}):"
-            " every epoch draws a new view of each image, got cache"
+            f"teacher_outputs: must be views:K, such as views:8, or online where training images are augmented "
+            f"({keys}): every epoch draws a new view of each image, got cache"
         )
     views = settings.replayed_views
     if views and not is_augmented(augmentation):
@@ -79,15 +79,14 @@ def refuse_augmentation(settings: Settings, data: Data) -> None:
 
 
 def refuse_teacher(teacher: Observed, data: Data, settings: Settings) -> None:
-    """Raise SettingsError where the teacher's logits for an image depend on the other images of its batch, or on chance.
+    """Raise SettingsError where the teacher's logits for an image depend on the rest of its batch, or on chance.
 
-    It is tried on images of noise, in two orders.
+    It is tried on images of noise, in two batches.
     """
     images = noise(data.splits.image_shape, max(2, min(4, data.batch_size)))
     with torch.no_grad():
         logits = observed_outputs(teacher, images).logits
-        # Other companions, too: the first image is left out.
-        others = observed_outputs(teacher, images[1:].repeat(2, 1, 1, 1).flip(0)).logits.flip(0)[: len(images) - 1]
+        others = observed_outputs(teacher, images[1:].repeat(2, 1, 1, 1)).logits[: len(images) - 1]
     difference = (logits[1:] - others).abs().max() / logits.abs().max().clamp_min(1e-12)
     if difference > TOLERANCE:
         raise _must_be_online(settings, "the teacher's logits for an image depend on the other images of its batch")
@@ -102,7 +101,7 @@ def refuse_size(settings: Settings, data: Data) -> None:
     free = shutil.disk_usage(next(folder for folder in (store, *store.parents) if folder.exists())).free
     if size + HEADER > free and not _has_logits(store, size):
         raise SettingsError(
-            f"{'teacher_outputs'}: must leave room on the disk of the store: {content} are {megabytes(size)}, "
+            f"teacher_outputs: must leave room on the disk of the store: {content} are {megabytes(size)}, "
             f"{megabytes(free)} are free in {store}; choose fewer views, teacher_outputs_dtype=float16, another store, "
             f"or online"
         )

@@ -78,8 +78,8 @@ class LogitsInStore:
         if difference:
             note(
                 "teacher",
-                f"the teacher's kept logits differ by up to {difference:.1e} of the largest from those of an online run, "
-                "as this machine rounds an image by the batch that it is in (teacher_outputs)",
+                f"the teacher's kept logits differ by up to {difference:.1e} of the largest from those of an online "
+                "run: this machine rounds the logits of an image by the batch that it is in (teacher_outputs)",
             )
 
 
@@ -88,25 +88,25 @@ def shape_of(settings: Settings, data: Data) -> Shape:
     return settings.replayed_views or 1, len(data.student_images), data.splits.num_classes
 
 
-def ingredients(teacher: nn.Module, settings: Settings, data: Data, recipe: Recipe, batch: int) -> dict[str, Any]:
+def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Recipe, batch: int) -> dict[str, Any]:
     """Everything that the bits of the logits depend on, as plain data.
 
     Args:
+        network: The teacher, with its final weights.
         recipe: The recipe of the student.
         batch: The number of images in a pass of the teacher.
     """
-    teachers, trainer = settings.all_teachers, settings.trainer
+    trainer = settings.trainer
+    teachers = settings.all_teachers
+    sources = {name: source_digest(teacher.node, name, settings.trust) for name, teacher in teachers.items()}
     augmentation = data.view.augmentation
     device = torch.cuda.get_device_name(data.device) if data.device.type == "cuda" else processor_name()
     return {
-        "logits_of": [section.target for section in teachers.values()],
+        "logits_of": [teacher.target for teacher in teachers.values()],
         "network": digest(
-            [
-                [name, without_fetching(section.node), section.weight, source_digest(section.node, name, settings.trust)]
-                for name, section in teachers.items()
-            ]
+            [[without_fetching(teacher.node), teacher.weight, sources[name]] for name, teacher in teachers.items()]
         ),
-        "weights": weights_digest(teacher),
+        "weights": weights_digest(network),
         "data": data.splits.training_fingerprint,
         "images": None if data.chosen is None else digest(data.chosen.tolist()),
         "image_shape": list(data.splits.image_shape),

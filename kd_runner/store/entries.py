@@ -2,8 +2,8 @@
 
 Ingredients are all settings and data that the weights depend on. An entry is a folder named by their digest, with
 `network.safetensors`, `made_of.json`, `epochs.json` (the metrics of each epoch), and `MANIFEST.json` with the size and
-the SHA-256 of all. Logits of a teacher lie there in the same way (`kd_runner.store.logits`). An entry appears by one renaming, so it is whole or not there. Nothing depends on the lock: it only keeps
-jobs from doing the same work twice.
+the SHA-256 of all. Logits of a teacher lie there in the same way (`kd_runner.store.logits`). An entry appears by one
+renaming, so it is whole or not there. Nothing depends on the lock: it only keeps jobs from doing the same work twice.
 
 A store may be a folder that others write to. An entry is used only where nobody but this user and root can have written
 it, or where it has the signature of the person's own key (`kd_runner.store.signing`). What somebody else has put in the
@@ -408,9 +408,7 @@ def _refuse_read_only(root: Path, key: str, stage: str) -> None:
         ) from error
 
 
-def _usable(
-    entry: Entry, stage: str, content: dict[str, Any], misfit: Callable[[Entry], str | None]
-) -> bool:
+def _usable(entry: Entry, stage: str, content: dict[str, Any], misfit: Callable[[Entry], str | None]) -> bool:
     """True where the entry is there and sound; a broken one is moved away."""
     if not entry.folder.is_dir():
         return False
