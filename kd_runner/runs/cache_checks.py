@@ -97,7 +97,7 @@ def refuse_size(settings: Settings, data: Data) -> None:
     shape = shape_of(settings, data)
     size = math.prod(shape) * BYTES[settings.teacher_outputs_dtype]
     store = Path(settings.store).expanduser().absolute()
-    content = "{:,} views x {:,} images x {:,} classes, {}".format(*shape, settings.teacher_outputs_dtype)
+    content = "{:,} view(s) x {:,} images x {:,} classes, {}".format(*shape, settings.teacher_outputs_dtype)
     free = shutil.disk_usage(next(folder for folder in (store, *store.parents) if folder.exists())).free
     if size + HEADER > free and not _has_logits(store, size):
         raise SettingsError(

@@ -114,7 +114,7 @@ def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Reci
         "mean": data.view.mean.tolist(),
         "std": data.view.std.tolist(),
         "augmentation": asdict(augmentation),
-        "seed": recipe.seed if is_augmented(augmentation) else None,
+        "augmentation_seed": recipe.seed if is_augmented(augmentation) else None,
         "views": settings.replayed_views,
         "batch_size": batch,
         "precision": recipe.precision,

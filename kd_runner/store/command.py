@@ -109,12 +109,13 @@ def _row(entry: Entry, size: int) -> list[str]:
     """The cells of one network, or of logits, in the table of the store; `size` in bytes."""
     ingredients = atomic.read_json(entry.folder / MADE_OF)
     shape = "x".join(map(str, ingredients.get("image_shape", "?")))
+    unknown = "" if "logits_of" in ingredients else "?"
     return [
         entry.key,
         *_role_and_network(ingredients),
         f"{shape}, {ingredients.get('num_classes', '?')} classes",
-        str(ingredients.get("epochs", "?")),
-        str(ingredients.get("seed", "?")),
+        str(ingredients.get("epochs", unknown)),
+        str(ingredients.get("seed", unknown)),
         megabytes(size),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(last_used(entry.folder))),
     ]
