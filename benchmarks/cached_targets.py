@@ -1,8 +1,8 @@
 """Training a student with kept logits of the teacher, against the same training with the teacher in every step.
 
-The clock covers kd-runner's whole training call, validation on 128 images included; the contenders take turns. 'computed
-in the run' computes the logits of all views first, as the first run of a sweep does; 'from the store' reads them, as all
-others do. Students end with the same bits in float32; the script stops where they do not.
+The clock covers kd-runner's whole training call, validation on 128 images included; the contenders take turns.
+'computed in the run' computes the logits of all views first, as the first run of a sweep does; 'from the store' reads
+them, as all others do. Students end with the same bits in float32; the script stops where they do not.
 
     python benchmarks/cached_targets.py [--case fashion|resnet] [--views 4] [--epochs 4] [--threads 1] [--rounds 5]
 
@@ -130,7 +130,8 @@ def main() -> None:
         for name, values in seconds.items()
     ]
     what = f"views:{arguments.views}, padded crop and mirror" if arguments.views else "cache, no augmentation"
-    title = f"{case.title}; {arguments.epochs} epochs, {what}, {arguments.threads} thread(s)"
+    images = case.title.partition(" ")[2]
+    title = f"{len(source):,} {images}; {arguments.epochs} epochs, {what}, {arguments.threads} thread(s)"
     measure.show(title, ["teacher's logits", "seconds", "of online"], rows)
     content = {"machine": measure.machine(device), "case": title, "seconds": seconds}
     measure.write(arguments.json, content)

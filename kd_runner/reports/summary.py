@@ -141,7 +141,8 @@ def kept_outputs(result: Mapping[str, Any]) -> str:
     if outputs.get("key") is None:
         return ""
     origin = "were in the store" if outputs.get("reused") else "were computed once and put into the store"
-    text = f"The teacher's logits for training images ({outputs.get('source')}, {outputs.get('dtype')}) {origin}"
+    kinds = ", ".join(filter(None, (outputs.get("source"), outputs.get("dtype"))))
+    text = f"The teacher's logits for training images {f'({kinds}) ' if kinds else ''}{origin}"
     saved = outputs.get("passes_saved")
     if not saved or saved < 0:
         return f"{text}."
