@@ -12,12 +12,13 @@ ADDED_TO_NETWORKS = {"dropout": None}
 ADDED = {
     "checkpoint_key": None,
     "dataset": None,
+    "seed": None,
     **ADDED_TO_NETWORKS,
     "background": "white",
     "max_pixels": 100_000_000,
     "white": None,
 }
-ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32"}
+ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
 ADDED_TO_STUDENTS = {"fraction": 1, **ADDED_TO_NETWORKS}
 
 

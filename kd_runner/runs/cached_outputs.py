@@ -31,12 +31,11 @@ from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 log = logging.getLogger(__name__)
 
 
-def teacher_outputs(pairing: Pairing, settings: Settings, data: Data) -> TeacherOutputs:
-    """What gives the outputs of the teacher of `pairing`: the teacher as it runs, or its logits in the store."""
-    online = OnlineTeacher(pairing.teacher)
+def teacher_outputs(online: TeacherOutputs, pairing: Pairing, settings: Settings, data: Data) -> TeacherOutputs:
+    """What gives the outputs of the teacher of `pairing`: `online`, where it runs, or its logits in the store."""
     if settings.teacher_outputs == ONLINE or not learns_from_teacher(pairing.modes):
         return online
-    return CachedTeacher(online, LogitsInStore(pairing.teacher.network, settings, data))
+    return CachedTeacher(OnlineTeacher(pairing.teacher), LogitsInStore(pairing.teacher.network, settings, data))
 
 
 class LogitsInStore:
@@ -114,7 +113,7 @@ def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Reci
         "mean": data.view.mean.tolist(),
         "std": data.view.std.tolist(),
         "augmentation": asdict(augmentation),
-        "augmentation_seed": recipe.seed if is_augmented(augmentation) else None,
+        "augmentation_seed": recipe.batches_seed if is_augmented(augmentation) else None,
         "views": settings.replayed_views,
         "batch_size": batch,
         "precision": recipe.precision,

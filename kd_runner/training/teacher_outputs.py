@@ -57,7 +57,7 @@ class OnlineTeacher:
         teacher = self.teacher
         teacher.network.to(device)
         if is_asked and not teacher.layers:
-            images = next(batches.batches()).images
+            images = next(batches.batches(batches.order())).images
             teacher.call = fold_batch_norms(teacher.network, images)
         if recipe.compile:
             teacher.call = compile_call(teacher.call)

@@ -15,14 +15,12 @@ from safetensors.torch import load_file
 from kd_runner.config.settings import Settings
 from kd_runner.runs import parts as parts_module
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.cached_outputs import ingredients, is_augmented, teacher_outputs, weights_digest
-from kd_runner.runs.data import Data
+from kd_runner.runs.cached_outputs import ingredients, is_augmented, weights_digest
 from kd_runner.runs.run import run
-from kd_runner.runs.teacher_student import Pairing
 from kd_runner.store.entries import LOGITS, key_of
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.distiller import Distiller
-from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 RunIt = Callable[..., dict[str, Any]]
 SHORT = ("student.epochs=3", "baseline=false", "batch_size=100")
@@ -43,11 +41,8 @@ def test_a_run_with_kept_logits_equals_an_online_run_bit_for_bit(
 ) -> None:
     kept = result_of(*SHORT, *words)
 
-    def online(pairing: Pairing, settings: Settings, data: Data) -> TeacherOutputs:
-        return OnlineTeacher(pairing.teacher)
-
     with monkeypatch.context() as patch:  # the batches replay the views, and the teacher runs in every step
-        patch.setattr(parts_module, "teacher_outputs", online)
+        patch.setattr(parts_module, "teacher_outputs", lambda online, *_: online)
         patch.setattr("kd_runner.runs.stage_runner.outputs_record", lambda *_: {"source": "online"})
         online_result = result_of(*SHORT, *words)
     assert equal(student(tmp_path / "run0"), student(tmp_path / "run1"))
@@ -190,7 +185,7 @@ def test_the_digest_of_weights_knows_names_types_and_every_byte() -> None:
 def test_the_teacher_runs_where_no_mode_looks_at_it(settings: Callable[..., Settings]) -> None:
     for words, kind in (((), CachedTeacher), (("distillation=label_smoothing",), OnlineTeacher)):
         parts = assemble(settings("teacher_outputs=cache", *words))
-        assert type(teacher_outputs(parts.teacher_student_pair(), parts.settings, parts.data)) is kind
+        assert type(parts.distiller(parts.teacher_student_pair()).teacher) is kind
 
 
 def test_the_magnitude_of_no_operations_is_no_augmentation(settings: Callable[..., Settings]) -> None:
