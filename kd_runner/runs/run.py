@@ -160,6 +160,7 @@ def blank_result(
         "gap_closed": None,
         "notes": [],
         "layers": layers,
+        "teacher_outputs": None,
         "views": own_views(settings, data),
         "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
