@@ -54,6 +54,7 @@ def faster_frozen(network: nn.Module, images: Tensor) -> nn.Module:
         original, sample = copy.deepcopy(network).cpu(), images[:8].cpu()
         traced = fx.symbolic_trace(original)
         faster = fuse(traced, no_trace=True)
+        assert isinstance(faster, fx.GraphModule)
         is_changed = _count(faster, nn.modules.batchnorm._BatchNorm) != _count(traced, nn.modules.batchnorm._BatchNorm)
         if images.device.type == "cpu":
             is_changed |= _pool_by_maxima(faster)
