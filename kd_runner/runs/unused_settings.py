@@ -31,7 +31,11 @@ from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
-OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # these may have an effect on another machine
+OF_THE_DEVICE = (
+    "trainer.keep_memory",
+    "trainer.graph",
+    "dataset.residency",
+)  # these may have an effect on another machine
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,10 @@ def other_allocator(case: Case, key: str) -> str | None:
     return None if platform.libc_ver()[0] == "glibc" else "this machine has not the GNU C library"
 
 
+def no_graphs(case: Case, key: str) -> str | None:
+    return "CUDA graphs need a GPU, and this run is on a CPU" if case.parts.data.device.type == "cpu" else None
+
+
 def nothing_stored(case: Case, key: str) -> str | None:
     trained = any(teacher.checkpoint is None for teacher in case.settings.all_teachers.values())
     return None if trained or case.settings.baseline else "nothing is trained on labels alone, so nothing is stored"
@@ -327,6 +335,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"data_seed", uncut_data),
     (r"trainer\.channels_last", no_convolutions),
     (r"trainer\.keep_memory", other_allocator),
+    (r"trainer\.graph", no_graphs),
     (r"store", nothing_stored),
     (r"trust", needless_trust),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +78,13 @@ class Distiller(Classifier):
         if self.modes:
             losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)
         return losses, student.logits
+
+    def numbers_at(self, progress: float) -> Hashable:
+        numbers = super().numbers_at(progress)
+        if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
+            return None
+        rests = [progress < mode.init_share for mode in self.modes]
+        return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)
 
     def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
         weights = [(mode, mode.weight_at(progress)) for mode in modes]

@@ -26,6 +26,7 @@ class Recipe:
         compile: True to run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
         label_smoothing: Smoothing of the labels in stages on labels alone, in [0, 1).
+        graph: True to take steps as CUDA graphs where that works.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -36,3 +37,4 @@ class Recipe:
     compile: bool = False
     log_every: int = 0
     label_smoothing: float = 0.0
+    graph: bool = False
