@@ -56,6 +56,7 @@ from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 try:
     from torchdistill.core.distillation import get_distillation_box
@@ -116,7 +117,7 @@ def kd_runner(job: Job, precision: Precision = "32", compile: bool = False) -> N
     for network in (job.teacher, job.student):
         network.to(memory_format=torch.channels_last)
     module = Distiller(
-        Observed(job.student), Observed(job.teacher), [Mode("distillation", Soft(), SOFT)], HARD,
+        Observed(job.student), OnlineTeacher(Observed(job.teacher)), [Mode("distillation", Soft(), SOFT)], HARD,
         Constant(TEMPERATURE), TrainingBatches(source, view(job.case), job.case.batch, job.seed),
         Recipe(fused_sgd, ConstantRate(), job.epochs, job.seed, precision, compile),
     )  # fmt: skip

@@ -39,6 +39,7 @@ from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 TEMPERATURE, SOFT, HARD = 4.0, 0.9, 0.1
 
@@ -128,7 +129,7 @@ def contenders(case: Case, device: torch.device) -> dict[str, Callable[[], objec
     def ours() -> None:
         batches = TrainingBatches(source, view, case.batch, seed=0)
         module = Distiller(
-            Observed(our_student), Observed(teacher), [Mode("distillation", Soft(), SOFT)], HARD,
+            Observed(our_student), OnlineTeacher(Observed(teacher)), [Mode("distillation", Soft(), SOFT)], HARD,
             Constant(TEMPERATURE), batches, Recipe(adam, ConstantRate(), 1, 0),
         )  # fmt: skip
         fit(module, one_batch, measure.trainer(device), logger)

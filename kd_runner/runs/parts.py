@@ -20,6 +20,7 @@ from kd_runner.runs.teacher_student import Pairing, pair_networks
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Recipe, Schedule
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Parts:
         recipe = self.recipes[STUDENT]
         return Distiller(
             pairing.student,
-            pairing.teacher,
+            OnlineTeacher(pairing.teacher),
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.networks.faster import compile_call, fold_batch_norms
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.tensors import mean_kl
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
+from kd_runner.training.teacher_outputs import TeacherOutputs
 
 
 class Distiller(Classifier):
@@ -29,12 +29,15 @@ class Distiller(Classifier):
     a strong view, the label loss is that of both views. The teacher is held outside the module tree, so that it
     is neither saved with the student nor put into training mode. Losses and temperatures that are nn.Modules train
     along with the student and stay out of its weights.
+
+    Args:
+        teacher: What gives the teacher's outputs for each batch.
     """
 
     def __init__(
         self,
         student: Observed,
-        teacher: Observed,
+        teacher: TeacherOutputs,
         modes: Sequence[Mode],
         label_weight: float,
         temperature: Schedule,
@@ -45,9 +48,7 @@ class Distiller(Classifier):
         self.label_weight, self.temperature = label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
-        self._teacher = [teacher]  # in a list, where nn.Module does not look for submodules
-        self._validation_logits: list[Tensor] = []  # of the teacher, for each batch of validation images
-        teacher.network.requires_grad_(False).eval()
+        self.teacher = teacher
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups = super().parameter_groups()
@@ -61,13 +62,7 @@ class Distiller(Classifier):
     def on_fit_start(self) -> None:
         super().on_fit_start()
         self.loss_modules.train()
-        teacher = self._teacher[0]
-        teacher.network.to(self.device)
-        if self.modes and not teacher.layers:
-            images = next(self.batches.batches()).images
-            teacher.call = fold_batch_norms(teacher.network, images)
-        if self.recipe.compile:
-            teacher.call = compile_call(teacher.call)
+        self.teacher.begin(self.batches, self.recipe, self.device, is_asked=bool(self.modes))
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         student = self.network_outputs(batch.images)
@@ -92,9 +87,7 @@ class Distiller(Classifier):
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
-            teacher = self.teacher_outputs(batch.images)
-            if batch.strong is not None:
-                teacher = replace(teacher, strong=self.teacher_outputs(batch.strong))
+            teacher = self.teacher.of_batch(batch)
         teacher = replace(teacher, indices=indices, progress=progress)
         temperature = self.temperature(progress)
         parts = []
@@ -106,22 +99,9 @@ class Distiller(Classifier):
             parts.append(weight * loss)
         return sum_of(parts)
 
-    def teacher_outputs(self, images: Tensor) -> Outputs:
-        """The teacher's outputs, without gradient, in float32."""
-        teacher = self._teacher[0]
-        if teacher.layers:  # features are large: better made as ordinary tensors than copied into them
-            with torch.no_grad(), self._mixed.autocast():
-                return teacher(images).float()
-        with torch.inference_mode(), self._mixed.autocast():
-            outputs = teacher(images)
-        # A clone made outside inference mode is an ordinary tensor, which a loss may keep for its backward pass.
-        return Outputs(outputs.logits.clone()).float()
-
     def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
-        if batch_index == len(self._validation_logits):  # the first time; a teacher does not change
-            self._validation_logits.append(self.teacher_outputs(batch.images).logits)
-        teacher = self._validation_logits[batch_index]
+        teacher = self.teacher.of_validation(batch, batch_index)
         kl = mean_kl(logits.log_softmax(1), teacher.log_softmax(1))
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
 

@@ -34,6 +34,7 @@ from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
 from kd_runner.training.resume_state import ResumeState
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")]
 
@@ -124,7 +125,8 @@ def trained(
     """The weights of a student after five epochs."""
     source = images_on_the_gpu()
     module = Distiller(
-        Observed(network(1)), Observed(network(2)), [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0),
+        Observed(network(1)), OnlineTeacher(Observed(network(2))), [Mode("distillation", Soft(), 0.7)],
+        0.3, Constant(3.0),
         TrainingBatches(source, view(), 16, seed=0), Recipe(adam, schedule, 5, 0, precision),
     )  # fmt: skip
     fit(module, PlainBatches(source, view(), 30), ON_THE_GPU, RunLogger(folder), progress)
