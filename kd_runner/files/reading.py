@@ -89,6 +89,32 @@ class _Stage(_Part):
     judged: _Judged | None = None
 
 
+class _Spent(_Part):
+    student: Amount | None = None
+    teacher: Amount | None = None
+    losses: Amount | None = None
+    total: Amount | None = Field(None, alias="sum")
+
+
+class _StageBudget(_Part):
+    images: Amount
+    student_forwards: Amount | None = None
+    student_backwards: Amount | None = None
+    teacher_forwards: Amount | None = None
+    teacher_backwards: Amount | None = None
+    student_validations: Amount | None = None
+    teacher_validations: Amount | None = None
+    macs: _Spent | None = None
+    seconds: Amount | None = None
+
+
+class _Budget(_Part):
+    teacher: _StageBudget | None = None
+    baseline: _StageBudget | None = None
+    student: _StageBudget | None = None
+    times_baseline: Amount | None = None
+
+
 class _LargestClass(_Part):
     name: Text = Field(alias="class")
     images: Whole
@@ -137,6 +163,7 @@ class _Result(_Part):
     views: dict[str, dict[str, float | bool]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None
+    budget: _Budget | None = None
     environment: dict[str, Any] | None = None
 
 

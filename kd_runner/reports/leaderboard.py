@@ -14,7 +14,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
-from kd_runner.formats import bare_percent, count, four_digits, percent, points
+from kd_runner.formats import bare_percent, count, four_digits, percent, points, times
 from kd_runner.plain_text import markdown_text
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
@@ -30,7 +30,8 @@ COLUMNS = (
     "rank", "settings", "n", "n_planned", "val_accuracy", "test_accuracy", "sd", "ci95", "test_accuracy_at_best_val",
     "gain", "gain_sd", "gain_low", "gain_high", "gain_p", "gain_low_corrected", "gain_high_corrected",
     "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
-    "macs", "images_seen", "seconds", "reference", "difference", "difference_low", "difference_high", "p",
+    "macs", "images_seen", "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
+    "p",
 )  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     have a result. `gain_p` is of one row alone, `gain_p_corrected` Holm's for all rows with a teacher; each has an
     interval that agrees with it. `difference` and what follows it are corrected for all rows. `gap_closed` is the share
     of `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those
-    of the student's stage.
+    of the student's stage, `times_baseline` its training's multiply-accumulates, its teacher's passes included, divided
+    by those of the baseline's.
     """
     for rank, group in enumerate(groups, 1):
         against = group.against
@@ -91,7 +93,8 @@ def _gains(group: Group) -> dict[str, Any]:
 def _means(group: Group) -> dict[str, float | None]:
     """The means of numbers that are in the results of a group's runs."""
     keys = {name: ("student", name) for name in ("agreement", "nll", "ece", "parameters", "macs", "images_seen")}
-    keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")} | {"seconds": ("seconds", "student")}
+    keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
+    keys |= {"seconds": ("seconds", "student"), "times_baseline": ("budget", "times_baseline")}
     return {name: _mean(group.values(*path)) for name, path in keys.items()}
 
 
@@ -178,6 +181,7 @@ SHOWN = (
     Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
     Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
     Column("images seen", "images_seen", lambda row: count(row["images_seen"], ""), 0),
+    Column("compute, × baseline's", "times_baseline", lambda row: times(row["times_baseline"]), 2),
     Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
     Column("against the reference, points", "difference", _difference, 10),
 )
@@ -316,7 +320,8 @@ NOTE = (
     "that. Gain: student less baseline, on the test images. p: of a gain this far from none by chance, by a paired "
     "t-test over seeds, of one seed by McNemar's test over test images; with Holm's correction for all rows with a "
     "teacher. Gap closed: the gain as a share of what the teacher has over the baseline. Agreement (with the teacher) "
-    "and NLL: on the test images."
+    "and NLL: on the test images. Compute: multiply-accumulates of the student's training, its teacher's passes "
+    "included, as a multiple of the baseline's."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "

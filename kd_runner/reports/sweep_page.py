@@ -15,7 +15,7 @@ from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW, PAGE
 from kd_runner.files.stages import STAGES, TIMED
-from kd_runner.formats import clock, count, percent, short_count
+from kd_runner.formats import UNKNOWN, clock, count, percent, short_count, times
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
@@ -25,7 +25,12 @@ from kd_runner.reports.two_settings import number_or_text, two_settings
 MOST_COMMANDS = 10  # commands, of sweeps and of single runs
 MOST_NOTES = 12  # notes that are shown without a click
 MOST_VALUES = 12  # values of a setting that differs between runs
-COST_KEYS = ("images_seen", "seconds", "parameters")  # columns of the leaderboard that the table of costs has
+COST_KEYS = (
+    "images_seen",
+    "times_baseline",
+    "seconds",
+    "parameters",
+)  # columns of the leaderboard that the table of costs has
 
 
 def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> str:
@@ -126,20 +131,37 @@ def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
             for amount, reference in zip((parameters, macs), teacher_sizes, strict=True)
         ]
         seconds, images = mean(group, "seconds", "student"), mean(group, "student", "images_seen")
+        compute = mean(group, "budget", "times_baseline")
         rows.append(
             [
                 (rank, str(rank)),
                 (group.name, group.name),
                 (seconds, clock(seconds)),
-                (images, count(images)),
+                (images, count(images) + _more_than_baseline(images, mean(group, "baseline", "images_seen"))),
+                (compute, times(compute) or UNKNOWN),
                 (parameters, count(parameters)),
                 ratios[0],
                 (macs, count(macs)),
                 ratios[1],
             ]
         )
-    headings = ("#", "settings", "time", "images seen", "parameters", "than teacher", "MACs", "than teacher")
+    headings = (
+        "#",
+        "settings",
+        "time",
+        "images seen",
+        "compute, × baseline's",
+        "parameters",
+        "than teacher",
+        "MACs",
+        "than teacher",
+    )
     return {"headings": headings, "rows": rows}
+
+
+def _more_than_baseline(images: float | None, baseline: float | None) -> str:
+    """A clause where a student saw more views of images than its baseline."""
+    return f", {times(images / baseline)} × baseline's" if images and baseline and images > baseline else ""
 
 
 def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:

@@ -12,6 +12,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
+from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.training.gradients import Attempt, effects
@@ -31,10 +32,12 @@ class Rehearsal:
     Args:
         tempered: The keys of the modes whose loss depends on the temperature.
         layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
+        loss_macs: The multiply-accumulates of each active mode's loss (`loss_cost.loss_macs`), by the same keys.
     """
 
     tempered: frozenset[str]
     layers: dict[str, dict[str, list[str]]]
+    loss_macs: dict[str, list[int] | None]
 
 
 def rehearse(parts: Parts) -> Rehearsal:
@@ -52,15 +55,16 @@ def rehearse(parts: Parts) -> Rehearsal:
     labels = torch.arange(count) % splits.num_classes
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
     first = attempts[0]
-    tempered, layers = set(), {}
+    tempered, layers, macs = set(), {}, {}
     for mode in (mode for mode in pairing.modes if mode.weight > 0):  # others take no part, and get no features
         _check_loss(mode, first)
         _check_effects(mode, attempts, circumstances)
+        macs[mode.key] = loss_macs(mode, first)
         layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
         if depends_on_temperature(mode, first.student, first.teacher, labels):
             tempered.add(mode.key)
     _log_smoothed_teacher(parts.settings)
-    return Rehearsal(frozenset(tempered), layers)
+    return Rehearsal(frozenset(tempered), layers, macs)
 
 
 def _attempts(

@@ -26,6 +26,7 @@ from kd_runner.plain_text import Lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.budget import budget_of
 from kd_runner.runs.choices import log_choices
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
@@ -80,7 +81,7 @@ def run(
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
-        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered)
+        return train_and_evaluate(parts, folder, content, result, rehearsal)
 
 
 def check_folder(
@@ -95,7 +96,7 @@ def check_folder(
 
 
 def train_and_evaluate(
-    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], tempered: Collection[str]
+    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], rehearsal: Rehearsal
 ) -> dict[str, Any]:
     """Go through all stages; returns `result` with what they give, which is written to `folder`, too."""
     logger = RunLogger(folder)
@@ -103,7 +104,8 @@ def train_and_evaluate(
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
-        result |= StageRunner(parts, folder, result["fingerprint"], logger, state).run(tempered)
+        result |= StageRunner(parts, folder, result["fingerprint"], logger, state).run(rehearsal.tempered)
+        result["budget"] = budget_of(parts, result, rehearsal.loss_macs)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 
@@ -153,6 +155,7 @@ def blank_result(
         "views": own_views(settings, data),
         "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
+        "budget": {},
         "environment": environment(data.device),
     }
 
