@@ -105,7 +105,6 @@ class _StageBudget(_Part):
     student_validations: Amount | None = None
     teacher_validations: Amount | None = None
     macs: _Spent | None = None
-    seconds: Amount | None = None
 
 
 class _Budget(_Part):

@@ -142,40 +142,40 @@ def passes_of(stage: str, settings: Settings, modes: Sequence[Mode], data: Data,
 def budget_of(parts: Parts, stages: Mapping[str, Any], loss_macs: Mapping[str, Sequence[int] | None]) -> dict[str, Any]:
     """The section `budget` of result.json: the passes of each stage that the run has, and what they cost.
 
+    The seconds of the same stages are in the section `seconds`: unlike a budget, they differ from one time to another.
+
     Args:
-        stages: The stages' part of the result, with the multiply-accumulates of each network for one image, and
-            `seconds`.
+        stages: The stages' part of the result, with the multiply-accumulates of each network for one image.
         loss_macs: Those of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
     """
     settings, data = parts.settings, parts.data
     by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
     macs = {stage: (stages.get(stage) or {}).get("macs") for stage in STAGES}
-    seconds = stages.get("seconds") or {}
     budget: dict[str, Any] = dict.fromkeys(STAGES)
     trained = {name: passes_of(name, settings, parts.modes, data) for name in settings.all_teachers}
     if any(passes.images for passes in trained.values()):
         total = sum(trained.values(), Passes())
         costs = {"student": 0, "teacher": _macs_of_teachers(parts, trained, macs[TEACHER]), "losses": 0}
-        budget[TEACHER] = _section(total, costs, seconds.get(TEACHER))
+        budget[TEACHER] = _section(total, costs)
     if settings.baseline:
         passes = passes_of(BASELINE, settings, parts.modes, data)
         costs = {"student": _macs(passes, "student", macs[BASELINE]), "teacher": 0, "losses": 0}
-        budget[BASELINE] = _section(passes, costs, seconds.get(BASELINE))
+        budget[BASELINE] = _section(passes, costs)
     passes = passes_of(STUDENT, settings, parts.modes, data, by_loss)
     costs = {
         "student": _macs(passes, "student", macs[STUDENT]),
         "teacher": _macs(passes, "teacher", macs[TEACHER]),
         "losses": _macs_of_losses(passes, parts, loss_macs),
     }
-    budget[STUDENT] = _section(passes, costs, seconds.get(STUDENT))
+    budget[STUDENT] = _section(passes, costs)
     budget["times_baseline"] = _times_baseline(budget, parts, macs)
     return budget
 
 
-def _section(passes: Passes, macs: dict[str, int | None], seconds: float | None) -> dict[str, Any]:
+def _section(passes: Passes, macs: dict[str, int | None]) -> dict[str, Any]:
     known = [value for value in macs.values() if value is not None]
     total = sum(known) if len(known) == len(macs) else None
-    return {**passes.counts(), "macs": {**macs, "sum": total}, "seconds": seconds}
+    return {**passes.counts(), "macs": {**macs, "sum": total}}
 
 
 def _macs(passes: Passes, network: str, for_one_image: int | None) -> int | None:

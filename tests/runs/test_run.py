@@ -48,7 +48,8 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
         "status", "fingerprint", "overrides", "seed", "data_seed",
-        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "environment",
+        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "budget",
+        "environment",
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["baseline"]) == METRICS
