@@ -166,6 +166,37 @@ class _Result(_Part):
     environment: dict[str, Any] | None = None
 
 
+class _Objective(_Part):
+    name: Text
+    title: Text
+    better: Text
+
+
+class _Trial(_Part):
+    number: Whole
+    status: Text
+    folder: Text
+    overrides: list[Text]
+    best_so_far: Real | None = None
+
+
+class _BestTrial(_Part):
+    number: Whole
+    folder: Text
+    overrides: list[Text]
+    words: list[Text]
+
+
+class _Search(_Part):
+    trials: dict[str, Whole]
+    best: list[_BestTrial]
+    planned: Whole
+    objectives: list[_Objective]
+    history: list[_Trial]
+    importances: dict[str, dict[str, Share]] | None = None
+    no_importances: Text | None = None
+
+
 class _Guess(_Part):
     number: Whole = Field(alias="class")
     probability: Share
@@ -217,7 +248,7 @@ class _Analysis(_Part):
     epochs: dict[str, list[dict[str, Real | None]]] | None = None
 
 
-RESULT, ANALYSIS = TypeAdapter(_Result), TypeAdapter(_Analysis)
+RESULT, ANALYSIS, SEARCH = TypeAdapter(_Result), TypeAdapter(_Analysis), TypeAdapter(_Search)
 
 
 def json_of(path: Path) -> tuple[dict[str, Any], str]:

@@ -28,6 +28,7 @@ NETWORKS = "networks"  # the folder of networks that are trained for several job
 LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep
 SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
+SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
 CHECKED = ".check"  # the folder of the check of all jobs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.formats import bare_percent, count, four_digits, percent, points, times
-from kd_runner.plain_text import markdown_text
+from kd_runner.plain_text import markdown_text, printable
+from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import TextColumn, fold_text, table_lines
@@ -189,12 +190,19 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Groups in their order, their rows, the runs without a result, and the verdict on all groups."""
+    """Groups in their order, their rows, the runs without a result, and the verdict on all groups.
+
+    Args:
+        searches: The searches that the runs are trials of.
+        faults: A line for each record of a search that cannot be shown.
+    """
 
     groups: list[Group]
     missing: list[MissingRun]
     rows: list[dict[str, Any]]
     verdict: Verdict
+    searches: list[Search] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     @property
     def columns(self) -> list[Column]:
@@ -238,7 +246,7 @@ class Leaderboard:
     @property
     def left_out(self) -> list[str]:
         """A line for each run with a result of which a part was left out."""
-        return [f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out]
+        return [*(f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out), *self.faults]
 
     @property
     def runs(self) -> list[Run]:
@@ -262,7 +270,8 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
     if not runs and not missing:
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(runs, reference, missing)
-    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups))
+    searches, faults = searches_in(folders, runs)
+    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups), searches, faults)
 
 
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
@@ -271,7 +280,12 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
         TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key == "settings")
         for column in leaderboard.columns
     ]
-    lines, left_out = table_lines(texts, width)
+    lines = []
+    for search in leaderboard.searches:
+        lines += [fold_text(line, width) for line in search.lines()]
+        lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
+    table, left_out = table_lines(texts, width)
+    lines += table
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
     lines += ["", fold_text(str(leaderboard.verdict), width)]
@@ -286,7 +300,11 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
 def markdown(leaderboard: Leaderboard) -> str:
     """The verdict, and the leaderboard as a Markdown table."""
     headings = [column.heading for column in leaderboard.columns]
-    text = [markdown_text(leaderboard.verdict), ""]
+    text = []
+    for search in leaderboard.searches:
+        text += [part for line in search.lines() for part in (markdown_text(line), "")]
+        text += [part for line in search.commands for part in (f"    {printable(line)}", "")]
+    text += [markdown_text(leaderboard.verdict), ""]
     if leaderboard.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in leaderboard.rows:

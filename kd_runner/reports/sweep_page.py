@@ -21,6 +21,7 @@ from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
 from kd_runner.reports.two_settings import number_or_text, two_settings
+from kd_runner.reports.verdict import Verdict
 
 MOST_COMMANDS = 10  # commands, of sweeps and of single runs
 MOST_NOTES = 12  # notes that are shown without a click
@@ -40,13 +41,15 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
     settings = [content for content, _ in settings_and_faults if content]
     common = common_provenance(settings)
     commands = list(_commands(folders, runs))
+    headline = _headline(leaderboard)
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
         "sweep.html",
         title=f"Distillation: {names}",
         subtitle=_subtitle(leaderboard, runs),
-        verdict=leaderboard.verdict,
-        sentences=leaderboard.verdict.sentences,
+        verdict=headline,
+        sentences=headline.sentences,
+        searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
         notes=shared_notes(runs),
         most_notes=MOST_NOTES,
@@ -66,6 +69,15 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
         more_commands=max(0, len(commands) - MOST_COMMANDS),
         again=shlex.join(["kd-report", *map(str, folders), *([] if list(folders) == [out] else ["--out", str(out)])]),
     )
+
+
+def _headline(leaderboard: Leaderboard) -> Verdict:
+    """The verdict; of one search, first the trial that it chose, which the verdict is about."""
+    verdict = leaderboard.verdict
+    if len(leaderboard.searches) != 1:
+        return verdict
+    (search,) = leaderboard.searches
+    return Verdict("unknown", search.headline, [*search.sentences, str(verdict)], verdict.best)
 
 
 def _unread_settings(settings_and_faults: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:
