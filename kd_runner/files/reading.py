@@ -70,7 +70,8 @@ class _Judged(_Part):
 
 
 class _Stage(_Part):
-    accuracy: Share
+    accuracy: Share  # on the test images, as are the metrics after it
+    val_accuracy: Share | None = None
     top5_accuracy: Share | None = None
     precision: Share | None = None
     recall: Share | None = None

@@ -175,6 +175,8 @@ class StageRunner:
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
+        for stage, accuracy in self.val_accuracies().items():
+            stages[stage]["val_accuracy"] = accuracy
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings)
         try:
@@ -184,6 +186,13 @@ class StageRunner:
         except Exception as error:  # pictures must not take the result with them
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
+
+    def val_accuracies(self) -> dict[str, float]:
+        """The accuracy of each stage's network on the validation images, after its last epoch."""
+        judgements, epochs = self.state.judgements, self.state.epochs
+        accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy}
+        accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
+        return accuracies | {STUDENT: epochs.get(FINETUNE, epochs[STUDENT])[-1]["val_accuracy"]}
 
     def show(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module], predictions: Predictions) -> None:
         """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
