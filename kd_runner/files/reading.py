@@ -62,6 +62,13 @@ class _Best(_Part):
     val_accuracy: Share | None = None
 
 
+class _OnTrainingImages(_Part):
+    images: Whole
+    accuracy: Share
+    largest_probability: Share | None = None
+    temperature: Amount | None = None
+
+
 class _Judged(_Part):
     val_accuracy: Share | None = None
     largest_class: Share | None = None
@@ -88,6 +95,7 @@ class _Stage(_Part):
     best_val: _Best | None = None
     val_accuracies: list[Share] | None = None
     judged: _Judged | None = None
+    on_training_images: _OnTrainingImages | None = None
 
 
 class _Spent(_Part):

@@ -9,6 +9,7 @@ from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import count, four_digits, percent, points, times
+from kd_runner.reports.reasons import reasons
 from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
@@ -76,7 +77,10 @@ def few_images(images: int | None) -> list[str]:
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
-    """The sentences about a result: its gain, its images, its sizes and its best epoch; `finetuned` as in `table`."""
+    """The sentences about a result: its gain, its images, its sizes, its compute and its best epoch.
+
+    Last come reasons why distillation may not have helped, where it did not. `finetuned` is as in `table`.
+    """
     candidates = [
         _gain_sentence(result, finetuned),
         part_of_images(result),
@@ -85,7 +89,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _budget_sentence(result),
         _best_epoch_sentence(result),
     ]
-    return [sentence for sentence in candidates if sentence]
+    return [*(sentence for sentence in candidates if sentence), *reasons(result)]
 
 
 def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:

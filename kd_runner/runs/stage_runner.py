@@ -40,7 +40,7 @@ from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_loa
 from kd_runner.runs.outcome import fit_to_best
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.running import RunState
-from kd_runner.runs.softness import note_soft_targets
+from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import better, log_deployed_form, save_student
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best
@@ -177,6 +177,8 @@ class StageRunner:
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
+        if learns_from_teacher(self.parts.modes):
+            stages[TEACHER]["on_training_images"] = certainty(networks[TEACHER], self.parts.temperature, self.data)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings)
         try:

@@ -54,7 +54,7 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["baseline"]) == METRICS
-    assert set(result["teacher"]) == METRICS | {"judged"}
+    assert set(result["teacher"]) == METRICS | {"judged", "on_training_images"}
     own = {"agreement", "kl_to_teacher", "against_teacher", "best_val", "val_accuracies"}
     assert set(result["student"]) == METRICS | own
     assert result["student"]["val_accuracies"][-1] == result["student"]["val_accuracy"]
