@@ -34,8 +34,9 @@ def test_a_teacher_that_is_always_right_is_named(tmp_path: Path, student: int) -
     (reason,) = reasons(result_of(tmp_path / "a", student, {"on_training_images": SURE, "images_seen": 1000}, []))
     assert reason == (
         "One reason may be that the teacher is right on 100.0 % of 256 images that the student learned from (its "
-        "largest probability is 0.81 there at temperature 4, on average): its targets may say little more than the labels. Try "
-        "teacher.dataset.crop_padding=2, another temperature, or fewer images for the student (student.fraction)."
+        "largest probability is 0.81 there at temperature 4, on average): its targets may say little more than the "
+        "labels. Try teacher.dataset.crop_padding=2, another temperature, or fewer images for the student "
+        "(student.fraction)."
     )
     (given,) = reasons(result_of(tmp_path / "b", student, {"on_training_images": SURE}, []))
     assert "Try a teacher that was trained on changed images, another temperature" in given
