@@ -60,11 +60,11 @@ class Data:
         """
         if is_teacher(role):
             return TrainingBatches(
-                self.source("train"), self.view_of(role), self.batch_size, recipe.seed, strong=strong
+                self.source("train"), self.view_of(role), self.batch_size, recipe.batches_seed, strong=strong
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source = self.source("student")
-        return TrainingBatches(source, self.view, self.batch_size, recipe.seed, strong=strong, part=part)
+        return TrainingBatches(source, self.view, self.batch_size, recipe.batches_seed, strong=strong, part=part)
 
     def view_of(self, role: str) -> View:
         """The view of the training images of a role: the shared one, or a teacher's own."""
