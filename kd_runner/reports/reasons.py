@@ -7,8 +7,6 @@ from statistics import fmean
 from typing import Any
 
 from kd_runner.comparison.gap import run_of
-from kd_runner.comparison.groups import Group, gain_of
-from kd_runner.comparison.statistics import SURE
 from kd_runner.formats import percent
 
 ALWAYS_RIGHT = 0.995  # the share of training images from which on a teacher hardly says another class than the label
@@ -17,10 +15,9 @@ FEWEST_EPOCHS = 10  # of a stage of which a fifth is looked at
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
-    """Sentences on why a student may not be better than its baseline; none where it surely is, or nobody knows."""
-    group = Group((), [run_of(result)])
-    gain = gain_of(group)
-    if not group.taught or gain is None or gain.p is None or (gain.p < SURE and gain.mean > 0):
+    """Sentences on why a student may be no better than its baseline; none where it is better, or nobody knows."""
+    run, baseline = run_of(result), result.get("baseline")
+    if not run.taught or not baseline or result["student"]["accuracy"] > baseline["accuracy"]:
         return []
     return [reason for reason in (_sure_teacher(result), _short_training(result)) if reason]
 
@@ -41,7 +38,7 @@ def _sure_teacher(result: Mapping[str, Any]) -> str:
     elif result.get("views"):
         remedy = "stronger changes of the teacher's images (teacher.dataset)"
     return (
-        f"One reason may be that the teacher is right on {percent(seen['accuracy'], 1)} of {seen['images']:,} images "
+        f"Why there is no gain: the teacher is right on {percent(seen['accuracy'], 1)} of {seen['images']:,} images "
         f"that the student learned from{sure}: its targets may say little more than the labels. Try {remedy}, another "
         "temperature, or fewer images for the student (student.fraction)."
     )
@@ -57,7 +54,7 @@ def _short_training(result: Mapping[str, Any]) -> str:
     if after - before < STILL_LEARNING:
         return ""
     return (
-        f"The student was still learning: its accuracy on the validation images rose from {percent(before, 1)} to "
-        f"{percent(after, 1)} in the last fifth of its epochs. More of them (student.epochs={2 * len(accuracies)}) may "
+        f"Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
+        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. More of them (student.epochs={2 * len(accuracies)}) may "
         "change the answer."
     )
