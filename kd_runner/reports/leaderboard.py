@@ -322,7 +322,7 @@ def markdown(leaderboard: Leaderboard) -> str:
             "",
             *(f"- {markdown_text(line)}" for line in first_lines(leaderboard.left_out)),
         ]
-    return "\n".join([*text, "", leaderboard.note, ""])
+    return "\n".join([*text, "", f"{leaderboard.note} {COMPUTE_NOTE}", ""])
 
 
 def first_lines(lines: Sequence[str]) -> list[str]:
@@ -338,8 +338,11 @@ NOTE = (
     "that. Gain: student less baseline, on the test images. p: of a gain this far from none by chance, by a paired "
     "t-test over seeds, of one seed by McNemar's test over test images; with Holm's correction for all rows with a "
     "teacher. Gap closed: the gain as a share of what the teacher has over the baseline. Agreement (with the teacher) "
-    "and NLL: on the test images. Compute: multiply-accumulates of the student's training, its teacher's passes "
-    "included, as a multiple of the baseline's."
+    "and NLL: on the test images."
+)
+COMPUTE_NOTE = (
+    "Compute: multiply-accumulates of the student's training, its teacher's passes included, as a multiple of the "
+    "baseline's."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "

@@ -54,7 +54,7 @@ def _short_training(result: Mapping[str, Any]) -> str:
     if after - before < STILL_LEARNING:
         return ""
     return (
-        f"Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
-        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. More of them (student.epochs={2 * len(accuracies)}) may "
-        "change the answer."
+        "Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
+        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. More of them "
+        f"(student.epochs={2 * len(accuracies)}) may change the answer."
     )
