@@ -123,7 +123,7 @@ def train_and_evaluate(
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     """Rehearse the run on noise; note settings without effect and results that will mean little."""
-    rehearsal = rehearse(parts)
+    rehearsal = rehearse(parts, count_macs=True)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
     note_what_is_foreseen(parts, rehearsal.tempered)
