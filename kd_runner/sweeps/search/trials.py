@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import is_path_inside
-from kd_runner.files.run_folder import CHECKED, NOW, RESULT
+from kd_runner.files.run_folder import CHECKED, NOW, RESULT, SEARCH
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.machine import LocalEngine, PoolSettings
@@ -27,6 +27,7 @@ from kd_runner.sweeps.grid import note_unused, reason_of_failure
 from kd_runner.sweeps.jobs import Job, completed_result, task_of
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.packs.tasks import newly_ended, pack_task
+from kd_runner.sweeps.search.record import importances_of, record_of
 from kd_runner.sweeps.search.space import Space
 from kd_runner.sweeps.search.study import (
     JOURNAL,
@@ -41,8 +42,6 @@ from kd_runner.sweeps.search.study import (
 from kd_runner.sweeps.search.together import Together, together_of
 
 log = logging.getLogger(__name__)
-
-RECORD = "search.json"  # how many trials ended how, and the best of them
 
 
 @dataclass(frozen=True)
@@ -340,23 +339,16 @@ class Trials:
         sign = -1 if self.search.directions[0] == "maximize" else 1
         return sorted(front, key=lambda trial: sign * trial.values[0])
 
-    def write_record(self) -> None:
-        """Record how many trials ended how, and which are the best."""
-        ended = [trial.state.name.lower() for trial in self.all() if trial.state.is_finished()]
-        best = [
-            {
-                "folder": trial.user_attrs["folder"],
-                "overrides": trial.user_attrs["own"],
-                **dict(zip(self.search.objectives, trial.values, strict=True)),
-            }
-            for trial in self.best()
-        ]
-        content = {"trials": {name: ended.count(name) for name in ("complete", "pruned", "fail")}, "best": best}
-        atomic.write_json(self.folder / RECORD, content)
+    def write_record(self, ended: bool = False) -> None:
+        """Record the trials so far, and which are the best; where they have ended, what the keys count for, too."""
+        content = record_of(self.study, self.search, self.best(), self.jobs, self.flags)
+        found = importances_of(self.study, self.search.objectives) if ended else ({}, "the search goes on")
+        content |= {"importances": found[0], "no_importances": found[1] or None}
+        atomic.write_json(self.folder / SEARCH, content)
 
     def outcome(self) -> SearchOutcome:
         """The outcome of the search so far."""
-        self.write_record()
+        self.write_record(ended=True)
         trials, has_one_objective = self.all(), len(self.search.objectives) == 1
         failed = [
             f"{self.jobs[trial.number]}: {trial.user_attrs['reason']}"
