@@ -9,9 +9,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,18 +34,23 @@ from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
+from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 
 
-def command(words: Sequence[str]) -> int:
-    """`main` with these words as the command line; the jobs of a sweep are started by this function's name."""
+def command(words: Sequence[str], companions: Any = None) -> int:
+    """`main` with these words as the command line; the jobs of a sweep are started by this function's name.
+
+    Args:
+        companions: The runs of this process, a `kd_runner.runs.companions.Companions`, where it runs several jobs.
+    """
     sys.argv = ["kd-runner", *words]
-    return main()
+    return main(companions)
 
 
-def main() -> int:
+def main(companions: Any = None) -> int:
     """Run the command line; returns the exit code.
 
     0: completed. 1: a run failed. 2: a setting, file or data set cannot work. 130: Ctrl-C. 143: terminated.
@@ -57,8 +64,9 @@ def main() -> int:
         from kd_runner.store.command import main as store
 
         return store(words[1:])
-    signal.signal(signal.SIGTERM, _terminate)
-    invocation = Invocation(words)
+    if threading.current_thread() is threading.main_thread():  # no other thread may, or gets signals
+        signal.signal(signal.SIGTERM, _terminate)
+    invocation = Invocation(words, companions=companions)
     try:
         masking.hide_named(words)
         sys.argv[1:] = invocation.translate()
@@ -165,12 +173,15 @@ def _run_or_answer(
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
     if invocation.asks_for_data:
-        from kd_runner.runs.dataset_answer import dataset_answer
+        with quick_imports():
+            from kd_runner.runs.dataset_answer import dataset_answer
 
         raise Answer(dataset_answer(settings, folder))
-    from kd_runner.runs.run import run
+    with quick_imports():
+        from kd_runner.runs.run import run
 
-    run(settings, folder, overrides, keys_from_environment(config), notes, files_of_hydra(folder))
+    written, secrets = files_of_hydra(folder), keys_from_environment(config)
+    run(settings, folder, overrides, secrets, notes, written, invocation.companions)
 
 
 def files_of_hydra(folder: Path) -> set[str]:

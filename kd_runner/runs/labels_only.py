@@ -118,7 +118,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "label_smoothing": recipe.label_smoothing,
         "epochs": recipe.epochs,
         "batch_size": settings.batch_size,
-        "seed": settings.seed,
+        "seed": settings.seed_of(trainee.role),
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
@@ -127,8 +127,16 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
         "augmentation": asdict(data.view_of(trainee.role).augmentation),
+        **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
+        **_replayed_views(trainee, data),
     }
+
+
+def _order(role: str, settings: Settings) -> dict[str, int]:
+    """The ingredient that is a seed of the order of images by itself; none where it is the seed of all else."""
+    seed = settings.order_seed_of(role)
+    return {} if seed == settings.seed_of(role) else {"order_seed": seed}
 
 
 def _part_of_images(role: str, data: Data) -> dict[str, str]:
@@ -136,6 +144,12 @@ def _part_of_images(role: str, data: Data) -> dict[str, str]:
     if is_teacher(role) or data.chosen is None:
         return {}
     return {"images": digest(data.chosen.tolist())}
+
+
+def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
+    """The ingredient that is the number of replayed views; none where every epoch has a view of its own."""
+    views = data.replayed_views
+    return {} if is_teacher(trainee.role) or not views or views >= trainee.recipe.epochs else {"views": views}
 
 
 def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from kd_runner.clock import run_seconds
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
@@ -117,6 +117,9 @@ class Classifier(LightningModule):
         """The parameters that train, in groups for the optimizer."""
         return [{"params": [parameter for parameter in self.network.parameters() if parameter.requires_grad]}]
 
+    def prepare(self, device: torch.device) -> None:
+        """Do what takes long and must be done before the first step, while signals still end the process at once."""
+
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.recipe.precision, self.device)
         self._graphs = graphs_of(self.recipe.graph, self.device)
@@ -133,7 +136,7 @@ class Classifier(LightningModule):
             self._graphs.prepare(self._optimizer())
 
     def on_train_epoch_start(self) -> None:
-        self._epoch_began = time.perf_counter()
+        self._epoch_began = run_seconds()
         self.batches.epoch = self.epoch
         torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.epoch))  # for dropout
         self._epoch_metrics = EpochMetrics()
@@ -216,7 +219,7 @@ class Classifier(LightningModule):
         return {
             **self.metrics,
             "learning_rate": float(self._optimizer().param_groups[0]["lr"]),
-            "images_per_second": self._epoch_metrics.images["train"] / (time.perf_counter() - self._epoch_began),
+            "images_per_second": self._epoch_metrics.images["train"] / (run_seconds() - self._epoch_began),
         }
 
     def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
