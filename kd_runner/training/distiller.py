@@ -19,9 +19,9 @@ from kd_runner.outputs import Outputs
 from kd_runner.tensors import mean_kl
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
-from kd_runner.training.mode import Mode
+from kd_runner.training.mode import Mode, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
-from kd_runner.training.teacher_outputs import TeacherOutputs
+from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 
 
 class Distiller(Classifier):
@@ -87,6 +87,9 @@ class Distiller(Classifier):
     def numbers_at(self, progress: float) -> Hashable:
         numbers = super().numbers_at(progress)
         if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
+            return None
+        # Others, such as a cache, look up on the CPU which images are in the batch.
+        if learns_from_teacher(self.modes) and not isinstance(self.teacher, OnlineTeacher):
             return None
         rests = [progress < mode.init_share for mode in self.modes]
         return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)
