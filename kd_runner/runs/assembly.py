@@ -92,6 +92,8 @@ def _check_trainer(trainer: TrainerSettings) -> None:
     """Refuse what this machine's devices cannot do."""
     if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    if trainer.graph == "on" and device_of(trainer).type == "cpu":
+        raise SettingsError("trainer.graph: must be auto or off on a CPU, which has no CUDA graphs, got on")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
 
@@ -142,6 +144,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.log_every,
         settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
         derived_seed(settings.order_seed_of(stage), stage),
+        trainer.graph != "off" and device_of(trainer).type == "cuda",
     )
 
 

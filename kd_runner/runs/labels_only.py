@@ -122,6 +122,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
+        **({"graph": True} if recipe.graph else {}),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
@@ -165,7 +166,7 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
-    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic")}
+    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph")}
     return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 

@@ -26,13 +26,14 @@ from kd_runner.plain_text import Lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.budget import budget_of
 from kd_runner.runs.choices import log_choices
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.resuming import begin, earlier_result, hide_values, refuse_other_settings
+from kd_runner.runs.resuming import begin, earlier_result, refuse_other_settings
 from kd_runner.runs.running import RunState
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.runs.unused_settings import unused_settings
@@ -72,7 +73,7 @@ def run(
     with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
         notes += command_notes
         masking.hide({}, secrets)
-        content = masking.masked_data(hide_values(settings.plain(), secrets))
+        content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
         parts = assemble(settings, companions=companions)
         fingerprint = parts.fingerprint()
@@ -85,7 +86,7 @@ def run(
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
-        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered, companions)
+        return train_and_evaluate(parts, folder, content, result, rehearsal, companions)
 
 
 def check_folder(
@@ -104,7 +105,7 @@ def train_and_evaluate(
     folder: Path,
     content: dict[str, Any],
     result: dict[str, Any],
-    tempered: Collection[str],
+    rehearsal: Rehearsal,
     companions: Companions,
 ) -> dict[str, Any]:
     """Go through all stages; returns `result` with what they give, which is written to `folder`, too."""
@@ -113,14 +114,16 @@ def train_and_evaluate(
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
-        result |= StageRunner(parts, folder, result["fingerprint"], logger, state, companions).run(tempered)
+        runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
+        result |= runner.run(rehearsal.tempered)
+        result["budget"] = budget_of(parts, result, rehearsal.loss_macs)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     """Rehearse the run on noise; note settings without effect and results that will mean little."""
-    rehearsal = rehearse(parts)
+    rehearsal = rehearse(parts, count_macs=True)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
     note_what_is_foreseen(parts, rehearsal.tempered)
@@ -164,6 +167,7 @@ def blank_result(
         "views": own_views(settings, data),
         "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
+        "budget": {},
         "environment": environment(data.device),
     }
 

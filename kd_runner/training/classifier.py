@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +25,7 @@ from kd_runner.training.best import Best, better_of
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.precision import Mixed
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.step_graph import StepGraphs, StepResult, graphs_of, set_rate
 
 
 class Classifier(LightningModule):
@@ -46,6 +47,7 @@ class Classifier(LightningModule):
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
+        self._graphs: StepGraphs | None = None
         self._epoch_metrics = EpochMetrics()
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
@@ -120,6 +122,7 @@ class Classifier(LightningModule):
 
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.recipe.precision, self.device)
+        self._graphs = graphs_of(self.recipe.graph, self.device)
         self.network.train()  # it may have been built in evaluation mode
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
@@ -129,6 +132,8 @@ class Classifier(LightningModule):
             (optimizer, scaler), self._resumed = self._resumed, None
             self._optimizer().load_state_dict(optimizer)
             self._mixed.scaler.load_state_dict(scaler)
+        if self._graphs is not None:
+            self._graphs.prepare(self._optimizer())
 
     def on_train_epoch_start(self) -> None:
         self._epoch_began = run_seconds()
@@ -141,17 +146,27 @@ class Classifier(LightningModule):
         records = []
         for batch in chunk:
             progress = self.step / self.steps
-            factor = self.recipe.schedule(progress)
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
-            losses, logits = self.losses(batch, progress)
-            self._mixed.step(losses, optimizer)
+            set_rate(optimizer, self.recipe.schedule(progress))
+            step = functools.partial(self._take_step, optimizer, progress)
+            if self._graphs is None:
+                parts, logits = step(batch)
+            else:
+                parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
             self.step += 1
-            parts = {name: loss.detach() for name, loss in losses.items()}
-            records.append(StepRecord(parts, logits.detach(), batch.labels, batch.partners, batch.share))
+            records.append(StepRecord(parts, logits, batch.labels, batch.partners, batch.share))
         sums = self._epoch_metrics.add("train", records)
         loss = sum_of(sums[f"train_{name}"] for name in records[0].losses)
         self._log_steps(loss, sum(len(record.labels) for record in records))
+
+    def _take_step(self, optimizer: torch.optim.Optimizer, progress: float, batch: Batch) -> StepResult:
+        """A step on the batch; returns the parts of the loss by name, and the logits."""
+        losses, logits = self.losses(batch, progress)
+        self._mixed.step(losses, optimizer)
+        return {name: loss.detach() for name, loss in losses.items()}, logits.detach()
+
+    def numbers_at(self, progress: float) -> Hashable:
+        """All numbers of the CPU that a step depends on, beside the learning rate; None where there are others."""
+        return None if self._mixed.scaler.is_enabled() else ()
 
     def _log_steps(self, loss: Tensor, images: int) -> None:
         """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""
@@ -203,7 +218,7 @@ class Classifier(LightningModule):
         """The metrics of the epoch that just ended, its learning rate, and its images per second with validation."""
         return {
             **self.metrics,
-            "learning_rate": self._optimizer().param_groups[0]["lr"],
+            "learning_rate": float(self._optimizer().param_groups[0]["lr"]),
             "images_per_second": self._epoch_metrics.images["train"] / (run_seconds() - self._epoch_began),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.tensors import mean_kl
@@ -69,6 +70,11 @@ class Distiller(Classifier):
         self.loss_modules.train()
         self.teacher.begin(self.batches, self.recipe, self.device, is_asked=bool(self.modes))
 
+    def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
+        if isinstance(self.teacher, CachedTeacher):
+            chunk = map(self.teacher.with_logits, chunk)
+        super().training_step(chunk, chunk_index)
+
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         student = self.network_outputs(batch.images)
         if batch.strong is not None:
@@ -83,12 +89,20 @@ class Distiller(Classifier):
             losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)
         return losses, student.logits
 
+    def numbers_at(self, progress: float) -> Hashable:
+        numbers = super().numbers_at(progress)
+        if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
+            return None
+        rests = [progress < mode.init_share for mode in self.modes]
+        return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)
+
     def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
         weights = [(mode, mode.weight_at(progress)) for mode in modes]
         active = [(mode, weight) for mode, weight in weights if weight]
         if not active:
             return student.logits.new_zeros(())
-        indices = _indices_on(student.logits.device, batch) if any(mode.needs.indices for mode, _ in active) else None
+        asks_for_indices = any(mode.needs.indices for mode, _ in active)
+        indices = sent(batch.indices, student.logits.device) if asks_for_indices else None
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
@@ -119,11 +133,6 @@ def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
     """A group for the optimizer; its weight decay is the optimizer's where `weight_decay` is None."""
     group: dict[str, Any] = {"params": [parameter for parameter in module.parameters() if parameter.requires_grad]}
     return group if weight_decay is None else {**group, "weight_decay": weight_decay}
-
-
-def _indices_on(device: torch.device, batch: Batch) -> Tensor:
-    """The batch's indices there; a GPU fetches them from pinned memory, for which no step waits."""
-    return batch.indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.indices
 
 
 def views(outputs: Outputs) -> list[Outputs]:
