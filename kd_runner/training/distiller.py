@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +69,11 @@ class Distiller(Classifier):
         super().on_fit_start()
         self.loss_modules.train()
         self.teacher.begin(self.batches, self.recipe, self.device, is_asked=bool(self.modes))
+
+    def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
+        if isinstance(self.teacher, CachedTeacher):
+            chunk = map(self.teacher.with_logits, chunk)
+        super().training_step(chunk, chunk_index)
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         student = self.network_outputs(batch.images)
