@@ -34,6 +34,7 @@ from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
+from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
@@ -172,10 +173,12 @@ def _run_or_answer(
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
     if invocation.asks_for_data:
-        from kd_runner.runs.dataset_answer import dataset_answer
+        with quick_imports():
+            from kd_runner.runs.dataset_answer import dataset_answer
 
         raise Answer(dataset_answer(settings, folder))
-    from kd_runner.runs.run import run
+    with quick_imports():
+        from kd_runner.runs.run import run
 
     written, secrets = files_of_hydra(folder), keys_from_environment(config)
     run(settings, folder, overrides, secrets, notes, written, invocation.companions)

@@ -47,6 +47,20 @@ Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
 Flag = Annotated[bool, Field(strict=True)]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Residency = Literal["auto", "device", "host", "stream"]
+LogitsDtype = Literal["float32", "float16"]
+ONLINE, CACHE, VIEWS = "online", "cache", "views:"  # sources of the teacher's outputs; behind the last, a number
+
+
+def _source_of_outputs(value: Any) -> str:
+    text = str(value)
+    count = text.removeprefix(VIEWS)
+    is_count = text != count and count.isascii() and count.isdecimal() and 1 <= int(count) <= 1000
+    if text not in (ONLINE, CACHE) and not is_count:
+        raise ValueError("must be online, cache or views:K with K from 1 to 1000, such as views:8")
+    return text if not is_count else f"{VIEWS}{int(count)}"
+
+
+OutputsSource = Annotated[str, BeforeValidator(_source_of_outputs)]
 
 
 Valid = TypeVar("Valid", bound=BaseModel)
@@ -226,6 +240,8 @@ class Settings(Section):
     seed: Seed
     order_seed: Seed | None = None
     data_seed: Seed
+    teacher_outputs: OutputsSource = ONLINE
+    teacher_outputs_dtype: LogitsDtype = "float32"
     tracking: TrackingSettings
     store: str
     resume: str | None
@@ -248,6 +264,12 @@ class Settings(Section):
             shared = {key: getattr(self.teacher, key) for key in missing}
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
+
+    @property
+    def replayed_views(self) -> int | None:
+        """The number of views of each image that the student's training replays; None: each epoch draws anew."""
+        count = self.teacher_outputs.removeprefix(VIEWS)
+        return int(count) if count != self.teacher_outputs else None
 
     def seed_of(self, role: str) -> int:
         """The seed of a role's first weights, order, augmentation and dropout: a teacher may have its own.

@@ -156,6 +156,17 @@ class _Data(_Part):
     duplicates: _Duplicates | None = None
 
 
+class _TeacherOutputs(_Part):
+    source: Text | None = None
+    dtype: Text | None = None
+    key: Text | None = None
+    reused: bool | None = None
+    bytes: Amount | None = None
+    largest_difference: Real | None = None
+    passes: Amount | None = None
+    passes_saved: Real | None = None
+
+
 class _Result(_Part):
     status: Text | None = None
     error: Text | None = None
@@ -168,6 +179,7 @@ class _Result(_Part):
     gap_closed: Real | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
+    teacher_outputs: _TeacherOutputs | None = None
     views: dict[str, dict[str, float | bool]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None

@@ -85,6 +85,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _gain_sentence(result, finetuned),
         part_of_images(result),
         own_views(result),
+        kept_outputs(result),
         _sizes_sentence(result),
         _budget_sentence(result),
         _best_epoch_sentence(result),
@@ -137,6 +138,20 @@ def own_views(result: Mapping[str, Any]) -> str:
         return ""
     text = " and ".join(clauses)
     return f"{text[0].upper()}{text[1:]}, which the student's images did not have."
+
+
+def kept_outputs(result: Mapping[str, Any]) -> str:
+    """A sentence on where the teacher's logits came from, where the teacher did not run in each step."""
+    outputs = result.get("teacher_outputs") or {}
+    if outputs.get("key") is None:
+        return ""
+    origin = "were in the store" if outputs.get("reused") else "were computed once and put into the store"
+    kinds = ", ".join(filter(None, (outputs.get("source"), outputs.get("dtype"))))
+    text = f"The teacher's logits for training images {f'({kinds}) ' if kinds else ''}{origin}"
+    saved = outputs.get("passes_saved")
+    if not saved or saved < 0:
+        return f"{text}."
+    return f"{text}: {count(saved)} images did not pass through the teacher again."
 
 
 def _setting(value: float | bool) -> str:

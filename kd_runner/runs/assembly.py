@@ -78,10 +78,13 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
+    looks += [settings.replayed_views]
     looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),
-        lambda: Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views),
+        lambda: Data(
+            settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views
+        ),
     )
 
 

@@ -40,6 +40,8 @@ class Data:
         device: The device of batches and networks.
         batch_size: The number of images in a batch of training.
         views: The views of the teachers whose training images have an augmentation of their own, by stage.
+        replayed_views: The number of views of each image that baseline, student and finetuning replay; None: each
+            epoch draws anew.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
     """
 
@@ -50,6 +52,7 @@ class Data:
     batch_size: int
     chosen: Tensor | None = None
     views: Mapping[str, View] = field(default_factory=dict)
+    replayed_views: int | None = None
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
     def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
@@ -63,8 +66,8 @@ class Data:
                 self.source("train"), self.view_of(role), self.batch_size, recipe.batches_seed, strong=strong
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
-        source = self.source("student")
-        return TrainingBatches(source, self.view, self.batch_size, recipe.batches_seed, strong=strong, part=part)
+        source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
+        return TrainingBatches(source, self.view, self.batch_size, seed, strong=strong, part=part, views=views)
 
     def view_of(self, role: str) -> View:
         """The view of the training images of a role: the shared one, or a teacher's own."""

@@ -128,6 +128,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "augmentation": asdict(data.view_of(trainee.role).augmentation),
         **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
+        **_replayed_views(trainee, data),
     }
 
 
@@ -142,6 +143,12 @@ def _part_of_images(role: str, data: Data) -> dict[str, str]:
     if is_teacher(role) or data.chosen is None:
         return {}
     return {"images": digest(data.chosen.tolist())}
+
+
+def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
+    """The ingredient that is the number of replayed views; none where every epoch has a view of its own."""
+    views = data.replayed_views
+    return {} if is_teacher(trainee.role) or not views or views >= trainee.recipe.epochs else {"views": views}
 
 
 def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from kd_runner.config.settings import Node, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
+from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import LabelsOnly
@@ -95,7 +96,7 @@ class Parts:
         batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher)
         return Distiller(
             pairing.student,
-            teacher,
+            teacher_outputs(teacher, pairing, self.settings, self.data),
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,

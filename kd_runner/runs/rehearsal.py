@@ -12,6 +12,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
+from kd_runner.runs.cache_checks import check_cache
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
@@ -57,6 +58,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
     classes = f"with {splits.num_classes} classes"
     circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
     labels = torch.arange(count) % splits.num_classes
+    check_cache(parts.settings, parts.data, pairing)
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
     first = attempts[0]
     tempered, layers = set(), {}

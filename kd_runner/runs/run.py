@@ -33,7 +33,7 @@ from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.resuming import begin, earlier_result, hide_values, refuse_other_settings
+from kd_runner.runs.resuming import begin, earlier_result, refuse_other_settings
 from kd_runner.runs.running import RunState
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.runs.unused_settings import unused_settings
@@ -73,7 +73,7 @@ def run(
     with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
         notes += command_notes
         masking.hide({}, secrets)
-        content = masking.masked_data(hide_values(settings.plain(), secrets))
+        content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
         parts = assemble(settings, companions=companions)
         fingerprint = parts.fingerprint()
@@ -163,6 +163,7 @@ def blank_result(
         "gap_closed": None,
         "notes": [],
         "layers": layers,
+        "teacher_outputs": None,
         "views": own_views(settings, data),
         "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},

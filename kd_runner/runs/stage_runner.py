@@ -17,6 +17,7 @@ from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
+from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.evaluation import (
     analyse_predictions,
@@ -90,7 +91,7 @@ class StageRunner:
             student_files, best, node = self.train_student()
             files |= student_files
         with self.state.at(EVALUATE):
-            return self.evaluate(files, best, node)
+            return {**self.evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
@@ -154,6 +155,7 @@ class StageRunner:
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
+        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data)
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:

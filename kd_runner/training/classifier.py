@@ -115,6 +115,9 @@ class Classifier(LightningModule):
         """The parameters that train, in groups for the optimizer."""
         return [{"params": [parameter for parameter in self.network.parameters() if parameter.requires_grad]}]
 
+    def prepare(self, device: torch.device) -> None:
+        """Do what takes long and must be done before the first step, while signals still end the process at once."""
+
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.recipe.precision, self.device)
         self.network.train()  # it may have been built in evaluation mode

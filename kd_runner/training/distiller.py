@@ -16,6 +16,7 @@ from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.tensors import mean_kl
+from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
@@ -49,6 +50,10 @@ class Distiller(Classifier):
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self.teacher = teacher
+
+    def prepare(self, device: torch.device) -> None:
+        if isinstance(self.teacher, CachedTeacher):
+            self.teacher.begin(self.batches, self.recipe, device, is_asked=bool(self.modes))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups = super().parameter_groups()

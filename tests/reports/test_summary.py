@@ -12,7 +12,7 @@ from made_runs import class_names, made_run
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
 from kd_runner.files.results import Run
-from kd_runner.reports.summary import few_images, table
+from kd_runner.reports.summary import few_images, kept_outputs, table
 from kd_runner.reports.verdict import verdict_of
 
 
@@ -127,3 +127,20 @@ def test_the_compute_and_the_views_beside_the_baselines() -> None:
     assert f"{sentence}, on 2.0 times as many views of images." in table(made)
     del made["budget"]
     assert "The student saw 2.0 times as many views of images as its baseline." in table(made)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "sentence"),
+    [
+        (None, ""),
+        ({"source": "online"}, ""),
+        ({"source": "views:8", "dtype": "float16", "key": "a", "reused": True, "passes_saved": 1200},
+         "The teacher's logits for training images (views:8, float16) were in the store: 1,200 images did not pass "
+         "through the teacher again."),
+        ({"source": "cache", "dtype": "float32", "key": "a", "reused": False, "passes_saved": 0},
+         "The teacher's logits for training images (cache, float32) were computed once and put into the store."),
+        ({"key": "a"}, "The teacher's logits for training images were computed once and put into the store."),
+    ],
+)  # fmt: skip
+def test_kept_logits_are_told(outputs: dict[str, Any] | None, sentence: str) -> None:
+    assert kept_outputs({"teacher_outputs": outputs}) == sentence

@@ -50,7 +50,7 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert set(result) == {
         "status", "fingerprint", "overrides", "seed", "data_seed",
         "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "budget",
-        "environment",
+        "environment", "teacher_outputs",
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["baseline"]) == METRICS
