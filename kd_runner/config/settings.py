@@ -189,7 +189,8 @@ class DistillationSettings(_Built):
 
 class TrainerSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
-    devices: Annotated[int, Field(strict=True, ge=1, le=1)]
+    devices: Count
+    nodes: Count = 1
     precision: Annotated[Precision, BeforeValidator(str)]
     channels_last: Flag
     compile: Flag
@@ -197,6 +198,11 @@ class TrainerSettings(Section):
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
     threads: Count | None
+
+    @property
+    def process_count(self) -> int:
+        """The number of processes that share a run, one for each device."""
+        return self.devices * self.nodes
 
 
 class TrackingSettings(Section):

@@ -17,7 +17,9 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.outputs import needs_of
+from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
+from kd_runner.ranks import ALONE, Ranks
 from kd_runner.runs.data import Data, chosen_images, data_set_name, read_data, view_of, views_of_teachers
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
@@ -30,17 +32,19 @@ from kd_runner.training.recipe import Recipe
 log = logging.getLogger(__name__)
 
 
-def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
+def assemble(settings: Settings, splits: Splits | None = None, ranks: Ranks = ALONE) -> Parts:
     """Build every part, the quick ones first.
 
     Args:
         splits: The data set, where it has been read before.
+        ranks: The processes that share the run, of which the first one alone writes.
 
     Raises:
         SettingsError: a part that cannot be built.
     """
     _check_trainer(settings.trainer)
-    _check_store(settings.store)
+    if not ranks.rank:
+        _check_store(settings.store)
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = {name: _recipe(settings, name, teacher) for name, teacher in settings.all_teachers.items()}
@@ -50,6 +54,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     modes = _modes(settings)
 
     splits = read_data(settings) if splits is None else splits
+    _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
     survey.write_notes(splits, splits.copies)
     device = _prepare_device(settings.trainer)
@@ -58,7 +63,7 @@ def assemble(settings: Settings, splits: Splits | None = None) -> Parts:
     if chosen is not None:
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
     views = views_of_teachers(settings, splits, view)
-    data = Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views)
+    data = Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views, ranks)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
@@ -75,6 +80,25 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    gpus = torch.cuda.device_count()
+    if device_of(trainer).type == "cuda" and trainer.devices > gpus and started_place() is None:
+        raise SettingsError(
+            f"trainer.devices: must be at most {gpus}, the number of GPUs that this process sees, got {trainer.devices}"
+        )
+
+
+def _check_shares(settings: Settings, splits: Splits) -> None:
+    """Refuse batches and validation images of which some processes would have none."""
+    count = settings.trainer.process_count
+    if settings.batch_size < count:
+        raise SettingsError(
+            f"batch_size: must be at least {count}, one image for each device, got {settings.batch_size}"
+        )
+    if len(splits.val) < count:
+        raise SettingsError(
+            f"trainer.devices: must leave each device a validation image, of which there are {len(splits.val)}, "
+            f"got {count} devices"
+        )
 
 
 def _check_store(store: str) -> None:

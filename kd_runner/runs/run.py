@@ -30,6 +30,7 @@ from kd_runner.runs.choices import log_choices
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.rank_processes import Meet, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.resuming import begin, earlier_result, hide_values, refuse_other_settings
 from kd_runner.runs.running import RunState
@@ -65,12 +66,12 @@ def run(
             `folder` holds something else; nothing was trained.
         RunFailed: a stage could not be finished.
     """
-    with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
+    with collected_notes() as notes, refusals_in_one_line(), quiet_threads(), shared_run(settings) as (ranks, meet):
         notes += command_notes
         masking.hide({}, secrets)
         content = masking.masked_data(hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
-        parts = assemble(settings)
+        parts = assemble(settings, ranks=ranks)
         fingerprint = parts.fingerprint()
         completed = None if settings.resume is None else earlier_result(folder, fingerprint)
         if completed is not None:
@@ -80,7 +81,7 @@ def run(
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
-        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered)
+        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered, meet)
 
 
 def check_folder(
@@ -95,14 +96,19 @@ def check_folder(
 
 
 def train_and_evaluate(
-    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], tempered: Collection[str]
+    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], tempered: Collection[str], meet: Meet
 ) -> dict[str, Any]:
-    """Go through all stages; returns `result` with what they give, which is written to `folder`, too."""
+    """Go through all stages; returns `result` with what they give, which is written to `folder`, too.
+
+    Args:
+        meet: Meets the other processes of a run on several devices.
+    """
     logger = RunLogger(folder)
     state = RunState()
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
+        meet(result["fingerprint"])
         result |= StageRunner(parts, folder, result["fingerprint"], logger, state).run(tempered)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result

@@ -10,7 +10,7 @@ import importlib
 import os
 import warnings
 
-from kd_runner.sweeps.engines.child import die_with_parent
+from kd_runner.processes import die_with_parent
 from kd_runner.threads import settle_threads
 
 os.setsid()
