@@ -156,12 +156,12 @@ class _SumWithGradient(torch.autograd.Function):
         return summed
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         summed = gradient.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(summed)
         return summed
 
 
-@torch.compiler.disable  # type: ignore[misc]
+@torch.compiler.disable
 def _sum_with_gradient(values: Tensor) -> Any:
     return _SumWithGradient.apply(values)
