@@ -9,9 +9,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -50,13 +52,17 @@ CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, 
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 
 
-def command(words: Sequence[str]) -> int:
-    """`main` with these words as the command line; the jobs of a sweep are started by this function's name."""
+def command(words: Sequence[str], companions: Any = None) -> int:
+    """`main` with these words as the command line; the jobs of a sweep are started by this function's name.
+
+    Args:
+        companions: The runs of this process, a `kd_runner.runs.companions.Companions`, where it runs several jobs.
+    """
     sys.argv = ["kd-runner", *words]
-    return main()
+    return main(companions)
 
 
-def main() -> int:
+def main(companions: Any = None) -> int:
     """Run the command line; returns the exit code.
 
     0: completed. 1: a run failed. 2: a setting, file or data set cannot work. 130: Ctrl-C. 143: terminated.
@@ -73,8 +79,9 @@ def main() -> int:
     place = started_place()
     if place is not None and place.rank:
         return _follow(place, words)
-    signal.signal(signal.SIGTERM, _terminate)
-    invocation = Invocation(words)
+    if threading.current_thread() is threading.main_thread():  # no other thread may, or gets signals
+        signal.signal(signal.SIGTERM, _terminate)
+    invocation = Invocation(words, companions=companions)
     try:
         masking.hide_named(words)
         sys.argv[1:] = invocation.translate()
@@ -201,7 +208,8 @@ def _run_or_answer(
         raise Answer(dataset_answer(settings, folder))
     from kd_runner.runs.run import run
 
-    run(settings, folder, overrides, keys_from_environment(config), notes, files_of_hydra(folder))
+    written, secrets = files_of_hydra(folder), keys_from_environment(config)
+    run(settings, folder, overrides, secrets, notes, written, invocation.companions)
 
 
 def files_of_hydra(folder: Path) -> set[str]:

@@ -12,6 +12,7 @@ ADDED_TO_NETWORKS = {"dropout": None}
 ADDED = {
     "checkpoint_key": None,
     "dataset": None,
+    "seed": None,
     **ADDED_TO_NETWORKS,
     "background": "white",
     "max_pixels": 100_000_000,
@@ -44,7 +45,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}
     content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
-    return content
+    return without_defaults(content, {"order_seed": None})
 
 
 def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,11 +139,12 @@ class TeacherSettings(_Built):
     optimizer: Node | None
     scheduler: Node | None
     dataset: TeacherView | None = None
+    seed: Seed | None = None
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
-SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "dataset")
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "dataset", "seed")
 
 
 class ExtraTeacherSettings(_Built):
@@ -156,6 +157,7 @@ class ExtraTeacherSettings(_Built):
     optimizer: Node | None = None
     scheduler: Node | None = None
     dataset: TeacherView | None = None
+    seed: Seed | None = None
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
@@ -228,6 +230,7 @@ class Settings(Section):
     batch_size: Annotated[int, Field(strict=True, ge=2)]
     trainer: TrainerSettings
     seed: Seed
+    order_seed: Seed | None = None
     data_seed: Seed
     tracking: TrackingSettings
     store: str
@@ -247,9 +250,24 @@ class Settings(Section):
         """The teachers by the names of their stages. Further ones have what they leave out from the first."""
         teachers: dict[str, TeacherSettings | ExtraTeacherSettings] = {"teacher": self.teacher}
         for name, extra in self.teachers.items():
-            shared = {key: getattr(extra, key) or getattr(self.teacher, key) for key in SHARED_BY_TEACHERS}
+            missing = [key for key in SHARED_BY_TEACHERS if getattr(extra, key) is None]
+            shared = {key: getattr(self.teacher, key) for key in missing}
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
+
+    def seed_of(self, role: str) -> int:
+        """The seed of a role's first weights, order, augmentation and dropout: a teacher may have its own.
+
+        Args:
+            role: The name of a teacher's stage, 'student' or 'finetune'.
+        """
+        own = self.all_teachers[role].seed if role in self.all_teachers else None
+        return self.seed if own is None else own
+
+    def order_seed_of(self, role: str) -> int:
+        """The seed of the order and the augmentation of the images that a role learns from."""
+        is_shared = self.order_seed is None or role in self.all_teachers
+        return self.seed_of(role) if is_shared else self.order_seed  # type: ignore[return-value]
 
     def augmentation_of(self, teacher: str) -> DatasetSettings:
         """The settings of the data set with a teacher's own augmentation over the shared one.

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
+from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import DistillationSettings, Node, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
@@ -20,6 +21,7 @@ from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data, chosen_images, data_set_name, read_data, view_of, views_of_teachers
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
@@ -32,11 +34,14 @@ from kd_runner.training.recipe import Recipe
 log = logging.getLogger(__name__)
 
 
-def assemble(settings: Settings, splits: Splits | None = None, ranks: Ranks = ALONE) -> Parts:
+def assemble(
+    settings: Settings, splits: Splits | None = None, companions: Companions | None = None, ranks: Ranks = ALONE
+) -> Parts:
     """Build every part, the quick ones first.
 
     Args:
         splits: The data set, where it has been read before.
+        companions: The runs of this process, with which the run shares what it reads; None for a run that is alone.
         ranks: The processes that share the run, of which the first one alone writes.
 
     Raises:
@@ -53,17 +58,8 @@ def assemble(settings: Settings, splits: Splits | None = None, ranks: Ranks = AL
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
 
-    splits = read_data(settings) if splits is None else splits
-    _check_shares(settings, splits)
-    log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
-    survey.write_notes(splits, splits.copies)
-    device = _prepare_device(settings.trainer)
-    view = view_of(settings.dataset, splits, settings.trainer.channels_last)
-    chosen = chosen_images(settings, splits)
-    if chosen is not None:
-        log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
-    views = views_of_teachers(settings, splits, view)
-    data = Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views, ranks)
+    data = _data(settings, splits, companions or Companions(), ranks)
+    splits, view = data.splits, data.view
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
@@ -72,6 +68,28 @@ def assemble(settings: Settings, splits: Splits | None = None, ranks: Ranks = AL
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
     student = _network(settings, STUDENT, settings.student.node, splits)
     return Parts(settings, data, teachers, student, recipes, modes, temperature)
+
+
+def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
+    """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
+    node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
+    key = digest([node, seed, settings.dataset.residency])
+    splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
+    _check_shares(settings, splits)
+    log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
+    survey.write_notes(splits, splits.copies)
+    device = _prepare_device(trainer)
+    view = view_of(settings.dataset, splits, trainer.channels_last)
+    chosen = chosen_images(settings, splits)
+    if chosen is not None:
+        log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
+    views = views_of_teachers(settings, splits, view)
+    looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
+    looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
+    return companions.once(
+        ("data", key, digest(looks)),
+        lambda: Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views, ranks),
+    )
 
 
 def _check_trainer(trainer: TrainerSettings) -> None:
@@ -141,11 +159,12 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         make,
         build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
         section.epochs,
-        derived_seed(settings.seed, stage),
+        derived_seed(settings.seed_of(stage), stage),
         trainer.precision,
         trainer.compile,
         trainer.log_every,
         settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
+        derived_seed(settings.order_seed_of(stage), stage),
     )
 
 
@@ -191,7 +210,7 @@ def _prepare_device(trainer: TrainerSettings) -> torch.device:
 
 def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
     """The network that `node` builds. Another student, mode or data order leaves a teacher's first weights alone."""
-    with seeded_generator(settings.seed, role, "weights"):
+    with seeded_generator(settings.seed_of(role), role, "weights"):
         network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
     if isinstance(network, nn.Module) and settings.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)

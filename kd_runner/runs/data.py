@@ -66,14 +66,14 @@ class Data:
                 self.source("train"),
                 self.view_of(role),
                 self.batch_size,
-                recipe.seed,
+                recipe.batches_seed,
                 strong=strong,
                 ranks=self.ranks,
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source = self.source("student")
         return TrainingBatches(
-            source, self.view, self.batch_size, recipe.seed, strong=strong, part=part, ranks=self.ranks
+            source, self.view, self.batch_size, recipe.batches_seed, strong=strong, part=part, ranks=self.ranks
         )
 
     def view_of(self, role: str) -> View:

@@ -122,7 +122,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "label_smoothing": recipe.label_smoothing,
         "epochs": recipe.epochs,
         "batch_size": settings.batch_size,
-        "seed": settings.seed,
+        "seed": settings.seed_of(trainee.role),
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
@@ -130,8 +130,15 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
         "augmentation": asdict(data.view_of(trainee.role).augmentation),
+        **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
     }
+
+
+def _order(role: str, settings: Settings) -> dict[str, int]:
+    """The ingredient that is a seed of the order of images by itself; none where it is the seed of all else."""
+    seed = settings.order_seed_of(role)
+    return {} if seed == settings.seed_of(role) else {"order_seed": seed}
 
 
 def _part_of_images(role: str, data: Data) -> dict[str, str]:

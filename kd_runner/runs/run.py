@@ -27,6 +27,7 @@ from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.choices import log_choices
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
@@ -50,6 +51,7 @@ def run(
     secrets: Sequence[str] = (),
     command_notes: Sequence[str] = (),
     written: Collection[str] = (HYDRA,),
+    companions: Companions | None = None,
 ) -> dict[str, Any]:
     """Do everything that one command does, in `folder`; returns what is written to result.json there, too.
 
@@ -60,18 +62,20 @@ def run(
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
         command_notes: Notes about the command line.
         written: Names of what the command itself has written into `folder` before.
+        companions: The runs of this process, where there are several.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
             `folder` holds something else; nothing was trained.
         RunFailed: a stage could not be finished.
     """
+    companions = companions or Companions()
     with collected_notes() as notes, refusals_in_one_line(), quiet_threads(), shared_run(settings) as (ranks, meet):
         notes += command_notes
         masking.hide({}, secrets)
         content = masking.masked_data(hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
-        parts = assemble(settings, ranks=ranks)
+        parts = assemble(settings, companions=companions, ranks=ranks)
         fingerprint = parts.fingerprint()
         completed = None if settings.resume is None else earlier_result(folder, fingerprint)
         if completed is not None:
@@ -81,7 +85,8 @@ def run(
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
-        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered, meet)
+        result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
+        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered, companions, meet)
 
 
 def check_folder(
@@ -96,11 +101,18 @@ def check_folder(
 
 
 def train_and_evaluate(
-    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], tempered: Collection[str], meet: Meet
+    parts: Parts,
+    folder: Path,
+    content: dict[str, Any],
+    result: dict[str, Any],
+    tempered: Collection[str],
+    companions: Companions,
+    meet: Meet,
 ) -> dict[str, Any]:
     """Go through all stages; returns `result` with what they give, which is written to `folder`, too.
 
     Args:
+        companions: The runs of this process.
         meet: Meets the other processes of a run on several devices.
     """
     logger = RunLogger(folder)
@@ -109,7 +121,7 @@ def train_and_evaluate(
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
         meet(result["fingerprint"])
-        result |= StageRunner(parts, folder, result["fingerprint"], logger, state).run(tempered)
+        result |= StageRunner(parts, folder, result["fingerprint"], logger, state, companions).run(tempered)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 

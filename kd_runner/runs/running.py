@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from kd_runner.clock import run_seconds
 from kd_runner.files.stages import TIMED
 from kd_runner.runs.judgement import Judgement
 
@@ -31,9 +31,9 @@ class RunState:
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
         """The block is this stage of the run."""
-        self.stage, self._seconds_before, started = stage, 0.0, time.perf_counter()
+        self.stage, self._seconds_before, started = stage, 0.0, run_seconds()
         yield
-        self.seconds[stage] = round(self._seconds_before + time.perf_counter() - started, 3)
+        self.seconds[stage] = round(self._seconds_before + run_seconds() - started, 3)
 
     def add(self, stage: str, epochs: list[dict[str, float]], seconds_before: float) -> None:
         """Add a training: the metrics of its epochs, and the seconds that it took before an interruption."""

@@ -11,12 +11,13 @@ from torch import nn
 
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
-from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
-from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER
+from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.evaluation import (
     analyse_predictions,
     evaluate,
@@ -57,9 +58,19 @@ class StageRunner:
         folder: The folder of the run.
         fingerprint: The digits that a resume state must have to belong to this run.
         state: The stage that runs, seconds, epochs and judgements so far; an interrupted run writes them, too.
+        companions: The runs of this process.
     """
 
-    def __init__(self, parts: Parts, folder: Path, fingerprint: str, logger: RunLogger, state: RunState) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        folder: Path,
+        fingerprint: str,
+        logger: RunLogger,
+        state: RunState,
+        companions: Companions | None = None,
+    ) -> None:
+        self.companions = companions or Companions()
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
 
@@ -143,7 +154,7 @@ class StageRunner:
         pairing = self.parts.teacher_student_pair()
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
-        distiller = self.parts.distiller(pairing)
+        distiller = self.parts.distiller(pairing, self.companions)
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
@@ -174,7 +185,7 @@ class StageRunner:
         """
         nodes = {TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
         networks = {name: self.load(path, nodes.get(name, node)) for name, path in files.items()}
-        predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
+        predictions = self.companions.predictions("test", files, networks, self.data)
         images = {stage: len(self.data.images_of(stage)) for stage in files}
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
@@ -182,16 +193,24 @@ class StageRunner:
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings)
         try:
-            self.show(stages, networks, predictions)
+            self.show(stages, files, networks, predictions)
         except RunFailed:  # a full disk
             raise
         except Exception as error:  # pictures must not take the result with them
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
 
-    def show(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module], predictions: Predictions) -> None:
+    def show(
+        self,
+        stages: Mapping[str, Any],
+        files: Mapping[str, Path],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
         """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
-        analysed = analyse_predictions(networks, predictions, self.parts.temperature, self.data)
+        stage_networks = {stage: networks[stage] for stage in STAGES if stage in networks}
+        validation = self.companions.predictions("val", files, stage_networks, self.data)
+        analysed = analyse_predictions(networks[TEACHER], predictions, validation, self.parts.temperature, self.data)
         analysed["epochs"] = self.state.epochs
         atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
         tracking, student = self.settings.tracking, networks[STUDENT]

@@ -83,7 +83,9 @@ def given_teacher(case: Case, key: str) -> str | None:
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
     trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
     if role == "teacher":
-        heirs = {f"teachers.{n}" for n, teacher in case.settings.teachers.items() if not getattr(teacher, name, None)}
+        heirs = {
+            f"teachers.{n}" for n, teacher in case.settings.teachers.items() if getattr(teacher, name, None) is None
+        }
         return None if trained & {role, *heirs} else f"{role}.checkpoint gives the weights, no teacher is trained"
     return f"{role}.checkpoint gives the weights" if case.has_checkpoint(role) else None
 
@@ -299,7 +301,7 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing|seed)", given_teacher),
     (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
     (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
@@ -343,7 +345,7 @@ ALWAYS: tuple[str, ...] = (
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|nodes|precision|compile|deterministic|log_every|threads)",
-    r"seed",
+    r"(order_)?seed",
     r"tracking\.(images|graph|embedding)",
     r"resume",
 )

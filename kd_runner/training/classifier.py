@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from kd_runner.clock import run_seconds
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
@@ -139,7 +139,7 @@ class Classifier(LightningModule):
             self._mixed.scaler.load_state_dict(scaler)
 
     def on_train_epoch_start(self) -> None:
-        self._epoch_began = time.perf_counter()
+        self._epoch_began = run_seconds()
         self.batches.epoch = self.epoch
         self.seed_dropout(derived_seed(self.recipe.seed, "epoch", self.epoch))
         self._epoch_metrics = EpochMetrics(self.ranks)
@@ -225,7 +225,7 @@ class Classifier(LightningModule):
         return {
             **self.metrics,
             "learning_rate": self._optimizer().param_groups[0]["lr"],
-            "images_per_second": self._epoch_metrics.images["train"] / (time.perf_counter() - self._epoch_began),
+            "images_per_second": self._epoch_metrics.images["train"] / (run_seconds() - self._epoch_began),
         }
 
     def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:

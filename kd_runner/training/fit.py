@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from kd_runner.clock import run_seconds
 from kd_runner.config.settings import TrainerSettings
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.batches import PlainBatches
@@ -61,14 +61,14 @@ def fit(
     if module.epochs_left == 0:
         return module.seconds_before
     logger.remove_records_after(module.stage, module.epoch, module.step)
-    started = time.perf_counter()
+    started = run_seconds()
     callbacks: list[Callback] = [EpochBar() if sys.stdout.isatty() else EpochLines()]
     if resume_state:
         callbacks.insert(0, SaveResumeState(resume_state, started - module.seconds_before))
     trainer = _trainer(settings, module, logger, callbacks)
     with _as_our_errors(trainer, module):
         trainer.fit(module, module.batches, validation)
-    return module.seconds_before + time.perf_counter() - started
+    return module.seconds_before + run_seconds() - started
 
 
 def fit_beside(

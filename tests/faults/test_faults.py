@@ -126,7 +126,7 @@ def endless_evaluation() -> None:
 def endless_loading() -> None:
     from kd_runner.runs import run
 
-    def assemble(*_: object) -> None:
+    def assemble(*_: object, **named: object) -> None:
         run.log.info("loading   begins")
         time.sleep(600)
 

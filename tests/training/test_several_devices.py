@@ -52,7 +52,9 @@ def trained(settings: Settings, stage: str, folder: Path, ranks: Ranks = ALONE, 
         state = ResumeState(folder / "state", "digits") if resumes else None
         fit(module, data.shared_validation(), settings.trainer, RunLogger(folder), state)
     tensors = {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    metrics = [{name: value for name, value in epoch.items() if name != "images_per_second"} for epoch in module.history]
+    metrics = [
+        {name: value for name, value in epoch.items() if name != "images_per_second"} for epoch in module.history
+    ]
     return {"tensors": tensors, "metrics": metrics, "best": module.best.epoch if module.best else None}
 
 
