@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -36,15 +36,12 @@ MEETING = timedelta(minutes=10)  # for processes that torchrun or srun started o
 LOOK = 0.1  # seconds between looks at the store and at the processes
 TO_TELL, TO_END = 3.0, 10.0  # seconds in which a process that failed says why, and in which one ends that was told to
 HUNG = 60.0  # seconds without a step after which a run that waits for a dead process on a GPU is ended
-Meet = Callable[[str], None]  # called with the fingerprint of the run
 HERE, BEGIN, OVER, FAILURE = "kd_runner/here/", "kd_runner/begin", "kd_runner/over", "kd_runner/failure"
 
 
 @contextmanager
-def shared_run(settings: Settings) -> Iterator[tuple[Ranks, Meet]]:
-    """The processes of a run, seen from process 0, and the function that meets the others before anything trains.
-
-    The others are started where `trainer.devices` asks for them, and end with the block.
+def shared_run(settings: Settings) -> Iterator[Meeting]:
+    """The processes of a run, seen from process 0; those that are started in the block end with it.
 
     Raises:
         SettingsError: the devices are not those that torchrun or srun started processes for.
@@ -52,12 +49,12 @@ def shared_run(settings: Settings) -> Iterator[tuple[Ranks, Meet]]:
     trainer, place = settings.trainer, started_place()
     _check_place(trainer, place)
     if trainer.process_count == 1:
-        yield ALONE, lambda fingerprint: None
+        yield Meeting(settings)
         return
     with tempfile.TemporaryDirectory(prefix="kd-runner-") as folder:
         meeting = Meeting(settings, place, Path(folder) / "store")
         try:
-            yield meeting.ranks, meeting.begin
+            yield meeting
         except BaseException:
             meeting.end(at_once=True)
             raise
@@ -79,27 +76,30 @@ def _check_place(trainer: TrainerSettings, place: Place | None) -> None:
 
 
 class Meeting:
-    """The processes of one run, as process 0 sees them.
+    """The processes of one run, as process 0 sees them; for a run of one process, nothing needs to be done.
 
     Args:
-        place: The place that torchrun or srun gave to this process; None: the others are started now.
-        path: A file of a folder of this user alone, by which processes of this machine meet.
+        place: The place that torchrun or srun gave to this process; None where neither started it.
+        path: A file in a folder of this user alone, by which processes of this machine meet.
     """
 
-    def __init__(self, settings: Settings, place: Place | None, path: Path) -> None:
-        self.settings = settings
-        self.ranks = Ranks(0, settings.trainer.process_count, self.lost)
+    def __init__(self, settings: Settings, place: Place | None = None, path: Path = Path()) -> None:
+        self.settings, self.place, self.path = settings, place, path
+        count = settings.trainer.process_count
+        self.ranks = ALONE if count == 1 else Ranks(0, count, self.lost)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.store: distributed.Store | None = None if place is None else store_of(place)
         self.has_begun = self.is_over = False
-        take_device(settings.trainer, 0)
-        share_cores(settings.trainer)
-        if place is None:
+        if self.ranks.are_several:
+            take_device(settings.trainer, 0)
+            share_cores(settings.trainer)
+
+    def start(self) -> None:
+        """Start the other processes, where neither torchrun nor srun has done that."""
+        if self.store is None and self.ranks.are_several:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
-            self.store: distributed.Store = distributed.FileStore(str(path), self.ranks.size)
-            self.processes = {rank: _start(rank, self.ranks.size, path) for rank in range(1, self.ranks.size)}
-        else:
-            self.store = store_of(place)
-        self.is_external = place is not None
+            self.store = distributed.FileStore(str(self.path), self.ranks.size)
+            self.processes = {rank: _start(rank, self.ranks.size, self.path) for rank in range(1, self.ranks.size)}
 
     def begin(self, fingerprint: str) -> None:
         """Meet the others, and hand them the settings of the run.
@@ -107,6 +107,8 @@ class Meeting:
         Raises:
             RunFailed: one of them has ended, or did not come.
         """
+        if self.store is None:
+            return
         deadline = time.monotonic() + MEETING.total_seconds()
         keys = [f"{HERE}{rank}" for rank in range(1, self.ranks.size)]
         while not self.store.check(keys):
@@ -134,12 +136,12 @@ class Meeting:
             if reason is not None:
                 return self._told() or reason
             time.sleep(LOOK)
-        return "another process of the run has ended" if self.is_external else None
+        return "another process of the run has ended" if self.place is not None else None
 
     def _told(self) -> str | None:
         """What a process that failed has left at the store."""
         with suppress(RuntimeError):
-            if self.store.check([FAILURE]):
+            if self.store is not None and self.store.check([FAILURE]):
                 return str(self.store.get(FAILURE).decode())
         return None
 
@@ -155,7 +157,7 @@ class Meeting:
     def end(self, at_once: bool = False) -> None:
         """End the other processes: by a message where all is well, else by a signal."""
         self.is_over = True
-        if self.is_external:
+        if self.place is not None and self.store is not None:
             with suppress(RuntimeError):
                 self.store.set(OVER, "1")
                 time.sleep(0 if self.has_begun or at_once else 5 * LOOK)  # the store may end with this process
