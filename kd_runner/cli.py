@@ -46,6 +46,7 @@ from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.processes import Place, started_place
+from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
 CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, too
@@ -203,10 +204,12 @@ def _run_or_answer(
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
     if invocation.asks_for_data:
-        from kd_runner.runs.dataset_answer import dataset_answer
+        with quick_imports():
+            from kd_runner.runs.dataset_answer import dataset_answer
 
         raise Answer(dataset_answer(settings, folder))
-    from kd_runner.runs.run import run
+    with quick_imports():
+        from kd_runner.runs.run import run
 
     written, secrets = files_of_hydra(folder), keys_from_environment(config)
     run(settings, folder, overrides, secrets, notes, written, invocation.companions)

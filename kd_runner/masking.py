@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -89,6 +89,15 @@ def masked_keys(content: Any, *prefixes: str) -> Any:
     if isinstance(content, Mapping):
         return {key: masked_keys(value, *(f"{prefix}.{key}" for prefix in prefixes)) for key, value in content.items()}
     return masked_data(content)
+
+
+def hide_values(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Plain nested data with the values at `keys`, with dots, hidden."""
+    below = {name: [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")] for name in content}
+    return {
+        name: MASK if name in keys else hide_values(value, below[name]) if isinstance(value, Mapping) else value
+        for name, value in content.items()
+    }
 
 
 def _forms(value: str) -> set[str]:

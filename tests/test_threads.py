@@ -45,6 +45,13 @@ def test_the_modules_that_settle_threads_do_not_import_torch(module: str) -> Non
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_driver_of_a_sweep_does_without_torch_which_its_jobs_import() -> None:
+    modules = ("checks", "grid", "engines.machine", "engines.slurm", "search.trials")
+    names = ", ".join(f"kd_runner.sweeps.{module}" for module in modules)
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_command_has_threads_that_sleep(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.argv = ['kd-runner', '--version']; from kd_runner.cli import main\n"

@@ -63,10 +63,12 @@ class PoolLauncher(Launcher):
         """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
         from kd_runner.errors import RunFailed
         from kd_runner.sweeps.checks import compose_jobs
+        from kd_runner.sweeps.engines.fork_server import ForkServer
         from kd_runner.sweeps.grid import run_grid
 
         folder = Path(self.config.hydra.sweep.dir).absolute()
         settings = self.settings()
+        ForkServer()  # which imports while the jobs are composed
         jobs = compose_jobs(job_overrides, folder, self.compose, initial_job_idx)
         outcomes = run_grid(jobs, folder, settings, self.config.get("resume") is not None, self.flags())
         returns = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
 import functools
 import io
@@ -28,26 +27,26 @@ def png(chart: Chart) -> bytes:
     """
     import resvg_py
 
-    content = resvg_py.svg_to_bytes(
-        svg_string=str(chart),
-        style_sheet=light_style(),
-        background=light_colors()["page"],
-        font_family="DejaVu Sans",
-        font_files=[font_file()],
-        skip_system_fonts=True,  # so that a picture is the same on every machine
-    )
+    with tempfile.NamedTemporaryFile(suffix=".ttf", prefix="kd_runner_") as font_file:  # the renderer wants a path
+        font_file.write(font())
+        font_file.flush()
+        content = resvg_py.svg_to_bytes(
+            svg_string=str(chart),
+            style_sheet=light_style(),
+            background=light_colors()["page"],
+            font_family="DejaVu Sans",
+            font_files=[font_file.name],
+            skip_system_fonts=True,  # so that a picture is the same on every machine
+        )
     file = io.BytesIO()
     Image.open(io.BytesIO(content)).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(file, "PNG")
     return file.getvalue()
 
 
 @functools.cache
-def font_file() -> str:
-    """The path of the font, unpacked for as long as this process runs: the renderer reads no other form."""
-    with tempfile.NamedTemporaryFile(suffix=".ttf", prefix="kd_runner_", delete=False) as file:
-        file.write(lzma.decompress(base64.b64decode(FONT.read_bytes())))
-    atexit.register(Path(file.name).unlink, missing_ok=True)
-    return file.name
+def font() -> bytes:
+    """The font, unpacked; the jobs of a sweep inherit it from the process that forks them."""
+    return lzma.decompress(base64.b64decode(FONT.read_bytes()))
 
 
 @functools.cache

@@ -17,7 +17,11 @@ from typing import Any
 
 import hydra._internal.hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.overrides import printable
@@ -91,12 +95,45 @@ class GuardedLoader(ConfigLoaderImpl):
     """
 
     _typed: Mapping[str, Any] = {}
+    _asked_for_mode: tuple[str | None, list[str], DictConfig] | None = None  # name, overrides and what they compose to
 
     def _load_configuration_impl(
-        self, config_name: str | None, overrides: list[str], *arguments: Any, **options: Any
-    ) -> Any:
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        if not validate_sweep_overrides:
+            return self._compose_to_ask_for_mode(config_name, overrides, run_mode)
+        asked, self._asked_for_mode = self._asked_for_mode, None
+        if asked is not None and asked[0] == config_name:
+            _, words, config = asked
+            if overrides in (words, [*words, f"hydra.mode={run_mode.name}"]):
+                parsed = OverridesParser.create().parse_overrides(overrides)
+                self.validate_sweep_overrides_legal(overrides=parsed, run_mode=run_mode, from_shell=from_shell)
+                if overrides != words:
+                    config.hydra.mode = run_mode
+                    config.hydra.overrides.hydra.append(overrides[-1])
+                return config
+        return self._compose(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+
+    def _compose_to_ask_for_mode(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> DictConfig:
+        """The settings whose `hydra.mode` Hydra asks for; they are kept, as it then composes the same once more.
+
+        What can be composed for a run is the same for a sweep, which may leave out options that it varies.
+        """
+        try:
+            config = self._compose(config_name, overrides, RunMode.RUN, True, False)
+        except (HydraException, OmegaConfBaseException):
+            return self._compose(config_name, overrides, run_mode, True, False)
+        self._asked_for_mode = (config_name, list(overrides), config)
+        return config
+
+    def _compose(self, config_name: str | None, overrides: list[str], *arguments: Any) -> DictConfig:
         self._typed = typed_settings(overrides)
-        config = super()._load_configuration_impl(config_name, overrides, *arguments, **options)
+        config = super()._load_configuration_impl(config_name, overrides, *arguments)
         check_trust(OmegaConf.to_container(config, resolve=False))
         return config
 

@@ -18,6 +18,7 @@ ADDED = {
     "max_pixels": 100_000_000,
     "white": None,
 }
+ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
 ADDED_TO_STUDENTS = {"fraction": 1, **ADDED_TO_NETWORKS}
 
 
@@ -41,11 +42,12 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     content["trainer"] = {**_without(content["trainer"], ("nodes",)), "devices": 1}
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
+    content["trainer"] = without_defaults(content["trainer"], {"graph": "off"})
     for name in ("dataset", "teacher"):
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}
     content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
-    return without_defaults(content, {"order_seed": None})
+    return without_defaults(content, ADDED_TO_RUNS)
 
 
 def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,20 @@ Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
 Flag = Annotated[bool, Field(strict=True)]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Residency = Literal["auto", "device", "host", "stream"]
+LogitsDtype = Literal["float32", "float16"]
+ONLINE, CACHE, VIEWS = "online", "cache", "views:"  # sources of the teacher's outputs; behind the last, a number
+
+
+def _source_of_outputs(value: Any) -> str:
+    text = str(value)
+    count = text.removeprefix(VIEWS)
+    is_count = text != count and count.isascii() and count.isdecimal() and 1 <= int(count) <= 1000
+    if text not in (ONLINE, CACHE) and not is_count:
+        raise ValueError("must be online, cache or views:K with K from 1 to 1000, such as views:8")
+    return text if not is_count else f"{VIEWS}{int(count)}"
+
+
+OutputsSource = Annotated[str, BeforeValidator(_source_of_outputs)]
 
 
 Valid = TypeVar("Valid", bound=BaseModel)
@@ -189,6 +203,10 @@ class DistillationSettings(_Built):
     default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
 
 
+def _on_or_off(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # YAML reads on and off as these
+
+
 class TrainerSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Count
@@ -196,6 +214,7 @@ class TrainerSettings(Section):
     precision: Annotated[Precision, BeforeValidator(str)]
     channels_last: Flag
     compile: Flag
+    graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "off"
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
@@ -232,6 +251,8 @@ class Settings(Section):
     seed: Seed
     order_seed: Seed | None = None
     data_seed: Seed
+    teacher_outputs: OutputsSource = ONLINE
+    teacher_outputs_dtype: LogitsDtype = "float32"
     tracking: TrackingSettings
     store: str
     resume: str | None
@@ -254,6 +275,12 @@ class Settings(Section):
             shared = {key: getattr(self.teacher, key) for key in missing}
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
+
+    @property
+    def replayed_views(self) -> int | None:
+        """The number of views of each image that the student's training replays; None: each epoch draws anew."""
+        count = self.teacher_outputs.removeprefix(VIEWS)
+        return int(count) if count != self.teacher_outputs else None
 
     def seed_of(self, role: str) -> int:
         """The seed of a role's first weights, order, augmentation and dropout: a teacher may have its own.

@@ -38,10 +38,13 @@ def replacement(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, survives_power_cut: bool = True) -> None:
     """Put `content` at `path`; whatever happens, all of the earlier content or all of the new is there.
 
     A symbolic link at `path` is replaced, and never followed.
+
+    Args:
+        survives_power_cut: False to wait for no disk: a killed process leaves a whole file, a power cut may not.
 
     Raises:
         RunFailed: the disk is full.
@@ -49,8 +52,10 @@ def write(path: Path, content: bytes) -> None:
     try:
         with replacement(path) as beside, beside.open("xb") as out:  # a link there is no file of ours
             out.write(content)
-            flush(out)
-        sync(path.parent)
+            if survives_power_cut:
+                flush(out)
+        if survives_power_cut:
+            sync(path.parent)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -71,9 +76,10 @@ def flush(file: IO[bytes]) -> None:
             raise
 
 
-def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
-    """Put `content` at `path`, whole; numbers that JSON does not have become null."""
-    write(path, (json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n").encode())
+def write_json(path: Path, content: Any, indent: int | None = 2, survives_power_cut: bool = True) -> None:
+    """Put `content` at `path`, whole, as `write` does; numbers that JSON does not have become null."""
+    text = json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
+    write(path, text.encode(), survives_power_cut)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ PACKS = "packs"  # the folder of what packs of jobs print, and how their jobs en
 LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep
 SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
+SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
 CHECKED = ".check"  # the folder of the check of all jobs
 

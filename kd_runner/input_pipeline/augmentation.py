@@ -22,6 +22,7 @@ class Batch:
         partners: Labels of the images that were mixed in, int64 [N]; None where nothing was mixed in.
         share: Weight of the image itself after mixing, 0 to 1; that of the image mixed in is `1 - share`.
         strong: The same images with RandAugment as well, for modes that ask for a second view.
+        view: The number of the view that the images are shown in, where the batches replay some views; else 0.
         rows: Where several processes share a batch, the rows of it that these are; None: the batch is whole.
     """
 
@@ -31,6 +32,7 @@ class Batch:
     partners: Tensor | None = None
     share: float = 1.0
     strong: Tensor | None = None
+    view: int = 0
     rows: Rows | None = None
 
 

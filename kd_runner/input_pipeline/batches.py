@@ -48,6 +48,8 @@ class TrainingBatches:
         chunk: Batches of a chunk; None: as many as suit the size of the images.
         strong: True for batches with a second view, through RandAugment.
         part: The part of a split that the images are; None: the whole of it.
+        views: The number of views of each image, which the epochs replay in turn; view 0 is that of the first epoch.
+            None: every epoch draws a new one.
         ranks: The processes that share each batch.
     """
 
@@ -60,10 +62,11 @@ class TrainingBatches:
         chunk: int | None = None,
         strong: bool = False,
         part: Part | None = None,
+        views: int | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
-        self.strong, self.part, self.ranks = strong, part, ranks
+        self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
         batch_values = batch_size * math.prod(source.image_shape)
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
@@ -90,9 +93,18 @@ class TrainingBatches:
         order = positions[torch.randperm(self.part.of, generator=generator)]
         return order[order >= 0][: self._images_per_epoch]
 
-    def batches(self) -> Iterator[Batch]:
-        """The batches of the current epoch; of each, the rows of this process."""
-        order, size = self.order(), self.batch_size
+    @property
+    def largest(self) -> int:
+        """The number of images in all batches of an epoch but the last, which may be smaller."""
+        return min(self.batch_size, self._images_per_epoch)
+
+    def batches(self, order: Tensor | None = None) -> Iterator[Batch]:
+        """The batches of the current epoch; of each, the rows of this process.
+
+        Args:
+            order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the epoch.
+        """
+        order, size = self.order() if order is None else order, self.batch_size
         if not self.ranks.are_several:
             yield from self._batches_of(order, size)
             return
@@ -108,7 +120,9 @@ class TrainingBatches:
     def _batches_of(self, order: Tensor, size: int) -> Iterator[Batch]:
         """The batches of up to `size` images at the indices `order`."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
-        seed = derived_seed(self.seed, "augmentation", self.epoch)
+        drawn = self.epoch if self.views is None else self.epoch % self.views
+        seed = derived_seed(self.seed, "augmentation", drawn)
+        replayed = 0 if self.views is None else drawn
         for indices, images, labels in self.source.read_chunks(order, self.chunk * size):
             numbers = indices if self.part is None else self.part.numbers[indices]
             views = [augmentation.augment_bytes(images, numbers, seed)]
@@ -121,9 +135,8 @@ class TrainingBatches:
                 ]
                 for pieces in _split_alike([block_indices, block_numbers, block_labels, *floats], size):
                     batch_indices, batch_numbers, batch_labels, batch_images, *second_view = pieces
-                    batch = Batch(
-                        batch_images, batch_labels, batch_indices, strong=second_view[0] if second_view else None
-                    )
+                    strong = second_view[0] if second_view else None
+                    batch = Batch(batch_images, batch_labels, batch_indices, strong=strong, view=replayed)
                     yield augmentation.mix(batch, seed, batch_numbers)
 
 

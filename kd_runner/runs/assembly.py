@@ -12,7 +12,7 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import DistillationSettings, Node, Settings, TrainerSettings
+from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
@@ -85,10 +85,13 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
+    looks += [settings.replayed_views]
     looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),
-        lambda: Data(settings.dataset, splits, view, device, settings.batch_size, chosen, views, ranks),
+        lambda: Data(
+            settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views, ranks
+        ),
     )
 
 
@@ -96,8 +99,14 @@ def _check_trainer(trainer: TrainerSettings) -> None:
     """Refuse what this machine's devices cannot do."""
     if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    if trainer.graph == "on" and device_of(trainer).type == "cpu":
+        raise SettingsError("trainer.graph: must be auto or off on a CPU, which has no CUDA graphs, got on")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    if trainer.graph == "on" and trainer.process_count > 1:
+        raise SettingsError(
+            f"trainer.graph: must be auto or off where {trainer.process_count} devices share the run, got on"
+        )
     gpus = torch.cuda.device_count()
     if device_of(trainer).type == "cuda" and trainer.devices > gpus and started_place() is None:
         raise SettingsError(
@@ -111,6 +120,10 @@ def _check_shares(settings: Settings, splits: Splits) -> None:
     if settings.batch_size < count:
         raise SettingsError(
             f"batch_size: must be at least {count}, one image for each device, got {settings.batch_size}"
+        )
+    if count > 1 and settings.teacher_outputs != ONLINE:
+        raise SettingsError(
+            f"teacher_outputs: must be online where {count} devices share the run, got {settings.teacher_outputs}"
         )
     if len(splits.val) < count:
         raise SettingsError(
@@ -165,6 +178,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.log_every,
         settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
         derived_seed(settings.order_seed_of(stage), stage),
+        trainer.graph != "off" and device_of(trainer).type == "cuda",
     )
 
 

@@ -41,6 +41,8 @@ class Data:
         device: The device of batches and networks.
         batch_size: The number of images in a batch of training.
         views: The views of the teachers whose training images have an augmentation of their own, by stage.
+        replayed_views: The number of views of each image that baseline, student and finetuning replay; None: each
+            epoch draws anew.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
         ranks: The processes that share the run.
     """
@@ -52,6 +54,7 @@ class Data:
     batch_size: int
     chosen: Tensor | None = None
     views: Mapping[str, View] = field(default_factory=dict)
+    replayed_views: int | None = None
     ranks: Ranks = ALONE
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
@@ -71,9 +74,9 @@ class Data:
                 ranks=self.ranks,
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
-        source = self.source("student")
+        source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
         return TrainingBatches(
-            source, self.view, self.batch_size, recipe.batches_seed, strong=strong, part=part, ranks=self.ranks
+            source, self.view, self.batch_size, seed, strong=strong, part=part, views=views, ranks=self.ranks
         )
 
     def view_of(self, role: str) -> View:

@@ -126,12 +126,14 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
+        **({"graph": True} if recipe.graph else {}),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
         "augmentation": asdict(data.view_of(trainee.role).augmentation),
         **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
+        **_replayed_views(trainee, data),
     }
 
 
@@ -148,6 +150,12 @@ def _part_of_images(role: str, data: Data) -> dict[str, str]:
     return {"images": digest(data.chosen.tolist())}
 
 
+def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
+    """The ingredient that is the number of replayed views; none where every epoch has a view of its own."""
+    views = data.replayed_views
+    return {} if is_teacher(trainee.role) or not views or views >= trainee.recipe.epochs else {"views": views}
+
+
 def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     """The ingredients with hidden values replaced; each stands at one of some keys of the settings.
 
@@ -162,7 +170,7 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
-    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic")}
+    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph")}
     return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 

@@ -16,6 +16,7 @@ from kd_runner.config.settings import Node, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
+from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import LabelsOnly
@@ -90,12 +91,14 @@ class Parts:
     def distiller(self, pairing: Pairing, companions: Companions | None = None) -> Distiller:
         """The module that trains the student of `pairing` on labels and on its teacher, beside its companions."""
         recipe = self.recipes[STUDENT]
+        if companions is not None and companions.count > 1:  # a graph of a step would hold what others share
+            recipe = replace(recipe, graph=False)
         batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes))
         key = (id(self.data), *self.stream_key(pairing.teacher.network))
         batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher)
         return Distiller(
             pairing.student,
-            teacher,
+            teacher_outputs(teacher, pairing, self.settings, self.data),
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,

@@ -1,4 +1,4 @@
-"""Runs that go on: what must be as it was, the result that stands, and values that are hidden in settings.json."""
+"""Runs that go on: what must be as it was, and the result that stands."""
 
 from __future__ import annotations
 
@@ -18,19 +18,9 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
-from kd_runner.masking import MASK
 from kd_runner.networks.checkpoints import SHOWN
 from kd_runner.runs.data import Data
 from kd_runner.runs.thread_count import choose_threads
-
-
-def hide_values(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Plain nested data with the values at `keys`, with dots, hidden."""
-    below = {name: [key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")] for name in content}
-    return {
-        name: MASK if name in keys else hide_values(value, below[name]) if isinstance(value, dict) else value
-        for name, value in content.items()
-    }
 
 
 def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> None:

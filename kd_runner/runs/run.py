@@ -26,6 +26,7 @@ from kd_runner.plain_text import Lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.budget import budget_of
 from kd_runner.runs.choices import log_choices
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
@@ -33,7 +34,7 @@ from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.resuming import begin, earlier_result, hide_values, refuse_other_settings
+from kd_runner.runs.resuming import begin, earlier_result, refuse_other_settings
 from kd_runner.runs.running import RunState
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.runs.unused_settings import unused_settings
@@ -73,7 +74,7 @@ def run(
     with collected_notes() as notes, refusals_in_one_line(), quiet_threads(), shared_run(settings) as meeting:
         notes += command_notes
         masking.hide({}, secrets)
-        content = masking.masked_data(hide_values(settings.plain(), secrets))
+        content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
         parts = assemble(settings, companions=companions, ranks=meeting.ranks)
         fingerprint = parts.fingerprint()
@@ -87,7 +88,7 @@ def run(
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
-        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered, companions, meeting)
+        return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
 
 
 def check_folder(
@@ -106,7 +107,7 @@ def train_and_evaluate(
     folder: Path,
     content: dict[str, Any],
     result: dict[str, Any],
-    tempered: Collection[str],
+    rehearsal: Rehearsal,
     companions: Companions,
     meeting: Meeting,
 ) -> dict[str, Any]:
@@ -122,14 +123,16 @@ def train_and_evaluate(
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
         meeting.begin(result["fingerprint"])
-        result |= StageRunner(parts, folder, result["fingerprint"], logger, state, companions).run(tempered)
+        runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
+        result |= runner.run(rehearsal.tempered)
+        result["budget"] = budget_of(parts, result, rehearsal.loss_macs)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     """Rehearse the run on noise; note settings without effect and results that will mean little."""
-    rehearsal = rehearse(parts)
+    rehearsal = rehearse(parts, count_macs=True)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
     note_what_is_foreseen(parts, rehearsal.tempered)
@@ -169,9 +172,11 @@ def blank_result(
         "gap_closed": None,
         "notes": [],
         "layers": layers,
+        "teacher_outputs": None,
         "views": own_views(settings, data),
         "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
+        "budget": {},
         "environment": environment(data.device),
     }
 

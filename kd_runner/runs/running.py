@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from kd_runner.clock import run_seconds
 from kd_runner.files.stages import TIMED
@@ -19,6 +20,7 @@ class RunState:
         stage: The stage that the run is at.
         seconds: The seconds that each stage took, with those before an interruption.
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
+        teacher_outputs: Where the teacher's outputs for training images came from.
         judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
@@ -26,6 +28,7 @@ class RunState:
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMED))
     epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
+    teacher_outputs: dict[str, Any] | None = None
     _seconds_before: float = 0.0
 
     @contextmanager

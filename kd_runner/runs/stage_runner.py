@@ -17,6 +17,7 @@ from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
+from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.evaluation import (
     analyse_predictions,
@@ -41,7 +42,7 @@ from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_loa
 from kd_runner.runs.outcome import fit_to_best
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.running import RunState
-from kd_runner.runs.softness import note_soft_targets
+from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import better, log_deployed_form, save_student
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best
@@ -91,7 +92,7 @@ class StageRunner:
             files |= student_files
         self.data.ranks.send(None)
         with self.state.at(EVALUATE):
-            return self.evaluate(files, best, node)
+            return {**self.evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
@@ -158,6 +159,7 @@ class StageRunner:
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
+        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data)
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:
@@ -190,6 +192,10 @@ class StageRunner:
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
+        for stage, accuracy in self.val_accuracies().items():
+            stages[stage]["val_accuracy"] = accuracy
+        if learns_from_teacher(self.parts.modes):
+            stages[TEACHER]["on_training_images"] = certainty(networks[TEACHER], self.parts.temperature, self.data)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings)
         try:
@@ -199,6 +205,13 @@ class StageRunner:
         except Exception as error:  # pictures must not take the result with them
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
+
+    def val_accuracies(self) -> dict[str, float]:
+        """The accuracy of each stage's network on the validation images, after its last epoch."""
+        judgements, epochs = self.state.judgements, self.state.epochs
+        accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy}
+        accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
+        return accuracies | {STUDENT: epochs.get(FINETUNE, epochs[STUDENT])[-1]["val_accuracy"]}
 
     def show(
         self,

@@ -37,6 +37,9 @@ class Engine(Protocol):
     def refuse_running(self) -> None:
         """Raise SettingsError where jobs of an earlier sweep in the same folder still run."""
 
+    def queued_names(self) -> set[str]:
+        """The names of tasks of this sweep that are still queued or run from an earlier driver."""
+
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         """Run all tasks, and write into each how it ended.
 

@@ -11,7 +11,6 @@ from typing import Any
 from kd_runner import masking
 from kd_runner.command_line.composition import with_values
 from kd_runner.files import atomic
-from kd_runner.runs.resuming import hide_values
 from kd_runner.sweeps.jobs import Job
 
 ORIGINS = "environment.json"  # beside that file: how each job's hidden values are found again
@@ -19,7 +18,7 @@ ORIGINS = "environment.json"  # beside that file: how each job's hidden values a
 
 def write_jobs(path: Path, jobs: Sequence[Job]) -> None:
     """Write the settings of the jobs to `path`, and what their hidden values come from beside it."""
-    atomic.write_json(path, {job.number: hide_values(job.settings, list(job.expressions)) for job in jobs})
+    atomic.write_json(path, {job.number: masking.hide_values(job.settings, list(job.expressions)) for job in jobs})
     origins = {job.number: {"variables": sorted(job.variables), "expressions": dict(job.expressions)} for job in jobs}
     atomic.write_json(path.with_name(ORIGINS), origins)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,7 @@ from kd_runner.training.best import Best, better_of
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.precision import Mixed
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.step_graph import StepGraphs, StepResult, graphs_of, set_rate
 
 
 class Classifier(LightningModule):
@@ -49,6 +50,7 @@ class Classifier(LightningModule):
         self.ranks = batches.ranks
         self._batch_norms = SharedBatchNorms(self.ranks)
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
+        self._graphs: StepGraphs | None = None
         self._epoch_metrics = EpochMetrics()
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
@@ -118,9 +120,13 @@ class Classifier(LightningModule):
         """The parameters that train, in groups for the optimizer."""
         return [{"params": [parameter for parameter in self.network.parameters() if parameter.requires_grad]}]
 
+    def prepare(self, device: torch.device) -> None:
+        """Do what takes long and must be done before the first step, while signals still end the process at once."""
+
     def on_fit_start(self) -> None:
         self._mixed = Mixed(self.recipe.precision, self.device, self.ranks)
         self._batch_norms.share(self.modules_of_rows())
+        self._graphs = graphs_of(self.recipe.graph and not self.ranks.are_several, self.device)
         self.network.train()  # it may have been built in evaluation mode
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
@@ -137,6 +143,8 @@ class Classifier(LightningModule):
             (optimizer, scaler), self._resumed = self._resumed, None
             self._optimizer().load_state_dict(optimizer)
             self._mixed.scaler.load_state_dict(scaler)
+        if self._graphs is not None:
+            self._graphs.prepare(self._optimizer())
 
     def on_train_epoch_start(self) -> None:
         self._epoch_began = run_seconds()
@@ -153,20 +161,31 @@ class Classifier(LightningModule):
         records = []
         for batch in chunk:
             progress = self.step / self.steps
-            factor = self.recipe.schedule(progress)
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
-            self._batch_norms.rows = batch.rows
-            losses, logits = self.losses(batch, progress)
-            parts = {name: loss.detach() for name, loss in losses.items()}
-            if batch.rows is not None:  # the gradients of all processes are summed
-                losses = {name: loss * batch.rows.share for name, loss in losses.items()}
-            self._mixed.step(losses, optimizer)
+            set_rate(optimizer, self.recipe.schedule(progress))
+            step = functools.partial(self._take_step, optimizer, progress)
+            if self._graphs is None:
+                parts, logits = step(batch)
+            else:
+                parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
             self.step += 1
-            records.append(_record(parts, logits.detach(), batch))
+            records.append(_record(parts, logits, batch))
         sums = self._epoch_metrics.add("train", records)
         loss = sum_of(sums[f"train_{name}"] for name in records[0].losses)
         self._log_steps(loss, sum(len(record.labels) for record in records))
+
+    def _take_step(self, optimizer: torch.optim.Optimizer, progress: float, batch: Batch) -> StepResult:
+        """A step on the batch; returns the parts of the loss by name, and the logits."""
+        self._batch_norms.rows = batch.rows
+        losses, logits = self.losses(batch, progress)
+        parts = {name: loss.detach() for name, loss in losses.items()}
+        if batch.rows is not None:  # the gradients of all processes are summed
+            losses = {name: loss * batch.rows.share for name, loss in losses.items()}
+        self._mixed.step(losses, optimizer)
+        return parts, logits.detach()
+
+    def numbers_at(self, progress: float) -> Hashable:
+        """All numbers of the CPU that a step depends on, beside the learning rate; None where there are others."""
+        return None if self._mixed.scaler.is_enabled() else ()
 
     def _log_steps(self, loss: Tensor, images: int) -> None:
         """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""
@@ -224,7 +243,7 @@ class Classifier(LightningModule):
         """The metrics of the epoch that just ended, its learning rate, and its images per second with validation."""
         return {
             **self.metrics,
-            "learning_rate": self._optimizer().param_groups[0]["lr"],
+            "learning_rate": float(self._optimizer().param_groups[0]["lr"]),
             "images_per_second": self._epoch_metrics.images["train"] / (run_seconds() - self._epoch_began),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state
 from kd_runner.tensors import mean_kl
+from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe, Schedule
@@ -54,6 +56,10 @@ class Distiller(Classifier):
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self.teacher = teacher
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
+
+    def prepare(self, device: torch.device) -> None:
+        if isinstance(self.teacher, CachedTeacher):
+            self.teacher.begin(self.batches, self.recipe, device, is_asked=bool(self.modes))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups = super().parameter_groups()
@@ -95,12 +101,20 @@ class Distiller(Classifier):
             losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)
         return losses, student.logits
 
+    def numbers_at(self, progress: float) -> Hashable:
+        numbers = super().numbers_at(progress)
+        if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
+            return None
+        rests = [progress < mode.init_share for mode in self.modes]
+        return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)
+
     def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
         weights = [(mode, mode.weight_at(progress)) for mode in modes]
         active = [(mode, weight) for mode, weight in weights if weight]
         if not active:
             return student.logits.new_zeros(())
-        indices = _indices_on(student.logits.device, batch) if any(mode.needs.indices for mode, _ in active) else None
+        asks_for_indices = any(mode.needs.indices for mode, _ in active)
+        indices = sent(batch.indices, student.logits.device) if asks_for_indices else None
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
@@ -151,11 +165,6 @@ def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
     """A group for the optimizer; its weight decay is the optimizer's where `weight_decay` is None."""
     group: dict[str, Any] = {"params": [parameter for parameter in module.parameters() if parameter.requires_grad]}
     return group if weight_decay is None else {**group, "weight_decay": weight_decay}
-
-
-def _indices_on(device: torch.device, batch: Batch) -> Tensor:
-    """The batch's indices there; a GPU fetches them from pinned memory, for which no step waits."""
-    return batch.indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.indices
 
 
 def views(outputs: Outputs) -> list[Outputs]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.ranks import ALONE, Ranks
 
 PARTS = ("label_loss", "distillation_loss")  # their sum is the training loss of a student
@@ -45,7 +46,7 @@ class EpochMetrics:
         losses, logits, labels, partners, shares = zip(*records, strict=True)
         device = logits[0].device
         sizes = torch.tensor([len(step_labels) for step_labels in labels])
-        weights = sizes.double().to(device)
+        weights = sent(sizes.double(), device)
         by_step = {name: torch.stack([step_losses[name] for step_losses in losses]) for name in losses[0]}
         if split == "train":
             self._step_losses.append(by_step)
@@ -54,7 +55,7 @@ class EpochMetrics:
         classes = torch.cat(logits).argmax(1)
         hits = (classes == torch.cat(labels)).double()
         if partners[0] is not None:
-            share = torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes).to(device)
+            share = sent(torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes), device)
             hits = share * hits + (1 - share) * (classes == torch.cat(partners)).double()
         sums[f"{split}_accuracy"] = hits.sum()
         for name, value in sums.items():

@@ -67,6 +67,7 @@ def fit(
         callbacks.insert(0, SaveResumeState(resume_state, started - module.seconds_before))
     trainer = _trainer(settings, module, logger, callbacks)
     with _as_our_errors(trainer, module):
+        module.prepare(device_of(settings))
         trainer.fit(module, module.batches, validation)
     return module.seconds_before + run_seconds() - started
 

@@ -19,6 +19,7 @@ from kd_runner.networks.checkpoints import UNREADABLE
 
 log = logging.getLogger(__name__)
 
+SHORT = 10.0  # seconds of training that are not worth the wait for the disk after each epoch
 HOLDER = "holder.json"  # the file that says which process trains a network for the store
 
 
@@ -36,6 +37,9 @@ class ResumeState:
     def save(self, state: Mapping[str, Any], epoch: int, epochs: int) -> None:
         """Save plain data and tensors as the state after `epoch` of `epochs`, in place of an earlier one.
 
+        A power cut may take it as long as the training, by its "seconds", is SHORT: waiting for the disk after each
+        epoch would take as long as short epochs do. Nothing else takes it.
+
         Raises:
             RunFailed: the disk is full; the earlier state is still there.
         """
@@ -44,9 +48,11 @@ class ResumeState:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.folder.is_symlink():
             raise RunFailed(f"{self.folder} must be a folder and no symbolic link, which may lead anywhere: remove it")
-        atomic.write(self.folder / "state.pt", content.getvalue())
+        is_long = state.get("seconds", SHORT) >= SHORT
+        atomic.write(self.folder / "state.pt", content.getvalue(), survives_power_cut=is_long)
         with suppress(OSError, RunFailed):  # only for people who wait
-            atomic.write_json(self.folder / "epoch.json", {"epoch": epoch, "epochs": epochs})
+            progress = {"epoch": epoch, "epochs": epochs}
+            atomic.write_json(self.folder / "epoch.json", progress, survives_power_cut=False)
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last, on the CPU; None where there is none that can be used."""

@@ -66,6 +66,8 @@ class SharedStream:
                 self.batches.epoch = epoch
                 self._made = self.batches.batches()
             self.block = list(islice(self._made, self._batches_of_block))
+        if not self.teachers:  # the students read logits that are kept
+            self.fit_size(Outputs(self.block[0].images[:0]), self.block[0])
         self._position = (epoch, start)
 
     def shared_work(self) -> SharedWork:
@@ -76,7 +78,7 @@ class SharedStream:
         """Make later blocks as long as there is room for images and outputs such as these."""
         tensors = [batch.images, batch.strong, *_tensors(outputs)]
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
-        self._batches_of_block = max(1, BLOCK_BYTES // (size * len(self.teachers)))
+        self._batches_of_block = max(1, BLOCK_BYTES // (size * max(1, len(self.teachers))))
 
     def teacher_for(self, teacher: Observed, recipe: Recipe, device: torch.device, is_asked: bool) -> OnceTeacher:
         """The teacher that all students share whose own teacher would give the same outputs to the bit.
@@ -130,10 +132,10 @@ class OnceTeacher(OnlineTeacher):
         """The outputs for a batch of the stream's block."""
         with self.stream.shared_work():
             if id(batch.images) not in self._outputs:
-                self._outputs[id(batch.images)] = self._run(batch.images)
+                self._outputs[id(batch.images)] = self._run_in_full(batch.images)
                 self.stream.fit_size(self._outputs[id(batch.images)], batch)
             if batch.strong is not None and id(batch.strong) not in self._outputs:
-                self._outputs[id(batch.strong)] = self._run(batch.strong)
+                self._outputs[id(batch.strong)] = self._run_in_full(batch.strong)
         outputs = self._outputs[id(batch.images)]
         return outputs if batch.strong is None else replace(outputs, strong=self._outputs[id(batch.strong)])
 
@@ -169,13 +171,17 @@ class BatchesOfStream(TrainingBatches):
     """
 
     def __init__(self, alone: TrainingBatches, stream: SharedStream) -> None:
-        super().__init__(alone.source, alone.view, alone.batch_size, alone.seed, alone.chunk, alone.strong, alone.part)
+        sizes = alone.batch_size, alone.seed, alone.chunk
+        super().__init__(alone.source, alone.view, *sizes, alone.strong, alone.part, alone.views)
         self.stream = stream
         if alone.strong and not stream.batches.strong:
             stream.batches.strong = True
 
-    def batches(self) -> Iterator[Batch]:
-        """The batches of the current epoch, without the strong view of other students."""
+    def batches(self, order: Tensor | None = None) -> Iterator[Batch]:
+        """The batches of the current epoch, without the strong view of other students; alone where `order` is given."""
+        if order is not None:
+            yield from super().batches(order)
+            return
         start = 0
         while start < self.count:
             block = self.stream.block_at(self.epoch, start)

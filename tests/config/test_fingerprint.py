@@ -28,13 +28,15 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
         ("teacher", "checkpoint_key"),
     ):
         del older[section][key]
-    del older["teachers"]["second"]["checkpoint_key"]
+    del older["teachers"]["second"]["checkpoint_key"], older["teacher_outputs"], older["teacher_outputs_dtype"]
     assert decisive(older) == decisive(content)
     for word in (
         "dataset.background=black",
         "dataset.max_pixels=1000",
         "dataset.white=4095",
         "teacher.checkpoint_key=ema",
+        "teacher_outputs=cache",
+        "teacher_outputs_dtype=float16",
     ):
         assert check(composed(*words, word)).decisive() != decisive(older)
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from kd_runner.datasets import digits as module
 from kd_runner.datasets.digits import digits
+
+
+def test_the_images_are_those_that_scikit_learn_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    bunch = load_digits()
+    table = module._table()
+    assert np.array_equal(table, np.column_stack([bunch.data, bunch.target]))
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # where scikit-learn keeps them in another file
+    assert np.array_equal(table, module._table())
 
 
 def test_digits_are_real_and_cut_by_their_seed() -> None:

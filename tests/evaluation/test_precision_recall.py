@@ -21,9 +21,12 @@ def test_precision_and_recall_by_hand() -> None:
 
 def test_average_precision_is_scikit_learns() -> None:
     generator = torch.Generator().manual_seed(1)
-    scores = torch.randint(0, 20, (200,), generator=generator) / 20  # with ties
-    positive = torch.rand(200, generator=generator) < scores
-    expected = average_precision_score(positive.numpy(), scores.numpy())
-    assert precision_recall.average_precision(scores, positive) == pytest.approx(expected)
+    for levels in (1, 2, 20, 10**6):  # with ties, and with few or none
+        scores = torch.randint(0, levels, (200,), generator=generator) / levels
+        positive = torch.rand(200, generator=generator) < 0.1 + scores
+        expected = average_precision_score(positive.numpy(), scores.numpy())
+        assert precision_recall.average_precision(scores, positive) == expected
+    every = torch.ones(200, dtype=torch.bool)
+    assert precision_recall.average_precision(scores, every) == 1
     assert precision_recall.average_precision(scores, torch.zeros(200, dtype=torch.bool)) is None
     assert precision_recall.average_precision(scores.log().log(), positive) is None  # some scores are no numbers

@@ -36,13 +36,13 @@ def _at_write(name: str, number: int, act: Callable[[Any, tuple[Any, ...]], None
 
     real, seen = atomic.write, 0
 
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, content: bytes, survives_power_cut: bool = True) -> None:
         nonlocal seen
         if path.name == name and seen >= number:
             act(real, (path, content))
         else:
             seen += path.name == name
-            real(path, content)
+            real(path, content, survives_power_cut)
 
     atomic.write = write
 

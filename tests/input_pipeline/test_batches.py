@@ -41,6 +41,38 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
     assert orders[0] == orders[2] != orders[1]
 
 
+def test_epochs_replay_views_in_orders_of_their_own() -> None:
+    changes = Augmentation(crop_padding=2, flip=True, rand_augment=1, cutout=3)
+    shown = {}
+    for views in (None, 2):
+        batches = TrainingBatches(source(20), view(changes), batch_size=8, seed=3, views=views)
+        for epoch in range(4):
+            batches.epoch = epoch
+            epoch_batches = list(batches.batches())
+            indices = torch.cat([batch.indices for batch in epoch_batches])
+            shown[views, epoch] = indices, torch.cat([batch.images for batch in epoch_batches])[indices.argsort()]
+            assert {batch.view for batch in epoch_batches} == {epoch % 2 if views else 0}
+    for epoch in range(4):
+        assert torch.equal(shown[2, epoch][0], shown[None, epoch][0])  # the order
+        assert torch.equal(shown[2, epoch][1], shown[None, epoch % 2][1])  # the images
+    assert not torch.equal(shown[2, 0][1], shown[2, 1][1])
+
+
+def test_batches_in_another_order_have_the_views_of_the_epoch() -> None:
+    batches = TrainingBatches(source(17), view(Augmentation(crop_padding=2, flip=True)), batch_size=8, seed=3)
+    batches.epoch = 2
+    in_order = list(batches.batches(torch.arange(17)))
+    assert torch.cat([batch.indices for batch in in_order]).tolist() == list(range(17))
+    images = torch.cat([batch.images for batch in in_order])
+    assert all(torch.equal(images[batch.indices], batch.images) for batch in batches.batches())
+
+
+@pytest.mark.parametrize(("count", "largest"), [(40, 8), (17, 8), (5, 5), (9, 8)])
+def test_the_size_of_all_batches_but_the_last(count: int, largest: int) -> None:
+    batches = TrainingBatches(source(count), view(), batch_size=8, seed=3)
+    assert max(len(batch.labels) for batch in batches.batches()) == batches.largest == largest
+
+
 def test_a_last_batch_of_one_is_left_out() -> None:
     batches = TrainingBatches(source(17), view(), batch_size=8, seed=3)
     assert batches.count == 2

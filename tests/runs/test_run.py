@@ -27,6 +27,7 @@ RunIt = Callable[..., dict[str, Any]]
 MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml"))
 METRICS = {
     "accuracy",
+    "val_accuracy",
     "top5_accuracy",
     "precision",
     "recall",
@@ -48,13 +49,16 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
         "status", "fingerprint", "overrides", "seed", "data_seed",
-        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "environment",
+        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "budget",
+        "environment", "teacher_outputs",
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["baseline"]) == METRICS
-    assert set(result["teacher"]) == METRICS | {"judged"}
+    assert set(result["teacher"]) == METRICS | {"judged", "on_training_images"}
     own = {"agreement", "kl_to_teacher", "against_teacher", "best_val", "val_accuracies"}
     assert set(result["student"]) == METRICS | own
+    assert result["student"]["val_accuracies"][-1] == result["student"]["val_accuracy"]
+    assert result["teacher"]["judged"]["val_accuracy"] == result["teacher"]["val_accuracy"]
     assert max(result["student"]["val_accuracies"]) == result["student"]["best_val"]["val_accuracy"]
     assert set(result["seconds"]) == {"teacher", "baseline", "student", "evaluate"}
     assert set(result["environment"]) == {"python", "torch", "device", "kd_runner", "git"}

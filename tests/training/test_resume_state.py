@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ def test_the_last_state_is_loaded_and_can_be_deleted(tmp_path: Path) -> None:
     state.discard()
     assert not (tmp_path / "a" / "teacher").exists()
     state.discard()
+
+
+def test_short_trainings_do_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    state = ResumeState(tmp_path, "digest")
+    state.save({"epochs": 1, "seconds": 9.9}, 1, 2)
+    assert not flushed
+    state.save({"epochs": 2, "seconds": 10.0}, 2, 2)
+    assert len(flushed) == 2  # the file and its folder
+    loaded = state.load()
+    assert loaded is not None
+    assert loaded["epochs"] == 2
 
 
 def test_the_state_of_another_training_is_not_used(tmp_path: Path) -> None:

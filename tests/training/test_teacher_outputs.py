@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_training import data, network, sgd, view
+from small_training import SHAPE, data, network, sgd, view
 
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.networks.observed import Observed
 from kd_runner.schedule import Constant
 from kd_runner.training.recipe import Recipe
@@ -33,6 +34,23 @@ def test_the_outputs_are_those_of_the_network_in_evaluation_mode(strong: bool) -
         torch.testing.assert_close(outputs.strong.logits, teacher(batch.strong), rtol=1e-5, atol=1e-6)
     else:
         assert outputs.strong is None
+
+
+def test_a_last_smaller_batch_passes_with_as_many_images_as_the_others() -> None:
+    teacher = plain_cnn(3, SHAPE, [4, 6], [8], pool=0, batch_norm=False)  # which nothing makes faster
+    sizes: list[int] = []
+    teacher.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
+    batches = TrainingBatches(data(19), view(), 8, seed=0)
+    online = OnlineTeacher(Observed(teacher))
+    online.begin(batches, RECIPE, CPU, is_asked=True)
+    logits = {len(batch.labels): online.of_batch(batch).logits for batch in batches.batches()}
+    assert sizes == [8, 8, 8]
+    last = list(batches.batches())[-1]
+    torch.testing.assert_close(logits[3], teacher(last.images), rtol=1e-5, atol=1e-6)
+    # The logits of an image are the same whichever batch it is in.
+    rest = next(batches.batches(torch.cat([last.indices, torch.arange(5)])))
+    assert torch.equal(online.of_batch(rest).logits[:3], logits[3])
+    assert torch.equal(online.logits_of(last.images), logits[3])
 
 
 def test_a_batch_of_validation_images_goes_through_the_network_once() -> None:

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 from kd_runner import masking
 from kd_runner.processes import die_with_parent
+from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
+
+DRIVER = "KD_RUNNER_DRIVER"  # the variable that gives the fork server the process ID of the driver
 
 
 def main() -> int:
@@ -26,7 +29,8 @@ def main() -> int:
 def call_function(call: str, words: Sequence[str], threads: int) -> int:
     """Call a function, 'module:function', with `words`; returns the exit code that it gives."""
     settle_threads()
-    import torch
+    with quick_imports():
+        import torch
 
     torch.set_num_threads(threads)
     module, _, name = call.partition(":")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
 from kd_runner.processes import die_with_parent
-from kd_runner.sweeps.engines.child import call_function, print_to
+from kd_runner.sweeps.engines.child import DRIVER, call_function, print_to
 from kd_runner.temporary import settle_socket_folder
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
@@ -37,7 +37,7 @@ class ServerFacts(NamedTuple):
 
 
 class ForkServer:
-    """Starts the processes of jobs.
+    """Starts the processes of jobs. The server is one for all objects of this process, and imports while others work.
 
     Raises:
         RunFailed: the server cannot be started, or has died.
@@ -51,9 +51,11 @@ class ForkServer:
             settle_socket_folder()
             resource_tracker.ensure_running()  # which unblocks the signals in this process when it starts
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            os.environ[DRIVER] = str(os.getpid())
             try:
                 forkserver.ensure_running()
             finally:
+                del os.environ[DRIVER]
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         except OSError as error:  # no temporary folder that can be written to, say
             raise RunFailed(f"the process that starts the jobs cannot be started: {error}") from None

@@ -38,7 +38,7 @@ class PoolSettings(Section):
     timeout_s: Seconds | None
     grace_s: Seconds
     retries: Retries
-    pack: PackSetting
+    pack: PackSetting = "auto"
 
     @property
     def limits(self) -> Limits:
@@ -66,6 +66,10 @@ class LocalEngine:
 
     def refuse_running(self) -> None:
         """Refuse nothing: jobs end with their driver, so none of an earlier sweep still runs."""
+
+    def queued_names(self) -> set[str]:
+        """None: jobs end with their driver."""
+        return set()
 
     def run(
         self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task

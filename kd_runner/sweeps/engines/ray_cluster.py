@@ -47,7 +47,7 @@ class RaySettings(Section):
     timeout_s: Seconds | None
     grace_s: Seconds
     retries: Retries
-    pack: PackSetting
+    pack: PackSetting = "auto"
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> RayEngine:
         """The engine that runs these jobs.
@@ -148,6 +148,10 @@ class RayEngine:
 
     def refuse_running(self) -> None:
         """Refuse nothing: jobs end with their driver, so none of an earlier sweep still runs."""
+
+    def queued_names(self) -> set[str]:
+        """None: jobs end with their driver."""
+        return set()
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         """Run all tasks, and write into each how it ended.

@@ -61,7 +61,7 @@ class SlurmSettings(Section):
     retries: Retries
     signal_delay_s: Annotated[int, Field(strict=True, ge=1)]
     array_parallelism: Count
-    pack: PackSetting
+    pack: PackSetting = "auto"
     setup: list[str]
     additional_parameters: dict[str, Any]
 
@@ -154,6 +154,10 @@ class SlurmEngine:
                 f"hydra.sweep.dir: {self.folder} holds a sweep with jobs in Slurm's queue: wait for them with "
                 f"kd-runner resume={self.folder}, or end them with scancel {_arrays(ids)}"
             )
+
+    def queued_names(self) -> set[str]:
+        """The names of the tasks of this folder that Slurm has not ended."""
+        return set(self._still_queued())
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         """Queue all tasks that are not in the queue, wait, and write into each how it ended.

@@ -33,6 +33,7 @@ def shared_work(parts: Parts) -> str:
     ]
     images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
     batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
+    batches += [settings.replayed_views]
     return digest([teachers, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[:16]
 
 

@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import platform
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from kd_runner import masking
+from kd_runner.clock import run_seconds
 from kd_runner.errors import COMPLETED, FAILED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
@@ -30,24 +32,30 @@ _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h> of the GNU C library
 def run_pack(words: Sequence[str]) -> int:
     """Run the jobs that are listed in the file `words[0]`; returns 0, however they end.
 
-    The file holds {"folder": the pack's folder, "jobs": [{"name", "folder", "call", "words", "again"}]}. How each job
-    ended is written into the pack's folder at once, so that a process which is started again leaves out those that
-    have ended.
+    The file holds {"folder": the pack's folder, "timeout_s": seconds of each job or null, "jobs": [{"name", "folder",
+    "call", "words", "again"}]}. How each job ended is written into the pack's folder at once, so that a process which
+    is started again leaves out those that have ended.
     """
     plan = json.loads(Path(words[0]).read_text())
     record = Path(plan["folder"]) / ENDED
     ended = atomic.read_json(record)
     jobs = [job for job in plan["jobs"] if job["name"] not in ended]
     _use_one_arena()
+    signal.signal(signal.SIGTERM, _terminate)
     turns = Turns()
     companions = Companions(len(plan["jobs"]), turns.wait)
-    turns.run([partial(_run_job, job, companions, record) for job in jobs], torch.get_num_threads())
+    works = [partial(_run_job, job, companions, record, plan["timeout_s"]) for job in jobs]
+    turns.run(works, torch.get_num_threads(), plan["timeout_s"])
     return COMPLETED
 
 
-def _run_job(job: Mapping[str, Any], companions: Companions, record: Path) -> None:
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, timeout_s: float | None) -> None:
     """Run one job in this thread, with its own output, and write down how it ended."""
-    folder, started = Path(job["folder"]), time.monotonic()
+    folder, started, own_start = Path(job["folder"]), time.monotonic(), run_seconds()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CONSOLE).open("a", buffering=1) as console:
         sys.stdout = sys.stderr = console
@@ -57,9 +65,10 @@ def _run_job(job: Mapping[str, Any], companions: Companions, record: Path) -> No
         for handler in logging.getLogger().handlers:
             handler.close()
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    if code != TERMINATED:  # which is no end: the job goes on in another process
-        seconds = round(time.monotonic() - started, 3)
-        atomic.write_json(record, {**atomic.read_json(record), job["name"]: {"code": code, "seconds": seconds}})
+    timed_out = code == TERMINATED and timeout_s is not None and run_seconds() - own_start > timeout_s
+    if code != TERMINATED or timed_out:  # else it has not ended: it goes on in another process
+        end = {"code": code, "seconds": round(time.monotonic() - started, 3), "timed_out": timed_out}
+        atomic.write_json(record, {**atomic.read_json(record), job["name"]: end})
 
 
 def _exit_code(job: Mapping[str, Any], folder: Path, companions: Companions) -> int:

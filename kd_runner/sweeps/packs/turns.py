@@ -70,6 +70,9 @@ class Worker:
         work: The function that it runs.
         lane, position: Where it waits: threads of the same lane wait for one another at the same position.
         together: The number of threads that went on from that position.
+        began: When it got the turn that it has, on the clock of `time.monotonic`.
+        seconds: The time of its earlier turns.
+        is_told: True where it has been told to end.
     """
 
     number: int
@@ -80,7 +83,17 @@ class Worker:
     turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     state: ProcessState = field(default_factory=ProcessState)
     thread: threading.Thread | None = None
-    is_told: bool = False  # to end
+    began: float = 0.0
+    seconds: float = 0.0
+    is_told: bool = False
+
+    def begin_turn(self) -> None:
+        """Note that its turn begins."""
+        self.began = time.monotonic()
+
+    def end_turn(self) -> None:
+        """Note that its turn ends."""
+        self.seconds += time.monotonic() - self.began
 
 
 class Turns:
@@ -94,11 +107,12 @@ class Turns:
         self._all_ended = threading.Event()
         self._is_stopping = False
 
-    def run(self, works: Sequence[Callable[[], None]], threads: int) -> None:
+    def run(self, works: Sequence[Callable[[], None]], threads: int, most_seconds: float | None = None) -> None:
         """Run all functions; none of them may raise. Returns when all have ended.
 
         Args:
             threads: The number of threads that PyTorch uses for each.
+            most_seconds: The time of all its turns after which a function is ended by SystemExit; None for no limit.
 
         Raises:
             KeyboardInterrupt, SystemExit: the process was told to end; the functions have ended by SystemExit.
@@ -112,7 +126,11 @@ class Turns:
         self._pass_on()
         try:
             while not self._all_ended.wait(POLL):
-                pass
+                current = self._current
+                if current is None or most_seconds is None or current.is_told:
+                    continue
+                if current.seconds + time.monotonic() - current.began > most_seconds:
+                    self._tell(current)
         except (KeyboardInterrupt, SystemExit):
             self._stop()
             raise
@@ -135,11 +153,13 @@ class Turns:
         following = self._next()
         if following is not worker:
             started = time.perf_counter()
+            worker.end_turn()
             worker.state.keep()
             assert following is not None
             following.turn.release()
             worker.turn.acquire()
             self._current = worker
+            worker.begin_turn()
             worker.state.bring_back()
             leave_out(time.perf_counter() - started)
         if self._is_stopping:
@@ -149,6 +169,7 @@ class Turns:
     def _live(self, worker: Worker, threads: int) -> None:
         worker.turn.acquire()
         self._current = worker
+        worker.begin_turn()
         worker.state.bring_back()
         torch.set_num_threads(threads)  # PyTorch asks in each thread anew
         try:
@@ -185,9 +206,13 @@ class Turns:
         self._is_stopping = True
         while not self._all_ended.wait(POLL):
             worker = self._current
-            if worker is not None and worker.thread is not None and not worker.is_told:
-                worker.is_told = True
-                _raise_in(worker.thread)
+            if worker is not None and not worker.is_told:
+                self._tell(worker)
+
+    def _tell(self, worker: Worker) -> None:
+        assert worker.thread is not None
+        worker.is_told = True
+        _raise_in(worker.thread)
 
 
 class _Stopped(SystemExit):
