@@ -2,8 +2,9 @@
 
 The same networks from the same weights, the same images, batch size, crop and flip, the same loss and optimizer. Every
 measurement is a process of its own; they take turns. The clock covers the training call: from networks and images in
-memory to the end of the epoch. With --accuracy every contender also trains a student from a trained teacher, for
-several seeds, and its accuracy on the test images is shown.
+memory to the end of the epoch. 'Cached targets' reads the teacher's logits of a view for each epoch, which are computed
+before the clock starts, as they are once for all runs of a sweep. With --accuracy every contender also trains a student
+from a trained teacher, for several seeds, and its accuracy on the test images is shown.
 
     pip install torchdistill    # or leave it out: it is then passed over
     python benchmarks/epoch_vs_peers.py [--case fashion|resnet] [--device cpu|cuda] [--rounds 3] [--json FILE]
@@ -31,7 +32,7 @@ from typing import Any
 import measure
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
 from kd_runner.config.settings import Precision
@@ -51,11 +52,13 @@ from kd_runner.schedule import Constant as ConstantRate
 from kd_runner.temperature import Constant
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.allocator import keep_memory
+from kd_runner.training.cached_teacher import CachedTeacher, TeacherPass
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 try:
     from torchdistill.core.distillation import get_distillation_box
@@ -108,6 +111,7 @@ class Job:
     split: Split
     epochs: int
     seed: int
+    kept: Tensor | None = None  # the teacher's logits [views, images, classes], where they are computed before
 
 
 def kd_runner(job: Job, precision: Precision = "32", compile: bool = False) -> None:
@@ -115,12 +119,29 @@ def kd_runner(job: Job, precision: Precision = "32", compile: bool = False) -> N
     source = source_of(job.split, job.device, "auto")
     for network in (job.teacher, job.student):
         network.to(memory_format=torch.channels_last)
+    outputs, kept = OnlineTeacher(Observed(job.teacher)), job.kept
     module = Distiller(
-        Observed(job.student), Observed(job.teacher), [Mode("distillation", Soft(), SOFT)], HARD,
-        Constant(TEMPERATURE), TrainingBatches(source, view(job.case), job.case.batch, job.seed),
+        Observed(job.student), outputs if kept is None else CachedTeacher(outputs, lambda *_: kept),
+        [Mode("distillation", Soft(), SOFT)], HARD, Constant(TEMPERATURE),
+        TrainingBatches(source, view(job.case), job.case.batch, job.seed, views=None if kept is None else len(kept)),
         Recipe(fused_sgd, ConstantRate(), job.epochs, job.seed, precision, compile),
     )  # fmt: skip
     fit(module, a_few(job), measure.trainer(job.device), RunLogger(Path(tempfile.mkdtemp())))
+
+
+def keep_logits(job: Job) -> None:
+    """Compute the logits of a view for each epoch, as the first job of a sweep does for all of them."""
+    source = source_of(job.split, job.device, "auto")
+    batches = TrainingBatches(source, view(job.case), job.case.batch, job.seed, views=job.epochs)
+    computed: list[Tensor] = []
+
+    def load(teacher_pass: TeacherPass, recipe: Recipe) -> Tensor:
+        computed.append(torch.cat(list(teacher_pass.blocks())))
+        return computed[0].view(teacher_pass.views, teacher_pass.images, -1)
+
+    teacher = CachedTeacher(OnlineTeacher(Observed(job.teacher.to(memory_format=torch.channels_last))), load)
+    teacher.begin(batches, Recipe(fused_sgd, ConstantRate(), job.epochs, job.seed), job.device, is_asked=True)
+    job.kept = computed[0].view(job.epochs, len(source), -1)
 
 
 def textbook(job: Job, workers: int) -> None:
@@ -193,11 +214,13 @@ CONTENDERS: dict[str, Callable[[Job], None]] = {
     "kd-runner": kd_runner,
     "kd-runner, bf16-mixed": functools.partial(kd_runner, precision="bf16-mixed"),
     "kd-runner, compiled": functools.partial(kd_runner, compile=True),
+    "kd-runner, cached targets": kd_runner,
     "torchdistill": functools.partial(torchdistill, workers=0),
     "torchdistill, 2 workers": functools.partial(torchdistill, workers=2),
     "textbook loop": functools.partial(textbook, workers=0),
     "textbook loop, 2 workers": functools.partial(textbook, workers=2),
 }
+PREPARED = {"kd-runner, cached targets": keep_logits}  # before the clock starts
 PEERS = [name for name in CONTENDERS if not name.startswith("kd-runner")]
 
 
@@ -256,6 +279,7 @@ def child(order: dict[str, Any]) -> None:
     if order["contender"] == "teacher":
         train_teacher(job, Path(order["save"]))
         return
+    PREPARED.get(order["contender"], lambda _: None)(job)
     started = time.perf_counter()
     CONTENDERS[order["contender"]](job)
     measure.synchronise()

@@ -37,6 +37,13 @@ def count(number: float | None, unknown: str = UNKNOWN) -> str:
     return unknown if number is None else f"{number:,.0f}"
 
 
+def times(factor: float | None) -> str:
+    """A multiple in two or three digits, such as 1.0, 3.2 or 27; an empty text where it is not known."""
+    if factor is None:
+        return ""
+    return f"{factor:.1f}" if factor < 9.95 else f"{factor:,.0f}"
+
+
 def short_count(number: float) -> str:
     """A number of things in three digits, such as 1.23M for 1,234,567."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

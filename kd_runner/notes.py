@@ -5,10 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 from kd_runner.plain_text import printable
 
 log = logging.getLogger(__name__)
+
+
+class Note(NamedTuple):
+    """A note: its topic, and its sentence."""
+
+    topic: str
+    text: str
+
+
+class _Collection:
+    """The notes of a block, in their order, each once."""
+
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+        self.texts: list[str] = []
+
+    def add(self, note: Note) -> None:
+        if note.text not in self.texts:
+            self.notes.append(note)
+            self.texts.append(note.text)
+
+
+# The collections that are open; those of a thread are its own.
+_open: ContextVar[tuple[_Collection, ...]] = ContextVar("open_collections", default=())
 
 
 def note(topic: str, text: str) -> None:
@@ -19,27 +45,32 @@ def note(topic: str, text: str) -> None:
         text: One sentence that says what happened, how often and where, and names the setting that changes it.
     """
     line = printable(" ".join(text.split()))
-    collections = [handler.notes for handler in log.handlers if isinstance(handler, _Collector)]
-    is_repeated = any(line in notes for notes in collections)
-    for notes in collections:
-        if line not in notes:
-            notes.append(line)
+    is_repeated = any(line in collection.texts for collection in _open.get())
+    for collection in _open.get():
+        collection.add(Note(topic, line))
     if not is_repeated:
         log.warning("%-9s %s", topic, line)
 
 
-class _Collector(logging.NullHandler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
+@contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """The texts of the notes of the block, in their order, each once; the list grows while the block runs."""
+    with _collection() as collection:
+        yield collection.texts
 
 
 @contextmanager
-def collected_notes() -> Iterator[list[str]]:
+def recorded_notes() -> Iterator[list[Note]]:
     """The notes of the block, in their order, each once; the list grows while the block runs."""
-    collector = _Collector()
-    log.addHandler(collector)
+    with _collection() as collection:
+        yield collection.notes
+
+
+@contextmanager
+def _collection() -> Iterator[_Collection]:
+    collection = _Collection()
+    token = _open.set((*_open.get(), collection))
     try:
-        yield collector.notes
+        yield collection
     finally:
-        log.removeHandler(collector)
+        _open.reset(token)

@@ -25,7 +25,15 @@ def benchmark_named(monkeypatch: pytest.MonkeyPatch):
         return importlib.import_module(name)
 
     yield load
-    for name in ("measure", "step_overhead", "data_pipeline", "epoch_vs_peers", "mode_costs", "busy_machine"):
+    for name in (
+        "measure",
+        "step_overhead",
+        "data_pipeline",
+        "epoch_vs_peers",
+        "mode_costs",
+        "busy_machine",
+        "cached_targets",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -52,11 +60,32 @@ def test_epoch_vs_peers(benchmark_named, case: str) -> None:
     chosen = dataclasses.replace(module.CASES[case], batch=4)
     shape = module.GRAY if case == "fashion" else module.RGB
     split = Split(torch.randint(0, 256, (8, *shape), dtype=torch.uint8), torch.arange(8))
-    for name in ("kd-runner", "textbook loop", *(["torchdistill"] if module.get_distillation_box else [])):
+    for name in (
+        "kd-runner",
+        "kd-runner, cached targets",
+        "textbook loop",
+        *(["torchdistill"] if module.get_distillation_box else []),
+    ):
         student = chosen.student()
         before = [parameter.clone() for parameter in student.parameters()]
-        module.CONTENDERS[name](module.Job(chosen, CPU, chosen.teacher(), student, split, 1, 0))
+        job = module.Job(chosen, CPU, chosen.teacher(), student, split, 1, 0)
+        module.PREPARED.get(name, lambda _: None)(job)
+        module.CONTENDERS[name](job)
         assert any(not torch.equal(old, new) for old, new in zip(before, student.parameters(), strict=True)), name
+
+
+@pytest.mark.parametrize("words", [(), ("--views", "2")])
+def test_cached_targets(
+    benchmark_named, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    module = benchmark_named("cached_targets")
+    split = Split(torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8), torch.arange(20) % 10)
+    monkeypatch.setattr(module.peers, "part", lambda *_: (split, split))
+    case = dataclasses.replace(module.CASES["fashion"], batch=8)
+    monkeypatch.setitem(module.CASES, "fashion", case)
+    monkeypatch.setattr(sys, "argv", ["cached_targets.py", "--rounds", "1", "--epochs", "2", *words])
+    module.main()
+    assert "from the store, float16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mode", ["none", "simkd", "mlkd"])

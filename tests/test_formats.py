@@ -16,6 +16,7 @@ from kd_runner.formats import (
     short_count,
     short_percent,
     stopwatch,
+    times,
 )
 
 
@@ -66,3 +67,7 @@ def test_a_long_name_is_cut_to_its_length(longest: int, end: str, middle: str) -
 def test_a_name_that_fits_is_whole() -> None:
     for cut in (cut_end, cut_middle):
         assert [cut(name, 3) for name in ("", "cat")] == ["", "cat"]
+
+
+def test_multiples() -> None:
+    assert [times(value) for value in (None, 1.0, 3.24, 9.96, 1234.5)] == ["", "1.0", "3.2", "10", "1,234"]

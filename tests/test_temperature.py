@@ -17,6 +17,7 @@ from kd_runner.outputs import Outputs
 from kd_runner.temperature import Constant, Cosine, Learned, Linear
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 
 def test_constant() -> None:
@@ -110,7 +111,7 @@ def test_a_learned_temperature_trains_without_decay_and_is_not_the_students() ->
     student = nn.Linear(3, 2)
     distiller = Distiller(
         Observed(student),
-        Observed(nn.Linear(3, 2)),
+        OnlineTeacher(Observed(nn.Linear(3, 2))),
         [Mode("soft", Soft(), 1.0)],
         1.0,
         learned,

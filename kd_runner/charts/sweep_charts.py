@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kd_runner.charts.axis import Axis
 from kd_runner.charts.curves import TALL, add_stretched_line, draw_axes
 from kd_runner.charts.svg import Chart, Element, add, add_text, fluid_chart
-from kd_runner.comparison.groups import Group
+from kd_runner.comparison.groups import Group, accuracies_to_choose_by
 from kd_runner.files.stages import STAGES
 
 MOST_STRIPS = 40  # rows of the chart of all runs
@@ -72,7 +72,7 @@ class Sized:
     """A group by the size of its student.
 
     Args:
-        accuracy: The mean accuracy on the test images, in percent.
+        accuracy: The mean accuracy on the validation images, in percent (`accuracies_to_choose_by`).
         front: No smaller student is better.
     """
 
@@ -85,9 +85,10 @@ class Sized:
 
 def by_size(groups: Sequence[Group]) -> list[Sized]:
     """The groups whose students' sizes are known, the smallest first, of equal ones the best first."""
+    accuracies, _ = accuracies_to_choose_by(groups)
     sized = sorted(
-        (float(group.values("student", "parameters").mean()), -100 * float(group.accuracies.mean()), rank, group.name)
-        for rank, group in enumerate(groups, 1)
+        (float(group.values("student", "parameters").mean()), -100 * accuracy, rank, group.name)
+        for rank, (group, accuracy) in enumerate(zip(groups, accuracies, strict=True), 1)
         if len(group.values("student", "parameters"))
     )
     best, points = -math.inf, []
@@ -99,10 +100,15 @@ def by_size(groups: Sequence[Group]) -> list[Sized]:
 
 @dataclass(frozen=True)
 class Pareto:
-    """Accuracy over size, and the groups that no smaller one beats, the smallest first."""
+    """Accuracy over size, and the groups that no smaller one beats, the smallest first.
+
+    Args:
+        split: The images that the accuracy is of.
+    """
 
     chart: Chart
     front: list[Sized]
+    split: str
 
 
 def pareto(groups: Sequence[Group]) -> Pareto | None:
@@ -111,9 +117,10 @@ def pareto(groups: Sequence[Group]) -> Pareto | None:
     if len({point.parameters for point in points}) < 2:
         return None
     front = [point for point in points if point.front]
+    _, split = accuracies_to_choose_by(groups)
     across = Axis.around([point.parameters for point in points], logarithmic=True)
     up = Axis.around([point.accuracy for point in points])
-    plot = fluid_chart(TALL, "test accuracy over parameters", "plot")
+    plot = fluid_chart(TALL, f"{split} accuracy over parameters", "plot")
     draw_axes(plot.root, across.ticks, up.ticks)
     positions = {point.rank: (across.at(point.parameters), round(100 - up.at(point.accuracy), 2)) for point in points}
     add_stretched_line(plot.root, (positions[point.rank] for point in front), "student")
@@ -126,4 +133,4 @@ def pareto(groups: Sequence[Group]) -> Pareto | None:
     for point in front:
         x, y = (f"{position}%" for position in positions[point.rank])
         add(plot.root, "text", str(point.rank), x=x, y=y, dx="-.5em", dy="-.6em", class_="bold end")
-    return Pareto(plot, front)
+    return Pareto(plot, front, split)

@@ -31,12 +31,14 @@ class Invocation:
         flags: Hydra's flags that each job of a sweep gets, too; empty until `translate` is called.
         resume_hint: The end of a message about an interruption, with the command to go on; empty until a run starts.
         exit_code: The exit code of the last job in this process; None before one starts.
+        companions: The runs of this process, where it runs several jobs; None for a command that is alone.
     """
 
     words: Sequence[str]
     flags: list[str] = field(default_factory=list)
     resume_hint: str = ""
     exit_code: int | None = None
+    companions: Any = None
 
     @property
     def typed_words(self) -> list[str]:

@@ -1,21 +1,35 @@
-"""Runs grouped over their seeds, each group named by its overrides, the best first."""
+"""Runs grouped over their seeds, each group named by its overrides, in the order of their validation accuracy.
+
+Test images have no part in the order: what was chosen by them would be flattered by them. A group that lacks the
+results of some seeds stands below all complete ones, since those of its seeds that are left may be the lucky ones.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from kd_runner.command_line.overrides import split
 from kd_runner.comparison.gap import gap_of
-from kd_runner.comparison.groups import Group, compare_groups, gain_of
+from kd_runner.comparison.groups import Group, corrected_gains, gain_of, gain_over
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import Run
+from kd_runner.files.results import MissingRun, Run, decisive_words, typed_seeds
+
+DIGITS = 9  # of an accuracy: sums of equal numbers in another order are the same
 
 
-def compared_groups(runs: Sequence[Run], reference: str | None = None) -> list[Group]:
-    """The groups, the best first, named by the overrides in which they differ, each compared with the reference.
+def compared_groups(
+    runs: Sequence[Run], reference: str | None = None, missing: Iterable[MissingRun] = ()
+) -> list[Group]:
+    """The groups, in their order, named by the overrides in which they differ, each compared with the reference.
+
+    Complete groups come first, by their accuracy on the validation images, the first of equals first. Those whose
+    accuracy there is not known follow, by that on the test images.
 
     Args:
-        reference: A part of the reference's name; of several groups with it, the best. None: no comparison.
+        reference: A part of the reference's name; of several groups with it, the first. None: no comparison.
+        missing: The runs without a result, which make a group incomplete.
 
     Raises:
         SettingsError: no group has such a name.
@@ -25,12 +39,44 @@ def compared_groups(runs: Sequence[Run], reference: str | None = None) -> list[G
         by_words.setdefault(run.words, []).append(run)
     common = Counter(word for words in by_words for word in words)
     groups = [Group(words, members) for words, members in by_words.items()]
+    lacking = _lacking_seeds(missing)
     for group in groups:
         group.name = " ".join(word for word in group.words if common[word] < len(groups)) or "defaults"
+        seeds = {run.seeds for run in group.runs}
+        group.planned = len(seeds | lacking.get(_less_root(group.words), set()))
         group.gain, group.gap = gain_of(group), gap_of(group)
-    groups.sort(key=lambda group: -group.accuracies.mean())
-    if reference is None or not groups:
-        return groups
+    groups.sort(key=_place)
+    taught = [group for group in groups if group.taught]
+    gains_at = [functools.partial(gain_of, group) for group in taught]
+    for group, corrected in zip(taught, corrected_gains([group.gain for group in taught], gains_at), strict=True):
+        group.corrected = corrected
+    if reference is not None and groups:
+        _compare_with(_named(reference, groups), groups)
+    return groups
+
+
+def _place(group: Group) -> tuple[bool, bool, float]:
+    """A key to sort groups by, the best first."""
+    chosen_by = group.val_accuracy
+    accuracy = float(group.accuracies.mean()) if chosen_by is None else chosen_by
+    return group.lacking > 0, chosen_by is None, -round(accuracy, DIGITS)
+
+
+def _lacking_seeds(missing: Iterable[MissingRun]) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    """The seeds of the runs without a result, by the words of their groups."""
+    seeds: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for run in missing:
+        overrides = split(run.words)
+        seeds.setdefault(_less_root(decisive_words(overrides)), set()).add(run.seeds or typed_seeds(overrides))
+    return seeds
+
+
+def _less_root(words: Iterable[str]) -> tuple[str, ...]:
+    """The words less that for where the images were, which a sweep on several machines has in several forms."""
+    return tuple(word for word in words if not word.startswith("dataset.root="))
+
+
+def _named(reference: str, groups: Sequence[Group]) -> Group:
     chosen = [group for group in groups if reference in group.name.split()] or [
         group for group in groups if reference in group.name
     ]
@@ -38,7 +84,12 @@ def compared_groups(runs: Sequence[Run], reference: str | None = None) -> list[G
         raise SettingsError(
             f"reference: must be part of a row's name, got {reference}: {', '.join(g.name for g in groups)}"
         )
-    for group in groups:
-        if group is not chosen[0]:
-            group.against = {"name": chosen[0].name, **compare_groups(group, chosen[0])}
-    return groups
+    return chosen[0]
+
+
+def _compare_with(reference: Group, groups: Sequence[Group]) -> None:
+    """Give all other groups their gain over the reference."""
+    others = [group for group in groups if group is not reference]
+    gains_at = [functools.partial(gain_over, group, reference) for group in others]
+    for group, gain in zip(others, corrected_gains([at() for at in gains_at], gains_at), strict=True):
+        group.against, group.reference = gain, reference.name

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import special
 
-from kd_runner.comparison.statistics import RESAMPLES, Gain, interval, sign_test
+from kd_runner.comparison.sign_flips import SignFlips
+from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, holm_factors, interval
 from kd_runner.files.results import Run
 
 if TYPE_CHECKING:
@@ -22,11 +24,11 @@ class Pairs:
 
     Args:
         difference: int [images], the number of the group's runs that are right on an image less the reference's number.
-        seeds: Number of runs in each of the two groups.
+        gains: float64 [runs], the accuracy of each of the group's runs less the reference's of the same seeds.
     """
 
     difference: np.ndarray
-    seeds: int
+    gains: np.ndarray
 
     @staticmethod
     def of(group: Group, reference: Group) -> Pairs | None:
@@ -45,67 +47,149 @@ class Pairs:
         group_correct, reference_correct = (
             np.stack([correct for correct in column if correct is not None]) for column in zip(*answers, strict=True)
         )
-        return Pairs((group_correct.astype(int) - reference_correct.astype(int)).sum(0), len(answers))
+        differences = group_correct.astype(int) - reference_correct.astype(int)
+        return Pairs(differences.sum(0), differences.mean(1))
+
+    @property
+    def seeds(self) -> int:
+        """Number of runs in each of the two groups."""
+        return len(self.gains)
 
     @property
     def p(self) -> float:
-        """Two-sided p of a sign test over the images that one of the two gets right more often."""
-        return sign_test(int((self.difference > 0).sum()), int((self.difference != 0).sum()))
+        """Two-sided p of no difference over the images, of one seed McNemar's (`sign_flips`)."""
+        return SignFlips(self.difference).p
+
+    def interval(self, error: float = SURE) -> tuple[float, float]:
+        """The interval of the mean gain over the images, without 0 exactly where `p` is below `error`.
+
+        The exact interval takes the number of images on which the two differ as given; a bootstrap over the images
+        (Efron 1979) does not, and is not exact where they are few. The interval spans both, but that an end of the
+        bootstrap's never contradicts the exact test.
+        """
+        scale = len(self.difference) * self.seeds
+        low, high = (end / scale for end in SignFlips(self.difference).interval(error))
+        # The bootstrap cannot tell images with equal differences apart, so it draws how many there are of each.
+        values, counts = np.unique(self.difference, return_counts=True)
+        draws = np.random.default_rng(0).multinomial(len(self.difference), counts / counts.sum(), RESAMPLES)
+        wide_low, wide_high = np.quantile(draws @ values / scale, (error / 2, 1 - error / 2)).tolist()
+        return (
+            low if wide_low <= 0 < low else min(low, wide_low),
+            high if high < 0 <= wide_high else max(high, wide_high),
+        )
 
 
-def compare_groups(group: Group, reference: Group) -> dict[str, float]:
-    """The difference in accuracy on common seeds, its 95 % bootstrap interval, p, and the numbers of seeds and images.
+def gain_over(group: Group, reference: Group, error: float = SURE) -> Gain | None:
+    """The gain in accuracy over another group, on the seeds that both have; None without common seeds.
 
-    Empty without common seeds.
+    The interval and p are as those of `gain_of`.
     """
     pairs = Pairs.of(group, reference)
     if pairs is None:
-        return {}
-    images = len(pairs.difference)
-    # The bootstrap cannot tell images with equal differences apart, so it draws how many there are of each difference.
-    differences, counts = np.unique(pairs.difference, return_counts=True)
-    draws = np.random.default_rng(0).multinomial(images, counts / images, RESAMPLES)
-    means = draws @ differences / (images * pairs.seeds)
-    return {
-        "difference": float(pairs.difference.mean() / pairs.seeds),
-        "low": float(np.quantile(means, 0.025)),
-        "high": float(np.quantile(means, 0.975)),
-        "p": pairs.p,
-        "seeds": pairs.seeds,
-        "images": images,
-    }
+        return None
+    return _gain_over_seeds(pairs.gains, error) or _gain_over_images(pairs, float(pairs.gains.mean()), error)
 
 
-def gain_of(group: Group) -> Gain | None:
+def gain_of(group: Group, error: float = SURE) -> Gain | None:
     """The gain of a group's runs over their baselines; None where no run has a baseline.
 
     Its p is a paired t-test over several seeds. With one seed it is McNemar's test on the test images, and the interval
-    is a bootstrap over them.
+    is one over them.
+
+    Args:
+        error: The chance of an interval that excludes 0 where there is no gain: 0.05 for a 95 % interval.
     """
     gains = group.gains
     if not len(gains):
         return None
+    over_seeds = _gain_over_seeds(gains, error)
+    if over_seeds is not None:
+        return over_seeds
+    pairs, mean = Pairs.of(group, group.baseline), float(gains.mean())
+    return _gain_over_images(pairs, mean, error) if pairs is not None else Gain(mean, len(gains))
+
+
+def _gain_over_seeds(gains: np.ndarray, error: float) -> Gain | None:
+    """A paired t-test of gains [runs]; None of one run, or of equal gains, which say nothing about their spread."""
     mean, seeds = float(gains.mean()), len(gains)
-    if seeds > 1 and gains.std() > 1e-12:  # equal gains say nothing about their spread
-        half = interval(gains)
-        t = mean / (gains.std(ddof=1) / np.sqrt(seeds))
-        return Gain(mean, seeds, mean - half, mean + half, 2 * float(special.stdtr(seeds - 1, -abs(t))), "seeds")
-    images = compare_groups(group, group.baseline)
-    if not images:
-        return Gain(mean, seeds)
-    return Gain(mean, seeds, images["low"], images["high"], images["p"], "images")
+    if seeds < 2 or gains.std() <= 1e-12:
+        return None
+    half = interval(gains, error)
+    t = mean / (gains.std(ddof=1) / np.sqrt(seeds))
+    return Gain(mean, seeds, mean - half, mean + half, 2 * float(special.stdtr(seeds - 1, -abs(t))), "seeds")
+
+
+def _gain_over_images(pairs: Pairs, mean: float, error: float) -> Gain:
+    return Gain(mean, pairs.seeds, *pairs.interval(error), pairs.p, "images")
+
+
+def accuracies_to_choose_by(groups: Sequence[Group]) -> tuple[list[float], Literal["validation", "test"]]:
+    """The mean accuracy of each group's students, and the images that it is of.
+
+    These are the validation images; the test images where a result does not say how good its student is on the former.
+    """
+    values = [group.val_accuracy for group in groups]
+    known = [value for value in values if value is not None]
+    if len(known) == len(groups):
+        return known, "validation"
+    return [float(group.accuracies.mean()) for group in groups], "test"
+
+
+def corrected_gains(
+    gains: Sequence[Gain | None], gain_at: Sequence[Callable[[float], Gain | None]]
+) -> list[Gain | None]:
+    """The gains of several rows, with p and interval corrected for the number of those that have a p.
+
+    p is Holm's, and the interval is for the error that his correction leaves to the row, so that the two agree.
+
+    Args:
+        gain_at: For each row, its gain with an interval for a given error.
+    """
+    tested = [gain.p for gain in gains if gain is not None and gain.p is not None]
+    factors = iter(holm_factors(tested))
+    corrected: list[Gain | None] = []
+    for gain, at in zip(gains, gain_at, strict=True):
+        if gain is None or gain.p is None:
+            corrected.append(gain)
+            continue
+        factor = next(factors)
+        widened = at(SURE / factor) if factor > 1 else gain
+        assert widened is not None
+        corrected.append(replace(widened, p=min(1.0, factor * gain.p), rows=len(tested)))
+    return corrected
 
 
 @dataclass
 class Group:
-    """Runs that differ in their seeds alone."""
+    """Runs that differ in their seeds alone.
+
+    Args:
+        planned: The number of its runs that were begun or planned, with and without a result; 0 where it is not known.
+        gain, corrected: The gain over the baselines, alone, and corrected for all rows with a teacher.
+        against: The gain over the reference, corrected for all rows; None where there is none.
+        reference: The name of the reference; empty for the reference itself and without one.
+    """
 
     words: tuple[str, ...]
     runs: list[Run]
     name: str = ""
+    planned: int = 0
     gain: Gain | None = None
+    corrected: Gain | None = None
     gap: Gap | None = None
-    against: dict[str, Any] = field(default_factory=dict)  # the reference's name, and `compare_groups` with it
+    against: Gain | None = None
+    reference: str = ""
+
+    @property
+    def lacking(self) -> int:
+        """The number of its runs without a result."""
+        return max(0, self.planned - len(self.runs))
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The mean of the students' best accuracies on the validation images; None where a run has none."""
+        values = self.values("student", "best_val", "val_accuracy")
+        return float(values.mean()) if len(values) == len(self.runs) else None
 
     def values(self, *keys: str) -> np.ndarray:
         """A number of each result that has it, float64 [runs], by its keys from outermost to innermost."""

@@ -12,11 +12,13 @@ ADDED_TO_NETWORKS = {"dropout": None}
 ADDED = {
     "checkpoint_key": None,
     "dataset": None,
+    "seed": None,
     **ADDED_TO_NETWORKS,
     "background": "white",
     "max_pixels": 100_000_000,
     "white": None,
 }
+ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
 ADDED_TO_STUDENTS = {"fraction": 1, **ADDED_TO_NETWORKS}
 
 
@@ -35,13 +37,17 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name, keys in without.items():
         content[name] = _without(content[name], keys)
+    # However many devices share a batch, it is the same batch: they change the last bits, as other devices do. The key
+    # stays, with the only value that older versions had.
+    content["trainer"] = {**_without(content["trainer"], ("nodes",)), "devices": 1}
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
+    content["trainer"] = without_defaults(content["trainer"], {"graph": "off"})
     for name in ("dataset", "teacher"):
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}
     content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
-    return content
+    return without_defaults(content, ADDED_TO_RUNS)
 
 
 def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

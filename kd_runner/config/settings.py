@@ -47,6 +47,20 @@ Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
 Flag = Annotated[bool, Field(strict=True)]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Residency = Literal["auto", "device", "host", "stream"]
+LogitsDtype = Literal["float32", "float16"]
+ONLINE, CACHE, VIEWS = "online", "cache", "views:"  # sources of the teacher's outputs; behind the last, a number
+
+
+def _source_of_outputs(value: Any) -> str:
+    text = str(value)
+    count = text.removeprefix(VIEWS)
+    is_count = text != count and count.isascii() and count.isdecimal() and 1 <= int(count) <= 1000
+    if text not in (ONLINE, CACHE) and not is_count:
+        raise ValueError("must be online, cache or views:K with K from 1 to 1000, such as views:8")
+    return text if not is_count else f"{VIEWS}{int(count)}"
+
+
+OutputsSource = Annotated[str, BeforeValidator(_source_of_outputs)]
 
 
 Valid = TypeVar("Valid", bound=BaseModel)
@@ -139,11 +153,12 @@ class TeacherSettings(_Built):
     optimizer: Node | None
     scheduler: Node | None
     dataset: TeacherView | None = None
+    seed: Seed | None = None
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
-SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "dataset")
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "dataset", "seed")
 
 
 class ExtraTeacherSettings(_Built):
@@ -156,6 +171,7 @@ class ExtraTeacherSettings(_Built):
     optimizer: Node | None = None
     scheduler: Node | None = None
     dataset: TeacherView | None = None
+    seed: Seed | None = None
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
@@ -187,16 +203,27 @@ class DistillationSettings(_Built):
     default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
 
 
+def _on_or_off(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # YAML reads on and off as these
+
+
 class TrainerSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
-    devices: Annotated[int, Field(strict=True, ge=1, le=1)]
+    devices: Count
+    nodes: Count = 1
     precision: Annotated[Precision, BeforeValidator(str)]
     channels_last: Flag
     compile: Flag
+    graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "off"
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
     threads: Count | None
+
+    @property
+    def process_count(self) -> int:
+        """The number of processes that share a run, one for each device."""
+        return self.devices * self.nodes
 
 
 class TrackingSettings(Section):
@@ -222,7 +249,10 @@ class Settings(Section):
     batch_size: Annotated[int, Field(strict=True, ge=2)]
     trainer: TrainerSettings
     seed: Seed
+    order_seed: Seed | None = None
     data_seed: Seed
+    teacher_outputs: OutputsSource = ONLINE
+    teacher_outputs_dtype: LogitsDtype = "float32"
     tracking: TrackingSettings
     store: str
     resume: str | None
@@ -241,9 +271,30 @@ class Settings(Section):
         """The teachers by the names of their stages. Further ones have what they leave out from the first."""
         teachers: dict[str, TeacherSettings | ExtraTeacherSettings] = {"teacher": self.teacher}
         for name, extra in self.teachers.items():
-            shared = {key: getattr(extra, key) or getattr(self.teacher, key) for key in SHARED_BY_TEACHERS}
+            missing = [key for key in SHARED_BY_TEACHERS if getattr(extra, key) is None]
+            shared = {key: getattr(self.teacher, key) for key in missing}
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
+
+    @property
+    def replayed_views(self) -> int | None:
+        """The number of views of each image that the student's training replays; None: each epoch draws anew."""
+        count = self.teacher_outputs.removeprefix(VIEWS)
+        return int(count) if count != self.teacher_outputs else None
+
+    def seed_of(self, role: str) -> int:
+        """The seed of a role's first weights, order, augmentation and dropout: a teacher may have its own.
+
+        Args:
+            role: The name of a teacher's stage, 'student' or 'finetune'.
+        """
+        own = self.all_teachers[role].seed if role in self.all_teachers else None
+        return self.seed if own is None else own
+
+    def order_seed_of(self, role: str) -> int:
+        """The seed of the order and the augmentation of the images that a role learns from."""
+        is_shared = self.order_seed is None or role in self.all_teachers
+        return self.seed_of(role) if is_shared else self.order_seed  # type: ignore[return-value]
 
     def augmentation_of(self, teacher: str) -> DatasetSettings:
         """The settings of the data set with a teacher's own augmentation over the shared one.

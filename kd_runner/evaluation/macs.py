@@ -51,6 +51,14 @@ def multiply_accumulates(network: nn.Module, image: Tensor, name: str = "network
 
 
 @contextmanager
+def counted_macs() -> Iterator[Callable[[], int]]:
+    """Counts the multiply-accumulates of what runs in this block, with its backward passes; gives their number then."""
+    counter = FlopCounterMode(display=False, custom_mapping=_formulas())
+    with _plain_operators(), counter:
+        yield lambda: counter.get_total_flops() // 2
+
+
+@contextmanager
 def _plain_operators() -> Iterator[None]:
     """Inside, attention, recurrent layers and compiled networks run as operators that the counter has formulas for."""
     libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)

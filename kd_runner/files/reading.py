@@ -62,6 +62,13 @@ class _Best(_Part):
     val_accuracy: Share | None = None
 
 
+class _OnTrainingImages(_Part):
+    images: Whole
+    accuracy: Share
+    largest_probability: Share | None = None
+    temperature: Amount | None = None
+
+
 class _Judged(_Part):
     val_accuracy: Share | None = None
     largest_class: Share | None = None
@@ -70,7 +77,8 @@ class _Judged(_Part):
 
 
 class _Stage(_Part):
-    accuracy: Share
+    accuracy: Share  # on the test images, as are the metrics after it
+    val_accuracy: Share | None = None
     top5_accuracy: Share | None = None
     precision: Share | None = None
     recall: Share | None = None
@@ -87,6 +95,32 @@ class _Stage(_Part):
     best_val: _Best | None = None
     val_accuracies: list[Share] | None = None
     judged: _Judged | None = None
+    on_training_images: _OnTrainingImages | None = None
+
+
+class _Spent(_Part):
+    student: Amount | None = None
+    teacher: Amount | None = None
+    losses: Amount | None = None
+    total: Amount | None = Field(None, alias="sum")
+
+
+class _StageBudget(_Part):
+    images: Amount
+    student_forwards: Amount | None = None
+    student_backwards: Amount | None = None
+    teacher_forwards: Amount | None = None
+    teacher_backwards: Amount | None = None
+    student_validations: Amount | None = None
+    teacher_validations: Amount | None = None
+    macs: _Spent | None = None
+
+
+class _Budget(_Part):
+    teacher: _StageBudget | None = None
+    baseline: _StageBudget | None = None
+    student: _StageBudget | None = None
+    times_baseline: Amount | None = None
 
 
 class _LargestClass(_Part):
@@ -122,6 +156,17 @@ class _Data(_Part):
     duplicates: _Duplicates | None = None
 
 
+class _TeacherOutputs(_Part):
+    source: Text | None = None
+    dtype: Text | None = None
+    key: Text | None = None
+    reused: bool | None = None
+    bytes: Amount | None = None
+    largest_difference: Real | None = None
+    passes: Amount | None = None
+    passes_saved: Real | None = None
+
+
 class _Result(_Part):
     status: Text | None = None
     error: Text | None = None
@@ -134,10 +179,43 @@ class _Result(_Part):
     gap_closed: Real | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
+    teacher_outputs: _TeacherOutputs | None = None
     views: dict[str, dict[str, float | bool]] | None = None
     data: _Data | None = None
     seconds: dict[str, Amount | None] | None = None
+    budget: _Budget | None = None
     environment: dict[str, Any] | None = None
+
+
+class _Objective(_Part):
+    name: Text
+    title: Text
+    better: Text
+
+
+class _Trial(_Part):
+    number: Whole
+    status: Text
+    folder: Text
+    overrides: list[Text]
+    best_so_far: Real | None = None
+
+
+class _BestTrial(_Part):
+    number: Whole
+    folder: Text
+    overrides: list[Text]
+    words: list[Text]
+
+
+class _Search(_Part):
+    trials: dict[str, Whole]
+    best: list[_BestTrial]
+    planned: Whole
+    objectives: list[_Objective]
+    history: list[_Trial]
+    importances: dict[str, dict[str, Share]] | None = None
+    no_importances: Text | None = None
 
 
 class _Guess(_Part):
@@ -191,7 +269,7 @@ class _Analysis(_Part):
     epochs: dict[str, list[dict[str, Real | None]]] | None = None
 
 
-RESULT, ANALYSIS = TypeAdapter(_Result), TypeAdapter(_Analysis)
+RESULT, ANALYSIS, SEARCH = TypeAdapter(_Result), TypeAdapter(_Analysis), TypeAdapter(_Search)
 
 
 def json_of(path: Path) -> tuple[dict[str, Any], str]:

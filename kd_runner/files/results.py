@@ -92,11 +92,17 @@ class Run:
 
 @dataclass(frozen=True)
 class MissingRun:
-    """A run without a result, and why."""
+    """A run without a result, and why.
+
+    Args:
+        words: Its overrides, joined with spaces.
+        seeds: The values of seed and data_seed; empty where only its overrides say them.
+    """
 
     folder: Path
     words: str
     reason: str
+    seeds: tuple[str, ...] = ()
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[MissingRun]]:
@@ -180,11 +186,9 @@ def read_run(path: Path) -> Run | MissingRun:
     left_out = reading.left_out(RESULT, gone)
     overrides = result.get("overrides") or []
     status = result.get("status")
+    seeds = tuple(str(result.get(name, typed)) for name, typed in zip(SEEDS, typed_seeds(overrides), strict=True))
     if status == "completed" and result.get("student"):
-        decisive = [word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS]
-        typed = dict(word.partition("=")[::2] for word in overrides)
-        seeds = tuple(str(result.get(name, typed.get(name, "0"))) for name in SEEDS)
-        return Run(path.parent, tuple(sorted(decisive)), seeds, result, left_out)
+        return Run(path.parent, decisive_words(overrides), seeds, result, left_out)
     if status is not None and status not in STATUSES:
         reason = f'{RESULT} has the status "{status}", which is none of {", ".join(STATUSES)}'
     elif status is None:
@@ -194,7 +198,20 @@ def read_run(path: Path) -> Run | MissingRun:
     else:
         reason = f"{status}: {result['error']}" if result.get("error") else status
     reason = " ".join(reason.split())
-    return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason)
+    return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason, seeds)
+
+
+def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The overrides that can change the result, without the seeds, sorted."""
+    return tuple(
+        sorted(word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS)
+    )
+
+
+def typed_seeds(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The values of seed and data_seed among the overrides."""
+    typed = dict(word.partition("=")[::2] for word in overrides)
+    return tuple(typed.get(name, "0") for name in SEEDS)
 
 
 def _why_missing(folder: Path) -> str:

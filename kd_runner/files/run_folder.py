@@ -25,9 +25,11 @@ GRID = "sweep.json"  # the jobs of the sweep
 MULTIRUN = "multirun.yaml"  # what Hydra writes of the sweep
 EARLIER = ".earlier"  # the folder of results that the sweep is about to replace
 NETWORKS = "networks"  # the folder of networks that are trained for several jobs
+PACKS = "packs"  # the folder of what packs of jobs print, and how their jobs ended
 LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep
 SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
+SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
 CHECKED = ".check"  # the folder of the check of all jobs
 

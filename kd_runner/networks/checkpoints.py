@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
@@ -31,6 +33,16 @@ def save(path: Path, state: Mapping[str, Tensor], info: Mapping[str, Any]) -> No
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     atomic.write(path, serialised(tensors, metadata={"kd_runner": json.dumps(info)}))
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of the names, types, shapes and bytes of tensors, in hexadecimal digits."""
+    sha = hashlib.sha256()
+    for name, tensor in state.items():
+        content = tensor.detach().cpu().contiguous()
+        sha.update(f"{name} {content.dtype} {tuple(content.shape)}".encode())
+        sha.update(content.flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
 
 
 def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[str, Any]]:

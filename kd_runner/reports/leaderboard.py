@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
-from kd_runner.formats import bare_percent, count, four_digits, percent, points
-from kd_runner.plain_text import markdown_text
+from kd_runner.formats import bare_percent, count, four_digits, percent, points, times
+from kd_runner.plain_text import markdown_text, printable
+from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import TextColumn, fold_text, table_lines
@@ -27,30 +28,35 @@ MOST_LINES = 10  # lines about parts of results that are left out
 
 
 COLUMNS = (
-    "rank", "settings", "n", "test_accuracy", "sd", "ci95", "val_accuracy", "test_accuracy_at_best_val", "gain",
-    "gain_sd", "gain_low", "gain_high", "gain_p", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll",
-    "ece", "parameters", "macs", "images_seen", "seconds", "reference", "difference", "difference_low",
-    "difference_high", "p",
+    "rank", "settings", "n", "n_planned", "val_accuracy", "test_accuracy", "sd", "ci95", "test_accuracy_at_best_val",
+    "gain", "gain_sd", "gain_low", "gain_high", "gain_p", "gain_low_corrected", "gain_high_corrected",
+    "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
+    "macs", "images_seen", "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
+    "p",
 )  # fmt: skip
 
 
 def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     """The leaderboard's rows: means over a group's runs; None for a number that no run has.
 
-    `test_accuracy`, `teacher`, `baseline`, `gain`, `agreement`, `nll` and `ece` are of the test images, after the last
-    epoch; `sd` and `ci95`, half the width of Student's 95 % interval, are of `test_accuracy` over seeds.
-    `val_accuracy` is the student's best on the validation images over its epochs, which is what to choose by, and
-    `test_accuracy_at_best_val` is on the test images at that epoch. `gap_closed` is the share of
-    `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those of
-    the student's stage.
+    `val_accuracy` is the student's best on the validation images over its epochs, by which rows are ranked, and
+    `test_accuracy_at_best_val` is on the test images at that epoch. `test_accuracy`, `teacher`, `baseline`, `gain`,
+    `agreement`, `nll` and `ece` are of the test images, after the last epoch; `sd` and `ci95`, half the width of
+    Student's 95 % interval, are of `test_accuracy` over seeds. `n` runs of the `n_planned` that were begun or planned
+    have a result. `gain_p` is of one row alone, `gain_p_corrected` Holm's for all rows with a teacher; each has an
+    interval that agrees with it. `difference` and what follows it are corrected for all rows. `gap_closed` is the share
+    of `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those
+    of the student's stage, `times_baseline` its training's multiply-accumulates, its teacher's passes included, divided
+    by those of the baseline's.
     """
     for rank, group in enumerate(groups, 1):
+        against = group.against
         yield {"rank": rank, "settings": group.name, **_accuracies(group), **_gains(group), **_means(group)} | {
-            "reference": group.against.get("name"),
-            "difference": group.against.get("difference"),
-            "difference_low": group.against.get("low"),
-            "difference_high": group.against.get("high"),
-            "p": group.against.get("p"),
+            "reference": group.reference or None,
+            "difference": against and against.mean,
+            "difference_low": against and against.low,
+            "difference_high": against and against.high,
+            "p": against and against.p,
         }
 
 
@@ -59,23 +65,27 @@ def _accuracies(group: Group) -> dict[str, Any]:
     half_width = interval(group.accuracies)
     return {
         "n": len(group.accuracies),
+        "n_planned": max(group.planned, len(group.accuracies)),
+        "val_accuracy": _mean(group.values("student", "best_val", "val_accuracy")),
         "test_accuracy": _mean(group.accuracies),
         "sd": _deviation(group.accuracies),
         "ci95": None if np.isnan(half_width) else half_width,
-        "val_accuracy": _mean(group.values("student", "best_val", "val_accuracy")),
         "test_accuracy_at_best_val": _mean(group.values("student", "best_val", "accuracy")),
     }
 
 
 def _gains(group: Group) -> dict[str, Any]:
     """The gains of a group's students over their baselines, and the share of the gap that they close."""
-    gain, gap = group.gain, group.gap
+    gain, corrected, gap = group.gain, group.corrected, group.gap
     return {
         "gain": _mean(group.gains),
         "gain_sd": _deviation(group.gains),
         "gain_low": gain and gain.low,
         "gain_high": gain and gain.high,
         "gain_p": gain and gain.p,
+        "gain_low_corrected": corrected and corrected.low,
+        "gain_high_corrected": corrected and corrected.high,
+        "gain_p_corrected": corrected and corrected.p,
         "gap_closed": gap and gap.share,
         "gap_note": gap and gap.reason,
     }
@@ -84,7 +94,8 @@ def _gains(group: Group) -> dict[str, Any]:
 def _means(group: Group) -> dict[str, float | None]:
     """The means of numbers that are in the results of a group's runs."""
     keys = {name: ("student", name) for name in ("agreement", "nll", "ece", "parameters", "macs", "images_seen")}
-    keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")} | {"seconds": ("seconds", "student")}
+    keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
+    keys |= {"seconds": ("seconds", "student"), "times_baseline": ("budget", "times_baseline")}
     return {name: _mean(group.values(*path)) for name, path in keys.items()}
 
 
@@ -110,6 +121,15 @@ def _interval(row: Mapping[str, Any]) -> str:
     return f"{bare_percent(low)} to {bare_percent(high)}"
 
 
+def _seeds(row: Mapping[str, Any]) -> str:
+    """The number of runs with a result; of how many, where some have none."""
+    return f"{row['n']} of {row['n_planned']}" if row["n"] < row["n_planned"] else str(row["n"])
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    return "" if row["gain_p_corrected"] is None else f"{row['gain_p_corrected']:.2g}"
+
+
 def _gain(row: Mapping[str, Any]) -> str:
     if row["gain"] is None:
         return ""
@@ -127,6 +147,8 @@ def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return ""
     difference, low, high = (points(row[name]) for name in ("difference", "difference_low", "difference_high"))
+    if row["p"] is None:
+        return difference
     return f"{difference} [{low}, {high}] p={row['p']:.2g}"
 
 
@@ -149,17 +171,18 @@ class Column:
 SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
-    Column("n", "n", lambda row: str(row["n"]), 8),
+    Column("n", "n", _seeds, 8),
+    Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 100),
     Column("test accuracy, %", "test_accuracy", _accuracy),
     Column("95 %", "ci95", _interval, 5),
     Column("gain, points", "gain", _gain, 9),
-    Column("p", "gain_p", lambda row: "" if row["gain_p"] is None else f"{row['gain_p']:.2g}", 7),
+    Column("p", "gain_p_corrected", _p, 7),
     Column("gap closed", "gap_closed", _gap_closed, 4),
-    Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 3),
     Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
     Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
     Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
     Column("images seen", "images_seen", lambda row: count(row["images_seen"], ""), 0),
+    Column("compute, × baseline's", "times_baseline", lambda row: times(row["times_baseline"]), 2),
     Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
     Column("against the reference, points", "difference", _difference, 10),
 )
@@ -167,12 +190,19 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Groups, best first, their rows, the runs without a result, and the verdict on all groups."""
+    """Groups in their order, their rows, the runs without a result, and the verdict on all groups.
+
+    Args:
+        searches: The searches that the runs are trials of.
+        faults: A line for each record of a search that cannot be shown.
+    """
 
     groups: list[Group]
     missing: list[MissingRun]
     rows: list[dict[str, Any]]
     verdict: Verdict
+    searches: list[Search] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     @property
     def columns(self) -> list[Column]:
@@ -183,7 +213,25 @@ class Leaderboard:
     def note(self) -> str:
         """The meaning of the columns, in sentences."""
         compared = any(row["difference"] is not None for row in self.rows)
-        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes])
+        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes, *self.order_notes])
+
+    @property
+    def order_notes(self) -> list[str]:
+        """Sentences on the rows that stand last whatever their accuracy; none where there are none."""
+        ranked = list(enumerate(self.groups, 1))
+        incomplete = [rank for rank, group in ranked if group.lacking]
+        unknown = [rank for rank, group in ranked if not group.lacking and group.val_accuracy is None]
+        notes = []
+        if unknown:
+            notes.append(
+                "Rows without an accuracy on validation images are in the order of their test accuracy, by which none "
+                f"should be chosen (row {_first_ranks(unknown)})."
+            )
+        if incomplete:
+            notes.append(
+                f"Rows that lack the results of some seeds stand below complete ones (row {_first_ranks(incomplete)})."
+            )
+        return notes
 
     @property
     def gap_notes(self) -> list[str]:
@@ -198,7 +246,7 @@ class Leaderboard:
     @property
     def left_out(self) -> list[str]:
         """A line for each run with a result of which a part was left out."""
-        return [f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out]
+        return [*(f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out), *self.faults]
 
     @property
     def runs(self) -> list[Run]:
@@ -221,8 +269,9 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
     runs, missing = find_runs(folders)
     if not runs and not missing:
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
-    groups = compared_groups(runs, reference)
-    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups))
+    groups = compared_groups(runs, reference, missing)
+    searches, faults = searches_in(folders, runs)
+    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups), searches, faults)
 
 
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
@@ -231,11 +280,16 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
         TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key == "settings")
         for column in leaderboard.columns
     ]
-    lines, left_out = table_lines(texts, width)
+    lines = []
+    for search in leaderboard.searches:
+        lines += [fold_text(line, width) for line in search.lines()]
+        lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
+    table, left_out = table_lines(texts, width)
+    lines += table
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
     lines += ["", fold_text(str(leaderboard.verdict), width)]
-    lines += [fold_text(note, width) for note in leaderboard.gap_notes]
+    lines += [fold_text(note, width) for note in [*leaderboard.gap_notes, *leaderboard.order_notes]]
     lines += [fold_text(line, width) for line in first_lines(leaderboard.left_out)]
     lines += [fold_text(f"no result: {run.folder} ({run.words}): {run.reason}", width) for run in leaderboard.missing]
     notes = note_lines(leaderboard.runs)
@@ -246,7 +300,11 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
 def markdown(leaderboard: Leaderboard) -> str:
     """The verdict, and the leaderboard as a Markdown table."""
     headings = [column.heading for column in leaderboard.columns]
-    text = [markdown_text(leaderboard.verdict), ""]
+    text = []
+    for search in leaderboard.searches:
+        text += [part for line in search.lines() for part in (markdown_text(line), "")]
+        text += [part for line in search.commands for part in (f"    {printable(line)}", "")]
+    text += [markdown_text(leaderboard.verdict), ""]
     if leaderboard.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in leaderboard.rows:
@@ -264,7 +322,7 @@ def markdown(leaderboard: Leaderboard) -> str:
             "",
             *(f"- {markdown_text(line)}" for line in first_lines(leaderboard.left_out)),
         ]
-    return "\n".join([*text, "", leaderboard.note, ""])
+    return "\n".join([*text, "", f"{leaderboard.note} {COMPUTE_NOTE}", ""])
 
 
 def first_lines(lines: Sequence[str]) -> list[str]:
@@ -274,16 +332,19 @@ def first_lines(lines: Sequence[str]) -> list[str]:
 
 
 NOTE = (
-    "Test accuracy: of the student on the test images after its last epoch, mean ± standard deviation over seeds. "
-    "95 %: the interval of the mean over seeds (Student's t), as far as it is between 0 and 100 %; too few to tell "
-    "where it is wider than that. Gain: student less baseline, on the test images. p: of a gain this far from none by "
-    "chance, by a paired t-test over seeds, of one seed by McNemar's test over test images; not corrected for how many "
-    "rows there are. Gap closed: the gain as a share of what the teacher has over the baseline. Val accuracy: the "
-    "student's best on the validation images over its epochs, which is what to choose by. Agreement (with the teacher) "
+    "Rows are ranked by val accuracy: the student's best on the validation images over its epochs. Test accuracy: of "
+    "the student on the test images after its last epoch, mean ± standard deviation over seeds. 95 %: the interval of "
+    "the mean over seeds (Student's t), as far as it is between 0 and 100 %; too few to tell where it is wider than "
+    "that. Gain: student less baseline, on the test images. p: of a gain this far from none by chance, by a paired "
+    "t-test over seeds, of one seed by McNemar's test over test images; with Holm's correction for all rows with a "
+    "teacher. Gap closed: the gain as a share of what the teacher has over the baseline. Agreement (with the teacher) "
     "and NLL: on the test images."
 )
+COMPUTE_NOTE = (
+    "Compute: multiply-accumulates of the student's training, its teacher's passes included, as a multiple of the "
+    "baseline's."
+)
 REFERENCE_NOTE = (
-    "Against the reference: difference on common seeds with its 95 % bootstrap interval over test images, and the p of "
-    "an exact sign test over images (McNemar's, of one seed). Neither knows of the spread between seeds, nor of how "
-    "many rows were compared."
+    "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "
+    "one seed by McNemar's test over test images; with Holm's correction for all rows."
 )

@@ -182,4 +182,7 @@ def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         ("training images seen", "images_seen"),
     ):
         yield name, [count(result[stage].get(key)) for stage in stages]
+    spent = [((result.get("budget") or {}).get(stage) or {}).get("macs") or {} for stage in stages]
+    if any(spent):
+        yield "MACs of training", [count(macs.get("sum")) for macs in spent]
     yield "time in this run", [clock((result.get("seconds") or {}).get(stage)) for stage in stages]

@@ -8,7 +8,8 @@ from typing import Any
 from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import count, four_digits, percent, points
+from kd_runner.formats import count, four_digits, percent, points, times
+from kd_runner.reports.reasons import reasons
 from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
@@ -76,15 +77,20 @@ def few_images(images: int | None) -> list[str]:
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
-    """The sentences about a result: its gain, its images, its sizes and its best epoch; `finetuned` as in `table`."""
+    """The sentences about a result: its gain, its images, its sizes, its compute and its best epoch.
+
+    Last come reasons why distillation may not have helped, where it did not. `finetuned` is as in `table`.
+    """
     candidates = [
         _gain_sentence(result, finetuned),
         part_of_images(result),
         own_views(result),
+        kept_outputs(result),
         _sizes_sentence(result),
+        _budget_sentence(result),
         _best_epoch_sentence(result),
     ]
-    return [sentence for sentence in candidates if sentence]
+    return [*(sentence for sentence in candidates if sentence), *reasons(result)]
 
 
 def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
@@ -134,6 +140,20 @@ def own_views(result: Mapping[str, Any]) -> str:
     return f"{text[0].upper()}{text[1:]}, which the student's images did not have."
 
 
+def kept_outputs(result: Mapping[str, Any]) -> str:
+    """A sentence on where the teacher's logits came from, where the teacher did not run in each step."""
+    outputs = result.get("teacher_outputs") or {}
+    if outputs.get("key") is None:
+        return ""
+    origin = "were in the store" if outputs.get("reused") else "were computed once and put into the store"
+    kinds = ", ".join(filter(None, (outputs.get("source"), outputs.get("dtype"))))
+    text = f"The teacher's logits for training images {f'({kinds}) ' if kinds else ''}{origin}"
+    saved = outputs.get("passes_saved")
+    if not saved or saved < 0:
+        return f"{text}."
+    return f"{text}: {count(saved)} images did not pass through the teacher again."
+
+
 def _setting(value: float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
@@ -146,6 +166,18 @@ def _sizes_sentence(result: Mapping[str, Any]) -> str:
     if student.get("agreement") is not None:
         parts.append(f"predicts the teacher's class on {percent(student['agreement'])} of the test images")
     return f"The student {' and '.join(parts)}." if parts else ""
+
+
+def _budget_sentence(result: Mapping[str, Any]) -> str:
+    """The student's training beside its baseline's: how much more it took, and whether it saw more views of images."""
+    compute = (result.get("budget") or {}).get("times_baseline")
+    student, baseline = (((result.get(stage) or {}).get("images_seen")) for stage in ("student", "baseline"))
+    more = f"{times(student / baseline)} times as many views of images" if student and baseline else ""
+    more = more if student and baseline and student > baseline else ""
+    if not compute or not run_of(result).taught:
+        return f"The student saw {more} as its baseline." if more else ""
+    sentence = f"Its training took {times(compute)} times the baseline's compute (multiply-accumulates)"
+    return f"{sentence}, on {more}." if more else f"{sentence}."
 
 
 def relative_count(number: float, reference: float, things: str) -> str:

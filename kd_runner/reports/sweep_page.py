@@ -15,17 +15,23 @@ from kd_runner.files import reading
 from kd_runner.files.results import SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW, PAGE
 from kd_runner.files.stages import STAGES, TIMED
-from kd_runner.formats import clock, count, percent, short_count
+from kd_runner.formats import UNKNOWN, clock, count, percent, short_count, times
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
 from kd_runner.reports.two_settings import number_or_text, two_settings
+from kd_runner.reports.verdict import Verdict
 
 MOST_COMMANDS = 10  # commands, of sweeps and of single runs
 MOST_NOTES = 12  # notes that are shown without a click
 MOST_VALUES = 12  # values of a setting that differs between runs
-COST_KEYS = ("images_seen", "seconds", "parameters")  # columns of the leaderboard that the table of costs has
+COST_KEYS = (
+    "images_seen",
+    "times_baseline",
+    "seconds",
+    "parameters",
+)  # columns of the leaderboard that the table of costs has
 
 
 def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> str:
@@ -35,13 +41,15 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
     settings = [content for content, _ in settings_and_faults if content]
     common = common_provenance(settings)
     commands = list(_commands(folders, runs))
+    headline = _headline(leaderboard)
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
         "sweep.html",
         title=f"Distillation: {names}",
         subtitle=_subtitle(leaderboard, runs),
-        verdict=leaderboard.verdict,
-        sentences=leaderboard.verdict.sentences,
+        verdict=headline,
+        sentences=headline.sentences,
+        searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
         notes=shared_notes(runs),
         most_notes=MOST_NOTES,
@@ -61,6 +69,15 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
         more_commands=max(0, len(commands) - MOST_COMMANDS),
         again=shlex.join(["kd-report", *map(str, folders), *([] if list(folders) == [out] else ["--out", str(out)])]),
     )
+
+
+def _headline(leaderboard: Leaderboard) -> Verdict:
+    """The verdict; of one search, first the trial that it chose, which the verdict is about."""
+    verdict = leaderboard.verdict
+    if len(leaderboard.searches) != 1:
+        return verdict
+    (search,) = leaderboard.searches
+    return Verdict("unknown", search.headline, [*search.sentences, str(verdict)], verdict.best)
 
 
 def _unread_settings(settings_and_faults: Sequence[tuple[dict[str, str], str]], runs: Sequence[Run]) -> list[str]:
@@ -126,20 +143,37 @@ def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
             for amount, reference in zip((parameters, macs), teacher_sizes, strict=True)
         ]
         seconds, images = mean(group, "seconds", "student"), mean(group, "student", "images_seen")
+        compute = mean(group, "budget", "times_baseline")
         rows.append(
             [
                 (rank, str(rank)),
                 (group.name, group.name),
                 (seconds, clock(seconds)),
-                (images, count(images)),
+                (images, count(images) + _more_than_baseline(images, mean(group, "baseline", "images_seen"))),
+                (compute, times(compute) or UNKNOWN),
                 (parameters, count(parameters)),
                 ratios[0],
                 (macs, count(macs)),
                 ratios[1],
             ]
         )
-    headings = ("#", "settings", "time", "images seen", "parameters", "than teacher", "MACs", "than teacher")
+    headings = (
+        "#",
+        "settings",
+        "time",
+        "images seen",
+        "compute, × baseline's",
+        "parameters",
+        "than teacher",
+        "MACs",
+        "than teacher",
+    )
     return {"headings": headings, "rows": rows}
+
+
+def _more_than_baseline(images: float | None, baseline: float | None) -> str:
+    """A clause where a student saw more views of images than its baseline."""
+    return f", {times(images / baseline)} × baseline's" if images and baseline and images > baseline else ""
 
 
 def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kd_runner.comparison.groups import Group
+from kd_runner.comparison.groups import Group, accuracies_to_choose_by
 
 
 def two_settings(groups: Sequence[Group]) -> dict[str, Any] | None:
-    """Mean accuracy over the two settings with the most values; None where fewer than two were swept in a grid."""
+    """Mean accuracy on the validation images over the two settings with the most values; None without a grid of two."""
     overrides = [dict(word.partition("=")[::2] for word in group.words) for group in groups]
     values = values_by_setting(overrides)
     swept = sorted((key for key in values if len(values[key]) > 1), key=lambda key: -len(values[key]))
@@ -17,10 +17,11 @@ def two_settings(groups: Sequence[Group]) -> dict[str, Any] | None:
         return None
     down, across = swept[:2]
     accuracies: dict[tuple[str, str], list[float]] = {}
-    for group, settings in zip(groups, overrides, strict=True):
+    means_of_groups, split = accuracies_to_choose_by(groups)
+    for accuracy, settings in zip(means_of_groups, overrides, strict=True):
         if down in settings and across in settings:
             cell = settings[down], settings[across]
-            accuracies.setdefault(cell, []).append(100 * float(group.accuracies.mean()))
+            accuracies.setdefault(cell, []).append(100 * accuracy)
     if not accuracies:
         return None
     means = {cell: sum(numbers) / len(numbers) for cell, numbers in accuracies.items()}
@@ -30,7 +31,7 @@ def two_settings(groups: Sequence[Group]) -> dict[str, Any] | None:
         (row, [_cell(means.get((row, column)), low, high) for column in columns])
         for row in sorted(values[down], key=number_or_text)
     ]
-    return {"down": down, "across": across, "columns": columns, "rows": rows, "averaged": swept[2:]}
+    return {"down": down, "across": across, "columns": columns, "rows": rows, "averaged": swept[2:], "split": split}
 
 
 def values_by_setting(overrides: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kd_runner.comparison.groups import Group
-from kd_runner.comparison.statistics import SURE, Gain, holm
+from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
 ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
@@ -20,7 +20,7 @@ class Verdict:
     """A verdict in a word, in a headline, and in sentences that say how sure it is.
 
     Args:
-        best: The group that the verdict is about: the most accurate of the groups with a teacher.
+        best: The group that the verdict is about: of those with a teacher, the most accurate on the validation images.
     """
 
     word: Literal["helped", "cost", "unsure", "unknown"]
@@ -33,22 +33,22 @@ class Verdict:
 
 
 def verdict_of(groups: Sequence[Group]) -> Verdict:
-    """The verdict on groups that are sorted by accuracy, best first."""
+    """The verdict on groups as `compared_groups` gives them, in their order.
+
+    Headline, interval and p are of one test: with several rows, all three are corrected for their number.
+    """
     if not groups:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
     if not taught:
         headline, _, explanation = NOTHING_DISTILLED.partition(": ")
         return Verdict("unknown", headline, [f"{explanation[0].upper()}{explanation[1:]}."])
-    best, gains = taught[0], [group.gain for group in taught]
-    gain = best.gain
+    best = taught[0]
+    gain = best.corrected
     if gain is None:
-        missing = "Its run has no baseline" if len(groups) == 1 else "The best row's runs have no baseline"
+        missing = "Its run has no baseline" if len(groups) == 1 else "The first row's runs have no baseline"
         return Verdict("unknown", "Not known", [f"{missing}, the same student trained without a teacher."], best)
-    tested = [gain_of_row.p for gain_of_row in gains if gain_of_row is not None and gain_of_row.p is not None]
-    corrected = iter(holm(tested))
-    levels = [None if gain_of_row is None or gain_of_row.p is None else next(corrected) for gain_of_row in gains]
-    words = [_word(gain_of_row, level) for gain_of_row, level in zip(gains, levels, strict=True)]
+    words = [_word(group.corrected) for group in taught]
     points = f"{100 * gain.mean:+.2f} points"
     headline = {
         "helped": f"Distillation helped: {points}",
@@ -56,8 +56,20 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
         "unsure": f"No sure difference: {points}",
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
-    sentences = [certainty_sentence(best, gain, levels[0] if len(tested) > 1 else None, len(tested))]
-    if words[0] == "unsure" and gain.seeds < FEW:
+    sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
+    if len(taught) > 1:
+        sentences.append(_summary_of_rows(words, best.val_accuracy is not None))
+    if not groups[0].taught:
+        sentences.append("The first row of all has no teacher.")
+    return Verdict(words[0], headline, sentences, best)
+
+
+def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
+    """Sentences on what the gain of the first row cannot say: few seeds, lost seeds, few images, more images seen."""
+    sentences = []
+    if best.lacking:
+        sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
+    if word == "unsure" and gain.seeds < FEW:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
     sentences += few_images(test_images(best.runs[0].result))
     if _saw_more_images(best):
@@ -65,14 +77,10 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
             "is the teacher's."
         )
-    if len(taught) > 1:
-        sentences.append(_summary_of_rows(words))
-    if not groups[0].taught:
-        sentences.append("The best row of all has no teacher.")
-    return Verdict(words[0], headline, sentences, best)
+    return sentences
 
 
-def certainty_sentence(group: Group, gain: Gain, corrected: float | None, tests: int) -> str:
+def certainty_sentence(group: Group, gain: Gain) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
     seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
     baseline = 100 * group.baseline.accuracies.mean()
@@ -91,8 +99,8 @@ def certainty_sentence(group: Group, gain: Gain, corrected: float | None, tests:
     )
     sentence += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
     sentence += f" ({test}, p = {gain.p:.2g}"
-    if corrected is not None:
-        sentence += f"; {corrected:.2g} with Holm's correction for {tests} rows"
+    if gain.rows > 1:
+        sentence += f"; interval and p with Holm's correction for {gain.rows} rows"
     if gain.over == "images":
         return f"{sentence}). That knows of the images alone: how far another seed would be from this is not in it."
     return f"{sentence})."
@@ -105,10 +113,10 @@ def _interval(low: float, high: float) -> str:
     return f"95 % interval {100 * max(-1.0, low):+.2f} to {100 * min(1.0, high):+.2f}"
 
 
-def _word(gain: Gain | None, level: float | None) -> Literal["helped", "cost", "unsure", "unknown"]:
-    if gain is None or level is None:
+def _word(gain: Gain | None) -> Literal["helped", "cost", "unsure", "unknown"]:
+    if gain is None or gain.p is None:
         return "unknown"
-    if level >= SURE:
+    if gain.p >= SURE:
         return "unsure"
     return "helped" if gain.mean > 0 else "cost"
 
@@ -118,7 +126,8 @@ def _saw_more_images(group: Group) -> bool:
     return len(student) > 0 and len(baseline) > 0 and student.mean() > baseline.mean()
 
 
-def _summary_of_rows(words: Sequence[str]) -> str:
+def _summary_of_rows(words: Sequence[str], by_validation: bool) -> str:
+    """The rows' verdicts counted, and how the row was chosen that the headline is about."""
     meanings = {
         "helped": "gained",
         "cost": "lost",
@@ -127,7 +136,10 @@ def _summary_of_rows(words: Sequence[str]) -> str:
     }
     counts = [f"{words.count(word)} {meaning}" for word, meaning in meanings.items() if word in words]
     tested = "" if set(words) == {"unknown"} else f" (p below {SURE:g}, corrected)"
-    return (
-        f"Of {len(words)} rows with a teacher, {', '.join(counts)}{tested}. The best of them was chosen by the test "
-        "images that it is measured on, which flatters it."
+    chosen = (
+        "This one was chosen by its accuracy on the validation images: the test images had no part in the choice."
+        if by_validation
+        else "This one was chosen by the test images that it is measured on, which flatters it: its results have no "
+        "accuracy on validation images."
     )
+    return f"Of {len(words)} rows with a teacher, {', '.join(counts)}{tested}. {chosen}"

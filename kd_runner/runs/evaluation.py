@@ -14,7 +14,7 @@ from kd_runner.config.settings import Node, Settings, TrackingSettings
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, latency
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
-from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.runs.data import Data, without_fetching
@@ -106,16 +106,14 @@ def images_seen(stage: str, settings: Settings, modes: Sequence[Mode], images: i
 
 
 def analyse_predictions(
-    networks: Mapping[str, nn.Module], predictions: Predictions, temperature: Schedule, data: Data
+    teacher: nn.Module, predictions: Predictions, validation: Predictions, temperature: Schedule, data: Data
 ) -> dict[str, Any]:
     """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images."""
     splits = data.splits
-    validated = {role: networks[role] for role in STAGES if role in networks}
-    validation = predict(validated, data.plain_batches("val"), data.device)
     indices = analysis.spread(len(data.student_images), analysis.EXAMPLES)
     _, images, labels = next(data.source("student").read_chunks(indices, len(indices)))
     with torch.inference_mode():
-        logits = networks[TEACHER](data.view.normalise(images)).float()
+        logits = teacher(data.view.normalise(images)).float()
         at_the_end = float(temperature(1.0))
     soft_targets = analysis.soft_targets(logits, labels, indices, data.student_images, at_the_end)
     return analysis.analysis(predictions, validation, splits.test, splits.classes, soft_targets)

@@ -96,9 +96,13 @@ def train_on_labels(
     trainee: LabelsOnly, settings: Settings, data: Data, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Train a network on labels alone, from where an interrupted run left it."""
+    return fit_to_best(classifier(trainee, data), data, settings.trainer, logger, resume_state)
+
+
+def classifier(trainee: LabelsOnly, data: Data) -> Classifier:
+    """The module that trains a network on labels alone."""
     batches = data.training_batches(trainee.role, trainee.recipe)
-    module = Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
-    return fit_to_best(module, data, settings.trainer, logger, resume_state)
+    return Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
 
 
 def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str, Any]:
@@ -118,16 +122,25 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "label_smoothing": recipe.label_smoothing,
         "epochs": recipe.epochs,
         "batch_size": settings.batch_size,
-        "seed": settings.seed,
+        "seed": settings.seed_of(trainee.role),
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
+        **({"graph": True} if recipe.graph else {}),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
         "augmentation": asdict(data.view_of(trainee.role).augmentation),
+        **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
+        **_replayed_views(trainee, data),
     }
+
+
+def _order(role: str, settings: Settings) -> dict[str, int]:
+    """The ingredient that is a seed of the order of images by itself; none where it is the seed of all else."""
+    seed = settings.order_seed_of(role)
+    return {} if seed == settings.seed_of(role) else {"order_seed": seed}
 
 
 def _part_of_images(role: str, data: Data) -> dict[str, str]:
@@ -135,6 +148,12 @@ def _part_of_images(role: str, data: Data) -> dict[str, str]:
     if is_teacher(role) or data.chosen is None:
         return {}
     return {"images": digest(data.chosen.tolist())}
+
+
+def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
+    """The ingredient that is the number of replayed views; none where every epoch has a view of its own."""
+    views = data.replayed_views
+    return {} if is_teacher(trainee.role) or not views or views >= trainee.recipe.epochs else {"views": views}
 
 
 def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
@@ -151,7 +170,7 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
-    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic")}
+    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph")}
     return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 

@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Node, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
+from kd_runner.networks import checkpoints
+from kd_runner.runs.cached_outputs import teacher_outputs
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import LabelsOnly
 from kd_runner.runs.teacher_student import Pairing, pair_networks
@@ -84,17 +88,37 @@ class Parts:
             modes = tuple(replace(mode, loss=copy.deepcopy(mode.loss)) for mode in modes)
         return pair_networks(self.settings, self.data.splits, teacher, student, modes, self.data.student_images.labels)
 
-    def distiller(self, pairing: Pairing) -> Distiller:
-        """The module that trains the student of `pairing` on labels and on its teacher."""
+    def distiller(self, pairing: Pairing, companions: Companions | None = None) -> Distiller:
+        """The module that trains the student of `pairing` on labels and on its teacher, beside its companions."""
         recipe = self.recipes[STUDENT]
+        if companions is not None and companions.count > 1:  # a graph of a step would hold what others share
+            recipe = replace(recipe, graph=False)
+        batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes))
+        key = (id(self.data), *self.stream_key(pairing.teacher.network))
+        batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher)
         return Distiller(
             pairing.student,
-            pairing.teacher,
+            teacher_outputs(teacher, pairing, self.settings, self.data),
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,
-            self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes)),
+            batches,
             recipe,
+        )
+
+    def stream_key(self, teacher: nn.Module) -> tuple[object, ...]:
+        """Changes with whatever changes the batches of the student's training, or what its teacher gives for them.
+
+        The data and the device are not in it.
+        """
+        recipe, trainer = self.recipes[STUDENT], self.settings.trainer
+        nodes = [settings.node for settings in self.settings.all_teachers.values()]
+        computed = (recipe.precision, recipe.compile, trainer.deterministic, torch.get_num_threads())
+        return (
+            recipe.batches_seed,
+            *computed,
+            digest([nodes, self.teacher_weights]),
+            checkpoints.state_digest(teacher.state_dict()),
         )
 
     def fingerprint(self) -> str:

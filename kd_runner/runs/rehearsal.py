@@ -12,6 +12,8 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
+from kd_runner.runs.cache_checks import check_cache
+from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.training.gradients import Attempt, effects
@@ -31,14 +33,20 @@ class Rehearsal:
     Args:
         tempered: The keys of the modes whose loss depends on the temperature.
         layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
+        loss_macs: The multiply-accumulates of each active mode's loss (`loss_cost.loss_macs`), by the same keys; none
+            where they were not asked for.
     """
 
     tempered: frozenset[str]
     layers: dict[str, dict[str, list[str]]]
+    loss_macs: dict[str, list[int] | None]
 
 
-def rehearse(parts: Parts) -> Rehearsal:
+def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
     """Push a few images of noise through networks and losses. Nothing is trained or changed.
+
+    Args:
+        count_macs: True to count the multiply-accumulates of the losses, too, which takes as long again for some.
 
     Raises:
         SettingsError: an unknown layer, a network that cannot take the images or gives other than logits
@@ -50,17 +58,20 @@ def rehearse(parts: Parts) -> Rehearsal:
     classes = f"with {splits.num_classes} classes"
     circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
     labels = torch.arange(count) % splits.num_classes
+    check_cache(parts.settings, parts.data, pairing)
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
     first = attempts[0]
     tempered, layers = set(), {}
+    macs: dict[str, list[int] | None] = {}
     for mode in (mode for mode in pairing.modes if mode.weight > 0):  # others take no part, and get no features
         _check_loss(mode, first)
         _check_effects(mode, attempts, circumstances)
+        macs |= {mode.key: loss_macs(mode, first)} if count_macs else {}
         layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
         if depends_on_temperature(mode, first.student, first.teacher, labels):
             tempered.add(mode.key)
     _log_smoothed_teacher(parts.settings)
-    return Rehearsal(frozenset(tempered), layers)
+    return Rehearsal(frozenset(tempered), layers, macs)
 
 
 def _attempts(

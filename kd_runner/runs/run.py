@@ -26,10 +26,13 @@ from kd_runner.plain_text import Lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.budget import budget_of
 from kd_runner.runs.choices import log_choices
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.resuming import begin, earlier_result, refuse_other_settings
 from kd_runner.runs.running import RunState
@@ -49,6 +52,7 @@ def run(
     secrets: Sequence[str] = (),
     command_notes: Sequence[str] = (),
     written: Collection[str] = (HYDRA,),
+    companions: Companions | None = None,
 ) -> dict[str, Any]:
     """Do everything that one command does, in `folder`; returns what is written to result.json there, too.
 
@@ -59,28 +63,32 @@ def run(
         secrets: Keys of settings, with dots, that came from the environment: they are masked in settings.json.
         command_notes: Notes about the command line.
         written: Names of what the command itself has written into `folder` before.
+        companions: The runs of this process, where there are several.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
             `folder` holds something else; nothing was trained.
         RunFailed: a stage could not be finished.
     """
-    with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
+    companions = companions or Companions()
+    with collected_notes() as notes, refusals_in_one_line(), quiet_threads(), shared_run(settings) as meeting:
         notes += command_notes
         masking.hide({}, secrets)
         content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
-        parts = assemble(settings)
+        parts = assemble(settings, companions=companions, ranks=meeting.ranks)
         fingerprint = parts.fingerprint()
         completed = None if settings.resume is None else earlier_result(folder, fingerprint)
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed
+        meeting.start()
         rehearsal = look_ahead(parts, overrides)
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
-        return train_and_evaluate(parts, folder, content, result, rehearsal.tempered)
+        result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
+        return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
 
 
 def check_folder(
@@ -95,22 +103,36 @@ def check_folder(
 
 
 def train_and_evaluate(
-    parts: Parts, folder: Path, content: dict[str, Any], result: dict[str, Any], tempered: Collection[str]
+    parts: Parts,
+    folder: Path,
+    content: dict[str, Any],
+    result: dict[str, Any],
+    rehearsal: Rehearsal,
+    companions: Companions,
+    meeting: Meeting,
 ) -> dict[str, Any]:
-    """Go through all stages; returns `result` with what they give, which is written to `folder`, too."""
+    """Go through all stages; returns `result` with what they give, which is written to `folder`, too.
+
+    Args:
+        companions: The runs of this process.
+        meeting: The processes of a run on several devices, which meet before anything trains.
+    """
     logger = RunLogger(folder)
     state = RunState()
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
-        result |= StageRunner(parts, folder, result["fingerprint"], logger, state).run(tempered)
+        meeting.begin(result["fingerprint"])
+        runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
+        result |= runner.run(rehearsal.tempered)
+        result["budget"] = budget_of(parts, result, rehearsal.loss_macs)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 
 
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     """Rehearse the run on noise; note settings without effect and results that will mean little."""
-    rehearsal = rehearse(parts)
+    rehearsal = rehearse(parts, count_macs=True)
     for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
         note("settings", sentence(key, reason))
     note_what_is_foreseen(parts, rehearsal.tempered)
@@ -150,9 +172,11 @@ def blank_result(
         "gap_closed": None,
         "notes": [],
         "layers": layers,
+        "teacher_outputs": None,
         "views": own_views(settings, data),
         "data": survey.record(data.splits, len(data.student_images)),
         "seconds": {},
+        "budget": {},
         "environment": environment(data.device),
     }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+from kd_runner.clock import run_seconds
 from kd_runner.files.stages import TIMED
 from kd_runner.runs.judgement import Judgement
 
@@ -19,6 +20,7 @@ class RunState:
         stage: The stage that the run is at.
         seconds: The seconds that each stage took, with those before an interruption.
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
+        teacher_outputs: Where the teacher's outputs for training images came from.
         judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
@@ -26,14 +28,15 @@ class RunState:
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMED))
     epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
+    teacher_outputs: dict[str, Any] | None = None
     _seconds_before: float = 0.0
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
         """The block is this stage of the run."""
-        self.stage, self._seconds_before, started = stage, 0.0, time.perf_counter()
+        self.stage, self._seconds_before, started = stage, 0.0, run_seconds()
         yield
-        self.seconds[stage] = round(self._seconds_before + time.perf_counter() - started, 3)
+        self.seconds[stage] = round(self._seconds_before + run_seconds() - started, 3)
 
     def add(self, stage: str, epochs: list[dict[str, float]], seconds_before: float) -> None:
         """Add a training: the metrics of its epochs, and the seconds that it took before an interruption."""

@@ -105,6 +105,26 @@ def logits_of_training_images(teacher: nn.Module, student: nn.Module, data: Data
     return SampleLogits(teacher_logits, student_logits, predictions.labels.cpu().clone())
 
 
+def certainty(teacher: nn.Module, temperature: Schedule, data: Data) -> dict[str, float]:
+    """How right and how sure a teacher is on some of the student's training images, unaugmented, for result.json.
+
+    `accuracy` is the share of the images that it is right on, `largest_probability` the mean of its largest probability
+    at `temperature`, the one at the end of the schedule.
+    """
+    split = data.student_images
+    source = source_of(split.subset(spread(len(split), IMAGES)), data.device, data.settings.residency)
+    with as_it_was(teacher), torch.no_grad():
+        predictions = predict({"teacher": teacher}, PlainBatches(source, data.view, data.evaluation_batch), data.device)
+        value = float(temperature(1.0))
+    logits = predictions.logits["teacher"]
+    return {
+        "images": len(logits),
+        "accuracy": float((logits.argmax(1) == predictions.labels).double().mean()),
+        "largest_probability": float(_largest(logits, value).mean()),
+        "temperature": value,
+    }
+
+
 def temperature_settings(temperature: Node) -> str:
     """The keys that set the temperature, for a message."""
     return ", ".join(f"temperature.{name}" for name in temperature if name != "_target_") or "temperature"

@@ -11,12 +11,14 @@ from torch import nn
 
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
-from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
-from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER
+from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
+from kd_runner.runs.cached_outputs import outputs_record
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.evaluation import (
     analyse_predictions,
     evaluate,
@@ -40,7 +42,7 @@ from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_loa
 from kd_runner.runs.outcome import fit_to_best
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.running import RunState
-from kd_runner.runs.softness import note_soft_targets
+from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import better, log_deployed_form, save_student
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best
@@ -57,9 +59,19 @@ class StageRunner:
         folder: The folder of the run.
         fingerprint: The digits that a resume state must have to belong to this run.
         state: The stage that runs, seconds, epochs and judgements so far; an interrupted run writes them, too.
+        companions: The runs of this process.
     """
 
-    def __init__(self, parts: Parts, folder: Path, fingerprint: str, logger: RunLogger, state: RunState) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        folder: Path,
+        fingerprint: str,
+        logger: RunLogger,
+        state: RunState,
+        companions: Companions | None = None,
+    ) -> None:
+        self.companions = companions or Companions()
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
 
@@ -78,8 +90,9 @@ class StageRunner:
         with self.state.at(STUDENT):
             student_files, best, node = self.train_student()
             files |= student_files
+        self.data.ranks.send(None)
         with self.state.at(EVALUATE):
-            return self.evaluate(files, best, node)
+            return {**self.evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
@@ -136,13 +149,17 @@ class StageRunner:
             The files of the student after its last epoch and after its best, the best epoch, and the node that builds
             the student as it was saved.
         """
+        self.data.ranks.send(
+            {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
+        )
         pairing = self.parts.teacher_student_pair()
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
-        distiller = self.parts.distiller(pairing)
+        distiller = self.parts.distiller(pairing, self.companions)
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
+        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data)
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:
@@ -170,24 +187,43 @@ class StageRunner:
         """
         nodes = {TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
         networks = {name: self.load(path, nodes.get(name, node)) for name, path in files.items()}
-        predictions = predict(networks, self.data.plain_batches("test"), self.data.device)
+        predictions = self.companions.predictions("test", files, networks, self.data)
         images = {stage: len(self.data.images_of(stage)) for stage in files}
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
+        for stage, accuracy in self.val_accuracies().items():
+            stages[stage]["val_accuracy"] = accuracy
+        if learns_from_teacher(self.parts.modes):
+            stages[TEACHER]["on_training_images"] = certainty(networks[TEACHER], self.parts.temperature, self.data)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings)
         try:
-            self.show(stages, networks, predictions)
+            self.show(stages, files, networks, predictions)
         except RunFailed:  # a full disk
             raise
         except Exception as error:  # pictures must not take the result with them
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
 
-    def show(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module], predictions: Predictions) -> None:
+    def val_accuracies(self) -> dict[str, float]:
+        """The accuracy of each stage's network on the validation images, after its last epoch."""
+        judgements, epochs = self.state.judgements, self.state.epochs
+        accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy}
+        accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
+        return accuracies | {STUDENT: epochs.get(FINETUNE, epochs[STUDENT])[-1]["val_accuracy"]}
+
+    def show(
+        self,
+        stages: Mapping[str, Any],
+        files: Mapping[str, Path],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
         """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
-        analysed = analyse_predictions(networks, predictions, self.parts.temperature, self.data)
+        stage_networks = {stage: networks[stage] for stage in STAGES if stage in networks}
+        validation = self.companions.predictions("val", files, stage_networks, self.data)
+        analysed = analyse_predictions(networks[TEACHER], predictions, validation, self.parts.temperature, self.data)
         analysed["epochs"] = self.state.epochs
         atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
         tracking, student = self.settings.tracking, networks[STUDENT]

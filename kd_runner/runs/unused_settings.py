@@ -19,7 +19,7 @@ from torch import nn
 
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.build import names_of, takes
-from kd_runner.config.settings import ASKED, DistillationSettings, Settings
+from kd_runner.config.settings import ASKED, ONLINE, DistillationSettings, Settings
 from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.distillation.crd import CRD
@@ -28,10 +28,14 @@ from kd_runner.optimizer import DOT
 from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.parts import Parts
 from kd_runner.temperature import Constant
-from kd_runner.training.mode import Mode
+from kd_runner.training.mode import Mode, learns_from_teacher
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
-OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # these may have an effect on another machine
+OF_THE_DEVICE = (
+    "trainer.keep_memory",
+    "trainer.graph",
+    "dataset.residency",
+)  # these may have an effect on another machine
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ def given_teacher(case: Case, key: str) -> str | None:
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
     trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
     if role == "teacher":
-        heirs = {f"teachers.{n}" for n, teacher in case.settings.teachers.items() if not getattr(teacher, name, None)}
+        heirs = {
+            f"teachers.{n}" for n, teacher in case.settings.teachers.items() if getattr(teacher, name, None) is None
+        }
         return None if trained & {role, *heirs} else f"{role}.checkpoint gives the weights, no teacher is trained"
     return f"{role}.checkpoint gives the weights" if case.has_checkpoint(role) else None
 
@@ -274,9 +280,22 @@ def other_allocator(case: Case, key: str) -> str | None:
     return None if platform.libc_ver()[0] == "glibc" else "this machine has not the GNU C library"
 
 
+def no_graphs(case: Case, key: str) -> str | None:
+    return "CUDA graphs need a GPU, and this run is on a CPU" if case.parts.data.device.type == "cpu" else None
+
+
 def nothing_stored(case: Case, key: str) -> str | None:
-    trained = any(teacher.checkpoint is None for teacher in case.settings.all_teachers.values())
-    return None if trained or case.settings.baseline else "nothing is trained on labels alone, so nothing is stored"
+    settings = case.settings
+    trained = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
+    used = trained or settings.baseline or settings.teacher_outputs != ONLINE
+    return None if used else "nothing is trained on labels alone, so nothing is stored"
+
+
+def teacher_not_asked(case: Case, key: str) -> str | None:
+    if not learns_from_teacher(case.active_modes):
+        return f"no mode looks at the teacher ({case.options()})"
+    is_online = key == "teacher_outputs_dtype" and case.settings.teacher_outputs == ONLINE
+    return "teacher_outputs is online" if is_online else None
 
 
 def needless_trust(case: Case, key: str) -> str | None:
@@ -299,7 +318,7 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing)", given_teacher),
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing|seed)", given_teacher),
     (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
     (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
@@ -327,6 +346,8 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"data_seed", uncut_data),
     (r"trainer\.channels_last", no_convolutions),
     (r"trainer\.keep_memory", other_allocator),
+    (r"teacher_outputs(_dtype)?", teacher_not_asked),
+    (r"trainer\.graph", no_graphs),
     (r"store", nothing_stored),
     (r"trust", needless_trust),
 )
@@ -342,8 +363,8 @@ ALWAYS: tuple[str, ...] = (
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
-    r"trainer\.(accelerator|devices|precision|compile|deterministic|log_every|threads)",
-    r"seed",
+    r"trainer\.(accelerator|devices|nodes|precision|compile|deterministic|log_every|threads)",
+    r"(order_)?seed",
     r"tracking\.(images|graph|embedding)",
     r"resume",
 )

@@ -1,4 +1,4 @@
-"""`kd-runner store`: list the trained networks in the store, check their files, and delete what is not needed."""
+"""`kd-runner store`: list the networks and logits in the store, check their files, and delete what is not needed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import SoftFileLease, Timeout
 from rich.box import SIMPLE_HEAD
@@ -20,10 +21,10 @@ from kd_runner.files import atomic
 from kd_runner.files.atomic import megabytes
 from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_written, is_link
 from kd_runner.plain_text import printable
-from kd_runner.store.entries import EPOCHS, HOLDER, LEASE, MADE_OF, MANIFEST, NETWORK, Entry
+from kd_runner.store.entries import HOLDER, LEASE, LOGITS, MADE_OF, MANIFEST, NAMES, Entry
 
 DAY = 86_400
-FILES = (NETWORK, MADE_OF, EPOCHS, MANIFEST, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
+FILES = (*NAMES, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
 KEY = "[0-9a-f]{16}"  # the name of an entry's folder: nothing else is touched
 
 
@@ -41,7 +42,7 @@ def main(words: Sequence[str]) -> int:
         return _refuse(f"--unused-for must be 0 or more, got {arguments.unused_for:g}")
     unknown = sorted(set(arguments.keys) - {entry.key for entry in entries(root)})
     if unknown:
-        return _refuse(f"no network {', '.join(unknown)} in {root}")
+        return _refuse(f"no entry {', '.join(unknown)} in {root}")
     return delete_entries(root, arguments.keys, arguments.unused_for, arguments.dry_run)
 
 
@@ -49,11 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kd-runner store", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("outputs/store"), help="its folder (default: outputs/store)")
     commands = parser.add_subparsers(dest="command", metavar="{list,verify,prune}")
-    commands.add_parser("list", help="the networks in the store (the default)")
+    commands.add_parser("list", help="the networks and logits in the store (the default)")
     commands.add_parser("verify", help="compare every file with what was written")
     prune = commands.add_parser("prune", help="delete what no job needs: quarantined, abandoned, and what you name")
-    prune.add_argument("keys", nargs="*", metavar="KEY", help="networks to delete")
-    prune.add_argument("--unused-for", type=float, metavar="DAYS", help="delete networks not used for so many days")
+    prune.add_argument("keys", nargs="*", metavar="KEY", help="networks or logits to delete")
+    prune.add_argument("--unused-for", type=float, metavar="DAYS", help="delete what was not used for so many days")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
     return parser
 
@@ -65,7 +66,7 @@ def _refuse(message: str) -> int:
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """The finished networks, the one used last first."""
+    """The finished networks and logits, what was used last first."""
     folders = [path for path in root.iterdir() if re.fullmatch(KEY, path.name) and path.is_dir()]
     yield from (Entry(root, path.name) for path in sorted(folders, key=last_used, reverse=True))
 
@@ -87,37 +88,48 @@ def print_entries(root: Path) -> int:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "role", "network", "images", "epochs", "seed", "size", "last used"):
         table.add_column(heading, justify="right" if heading in ("epochs", "seed", "size") else "left", no_wrap=True)
-    total = 0
+    total = logits = 0
     for entry in entries(root):
         size = sum(path.lstat().st_size for path in entry.folder.iterdir())
         total += size
+        logits += (entry.folder / LOGITS).exists()
         table.add_row(*(escape(printable(cell)) for cell in _row(entry, size)))
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     for entry in entries_in_training(root):
-        console.print(f"{entry.key} is being trained, or was: {escape(printable(entry.holder()))}", highlight=False)
+        console.print(f"{entry.key} is being made, or was: {escape(printable(entry.holder()))}", highlight=False)
     for path in broken_entries(root):
         console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
-    console.print(f"{table.row_count} networks, {megabytes(total)}", highlight=False)
+    of_teachers = f"logits of {logits} teacher{'s' if logits > 1 else ''}, " if logits else ""
+    console.print(f"{table.row_count - logits} networks, {of_teachers}{megabytes(total)}", highlight=False)
     return 0
 
 
 def _row(entry: Entry, size: int) -> list[str]:
-    """The cells of one network in the table of the store; `size` in bytes."""
+    """The cells of one network, or of logits, in the table of the store; `size` in bytes."""
     ingredients = atomic.read_json(entry.folder / MADE_OF)
-    node = dict(ingredients.get("network") or {"_target_": "?"})
-    target = node.pop("_target_").rpartition(".")[2]
     shape = "x".join(map(str, ingredients.get("image_shape", "?")))
+    unknown = "" if "logits_of" in ingredients else "?"
     return [
         entry.key,
-        ingredients.get("role", "?"),
-        f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})",
+        *_role_and_network(ingredients),
         f"{shape}, {ingredients.get('num_classes', '?')} classes",
-        str(ingredients.get("epochs", "?")),
-        str(ingredients.get("seed", "?")),
+        str(ingredients.get("epochs", unknown)),
+        str(ingredients.get("seed", unknown)),
         megabytes(size),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(last_used(entry.folder))),
     ]
+
+
+def _role_and_network(ingredients: dict[str, Any]) -> tuple[str, str]:
+    """The role of a network, or 'logits', and the network with its arguments, or the teachers and their views."""
+    if "logits_of" in ingredients:
+        teachers = " and ".join(str(target).rpartition(".")[2] for target in ingredients["logits_of"])
+        views = f", {ingredients['views']} views" if ingredients.get("views") else ""
+        return "logits", f"{teachers}{views}, {ingredients.get('dtype')}"
+    node = dict(ingredients.get("network") or {"_target_": "?"})
+    target = node.pop("_target_").rpartition(".")[2]
+    return ingredients.get("role", "?"), f"{target}({', '.join(f'{name}={value}' for name, value in node.items())})"
 
 
 def verify(root: Path) -> int:
@@ -126,7 +138,7 @@ def verify(root: Path) -> int:
     for key, fault in faults.items():
         print(f"{key}: {printable(fault)}")
     count = len(list(entries(root)))
-    print(f"{count - len(faults)} of {count} networks are as they were written")
+    print(f"{count - len(faults)} of {count} entries are as they were written")
     return 1 if faults else 0
 
 
@@ -136,7 +148,7 @@ def broken_entries(root: Path) -> list[Path]:
 
 
 def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dry_run: bool) -> int:
-    """Delete the networks of these keys, those that were not used for so many days, and what no job will use.
+    """Delete the entries of these keys, those that were not used for so many days, and what no job will use.
 
     Returns the exit code, 1 where something is still there.
     """
@@ -158,7 +170,7 @@ def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dr
             with lease.acquire(timeout=0):
                 remaining += [] if _delete(entry.work, dry_run) else [entry.work]
         except Timeout:
-            print(f"{entry.key} is left: {printable(entry.holder())} is training it")
+            print(f"{entry.key} is left: {printable(entry.holder())} is making it")
         except OSError as error:  # a store that may only be read
             _say_left(entry.work, error.strerror or one_line(error))
             remaining.append(entry.work)
@@ -194,7 +206,7 @@ def reason_to_leave(path: Path) -> str:
     try:
         foreign = [name for name in foreign_names(path, FILES) if not is_being_written(name)]
         if not foreign and re.fullmatch(KEY, path.name) and not (path / MANIFEST).is_file():
-            return f"it has no {MANIFEST}, so that it is no network of kd-runner"
+            return f"it has no {MANIFEST}, so that it is no entry of kd-runner"
     except OSError as error:
         return error.strerror or one_line(error)
     return f"it holds {foreign[0]}, which is no file of kd-runner" if foreign else ""

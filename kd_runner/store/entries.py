@@ -2,8 +2,8 @@
 
 Ingredients are all settings and data that the weights depend on. An entry is a folder named by their digest, with
 `network.safetensors`, `made_of.json`, `epochs.json` (the metrics of each epoch), and `MANIFEST.json` with the size and
-the SHA-256 of all. It appears by one renaming, so it is whole or not there. Nothing depends on the lock: it only keeps
-jobs from doing the same work twice.
+the SHA-256 of all. Logits of a teacher lie there in the same way (`kd_runner.store.logits`). An entry appears by one
+renaming, so it is whole or not there. Nothing depends on the lock: it only keeps jobs from doing the same work twice.
 
 A store may be a folder that others write to. An entry is used only where nobody but this user and root can have written
 it, or where it has the signature of the person's own key (`kd_runner.store.signing`). What somebody else has put in the
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import SoftFileLease, Timeout
 from torch import Tensor, nn
@@ -55,8 +55,14 @@ NETWORK = "network.safetensors"
 MADE_OF = "made_of.json"
 EPOCHS = "epochs.json"
 FILES = (MANIFEST, NETWORK, MADE_OF, EPOCHS)
+LOGITS = "logits.npy"  # in place of a network: the logits of a teacher
+RECORD = "record.json"  # how they were computed
+NAMES = (*FILES, LOGITS, RECORD)
 DIGEST = "digest"  # in made_of.json, of all that the network is made of, where values in it are hidden
 OWN = "of-"  # begins the name of a user's own folder in a store where others have put something
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """The folder of one network in the store, whether or not the network is there."""
+    """The folder of one network, or of logits, in the store, whether or not it is there."""
 
     root: Path
     key: str
@@ -106,7 +112,7 @@ class Entry:
         if not os.path.lexists(self.folder):
             return None
         try:
-            paths = [self.folder, *(self.folder / name for name in FILES if os.path.lexists(self.folder / name))]
+            paths = [self.folder, *(self.folder / name for name in NAMES if os.path.lexists(self.folder / name))]
             reason = next((reason for path in paths if (reason := ownership.foreign_reason(path))), None)
             is_plain = paths[0].is_dir() and all(stat.S_ISREG(path.lstat().st_mode) for path in paths[1:])
         except OSError as error:
@@ -125,12 +131,12 @@ class Entry:
     def fault(self) -> str | None:
         """The fault of the entry's files, in words; None where all are as they were written."""
         try:
-            for name in (MANIFEST, *FILES):  # a pipe would be waited for, and a link leads to a file of somebody else
+            for name in NAMES:  # a pipe would be waited for, and a link leads to a file of somebody else
                 path = self.folder / name
                 if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
                     return f"{name} is no file, but a link, a folder or a pipe"
             manifest = json.loads(read_plain(self.folder / MANIFEST))
-            if not set(manifest["files"]) <= set(FILES):
+            if not set(manifest["files"]) <= set(NAMES):
                 return f"{MANIFEST} names other files"
             for name, record in manifest["files"].items():
                 path = self.folder / name
@@ -138,7 +144,7 @@ class Entry:
                     return f"{name} has {path.stat().st_size} bytes, not {record['size']}"
                 if file_digest(path) != record["sha256"]:
                     return f"{name} has changed since it was written"
-            if not {NETWORK, MADE_OF} <= set(manifest["files"]):
+            if MADE_OF not in manifest["files"] or not {NETWORK, LOGITS} & set(manifest["files"]):
                 return f"{MANIFEST} does not name all files"
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
@@ -150,9 +156,9 @@ class Entry:
             return f"{MANIFEST} cannot be read"
         return None
 
-    def weights_digest(self) -> str:
-        """The SHA-256 of the file of the weights, as the manifest says it."""
-        return str(atomic.read_json(self.folder / MANIFEST)["files"][NETWORK]["sha256"])
+    def digest_of(self, name: str) -> str:
+        """The SHA-256 of a file of the entry, as the manifest says it."""
+        return str(atomic.read_json(self.folder / MANIFEST)["files"][name]["sha256"])
 
     def quarantine(self) -> Path:
         """Move a broken entry out of the way, for people who want to know what happened to it; returns its new path."""
@@ -168,15 +174,23 @@ class Entry:
         epochs: list[dict[str, float]],
     ) -> bool:
         """Put the network into the store by one renaming; False where another job was faster, whose network stays."""
+
+        def write(folder: Path) -> None:
+            checkpoints.save(folder / NETWORK, state, info)
+            atomic.write_json(folder / EPOCHS, {"epochs": epochs}, indent=None)
+
+        return self.publish_files(write, ingredients)
+
+    def publish_files(self, write: Callable[[Path], None], ingredients: dict[str, Any]) -> bool:
+        """Put the files that `write` makes in a folder into the store, as `publish` does."""
         try:
             with atomic.replacement(self.folder) as unfinished:
                 unfinished.mkdir(parents=True)
-                checkpoints.save(unfinished / NETWORK, state, info)
+                write(unfinished)
                 atomic.write_json(unfinished / MADE_OF, ingredients)
-                atomic.write_json(unfinished / EPOCHS, {"epochs": epochs}, indent=None)
                 files = {
-                    name: {"size": (unfinished / name).stat().st_size, "sha256": file_digest(unfinished / name)}
-                    for name in (NETWORK, MADE_OF, EPOCHS)
+                    path.name: {"size": path.stat().st_size, "sha256": file_digest(path)}
+                    for path in sorted(unfinished.iterdir())
                 }
                 atomic.write_json(unfinished / MANIFEST, {"files": files})
                 self._make_own(unfinished, files)
@@ -295,22 +309,54 @@ def trained_once(
     Raises:
         SettingsError: the store has no place for this user's network, or the person's key is not private.
     """
+    return made_once(
+        root,
+        stage,
+        ingredients,
+        lambda entry, made_of: _train(entry, made_of, info, train),
+        lambda entry: _reuse(entry, stage),
+        lambda entry: _other_network(entry, info),
+        shown,
+    )
+
+
+def made_once(
+    root: Path,
+    topic: str,
+    ingredients: dict[str, Any],
+    make: Callable[[Entry, dict[str, Any]], Made | None],
+    reuse: Callable[[Entry], Made],
+    misfit: Callable[[Entry], str | None],
+    shown: dict[str, Any] | None = None,
+    work: str = "training",
+) -> Made:
+    """What is made of these ingredients: from the store, or made now and put there; jobs wait for the first.
+
+    Args:
+        topic: The stage, or another word, for the log.
+        make: A function that makes it and publishes it in an entry, which this job alone does by then, with the
+            ingredients as they are to be written; None where another job was faster all the same.
+        reuse: A function that gives what a sound entry holds.
+        misfit: A function that gives the fault of an entry whose files are as they were written, in words.
+        shown: As in `trained_once`, which names the errors, too.
+        work: The word for what a job does that makes it.
+    """
     signing.read_key()  # what is wrong with it is said before anything is trained
     content = {**ingredients, "semantics": SEMANTICS}
     entry, reason = entry_in(root, key_of(ingredients))
     if reason is not None:
-        _note_foreign(entry, root, stage, reason)
-    if _usable(entry, stage, content, info):
-        return _reuse(entry, stage)
-    _refuse_read_only(root, entry.key, stage)
+        _note_foreign(entry, root, topic, reason)
+    if _usable(entry, topic, content, misfit):
+        return reuse(entry)
+    _refuse_read_only(root, entry.key, topic)
     if entry.root != root:
         entry.root.mkdir(mode=0o700, exist_ok=True)
-    with _lease(entry, stage) as has_lease:
-        if has_lease and entry_in(root, entry.key)[0] == entry and not _usable(entry, stage, content, info):
-            stored = _train(entry, _written_ingredients(content, shown), info, train)
-            if stored is not None:
-                return stored
-    return trained_once(root, stage, ingredients, info, train, shown)  # somebody was faster, or in the way
+    with _lease(entry, topic, work) as has_lease:
+        if has_lease and entry_in(root, entry.key)[0] == entry and not _usable(entry, topic, content, misfit):
+            made = make(entry, _written_ingredients(content, shown))
+            if made is not None:
+                return made
+    return made_once(root, topic, ingredients, make, reuse, misfit, shown, work)  # somebody was faster, or in the way
 
 
 def _written_ingredients(content: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, Any]:
@@ -335,14 +381,14 @@ def _train(
     record = validation_record(epochs, info.get("val_images"))
     is_published = entry.publish(network.state_dict(), made_of, {**info, **record}, epochs)
     resume_state.discard()
-    return Stored(entry.folder / NETWORK, entry.weights_digest(), False, epochs) if is_published else None
+    return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), False, epochs) if is_published else None
 
 
 def _note_foreign(entry: Entry, root: Path, stage: str, reason: str) -> None:
     """Say that an entry is passed over, why, and what a person can do who knows where it comes from."""
     note(
         stage,
-        f"{entry.key} in the store {root} is passed over: {reason}, so its weights may not be what its name says; "
+        f"{entry.key} in the store {root} is passed over: {reason}, so it may not be what its name says; "
         f"yours is in {entry.root}. To use it all the same, make it your own, with a copy or with chmod -R go-w, or "
         f"share a key with its owner ({signing.VARIABLE})",
     )
@@ -357,19 +403,19 @@ def _refuse_read_only(root: Path, key: str, stage: str) -> None:
         Path(name).unlink()
     except OSError as error:
         raise RunFailed(
-            f"store: must be a folder that can be written to, as the {stage} ({key}) is not in it, got "
+            f"store: must be a folder that can be written to, as {key} ({stage}) is not in it, got "
             f"{root} ({error.strerror}); choose another: store=FOLDER"
         ) from error
 
 
-def _usable(entry: Entry, stage: str, content: dict[str, Any], info: dict[str, Any]) -> bool:
+def _usable(entry: Entry, stage: str, content: dict[str, Any], misfit: Callable[[Entry], str | None]) -> bool:
     """True where the entry is there and sound; a broken one is moved away."""
     if not entry.folder.is_dir():
         return False
     foreign = entry.foreign_reason()
     if foreign is not None and not entry.root.name.startswith(OWN):
         return False
-    fault = foreign or entry.fault() or _difference(entry, content, info)
+    fault = foreign or entry.fault() or _other_ingredients(entry, content) or misfit(entry)
     if fault is None:
         return True
     try:
@@ -380,12 +426,19 @@ def _usable(entry: Entry, stage: str, content: dict[str, Any], info: dict[str, A
     return False
 
 
-def _difference(entry: Entry, content: dict[str, Any], info: dict[str, Any]) -> str | None:
-    """The difference, in words, between a sound entry and the network that is wanted; None where there is none."""
+def _other_ingredients(entry: Entry, content: dict[str, Any]) -> str | None:
+    """The fault of an entry, in words, that is not made of these ingredients; None where it is."""
     made_of = atomic.read_json(entry.folder / MADE_OF)
     wanted = {DIGEST: digest(content)} if DIGEST in made_of else json.loads(json.dumps(content))
     if wanted != ({DIGEST: made_of[DIGEST]} if DIGEST in made_of else made_of):
-        return f"{MADE_OF} is not what this network is made of"
+        return f"{MADE_OF} is not what this entry is made of"
+    return None
+
+
+def _other_network(entry: Entry, info: dict[str, Any]) -> str | None:
+    """The difference, in words, between the network of an entry and the one that is wanted; None for none."""
+    if not (entry.folder / NETWORK).is_file():
+        return f"{NETWORK} is missing"
     try:
         saved = checkpoints.entries_of(entry.folder / NETWORK)[1]
     except SettingsError as error:
@@ -407,18 +460,18 @@ def _reuse(entry: Entry, stage: str) -> Stored:
     with suppress(OSError):  # a store that may only be read
         os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
     epochs = atomic.read_json(entry.folder / EPOCHS).get("epochs", [])  # entries of older versions have none
-    return Stored(entry.folder / NETWORK, entry.weights_digest(), True, epochs)
+    return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), True, epochs)
 
 
 @contextmanager
-def _lease(entry: Entry, stage: str) -> Iterator[bool]:
+def _lease(entry: Entry, stage: str, work: str) -> Iterator[bool]:
     """The right to train `entry`: True with it, False once another job has published it."""
     lease = SoftFileLease(entry.lease, lease_duration=LEASE, timeout=-1, thread_local=False)
     try:
         try:
             lease.acquire(timeout=0)
         except Timeout:
-            log.info("%-9s waiting for %s, which %s is training", stage, entry.key, entry.holder())
+            log.info("%-9s waiting for %s, which %s is %s", stage, entry.key, entry.holder(), work)
             try:
                 lease.acquire(poll_interval=POLL, cancel_check=entry.folder.is_dir)
             except Timeout:

@@ -11,6 +11,7 @@ from pydantic import Field
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.packs.grouping import Pack
 
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 Retries = Annotated[int, Field(strict=True, ge=0)]
@@ -24,15 +25,20 @@ class Engine(Protocol):
         is_remote: True where jobs run on other machines than this one.
         check_slot: The slot, on this machine, of the process that checks all jobs before any starts.
         threads: The number of threads of each job.
+        slot_count: The number of tasks that run at a time.
     """
 
     description: str
     is_remote: bool
     check_slot: Slot
     threads: int
+    slot_count: int
 
     def refuse_running(self) -> None:
         """Raise SettingsError where jobs of an earlier sweep in the same folder still run."""
+
+    def queued_names(self) -> set[str]:
+        """The names of tasks of this sweep that are still queued or run from an earlier driver."""
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         """Run all tasks, and write into each how it ended.
@@ -48,6 +54,10 @@ class LauncherSettings(Protocol):
     @property
     def timeout_s(self) -> float | None:
         """Seconds that a job may take; None for no limit."""
+
+    @property
+    def pack(self) -> Pack:
+        """The largest number of jobs that run side by side in one process, or auto, or off."""
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> Engine:
         """The engine that runs these jobs of the sweep in `folder`.

@@ -19,6 +19,7 @@ from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import emptied_job_folders, remove_check, write_grid
 from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 from kd_runner.sweeps.live_view import LiveView
+from kd_runner.sweeps.packs.tasks import Packing, pack_tasks
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,11 @@ def run_missing(
         tasks = {job.number: task_of(job, training, flags) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
-            engine.run([*training.values(), *tasks.values()], live_view.notify, live_view.tick)
+            packing = Packing(launcher_settings.pack, engine.slot_count, launcher_settings.timeout_s)
+            packed = pack_tasks(tasks, examination, packing, folder, engine.queued_names())
+            engine.run([*training.values(), *packed], live_view.notify, live_view.tick)
+            # What a pack has left undone, because it was killed again and again, runs alone.
+            engine.run([task for task in tasks.values() if task.code is None], live_view.notify, live_view.tick)
     finally:
         fork_server.close()
     remove_check(folder, jobs_ended=True)

@@ -26,6 +26,7 @@ from kd_runner.formats import percent, stopwatch
 from kd_runner.plain_text import printable
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.packs.tasks import newly_ended
 from kd_runner.terminal import lines_above
 
 log = logging.getLogger(__name__)
@@ -67,15 +68,26 @@ class LiveView:
         """Say that a task started, ended, or will be started again."""
         job = self.jobs.get(task.name)
         assert task.slot is not None
+        if event == "end":
+            self._end_members(task)
         if event == "start":
             if self.live is None:  # the screen shows what runs
-                log.info("start     %s on %s", job or task.name, task.slot)
+                together = f", {len(task.members)} side by side" if task.members else ""
+                log.info("start     %s on %s%s", job or task.name, task.slot, together)
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
+        elif task.members:
+            if task.code != 0:
+                log.info("killed    %s; those of them that have not ended run alone", task.name)
         elif job is None:
             log.info("%-9s %s in %s", "done" if task.code == 0 else "failed", task.name, stopwatch(task.seconds))
         else:
             self._end_job(job, task)
+
+    def _end_members(self, pack: Task) -> None:
+        """Say how those members of a pack ended that have ended since the last call."""
+        for member in newly_ended(pack):
+            self._end_job(self.jobs[member.name], member)
 
     def _end_job(self, job: Job, task: Task) -> None:
         run = read_run(job.folder / RESULT)
@@ -99,7 +111,9 @@ class LiveView:
         log.info("%-9s %s in %s: %s [%d of %d]", status, job, stopwatch(seconds), outcome, self.ended, self.count)
 
     def tick(self, running: Sequence[Task]) -> None:
-        """Show the tasks that run now."""
+        """Show the tasks that run now, and say how members of packs have ended."""
+        for task in running:
+            self._end_members(task)
         if self.live is not None:
             self.live.update(self.screen(running))
 
@@ -179,11 +193,16 @@ def job_name(job: Job, room: int) -> str:
 
 
 def stage_and_time_left(task: Task) -> tuple[str, str]:
-    """The stage and epoch of a running task, and how long the stage will still take, in words."""
+    """The stage and epoch of a running task, and how long the stage will still take, in words.
+
+    Of jobs side by side, it is the stage of the first that has not ended, and the time that all of them will take.
+    """
+    running = [member for member in task.members if member.code is None] or [task]
     try:
-        status = json.loads(read_plain(task.folder / NOW))
+        status = json.loads(read_plain(running[0].folder / NOW))
         epoch, epochs = status["epoch"], status["epochs"]
-        time_left = f"{stopwatch(status['seconds_per_epoch'] * (epochs - epoch))} left" if epoch else ""
+        seconds = status["seconds_per_epoch"] * (epochs - epoch) * len(running)
+        time_left = f"{stopwatch(seconds)} left" if epoch else ""
         return f"{status['stage']} epoch {epoch}/{epochs}", time_left
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return "starting", ""

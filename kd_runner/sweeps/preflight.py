@@ -26,6 +26,7 @@ from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.store.entries import is_stored, key_of
 from kd_runner.sweeps.job_file import read_jobs
+from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
@@ -53,13 +54,15 @@ class Examination:
 
     Attributes:
         report: {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}}, "unused": {job: {setting:
-            reason}}}. The networks are those trained on labels alone that the store does not have. The unused settings
-            are those that have no effect.
+            reason}}, "shared_work": {job: digits}, "bytes": {job: number}, "free_bytes": number or None}. The networks
+            are those trained on labels alone that the store does not have. The unused settings are those that have no
+            effect. Jobs with the same shared work can run side by side (`kd_runner.sweeps.packs.needs`).
     """
 
     def __init__(self, is_remote: bool) -> None:
         self.is_remote = is_remote
-        self.report: dict[str, dict[str, Any]] = {"errors": {}, "networks": {}, "unused": {}}
+        self.report: dict[str, Any] = {"errors": {}, "networks": {}, "unused": {}, "shared_work": {}, "bytes": {}}
+        self.report["free_bytes"] = None
         self._splits: dict[str, Splits] = {}
         self._rehearsals: dict[str, Rehearsal | str] = {}
 
@@ -74,6 +77,11 @@ class Examination:
             unused = unused_settings(overrides, parts, rehearsal.tempered)
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
+            self.report["bytes"][job] = bytes_of_job(parts)
+            if parts.settings.trainer.process_count == 1:  # else it has its processes for itself
+                self.report["shared_work"][job] = shared_work(parts)
+            if not self.is_remote:
+                self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")
             for key, stage in missing_networks(parts).items():
                 self.report["networks"].setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
         except Exception as error:  # of anyone's code, in one of the jobs

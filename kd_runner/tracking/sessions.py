@@ -25,6 +25,7 @@ NO_COLUMNS = ("store", "resume", "trust", "tracking")  # sections of the setting
 LABELS = {"temperature.value": "temperature"}
 # The columns of final numbers: the keys that lead to the number in a result, and its title.
 METRICS: dict[str, tuple[tuple[str, ...], str]] = {
+    "student_val_accuracy": (("student", "best_val", "val_accuracy"), "student val accuracy, best epoch"),
     "student_accuracy": (("student", "accuracy"), "student test accuracy"),
     "teacher_accuracy": (("teacher", "accuracy"), "teacher test accuracy"),
     "baseline_accuracy": (("baseline", "accuracy"), "baseline test accuracy"),

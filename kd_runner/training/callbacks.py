@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from kd_runner.clock import run_seconds
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import NOW
 from kd_runner.terminal import lines_above
@@ -28,7 +29,7 @@ class SaveResumeState(Callback):
     """Saves the state of the training after each epoch, and shows in the run's folder that the run is alive.
 
     Args:
-        started: Time on the clock of `time.perf_counter` at which the training would have started without the
+        started: Time on the clock of `kd_runner.clock.run_seconds` at which the training would have started without the
             interruption before it.
     """
 
@@ -50,7 +51,7 @@ class SaveResumeState(Callback):
         assert isinstance(module, Classifier)
         if isinstance(trainer.logger, RunLogger):
             trainer.logger.experiment.flush()  # or a kill would lose the metrics of this epoch
-        state = {**module.training_state(), "seconds": time.perf_counter() - self.started}
+        state = {**module.training_state(), "seconds": run_seconds() - self.started}
         self.resume_state.save(state, module.epoch + 1, module.recipe.epochs)
         self.write_progress(trainer, module, module.epoch + 1)
 
@@ -63,7 +64,7 @@ class SaveResumeState(Callback):
             "stage": module.stage,
             "epoch": epoch,
             "epochs": module.recipe.epochs,
-            "seconds_per_epoch": round((time.perf_counter() - self.started) / epoch, 2) if epoch else 0,
+            "seconds_per_epoch": round((run_seconds() - self.started) / epoch, 2) if epoch else 0,
             "val_accuracies": [metrics["val_accuracy"] for metrics in module.history],
         }
         path = trainer.logger.folder / NOW

@@ -22,10 +22,12 @@ class Recipe:
         schedule: Factor on the learning rate, a function of the share of the stage that is done.
         epochs: Passes over the training images.
         seed: Seed of dropout and of whatever else draws from PyTorch's generator.
+        order_seed: Seed of the order and the augmentation of the images; None: `seed`.
         precision: Precision of the networks; losses are computed in float32.
         compile: True to run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
         label_smoothing: Smoothing of the labels in stages on labels alone, in [0, 1).
+        graph: True to take steps as CUDA graphs where that works.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -36,3 +38,10 @@ class Recipe:
     compile: bool = False
     log_every: int = 0
     label_smoothing: float = 0.0
+    order_seed: int | None = None
+    graph: bool = False
+
+    @property
+    def batches_seed(self) -> int:
+        """The seed of the order and the augmentation of the images."""
+        return self.seed if self.order_seed is None else self.order_seed

@@ -1,4 +1,4 @@
-"""Runs become groups with short names, the best first."""
+"""Runs become groups with short names, complete ones first, by their accuracy on the validation images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import Run
+from kd_runner.files.results import MissingRun, Run
 
 
 def run(accuracy: float, *words: str, seed: int = 0) -> Run:
@@ -33,9 +33,44 @@ def test_groups_are_named_by_what_they_differ_in() -> None:
 
 def test_a_reference_is_found_by_a_whole_word_before_a_part() -> None:
     runs = [*RUNS, run(0.9, "teacher=mlp", "distillation=soft2")]
-    against = {group.name: group.against.get("name") for group in compared_groups(runs, "distillation=soft")}
-    assert against.pop("distillation=soft") is None
-    assert set(against.values()) == {"distillation=soft"}
-    assert compared_groups(runs, "plus")[0].against == {"name": "distillation=at plus.x=1"}
+    references = {group.name: group.reference for group in compared_groups(runs, "distillation=soft")}
+    assert references.pop("distillation=soft") == ""
+    assert set(references.values()) == {"distillation=soft"}
+    assert compared_groups(runs, "plus")[0].reference == "distillation=at plus.x=1"
     with pytest.raises(SettingsError, match=r"^reference: must be part of a row's name, got dkd: distillation=soft2, "):
         compared_groups(runs, "dkd")
+
+
+def measured(mode: str, seed: int, val: float, test: float) -> Run:
+    result = {"student": {"accuracy": test, "best_val": {"val_accuracy": val}}}
+    return Run(Path(), (f"distillation={mode}",), (str(seed), "0"), result)
+
+
+def test_validation_chooses_and_test_has_no_part_in_it() -> None:
+    runs = [measured(mode, 0, val, test) for mode, val, test in (("a", 0.8, 0.99), ("b", 0.9, 0.5), ("c", 0.85, 0.7))]
+    assert [group.words for group in compared_groups(runs)] == [(f"distillation={mode}",) for mode in "bca"]
+    equal = [measured(mode, 0, 0.8, test) for mode, test in (("a", 0.5), ("b", 0.9))]
+    assert [group.words for group in compared_groups(equal)] == [("distillation=a",), ("distillation=b",)]
+
+
+def test_rows_that_lost_seeds_stand_below_complete_ones() -> None:
+    """The seed of b that is left is its lucky one; c was planned with one seed, and is complete."""
+    runs = [measured("a", seed, 0.8, 0.8) for seed in range(3)] + [
+        measured("b", 2, 0.9, 0.9),
+        measured("c", 0, 0.7, 0.7),
+    ]
+    failed = [MissingRun(Path(), f"distillation=b seed={seed} store=x", "failed") for seed in (0, 1)]
+    failed.append(MissingRun(Path(), "distillation=d seed=0", "failed"))  # has no row
+    failed.append(MissingRun(Path(), "distillation=c", "pruned"))  # the same run as one with a result
+    groups = compared_groups(runs, missing=failed)
+    assert [(group.words[0], len(group.runs), group.planned, group.lacking) for group in groups] == [
+        ("distillation=a", 3, 3, 0),
+        ("distillation=c", 1, 1, 0),
+        ("distillation=b", 1, 3, 2),
+    ]
+    assert [group.words[0][-1] for group in compared_groups(runs)] == ["b", "a", "c"]
+
+
+def test_results_of_earlier_versions_stand_below_those_with_a_validation_accuracy() -> None:
+    groups = compared_groups([run(0.9, "distillation=old"), measured("new", 0, 0.1, 0.1), run(0.95, "distillation=x")])
+    assert [group.words[0] for group in groups] == ["distillation=new", "distillation=x", "distillation=old"]

@@ -13,7 +13,7 @@ from leaderboard_cases import right, write_run
 from scipy import stats
 
 from kd_runner.comparison.grouping import compared_groups
-from kd_runner.comparison.groups import Group, Pairs, compare_groups, gain_of
+from kd_runner.comparison.groups import Group, Pairs, accuracies_to_choose_by, corrected_gains, gain_of, gain_over
 from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import Run, find_runs
 
@@ -55,15 +55,10 @@ def test_without_baselines_or_images_nothing_is_claimed() -> None:
     alone = gain_of(Group((), [run(0, 150, 140)]))
     assert alone is not None
     assert (alone.mean, alone.low, alone.p, alone.over) == (pytest.approx(0.05), None, None, None)
-    assert compare_groups(Group((), [run(0, 150)]), Group((), [run(1, 150)])) == {}
+    assert gain_over(Group((), [run(0, 150)]), Group((), [run(1, 150)])) is None
 
 
-def test_pairs_are_tested_by_their_signs() -> None:
-    pairs = Pairs(np.array([2, 1, 1, 0, 0, -1, 1, 1]), 2)
-    assert pairs.p == pytest.approx(stats.binomtest(5, 6).pvalue)
-
-
-def test_the_paired_tests_are_those_of_the_textbooks(tmp_path: Path) -> None:
+def test_a_gain_over_another_group_is_a_paired_t_test_on_common_seeds(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     pairs = [(draw.random(400) < 0.8, draw.random(400) < 0.75) for _ in range(3)]
     for seed, (soft, hard) in enumerate(pairs):
@@ -71,20 +66,76 @@ def test_the_paired_tests_are_those_of_the_textbooks(tmp_path: Path) -> None:
         write_run(tmp_path / f"b{seed}", ["distillation=hard", f"seed={seed}"], hard)
     write_run(tmp_path / "b9", ["distillation=hard", "seed=9"], draw.random(400) < 0.1)  # has no partner
     groups = {group.name: group for group in compared_groups(find_runs([tmp_path])[0])}
-    outcome = compare_groups(groups["distillation=soft"], groups["distillation=hard"])
-    soft, hard = (np.stack(column) for column in zip(*pairs, strict=True))
-    assert outcome["seeds"] == 3
-    assert outcome["difference"] == pytest.approx(soft.mean() - hard.mean())
-    better, worse = (soft.sum(0) > hard.sum(0)).sum(), (soft.sum(0) < hard.sum(0)).sum()
-    assert outcome["p"] == pytest.approx(stats.binomtest(int(better), int(better + worse)).pvalue)
-    # The bootstrap, written out: images drawn with replacement, the same for all seeds.
-    difference = (soft.astype(float) - hard).mean(0)
-    means = difference[draw.integers(0, 400, (20_000, 400))].mean(1)
-    assert outcome["low"] == pytest.approx(np.quantile(means, 0.025), abs=0.003)
-    assert outcome["high"] == pytest.approx(np.quantile(means, 0.975), abs=0.003)
+    gain = gain_over(groups["distillation=soft"], groups["distillation=hard"])
+    assert gain is not None
+    soft, hard = (np.stack(column).mean(1) for column in zip(*pairs, strict=True))
+    wanted = stats.ttest_rel(soft, hard)
+    low, high = wanted.confidence_interval()
+    assert (gain.seeds, gain.over) == (3, "seeds")
+    assert gain.mean == pytest.approx(soft.mean() - hard.mean())
+    assert gain.p == pytest.approx(wanted.pvalue)
+    assert (gain.low, gain.high) == (pytest.approx(low), pytest.approx(high))
 
 
-def test_the_sign_test_is_mcnemars_with_one_seed_and_honest_with_several(tmp_path: Path) -> None:
+def test_of_one_seed_the_interval_is_over_images_and_knows_of_few_that_differ() -> None:
+    """20 images that only the student is right on: 19 or 25 would not be odd, whatever the exact test says of 20."""
+    gain = Pairs(np.array([1] * 20 + [0] * 980), np.array([0.02]))
+    low, high = gain.interval()
+    assert low == pytest.approx(stats.poisson.ppf(0.025, 20) / 1000, abs=0.001)
+    assert high == pytest.approx(stats.poisson.ppf(0.975, 20) / 1000, abs=0.001)
+
+
+def test_over_images_interval_and_p_never_contradict_each_other() -> None:
+    draw = np.random.default_rng(3)
+    sure = 0
+    for _ in range(200):
+        seeds = int(draw.integers(1, 4))
+        values = draw.choice([-1, 0, 1], (seeds, int(draw.integers(10, 300))), p=[0.04, 0.86, 0.1])
+        pairs, error = Pairs(values.sum(0), values.mean(1)), float(draw.choice([0.05, 0.01, 0.05 / 30]))
+        low, high = pairs.interval(error)
+        assert (low > 0 or high < 0) is (pairs.p < error)
+        assert low <= values.mean() + 1e-9
+        assert high >= values.mean() - 1e-9
+        sure += pairs.p < error
+    assert 50 < sure < 150
+
+
+def test_corrected_for_many_rows_interval_and_p_agree() -> None:
+    """A gain whose p alone is 0.03 has an interval without 0; among ten rows, both say that nothing is sure."""
+    draw = np.random.default_rng(0)
+    excluded = 0
+    for _ in range(100):
+        gains = [
+            Group((), [run(seed, 150 + int(shift), 150) for seed, shift in enumerate(draw.normal(mean, 5, 6))])
+            for mean in draw.choice([0, 6, 20], 5)  # of 200 images
+        ]
+        alone = [gain_of(group) for group in gains]
+        at = [lambda error=0.05, group=group: gain_of(group, error) for group in gains]
+        corrected = corrected_gains(alone, at)
+        for one, gain in zip(alone, corrected, strict=True):
+            assert one is not None and gain is not None  # noqa: PT018
+            assert one.p is not None and gain.p is not None  # noqa: PT018
+            assert one.low is not None and gain.low is not None and gain.high is not None  # noqa: PT018
+            assert (gain.low > 0 or gain.high < 0) is (gain.p < 0.05)
+            assert gain.p >= one.p
+            assert gain.low <= one.low + 1e-12
+            assert (gain.rows, gain.mean) == (5, one.mean)
+            excluded += gain.p < 0.05
+        first = min(range(5), key=lambda row: alone[row].p)  # type: ignore[union-attr, return-value, arg-type]
+        bonferroni = gain_of(gains[first], 0.05 / 5)
+        assert corrected[first].low == bonferroni.low  # type: ignore[union-attr]
+    assert 50 < excluded < 450
+
+
+def test_what_to_choose_by_is_of_the_validation_images_where_all_have_them() -> None:
+    groups = [Group((), [run(seed, right)]) for seed, right in enumerate((150, 160))]
+    assert accuracies_to_choose_by(groups) == ([0.75, 0.8], "test")
+    for group, value in zip(groups, (0.9, 0.6), strict=True):
+        group.runs[0].result["student"]["best_val"] = {"val_accuracy": value}
+    assert accuracies_to_choose_by(groups) == ([0.9, 0.6], "validation")
+
+
+def test_the_test_over_images_is_mcnemars_with_one_seed_and_honest_with_several(tmp_path: Path) -> None:
     """Of two methods that are equally good, one in twenty comparisons is significant, however many seeds there are."""
     draw = np.random.default_rng(1)
     easiness = draw.random(300) * 0.6 + 0.4  # how often each image is classified correctly, by either
@@ -103,7 +154,9 @@ def test_the_sign_test_is_mcnemars_with_one_seed_and_honest_with_several(tmp_pat
             for name in "ab"
         }
         a, b = (Group((name,), members) for name, members in runs.items())
-        significant += compare_groups(a, b)["p"] < 0.05
+        pairs = Pairs.of(a, b)
+        assert pairs is not None
+        significant += pairs.p < 0.05
         if trial == 0:
             first, second = (Group(group.words, group.runs[:1]) for group in (a, b))
             first_correct, second_correct = first.runs[0].correct, second.runs[0].correct
@@ -111,7 +164,9 @@ def test_the_sign_test_is_mcnemars_with_one_seed_and_honest_with_several(tmp_pat
             assert second_correct is not None
             discordant = int((first_correct != second_correct).sum())
             wanted = stats.binomtest(int((first_correct & ~second_correct).sum()), discordant).pvalue
-            assert compare_groups(first, second)["p"] == pytest.approx(wanted)
+            gain = gain_over(first, second)
+            assert gain is not None
+            assert (gain.p, gain.over) == (pytest.approx(wanted), "images")
     assert significant <= 20  # 10 are expected; more than 20 have a chance of 0.1 %
 
 
@@ -122,13 +177,14 @@ def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
         result["student"]["correct"]["of"] = images
         (folder / "result.json").write_text(json.dumps(result))
     groups = compared_groups(find_runs([tmp_path])[0], reference="dataset=mnist")
-    assert [group.against.get("difference") for group in groups] == [None, None]
+    assert [group.against for group in groups] == [None, None]
 
 
 def test_equals_do_not_differ(tmp_path: Path) -> None:
     for name in "ab":
         write_run(tmp_path / name, [f"distillation={name}", "seed=0"], right(70))
     first, second = compared_groups(find_runs([tmp_path])[0], reference="distillation=a")
-    assert first.against == {}
-    assert second.against["difference"] == second.against["low"] == second.against["high"] == 0
-    assert second.against["p"] == 1
+    assert first.against is None
+    assert second.against is not None
+    assert second.against.mean == second.against.low == second.against.high == 0
+    assert second.against.p == 1

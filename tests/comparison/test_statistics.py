@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kd_runner.comparison.statistics import holm, interval, sign_test
+from kd_runner.comparison.statistics import holm, holm_factors, interval, sign_test
 
 
 def test_the_interval_is_students() -> None:
@@ -31,3 +31,17 @@ def test_holms_correction_multiplies_by_the_number_that_is_left() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_the_factors_are_those_by_which_holm_multiplies() -> None:
+    assert holm_factors([0.01, 0.04, 0.03, 0.005]) == pytest.approx([3, 1.5, 2, 4])
+    assert holm_factors([0.04, 0.03]) == pytest.approx(
+        [1.5, 2]
+    )  # a higher p is never corrected to less than a lower one
+    assert holm_factors([0.0, 0.9]) == [2, 1]
+
+
+def test_an_interval_for_another_error_is_students() -> None:
+    values = np.array([0.5, 0.6, 0.8])
+    low, high = stats.t.interval(0.99, 2, values.mean(), stats.sem(values))
+    assert interval(values, 0.01) == pytest.approx((high - low) / 2)

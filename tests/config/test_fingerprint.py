@@ -28,13 +28,15 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
         ("teacher", "checkpoint_key"),
     ):
         del older[section][key]
-    del older["teachers"]["second"]["checkpoint_key"]
+    del older["teachers"]["second"]["checkpoint_key"], older["teacher_outputs"], older["teacher_outputs_dtype"]
     assert decisive(older) == decisive(content)
     for word in (
         "dataset.background=black",
         "dataset.max_pixels=1000",
         "dataset.white=4095",
         "teacher.checkpoint_key=ema",
+        "teacher_outputs=cache",
+        "teacher_outputs_dtype=float16",
     ):
         assert check(composed(*words, word)).decisive() != decisive(older)
 
@@ -45,6 +47,7 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
         ("seed=1", True), ("batch_size=32", True), ("teacher.epochs=3", True), ("trainer.precision=bf16-mixed", True),
         ("store=elsewhere", False), ("trainer.threads=1", False), ("trainer.log_every=7", False),
         ("dataset.workers=1", False), ("dataset.residency=host", False), ("tracking.graph=true", False),
+        ("trainer.devices=4", False), ("trainer.nodes=2", False),
     ],
 )  # fmt: skip
 def test_paths_and_speed_decide_nothing(override: str, decides: bool) -> None:

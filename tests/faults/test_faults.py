@@ -126,7 +126,7 @@ def endless_evaluation() -> None:
 def endless_loading() -> None:
     from kd_runner.runs import run
 
-    def assemble(*_: object) -> None:
+    def assemble(*_: object, **named: object) -> None:
         run.log.info("loading   begins")
         time.sleep(600)
 
@@ -212,6 +212,7 @@ def test_a_sweep_goes_on_with_what_is_missing(tmp_path: Path) -> None:
         "temperature.value=1,2,3",
         "finetune.epochs=0",
         "hydra.launcher.jobs_per_device=1",
+        "hydra.launcher.pack=off",
     )
     finished(tmp_path, *words, "hydra.sweep.dir=whole", "store=whole_store")
     job = Job(tmp_path, *words, "hydra.sweep.dir=sweep")

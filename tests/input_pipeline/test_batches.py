@@ -10,6 +10,7 @@ from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import MemorySource, source_of
 from kd_runner.randomness import derived_seed, keyed_uniform, seeded_generator
+from kd_runner.ranks import Ranks
 
 
 @pytest.mark.parametrize("batch_size", [3, 8, 50])
@@ -38,6 +39,38 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
         orders.append(torch.cat([batch.indices for chunk in chunks for batch in chunk]).tolist())
     assert sorted(orders[0]) == list(range(50))
     assert orders[0] == orders[2] != orders[1]
+
+
+def test_epochs_replay_views_in_orders_of_their_own() -> None:
+    changes = Augmentation(crop_padding=2, flip=True, rand_augment=1, cutout=3)
+    shown = {}
+    for views in (None, 2):
+        batches = TrainingBatches(source(20), view(changes), batch_size=8, seed=3, views=views)
+        for epoch in range(4):
+            batches.epoch = epoch
+            epoch_batches = list(batches.batches())
+            indices = torch.cat([batch.indices for batch in epoch_batches])
+            shown[views, epoch] = indices, torch.cat([batch.images for batch in epoch_batches])[indices.argsort()]
+            assert {batch.view for batch in epoch_batches} == {epoch % 2 if views else 0}
+    for epoch in range(4):
+        assert torch.equal(shown[2, epoch][0], shown[None, epoch][0])  # the order
+        assert torch.equal(shown[2, epoch][1], shown[None, epoch % 2][1])  # the images
+    assert not torch.equal(shown[2, 0][1], shown[2, 1][1])
+
+
+def test_batches_in_another_order_have_the_views_of_the_epoch() -> None:
+    batches = TrainingBatches(source(17), view(Augmentation(crop_padding=2, flip=True)), batch_size=8, seed=3)
+    batches.epoch = 2
+    in_order = list(batches.batches(torch.arange(17)))
+    assert torch.cat([batch.indices for batch in in_order]).tolist() == list(range(17))
+    images = torch.cat([batch.images for batch in in_order])
+    assert all(torch.equal(images[batch.indices], batch.images) for batch in batches.batches())
+
+
+@pytest.mark.parametrize(("count", "largest"), [(40, 8), (17, 8), (5, 5), (9, 8)])
+def test_the_size_of_all_batches_but_the_last(count: int, largest: int) -> None:
+    batches = TrainingBatches(source(count), view(), batch_size=8, seed=3)
+    assert max(len(batch.labels) for batch in batches.batches()) == batches.largest == largest
 
 
 def test_a_last_batch_of_one_is_left_out() -> None:
@@ -98,3 +131,33 @@ def test_seeded_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(3), wanted)
     with seeded_generator(0, "somewhere"):
         assert torch.equal(torch.rand(3), inside)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(crop_padding=2, flip=True, cutout=3), Augmentation(mixup=0.4)])
+@pytest.mark.parametrize(("images", "processes"), [(50, 3), (18, 3), (8, 2)])
+def test_the_rows_of_several_processes_are_the_batch(augmentation: Augmentation, images: int, processes: int) -> None:
+    """18 images in batches of 8 leave 2 for the last batch, of which one of three processes has none."""
+    wholes = list(TrainingBatches(source(images), view(augmentation), 8, seed=3, strong=True).batches())
+    shares = [
+        list(
+            TrainingBatches(
+                source(images), view(augmentation), 8, seed=3, strong=True, ranks=Ranks(rank, processes)
+            ).batches()
+        )
+        for rank in range(processes)
+    ]
+    assert {len(share) for share in shares} == {len(wholes)}
+    for whole, parts in zip(wholes, zip(*shares, strict=True), strict=True):
+        rows = [part.rows for part in parts if part.rows is not None]
+        assert [row.of for row in rows] == [len(whole.labels)] * processes
+        assert all(len(part.labels) == max(1, row.count) for part, row in zip(parts, rows, strict=True))
+        for name in ("images", "labels", "indices", "strong", *(("partners",) if augmentation.mixes else ())):
+            own = [getattr(part, name)[: row.count] for part, row in zip(parts, rows, strict=True)]
+            assert torch.equal(torch.cat(own), getattr(whole, name))
+        assert {part.share for part in parts} == {whole.share}
+
+
+def test_several_processes_share_plain_batches() -> None:
+    parts = [PlainBatches(source(11), view(), 4, Ranks(rank, 3)) for rank in range(3)]
+    assert [len(part) for part in parts] == [1, 1, 1]
+    assert torch.cat([batch.indices for part in parts for batch in part]).tolist() == list(range(11))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from leaderboard_cases import right, sweep_of_two_modes, write_run
+from page_text import text_of
 
 from kd_runner.comparison.grouping import compared_groups
+from kd_runner.evaluation.metrics import pack_bits
 from kd_runner.files.results import find_runs
-from kd_runner.reports.leaderboard import rows
+from kd_runner.reports.leaderboard import leaderboard_of, rows, terminal_text
 from kd_runner.reports.sweep_report import report
 from kd_runner.reports.verdict import verdict_of
 
@@ -66,3 +70,61 @@ def test_an_interval_of_an_accuracy_is_within_0_and_100(
     (row,) = csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines())
     assert float(row["test_accuracy"]) == pytest.approx(np.mean(counts) / 100)
     assert "accuracy" not in row
+
+
+def test_validation_ranks_and_the_test_accuracy_of_the_chosen_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of three rows, another is the best on test images; and the luckiest one lost two of its three seeds."""
+    for mode, val, test, seeds in (("a", 0.7, 80, 3), ("b", 0.9, 75, 3), ("c", 0.95, 95, 1)):
+        for seed in range(seeds):
+            words = [f"distillation={mode}", f"seed={seed}"]
+            folder = write_run(tmp_path / f"{mode}{seed}", words, right(test))
+            result = json.loads((folder / "result.json").read_text())
+            result["student"]["best_val"] = {"accuracy": 0.5, "val_accuracy": val}
+            (folder / "result.json").write_text(json.dumps(result))
+    for seed in (1, 2):
+        words = ["distillation=c", f"seed={seed}"]
+        write_run(tmp_path / f"c{seed}", words, status="failed", error="the loss is not finite", student=None)
+    report([tmp_path], tmp_path)
+    shown = capsys.readouterr().out
+    lines = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines()))
+    assert [line["settings"][-1] for line in lines] == ["b", "a", "c"]
+    assert [(line["n"], line["n_planned"]) for line in lines] == [("3", "3"), ("3", "3"), ("1", "3")]
+    assert [float(line["val_accuracy"]) for line in lines] == pytest.approx([0.9, 0.7, 0.95])
+    assert [float(line["test_accuracy"]) for line in lines] == pytest.approx([0.75, 0.8, 0.95])
+    assert {line["test_accuracy_at_best_val"] for line in lines} == {"0.5"}
+    page, table = (text_of(tmp_path / "report.html"), (tmp_path / "leaderboard.md").read_text())
+    for text in (shown, page, table):
+        assert "1 of 3" in text
+        assert text.index("val accuracy, %") < text.index("test accuracy, %")
+        assert "Rows that lack the results of some seeds stand below complete ones (row 3)." in " ".join(text.split())
+    assert "the student is right on 75.00 % of the test images" in page
+
+
+def test_the_p_that_is_shown_is_the_verdicts(tmp_path: Path) -> None:
+    """Two rows whose p alone is 0.031: with Holm's correction 0.063, in the table as in the verdict."""
+    for mode in "ab":
+        baseline = {"accuracy": 0.8, "correct": pack_bits(torch.from_numpy(right(80)))}
+        write_run(tmp_path / mode, [f"distillation={mode}", "seed=0"], right(86), baseline=baseline)
+    leaderboard = leaderboard_of([tmp_path])
+    (first, second) = leaderboard.rows
+    assert first["gain_p"] == second["gain_p"] == 0.03125
+    assert first["gain_p_corrected"] == 0.0625
+    assert first["gain_low"] > 0 > first["gain_low_corrected"]
+    assert leaderboard.verdict.word == "unsure"
+    text = terminal_text(leaderboard, None)
+    assert "0.062" in text
+    assert "0.031" not in text
+
+
+def test_rows_against_a_reference_are_corrected_for_their_number(tmp_path: Path) -> None:
+    for mode, count in (("a", 80), ("b", 86), ("c", 86)):
+        write_run(tmp_path / mode, [f"distillation={mode}", "seed=0"], right(count))
+    rows_of = {row["settings"]: row for row in leaderboard_of([tmp_path], "distillation=a").rows}
+    assert rows_of["distillation=a"]["difference"] is None
+    for mode in "bc":
+        row = rows_of[f"distillation={mode}"]
+        assert (row["reference"], row["difference"]) == ("distillation=a", pytest.approx(0.06))
+        assert row["p"] == 0.0625
+        assert row["difference_low"] < 0 < row["difference_high"]

@@ -12,7 +12,7 @@ from made_runs import class_names, made_run
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
 from kd_runner.files.results import Run
-from kd_runner.reports.summary import few_images, table
+from kd_runner.reports.summary import few_images, kept_outputs, table
 from kd_runner.reports.verdict import verdict_of
 
 
@@ -116,3 +116,31 @@ def test_the_table_says_its_images(tmp_path: Path) -> None:
     assert table(result).startswith("On the 21 test images:\n")
     assert "with 40.00 % on the validation images and " in table(result)
     assert "One" not in table(result).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "sentence"),
+    [
+        (None, ""),
+        ({"source": "online"}, ""),
+        ({"source": "views:8", "dtype": "float16", "key": "a", "reused": True, "passes_saved": 1200},
+         "The teacher's logits for training images (views:8, float16) were in the store: 1,200 images did not pass "
+         "through the teacher again."),
+        ({"source": "cache", "dtype": "float32", "key": "a", "reused": False, "passes_saved": 0},
+         "The teacher's logits for training images (cache, float32) were computed once and put into the store."),
+        ({"key": "a"}, "The teacher's logits for training images were computed once and put into the store."),
+    ],
+)  # fmt: skip
+def test_kept_logits_are_told(outputs: dict[str, Any] | None, sentence: str) -> None:
+    assert kept_outputs({"teacher_outputs": outputs}) == sentence
+
+
+def test_the_compute_and_the_views_beside_the_baselines() -> None:
+    made = result(0.95, 0.9, 0.93) | {"budget": {"times_baseline": 3.21}}
+    sentence = "Its training took 3.2 times the baseline's compute (multiply-accumulates)"
+    assert f"{sentence}." in table(made)
+    for stage, images in (("student", 2000), ("baseline", 1000)):
+        made[stage]["images_seen"] = images
+    assert f"{sentence}, on 2.0 times as many views of images." in table(made)
+    del made["budget"]
+    assert "The student saw 2.0 times as many views of images as its baseline." in table(made)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 
@@ -37,3 +39,17 @@ def test_the_page_of_a_sweep(sweep: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_sweep_without_any_result_has_a_page(sweep: Path) -> None:
     report([sweep / "12"], sweep / "12")
     assert "No result yet" in text_of(sweep / "12" / "report.html")
+
+
+def test_the_cost_says_what_the_baseline_would_have_had(sweep: Path) -> None:
+    for path in sweep.glob("[0-9]*/result.json"):
+        result = json.loads(path.read_text())
+        if result["student"] is not None:
+            result["baseline"]["images_seen"] = 2500
+            (path).write_text(json.dumps(result | {"budget": {"times_baseline": 3.21, "student": None}}))
+    report([sweep], sweep)
+    page = text_of(sweep / "report.html")
+    assert "compute, × baseline's" in page
+    assert "5,000, 2.0 × baseline's 3.2" in page
+    line = next(csv.DictReader((sweep / "leaderboard.csv").read_text().splitlines()))
+    assert float(line["times_baseline"]) == pytest.approx(3.21)

@@ -21,7 +21,7 @@ def sweep(tmp_path: Path) -> Path:
 def test_the_files(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report([sweep], sweep, reference="distillation=hard")
     printed = capsys.readouterr().out
-    assert re.search(r"1 +distillation=soft +3 +82\.00 ± 2\.00 +77\.03 to 86\.97 +\+2\.00 ± 0\.00", printed)
+    assert re.search(r"1 +distillation=soft +3 +82\.00 +82\.00 ± 2\.00 +77\.03 to 86\.97 +\+2\.00 ± 0\.00", printed)
     assert "failed: the loss is not finite" in printed
     with (sweep / "leaderboard.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -29,4 +29,4 @@ def test_the_files(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert float(lines[0]["test_accuracy"]) == pytest.approx(0.82)
     assert lines[0]["reference"] == "distillation=hard"
     markdown = (sweep / "leaderboard.md").read_text()
-    assert "| 1 | distillation=soft | 3 | 82.00 ± 2.00 |" in markdown
+    assert "| 1 | distillation=soft | 3 | 82.00 | 82.00 ± 2.00 |" in markdown

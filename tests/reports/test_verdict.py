@@ -13,7 +13,7 @@ from scipy import stats
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group, gain_of
 from kd_runner.evaluation.metrics import pack_bits
-from kd_runner.files.results import Run
+from kd_runner.files.results import MissingRun, Run
 from kd_runner.reports.verdict import verdict_of
 
 
@@ -85,7 +85,43 @@ def test_many_rows_are_held_to_more() -> None:
     assert among.best is not None
     assert among.best.words == ("distillation=soft",)
     assert "Of 10 rows with a teacher, 10 without a sure difference" in str(among)
-    assert "with Holm's correction for 10 rows" in str(among)
+    assert "interval and p with Holm's correction for 10 rows" in str(among)
+    # The interval that is printed goes with that p: it has 0 in it, as the one of the row alone has not.
+    assert among.best.gain is not None
+    assert among.best.gain.low is not None
+    assert among.best.gain.low > 0
+    corrected = among.best.corrected
+    wanted = stats.ttest_1samp(np.array(gains) / 1000, 0)
+    assert corrected is not None
+    assert corrected.low is not None
+    assert corrected.p == pytest.approx(10 * wanted.pvalue)
+    assert corrected.low == pytest.approx(wanted.confidence_interval(1 - 0.05 / 10).low)
+    assert corrected.low < 0
+    assert f"95 % interval {100 * corrected.low:+.2f} to" in str(among)
+
+
+def chosen_by(val: float, runs: list[Run]) -> list[Run]:
+    for run in runs:
+        run.result["student"]["best_val"] = {"val_accuracy": val}
+    return runs
+
+
+def test_the_verdict_is_about_the_row_that_validation_chose() -> None:
+    """The row that is best on the test images is another one, and its seeds that failed are why it looks so good."""
+    first, second = chosen_by(0.9, seeds([6, 7, 5], "soft")), chosen_by(0.8, seeds([60, 64, 61], "dkd"))
+    verdict = verdict_of(compared_groups([*second, *first]))
+    assert verdict.best is not None
+    assert verdict.best.words == ("distillation=soft",)
+    assert verdict.headline == "Distillation helped: +0.60 points"
+    assert "chosen by its accuracy on the validation images: the test images had no part in the choice" in str(verdict)
+    lost = [MissingRun(Path(), f"distillation=soft seed={seed}", "failed") for seed in (7, 8)]
+    verdict = verdict_of(compared_groups([*second, *first], missing=lost))
+    assert verdict.best is not None
+    assert verdict.best.words == ("distillation=dkd",)
+    alone = verdict_of(compared_groups(first, missing=lost))
+    assert "Only 3 of its 5 runs have a result." in str(alone)
+    unknown = verdict_of(compared_groups([*seeds([6, 7, 5], "soft"), *seeds([1, 2, 1], "dkd")]))
+    assert "chosen by the test images that it is measured on, which flatters it" in str(unknown)
 
 
 def test_what_cannot_be_answered_is_not() -> None:
@@ -102,9 +138,9 @@ def test_what_cannot_be_answered_is_not() -> None:
     assert "nothing to say how sure that is" in verdict_of(compared_groups([old])).headline
 
 
-def test_the_best_row_may_have_no_teacher_and_finetuning_is_no_gain_of_the_teachers() -> None:
+def test_the_first_row_may_have_no_teacher_and_finetuning_is_no_gain_of_the_teachers() -> None:
     groups = compared_groups([*seeds([0], "none"), *seeds([-9], "soft")])
-    assert "The best row of all has no teacher" in str(verdict_of(groups))
+    assert "The first row of all has no teacher" in str(verdict_of(groups))
     more = run_of(right(850), right(800))
     more.result["student"]["images_seen"], more.result["baseline"]["images_seen"] = 200, 100
     assert "saw more images than its baseline" in str(verdict_of(compared_groups([more])))

@@ -19,12 +19,15 @@ from torch import Tensor, nn
 import kd_runner
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.errors import RunFailed
+from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.training import distiller
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 RunIt = Callable[..., dict[str, Any]]
 MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml"))
 METRICS = {
     "accuracy",
+    "val_accuracy",
     "top5_accuracy",
     "precision",
     "recall",
@@ -46,13 +49,16 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
         "status", "fingerprint", "overrides", "seed", "data_seed",
-        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "environment",
+        "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "budget",
+        "environment", "teacher_outputs",
     }  # fmt: skip
     assert result["status"] == "completed"
     assert set(result["baseline"]) == METRICS
-    assert set(result["teacher"]) == METRICS | {"judged"}
+    assert set(result["teacher"]) == METRICS | {"judged", "on_training_images"}
     own = {"agreement", "kl_to_teacher", "against_teacher", "best_val", "val_accuracies"}
     assert set(result["student"]) == METRICS | own
+    assert result["student"]["val_accuracies"][-1] == result["student"]["val_accuracy"]
+    assert result["teacher"]["judged"]["val_accuracy"] == result["teacher"]["val_accuracy"]
     assert max(result["student"]["val_accuracies"]) == result["student"]["best_val"]["val_accuracy"]
     assert set(result["seconds"]) == {"teacher", "baseline", "student", "evaluate"}
     assert set(result["environment"]) == {"python", "torch", "device", "kd_runner", "git"}
@@ -172,30 +178,37 @@ def test_the_teacher_stays_as_it_was_and_in_eval_mode(
     settings: Callable[..., Any], result_of: RunIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    ask = distiller.Distiller.teacher_outputs
+    states: list[dict[str, Tensor]] = []
+    networks: list[nn.Module] = []
+    begin, ask = OnlineTeacher.begin, OnlineTeacher.of_batch
 
-    def watched(self: distiller.Distiller, images: Tensor) -> Any:
-        teacher = self._teacher[0].network
+    def noted(self: OnlineTeacher, *arguments: Any, **named: Any) -> None:
+        states.append({k: v.cpu().clone() for k, v in self.teacher.network.state_dict().items()})
+        networks.append(self.teacher.network)
+        begin(self, *arguments, **named)
+
+    def watched(self: OnlineTeacher, batch: Batch) -> Any:
+        teacher = self.teacher.network
         seen.extend(module.training for module in teacher.modules())
         assert not any(parameter.requires_grad for parameter in teacher.parameters())
-        assert not any(name.startswith("_teacher") for name, _ in self.named_modules())
-        return ask(self, images)
+        return ask(self, batch)
 
-    monkeypatch.setattr(distiller.Distiller, "teacher_outputs", watched)
-    states: list[dict[str, Tensor]] = []
-    distil = distiller.Distiller.__init__
+    modules: list[str] = []
+    keep = distiller.Distiller.training_state
 
-    def noted(self: distiller.Distiller, *arguments: Any, **named: Any) -> None:
-        distil(self, *arguments, **named)
-        states.append({k: v.cpu().clone() for k, v in self._teacher[0].network.state_dict().items()})
-        self_teacher.append(self._teacher[0].network)
+    def named(self: distiller.Distiller) -> Any:
+        modules.extend(name for name, _ in self.named_modules())
+        return keep(self)
 
-    self_teacher: list[nn.Module] = []
-    monkeypatch.setattr(distiller.Distiller, "__init__", noted)
+    monkeypatch.setattr(OnlineTeacher, "begin", noted)
+    monkeypatch.setattr(OnlineTeacher, "of_batch", watched)
+    monkeypatch.setattr(distiller.Distiller, "training_state", named)
     result_of("teacher=cnn", "student.epochs=2")
     assert seen
     assert not any(seen)
-    after = self_teacher[0].state_dict()
+    assert modules
+    assert not any("teacher" in name for name in modules)
+    after = networks[0].state_dict()
     assert any("running_mean" in name for name in after)
     assert all(torch.equal(states[0][name], after[name].cpu()) for name in after)
 

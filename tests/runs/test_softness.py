@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import kd_runner
+from kd_runner.config.settings import check
 from kd_runner.distillation.dist import DIST
 from kd_runner.distillation.dkd import DKD
 from kd_runner.distillation.function_matching import FunctionMatching
 from kd_runner.distillation.soft import Soft
+from kd_runner.runs.assembly import assemble
 from kd_runner.runs.softness import SampleLogits, is_flat, is_one_hot, temperature_fault
 from kd_runner.training.mode import Mode
 
@@ -137,3 +142,18 @@ def test_modes_that_do_not_use_the_temperature_are_left_alone(result_of: RunIt) 
         notes = result_of(f"distillation={mode}", "temperature.value=0.5", "baseline=false")["notes"]
         (text,) = (text for text in notes if "temperature" in text)
         assert text.startswith("temperature.value has no effect: ")
+
+
+def test_how_sure_a_teacher_is_of_training_images(result_of: RunIt, tmp_path: Path) -> None:
+    result = result_of("student.fraction=0.1", "temperature=linear", "temperature.start=2", "temperature.end=3")
+    seen, images = result["teacher"]["on_training_images"], result["data"]["student"]
+    assert (seen["images"], seen["temperature"]) == (images, 3)
+    teacher, _ = kd_runner.load(tmp_path / "run0" / "teacher.safetensors")
+    data = assemble(check(json.loads((tmp_path / "run0" / "settings.json").read_text()))).data
+    labels = data.student_images.labels
+    _, pixels, _ = next(data.source("student").read_chunks(torch.arange(len(labels)), len(labels)))
+    with torch.no_grad():
+        logits = teacher(data.view.normalise(pixels))
+    assert seen["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+    assert seen["largest_probability"] == pytest.approx(float((logits / 3).softmax(1).max(1).values.mean()), rel=1e-5)
+    assert "on_training_images" not in result_of("distillation=none")["teacher"]

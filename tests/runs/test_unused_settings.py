@@ -151,6 +151,10 @@ SECOND_GIVEN = "+teachers.second.checkpoint=WEIGHTS"
         (["trust=[somewhere]"], {"trust": "no _target_ is in somewhere"}),
         ([GIVEN, "baseline=false", "store=elsewhere"],
          {"store": "nothing is trained on labels alone, so nothing is stored"}),
+        (["teacher_outputs_dtype=float16"], {"teacher_outputs_dtype": "teacher_outputs is online"}),
+        (["teacher_outputs=cache", "distillation=label_smoothing", "teacher_outputs_dtype=float32"],
+         dict.fromkeys(("teacher_outputs", "teacher_outputs_dtype"),
+                       "no mode looks at the teacher (distillation=label_smoothing)")),
     ],
 )  # fmt: skip
 def test_what_has_no_effect_is_named_with_the_reason(words: list[str], reasons: dict[str, str], weights: str) -> None:
@@ -171,6 +175,8 @@ def test_what_has_no_effect_is_named_with_the_reason(words: list[str], reasons: 
         ["distillation.weight=0"],
         ["distillation=at", "distillation.weight=0"],  # such a mode is handed no features
         ["distillation=none", "teacher.epochs=3", "distillation.label_weight=0.5"],
+        ["teacher_outputs=cache", "teacher_outputs_dtype=float16"],
+        [GIVEN, "baseline=false", "store=elsewhere", "teacher_outputs=cache"],  # the logits go there
         [SECOND, "teacher.weight=2", "+teachers.second.weight=0.5", "+teachers.second.epochs=2"],
         [SECOND, GIVEN, "teacher.epochs=3", "teacher.optimizer={lr: 0.1}"],  # the second takes them over
         [SECOND, GIVEN, "teacher.label_smoothing=0.1"],

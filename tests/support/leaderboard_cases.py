@@ -22,7 +22,8 @@ def write_run(folder: Path, words: list[str], correct: np.ndarray | None = None,
     accuracy = float(correct.mean())
     student = {
         "accuracy": accuracy, "nll": 0.5, "ece": 0.1, "parameters": 1000, "macs": 2000, "agreement": 0.9,
-        "images_seen": 5000, "correct": pack_bits(torch.from_numpy(correct)), "best_val": {"accuracy": accuracy},
+        "images_seen": 5000, "correct": pack_bits(torch.from_numpy(correct)),
+        "best_val": {"accuracy": accuracy, "val_accuracy": accuracy},
     }  # fmt: skip
     baseline = {"accuracy": accuracy - 0.02, "parameters": 1000}
     result = {

@@ -25,6 +25,7 @@ from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.resume_state import ResumeState
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -57,7 +58,7 @@ def classifier(epochs: int = 2, rate: float = 0.1, **options: object) -> Classif
 
 def distiller(student: nn.Module, teacher: nn.Module, chunk: int | None = None, **options: object) -> Distiller:
     return Distiller(
-        Observed(student), Observed(teacher), [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0),
+        Observed(student), OnlineTeacher(Observed(teacher)), [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0),
         TrainingBatches(data(), view(), 8, seed=0, chunk=chunk), Recipe(sgd, ConstantRate(), 2, 0, **options),
     )  # fmt: skip
 

@@ -110,7 +110,8 @@ def _changed_at(folder: Path) -> dict[Path, int]:
 
 
 def test_failures_are_named_and_the_others_go_on(naughty_folder: Path) -> None:  # noqa: F811
-    words = (*NAUGHTY_WORDS, "distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=range(4)")
+    told = ("distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=range(4)")
+    words = (*NAUGHTY_WORDS, *told, "hydra.launcher.pack=off")
     out, err = swept(naughty_folder, *words, code=1)
     lines = err.splitlines()
     again = f"resume={naughty_folder / 'sweep'} --config-dir conf 'trust=[naughty]'"
@@ -138,7 +139,8 @@ def test_failures_are_named_and_the_others_go_on(naughty_folder: Path) -> None: 
     [("INT", 130), pytest.param("TERM", 143, marks=pytest.mark.slow), pytest.param("KILL", -9, marks=pytest.mark.slow)],
 )
 def test_nothing_is_left_when_the_driver_ends(naughty_folder: Path, sent: str, code: int) -> None:  # noqa: F811
-    process = started(naughty_folder, *NAUGHTY_WORDS, "distillation.hanging=[0,1]", "distillation.number=0,1,2")
+    words = (*NAUGHTY_WORDS, "hydra.launcher.pack=off", "distillation.hanging=[0,1]", "distillation.number=0,1,2")
+    process = started(naughty_folder, *words)
     assert process.stdout is not None
     deadline = time.monotonic() + 120
     while len(list((naughty_folder / "sweep").glob("[01]/settings.json"))) < 2:
@@ -166,6 +168,7 @@ def test_a_hundred_jobs_of_which_ten_fail(naughty_folder: Path) -> None:  # noqa
     words = (
         *NAUGHTY_WORDS, *told, "distillation.number=range(100)", "hydra.launcher.devices=[0,1]",
         "hydra.launcher.timeout_s=20", "hydra.launcher.grace_s=2", "student=tiny_mlp",
+        "hydra.launcher.pack=off",
     )  # fmt: skip
     out, err = swept(naughty_folder, *words, code=1)
     failed = sorted([*raising, *killed, *hanging])

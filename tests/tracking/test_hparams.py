@@ -58,7 +58,7 @@ def a_run(folder: Path, words: Iterable[str], settings: dict[str, Any], **result
         "seed": settings.get("seed", 0),
         "teacher": {**numbers, "accuracy": 0.95},
         "baseline": {**numbers, "accuracy": 0.88},
-        "student": {**numbers, "agreement": 0.8},
+        "student": {**numbers, "agreement": 0.8, "best_val": {"val_accuracy": 0.85}},
         "gap_closed": 0.25,
         "seconds": {"student": 12.5},
     }
@@ -129,6 +129,7 @@ def test_columns(sweep: Path) -> None:
         for tag, value in values_in(root / "0_soft").items()
         if tag.startswith("final/")
     }
+    assert numbers["final/student_val_accuracy"] == pytest.approx(0.85)
     assert numbers["final/gain"] == pytest.approx(0.02)
     assert numbers["final/gap_closed"] == pytest.approx(0.25)
     assert numbers["final/seconds"] == pytest.approx(12.5)

@@ -16,6 +16,7 @@ from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool, no_task
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.packs.grouping import PackSetting
 from kd_runner.threads import usable_cores
 
 MOST_CPU_SLOTS = 4  # where nobody says how many
@@ -37,6 +38,7 @@ class PoolSettings(Section):
     timeout_s: Seconds | None
     grace_s: Seconds
     retries: Retries
+    pack: PackSetting = "auto"
 
     @property
     def limits(self) -> Limits:
@@ -57,13 +59,17 @@ class LocalEngine:
     def __init__(self, pool_settings: PoolSettings, fork_server: ForkServer, slots: Sequence[Slot]) -> None:
         self.pool_settings, self.fork_server, self.slots = pool_settings, fork_server, slots
         self.threads = max(1, usable_cores() // len(slots))
-        self.check_slot = slots[0]
+        self.check_slot, self.slot_count = slots[0], len(slots)
         devices = ", ".join(sorted({slot.device for slot in slots}))
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''} each"
         self.description = f"{len(slots)} at a time on {devices}, {threads}"
 
     def refuse_running(self) -> None:
         """Refuse nothing: jobs end with their driver, so none of an earlier sweep still runs."""
+
+    def queued_names(self) -> set[str]:
+        """None: jobs end with their driver."""
+        return set()
 
     def run(
         self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task

@@ -115,7 +115,8 @@ class Pool:
     def _stop_late_tasks(self, time_now: float) -> None:
         """Send SIGTERM to tasks that took too long or are unwanted, and SIGKILL to those that did not end in time."""
         for process, task in self.running.items():
-            late = self.limits.timeout_s is not None and time_now - task.started > self.limits.timeout_s
+            limit = self.limits.timeout_s
+            late = limit is not None and time_now - task.started > limit * max(1, len(task.members))
             if task.stop_at is None and (late or task.unwanted):
                 task.timed_out, task.stop_at = not task.unwanted, time_now + self.limits.grace_s
                 send_signal(process, signal.SIGTERM)

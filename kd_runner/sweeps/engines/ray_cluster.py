@@ -26,10 +26,14 @@ from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.packs.grouping import PackSetting
+from kd_runner.threads import usable_cores
 
 log = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds between looks at the jobs
+
+MANY = 10**6  # slots, where nobody knows how many
 
 
 class RaySettings(Section):
@@ -43,6 +47,7 @@ class RaySettings(Section):
     timeout_s: Seconds | None
     grace_s: Seconds
     retries: Retries
+    pack: PackSetting = "auto"
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> RayEngine:
         """The engine that runs these jobs.
@@ -134,12 +139,19 @@ class RayEngine:
 
     def __init__(self, settings: RaySettings) -> None:
         self.settings, self.threads = settings, settings.cpus_per_job
+        # What a running cluster has is known only when it is asked: it may well have a slot for each job.
+        cpus = settings.num_cpus or usable_cores()
+        self.slot_count = MANY if settings.address else max(1, cpus // settings.cpus_per_job)
         self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
         cluster = f"the Ray cluster at {settings.address}" if settings.address else "a Ray cluster of this machine"
         self.description = f"on {cluster}"
 
     def refuse_running(self) -> None:
         """Refuse nothing: jobs end with their driver, so none of an earlier sweep still runs."""
+
+    def queued_names(self) -> set[str]:
+        """None: jobs end with their driver."""
+        return set()
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         """Run all tasks, and write into each how it ended.
@@ -231,7 +243,8 @@ class RayEngine:
         (task.folder / CONSOLE).unlink(missing_ok=True)  # an earlier attempt's would look like the start of this one
         job: dict[str, Any] = {"folder": str(task.folder), "driver_folder": str(Path.cwd())}
         job |= {"call": task.call, "variables": dict(task.variables)}
-        limits = {"threads": self.threads, "timeout_s": self.settings.timeout_s, "grace_s": self.settings.grace_s}
+        timeout_s = self.settings.timeout_s and self.settings.timeout_s * max(1, len(task.members))
+        limits = {"threads": self.threads, "timeout_s": timeout_s, "grace_s": self.settings.grace_s}
         return remote.remote(list(task.words), list(task.again), job, limits)
 
     def _end(self, task: Task, reference: Any) -> None:

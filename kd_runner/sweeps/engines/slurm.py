@@ -34,6 +34,7 @@ from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.packs.grouping import PackSetting
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class SlurmSettings(Section):
     retries: Retries
     signal_delay_s: Annotated[int, Field(strict=True, ge=1)]
     array_parallelism: Count
+    pack: PackSetting = "auto"
     setup: list[str]
     additional_parameters: dict[str, Any]
 
@@ -133,6 +135,7 @@ class SlurmEngine:
 
     def __init__(self, settings: SlurmSettings, folder: Path) -> None:
         self.settings, self.folder, self.threads = settings, folder, settings.cpus_per_task
+        self.slot_count = settings.array_parallelism
         self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
         partition = f"partition {settings.partition}" if settings.partition else "default partition"
         self.description = f"up to {settings.array_parallelism} at a time in Slurm's {partition}"
@@ -151,6 +154,10 @@ class SlurmEngine:
                 f"hydra.sweep.dir: {self.folder} holds a sweep with jobs in Slurm's queue: wait for them with "
                 f"kd-runner resume={self.folder}, or end them with scancel {_arrays(ids)}"
             )
+
+    def queued_names(self) -> set[str]:
+        """The names of the tasks of this folder that Slurm has not ended."""
+        return set(self._still_queued())
 
     def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
         """Queue all tasks that are not in the queue, wait, and write into each how it ended.

@@ -27,7 +27,7 @@ class Slot:
         return self.device if self.number is None else f"{self.device} {self.number}"
 
 
-@dataclass
+@dataclass(eq=False)
 class Task:
     """One command, and how it ended.
 
@@ -46,6 +46,7 @@ class Task:
         slot: The place where it runs or ran.
         stop_at: The time of SIGKILL on the monotonic clock; None as long as the task was not told to end.
         unwanted: True where nobody needs it any longer, so that it is to end or has ended.
+        members: The tasks of the jobs that it runs side by side; none for a command of one job.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Task:
     slot: Slot | None = None
     stop_at: float | None = None
     unwanted: bool = False
+    members: Sequence[Task] = ()
 
     @property
     def is_ready(self) -> bool:

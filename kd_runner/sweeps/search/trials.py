@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import shutil
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import is_path_inside
-from kd_runner.files.run_folder import CHECKED, NOW, RESULT
+from kd_runner.files.run_folder import CHECKED, NOW, RESULT, SEARCH
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.machine import LocalEngine, PoolSettings
@@ -25,6 +26,8 @@ from kd_runner.sweeps.folder import write_grid
 from kd_runner.sweeps.grid import note_unused, reason_of_failure
 from kd_runner.sweeps.jobs import Job, completed_result, task_of
 from kd_runner.sweeps.live_view import LiveView
+from kd_runner.sweeps.packs.tasks import newly_ended, pack_task
+from kd_runner.sweeps.search.record import importances_of, record_of
 from kd_runner.sweeps.search.space import Space
 from kd_runner.sweeps.search.study import (
     JOURNAL,
@@ -36,10 +39,9 @@ from kd_runner.sweeps.search.study import (
     open_study,
     propose_trial,
 )
+from kd_runner.sweeps.search.together import Together, together_of
 
 log = logging.getLogger(__name__)
-
-RECORD = "search.json"  # how many trials ended how, and the best of them
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ def run_search(
     try:
         jobs = jobs_to_check(search, space, folder, compose)
         engine = pool_settings.engine(fork_server, jobs, folder)
-        check_jobs(jobs, folder, fork_server, engine)
+        report = check_jobs(jobs, folder, fork_server, engine)
+        together = together_of(search, pool_settings.pack, engine.slot_count, jobs, report)
         trials = trials or Trials(search, space, folder, flags, compose)
         log.info("search    %d trials, %s: %s", trials.trials_left, engine.description, folder)
         with LiveView(trials.trials_left) as live_view:
-            trials.run(engine, live_view)
+            trials.run(engine, live_view, together)
     except OSError as error:  # a full disk, say
         raise RunFailed(f"the search cannot be written down: {error}") from error
     finally:
@@ -95,8 +98,8 @@ def run_search(
     return trials.outcome()
 
 
-def check_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engine: LocalEngine) -> None:
-    """Try jobs before a search starts, and note the settings that have no effect in any of them.
+def check_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engine: LocalEngine) -> dict[str, Any]:
+    """Try jobs before a search starts, note the settings without effect in any of them, and return the report.
 
     Raises:
         SettingsError: the first job that cannot work.
@@ -107,6 +110,7 @@ def check_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engin
         raise SettingsError(str(error).splitlines()[0]) from error
     note_unused(jobs, report["unused"], partly=False)
     shutil.rmtree(folder / CHECKED, ignore_errors=True)
+    return report
 
 
 def jobs_to_check(search: SearchSettings, space: Space, folder: Path, compose: Compose) -> list[Job]:
@@ -190,37 +194,55 @@ class Trials:
         """The number of trials that have not ended or not begun."""
         return max(self.search.trials, len(self.jobs)) - sum(trial.state.is_finished() for trial in self.all())
 
-    def run(self, engine: LocalEngine, live_view: LiveView) -> None:
-        """Run all trials that are left: first those that were interrupted, in their folders, then new ones."""
+    def run(self, engine: LocalEngine, live_view: LiveView, together: Together) -> None:
+        """Run all trials that are left: first those that were interrupted, in their folders, then new ones.
 
-        def task(job: Job) -> Task:
-            live_view.jobs[job.name] = job
-            return task_of(job, {}, self.flags)
+        Args:
+            together: The rules by which trials share a process.
+        """
+        timeout_s = engine.pool_settings.timeout_s
+        proposed = deque[Task]()
+
+        def tasks_of(jobs: Sequence[Job]) -> list[Task]:
+            live_view.jobs |= {job.name: job for job in jobs}
+            groups = [[task_of(job, {}, self.flags) for job in group] for group in together.groups(jobs)]
+            return [tasks[0] if len(tasks) == 1 else pack_task(tasks, self.folder, timeout_s) for tasks in groups]
 
         def next_task() -> Task | None:
-            while len(self.jobs) < self.search.trials:
-                job = self.ask_for_trial(live_view)
-                if job is not None:
-                    return task(job)
-            return None
+            while not proposed and len(self.jobs) < self.search.trials:
+                count = together.count_at(len(self.jobs))
+                jobs = [self.ask_for_trial(live_view) for _ in range(count) if len(self.jobs) < self.search.trials]
+                proposed.extend(tasks_of([job for job in jobs if job is not None]))
+            return proposed.popleft() if proposed else None
+
+        def say_end(task: Task) -> None:
+            job = live_view.jobs[task.name]
+            status, outcome = self.tell_outcome(job, task, timeout_s)
+            live_view.say_end(job, status, outcome, task.seconds)
 
         def notify(event: Event, task: Task) -> None:
-            if event == "end":
-                job = live_view.jobs[task.name]
-                status, outcome = self.tell_outcome(job, task, engine.pool_settings.timeout_s)
-                live_view.say_end(job, status, outcome, task.seconds)
-            else:
+            if event != "end":
                 live_view.notify(event, task)
+                return
+            if not task.members:
+                say_end(task)
+                return
+            for member in newly_ended(task):
+                say_end(member)
+            proposed.extend(member for member in task.members if member.code is None)  # these run alone
 
         def tick(running: Sequence[Task]) -> None:
             for task in running:
-                if self.search.pruning != "none" and self.verdict(live_view.jobs[task.name]):
+                for member in newly_ended(task):
+                    say_end(member)
+                if not task.members and self.search.pruning != "none" and self.verdict(live_view.jobs[task.name]):
                     task.unwanted = True
             live_view.tick(running)
 
         write_grid(self.jobs, self.folder)  # a kill may have kept the last job from it
         interrupted = [trial.number for trial in self.all() if trial.state == TrialState.RUNNING]
-        engine.run([task(self.jobs[number]) for number in interrupted], notify, tick, next_task)
+        engine.run(tasks_of([self.jobs[number] for number in interrupted]), notify, tick, next_task)
+        shutil.rmtree(self.folder / CHECKED, ignore_errors=True)
 
     def ask_for_trial(self, live_view: LiveView) -> Job | None:
         """The next trial's job, which is in the study from now on; None where its settings cannot be composed."""
@@ -317,23 +339,16 @@ class Trials:
         sign = -1 if self.search.directions[0] == "maximize" else 1
         return sorted(front, key=lambda trial: sign * trial.values[0])
 
-    def write_record(self) -> None:
-        """Record how many trials ended how, and which are the best."""
-        ended = [trial.state.name.lower() for trial in self.all() if trial.state.is_finished()]
-        best = [
-            {
-                "folder": trial.user_attrs["folder"],
-                "overrides": trial.user_attrs["own"],
-                **dict(zip(self.search.objectives, trial.values, strict=True)),
-            }
-            for trial in self.best()
-        ]
-        content = {"trials": {name: ended.count(name) for name in ("complete", "pruned", "fail")}, "best": best}
-        atomic.write_json(self.folder / RECORD, content)
+    def write_record(self, ended: bool = False) -> None:
+        """Record the trials so far, and which are the best; where they have ended, what the keys count for, too."""
+        content = record_of(self.study, self.search, self.best(), self.jobs, self.flags)
+        found = importances_of(self.study, self.search.objectives) if ended else ({}, "the search goes on")
+        content |= {"importances": found[0], "no_importances": found[1] or None}
+        atomic.write_json(self.folder / SEARCH, content)
 
     def outcome(self) -> SearchOutcome:
         """The outcome of the search so far."""
-        self.write_record()
+        self.write_record(ended=True)
         trials, has_one_objective = self.all(), len(self.search.objectives) == 1
         failed = [
             f"{self.jobs[trial.number]}: {trial.user_attrs['reason']}"

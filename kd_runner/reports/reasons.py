@@ -1,0 +1,60 @@
+"""Why distillation may not have helped in a run: reasons that the run's own numbers speak for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from kd_runner.comparison.gap import run_of
+from kd_runner.formats import percent
+
+ALWAYS_RIGHT = 0.995  # the share of training images from which on a teacher hardly says another class than the label
+STILL_LEARNING = 0.01  # the rise of an accuracy over the last fifth of the epochs that says that there was more to come
+FEWEST_EPOCHS = 10  # of a stage of which a fifth is looked at
+
+
+def reasons(result: Mapping[str, Any]) -> list[str]:
+    """Sentences on why a student may be no better than its baseline; none where it is better, or nobody knows."""
+    run, baseline = run_of(result), result.get("baseline")
+    if not run.taught or not baseline or result["student"]["accuracy"] > baseline["accuracy"]:
+        return []
+    return [reason for reason in (_sure_teacher(result), _short_training(result)) if reason]
+
+
+def _sure_teacher(result: Mapping[str, Any]) -> str:
+    """A sentence where the teacher is right on nearly all images that the student learns from."""
+    teacher = result.get("teacher") or {}
+    seen = teacher.get("on_training_images") or {}
+    if seen.get("accuracy") is None or seen["accuracy"] < ALWAYS_RIGHT:
+        return ""
+    sure = ""
+    if seen.get("largest_probability") is not None and seen.get("temperature") is not None:
+        sure = f" (its largest probability is {seen['largest_probability']:.2f} there at temperature "
+        sure += f"{seen['temperature']:g}, on average)"
+    remedy = "teacher.dataset.crop_padding=2"
+    if teacher.get("images_seen") is None:
+        remedy = "a teacher that was trained on changed images"
+    elif result.get("views"):
+        remedy = "stronger changes of the teacher's images (teacher.dataset)"
+    return (
+        f"Why there is no gain: the teacher is right on {percent(seen['accuracy'], 1)} of {seen['images']:,} images "
+        f"that the student learned from{sure}: its targets may say little more than the labels. Try {remedy}, another "
+        "temperature, or fewer images for the student (student.fraction)."
+    )
+
+
+def _short_training(result: Mapping[str, Any]) -> str:
+    """A sentence where the student's accuracy on the validation images was still rising at the end."""
+    accuracies = result["student"].get("val_accuracies") or []
+    last = len(accuracies) // 5
+    if len(accuracies) < FEWEST_EPOCHS:
+        return ""
+    before, after = fmean(accuracies[-2 * last : -last]), fmean(accuracies[-last:])
+    if after - before < STILL_LEARNING:
+        return ""
+    return (
+        "Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
+        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. More of them "
+        f"(student.epochs={2 * len(accuracies)}) may change the answer."
+    )

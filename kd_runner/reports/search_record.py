@@ -1,0 +1,178 @@
+"""A search in a report: the trial that it chose by the validation images, its trials, and what its keys count for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd_runner.charts.search_chart import search_chart
+from kd_runner.charts.svg import Chart
+from kd_runner.files import reading
+from kd_runner.files.results import Run
+from kd_runner.files.run_folder import SEARCH
+from kd_runner.formats import UNKNOWN, count, percent
+from kd_runner.reports.provenance import command
+
+NEEDED = {"trials", "best", "planned", "objectives", "history"}  # keys without which a search is not shown
+MOST_BEST = 5  # trials of a front that a terminal names
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, as its search.json tells.
+
+    Args:
+        folder: The folder of the search.
+        record: The content of its search.json.
+        tested: The accuracy on the test images of the trials with a result, after the last epoch, by their folders.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    tested: Mapping[Path, float]
+
+    @property
+    def objectives(self) -> list[Mapping[str, str]]:
+        objectives: list[Mapping[str, str]] = self.record["objectives"]
+        return objectives
+
+    @property
+    def best(self) -> list[Mapping[str, Any]]:
+        best: list[Mapping[str, Any]] = self.record["best"]
+        return best
+
+    @property
+    def headline(self) -> str:
+        """The chosen trial and its objective; of several objectives, the number of trials in the front."""
+        if not self.best:
+            return "No trial has a result yet"
+        if len(self.objectives) > 1:
+            titles = " and ".join(objective["title"] for objective in self.objectives)
+            return f"{len(self.best)} trials that no other betters in {titles}"
+        trial = self.best[0]
+        return f"Trial {trial['number']} chosen: {self.values(trial)}"
+
+    @property
+    def sentences(self) -> list[str]:
+        """The chosen trials in sentences: their settings, their test accuracy, and how many trials there were."""
+        ended = self.record["trials"]
+        others = [
+            f"{ended[name]} {word}" for name, word in (("pruned", "pruned"), ("fail", "failed")) if ended.get(name)
+        ]
+        total = f"{ended.get('complete', 0)} of {self.record['planned']} trials were completed"
+        sentences = [f"{', '.join([total, *others])}."]
+        if len(self.objectives) > 1:
+            front = [f"trial {trial['number']} ({self.values(trial)})" for trial in self.best[:MOST_BEST]]
+            more = f" and {len(self.best) - MOST_BEST} more" if len(self.best) > MOST_BEST else ""
+            return [*sentences, *([f"They are {'; '.join(front)}{more}."] if front else [])]
+        for trial in self.best:
+            tested = self.test_accuracy(trial)
+            test = f" Its test accuracy, which had no part in the choice, is {percent(tested)}." if tested else ""
+            sentences.insert(0, f"It has {' '.join(trial['overrides'])}.{test}")
+        sentences.append("The best of many trials was lucky on the validation images, too: other seeds will tell.")
+        return sentences if self.best else sentences[:1]
+
+    @property
+    def importance_lines(self) -> list[str]:
+        """What the keys count for in each objective, in sentences; or why that is not known."""
+        importances = self.record.get("importances") or {}
+        if not importances:
+            reason = self.record.get("no_importances")
+            return [f"{reason[0].upper()}{reason[1:]}."] if reason else []
+        lines = []
+        for objective in self.objectives:
+            shares = sorted((importances.get(objective["name"]) or {}).items(), key=lambda item: -item[1])
+            text = ", ".join(f"{key} {percent(share, 0)}" for key, share in shares)
+            lines.append(f"Of the spread of {objective['title']} between trials: {text}.")
+        return lines
+
+    def lines(self) -> list[str]:
+        """The search in sentences, for a terminal and for Markdown: the chosen trial first."""
+        return [f"{self.headline}. {' '.join(self.sentences)}", *self.importance_lines]
+
+    @property
+    def commands(self) -> list[str]:
+        """The command of the chosen trial; none with several objectives."""
+        # Made of words alone: search.json may be anyone's, and what it calls a command might be another program's.
+        return [command(trial["words"]) for trial in self.best] if len(self.objectives) == 1 else []
+
+    def values(self, trial: Mapping[str, Any]) -> str:
+        """The objectives of a trial in words."""
+        return ", ".join(
+            f"{objective['title']} {self.value(trial, objective['name'])}" for objective in self.objectives
+        )
+
+    @staticmethod
+    def value(trial: Mapping[str, Any], objective: str) -> str:
+        """An objective's value as text; a dash for a trial without a result."""
+        value = trial.get(objective)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return UNKNOWN
+        if objective == "accuracy":
+            return percent(value)
+        return f"{1000 * value:.3f} ms" if objective == "latency" else count(value)
+
+    def test_accuracy(self, trial: Mapping[str, Any]) -> float | None:
+        """The accuracy of a trial's student on the test images after its last epoch."""
+        return self.tested.get((self.folder / trial["folder"]).resolve())
+
+    @property
+    def charts(self) -> list[tuple[str, Chart]]:
+        """A title and a chart of the trials for each objective."""
+        drawn = []
+        for objective in self.objectives:
+            name, one = objective["name"], len(self.objectives) == 1
+            scale, unit = {"accuracy": (100.0, ", %"), "latency": (1000.0, ", ms")}.get(name, (1.0, ""))
+            values = [_scaled(trial.get(name), scale) for trial in self.record["history"]]
+            best = [_scaled(trial.get("best_so_far"), scale) if one else None for trial in self.record["history"]]
+            picture = search_chart(values, best, f"{objective['title']} over the trials")
+            if picture is not None:
+                drawn.append((f"{objective['title']}{unit}", picture))
+        return drawn
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of the table for each trial: its number, objectives, test accuracy, status and settings."""
+        chosen = {trial["number"] for trial in self.best}
+        return [
+            {
+                "number": trial["number"],
+                "chosen": trial["number"] in chosen,
+                "values": [(trial.get(o["name"]), self.value(trial, o["name"])) for o in self.objectives],
+                "test": self.test_accuracy(trial),
+                "status": {"complete": "completed", "fail": "failed"}.get(trial["status"], trial["status"]),
+                "settings": " ".join(trial["overrides"]),
+            }
+            for trial in self.record["history"]
+        ]
+
+
+def _scaled(value: Any, scale: float) -> float | None:
+    return scale * value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Search], list[str]]:
+    """The searches among the folders, and a line for each search.json that cannot be used."""
+    searches, faults = [], []
+    tested = {run.folder.resolve(): float(run.result["student"]["accuracy"]) for run in runs}
+    for folder in folders:
+        if not (folder / SEARCH).exists():
+            continue
+        content, wrong = reading.json_of(folder / SEARCH)
+        if not wrong and "history" not in content:
+            continue  # of an earlier version, which recorded the best trials alone
+        record, gone = reading.remove_misshapen(content, reading.SEARCH)
+        if (
+            wrong
+            or not {"trials", "best", "planned", "objectives", "history"} <= set(record)
+            or not record["objectives"]
+        ):
+            faults.append(f"{folder / SEARCH}: {wrong or 'not as kd-runner writes it'}: the search is not shown")
+            continue
+        if gone:
+            faults.append(reading.left_out(SEARCH, gone))
+        searches.append(Search(folder, record, tested))
+    return searches, faults

@@ -1,0 +1,225 @@
+"""The budget of each stage: the images that passed through its networks, and the multiply-accumulates of that.
+
+Everything follows from the settings and from what the modes declare to need. tests/runs/test_budget.py counts the same
+with hooks, for every mode. Counted is what the recipe asks for: outputs of a teacher that are found in a cache, or that
+several students share, count as if they had been computed, so that a training has the same budget everywhere.
+
+Not counted are the few images that are looked at before a stage trains (rehearsal, folding of batch norms) and the
+evaluation of networks that have been trained.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from kd_runner.config.settings import Settings
+from kd_runner.evaluation.macs import multiply_accumulates
+from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
+from kd_runner.runs.data import Data
+from kd_runner.runs.loss_cost import macs_of_batch
+from kd_runner.runs.parts import Parts
+from kd_runner.training.mode import Mode, strong_view
+
+BACKWARD = 2  # multiply-accumulates of a backward pass for each of a forward pass: gradients of inputs and of weights
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Images that passed through networks while a stage trained; an image counts once for each pass.
+
+    Args:
+        images: Views of training images that were learned from.
+        student_forwards, student_backwards: Passes of them through the student's network.
+        teacher_forwards, teacher_backwards: Passes of them through the teacher; backwards where the teacher trains.
+        student_validations, teacher_validations: Passes of validation images, after each epoch or once.
+        losses: How often the loss of each mode was computed, by the mode's key and the size of the batch.
+    """
+
+    images: int = 0
+    student_forwards: int = 0
+    student_backwards: int = 0
+    teacher_forwards: int = 0
+    teacher_backwards: int = 0
+    student_validations: int = 0
+    teacher_validations: int = 0
+    losses: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def __add__(self, other: Passes) -> Passes:
+        return Passes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def counts(self) -> dict[str, int]:
+        """The numbers of passes by name, for result.json."""
+        return {name: value for name, value in vars(self).items() if name != "losses"}
+
+
+def batch_sizes(images: int, batch_size: int) -> Counter[int]:
+    """The number of batches of each size in an epoch; a last batch of one image is left out, as it is in training."""
+    whole, rest = divmod(images, batch_size)
+    return Counter({size: count for size, count in ((batch_size, whole), (rest, int(rest > 1))) if count})
+
+
+def label_passes(
+    network: Literal["student", "teacher"], epochs: int, images: int, batch_size: int, validation: int
+) -> Passes:
+    """The passes of a stage on labels alone.
+
+    Args:
+        network: The network that trains.
+        images, validation: Number of training images, and of validation images.
+    """
+    seen = epochs * sum(size * count for size, count in batch_sizes(images, batch_size).items())
+    if network == "teacher":
+        return Passes(seen, teacher_forwards=seen, teacher_backwards=seen, teacher_validations=epochs * validation)
+    return Passes(seen, student_forwards=seen, student_backwards=seen, student_validations=epochs * validation)
+
+
+def distillation_passes(
+    modes: Sequence[Mode], epochs: int, images: int, batch_size: int, validation: int, by_loss: bool = False
+) -> Passes:
+    """The passes of a student's stage with a teacher.
+
+    Args:
+        images, validation: Number of training images, and of validation images.
+        by_loss: True for an optimizer that is shown the gradient of each loss by itself.
+    """
+    active = [mode for mode in modes if mode.weight > 0]
+    views = 2 if strong_view(active) else 1
+    sizes = batch_sizes(images, batch_size)
+    order = [size for size, count in sizes.items() for _ in range(count)]  # a smaller batch is the last of an epoch
+    steps = epochs * len(order)
+    constant = not any(mode.warmup or mode.init_share for mode in active)
+    seen = views * epochs * sum(order)
+    teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
+    # Where nothing changes over the stage, one epoch stands for all.
+    for step in range(len(order) if constant else steps):
+        size, times = order[step % len(order)], epochs if constant else 1
+        taking_part = modes_at(active, step / steps)
+        if any(mode.needs.uses_teacher for mode in taking_part):
+            teacher += times * views * size
+        if by_loss and taking_part:
+            backwards += times * (views if strong_view(taking_part) else 1) * size
+        losses.update({(mode.key, size): times for mode in taking_part})
+    return Passes(
+        images=seen,
+        student_forwards=seen,
+        student_backwards=backwards,
+        teacher_forwards=teacher,
+        student_validations=epochs * validation,
+        teacher_validations=validation,  # a teacher does not change: its first answer stands
+        losses=losses,
+    )
+
+
+def modes_at(modes: Sequence[Mode], progress: float) -> list[Mode]:
+    """The modes whose losses are computed when `progress`, a share of the stage, is done."""
+    initialising = [mode for mode in modes if progress < mode.init_share]
+    return [mode for mode in initialising or modes if mode.weight_at(progress)]
+
+
+def passes_of(stage: str, settings: Settings, modes: Sequence[Mode], data: Data, by_loss: bool = False) -> Passes:
+    """The passes of a stage: 'teacher' or 'teachers.NAME', 'baseline', or 'student', with its finetuning."""
+    images, validation = len(data.images_of(stage)), len(data.splits.val)
+    if stage in settings.all_teachers:
+        section = settings.all_teachers[stage]
+        if section.checkpoint is not None:
+            return Passes()
+        assert section.epochs is not None
+        return label_passes("teacher", section.epochs, images, settings.batch_size, validation)
+    epochs = settings.student.epochs
+    if stage == BASELINE:
+        return label_passes("student", epochs, images, settings.batch_size, validation)
+    passes = distillation_passes(modes, epochs, images, settings.batch_size, validation, by_loss)
+    if not settings.finetune.epochs:
+        return passes
+    return passes + label_passes("student", settings.finetune.epochs, images, settings.batch_size, validation)
+
+
+def budget_of(parts: Parts, stages: Mapping[str, Any], loss_macs: Mapping[str, Sequence[int] | None]) -> dict[str, Any]:
+    """The section `budget` of result.json: the passes of each stage that the run has, and what they cost.
+
+    The seconds of the same stages are in the section `seconds`: unlike a budget, they differ from one time to another.
+
+    Args:
+        stages: The stages' part of the result, with the multiply-accumulates of each network for one image.
+        loss_macs: Those of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
+    """
+    settings, data = parts.settings, parts.data
+    by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
+    macs = {stage: (stages.get(stage) or {}).get("macs") for stage in STAGES}
+    budget: dict[str, Any] = dict.fromkeys(STAGES)
+    trained = {name: passes_of(name, settings, parts.modes, data) for name in settings.all_teachers}
+    if any(passes.images for passes in trained.values()):
+        total = sum(trained.values(), Passes())
+        costs = {"student": 0, "teacher": _macs_of_teachers(parts, trained, macs[TEACHER]), "losses": 0}
+        budget[TEACHER] = _section(total, costs)
+    if settings.baseline:
+        passes = passes_of(BASELINE, settings, parts.modes, data)
+        costs = {"student": _macs(passes, "student", macs[BASELINE]), "teacher": 0, "losses": 0}
+        budget[BASELINE] = _section(passes, costs)
+    passes = passes_of(STUDENT, settings, parts.modes, data, by_loss)
+    costs = {
+        "student": _macs(passes, "student", macs[STUDENT]),
+        "teacher": _macs(passes, "teacher", macs[TEACHER]),
+        "losses": _macs_of_losses(passes, parts, loss_macs),
+    }
+    budget[STUDENT] = _section(passes, costs)
+    budget["times_baseline"] = _times_baseline(budget, parts, macs)
+    return budget
+
+
+def _section(passes: Passes, macs: dict[str, int | None]) -> dict[str, Any]:
+    known = [value for value in macs.values() if value is not None]
+    total = sum(known) if len(known) == len(macs) else None
+    return {**passes.counts(), "macs": {**macs, "sum": total}}
+
+
+def _macs(passes: Passes, network: str, for_one_image: int | None) -> int | None:
+    """Multiply-accumulates of the training passes through a network; None where its own are not known."""
+    forwards, backwards = (getattr(passes, f"{network}_{way}") for way in ("forwards", "backwards"))
+    if not forwards:
+        return 0
+    return None if for_one_image is None else (forwards + BACKWARD * backwards) * for_one_image
+
+
+def _macs_of_teachers(parts: Parts, trained: Mapping[str, Passes], of_all: int | None) -> int | None:
+    """Multiply-accumulates of the training of all teachers."""
+    if len(trained) == 1:
+        return _macs(trained[TEACHER], "teacher", of_all)
+    image = torch.zeros(1, *parts.data.splits.image_shape, device=parts.data.device)
+    total = 0
+    for name, passes in trained.items():
+        network = parts.teachers[name].to(parts.data.device)
+        macs = _macs(passes, "teacher", multiply_accumulates(network, image, name))
+        if macs is None:
+            return None
+        total += macs
+    return total
+
+
+def _macs_of_losses(passes: Passes, parts: Parts, counts: Mapping[str, Sequence[int] | None]) -> int | None:
+    """Multiply-accumulates of the modes' losses, of mixed images with the labels of both."""
+    dataset, total = parts.settings.dataset, 0
+    for mode in parts.modes:
+        times = 2 if mode.needs.labels and (dataset.mixup or dataset.cutmix) else 1
+        for (key, size), steps in passes.losses.items():
+            if key == mode.key:
+                measured = counts.get(key)
+                if measured is None:
+                    return None
+                total += times * steps * macs_of_batch(measured, size)
+    return total
+
+
+def _times_baseline(budget: Mapping[str, Any], parts: Parts, macs: Mapping[str, int | None]) -> float | None:
+    """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained."""
+    total = budget[STUDENT]["macs"]["sum"]
+    baseline = (budget[BASELINE] or {}).get("macs", {}).get("sum")
+    if budget[BASELINE] is None and not any(hasattr(mode.loss, "deployed") for mode in parts.modes):
+        passes = passes_of(BASELINE, parts.settings, parts.modes, parts.data)
+        baseline = _macs(passes, "student", macs[STUDENT])
+    return total / baseline if total is not None and baseline else None

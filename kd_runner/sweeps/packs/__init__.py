@@ -1,0 +1,1 @@
+"""Jobs that train side by side in one process."""

@@ -1,0 +1,59 @@
+"""What decides which jobs can share batches and the teacher's work, and how many of them fit into the memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from kd_runner.config.fingerprint import digest
+from kd_runner.files.stages import STUDENT
+from kd_runner.runs.labels_only import ingredients
+from kd_runner.runs.parts import Parts
+from kd_runner.store.entries import key_of
+
+COPIES = 6  # of a student's weights: gradients, the optimizer's numbers, the best epoch's, and those being saved
+OVERHEAD = 50e6  # bytes that a run takes beside its networks: its log, its events, its batches
+
+
+def shared_work(parts: Parts) -> str:
+    """16 digits that are the same for jobs whose students can share batches and what the teacher gives for them.
+
+    They have the same images, augmentation, order, batch size, epochs, trainer settings and teacher.
+    """
+    settings, data, recipe = parts.settings, parts.data, parts.recipes[STUDENT]
+    teachers = [
+        key_of(ingredients(parts.labels_only(name), settings, data))
+        if teacher.checkpoint is None
+        else hashlib.sha256(Path(teacher.checkpoint).expanduser().read_bytes()).hexdigest()
+        for name, teacher in settings.all_teachers.items()
+    ]
+    images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
+    batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
+    batches += [settings.replayed_views]
+    return digest([teachers, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[:16]
+
+
+def bytes_of_job(parts: Parts) -> int:
+    """An estimate of the memory that a job takes beside the batches and outputs that it shares."""
+    student, *teachers = (_bytes(network) for network in (parts.student, *parts.teachers.values()))
+    return int(COPIES * student + sum(teachers) + OVERHEAD)
+
+
+def _bytes(network: torch.nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
+def free_bytes(on_cpu: bool) -> int | None:
+    """The memory that is free on the GPU or, for the CPU, on this machine; None where the system does not tell."""
+    if not on_cpu and torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    with suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return None

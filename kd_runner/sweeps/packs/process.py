@@ -1,0 +1,95 @@
+"""The process of a pack: its jobs run side by side, each as the command that it would be by itself."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import logging
+import platform
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_runner import masking
+from kd_runner.clock import run_seconds
+from kd_runner.errors import COMPLETED, FAILED, TERMINATED
+from kd_runner.files import atomic
+from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
+from kd_runner.runs.companions import Companions
+from kd_runner.sweeps.packs.tasks import ENDED
+from kd_runner.sweeps.packs.turns import Turns
+
+_ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h> of the GNU C library
+
+
+def run_pack(words: Sequence[str]) -> int:
+    """Run the jobs that are listed in the file `words[0]`; returns 0, however they end.
+
+    The file holds {"folder": the pack's folder, "timeout_s": seconds of each job or null, "jobs": [{"name", "folder",
+    "call", "words", "again"}]}. How each job ended is written into the pack's folder at once, so that a process which
+    is started again leaves out those that have ended.
+    """
+    plan = json.loads(Path(words[0]).read_text())
+    record = Path(plan["folder"]) / ENDED
+    ended = atomic.read_json(record)
+    jobs = [job for job in plan["jobs"] if job["name"] not in ended]
+    _use_one_arena()
+    signal.signal(signal.SIGTERM, _terminate)
+    turns = Turns()
+    companions = Companions(len(plan["jobs"]), turns.wait)
+    works = [partial(_run_job, job, companions, record, plan["timeout_s"]) for job in jobs]
+    turns.run(works, torch.get_num_threads(), plan["timeout_s"])
+    return COMPLETED
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, timeout_s: float | None) -> None:
+    """Run one job in this thread, with its own output, and write down how it ended."""
+    folder, started, own_start = Path(job["folder"]), time.monotonic(), run_seconds()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / CONSOLE).open("a", buffering=1) as console:
+        sys.stdout = sys.stderr = console
+        for logger in (logging.getLogger(), logging.getLogger("kd_runner.problems")):
+            logger.handlers[:] = []
+        code = _exit_code(job, folder, companions)
+        for handler in logging.getLogger().handlers:
+            handler.close()
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    timed_out = code == TERMINATED and timeout_s is not None and run_seconds() - own_start > timeout_s
+    if code != TERMINATED or timed_out:  # else it has not ended: it goes on in another process
+        end = {"code": code, "seconds": round(time.monotonic() - started, 3), "timed_out": timed_out}
+        atomic.write_json(record, {**atomic.read_json(record), job["name"]: end})
+
+
+def _exit_code(job: Mapping[str, Any], folder: Path, companions: Companions) -> int:
+    if atomic.read_json(folder / RESULT).get("status") == "completed":
+        return COMPLETED
+    try:
+        module, _, name = job["call"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        return int(function(job["again"] if holds_a_run(folder) else job["words"], companions))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except BaseException:
+        masking.print_exception(*sys.exc_info())
+        return FAILED
+
+
+def _use_one_arena() -> None:
+    """Have the C library give all threads memory from one place.
+
+    Only one thread runs at a time, and what one has freed is there for the next, also where `trainer.keep_memory`
+    keeps it from the kernel.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)

@@ -1,0 +1,130 @@
+"""Packs as tasks of a sweep: one command for several jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd_runner.files import atomic
+from kd_runner.files.run_folder import CHECKED, PACKS
+from kd_runner.sweeps.engines.task import Task
+from kd_runner.sweeps.packs.grouping import SHARE_OF_MEMORY, Pack, groups_of
+
+ENDED = "ended.json"  # in the pack's folder: the exit codes and seconds of the jobs that have ended
+CALL = "kd_runner.sweeps.packs.process:run_pack"
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the jobs of a sweep are packed.
+
+    Args:
+        pack: The launcher's setting.
+        slots: The number of tasks that run at a time.
+        timeout_s: The seconds that each job may take by itself; None for no limit.
+    """
+
+    pack: Pack
+    slots: int
+    timeout_s: float | None
+
+
+def pack_tasks(
+    tasks: Mapping[int, Task],
+    examination: Mapping[str, Any],
+    packing: Packing,
+    folder: Path,
+    queued: Collection[str] = (),
+) -> list[Task]:
+    """The tasks to run: one for each group of jobs that can share their teacher's work, and the rest as they are.
+
+    Args:
+        tasks: The tasks of the jobs, by number.
+        examination: The report of `kd_runner.sweeps.preflight.examine`.
+        folder: The folder of the sweep.
+        queued: The names of tasks that a cluster has kept from an earlier driver, packs among them.
+    """
+    kept = {name: _numbers(name) for name in queued}
+    loose = [number for number in tasks if not any(number in numbers for numbers in kept.values())]
+    free = examination["free_bytes"]
+    room = None if free is None else int(free * SHARE_OF_MEMORY)
+    work, sizes = examination["shared_work"], examination["bytes"]
+    groups = groups_of(loose, work, sizes, packing.pack, packing.slots, room)
+    packs = [
+        tasks[numbers[0]]
+        if len(numbers) == 1
+        else pack_task([tasks[number] for number in numbers], folder, packing.timeout_s)
+        for numbers in groups
+    ]
+    for name, numbers in kept.items():
+        members = [tasks[number] for number in numbers if number in tasks]
+        if len(numbers) == 1:
+            packs += members
+        elif members:
+            packs.append(pack_task(members, folder, packing.timeout_s, name))
+    return packs
+
+
+def pack_task(members: Sequence[Task], folder: Path, timeout_s: float | None, queued_name: str = "") -> Task:
+    """The task that runs `members` side by side; its plan is written into the sweep's folder.
+
+    Args:
+        timeout_s: The seconds that each of them may take by itself; None for no limit.
+        queued_name: The name under which a cluster has the task already.
+    """
+    name = queued_name or _ranges([int(task.name.removeprefix("#")) for task in members])
+    first = _numbers(name)[0]
+    pack_folder, plan = folder / PACKS / str(first), folder / CHECKED / f"pack_{first}.json"
+    if not queued_name:
+        (pack_folder / ENDED).unlink(missing_ok=True)
+    jobs = [
+        {
+            "name": task.name,
+            "folder": str(task.folder),
+            "call": task.call,
+            "words": list(task.words),
+            "again": list(task.again),
+        }
+        for task in members
+    ]
+    plan.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    atomic.write_json(plan, {"folder": str(pack_folder), "timeout_s": timeout_s, "jobs": jobs})
+    needed = dict.fromkeys(task for member in members for task in member.after)
+    variables = {name: value for member in members for name, value in member.variables.items()}
+    words = [str(plan)]
+    return Task(name, pack_folder, words, words, CALL, tuple(needed), variables=variables, members=tuple(members))
+
+
+def _numbers(name: str) -> list[int]:
+    """The numbers of the jobs in the name of a task, such as '#0 to #3, #7'; none for the training of a network."""
+    numbers: list[int] = []
+    for part in name.split(", "):
+        ends = re.fullmatch(r"#(\d+)(?: to #(\d+))?", part)
+        if ends is None:
+            return []
+        numbers += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+    return numbers
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers of jobs in short: '#0 to #3, #7'."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    pairs = zip(starts, ends, strict=True)
+    return ", ".join(f"#{start}" if start == end else f"#{start} to #{end}" for start, end in pairs)
+
+
+def newly_ended(pack: Task) -> Iterator[Task]:
+    """The members of a pack that have ended since the last call, with their exit codes and seconds."""
+    record = atomic.read_json(pack.folder / ENDED)
+    for member in pack.members:
+        end = record.get(member.name)
+        if member.code is None and isinstance(end, dict):
+            member.code, member.seconds = int(end["code"]), float(end["seconds"])
+            member.timed_out = bool(end.get("timed_out"))
+            member.slot, member.attempts = pack.slot, pack.attempts
+            member.first_started = pack.first_started
+            yield member

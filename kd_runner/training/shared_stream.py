@@ -1,0 +1,194 @@
+"""Students that train side by side in one process: each batch is made once, and goes through the teacher once.
+
+Every student keeps its own forward and backward pass, optimizer and random numbers. It gets the batches that it would
+have made by itself, and the teacher's outputs that it would have computed, bit by bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from kd_runner.clock import leave_out
+from kd_runner.input_pipeline.augmentation import Batch
+from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.networks.observed import Observed
+from kd_runner.outputs import Outputs
+from kd_runner.training.recipe import Recipe
+from kd_runner.training.teacher_outputs import OnlineTeacher
+
+BLOCK_BYTES = 2**25  # of images and teacher's outputs that are kept until every student has seen them
+
+# Waits until every run that reads a stream has come to a position (epoch, first batch), or is beyond it; returns how
+# many runs are there.
+Wait = Callable[[object, tuple[int, int]], int]
+
+
+class SharedStream:
+    """The batches of several students, in blocks that each student goes through before the next block is made.
+
+    Args:
+        batches: The batches that each of the students would make by itself.
+        wait: Lets the other students come to the same position.
+    """
+
+    def __init__(self, batches: TrainingBatches, wait: Wait) -> None:
+        self.batches, self._wait = batches, wait
+        self.teachers: dict[object, OnceTeacher] = {}
+        self.block: list[Batch] = []
+        self.seconds = 0.0  # that the block and the teacher's outputs for it took, whoever made them
+        self.students = 1  # the number of students that go through the block
+        self._position = (-1, 0)
+        self._made: Iterator[Batch] = iter(())
+        self._batches_of_block = 1
+
+    def block_at(self, epoch: int, start: int) -> list[Batch]:
+        """The block of batches that begins with batch `start` of an epoch. Waits for the other students."""
+        students = self._wait(self, (epoch, start))
+        # Those who went through the last block share what it took. Whoever made it has left that out of its own time.
+        leave_out(-self.seconds / self.students)
+        if (epoch, start) != self._position:
+            self._advance(epoch, start)
+            self.students = students
+        return self.block
+
+    def _advance(self, epoch: int, start: int) -> None:
+        for teacher in self.teachers.values():
+            teacher.forget()
+        self.seconds = 0.0
+        with self.shared_work():
+            if start == 0:
+                self.batches.epoch = epoch
+                self._made = self.batches.batches()
+            self.block = list(islice(self._made, self._batches_of_block))
+        if not self.teachers:  # the students read logits that are kept
+            self.fit_size(Outputs(self.block[0].images[:0]), self.block[0])
+        self._position = (epoch, start)
+
+    def shared_work(self) -> SharedWork:
+        """A block of work that all students of the stream share the time of."""
+        return SharedWork(self)
+
+    def fit_size(self, outputs: Outputs, batch: Batch) -> None:
+        """Make later blocks as long as there is room for images and outputs such as these."""
+        tensors = [batch.images, batch.strong, *_tensors(outputs)]
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
+        self._batches_of_block = max(1, BLOCK_BYTES // (size * max(1, len(self.teachers))))
+
+    def teacher_for(self, teacher: Observed, recipe: Recipe, device: torch.device, is_asked: bool) -> OnceTeacher:
+        """The teacher that all students share whose own teacher would give the same outputs to the bit.
+
+        A teacher with layers that modes look at runs as it is, and one without with its batch norms folded. The first
+        one is given hooks for the layers of all students.
+        """
+        is_folded = is_asked and not teacher.layers
+        key = (is_folded, teacher.layers if recipe.compile else None)
+        if key not in self.teachers:
+            self.teachers[key] = OnceTeacher(teacher, self)
+            self.teachers[key].begin(self.batches, recipe, device, is_asked)
+        self.teachers[key].observe(teacher.layers)
+        return self.teachers[key]
+
+
+class SharedWork:
+    """A context whose time is the stream's, and is left out of the time of the run that does the work."""
+
+    def __init__(self, stream: SharedStream) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.perf_counter() - self.started
+        self.stream.seconds += seconds
+        leave_out(seconds)
+
+
+class OnceTeacher(OnlineTeacher):
+    """A teacher that several students share: it runs once for each batch of a block, the first time it is asked."""
+
+    def __init__(self, teacher: Observed, stream: SharedStream) -> None:
+        super().__init__(teacher)
+        self.stream = stream
+        self._outputs: dict[int, Outputs] = {}  # by the identity of the images, which the stream's block holds
+
+    def observe(self, layers: tuple[str, ...]) -> None:
+        """Have the outputs hold the features of these layers, too."""
+        if not set(layers) <= set(self.teacher.layers):
+            self.teacher.release()
+            self.teacher = Observed(self.teacher.network, (*self.teacher.layers, *layers))
+
+    def forget(self) -> None:
+        """Let go of the outputs of a block that all students have gone through."""
+        self._outputs.clear()
+
+    def of_batch(self, batch: Batch) -> Outputs:
+        """The outputs for a batch of the stream's block."""
+        with self.stream.shared_work():
+            if id(batch.images) not in self._outputs:
+                self._outputs[id(batch.images)] = self._run_in_full(batch.images)
+                self.stream.fit_size(self._outputs[id(batch.images)], batch)
+            if batch.strong is not None and id(batch.strong) not in self._outputs:
+                self._outputs[id(batch.strong)] = self._run_in_full(batch.strong)
+        outputs = self._outputs[id(batch.images)]
+        return outputs if batch.strong is None else replace(outputs, strong=self._outputs[id(batch.strong)])
+
+
+class TeacherOfStream:
+    """One student's view of the teacher of its stream."""
+
+    def __init__(self, teacher: Observed, stream: SharedStream) -> None:
+        self.teacher, self.stream = teacher, stream
+        teacher.network.requires_grad_(False).eval()
+        self.shared: OnceTeacher | None = None
+
+    def begin(self, batches: TrainingBatches, recipe: Recipe, device: torch.device, is_asked: bool) -> None:
+        """Find the teacher of the stream that gives the outputs which this student's own would give."""
+        self.shared = self.stream.teacher_for(self.teacher, recipe, device, is_asked)
+
+    def of_batch(self, batch: Batch) -> Outputs:
+        """The outputs for a batch of the stream's block."""
+        assert self.shared is not None
+        return self.shared.of_batch(batch)
+
+    def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
+        """The logits [N, K] for a batch of validation images."""
+        assert self.shared is not None
+        return self.shared.of_validation(batch, batch_index)
+
+
+class BatchesOfStream(TrainingBatches):
+    """One student's batches, which come from a stream that it shares with others.
+
+    Args:
+        alone: The batches that it would make by itself, with which the stream began or which equal those.
+    """
+
+    def __init__(self, alone: TrainingBatches, stream: SharedStream) -> None:
+        sizes = alone.batch_size, alone.seed, alone.chunk
+        super().__init__(alone.source, alone.view, *sizes, alone.strong, alone.part, alone.views)
+        self.stream = stream
+        if alone.strong and not stream.batches.strong:
+            stream.batches.strong = True
+
+    def batches(self, order: Tensor | None = None) -> Iterator[Batch]:
+        """The batches of the current epoch, without the strong view of other students; alone where `order` is given."""
+        if order is not None:
+            yield from super().batches(order)
+            return
+        start = 0
+        while start < self.count:
+            block = self.stream.block_at(self.epoch, start)
+            for batch in block:
+                yield batch if self.strong or batch.strong is None else replace(batch, strong=None)
+            start += len(block)
+
+
+def _tensors(outputs: Outputs) -> list[Tensor]:
+    return [outputs.logits, *outputs.features.values()]

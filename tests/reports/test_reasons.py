@@ -1,0 +1,64 @@
+"""Why distillation may not have helped, from the numbers of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leaderboard_cases import right, write_run
+
+from kd_runner.evaluation.metrics import pack_bits
+from kd_runner.files.results import Run, read_run
+from kd_runner.reports.reasons import reasons
+
+SURE = {"images": 256, "accuracy": 1.0, "largest_probability": 0.812, "temperature": 4.0}
+RISING = [0.5, 0.6, 0.7, 0.75, 0.8, 0.81, 0.82, 0.83, 0.86, 0.88]
+
+
+def result_of(folder: Path, student: int, teacher: dict[str, Any], val_accuracies: list[float]) -> dict[str, Any]:
+    """A result whose baseline is right on 70 of 100 test images."""
+    import torch
+
+    correct = right(70)
+    baseline = {"accuracy": 0.7, "correct": pack_bits(torch.from_numpy(correct))}
+    write_run(folder, [], right(student), baseline=baseline, teacher={"accuracy": 0.95, **teacher})
+    run = read_run(folder / "result.json")
+    assert isinstance(run, Run)
+    run.result["student"]["val_accuracies"] = val_accuracies
+    return run.result
+
+
+@pytest.mark.parametrize("student", [60, 70])
+def test_a_teacher_that_is_always_right_is_named(tmp_path: Path, student: int) -> None:
+    (reason,) = reasons(result_of(tmp_path / "a", student, {"on_training_images": SURE, "images_seen": 1000}, []))
+    assert reason == (
+        "Why there is no gain: the teacher is right on 100.0 % of 256 images that the student learned from (its "
+        "largest probability is 0.81 there at temperature 4, on average): its targets may say little more than the "
+        "labels. Try teacher.dataset.crop_padding=2, another temperature, or fewer images for the student "
+        "(student.fraction)."
+    )
+    (given,) = reasons(result_of(tmp_path / "b", student, {"on_training_images": SURE}, []))
+    assert "Try a teacher that was trained on changed images, another temperature" in given
+    changed = result_of(tmp_path / "c", student, {"on_training_images": SURE, "images_seen": 1000}, [])
+    changed["views"] = {"teacher": {"crop_padding": 2}}
+    assert "Try stronger changes of the teacher's images (teacher.dataset), another" in reasons(changed)[0]
+
+
+def test_a_student_that_was_still_learning_is_named(tmp_path: Path) -> None:
+    (reason,) = reasons(result_of(tmp_path / "a", 70, {}, RISING))
+    assert reason == (
+        "Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
+        "82.5 % to 87.0 % in the last fifth of its epochs. More of them (student.epochs=20) may change the answer."
+    )
+    assert reasons(result_of(tmp_path / "b", 70, {}, [0.9] * 10)) == []
+    assert reasons(result_of(tmp_path / "c", 70, {}, RISING[-4:])) == []
+
+
+def test_where_it_helped_or_nobody_knows_there_is_nothing_to_explain(tmp_path: Path) -> None:
+    assert reasons(result_of(tmp_path / "a", 71, {"on_training_images": SURE}, RISING)) == []
+    unsure_teacher = SURE | {"accuracy": 0.98}
+    assert reasons(result_of(tmp_path / "b", 70, {"on_training_images": unsure_teacher}, [])) == []
+    alone = result_of(tmp_path / "c", 70, {"on_training_images": SURE}, RISING)
+    alone["baseline"] = None
+    assert reasons(alone) == []

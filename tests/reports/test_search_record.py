@@ -1,0 +1,99 @@
+"""A search in a report: it leads with the trial that the validation images chose."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leaderboard_cases import right, write_run
+from page_text import text_of
+
+from kd_runner.reports.leaderboard import leaderboard_of, terminal_text
+from kd_runner.reports.sweep_report import report
+
+VALIDATION = (0.8, 0.9, 0.7)
+TESTED = (70, 75, 99)
+
+
+def search_of(folder: Path, **changes: Any) -> Path:
+    """Three trials of which validation chooses the second, and the test images would choose the third."""
+    history, best = [], None
+    for number, (val, test) in enumerate(zip(VALIDATION, TESTED, strict=True)):
+        words = [f"temperature.value={number + 1}"]
+        trial = write_run(folder / str(number), ["student=mlp", *words], right(test))
+        result = json.loads((trial / "result.json").read_text())
+        result["student"]["best_val"] = {"accuracy": 0.5, "val_accuracy": val}
+        (trial / "result.json").write_text(json.dumps(result))
+        best = max(val, best or 0)
+        history.append({"number": number, "status": "complete", "folder": str(number), "overrides": words,
+                        "accuracy": val, "best_so_far": best})  # fmt: skip
+    chosen = {**history[1], "words": ["student=mlp", "temperature.value=2"]}
+    record = {
+        "trials": {"complete": 3, "pruned": 1, "fail": 0}, "planned": 4, "best": [chosen], "history": history,
+        "objectives": [{"name": "accuracy", "title": "validation accuracy", "better": "higher"}],
+        "importances": {"accuracy": {"temperature.value": 0.75, "batch_size": 0.25}}, "no_importances": None,
+    }  # fmt: skip
+    (folder / "search.json").write_text(json.dumps(record | changes))
+    return folder
+
+
+def test_the_report_leads_with_the_trial_that_validation_chose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = search_of(tmp_path / "search")
+    report([folder], folder)
+    page = text_of(folder / "report.html")
+    printed = " ".join(capsys.readouterr().out.split())
+    markdown = (folder / "leaderboard.md").read_text()
+    for text in (page, printed, markdown):
+        assert "Trial 1 chosen: validation accuracy 90.00 %" in text
+        assert "Its test accuracy, which had no part in the choice, is 75.00 %." in text
+        assert "3 of 4 trials were completed, 1 pruned." in text
+        assert "Of the spread of validation accuracy between trials: temperature.value 75 %, batch_size 25 %." in text
+        assert "kd-runner student=mlp temperature.value=2" in text
+    assert page.index("Trial 1 chosen") < page.index("Search") < page.index("Leaderboard")
+    assert "the line is the best so far" in page
+    assert (folder / "report.html").read_text().count('<tr class="first"><td>1</td>') == 1
+
+
+def test_several_objectives_have_a_front_and_no_command(tmp_path: Path) -> None:
+    objectives = [{"name": "accuracy", "title": "validation accuracy", "better": "higher"},
+                  {"name": "parameters", "title": "parameters", "better": "lower"}]  # fmt: skip
+    best = [{"number": number, "folder": str(number), "overrides": [], "words": [], "accuracy": 0.9 - number / 10,
+             "parameters": 2000 - 1000 * number} for number in (0, 1)]  # fmt: skip
+    folder = search_of(tmp_path, objectives=objectives, best=best)
+    (search,) = leaderboard_of([folder]).searches
+    assert search.headline == "2 trials that no other betters in validation accuracy and parameters"
+    assert "They are trial 0 (validation accuracy 90.00 %, parameters 2,000); trial 1 (" in " ".join(search.sentences)
+    assert search.commands == []
+
+
+def test_a_search_without_importances_says_why(tmp_path: Path) -> None:
+    reason = "it takes 10 completed trials to tell what the keys count for, there are 3"
+    folder = search_of(tmp_path, importances={}, no_importances=reason)
+    assert f"I{reason[1:]}." in terminal_text(leaderboard_of([folder]), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("[]", "search.json: holds a list in place of an object: the search is not shown"),
+        ('{"history": 3}', "search.json: not as kd-runner writes it: the search is not shown"),
+        ('{"trials": {}, "best": []}', ""),  # of an earlier version
+    ],
+)
+def test_a_record_of_anyones_costs_no_report(tmp_path: Path, content: str, line: str) -> None:
+    folder = search_of(tmp_path)
+    (folder / "search.json").write_text(content)
+    leaderboard = leaderboard_of([folder])
+    assert leaderboard.searches == []
+    assert [fault.endswith(line) for fault in leaderboard.left_out] == ([True] if line else [])
+
+
+def test_a_command_of_anyones_is_one_of_kd_runner(tmp_path: Path) -> None:
+    chosen = {"number": 1, "folder": "1", "overrides": ["x=1"], "words": ["a=1; rm -rf ~", "$(x)"], "accuracy": "high"}
+    (search,) = leaderboard_of([search_of(tmp_path, best=[chosen])]).searches
+    assert search.commands == ["kd-runner 'a=1; rm -rf ~' '$(x)'"]
+    assert search.headline == "Trial 1 chosen: validation accuracy –"
