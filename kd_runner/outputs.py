@@ -80,6 +80,8 @@ class Needs:
         maps: True where features must have a height and a width.
         varies: True where the loss also depends on what only the CPU knows, such as `Outputs.progress` or an attribute
             that it sets anew: its steps are not repeated as one CUDA graph.
+        whole_batch: True where the loss compares images with one another, so that it is not a mean over losses of
+            single images. Where several processes share a batch, each then gets the outputs for all of its images.
     """
 
     student: Role | None = None
@@ -90,6 +92,7 @@ class Needs:
     indices: bool = False
     maps: bool = False
     varies: bool = False
+    whole_batch: bool = False
 
     @property
     def uses_teacher(self) -> bool:
@@ -97,7 +100,7 @@ class Needs:
         return self.teacher_logits or self.teacher is not None
 
 
-UNDECLARED = Needs(labels=True, teacher_logits=True, varies=True)
+UNDECLARED = Needs(labels=True, teacher_logits=True, varies=True, whole_batch=True)
 
 
 def needs_of(loss: object) -> Needs:

@@ -209,7 +209,8 @@ def _on_or_off(value: Any) -> Any:
 
 class TrainerSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
-    devices: Annotated[int, Field(strict=True, ge=1, le=1)]
+    devices: Count
+    nodes: Count = 1
     precision: Annotated[Precision, BeforeValidator(str)]
     channels_last: Flag
     compile: Flag
@@ -218,6 +219,11 @@ class TrainerSettings(Section):
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
     threads: Count | None
+
+    @property
+    def process_count(self) -> int:
+        """The number of processes that share a run, one for each device."""
+        return self.devices * self.nodes
 
 
 class TrackingSettings(Section):

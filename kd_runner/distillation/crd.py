@@ -38,7 +38,7 @@ class CRD(nn.Module):
         ValueError: a number outside its range.
     """
 
-    needs = Needs(student="embedding", teacher="embedding", indices=True)
+    needs = Needs(student="embedding", teacher="embedding", indices=True, whole_batch=True)
 
     memory_student: Tensor
     memory_teacher: Tensor

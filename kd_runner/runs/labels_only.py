@@ -96,9 +96,13 @@ def train_on_labels(
     trainee: LabelsOnly, settings: Settings, data: Data, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Train a network on labels alone, from where an interrupted run left it."""
+    return fit_to_best(classifier(trainee, data), data, settings.trainer, logger, resume_state)
+
+
+def classifier(trainee: LabelsOnly, data: Data) -> Classifier:
+    """The module that trains a network on labels alone."""
     batches = data.training_batches(trainee.role, trainee.recipe)
-    module = Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
-    return fit_to_best(module, data, settings.trainer, logger, resume_state)
+    return Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
 
 
 def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str, Any]:

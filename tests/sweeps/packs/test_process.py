@@ -110,11 +110,11 @@ def test_a_job_that_kills_its_pack_does_not_take_the_others_with_it(naughty_fold
 
 @pytest.mark.slow
 def test_a_pack_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=400", *ONE_SLOT)
+    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=120", *ONE_SLOT)
     sweep = tmp_path / "packed"
     process = started(tmp_path, *words, "hydra.sweep.dir=packed")
     deadline = time.monotonic() + 300
-    while atomic.read_json(sweep / "3" / "now.json").get("epoch", 0) < 30 and time.monotonic() < deadline:
+    while atomic.read_json(sweep / "3" / "now.json").get("epoch", 0) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process_of_pack(sweep), signal.SIGKILL)
     out, err = process.communicate(timeout=600)
@@ -127,11 +127,11 @@ def test_a_pack_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_goes_on_with_its_packs(tmp_path: Path, number: int) -> None:
-    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=400", *ONE_SLOT)
+    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=120", *ONE_SLOT)
     sweep = tmp_path / "packed"
     process = started(tmp_path, *words, "hydra.sweep.dir=packed")
     deadline = time.monotonic() + 300
-    while atomic.read_json(sweep / "2" / "now.json").get("epoch", 0) < 30 and time.monotonic() < deadline:
+    while atomic.read_json(sweep / "2" / "now.json").get("epoch", 0) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
     pack = process_of_pack(sweep)
     process.send_signal(number)
