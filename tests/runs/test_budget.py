@@ -47,6 +47,8 @@ OTHERS = {
     "two views for one of two": ["distillation=soft", "+distillation@plus.mlkd=mlkd", "distillation.warmup=0.2"],
     "mixed images": ["distillation=dkd", "dataset.mixup=1"],
     "a last batch of one image": ["distillation=soft", "batch_size=11"],
+    "a last batch of five": ["distillation=mlkd", "batch_size=55"],
+    "one batch": ["distillation=soft", "batch_size=100"],
     "a last batch of two": ["distillation=crd", "distillation.negatives=20", "batch_size=18"],
     "two gradients a step": ["distillation=soft", "distillation.warmup=0.5", "+optimizer@student.optimizer=dot"],
     "two gradients of two views": ["distillation=mlkd", "+optimizer@student.optimizer=dot"],
