@@ -29,7 +29,7 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.models.mlp import mlp
 from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.models.resnet import ResNet
-from kd_runner.networks.faster import fold_batch_norms
+from kd_runner.networks.faster import faster_frozen
 from kd_runner.networks.observed import Observed
 from kd_runner.schedule import Constant as ConstantRate
 from kd_runner.temperature import Constant
@@ -109,7 +109,7 @@ def contenders(case: Case, device: torch.device) -> dict[str, Callable[[], objec
     our_student.load_state_dict(plain_student.state_dict())
     source = source_of(split, device, "auto")
     ready = [(batch.images, batch.labels) for batch in PlainBatches(source, view, case.batch)]
-    quick = fold_batch_norms(teacher.eval(), ready[0][0])  # the plain loop gets the faster teacher, too
+    quick = faster_frozen(teacher.eval(), ready[0][0])  # the plain loop gets the faster teacher, too
     optimizer = adam(plain_student.parameters())
 
     def plain() -> None:

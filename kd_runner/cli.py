@@ -23,20 +23,33 @@ from omegaconf import DictConfig, OmegaConf
 from kd_runner import masking
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
 from kd_runner.command_line.typed_words import note_idle_words
-from kd_runner.errors import BAD_SETTINGS, COMPLETED, FAILED, INTERRUPTED, TERMINATED, Answer, RunFailed, exit_code_of
+from kd_runner.errors import (
+    BAD_SETTINGS,
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    TERMINATED,
+    Answer,
+    RunFailed,
+    SettingsError,
+    exit_code_of,
+)
 from kd_runner.files.atomic import write_json
 from kd_runner.files.contents import remove_files
 from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
+from kd_runner.processes import Place, started_place
 from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
+CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, too
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 
 
@@ -64,12 +77,20 @@ def main(companions: Any = None) -> int:
         from kd_runner.store.command import main as store
 
         return store(words[1:])
+    place = started_place()
+    if place is not None and place.rank:
+        return _follow(place, words)
     if threading.current_thread() is threading.main_thread():  # no other thread may, or gets signals
         signal.signal(signal.SIGTERM, _terminate)
     invocation = Invocation(words, companions=companions)
     try:
         masking.hide_named(words)
         sys.argv[1:] = invocation.translate()
+        if place is not None and SWEEP_FLAGS & set(sys.argv):
+            raise SettingsError(
+                f"-m: a sweep must be one process, and torchrun or srun started {place.size}; leave it out, and give "
+                "each job its devices by trainer.devices"
+            )
         masking.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
             print(lines(help_text([word for word in words if not word.startswith("-")]).split("\n")))
@@ -89,6 +110,16 @@ def main(companions: Any = None) -> int:
     except Exception as error:
         return _exit_code_after(error, invocation)
     return invocation.exit_code or COMPLETED
+
+
+def _follow(place: Place, words: Sequence[str]) -> int:
+    """Take part in the run of process 0, unless the words ask for an answer or a sweep; returns the exit code."""
+    flags = [word for word in words if word.startswith("-") and not word.startswith(CONFIG_FLAGS)]
+    if flags or Invocation(words).asks_for_data:
+        return COMPLETED
+    from kd_runner.runs.following import follow_started
+
+    return follow_started(place)
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -78,6 +78,10 @@ class Needs:
         strong_view: True where both networks must also see a strongly augmented view (`Outputs.strong`).
         indices: True where the mode must know which images are in the batch (`Outputs.indices`).
         maps: True where features must have a height and a width.
+        varies: True where the loss also depends on what only the CPU knows, such as `Outputs.progress` or an attribute
+            that it sets anew: its steps are not repeated as one CUDA graph.
+        whole_batch: True where the loss compares images with one another, so that it is not a mean over losses of
+            single images. Where several processes share a batch, each then gets the outputs for all of its images.
     """
 
     student: Role | None = None
@@ -87,6 +91,8 @@ class Needs:
     strong_view: bool = False
     indices: bool = False
     maps: bool = False
+    varies: bool = False
+    whole_batch: bool = False
 
     @property
     def uses_teacher(self) -> bool:
@@ -94,7 +100,7 @@ class Needs:
         return self.teacher_logits or self.teacher is not None
 
 
-UNDECLARED = Needs(labels=True, teacher_logits=True)
+UNDECLARED = Needs(labels=True, teacher_logits=True, varies=True, whole_batch=True)
 
 
 def needs_of(loss: object) -> Needs:

@@ -27,6 +27,19 @@ def seeded_generator(*parts: object) -> Iterator[None]:
         yield
 
 
+def generator_state(device: torch.device) -> Tensor:
+    """The state of PyTorch's generator of random numbers on the device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_generator_state(device: torch.device, state: Tensor) -> None:
+    """Give PyTorch's generator on the device a state that `generator_state` gave."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
 def keyed_uniform(indices: Tensor, seed: int, draws: int) -> Tensor:
     """Uniform numbers in [0, 1), float32 [draws, N], each a function of `seed`, its index and its row alone.
 

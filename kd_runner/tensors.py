@@ -70,6 +70,12 @@ def without_label(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.where(positions < labels.unsqueeze(1), logits[:, :-1], logits[:, 1:])
 
 
+def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
+    """[N, K]: 1 for the label and 0 for the other classes, like logits [N, K]."""
+    # torch's one_hot looks whether the labels are classes: on a CPU that takes longer, and no compiler likes it.
+    return torch.zeros_like(logits).scatter(1, labels.unsqueeze(1), 1.0)
+
+
 def maps(feature: Tensor) -> Tensor:
     """A feature as maps [N, C, H, W]: a vector [N, C] is one pixel, tokens [N, L, C] are one column of pixels."""
     if feature.dim() == 2:

@@ -37,8 +37,12 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name, keys in without.items():
         content[name] = _without(content[name], keys)
+    # However many devices share a batch, it is the same batch: they change the last bits, as other devices do. The key
+    # stays, with the only value that older versions had.
+    content["trainer"] = {**_without(content["trainer"], ("nodes",)), "devices": 1}
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
+    content["trainer"] = without_defaults(content["trainer"], {"graph": "off"})
     for name in ("dataset", "teacher"):
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}

@@ -203,16 +203,27 @@ class DistillationSettings(_Built):
     default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
 
 
+def _on_or_off(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # YAML reads on and off as these
+
+
 class TrainerSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
-    devices: Annotated[int, Field(strict=True, ge=1, le=1)]
+    devices: Count
+    nodes: Count = 1
     precision: Annotated[Precision, BeforeValidator(str)]
     channels_last: Flag
     compile: Flag
+    graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "off"
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
     threads: Count | None
+
+    @property
+    def process_count(self) -> int:
+        """The number of processes that share a run, one for each device."""
+        return self.devices * self.nodes
 
 
 class TrackingSettings(Section):

@@ -43,7 +43,7 @@ class CC:
     gamma: float = 0.4
     order: int = 2
 
-    needs = Needs(student="embedding", teacher="embedding")
+    needs = Needs(student="embedding", teacher="embedding", whole_batch=True)
 
     def __post_init__(self) -> None:
         if self.gamma <= 0 or self.order < 1:

@@ -38,7 +38,7 @@ class CRD(nn.Module):
         ValueError: a number outside its range.
     """
 
-    needs = Needs(student="embedding", teacher="embedding", indices=True)
+    needs = Needs(student="embedding", teacher="embedding", indices=True, whole_batch=True)
 
     memory_student: Tensor
     memory_teacher: Tensor
@@ -66,14 +66,14 @@ class CRD(nn.Module):
             raise ValueError(f"momentum must be 0 or more and below 1, got {momentum:g}")
         self.form, self.dimensions, self.negatives = form, dimensions, negatives
         self.sharpness, self.momentum = sharpness, momentum
-        self._constants: dict[str, float] = {}
+        self._constants: dict[str, Tensor] = {}
 
     def get_extra_state(self) -> dict[str, float]:
         """The constants of normalisation: they belong to the memory, and are numbers, so no buffers hold them."""
-        return dict(self._constants)
+        return {name: float(value) for name, value in self._constants.items()}
 
     def set_extra_state(self, state: dict[str, float]) -> None:
-        self._constants = dict(state)
+        self._constants = {name: torch.tensor(value) for name, value in state.items()}
 
     def adapt(self, example: AdapterExample) -> None:
         """Builds the embeddings, and a memory of random embeddings.
@@ -139,7 +139,7 @@ class CRD(nn.Module):
             products = (memory[candidates] @ embeddings.unsqueeze(2)).squeeze(2)
         scores = torch.exp(products / self.sharpness)
         if anchor not in self._constants:  # Z of the paper, estimated once, from the first batch
-            self._constants[anchor] = float(scores.detach().mean()) * images
+            self._constants[anchor] = scores.detach().mean() * images
         scores = scores / self._constants[anchor]
         noise = self.negatives / images
         positive = (scores[:, 0] / (scores[:, 0] + noise + SMALL)).log()

@@ -54,7 +54,7 @@ class DIST:
     intra_weight: float = 1.0
     temperature_squared: bool = False
 
-    needs = Needs(teacher_logits=True)
+    needs = Needs(teacher_logits=True, whole_batch=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         shares, targets = (_shares(outputs.logits, temperature) for outputs in (student, teacher))

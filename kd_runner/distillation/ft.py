@@ -29,7 +29,7 @@ class FT(nn.Module):
         ValueError: a rate or a share outside its range.
     """
 
-    needs = Needs(student="map", teacher="map")
+    needs = Needs(student="map", teacher="map", varies=True)
 
     def __init__(self, rate: float = 0.5, paraphraser_share: float = 0.125) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.outputs import Needs, Outputs
-from kd_runner.tensors import divergence, precise
+from kd_runner.tensors import divergence, one_hot, precise
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class Hybrid:
         student_logits, teacher_logits = precise(student.logits), precise(teacher.logits)
         hard = labels if self.hard_source == "ground_truth" else teacher_logits.argmax(1)
         if self.form == "target_mix":
-            one_hot = F.one_hot(hard, student_logits.shape[1])
             soft_targets = F.softmax(teacher_logits / temperature, dim=1)
-            return F.cross_entropy(student_logits, self.soft_share * soft_targets + (1 - self.soft_share) * one_hot)
+            hard_targets = one_hot(hard, soft_targets)
+            return F.cross_entropy(
+                student_logits, self.soft_share * soft_targets + (1 - self.soft_share) * hard_targets
+            )
         soft = divergence(student_logits, teacher_logits, temperature)
         hard_loss = F.cross_entropy(student_logits, hard)
         return self.soft_share * temperature**2 * soft + (1 - self.soft_share) * hard_loss

@@ -36,7 +36,7 @@ class MLKD:
     batch_weight: float = 1.0
     class_weight: float = 1.0
 
-    needs = Needs(teacher_logits=True, strong_view=True)
+    needs = Needs(teacher_logits=True, strong_view=True, whole_batch=True)
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.outputs import AdapterExample, Needs, Outputs
-from kd_runner.tensors import maps, precise
+from kd_runner.tensors import maps, one_hot, precise
 
 
 def adapted_cross_entropy(
@@ -24,8 +24,9 @@ def adapted_cross_entropy(
         temperature: Softmax temperature of both, positive.
         epsilon: 1 is soft cross-entropy; above it the label counts more and the other classes less.
     """
-    label = F.one_hot(labels, student_logits.shape[1])
-    targets = (F.softmax(precise(teacher_logits) / temperature, dim=1) + label).pow(epsilon) - label
+    probabilities = F.softmax(precise(teacher_logits) / temperature, dim=1)
+    label = one_hot(labels, probabilities)
+    targets = (probabilities + label).pow(epsilon) - label
     return -(targets * F.log_softmax(precise(student_logits) / temperature, dim=1)).sum(1).mean()
 
 

@@ -29,7 +29,7 @@ class OFD(nn.Module):
     stays in evaluation mode; in the authors' code its batch norms run in training mode.
     """
 
-    needs = Needs(student="preactivations", teacher="preactivations")
+    needs = Needs(student="preactivations", teacher="preactivations", whole_batch=True)
 
     def adapt(self, example: AdapterExample) -> None:
         """Builds the connectors.

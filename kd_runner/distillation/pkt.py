@@ -27,7 +27,7 @@ class PKT:
     Embeddings are the last layers, as vectors [N, C]; the two networks may differ in C.
     """
 
-    needs = Needs(student="embedding", teacher="embedding")
+    needs = Needs(student="embedding", teacher="embedding", whole_batch=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         p_student, p_teacher = (neighbours(vectors(deepest(outputs))) for outputs in (student, teacher))

@@ -54,7 +54,7 @@ class RKD:
     distance_weight: float = 25.0
     angle_weight: float = 50.0
 
-    needs = Needs(student="embedding", teacher="embedding")
+    needs = Needs(student="embedding", teacher="embedding", whole_batch=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         student_embeddings, teacher_embeddings = vectors(deepest(student)), vectors(deepest(teacher))

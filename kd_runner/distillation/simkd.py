@@ -46,6 +46,7 @@ class Reused(nn.Module):
         if classifier is not None:
             student.set_submodule(classifier, nn.Identity())
         self.student, self.layer, self.size = student, layer, (size[0], size[1])
+        student.get_submodule(layer).register_forward_hook(_keep_output)
         inner = max(1, features // reduction)
         self.projector = nn.Sequential(
             *_convolution(width, inner, 1),
@@ -58,19 +59,18 @@ class Reused(nn.Module):
         self.head = nn.Linear(features, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        outputs: list[Tensor] = []
-        # For this call alone: a hook that stayed would be shared by copies of the network.
-        hook = self.student.get_submodule(self.layer).register_forward_hook(
-            lambda module, inputs, output: outputs.append(output)
-        )
-        try:
-            self.student(images)
-        finally:
-            hook.remove()
-        layer = maps(outputs[-1])
+        observed: Any = self.student.get_submodule(self.layer)
+        self.student(images)
+        layer = maps(observed.kept_output)
+        observed.kept_output = None
         if layer.shape[2:] != self.size:
             layer = F.adaptive_avg_pool2d(layer, self.size)
         return self.head(vectors(self.projector(layer)))
+
+
+def _keep_output(module: Any, inputs: object, output: Tensor) -> None:
+    # On the module that runs: copies of a network share the hook, and must not share what it keeps.
+    module.kept_output = output
 
 
 def _convolution(inputs: int, outputs: int, side: int) -> tuple[nn.Module, nn.Module]:

@@ -23,7 +23,7 @@ class SP:
     Features are the last layers; the two networks may differ in channels and size.
     """
 
-    needs = Needs(student="map", teacher="map")
+    needs = Needs(student="map", teacher="map", whole_batch=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         return (similarities(deepest(student)) - similarities(deepest(teacher))).square().mean()

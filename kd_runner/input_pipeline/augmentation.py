@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kd_runner.input_pipeline import operations
 from kd_runner.randomness import derived_seed, keyed_uniform
+from kd_runner.ranks import Rows
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Batch:
         share: Weight of the image itself after mixing, 0 to 1; that of the image mixed in is `1 - share`.
         strong: The same images with RandAugment as well, for modes that ask for a second view.
         view: The number of the view that the images are shown in, where the batches replay some views; else 0.
+        teacher_logits: The teacher's logits for the images, [N, K], where they are kept; None where the teacher runs.
+        rows: Where several processes share a batch, the rows of it that these are; None: the batch is whole.
     """
 
     images: Tensor
@@ -31,6 +34,8 @@ class Batch:
     share: float = 1.0
     strong: Tensor | None = None
     view: int = 0
+    teacher_logits: Tensor | None = None
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ class Augmentation:
     random_erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """True where images are mixed with others of their batch."""
+        return bool(self.mixup or self.cutmix)
 
     def augment_bytes(self, images: Tensor, indices: Tensor, seed: int) -> Tensor:
         """The images uint8 [N, H, W, C], cropped, flipped, and changed by RandAugment."""
@@ -104,7 +114,7 @@ class Augmentation:
         Args:
             numbers: The images' numbers, int64 [N]; None: their indices.
         """
-        if not self.mixup and not self.cutmix:
+        if not self.mixes:
             return batch
         numbers = batch.indices if numbers is None else numbers
         choice, across, down = keyed_uniform(numbers[:1], derived_seed(seed, "mix"), draws=3).flatten().tolist()

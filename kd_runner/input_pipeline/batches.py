@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.view import View
 from kd_runner.randomness import derived_seed
+from kd_runner.ranks import ALONE, Ranks, Rows
 
 CHUNK_BYTES = 2**22  # bytes of images that are gathered and augmented at once
 CACHED_FLOATS = 2**17  # floats that are normalised at once: they stay in a processor's cache
@@ -39,6 +40,7 @@ class TrainingBatches:
     Iterating gives the chunks of the current epoch; iterating a chunk gives its batches. Chunks exist because a
     training framework costs the same for a step of one batch as for a step of many. They change no number.
     A last batch of a single image is left out: batch norm and relational losses need two.
+    Where several processes share a run, each batch has this process's rows of it.
 
     Args:
         source: The training images.
@@ -48,6 +50,7 @@ class TrainingBatches:
         part: The part of a split that the images are; None: the whole of it.
         views: The number of views of each image, which the epochs replay in turn; view 0 is that of the first epoch.
             None: every epoch draws a new one.
+        ranks: The processes that share each batch.
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class TrainingBatches:
         strong: bool = False,
         part: Part | None = None,
         views: int | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
-        self.strong, self.part, self.views = strong, part, views
+        self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
         batch_values = batch_size * math.prod(source.image_shape)
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
@@ -95,27 +99,41 @@ class TrainingBatches:
         return min(self.batch_size, self._images_per_epoch)
 
     def batches(self, order: Tensor | None = None) -> Iterator[Batch]:
-        """The batches of the current epoch.
+        """The batches of the current epoch; of each, the rows of this process.
 
         Args:
             order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the epoch.
         """
-        augmentation = self.view.augmentation
-        order = self.order() if order is None else order
+        order, size = self.order() if order is None else order, self.batch_size
+        if not self.ranks.are_several:
+            yield from self._batches_of(order, size)
+            return
+        rows = [self.ranks.rows(len(indices)) for indices in order.split(size)]
+        if self.view.augmentation.mixes:  # which needs the neighbours of an image: all of a batch is made and mixed
+            for batch, its_rows in zip(self._batches_of(order, size), rows, strict=True):
+                yield _part_of(batch, its_rows)
+            return
+        own = [indices[_taken(its_rows)] for indices, its_rows in zip(order.split(size), rows, strict=True)]
+        for batch, its_rows in zip(self._batches_of(torch.cat(own), len(own[0])), rows, strict=True):
+            yield replace(batch, rows=its_rows)
+
+    def _batches_of(self, order: Tensor, size: int) -> Iterator[Batch]:
+        """The batches of up to `size` images at the indices `order`."""
+        augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
         drawn = self.epoch if self.views is None else self.epoch % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
-        for indices, images, labels in self.source.read_chunks(order, self.chunk * self.batch_size):
+        for indices, images, labels in self.source.read_chunks(order, self.chunk * size):
             numbers = indices if self.part is None else self.part.numbers[indices]
             views = [augmentation.augment_bytes(images, numbers, seed)]
             if self.strong:
                 views.append(STRONG.augment_bytes(views[0], numbers, derived_seed(seed, "strong")))
-            for block in _split_alike([indices, numbers, labels, *views], self._block):
+            for block in _split_alike([indices, numbers, labels, *views], block_size):
                 block_indices, block_numbers, block_labels, *block_views = block
                 floats = [
                     augmentation.augment_floats(self.view.normalise(view), block_numbers, seed) for view in block_views
                 ]
-                for pieces in _split_alike([block_indices, block_numbers, block_labels, *floats], self.batch_size):
+                for pieces in _split_alike([block_indices, block_numbers, block_labels, *floats], size):
                     batch_indices, batch_numbers, batch_labels, batch_images, *second_view = pieces
                     strong = second_view[0] if second_view else None
                     batch = Batch(batch_images, batch_labels, batch_indices, strong=strong, view=replayed)
@@ -127,15 +145,39 @@ def _split_alike(tensors: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor,
     return zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
-class PlainBatches:
-    """The split in its own order, normalised and not augmented, as often as it is iterated."""
+def _taken(rows: Rows) -> slice:
+    """The rows that a process computes: its own, or the first one where it has none."""
+    return slice(rows.start, rows.end) if rows.count else slice(0, 1)
 
-    def __init__(self, source: Source, view: View, batch_size: int) -> None:
+
+def _part_of(batch: Batch, rows: Rows) -> Batch:
+    """The rows of a batch that a process computes."""
+    taken = _taken(rows)
+    return replace(
+        batch,
+        images=batch.images[taken],
+        labels=batch.labels[taken],
+        indices=batch.indices[taken],
+        partners=None if batch.partners is None else batch.partners[taken],
+        strong=None if batch.strong is None else batch.strong[taken],
+        rows=rows,
+    )
+
+
+class PlainBatches:
+    """The split in its own order, normalised and not augmented, as often as it is iterated.
+
+    Where several processes share it, each has a part of the images, of which there must be one for each process.
+    """
+
+    def __init__(self, source: Source, view: View, batch_size: int, ranks: Ranks = ALONE) -> None:
         self.source, self.view, self.batch_size = source, view, batch_size
+        self.rows = ranks.rows(len(source))
 
     def __len__(self) -> int:
-        return -(-len(self.source) // self.batch_size)
+        return -(-self.rows.count // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for indices, images, labels in self.source.read_chunks(torch.arange(len(self.source)), self.batch_size):
+        order = torch.arange(self.rows.start, self.rows.end)
+        for indices, images, labels in self.source.read_chunks(order, self.batch_size):
             yield Batch(self.view.normalise(images), labels, indices)

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as vision
 from torch import Tensor
 
+from kd_runner.input_pipeline.transfer import sent
+
 MAGNITUDES = 31  # RandAugment's scale goes from 0 to 30
 ATTEMPTS = 10  # random rectangles that random_erasing and resized_crop try until one fits
 
@@ -36,11 +38,11 @@ def crop_and_flip(images: Tensor, padding: int, row: Tensor, column: Tensor, mir
         position = torch.empty_like(order)
         position[order] = torch.arange(count)
         flips = int(mirrored.sum())
-        plain, flipped = images.index_select(0, order.to(images.device)).split([count - flips, flips])
+        plain, flipped = images.index_select(0, sent(order, images.device)).split([count - flips, flips])
         images = torch.cat([plain, _mirror(flipped)])
         column = torch.where(mirrored, 2 * padding - column, column)
     if not padding:
-        return images.index_select(0, position.to(images.device))
+        return images.index_select(0, sent(position, images.device))
     # In memory, a window is one run of bytes of the padded image: its rows, and between them the pixels beside the
     # window. Copying the run and dropping these pixels is several times faster than an index for each pixel.
     row_bytes = (width + 2 * padding) * channels
@@ -48,7 +50,7 @@ def crop_and_flip(images: Tensor, padding: int, row: Tensor, column: Tensor, mir
     flat = F.pad(images.reshape(count, height, width * channels), (padding * channels,) * 2 + (padding, padding + 1))
     starts = (position * rows + row) * row_bytes + column * channels
     runs = flat.view(-1).as_strided(((count * rows - height) * row_bytes + 1, height * row_bytes), (1, 1))
-    windows = runs.index_select(0, starts.to(images.device))
+    windows = runs.index_select(0, sent(starts, images.device))
     return windows.view(count, height, width + 2 * padding, channels)[:, :, :width]
 
 
@@ -86,8 +88,8 @@ def resized_crop(images: Tensor, row: Tensor, column: Tensor, height: Tensor, wi
         row, column, height, width: The window in pixels, inside the image; int64 [N] each.
     """
     rows, columns = images.shape[1:3]
-    down = _window_positions(row, height, rows).to(images.device, non_blocking=True)
-    right = _window_positions(column, width, columns).to(images.device, non_blocking=True)
+    down = sent(_window_positions(row, height, rows), images.device)
+    right = sent(_window_positions(column, width, columns), images.device)
     grid = torch.stack(torch.broadcast_tensors(right[:, None, :], down[:, :, None]), 3)
     planar = images.permute(0, 3, 1, 2).float()
     enlarged = F.grid_sample(planar, grid, mode="bilinear", padding_mode="border", align_corners=True)
@@ -116,7 +118,7 @@ def erase(images: Tensor, row: Tensor, column: Tensor, height: Tensor, width: Te
     """
     rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
     edges = torch.stack([row, row + height, column, column + width]).unsqueeze(2)
-    start, end, first, last = edges.to(images.device, non_blocking=True)
+    start, end, first, last = sent(edges, images.device)
     inside = ((rows >= start) & (rows < end)).unsqueeze(2) & ((columns >= first) & (columns < last)).unsqueeze(1)
     return images.masked_fill(inside.unsqueeze(1), 0)
 
@@ -208,10 +210,39 @@ def rand_augment(images: Tensor, numbers: Tensor, magnitude: int) -> Tensor:
         # Twice the number of the operation, plus one where its sign is negative.
         choices = (operation_draw * len(operations)).long() * 2 + (sign_draw < 0.5)
         for choice in choices.unique().tolist():
-            indices = torch.nonzero(choices == choice).flatten().to(planar.device)
+            indices = sent(torch.nonzero(choices == choice).flatten(), planar.device)
             changed = operations[choice // 2](planar.index_select(0, indices), -1.0 if choice % 2 else 1.0)
             planar = planar.index_copy(0, indices, changed)
     return planar.permute(0, 2, 3, 1)
+
+
+def _move_pixels(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """`change` of images [N, C, H, W], where it gives each pixel another one's value, or black.
+
+    It is asked once, on the CPU, where each pixel comes from: torchvision's own copies of its matrices to a GPU wait.
+    """
+    height, width = images.shape[2:]
+    places = torch.arange(1.0, height * width + 1).view(1, 1, height, width)
+    sources = change(places).long().flatten()  # 0 for black
+    with_black = F.pad(images.flatten(2), (1, 0))
+    return with_black.index_select(2, sent(sources, images.device)).view_as(images)
+
+
+def _sharpen(images: Tensor, factor: float) -> Tensor:
+    """`factor` times the images uint8 [N, C, H, W] and (1 - `factor`) times the same blurred, without their borders.
+
+    The operation of PIL and of torchvision, whose own kernel of blurring is copied to a GPU, which waits.
+    """
+    channels, height, width = images.shape[1:]
+    if min(height, width) <= 2:
+        return images
+    kernel = torch.full((channels, 1, 3, 3), 1 / 13, device=images.device)
+    kernel[:, :, 1, 1] = 5 / 13
+    floats = images.float()
+    inside = floats[:, :, 1:-1, 1:-1]
+    blurred = F.conv2d(floats, kernel, groups=channels).round_()
+    inside.add_(blurred.sub_(inside), alpha=1 - factor)
+    return floats.clamp_(0, 255).to(torch.uint8)
 
 
 def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tensor, float], Tensor]]:
@@ -225,8 +256,10 @@ def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tenso
         def apply(x: Tensor, sign: float) -> Tensor:
             move = [int(sign * t) for t in translate]
             corner = [0.0, 0.0] if any(slant) else None
-            return vision.affine(
-                x, angle=0.0, translate=move, scale=1.0, shear=[sign * s for s in slant], center=corner
+            shear = [sign * s for s in slant]
+            return _move_pixels(
+                x,
+                lambda places: vision.affine(places, angle=0.0, translate=move, scale=1.0, shear=shear, center=corner),
             )
 
         return apply
@@ -237,11 +270,11 @@ def _operations(magnitude: int, height: int, width: int) -> list[Callable[[Tenso
         affine_transform(slant=(0.0, shear)),
         affine_transform(translate=(int(across), 0)),
         affine_transform(translate=(0, int(down))),
-        lambda x, sign: vision.rotate(x, angle=sign * turn),
+        lambda x, sign: _move_pixels(x, lambda places: vision.rotate(places, angle=sign * turn)),
         lambda x, sign: vision.adjust_brightness(x, 1 + sign * colour),
         lambda x, sign: vision.adjust_saturation(x, 1 + sign * colour),
         lambda x, sign: vision.adjust_contrast(x, 1 + sign * colour),
-        lambda x, sign: vision.adjust_sharpness(x, 1 + sign * colour),
+        lambda x, sign: _sharpen(x, 1 + sign * colour),
         lambda x, sign: vision.posterize(x, bits),
         lambda x, sign: vision.solarize(x, 255 * (1 - level)),
         lambda x, sign: vision.autocontrast(x),

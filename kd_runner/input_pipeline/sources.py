@@ -17,6 +17,7 @@ from kd_runner.config.settings import Residency
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.errors import RunFailed
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.notes import note
 from kd_runner.temporary import settle_socket_folder
 
@@ -54,10 +55,10 @@ class MemorySource:
     def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for indices in order.split(count):
             # index_select copies whole images and is many times faster than indexing.
-            images = self.pixels.index_select(0, indices.to(self.home))
-            if self.home != self.device:
-                images = images.pin_memory().to(self.device, non_blocking=True)
-            yield indices, images, self.labels.index_select(0, indices.to(self.device, non_blocking=True))
+            indices_there = sent(indices, self.device)
+            at_home = indices_there if self.home == self.device else indices
+            images = sent(self.pixels.index_select(0, at_home), self.device)
+            yield indices, images, self.labels.index_select(0, indices_there)
 
 
 class FileSource:
@@ -87,8 +88,8 @@ class FileSource:
             )
         try:
             for indices, images in zip(order.split(count), self._loaders[count], strict=True):
-                on_device = images.to(self.device, non_blocking=True)
-                yield indices, on_device.permute(0, 2, 3, 1).contiguous(), self.labels[indices.to(self.device)]
+                pixels = sent(images, self.device).permute(0, 2, 3, 1).contiguous()
+                yield indices, pixels, self.labels.index_select(0, sent(indices, self.device))
         except ValueError as error:  # raised in a worker: its message ends with the one of `decode`
             raise RunFailed(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
         except RuntimeError as error:
@@ -145,8 +146,11 @@ def source_of(split: Images, device: torch.device, residency: Residency, workers
         return FileSource(split, device, workers)
     assert isinstance(split, Split)
     home = torch.device("cpu")
-    if device.type == "cuda" and residency != "host":
-        free, _ = torch.cuda.mem_get_info(device)
-        if residency == "device" or split.images.numel() < SHARE_OF_DEVICE * free:
-            home = device
+    if residency == "device" or (residency == "auto" and _has_room(device, split)):
+        home = device
     return MemorySource(split, device, home)
+
+
+def _has_room(device: torch.device, split: Split) -> bool:
+    """True for a GPU of whose free memory the images would take but a share."""
+    return device.type == "cuda" and split.images.numel() < SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]

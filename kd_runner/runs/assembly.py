@@ -12,13 +12,15 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import DistillationSettings, Node, Settings, TrainerSettings
+from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.outputs import needs_of
+from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
+from kd_runner.ranks import ALONE, Ranks
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data, chosen_images, data_set_name, read_data, view_of, views_of_teachers
 from kd_runner.runs.given_teacher import load_given_weights
@@ -32,18 +34,22 @@ from kd_runner.training.recipe import Recipe
 log = logging.getLogger(__name__)
 
 
-def assemble(settings: Settings, splits: Splits | None = None, companions: Companions | None = None) -> Parts:
+def assemble(
+    settings: Settings, splits: Splits | None = None, companions: Companions | None = None, ranks: Ranks = ALONE
+) -> Parts:
     """Build every part, the quick ones first.
 
     Args:
         splits: The data set, where it has been read before.
         companions: The runs of this process, with which the run shares what it reads; None for a run that is alone.
+        ranks: The processes that share the run, of which the first one alone writes.
 
     Raises:
         SettingsError: a part that cannot be built.
     """
     _check_trainer(settings.trainer)
-    _check_store(settings.store)
+    if not ranks.rank:
+        _check_store(settings.store)
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = {name: _recipe(settings, name, teacher) for name, teacher in settings.all_teachers.items()}
@@ -52,7 +58,7 @@ def assemble(settings: Settings, splits: Splits | None = None, companions: Compa
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
 
-    data = _data(settings, splits, companions or Companions())
+    data = _data(settings, splits, companions or Companions(), ranks)
     splits, view = data.splits, data.view
 
     teachers = {}
@@ -64,11 +70,12 @@ def assemble(settings: Settings, splits: Splits | None = None, companions: Compa
     return Parts(settings, data, teachers, student, recipes, modes, temperature)
 
 
-def _data(settings: Settings, read_before: Splits | None, companions: Companions) -> Data:
+def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
     key = digest([node, seed, settings.dataset.residency])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
+    _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
     survey.write_notes(splits, splits.copies)
     device = _prepare_device(trainer)
@@ -83,7 +90,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     return companions.once(
         ("data", key, digest(looks)),
         lambda: Data(
-            settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views
+            settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views, ranks
         ),
     )
 
@@ -92,8 +99,37 @@ def _check_trainer(trainer: TrainerSettings) -> None:
     """Refuse what this machine's devices cannot do."""
     if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise SettingsError("trainer.accelerator: must be auto or cpu on a machine without a CUDA GPU, got gpu")
+    if trainer.graph == "on" and device_of(trainer).type == "cpu":
+        raise SettingsError("trainer.graph: must be auto or off on a CPU, which has no CUDA graphs, got on")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    if trainer.graph == "on" and trainer.process_count > 1:
+        raise SettingsError(
+            f"trainer.graph: must be auto or off where {trainer.process_count} devices share the run, got on"
+        )
+    gpus = torch.cuda.device_count()
+    if device_of(trainer).type == "cuda" and trainer.devices > gpus and started_place() is None:
+        raise SettingsError(
+            f"trainer.devices: must be at most {gpus}, the number of GPUs that this process sees, got {trainer.devices}"
+        )
+
+
+def _check_shares(settings: Settings, splits: Splits) -> None:
+    """Refuse batches and validation images of which some processes would have none."""
+    count = settings.trainer.process_count
+    if settings.batch_size < count:
+        raise SettingsError(
+            f"batch_size: must be at least {count}, one image for each device, got {settings.batch_size}"
+        )
+    if count > 1 and settings.teacher_outputs != ONLINE:
+        raise SettingsError(
+            f"teacher_outputs: must be online where {count} devices share the run, got {settings.teacher_outputs}"
+        )
+    if len(splits.val) < count:
+        raise SettingsError(
+            f"trainer.devices: must leave each device a validation image, of which there are {len(splits.val)}, "
+            f"got {count} devices"
+        )
 
 
 def _check_store(store: str) -> None:
@@ -142,6 +178,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.log_every,
         settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
         derived_seed(settings.order_seed_of(stage), stage),
+        trainer.graph != "off" and device_of(trainer).type == "cuda",
     )
 
 

@@ -22,6 +22,7 @@ from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
 from kd_runner.randomness import derived_seed
+from kd_runner.ranks import ALONE, Ranks
 from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
@@ -43,6 +44,7 @@ class Data:
         replayed_views: The number of views of each image that baseline, student and finetuning replay; None: each
             epoch draws anew.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
+        ranks: The processes that share the run.
     """
 
     settings: DatasetSettings
@@ -53,6 +55,7 @@ class Data:
     chosen: Tensor | None = None
     views: Mapping[str, View] = field(default_factory=dict)
     replayed_views: int | None = None
+    ranks: Ranks = ALONE
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
     def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
@@ -63,11 +66,18 @@ class Data:
         """
         if is_teacher(role):
             return TrainingBatches(
-                self.source("train"), self.view_of(role), self.batch_size, recipe.batches_seed, strong=strong
+                self.source("train"),
+                self.view_of(role),
+                self.batch_size,
+                recipe.batches_seed,
+                strong=strong,
+                ranks=self.ranks,
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
-        return TrainingBatches(source, self.view, self.batch_size, seed, strong=strong, part=part, views=views)
+        return TrainingBatches(
+            source, self.view, self.batch_size, seed, strong=strong, part=part, views=views, ranks=self.ranks
+        )
 
     def view_of(self, role: str) -> View:
         """The view of the training images of a role: the shared one, or a teacher's own."""
@@ -86,6 +96,10 @@ class Data:
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
         return PlainBatches(self.source(split), self.view, self.evaluation_batch)
+
+    def shared_validation(self) -> PlainBatches:
+        """Large batches of the validation images; where several processes share the run, of this one's part."""
+        return PlainBatches(self.source("val"), self.view, self.evaluation_batch, self.ranks)
 
     def source(self, split: SplitName) -> Source:
         """The memory or the files that the images of a split, or of the student's part of one, are read from."""

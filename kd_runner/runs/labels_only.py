@@ -96,9 +96,13 @@ def train_on_labels(
     trainee: LabelsOnly, settings: Settings, data: Data, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Train a network on labels alone, from where an interrupted run left it."""
+    return fit_to_best(classifier(trainee, data), data, settings.trainer, logger, resume_state)
+
+
+def classifier(trainee: LabelsOnly, data: Data) -> Classifier:
+    """The module that trains a network on labels alone."""
     batches = data.training_batches(trainee.role, trainee.recipe)
-    module = Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
-    return fit_to_best(module, data, settings.trainer, logger, resume_state)
+    return Classifier(trainee.stage, Observed(trainee.network), batches, trainee.recipe)
 
 
 def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "precision": settings.trainer.precision,
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
+        **({"graph": True} if recipe.graph else {}),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
@@ -165,7 +170,7 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
-    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic")}
+    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph")}
     return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 

@@ -32,6 +32,6 @@ def fit_to_best(
     module: Classifier, data: Data, trainer: TrainerSettings, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Fit `module` for all epochs of its recipe, and return them and the best of them."""
-    fit(module, data.plain_batches("val"), trainer, logger, resume_state)
+    fit(module, data.shared_validation(), trainer, logger, resume_state)
     assert module.best is not None
     return Outcome(module.history, module.seconds_before, module.best)

@@ -91,6 +91,8 @@ class Parts:
     def distiller(self, pairing: Pairing, companions: Companions | None = None) -> Distiller:
         """The module that trains the student of `pairing` on labels and on its teacher, beside its companions."""
         recipe = self.recipes[STUDENT]
+        if companions is not None and companions.count > 1:  # a graph of a step would hold what others share
+            recipe = replace(recipe, graph=False)
         batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes))
         key = (id(self.data), *self.stream_key(pairing.teacher.network))
         batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher)

@@ -32,6 +32,7 @@ from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.resuming import begin, earlier_result, refuse_other_settings
 from kd_runner.runs.running import RunState
@@ -70,23 +71,24 @@ def run(
         RunFailed: a stage could not be finished.
     """
     companions = companions or Companions()
-    with collected_notes() as notes, refusals_in_one_line(), quiet_threads():
+    with collected_notes() as notes, refusals_in_one_line(), quiet_threads(), shared_run(settings) as meeting:
         notes += command_notes
         masking.hide({}, secrets)
         content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
-        parts = assemble(settings, companions=companions)
+        parts = assemble(settings, companions=companions, ranks=meeting.ranks)
         fingerprint = parts.fingerprint()
         completed = None if settings.resume is None else earlier_result(folder, fingerprint)
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed
+        meeting.start()
         rehearsal = look_ahead(parts, overrides)
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
-        return train_and_evaluate(parts, folder, content, result, rehearsal, companions)
+        return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
 
 
 def check_folder(
@@ -107,13 +109,20 @@ def train_and_evaluate(
     result: dict[str, Any],
     rehearsal: Rehearsal,
     companions: Companions,
+    meeting: Meeting,
 ) -> dict[str, Any]:
-    """Go through all stages; returns `result` with what they give, which is written to `folder`, too."""
+    """Go through all stages; returns `result` with what they give, which is written to `folder`, too.
+
+    Args:
+        companions: The runs of this process.
+        meeting: The processes of a run on several devices, which meet before anything trains.
+    """
     logger = RunLogger(folder)
     state = RunState()
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"])
+        meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
         result |= runner.run(rehearsal.tempered)
         result["budget"] = budget_of(parts, result, rehearsal.loss_macs)

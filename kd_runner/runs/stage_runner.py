@@ -90,6 +90,7 @@ class StageRunner:
         with self.state.at(STUDENT):
             student_files, best, node = self.train_student()
             files |= student_files
+        self.data.ranks.send(None)
         with self.state.at(EVALUATE):
             return {**self.evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
 
@@ -148,6 +149,9 @@ class StageRunner:
             The files of the student after its last epoch and after its best, the best epoch, and the node that builds
             the student as it was saved.
         """
+        self.data.ranks.send(
+            {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
+        )
         pairing = self.parts.teacher_student_pair()
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)

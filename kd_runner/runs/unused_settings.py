@@ -31,7 +31,11 @@ from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode, learns_from_teacher
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
-OF_THE_DEVICE = ("trainer.keep_memory", "dataset.residency")  # these may have an effect on another machine
+OF_THE_DEVICE = (
+    "trainer.keep_memory",
+    "trainer.graph",
+    "dataset.residency",
+)  # these may have an effect on another machine
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,10 @@ def other_allocator(case: Case, key: str) -> str | None:
     return None if platform.libc_ver()[0] == "glibc" else "this machine has not the GNU C library"
 
 
+def no_graphs(case: Case, key: str) -> str | None:
+    return "CUDA graphs need a GPU, and this run is on a CPU" if case.parts.data.device.type == "cpu" else None
+
+
 def nothing_stored(case: Case, key: str) -> str | None:
     settings = case.settings
     trained = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
@@ -339,6 +347,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"trainer\.channels_last", no_convolutions),
     (r"trainer\.keep_memory", other_allocator),
     (r"teacher_outputs(_dtype)?", teacher_not_asked),
+    (r"trainer\.graph", no_graphs),
     (r"store", nothing_stored),
     (r"trust", needless_trust),
 )
@@ -354,7 +363,7 @@ ALWAYS: tuple[str, ...] = (
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
-    r"trainer\.(accelerator|devices|precision|compile|deterministic|log_every|threads)",
+    r"trainer\.(accelerator|devices|nodes|precision|compile|deterministic|log_every|threads)",
     r"(order_)?seed",
     r"tracking\.(images|graph|embedding)",
     r"resume",

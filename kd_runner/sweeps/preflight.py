@@ -77,7 +77,9 @@ class Examination:
             unused = unused_settings(overrides, parts, rehearsal.tempered)
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
-            self.report["shared_work"][job], self.report["bytes"][job] = shared_work(parts), bytes_of_job(parts)
+            self.report["bytes"][job] = bytes_of_job(parts)
+            if parts.settings.trainer.process_count == 1:  # else it has its processes for itself
+                self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")
             for key, stage in missing_networks(parts).items():

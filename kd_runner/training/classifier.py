@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_runner.clock import run_seconds
 from kd_runner.errors import RunFailed
@@ -21,10 +21,12 @@ from kd_runner.networks.faster import compile_call
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
+from kd_runner.training.batch_norms import SharedBatchNorms
 from kd_runner.training.best import Best, better_of
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.precision import Mixed
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.step_graph import StepGraphs, StepResult, graphs_of, set_rate
 
 
 class Classifier(LightningModule):
@@ -45,7 +47,10 @@ class Classifier(LightningModule):
         self.metrics: dict[str, float] = {}  # the last epoch's
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
+        self.ranks = batches.ranks
+        self._batch_norms = SharedBatchNorms(self.ranks)
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
+        self._graphs: StepGraphs | None = None
         self._epoch_metrics = EpochMetrics()
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
@@ -119,51 +124,86 @@ class Classifier(LightningModule):
         """Do what takes long and must be done before the first step, while signals still end the process at once."""
 
     def on_fit_start(self) -> None:
-        self._mixed = Mixed(self.recipe.precision, self.device)
+        self._mixed = Mixed(self.recipe.precision, self.device, self.ranks)
+        self._batch_norms.share(self.modules_of_rows())
+        self._graphs = graphs_of(self.recipe.graph and not self.ranks.are_several, self.device)
         self.network.train()  # it may have been built in evaluation mode
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
+
+    def modules_of_rows(self) -> list[nn.Module]:
+        """The modules that train and see, where several processes share a batch, this one's rows only."""
+        return [self.network]
+
+    def on_fit_end(self) -> None:
+        self._batch_norms.release()
 
     def on_train_start(self) -> None:
         if self._resumed is not None:
             (optimizer, scaler), self._resumed = self._resumed, None
             self._optimizer().load_state_dict(optimizer)
             self._mixed.scaler.load_state_dict(scaler)
+        if self._graphs is not None:
+            self._graphs.prepare(self._optimizer())
 
     def on_train_epoch_start(self) -> None:
         self._epoch_began = run_seconds()
         self.batches.epoch = self.epoch
-        torch.manual_seed(derived_seed(self.recipe.seed, "epoch", self.epoch))  # for dropout
-        self._epoch_metrics = EpochMetrics()
+        self.seed_dropout(derived_seed(self.recipe.seed, "epoch", self.epoch))
+        self._epoch_metrics = EpochMetrics(self.ranks)
+
+    def seed_dropout(self, seed: int) -> None:
+        """Seed PyTorch's generator: by `seed`, and by the number of the process where it is not the first."""
+        torch.manual_seed(derived_seed(seed, "rank", self.ranks.rank) if self.ranks.rank else seed)
 
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
         optimizer = self._optimizer()
         records = []
         for batch in chunk:
             progress = self.step / self.steps
-            factor = self.recipe.schedule(progress)
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
-            losses, logits = self.losses(batch, progress)
-            self._mixed.step(losses, optimizer)
+            set_rate(optimizer, self.recipe.schedule(progress))
+            step = functools.partial(self._take_step, optimizer, progress)
+            if self._graphs is None:
+                parts, logits = step(batch)
+            else:
+                parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
             self.step += 1
-            parts = {name: loss.detach() for name, loss in losses.items()}
-            records.append(StepRecord(parts, logits.detach(), batch.labels, batch.partners, batch.share))
+            records.append(_record(parts, logits, batch))
         sums = self._epoch_metrics.add("train", records)
         loss = sum_of(sums[f"train_{name}"] for name in records[0].losses)
         self._log_steps(loss, sum(len(record.labels) for record in records))
+
+    def _take_step(self, optimizer: torch.optim.Optimizer, progress: float, batch: Batch) -> StepResult:
+        """A step on the batch; returns the parts of the loss by name, and the logits."""
+        self._batch_norms.rows = batch.rows
+        losses, logits = self.losses(batch, progress)
+        parts = {name: loss.detach() for name, loss in losses.items()}
+        if batch.rows is not None:  # the gradients of all processes are summed
+            losses = {name: loss * batch.rows.share for name, loss in losses.items()}
+        self._mixed.step(losses, optimizer)
+        return parts, logits.detach()
+
+    def numbers_at(self, progress: float) -> Hashable:
+        """All numbers of the CPU that a step depends on, beside the learning rate; None where there are others."""
+        return None if self._mixed.scaler.is_enabled() else ()
 
     def _log_steps(self, loss: Tensor, images: int) -> None:
         """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""
         self._unlogged.append((loss, images))
         every = self.recipe.log_every
-        if self.logger is None or not every or self.step - self._logged_step < every:
+        has_reader = self.logger is not None or self.ranks.are_several
+        if not has_reader or not every or self.step - self._logged_step < every:
             return
         losses, counts = zip(*self._unlogged, strict=True)
-        mean = float(sum_of(losses)) / sum(counts)
+        loss, images = sum_of(losses), sum(counts)
+        if self.ranks.are_several:
+            loss, count = self.ranks.sum(torch.stack([loss, loss.new_tensor(images)]))
+            images = int(count)
+        mean = float(loss) / images
         if not math.isfinite(mean):
             raise self._loss_error()
-        self.logger.log_metrics({f"{self.stage}/train_loss_step": mean}, self.step)
+        if self.logger is not None:
+            self.logger.log_metrics({f"{self.stage}/train_loss_step": mean}, self.step)
         self._unlogged, self._logged_step = [], self.step
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -203,12 +243,21 @@ class Classifier(LightningModule):
         """The metrics of the epoch that just ended, its learning rate, and its images per second with validation."""
         return {
             **self.metrics,
-            "learning_rate": self._optimizer().param_groups[0]["lr"],
+            "learning_rate": float(self._optimizer().param_groups[0]["lr"]),
             "images_per_second": self._epoch_metrics.images["train"] / (run_seconds() - self._epoch_began),
         }
 
     def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
         return batch  # the batches are made on the device
+
+
+def _record(losses: dict[str, Tensor], logits: Tensor, batch: Batch) -> StepRecord:
+    """What the metrics need of a step; of a batch that several processes share, only what this one has of it."""
+    if batch.rows is None:
+        return StepRecord(losses, logits, batch.labels, batch.partners, batch.share)
+    count = batch.rows.count
+    partners = None if batch.partners is None else batch.partners[:count]
+    return StepRecord(losses, logits[:count], batch.labels[:count], partners, batch.share)
 
 
 def _in_words(values: dict[str, float]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +14,17 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
+from kd_runner.randomness import generator_state, set_generator_state
 from kd_runner.tensors import mean_kl
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
-from kd_runner.training.mode import Mode
+from kd_runner.training.mode import Mode, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
-from kd_runner.training.teacher_outputs import TeacherOutputs
+from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
+from kd_runner.training.whole_batches import whole_outputs
 
 
 class Distiller(Classifier):
@@ -29,7 +33,8 @@ class Distiller(Classifier):
     label_weight · CE(student, labels) + Σ weight · loss(student, teacher, labels, temperature). Where a mode asks for
     a strong view, the label loss is that of both views. The teacher is held outside the module tree, so that it
     is neither saved with the student nor put into training mode. Losses and temperatures that are nn.Modules train
-    along with the student and stay out of its weights.
+    along with the student and stay out of its weights. Where several processes share each batch, modes whose loss is
+    no mean over losses of single images get the outputs for the whole batch.
 
     Args:
         teacher: What gives the teacher's outputs for each batch.
@@ -50,6 +55,7 @@ class Distiller(Classifier):
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self.teacher = teacher
+        self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
 
     def prepare(self, device: torch.device) -> None:
         if isinstance(self.teacher, CachedTeacher):
@@ -69,6 +75,23 @@ class Distiller(Classifier):
         self.loss_modules.train()
         self.teacher.begin(self.batches, self.recipe, self.device, is_asked=bool(self.modes))
 
+    def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
+        if isinstance(self.teacher, CachedTeacher):
+            chunk = map(self.teacher.with_logits, chunk)
+        super().training_step(chunk, chunk_index)
+
+    def modules_of_rows(self) -> list[nn.Module]:
+        return [
+            self.network,
+            *(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module) and not mode.needs.whole_batch),
+        ]
+
+    def seed_dropout(self, seed: int) -> None:
+        if self.ranks.are_several:
+            torch.manual_seed(seed)
+            self._shared_generator = generator_state(self.device)
+        super().seed_dropout(seed)
+
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
         student = self.network_outputs(batch.images)
         if batch.strong is not None:
@@ -83,26 +106,50 @@ class Distiller(Classifier):
             losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)
         return losses, student.logits
 
+    def numbers_at(self, progress: float) -> Hashable:
+        numbers = super().numbers_at(progress)
+        if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
+            return None
+        # Others, such as a cache, look up on the CPU which images are in the batch.
+        if learns_from_teacher(self.modes) and not isinstance(self.teacher, OnlineTeacher):
+            return None
+        rests = [progress < mode.init_share for mode in self.modes]
+        return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)
+
     def _distillation_loss(self, batch: Batch, student: Outputs, modes: Sequence[Mode], progress: float) -> Tensor:
         weights = [(mode, mode.weight_at(progress)) for mode in modes]
         active = [(mode, weight) for mode, weight in weights if weight]
         if not active:
             return student.logits.new_zeros(())
-        indices = _indices_on(student.logits.device, batch) if any(mode.needs.indices for mode, _ in active) else None
+        asks_for_indices = any(mode.needs.indices for mode, _ in active)
+        indices = sent(batch.indices, student.logits.device) if asks_for_indices else None
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
             teacher = self.teacher.of_batch(batch)
         teacher = replace(teacher, indices=indices, progress=progress)
         temperature = self.temperature(progress)
+        comparing = [mode for mode, _ in active if mode.needs.whole_batch] if batch.rows is not None else []
+        whole = whole_outputs(self.ranks, batch, student, teacher, comparing) if comparing else None
         parts = []
         for mode, weight in active:
-            if mode.needs.labels:
-                loss = loss_over_labels(batch, functools.partial(mode, student, teacher, temperature=temperature))
+            if whole is not None and mode.needs.whole_batch:
+                with self._shared_randomness():
+                    loss = _loss_of(mode, *whole, temperature)
             else:
-                loss = mode(student, teacher, batch.labels, temperature)
+                loss = _loss_of(mode, batch, student, teacher, temperature)
             parts.append(weight * loss)
         return sum_of(parts)
+
+    @contextmanager
+    def _shared_randomness(self) -> Iterator[None]:
+        """In this block, PyTorch's generator gives the same numbers in all processes."""
+        assert self._shared_generator is not None
+        own = generator_state(self.device)
+        set_generator_state(self.device, self._shared_generator)
+        yield
+        self._shared_generator = generator_state(self.device)
+        set_generator_state(self.device, own)
 
     def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
@@ -115,15 +162,17 @@ class Distiller(Classifier):
             return {**super().metrics_to_log(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
 
 
+def _loss_of(mode: Mode, batch: Batch, student: Outputs, teacher: Outputs, temperature: float) -> Tensor:
+    """The loss of a mode; of one that looks at labels, with those of both images where images are mixed."""
+    if mode.needs.labels:
+        return loss_over_labels(batch, functools.partial(mode, student, teacher, temperature=temperature))
+    return mode(student, teacher, batch.labels, temperature)
+
+
 def _group(module: nn.Module, weight_decay: float | None) -> dict[str, Any]:
     """A group for the optimizer; its weight decay is the optimizer's where `weight_decay` is None."""
     group: dict[str, Any] = {"params": [parameter for parameter in module.parameters() if parameter.requires_grad]}
     return group if weight_decay is None else {**group, "weight_decay": weight_decay}
-
-
-def _indices_on(device: torch.device, batch: Batch) -> Tensor:
-    """The batch's indices there; a GPU fetches them from pinned memory, for which no step waits."""
-    return batch.indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.indices
 
 
 def views(outputs: Outputs) -> list[Outputs]:

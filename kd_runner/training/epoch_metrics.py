@@ -9,6 +9,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from kd_runner.input_pipeline.transfer import sent
+from kd_runner.ranks import ALONE, Ranks
+
 PARTS = ("label_loss", "distillation_loss")  # their sum is the training loss of a student
 
 
@@ -23,13 +26,19 @@ class StepRecord(NamedTuple):
 
 
 class EpochMetrics:
-    """Sums of losses and of right answers over an epoch's training and validation images."""
+    """Sums of losses and of right answers over an epoch's training and validation images.
 
-    def __init__(self) -> None:
+    Args:
+        ranks: The processes that share the images; each adds its own.
+    """
+
+    def __init__(self, ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
         self._sums: dict[str, Tensor] = {}  # on the device, float64
         self._step_losses: list[
             dict[str, Tensor]
         ] = []  # for each chunk, losses [steps of the chunk] by name, on the device
+        self._step_weights: list[Tensor] = []  # for each chunk, the number of images of each step, on the device
         self.images = {"train": 0, "val": 0}  # number of images so far, by split
 
     def add(self, split: Literal["train", "val"], records: Sequence[StepRecord]) -> dict[str, Tensor]:
@@ -37,15 +46,16 @@ class EpochMetrics:
         losses, logits, labels, partners, shares = zip(*records, strict=True)
         device = logits[0].device
         sizes = torch.tensor([len(step_labels) for step_labels in labels])
-        weights = sizes.double().to(device)
+        weights = sent(sizes.double(), device)
         by_step = {name: torch.stack([step_losses[name] for step_losses in losses]) for name in losses[0]}
         if split == "train":
             self._step_losses.append(by_step)
+            self._step_weights.append(weights)
         sums = {f"{split}_{name}": (values * weights).sum() for name, values in by_step.items()}
         classes = torch.cat(logits).argmax(1)
         hits = (classes == torch.cat(labels)).double()
         if partners[0] is not None:
-            share = torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes).to(device)
+            share = sent(torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes), device)
             hits = share * hits + (1 - share) * (classes == torch.cat(partners)).double()
         sums[f"{split}_accuracy"] = hits.sum()
         for name, value in sums.items():
@@ -58,7 +68,8 @@ class EpochMetrics:
 
         The parts of a student's training loss have no 'train_' before their names; 'train_loss' is their sum.
         """
-        sums = torch.stack([value.double() for value in self._sums.values()]).tolist()
+        stacked = torch.stack([value.double() for value in self._sums.values()])
+        sums = self._total(stacked).tolist()
         means = {}
         for name, value in zip(self._sums, sums, strict=True):
             mean = value / self.images[name.partition("_")[0]]
@@ -68,9 +79,21 @@ class EpochMetrics:
             means["train_loss"] = sum(parts)
         return means
 
+    def _total(self, sums: Tensor) -> Tensor:
+        """The sums of all processes; the numbers of images become those of all, too."""
+        if self.ranks.are_several:
+            counts = torch.tensor(list(self.images.values()), dtype=torch.float64, device=sums.device)
+            sums, counts = self.ranks.sum(torch.cat([sums, counts])).split([len(sums), len(counts)])
+            self.images = dict(zip(self.images, map(int, counts.tolist()), strict=True))
+        return sums
+
     def first_step_without_a_number(self) -> tuple[int, dict[str, float]] | None:
         """The first training step, from 1, with a loss that is infinite or no number, and its losses; else None."""
         by_step = {name: torch.cat([chunk[name] for chunk in self._step_losses]) for name in self._step_losses[0]}
+        if self.ranks.are_several:
+            weights = torch.cat(self._step_weights)
+            total = self.ranks.sum(weights.clone())
+            by_step = {name: self.ranks.sum(losses * weights) / total for name, losses in by_step.items()}
         for step, values in enumerate(zip(*(losses.tolist() for losses in by_step.values()), strict=True), 1):
             if not all(map(math.isfinite, values)):
                 return step, dict(zip(by_step, values, strict=True))

@@ -6,12 +6,15 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from kd_runner.clock import run_seconds
 from kd_runner.config.settings import TrainerSettings
@@ -50,6 +53,9 @@ def fit(
         RunFailed: a loss that is not finite, no memory left on the GPU, or no space on the disk.
     """
     state = resume_state.load() if resume_state else None
+    module.ranks.send(
+        {"stage": module.stage, "threads": torch.get_num_threads(), "weights": module.state_dict(), "state": state}
+    )
     if state is not None:
         module.restore(state)
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
@@ -60,29 +66,50 @@ def fit(
     callbacks: list[Callback] = [EpochBar() if sys.stdout.isatty() else EpochLines()]
     if resume_state:
         callbacks.insert(0, SaveResumeState(resume_state, started - module.seconds_before))
-    trainer = _trainer(settings, module.epochs_left, logger, callbacks)
+    trainer = _trainer(settings, module, logger, callbacks)
     with _as_our_errors(trainer, module):
         module.prepare(device_of(settings))
         trainer.fit(module, module.batches, validation)
     return module.seconds_before + run_seconds() - started
 
 
-def _trainer(settings: TrainerSettings, epochs: int, logger: RunLogger, callbacks: list[Callback]) -> Trainer:
-    """Lightning's Trainer without what kd-runner does itself."""
+def fit_beside(
+    module: Classifier, validation: PlainBatches, settings: TrainerSettings, state: dict[str, Any] | None
+) -> None:
+    """Train `module` beside process 0, which calls `fit` with the same weights and the same state."""
+    if state is not None:
+        module.restore(state)
+    if module.epochs_left:
+        trainer = _trainer(settings, module, None, [])
+        with _as_our_errors(trainer, module):
+            trainer.fit(module, module.batches, validation)
+
+
+def _trainer(
+    settings: TrainerSettings, module: Classifier, logger: RunLogger | None, callbacks: list[Callback]
+) -> Trainer:
+    """Lightning's Trainer without what kd-runner does itself.
+
+    Where several processes share the run, each has a trainer for its one device, which knows of no other: Lightning's
+    own DDP sums gradients once a `training_step`, which is a chunk of steps here, and its processes run the command
+    again from the start. `kd_runner.ranks` does what is common.
+    """
     quiet_lightning()
-    on_cpu = device_of(settings).type == "cpu"
+    device = device_of(settings)
+    on_cpu = device.type == "cpu"
     if on_cpu:
         # Lightning sets this on import. PyTorch's optimizers then look for NVIDIA's driver library at every step,
         # which takes a quarter of a millisecond where there is none.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     return Trainer(
         accelerator="cpu" if on_cpu else "gpu",
-        devices=1,
+        devices=[device.index] if module.ranks.are_several and not on_cpu else 1,
+        plugins=[LightningEnvironment()] if module.ranks.are_several else None,  # not that of torchrun or Slurm
         precision="32-true",  # the module has its own: one autocast a step, not one a chunk
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
-        max_epochs=epochs,
-        logger=logger,
+        max_epochs=module.epochs_left,
+        logger=logger or False,
         callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -93,10 +120,15 @@ def _trainer(settings: TrainerSettings, epochs: int, logger: RunLogger, callback
 
 @contextmanager
 def _as_our_errors(trainer: Trainer, module: Classifier) -> Iterator[None]:
-    """Turn what ends a fit early into a signal's usual exception, or into one line for a GPU without memory."""
+    """Turn what ends a fit early into a signal's usual exception, or into one line.
+
+    One line are a GPU without memory, and another process of the run that has ended.
+    """
     try:
         yield
     except SystemExit as ended:
+        if threading.current_thread() is not threading.main_thread():  # no signal, but the process that ends its runs
+            raise
         # Lightning turns Ctrl-C into exit code 1 and SIGTERM into 0, and leaves SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if trainer.received_sigterm:
@@ -107,3 +139,8 @@ def _as_our_errors(trainer: Trainer, module: Classifier) -> Iterator[None]:
             f"{module.stage}: the GPU has not enough memory for batches of {module.batches.batch_size} images; "
             "lower batch_size, or set trainer.precision=bf16-mixed"
         ) from error
+    except RuntimeError as error:
+        explained = module.ranks.explained(error)
+        if explained is error:
+            raise
+        raise explained from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.settings import Precision
+from kd_runner.ranks import ALONE, Ranks
 
 DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -25,10 +26,13 @@ def slow_bfloat16(device: torch.device) -> bool:
 
 
 class Mixed:
-    """Automatic mixed precision: networks run under `autocast`, and `step` scales the loss where float16 needs it."""
+    """Automatic mixed precision: networks run under `autocast`, and `step` scales the loss where float16 needs it.
 
-    def __init__(self, precision: Precision, device: torch.device) -> None:
-        self.dtype, self.device = DTYPES[precision], device
+    Where several processes share each batch, a step is along the sum of their gradients.
+    """
+
+    def __init__(self, precision: Precision, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.dtype, self.device, self.ranks = DTYPES[precision], device, ranks
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -59,3 +63,4 @@ class Mixed:
             for parameter in group["params"]:
                 parameter.grad = None
         self.scaler.scale(loss).backward(retain_graph=retain_graph)
+        self.ranks.sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])

@@ -27,6 +27,7 @@ class Recipe:
         compile: True to run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
         label_smoothing: Smoothing of the labels in stages on labels alone, in [0, 1).
+        graph: True to take steps as CUDA graphs where that works.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -38,6 +39,7 @@ class Recipe:
     log_every: int = 0
     label_smoothing: float = 0.0
     order_seed: int | None = None
+    graph: bool = False
 
     @property
     def batches_seed(self) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.networks.faster import compile_call, fold_batch_norms
+from kd_runner.networks.faster import compile_call, faster_frozen
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.training.precision import Mixed
@@ -58,7 +58,7 @@ class OnlineTeacher:
         teacher.network.to(device)
         if is_asked and not teacher.layers:
             images = next(batches.batches(batches.order())).images
-            teacher.call = fold_batch_norms(teacher.network, images)
+            teacher.call = faster_frozen(teacher.network, images)
         if recipe.compile:
             teacher.call = compile_call(teacher.call)
 

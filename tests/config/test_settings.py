@@ -51,7 +51,7 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("seed=-1", r"seed: must be greater than or equal to 0, got -1"),
         ("baseline=maybe", r"baseline: must be a valid boolean, got 'maybe'"),
         ("student.layers=5", r"student\.layers: must be a list, got 5"),
-        ("trainer.devices=2", r"trainer\.devices: must be less than or equal to 1, got 2"),
+        ("trainer.devices=0", r"trainer\.devices: must be greater than or equal to 1, got 0"),
         ("trainer.precision=64", r"trainer\.precision: must be '32', 'bf16-mixed' or '16-mixed', got '64'"),
         ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
         ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),

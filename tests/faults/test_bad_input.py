@@ -78,7 +78,8 @@ def wrong_words() -> list[str]:
         "temperature.value=1,2", "seed=range(3)", "experiment=nothing", "+typo=1", "++typo=1", "+teacher.typo=1",
         "distillation=[]", "distillation=[soft,soft]", "distillation=[soft,nothing]", "plus.at.weight=3",
         "teachers.second.epochs=3", "baseline=null", "dataset=null", "student=",
-        "trainer.devices=2", "temperature.value=1e6", "batch_size=1", "seed=1.5", "optimizer.betas=[2,2]",
+        "trainer.devices=0", "trainer.nodes=2", "trainer.devices=65",
+        "temperature.value=1e6", "batch_size=1", "seed=1.5", "optimizer.betas=[2,2]",
     ]  # fmt: skip
     return [*misspelt(0, 40), *wrong_values(), *options, *grammar]
 

@@ -10,6 +10,7 @@ from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import MemorySource, source_of
 from kd_runner.randomness import derived_seed, keyed_uniform, seeded_generator
+from kd_runner.ranks import Ranks
 
 
 @pytest.mark.parametrize("batch_size", [3, 8, 50])
@@ -130,3 +131,33 @@ def test_seeded_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(3), wanted)
     with seeded_generator(0, "somewhere"):
         assert torch.equal(torch.rand(3), inside)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(crop_padding=2, flip=True, cutout=3), Augmentation(mixup=0.4)])
+@pytest.mark.parametrize(("images", "processes"), [(50, 3), (18, 3), (8, 2)])
+def test_the_rows_of_several_processes_are_the_batch(augmentation: Augmentation, images: int, processes: int) -> None:
+    """18 images in batches of 8 leave 2 for the last batch, of which one of three processes has none."""
+    wholes = list(TrainingBatches(source(images), view(augmentation), 8, seed=3, strong=True).batches())
+    shares = [
+        list(
+            TrainingBatches(
+                source(images), view(augmentation), 8, seed=3, strong=True, ranks=Ranks(rank, processes)
+            ).batches()
+        )
+        for rank in range(processes)
+    ]
+    assert {len(share) for share in shares} == {len(wholes)}
+    for whole, parts in zip(wholes, zip(*shares, strict=True), strict=True):
+        rows = [part.rows for part in parts if part.rows is not None]
+        assert [row.of for row in rows] == [len(whole.labels)] * processes
+        assert all(len(part.labels) == max(1, row.count) for part, row in zip(parts, rows, strict=True))
+        for name in ("images", "labels", "indices", "strong", *(("partners",) if augmentation.mixes else ())):
+            own = [getattr(part, name)[: row.count] for part, row in zip(parts, rows, strict=True)]
+            assert torch.equal(torch.cat(own), getattr(whole, name))
+        assert {part.share for part in parts} == {whole.share}
+
+
+def test_several_processes_share_plain_batches() -> None:
+    parts = [PlainBatches(source(11), view(), 4, Ranks(rank, 3)) for rank in range(3)]
+    assert [len(part) for part in parts] == [1, 1, 1]
+    assert torch.cat([batch.indices for part in parts for batch in part]).tolist() == list(range(11))

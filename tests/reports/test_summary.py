@@ -118,17 +118,6 @@ def test_the_table_says_its_images(tmp_path: Path) -> None:
     assert "One" not in table(result).splitlines()[0]
 
 
-def test_the_compute_and_the_views_beside_the_baselines() -> None:
-    made = result(0.95, 0.9, 0.93) | {"budget": {"times_baseline": 3.21}}
-    sentence = "Its training took 3.2 times the baseline's compute (multiply-accumulates)"
-    assert f"{sentence}." in table(made)
-    for stage, images in (("student", 2000), ("baseline", 1000)):
-        made[stage]["images_seen"] = images
-    assert f"{sentence}, on 2.0 times as many views of images." in table(made)
-    del made["budget"]
-    assert "The student saw 2.0 times as many views of images as its baseline." in table(made)
-
-
 @pytest.mark.parametrize(
     ("outputs", "sentence"),
     [
@@ -144,3 +133,14 @@ def test_the_compute_and_the_views_beside_the_baselines() -> None:
 )  # fmt: skip
 def test_kept_logits_are_told(outputs: dict[str, Any] | None, sentence: str) -> None:
     assert kept_outputs({"teacher_outputs": outputs}) == sentence
+
+
+def test_the_compute_and_the_views_beside_the_baselines() -> None:
+    made = result(0.95, 0.9, 0.93) | {"budget": {"times_baseline": 3.21}}
+    sentence = "Its training took 3.2 times the baseline's compute (multiply-accumulates)"
+    assert f"{sentence}." in table(made)
+    for stage, images in (("student", 2000), ("baseline", 1000)):
+        made[stage]["images_seen"] = images
+    assert f"{sentence}, on 2.0 times as many views of images." in table(made)
+    del made["budget"]
+    assert "The student saw 2.0 times as many views of images as its baseline." in table(made)

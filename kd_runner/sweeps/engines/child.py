@@ -6,19 +6,17 @@ function, 'module:function', that is called with the words.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from kd_runner import masking
+from kd_runner.processes import die_with_parent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
 DRIVER = "KD_RUNNER_DRIVER"  # the variable that gives the fork server the process ID of the driver
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -26,14 +24,6 @@ def main() -> int:
     parent, threads, call, *words = sys.argv[1:]
     die_with_parent(int(parent))
     return call_function(call, words, int(threads))
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the process `parent`, which started it, ends. Linux alone can do that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent ended before the call above
-            os._exit(1)
 
 
 def call_function(call: str, words: Sequence[str], threads: int) -> int:

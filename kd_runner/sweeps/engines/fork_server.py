@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
-from kd_runner.sweeps.engines.child import DRIVER, call_function, die_with_parent, print_to
+from kd_runner.processes import die_with_parent
+from kd_runner.sweeps.engines.child import DRIVER, call_function, print_to
 from kd_runner.temporary import settle_socket_folder
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
