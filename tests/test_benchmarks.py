@@ -81,8 +81,8 @@ def test_cached_targets(
     module = benchmark_named("cached_targets")
     split = Split(torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8), torch.arange(20) % 10)
     monkeypatch.setattr(module.peers, "part", lambda *_: (split, split))
-    case = dataclasses.replace(module.peers.CASES["fashion"], batch=8)
-    monkeypatch.setitem(module.peers.CASES, "fashion", case)
+    case = dataclasses.replace(module.CASES["fashion"], batch=8)
+    monkeypatch.setitem(module.CASES, "fashion", case)
     monkeypatch.setattr(sys, "argv", ["cached_targets.py", "--rounds", "1", "--epochs", "2", *words])
     module.main()
     assert "from the store, float16" in capsys.readouterr().out

@@ -60,3 +60,42 @@ def test_a_command_has_threads_that_sleep(tmp_path: Path) -> None:
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
     assert subprocess.run([sys.executable, "-c", code], check=False, env=clean, cwd=tmp_path).returncode == 0
+
+
+# CPU seconds in 0.3 s of idling, after threads have shared work, with all imported that could change how they wait.
+IDLE = """
+import pytorch_lightning, sklearn.datasets, time, torch
+from kd_runner.training.fit import quiet_lightning
+quiet_lightning()
+torch.set_num_threads(2)
+values = torch.randn(64, 16, 32, 32)
+values.relu().sum(), torch.nn.functional.conv2d(values, torch.randn(16, 16, 3, 3))
+began = time.process_time()
+time.sleep(0.3)
+print("IDLE", time.process_time() - began)
+"""
+
+
+def idle_seconds(start: str, **variables: str) -> float:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "GOMP_"))}
+    code = [sys.executable, "-c", start + IDLE]
+    done = subprocess.run(code, env=clean | variables, capture_output=True, text=True, check=True)
+    return float(done.stdout.split("IDLE")[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from kd_runner.threads import settle_threads; settle_threads()",  # as a command and a job's process start
+        "import kd_runner.sweeps.engines.preload",  # as the fork server starts, whose children have its variables
+    ],
+)
+def test_threads_that_wait_for_work_take_no_time(start: str) -> None:
+    assert idle_seconds(start) < 0.003  # 0.0001 here, and 0.007 where nothing is settled
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(threads.usable_cores() < 2, reason="one core has no second thread")
+def test_threads_that_spin_would_be_seen() -> None:
+    assert idle_seconds("", OMP_WAIT_POLICY="ACTIVE") > 0.02

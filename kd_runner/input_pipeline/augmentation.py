@@ -23,6 +23,7 @@ class Batch:
         share: Weight of the image itself after mixing, 0 to 1; that of the image mixed in is `1 - share`.
         strong: The same images with RandAugment as well, for modes that ask for a second view.
         view: The number of the view that the images are shown in, where the batches replay some views; else 0.
+        teacher_logits: The teacher's logits for the images, [N, K], where they are kept; None where the teacher runs.
         rows: Where several processes share a batch, the rows of it that these are; None: the batch is whole.
     """
 
@@ -33,6 +34,7 @@ class Batch:
     share: float = 1.0
     strong: Tensor | None = None
     view: int = 0
+    teacher_logits: Tensor | None = None
     rows: Rows | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.outputs import Outputs
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.teacher_outputs import OnlineTeacher
@@ -102,12 +104,16 @@ class CachedTeacher:
         self._device, self._begin_online = device, begin_online
         self._logits = self.load(TeacherPass(batches, self._running), recipe)
 
-    def of_batch(self, batch: Batch) -> Outputs:
-        """The logits for a batch, float32 on its device."""
+    def with_logits(self, batch: Batch) -> Batch:
+        """The batch with the logits for its images, float32 on its device: a tensor that a CUDA graph can be fed."""
         assert self._logits is not None
         logits = self._logits[batch.view].index_select(0, batch.indices).float()
-        if self._device.type == "cuda":  # from pinned memory, for which no step waits
-            logits = logits.pin_memory().to(self._device, non_blocking=True)
+        return replace(batch, teacher_logits=sent(logits, self._device))
+
+    def of_batch(self, batch: Batch) -> Outputs:
+        """The logits for a batch, float32 on its device."""
+        logits = self.with_logits(batch).teacher_logits if batch.teacher_logits is None else batch.teacher_logits
+        assert logits is not None
         return Outputs(logits)
 
     def of_validation(self, batch: Batch, batch_index: int) -> Tensor:

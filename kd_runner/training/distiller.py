@@ -21,9 +21,9 @@ from kd_runner.randomness import generator_state, set_generator_state
 from kd_runner.tensors import mean_kl
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
-from kd_runner.training.mode import Mode
+from kd_runner.training.mode import Mode, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
-from kd_runner.training.teacher_outputs import TeacherOutputs
+from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 from kd_runner.training.whole_batches import whole_outputs
 
 
@@ -75,6 +75,11 @@ class Distiller(Classifier):
         self.loss_modules.train()
         self.teacher.begin(self.batches, self.recipe, self.device, is_asked=bool(self.modes))
 
+    def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
+        if isinstance(self.teacher, CachedTeacher):
+            chunk = map(self.teacher.with_logits, chunk)
+        super().training_step(chunk, chunk_index)
+
     def modules_of_rows(self) -> list[nn.Module]:
         return [
             self.network,
@@ -104,6 +109,9 @@ class Distiller(Classifier):
     def numbers_at(self, progress: float) -> Hashable:
         numbers = super().numbers_at(progress)
         if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
+            return None
+        # Others, such as a cache, look up on the CPU which images are in the batch.
+        if learns_from_teacher(self.modes) and not isinstance(self.teacher, OnlineTeacher):
             return None
         rests = [progress < mode.init_share for mode in self.modes]
         return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)

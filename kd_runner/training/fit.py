@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +127,8 @@ def _as_our_errors(trainer: Trainer, module: Classifier) -> Iterator[None]:
     try:
         yield
     except SystemExit as ended:
+        if threading.current_thread() is not threading.main_thread():  # no signal, but the process that ends its runs
+            raise
         # Lightning turns Ctrl-C into exit code 1 and SIGTERM into 0, and leaves SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if trainer.received_sigterm:

@@ -157,7 +157,7 @@ def graphs_of(is_asked: bool, device: torch.device) -> StepGraphs | None:
 def _capture(run: Replay) -> Replay:
     graph = torch.cuda.CUDAGraph()
     # PyTorch's own generator is registered with every graph, so that dropout draws on with each replay.
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may load images meanwhile
         result = run()
 
     def replay() -> StepResult:

@@ -96,6 +96,30 @@ def test_slurm_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", [SLURM, RAY], ids=["slurm", "ray"])
+def test_jobs_train_side_by_side_everywhere(
+    tmp_path: Path, launcher: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    """A pack on a cluster gives the bits of jobs that ran alone on this machine."""
+    if launcher is SLURM:
+        request.getfixturevalue("at_slurm")
+    else:
+        needs_ray()
+    words = ("distillation=soft,dkd", "temperature.value=2,5", "student.epochs=4", *SHORT[:1], *SHORT[2:3])
+    words = (*words, "trainer.threads=1", "trainer.accelerator=cpu", "store=store")
+    out, err = swept(tmp_path, *words, *launcher, "hydra.launcher.pack=4", "hydra.sweep.dir=cluster")
+    assert err == ""
+    assert "#0 to #3 on " in out
+    assert "4 side by side" in out
+    swept(tmp_path, *words, "hydra.launcher.pack=off", "hydra.sweep.dir=alone")
+    for job in range(4):
+        folders = [tmp_path / sweep / str(job) for sweep in ("cluster", "alone")]
+        assert len({(folder / "student_last.safetensors").read_bytes() for folder in folders}) == 1
+        assert len({str(numbers_of(result_in(folder))["student"]) for folder in folders}) == 1
+
+
+@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_slurm")
 def test_the_same_sweep_everywhere(naughty_folder: Path) -> None:  # noqa: F811
     """One machine, Slurm and Ray come to the same, name the same failures, and run what is missing on `resume`."""

@@ -173,6 +173,15 @@ def test_what_changes_on_the_cpu_is_not_captured(tmp_path: Path, with_graphs, op
     assert all(torch.allclose(value, wanted[name], atol=1e-6) for name, value in found.items())
 
 
+def test_outputs_that_are_looked_up_are_not_captured() -> None:
+    module = distiller()
+    assert module.numbers_at(0.5) == (3.0, 0.7, False)
+    module.teacher = object()  # type: ignore[assignment]
+    assert module.numbers_at(0.5) is None
+    module.modes = []
+    assert module.numbers_at(0.5) is not None
+
+
 def test_ft_says_that_it_looks_at_the_share_of_the_stage() -> None:
     assert FT.needs.varies
     assert not Soft.needs.varies

@@ -67,6 +67,18 @@ def test_a_pack_gives_what_separate_jobs_give(tmp_path: Path) -> None:
     assert not (tmp_path / "packed" / ".check").exists()
 
 
+def test_a_pack_reads_kept_logits_as_separate_jobs_do(tmp_path: Path) -> None:
+    words = ("distillation=soft,dkd", "teacher_outputs=views:2", "dataset.flip=true", "student.epochs=3")
+    words += (*TINY[:1], *TINY[3:], *ONE_SLOT, "baseline=false")
+    swept(tmp_path, *words, "hydra.sweep.dir=packed")
+    swept(tmp_path, *words, "hydra.sweep.dir=alone", "hydra.launcher.pack=off")
+    records = [result_in(tmp_path / sweep / str(job)) for sweep in ("packed", "alone") for job in range(2)]
+    assert sorted(record["teacher_outputs"]["reused"] for record in records) == [False, True, True, True]
+    assert all(record["environment"].get("side_by_side") == 2 for record in records[:2])
+    for job in range(2):
+        assert weights_in(tmp_path / "packed" / str(job)) == weights_in(tmp_path / "alone" / str(job)) != {}
+
+
 @pytest.mark.slow
 def test_a_job_that_fails_is_dropped(naughty_folder: Path) -> None:  # noqa: F811
     words = [*NAUGHTY_WORDS, "distillation.number=0,1,2", "distillation.raising=[1]", "student.epochs=6", *ONE_SLOT]
@@ -98,11 +110,11 @@ def test_a_job_that_kills_its_pack_does_not_take_the_others_with_it(naughty_fold
 
 @pytest.mark.slow
 def test_a_pack_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=400", *ONE_SLOT)
+    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=120", *ONE_SLOT)
     sweep = tmp_path / "packed"
     process = started(tmp_path, *words, "hydra.sweep.dir=packed")
     deadline = time.monotonic() + 300
-    while atomic.read_json(sweep / "3" / "now.json").get("epoch", 0) < 30 and time.monotonic() < deadline:
+    while atomic.read_json(sweep / "3" / "now.json").get("epoch", 0) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process_of_pack(sweep), signal.SIGKILL)
     out, err = process.communicate(timeout=600)
@@ -115,11 +127,11 @@ def test_a_pack_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_goes_on_with_its_packs(tmp_path: Path, number: int) -> None:
-    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=400", *ONE_SLOT)
+    words = (*TINY, "distillation=soft,dkd", "temperature.value=2,5", "student.epochs=120", *ONE_SLOT)
     sweep = tmp_path / "packed"
     process = started(tmp_path, *words, "hydra.sweep.dir=packed")
     deadline = time.monotonic() + 300
-    while atomic.read_json(sweep / "2" / "now.json").get("epoch", 0) < 30 and time.monotonic() < deadline:
+    while atomic.read_json(sweep / "2" / "now.json").get("epoch", 0) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
     pack = process_of_pack(sweep)
     process.send_signal(number)
