@@ -26,7 +26,7 @@ INTERRUPTED = "outputs/runs/2026-11-21_10-00-00_000000"
 SWEEP = "outputs/sweeps/2026-11-21_10-00-00_000000"
 SHORT = "teacher.epochs=1 student.epochs=1"
 # What another test or .ci/run does: the environment of the two first commands, and a cluster for Slurm and Ray.
-ELSEWHERE = ("python3 -m venv", "hydra/launcher=slurm hydra.launcher.partition", "hydra.launcher.address=auto")
+ELSEWHERE = ("python3 -m venv", "hydra/launcher=slurm hydra.launcher.partition", "hydra.launcher.address=auto", "srun ")
 # Settings that are long, or whose data set would have to be downloaded, and what stands for them here.
 SHORTER = (
     (r"\bseed=0,1,2(,3,4)?\b", "seed=0"),
@@ -65,7 +65,7 @@ def shortened(command: str) -> str:
     """A command that takes seconds, on images that are here."""
     for pattern, words in SHORTER:
         command = re.sub(pattern, words, command)
-    trains = command.startswith("kd-runner ") and not any(word in command for word in UNCHANGED)
+    trains = command.startswith(("kd-runner ", "torchrun ")) and not any(word in command for word in UNCHANGED)
     return f"{command} {SHORT}" if trains else command
 
 

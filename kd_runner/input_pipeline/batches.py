@@ -95,8 +95,8 @@ class TrainingBatches:
 
     @property
     def largest(self) -> int:
-        """The number of images in all batches of an epoch but the last, which may be smaller."""
-        return min(self.batch_size, self._images_per_epoch)
+        """The number of images, or of this process's rows, in all batches but the last, which may be smaller."""
+        return max(1, self.ranks.rows(min(self.batch_size, self._images_per_epoch)).count)
 
     def batches(self, order: Tensor | None = None) -> Iterator[Batch]:
         """The batches of the current epoch; of each, the rows of this process.

@@ -107,8 +107,15 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError(
             f"trainer.graph: must be auto or off where {trainer.process_count} devices share the run, got on"
         )
+    if started_place() is not None:
+        return
+    if trainer.nodes > 1:
+        raise SettingsError(
+            f"trainer.nodes: must be 1 where neither torchrun nor srun starts the command on each machine, "
+            f"got {trainer.nodes}"
+        )
     gpus = torch.cuda.device_count()
-    if device_of(trainer).type == "cuda" and trainer.devices > gpus and started_place() is None:
+    if device_of(trainer).type == "cuda" and trainer.devices > gpus:
         raise SettingsError(
             f"trainer.devices: must be at most {gpus}, the number of GPUs that this process sees, got {trainer.devices}"
         )

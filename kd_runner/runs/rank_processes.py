@@ -62,12 +62,7 @@ def shared_run(settings: Settings) -> Iterator[Meeting]:
 
 
 def _check_place(trainer: TrainerSettings, place: Place | None) -> None:
-    """Refuse devices and nodes that do not fit the processes which were started."""
-    if place is None and trainer.nodes > 1:
-        raise SettingsError(
-            f"trainer.nodes: must be 1 where neither torchrun nor srun starts the command on each machine, "
-            f"got {trainer.nodes}"
-        )
+    """Refuse devices and nodes that do not fit the processes which torchrun or srun started."""
     if place is not None and (place.size, place.local_size) != (trainer.process_count, trainer.devices):
         raise SettingsError(
             f"trainer.devices and trainer.nodes: must be {place.local_size} and {place.size // place.local_size}, as "

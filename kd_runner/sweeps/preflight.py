@@ -108,9 +108,10 @@ class Examination:
 
 
 def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a job, with a device that this machine has."""
+    """The settings of a job, with devices that this machine has."""
     if torch.cuda.is_available():
-        return content
+        devices = min(content["trainer"]["devices"], torch.cuda.device_count())
+        return {**content, "trainer": {**content["trainer"], "devices": devices}}
     return {**content, "trainer": {**content["trainer"], "accelerator": "cpu", "precision": "32", "compile": False}}
 
 

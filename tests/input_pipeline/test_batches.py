@@ -147,6 +147,9 @@ def test_the_rows_of_several_processes_are_the_batch(augmentation: Augmentation,
         for rank in range(processes)
     ]
     assert {len(share) for share in shares} == {len(wholes)}
+    ranks = [Ranks(rank, processes) for rank in range(processes)]
+    everything = [TrainingBatches(source(images), view(), 8, 3, ranks=rank) for rank in ranks]
+    assert [batches.largest for batches in everything] == [len(share[0].labels) for share in shares]
     for whole, parts in zip(wholes, zip(*shares, strict=True), strict=True):
         rows = [part.rows for part in parts if part.rows is not None]
         assert [row.of for row in rows] == [len(whole.labels)] * processes

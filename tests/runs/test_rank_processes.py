@@ -30,17 +30,14 @@ TORCHRUN = {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE
 
 
 @pytest.mark.parametrize(
-    ("words", "variables", "line"),
+    ("words", "line"),
     [
-        (["trainer.nodes=2"], {}, r"trainer\.nodes: must be 1 where neither torchrun nor srun starts .*, got 2"),
-        (["trainer.devices=4"], TORCHRUN, r"must be 2 and 2, as torchrun or srun started 4 processes, got 4 and 1"),
-        ([], TORCHRUN, r"must be 2 and 2, as torchrun or srun started 4 processes, got 1 and 1"),
+        (["trainer.devices=4"], r"must be 2 and 2, as torchrun or srun started 4 processes, got 4 and 1"),
+        ([], r"must be 2 and 2, as torchrun or srun started 4 processes, got 1 and 1"),
     ],
 )
-def test_devices_that_nobody_started(
-    monkeypatch: pytest.MonkeyPatch, words: list[str], variables: dict[str, str], line: str
-) -> None:
-    for name, value in variables.items():
+def test_devices_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch, words: list[str], line: str) -> None:
+    for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=line), shared_run(check(composed(*words))):
         pass
@@ -49,6 +46,9 @@ def test_devices_that_nobody_started(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["trainer.nodes=2"], r"trainer\.nodes: must be 1 where neither torchrun nor srun starts .*, got 2"),
+        (["trainer.devices=2", "trainer.graph=on"], r"trainer\.graph: must be auto or off"),
+        (["trainer.devices=2", "teacher_outputs=cache"], r"teacher_outputs: must be online where 2 devices share"),
         (["trainer.devices=3", "batch_size=2"], "batch_size: must be at least 3, one image for each device, got 2"),
         (
             ["trainer.devices=200", "batch_size=256"],
@@ -56,7 +56,7 @@ def test_devices_that_nobody_started(
         ),
     ],
 )
-def test_more_devices_than_images(words: list[str], line: str) -> None:
+def test_what_several_devices_cannot_do(words: list[str], line: str) -> None:
     with pytest.raises(SettingsError, match=line):
         assemble(check(composed("trainer.accelerator=cpu", *words)))
 
