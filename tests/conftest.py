@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -8,6 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kd_runner.quick_imports import quick_imports
+
+with quick_imports():
+    from kd_runner.runs.run import run
+# isort: split
 import numpy as np
 import pytest
 import torch
@@ -20,13 +26,17 @@ from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.outputs import Outputs
-from kd_runner.runs.run import run
 
 # Networks this small are fastest on one thread, and several at once must not fight for the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 # A shell's background job is started with Ctrl-C ignored, and would hand that on to the commands that are tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector not look again and again through all that was imported."""
+    gc.freeze()
 
 
 # The digits have defaults of their own, for a student that learns from a tenth of them; tests have those of other data.

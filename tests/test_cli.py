@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,14 +155,10 @@ def test_a_failed_run_is_exit_code_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run(tmp_path: Path, sent: signal.Signals, code: int) -> None:
-    command = [sys.executable, "-m", "kd_runner", "teacher.epochs=100000", "hydra.run.dir=run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    deadline = time.monotonic() + 120
-    while "epoch" not in process.stdout.readline():
-        assert time.monotonic() < deadline
-    os.kill(process.pid, sent)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in errors
+    job = Job(tmp_path, "teacher.epochs=100000", "hydra.run.dir=run", out="../printed")
+    job.until(lambda: "epoch" in job.text("out"))
+    assert job.process.pid is not None
+    os.kill(job.process.pid, sent)
+    assert job.wait(60) == code
+    assert "Traceback" not in job.text("err")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"

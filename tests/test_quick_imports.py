@@ -46,4 +46,3 @@ def test_the_garbage_collector_stays_off_where_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
-        gc.unfreeze()

@@ -158,7 +158,8 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
 
     for name, key, text in (
-        ("accuracy", "accuracy", percent),
+        ("test accuracy", "accuracy", percent),
+        ("validation accuracy", "val_accuracy", percent),
         ("top-5 accuracy", "top5_accuracy", percent),
         ("precision", "precision", four_digits),
         ("recall", "recall", four_digits),

@@ -20,6 +20,7 @@ import torch
 from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
+from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.data import Data
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
@@ -35,7 +36,8 @@ class Passes:
     Args:
         images: Views of training images that were learned from.
         student_forwards, student_backwards: Passes of them through the student's network.
-        teacher_forwards, teacher_backwards: Passes of them through the teacher; backwards where the teacher trains.
+        teacher_forwards, teacher_backwards: Passes of them through the teacher, with those that fill up a last batch;
+            backwards where the teacher trains.
         student_validations, teacher_validations: Passes of validation images, after each epoch or once.
         losses: How often the loss of each mode was computed, by the mode's key and the size of the batch.
     """
@@ -79,13 +81,20 @@ def label_passes(
 
 
 def distillation_passes(
-    modes: Sequence[Mode], epochs: int, images: int, batch_size: int, validation: int, by_loss: bool = False
+    modes: Sequence[Mode],
+    epochs: int,
+    images: int,
+    batch_size: int,
+    validation: int,
+    by_loss: bool = False,
+    filled: bool = False,
 ) -> Passes:
     """The passes of a student's stage with a teacher.
 
     Args:
         images, validation: Number of training images, and of validation images.
         by_loss: True for an optimizer that is shown the gradient of each loss by itself.
+        filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
     """
     active = [mode for mode in modes if mode.weight > 0]
     views = 2 if strong_view(active) else 1
@@ -100,7 +109,7 @@ def distillation_passes(
         size, times = order[step % len(order)], epochs if constant else 1
         taking_part = modes_at(active, step / steps)
         if any(mode.needs.uses_teacher for mode in taking_part):
-            teacher += times * views * size
+            teacher += times * views * (order[0] if filled else size)
         if by_loss and taking_part:
             backwards += times * (views if strong_view(taking_part) else 1) * size
         losses.update({(mode.key, size): times for mode in taking_part})
@@ -121,6 +130,15 @@ def modes_at(modes: Sequence[Mode], progress: float) -> list[Mode]:
     return [mode for mode in initialising or modes if mode.weight_at(progress)]
 
 
+def looks_into_teacher(modes: Sequence[Mode], settings: Settings) -> bool:
+    """True where one of the modes that count is handed layers of the teacher."""
+    for mode in (mode for mode in modes if mode.weight > 0):
+        named = mode.needs is UNDECLARED and (mode.teacher_layers or settings.teacher.layers)
+        if mode.needs.teacher is not None or named:
+            return True
+    return False
+
+
 def passes_of(stage: str, settings: Settings, modes: Sequence[Mode], data: Data, by_loss: bool = False) -> Passes:
     """The passes of a stage: 'teacher' or 'teachers.NAME', 'baseline', or 'student', with its finetuning."""
     images, validation = len(data.images_of(stage)), len(data.splits.val)
@@ -133,7 +151,8 @@ def passes_of(stage: str, settings: Settings, modes: Sequence[Mode], data: Data,
     epochs = settings.student.epochs
     if stage == BASELINE:
         return label_passes("student", epochs, images, settings.batch_size, validation)
-    passes = distillation_passes(modes, epochs, images, settings.batch_size, validation, by_loss)
+    filled = not looks_into_teacher(modes, settings)
+    passes = distillation_passes(modes, epochs, images, settings.batch_size, validation, by_loss, filled)
     if not settings.finetune.epochs:
         return passes
     return passes + label_passes("student", settings.finetune.epochs, images, settings.batch_size, validation)

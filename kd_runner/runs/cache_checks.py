@@ -36,6 +36,8 @@ def check_cache(settings: Settings, data: Data, pairing: Pairing) -> None:
     """
     if settings.teacher_outputs == ONLINE or not learns_from_teacher(pairing.modes):
         return
+    if settings.trainer.process_count > 1:
+        raise _must_be_online(settings, "several devices share the run (trainer.devices, trainer.nodes)")
     refuse_modes(settings, pairing)
     refuse_augmentation(settings, data)
     refuse_teacher(pairing.teacher, data, settings)

@@ -110,8 +110,8 @@ class Distiller(Classifier):
         numbers = super().numbers_at(progress)
         if numbers is None or isinstance(self.temperature, nn.Module) or any(m.needs.varies for m in self.modes):
             return None
-        # Others, such as a cache, look up on the CPU which images are in the batch.
-        if learns_from_teacher(self.modes) and not isinstance(self.teacher, OnlineTeacher):
+        # Others may look up on the CPU which images are in the batch; cached logits come with it.
+        if learns_from_teacher(self.modes) and not isinstance(self.teacher, (OnlineTeacher, CachedTeacher)):
             return None
         rests = [progress < mode.init_share for mode in self.modes]
         return (self.temperature(progress), *(mode.weight_at(progress) for mode in self.modes), *rests)

@@ -10,6 +10,7 @@ import pytest
 from browser import Browser, overflow
 from jobs import finished
 from leaderboard_cases import right, write_run
+from test_search_record import search_of
 
 from kd_runner.files.atomic import read_json
 from kd_runner.reports import command
@@ -44,7 +45,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["sweep", "run"])
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = search_of(tmp_path_factory.mktemp("searched") / "search")
+    command.write_page([folder], folder, None)
+    return folder
+
+
+@pytest.fixture(params=["sweep", "run", "search"])
 def report(request: pytest.FixtureRequest) -> Path:
     folder: Path = request.getfixturevalue(request.param)
     return folder / "report.html"

@@ -35,6 +35,10 @@ def test_the_page_of_a_run(settings: Callable[..., Settings], tmp_path: Path, ca
         < text.index("kd-runner student.epochs=2")
     )
     assert student in text
+    validation = " ".join(
+        f"{100 * result[stage]['val_accuracy']:.2f} %" for stage in ("teacher", "baseline", "student")
+    )
+    assert f"validation accuracy {validation}" in text
     assert "dataset._target_ kd_runner.datasets.digits.digits" in text
     (tmp_path / "report.html").unlink()
     (tmp_path / "analysis.json").unlink()

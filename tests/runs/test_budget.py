@@ -25,10 +25,10 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import rehearse
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training import teacher_outputs
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit
 from kd_runner.training.gradients import Attempt
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 Make = Callable[..., Settings]
 MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
@@ -47,6 +47,8 @@ OTHERS = {
     "two views for one of two": ["distillation=soft", "+distillation@plus.mlkd=mlkd", "distillation.warmup=0.2"],
     "mixed images": ["distillation=dkd", "dataset.mixup=1"],
     "a last batch of one image": ["distillation=soft", "batch_size=11"],
+    "a last batch of five": ["distillation=mlkd", "batch_size=55"],
+    "one batch": ["distillation=soft", "batch_size=100"],
     "a last batch of two": ["distillation=crd", "distillation.negatives=20", "batch_size=18"],
     "two gradients a step": ["distillation=soft", "distillation.warmup=0.5", "+optimizer@student.optimizer=dot"],
     "two gradients of two views": ["distillation=mlkd", "+optimizer@student.optimizer=dot"],
@@ -84,18 +86,16 @@ def test_hooks_count_the_budget_of_a_student(
 ) -> None:
     parts = assemble(settings(*SMALL, *words))
     pairing, counted, validation = parts.teacher_student_pair(), Counted(), len(parts.data.splits.val)
-    fold = teacher_outputs.fold_batch_norms
+    begin = OnlineTeacher.begin
 
-    def watched_fold(network: nn.Module, images: Tensor) -> nn.Module:
-        folded = fold(network, images)
-        assert folded is not network  # the teacher has batch norms
-        counted.watch_teacher(folded, validation)
-        return folded
+    def watched_begin(teacher: OnlineTeacher, *arguments: Any, **named: Any) -> None:
+        begin(teacher, *arguments, **named)
+        network = teacher.teacher.call  # the network, or a faster copy of it
+        assert isinstance(network, nn.Module)
+        counted.watch_teacher(network, validation)
 
-    monkeypatch.setattr(teacher_outputs, "fold_batch_norms", watched_fold)
+    monkeypatch.setattr(OnlineTeacher, "begin", watched_begin)
     module = parts.distiller(pairing)
-    if pairing.teacher.layers or not module.modes:  # else it is folded
-        counted.watch_teacher(pairing.teacher.network, validation)
     counted.watch_student(module.network)
     fit(module, parts.data.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
     by_loss = "+optimizer@student.optimizer=dot" in words

@@ -51,6 +51,8 @@ def refusal(settings: Settings) -> str:
         (["teacher_outputs=cache", "distillation=at"],
          "teacher_outputs: must be online: distillation looks at features of the teacher, and logits alone are kept, "
          "got cache"),
+        (["teacher_outputs=cache", "trainer.devices=2", "trainer.accelerator=cpu"],
+         "teacher_outputs: must be online: several devices share the run (trainer.devices, trainer.nodes), got cache"),
         (["teacher_outputs=cache", "+distillation@plus.at=at"],
          "teacher_outputs: must be online: plus.at looks at features of the teacher, and logits alone are kept, "
          "got cache"),

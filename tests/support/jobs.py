@@ -9,12 +9,13 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["jobs", "kd_runner.runs.run", "kd_runner.store.command", "torchvision"])
+CONTEXT.set_forkserver_preload(["job_imports", "jobs"])
 
 
 class Job:
@@ -27,7 +28,8 @@ class Job:
     def __init__(self, folder: Path, *words: str, out: str = "job", patch: str = "") -> None:
         self.folder, self.out = folder, out
         self.started = time.monotonic()
-        self.process = CONTEXT.Process(target=_command, args=(str(folder), words, out, patch))
+        arguments = (str(folder), words, out, patch, dict(os.environ))
+        self.process = CONTEXT.Process(target=_command, args=arguments)
         self.process.start()
 
     def wait(self, seconds: float = 600) -> int:
@@ -58,8 +60,10 @@ def finished(folder: Path, *words: str, **settings: str) -> Job:
     return job
 
 
-def _command(folder: str, words: tuple[str, ...], out: str, patch: str) -> None:
+def _command(folder: str, words: tuple[str, ...], out: str, patch: str, environment: dict[str, str]) -> None:
     os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)  # that of the test, and not of the one that started the server
     with contextlib.suppress(OSError):
         for stream, number in (("out", 1), ("err", 2)):
             file = os.open(f"{out}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -73,9 +77,40 @@ def _command(folder: str, words: tuple[str, ...], out: str, patch: str) -> None:
     if patch:
         module, _, name = patch.partition(":")
         getattr(importlib.import_module(module), name)()
+    if "-m" in words or any(word.startswith("resume=") for word in words):
+        fork_the_fork_server()
     code = main()
     sys.stdout.flush()
     sys.exit(code)
+
+
+def fork_the_fork_server() -> None:
+    """Start the fork server of a sweep as a fork of this process, which has imported what it would import.
+
+    All else is as in a sweep: the server is a process of its own, and its jobs are processes that it forks.
+    """
+    from kd_runner.sweeps.engines.fork_server import ForkServer
+
+    def fork(_python: object, arguments: Sequence[str | bytes], passed: Sequence[int]) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            highest = max(passed) + 1
+            for number in range(3, highest):
+                if number not in passed:
+                    with contextlib.suppress(OSError):
+                        os.close(number)
+            os.closerange(highest, 4096)
+            exec(os.fsdecode(arguments[-1]), {})
+        finally:
+            os._exit(0)
+
+    spawn, util.spawnv_passfds = util.spawnv_passfds, fork
+    try:
+        ForkServer()
+    finally:
+        util.spawnv_passfds = spawn
 
 
 def result_in(folder: Path) -> dict[str, Any]:

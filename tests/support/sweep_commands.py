@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from jobs import Job
 
-SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "hydra.sweep.dir=sweep", "store=store")
+SHORT = (
+    "teacher.epochs=1", "student.epochs=1", "baseline=false", "hydra.sweep.dir=sweep", "store=store",
+    "tracking.images=false",
+)  # fmt: skip
 NAUGHTY = '''
 import os, pathlib, signal, time
 import torch.nn.functional as F
@@ -57,9 +62,11 @@ def started(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def swept(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
     """What a sweep that has ended printed."""
-    process = started(folder, *words)
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == code, err + out
+    with tempfile.TemporaryDirectory() as beside:
+        job = Job(folder, "-m", *words, out=f"{beside}/printed")
+        ended = job.wait()
+        out, err = job.text("out"), job.text("err")
+    assert ended == code, err + out
     assert "Traceback" not in err
     return out, err
 

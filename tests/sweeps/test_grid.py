@@ -31,6 +31,7 @@ def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
         *SHORT[:2],
         "baseline=True",
         "store=store",
+        "tracking.images=False",
         "temperature.value=1",
         "distillation=hard",
     ]

@@ -18,11 +18,13 @@ from kd_runner.networks.observed import Observed
 from kd_runner.schedule import Constant as ConstantRate
 from kd_runner.temperature import Constant
 from kd_runner.tracking.logger import RunLogger
+from kd_runner.training import classifier
 from kd_runner.training.cached_teacher import CachedTeacher, TeacherPass, at_epoch
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.step_graph import Replay, StepGraphs
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 
 RECIPE = Recipe(sgd, ConstantRate(), 3, 0)
@@ -30,10 +32,10 @@ CPU = torch.device("cpu")
 AUGMENTATION = Augmentation(crop_padding=1, flip=True, cutout=2)
 
 
-def batches(views: int | None = None) -> TrainingBatches:
-    """43 images in batches of 12: the last one has 7."""
+def batches(views: int | None = None, size: int = 12) -> TrainingBatches:
+    """43 images in batches: the last of 12 has 7."""
     augmentation = AUGMENTATION if views else Augmentation()
-    return TrainingBatches(data(43), view(augmentation), 12, seed=0, views=views)
+    return TrainingBatches(data(43), view(augmentation), size, seed=0, views=views)
 
 
 def in_memory(teacher_pass: TeacherPass, recipe: Recipe) -> Tensor:
@@ -62,10 +64,11 @@ def test_the_logits_of_three_epochs_have_the_bits_of_an_online_run(views: int | 
     assert last == 7
 
 
-def trained(outputs: TeacherOutputs, folder: Path, views: int | None) -> tuple[dict[str, Tensor], list]:
+def trained(outputs: TeacherOutputs, folder: Path, views: int | None, size: int = 12) -> tuple[dict[str, Tensor], list]:
     """The weights and the metrics of a student after three epochs."""
     module = Distiller(
-        Observed(network(1)), outputs, [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0), batches(views), RECIPE
+        Observed(network(1)), outputs, [Mode("distillation", Soft(), 0.7)], 0.3, Constant(3.0),
+        batches(views, size), RECIPE,
     )  # fmt: skip
     fit(module, PlainBatches(data(), view(), 10), trainer_settings(), RunLogger(folder))
     history = [{name: value for name, value in epoch.items() if "per_second" not in name} for epoch in module.history]
@@ -79,6 +82,20 @@ def test_a_student_gets_the_bits_of_an_online_run(views: int | None, tmp_path: P
     cached_weights, cached_history = trained(cached(teacher), tmp_path / "cached", views)
     assert all(torch.equal(weights[name], cached_weights[name]) for name in weights)
     assert history == cached_history
+
+
+def test_a_graph_of_a_step_is_fed_the_logits_of_each_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, replays = network(2), []
+
+    def capture(run: Replay) -> Replay:
+        """A stand-in for a CUDA graph: the step with the batch whose memory is written to."""
+        return lambda: replays.append(1) or run()
+
+    weights, _ = trained(OnlineTeacher(Observed(teacher)), tmp_path / "online", 2, size=5)
+    monkeypatch.setattr(classifier, "graphs_of", lambda *_: StepGraphs(CPU, capture))
+    with_graph, _ = trained(cached(teacher), tmp_path / "graph", 2, size=5)
+    assert len(replays) == 3 * 8 - 3  # in epochs of both views, less the first steps and smaller batches
+    assert all(torch.equal(weights[name], with_graph[name]) for name in weights)
 
 
 def test_the_teacher_runs_for_validation_images_alone(tmp_path: Path) -> None:
