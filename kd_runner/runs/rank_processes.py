@@ -122,6 +122,7 @@ class Meeting:
         if on_gpu:
             threading.Thread(target=self._watch, daemon=True).start()
         self.ranks.send({"settings": self.settings.plain(), "fingerprint": fingerprint})
+        log.info("devices   %d processes share each batch of %d", self.ranks.size, self.settings.batch_size)
 
     def lost(self) -> str | None:
         """The reason why another process has ended, in words; waits a little for it. None where none has ended."""

@@ -88,6 +88,7 @@ def run(
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
+        result["environment"] |= {"processes": parts.data.ranks.size} if parts.data.ranks.are_several else {}
         return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
 
 

@@ -190,6 +190,8 @@ def test_a_run_under_torchrun(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert sorted(path.name for path in folder.iterdir()) == ["run", "store"]
         assert done.stdout.count("student   epoch 2/2") == 1
+        assert "devices   2 processes share each batch of 64" in done.stdout
+        assert json.loads((folder / "run" / "result.json").read_text())["environment"]["processes"] == 2
     for name in ("teacher.safetensors", "baseline.safetensors", "student_last.safetensors"):
         assert largest_difference(tmp_path / "torchrun", tmp_path / "own", name) == 0
 
