@@ -31,10 +31,13 @@ def shared_work(parts: Parts) -> str:
         else hashlib.sha256(Path(teacher.checkpoint).expanduser().read_bytes()).hexdigest()
         for name, teacher in settings.all_teachers.items()
     ]
+    nodes = [teacher.node for teacher in settings.all_teachers.values()]
     images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
     batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
     batches += [settings.replayed_views]
-    return digest([teachers, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[:16]
+    return digest([teachers, nodes, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[
+        :16
+    ]
 
 
 def bytes_of_job(parts: Parts) -> int:
