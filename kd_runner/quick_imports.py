@@ -35,7 +35,7 @@ def quick_imports() -> Iterator[None]:
 
     Jobs that are forked later share the memory of what was imported, since no collection writes to it.
     """
-    collects = gc.isenabled()
+    collects, count = gc.isenabled(), len(sys.modules)
     placeholder = _Postponed(POSTPONED)
     sys.modules.setdefault(POSTPONED, placeholder)
     gc.disable()
@@ -43,7 +43,8 @@ def quick_imports() -> Iterator[None]:
         yield
     finally:
         _restore(placeholder)
-        gc.freeze()
+        if len(sys.modules) > count:  # or what a job beside this one has made would stay for ever
+            gc.freeze()
         if collects:
             gc.enable()
 

@@ -14,6 +14,7 @@ from torch import nn
 from kd_runner.distillation.soft import Soft
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
+from kd_runner.ranks import ALONE
 from kd_runner.temperature import Constant, Cosine, Learned, Linear
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode
@@ -115,7 +116,7 @@ def test_a_learned_temperature_trains_without_decay_and_is_not_the_students() ->
         [Mode("soft", Soft(), 1.0)],
         1.0,
         learned,
-        SimpleNamespace(count=1),  # type: ignore[arg-type]
+        SimpleNamespace(count=1, ranks=ALONE),  # type: ignore[arg-type]
         SimpleNamespace(epochs=1, precision="32"),  # type: ignore[arg-type]
     )
     groups = [group for group in distiller.parameter_groups() if any(p is learned.theta for p in group["params"])]

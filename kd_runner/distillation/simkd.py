@@ -5,6 +5,7 @@ Chen et al. 2022, "Knowledge Distillation with the Reused Teacher Classifier", a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,7 +128,9 @@ class SimKD:
             "classifier": example.student_head,
         }
         network = Reused(head.out_features, example.student_network, **arguments)
-        network.head = head  # the teacher's own, which is frozen, and has its final weights when the student trains
+        # The teacher's, with its final weights when the student trains. A copy, as jobs side by side share the teacher,
+        # and one of them may end on another device.
+        network.head = copy.deepcopy(head).requires_grad_(False)
         return Deployed(network, {"_target_": f"{__name__}.Reused", **arguments}, ("projector",))
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:

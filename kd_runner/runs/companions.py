@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
 from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files.stages import BASELINE, TEACHER
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import Note, note, recorded_notes
@@ -18,6 +19,7 @@ from kd_runner.training.shared_stream import BatchesOfStream, SharedStream, Teac
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 
 Value = TypeVar("Value")
+TRAINED_ONCE = (TEACHER, BASELINE)  # the networks that several runs have
 
 
 class Companions:
@@ -74,10 +76,11 @@ class Companions:
             network.to(data.device).eval()
         keys = {name: (split, id(data), file_digest(files[name])) for name in networks}
         missing = {name: network for name, network in networks.items() if keys[name] not in self._values}
-        labels = (split, id(data), "labels")
+        labels, found = (split, id(data), "labels"), dict[str, Any]()
         if missing:
             made = predict(missing, data.plain_batches(split), data.device)
-            self._values |= {keys[name]: (made.logits[name], []) for name in missing}
+            self._values |= {keys[name]: (made.logits[name], []) for name in missing if name in TRAINED_ONCE}
             self._values[labels] = made.labels, []
-        logits = {name: self._values[key][0] for name, key in keys.items()}
-        return Predictions(logits, self._values[labels][0])  # type: ignore[arg-type]
+            found |= made.logits
+        found |= {name: self._values[key][0] for name, key in keys.items() if name not in found}
+        return Predictions(found, self._values[labels][0])  # type: ignore[arg-type]

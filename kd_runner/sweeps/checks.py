@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.contents import foreign_names, is_link, is_of_a_run
-from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK
+from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK, PLAN
 from kd_runner.plain_text import lines
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
@@ -120,8 +119,10 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
         RunFailed: the process failed.
     """
     check_folder = folder / CHECKED
-    shutil.rmtree(check_folder, ignore_errors=True)
-    check_folder.mkdir(parents=True)
+    check_folder.mkdir(parents=True, exist_ok=True)
+    for path in check_folder.iterdir():
+        if not path.name.startswith(PLAN):  # which a pack in Slurm's queue reads when it starts
+            path.unlink()
     check_folder.chmod(0o700)
     settings_file, report_file = check_folder / "jobs.json", check_folder / "found.json"
     write_jobs(settings_file, jobs)

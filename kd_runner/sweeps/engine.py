@@ -26,6 +26,7 @@ class Engine(Protocol):
         check_slot: The slot, on this machine, of the process that checks all jobs before any starts.
         threads: The number of threads of each job.
         slot_count: The number of tasks that run at a time.
+        memory_of_task: The bytes that a task may take, where the engine grants some.
     """
 
     description: str
@@ -33,6 +34,7 @@ class Engine(Protocol):
     check_slot: Slot
     threads: int
     slot_count: int
+    memory_of_task: int | None
 
     def refuse_running(self) -> None:
         """Raise SettingsError where jobs of an earlier sweep in the same folder still run."""

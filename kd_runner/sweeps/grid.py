@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
+from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT
 from kd_runner.notes import note
 from kd_runner.sweeps.checks import examine_jobs, refuse_completed, refuse_other_folders
-from kd_runner.sweeps.engine import LauncherSettings
+from kd_runner.sweeps.engine import Engine, LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import emptied_job_folders, remove_check, write_grid
@@ -82,15 +83,32 @@ def run_missing(
         tasks = {job.number: task_of(job, training, flags) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
-            packing = Packing(launcher_settings.pack, engine.slot_count, launcher_settings.timeout_s)
+            packing = Packing(
+                launcher_settings.pack, engine.slot_count, launcher_settings.timeout_s, engine.memory_of_task
+            )
             packed = pack_tasks(tasks, examination, packing, folder, engine.queued_names())
             engine.run([*training.values(), *packed], live_view.notify, live_view.tick)
-            # What a pack has left undone, because it was killed again and again, runs alone.
-            engine.run([task for task in tasks.values() if task.code is None], live_view.notify, live_view.tick)
+            run_leftovers([task for task in tasks.values() if task.code is None], engine, live_view)
     finally:
         fork_server.close()
     remove_check(folder, jobs_ended=True)
     return tasks
+
+
+def run_leftovers(tasks: Sequence[Task], engine: Engine, live_view: LiveView) -> None:
+    """Run alone what packs have left undone, because they were killed again and again.
+
+    Raises:
+        RunFailed: the tasks cannot be started.
+    """
+    if not tasks:
+        return
+    for task in tasks:
+        task.after = ()  # these have ended
+    try:
+        engine.run(tasks, live_view.notify, live_view.tick)
+    except SettingsError as error:  # what has completed stays
+        raise RunFailed(str(error)) from error
 
 
 def note_unused(jobs: Sequence[Job], unused: Mapping[str, Mapping[str, str]], partly: bool = True) -> None:

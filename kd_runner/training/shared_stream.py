@@ -7,7 +7,7 @@ have made by itself, and the teacher's outputs that it would have computed, bit 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.clock import leave_out
+from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
@@ -22,6 +23,7 @@ from kd_runner.outputs import Outputs
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
+CHANGED = "a mode or a network changes {} in place, which jobs side by side share: hydra.launcher.pack=off"
 BLOCK_BYTES = 2**25  # of images and teacher's outputs that are kept until every student has seen them
 
 # Waits until every run that reads a stream has come to a position (epoch, first batch), or is beyond it; returns how
@@ -44,8 +46,10 @@ class SharedStream:
         self.seconds = 0.0  # that the block and the teacher's outputs for it took, whoever made them
         self.students = 1  # the number of students that go through the block
         self._position = (-1, 0)
+        self._versions: list[int] = []  # of the images of each batch of the block
         self._made: Iterator[Batch] = iter(())
-        self._batches_of_block = 1
+        self._made_until: tuple[int, int] | None = None  # epoch and number of the batch that comes next
+        self._batches_of_block, self._is_fitted = 1, False
 
     def block_at(self, epoch: int, start: int) -> list[Batch]:
         """The block of batches that begins with batch `start` of an epoch. Waits for the other students."""
@@ -62,21 +66,36 @@ class SharedStream:
             teacher.forget()
         self.seconds = 0.0
         with self.shared_work():
-            if start == 0:
+            made, made_until, self._made_until = self._made, self._made_until, None
+            if made_until != (epoch, start):  # a new epoch, or a student failed while it made a block
                 self.batches.epoch = epoch
-                self._made = self.batches.batches()
-            self.block = list(islice(self._made, self._batches_of_block))
-        if not self.teachers:  # the students read logits that are kept
-            self.fit_size(Outputs(self.block[0].images[:0]), self.block[0])
+                made = islice(self.batches.batches(), start, None)
+            block = list(islice(made, self._batches_of_block))
+        if not block:
+            raise RuntimeError(f"there is no batch {start} in epoch {epoch + 1}")
+        self.block, self._versions = block, [batch.images._version for batch in block]
         self._position = (epoch, start)
+        self._made, self._made_until = made, (epoch, start + len(block))
+        if not self._is_fitted:  # no student has asked for the teacher's outputs
+            self._fit_size([block[0].images, block[0].strong], block[0])
+
+    def check_images(self, number: int) -> None:
+        """Raise RunFailed where a student has changed the images of a batch of the block."""
+        if self.block[number].images._version != self._versions[number]:
+            raise RunFailed(CHANGED.format("the images of a batch"))
 
     def shared_work(self) -> SharedWork:
         """A block of work that all students of the stream share the time of."""
         return SharedWork(self)
 
-    def fit_size(self, outputs: Outputs, batch: Batch) -> None:
-        """Make later blocks as long as there is room for images and outputs such as these."""
-        tensors = [batch.images, batch.strong, *_tensors(outputs)]
+    def fit_to(self, outputs: Outputs, batch: Batch) -> None:
+        """Make later blocks as long as there is room for images and teacher's outputs such as these."""
+        self._is_fitted = True
+        self._fit_size([batch.images, batch.strong, *tensors_of(outputs)], batch)
+
+    def _fit_size(self, tensors: Sequence[Tensor | None], batch: Batch) -> None:
+        if len(batch.images) < self.batches.largest:  # the last of an epoch, which is smaller than others
+            return
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
         self._batches_of_block = max(1, BLOCK_BYTES // (size * max(1, len(self.teachers))))
 
@@ -116,7 +135,8 @@ class OnceTeacher(OnlineTeacher):
     def __init__(self, teacher: Observed, stream: SharedStream) -> None:
         super().__init__(teacher)
         self.stream = stream
-        self._outputs: dict[int, Outputs] = {}  # by the identity of the images, which the stream's block holds
+        # By the identity of the images, which the stream's block holds; with the versions of the tensors.
+        self._outputs: dict[int, tuple[Outputs, list[int]]] = {}
 
     def observe(self, layers: tuple[str, ...]) -> None:
         """Have the outputs hold the features of these layers, too."""
@@ -130,14 +150,20 @@ class OnceTeacher(OnlineTeacher):
 
     def of_batch(self, batch: Batch) -> Outputs:
         """The outputs for a batch of the stream's block."""
-        with self.stream.shared_work():
-            if id(batch.images) not in self._outputs:
-                self._outputs[id(batch.images)] = self._run_in_full(batch.images)
-                self.stream.fit_size(self._outputs[id(batch.images)], batch)
-            if batch.strong is not None and id(batch.strong) not in self._outputs:
-                self._outputs[id(batch.strong)] = self._run_in_full(batch.strong)
-        outputs = self._outputs[id(batch.images)]
-        return outputs if batch.strong is None else replace(outputs, strong=self._outputs[id(batch.strong)])
+        outputs = self._once(batch.images, batch)
+        return outputs if batch.strong is None else replace(outputs, strong=self._once(batch.strong, batch))
+
+    def _once(self, images: Tensor, batch: Batch) -> Outputs:
+        """The outputs for images of a batch; computed the first time."""
+        if id(images) not in self._outputs:
+            with self.stream.shared_work():
+                outputs = self._run_in_full(images)
+                self._outputs[id(images)] = outputs, [tensor._version for tensor in tensors_of(outputs)]
+                self.stream.fit_to(outputs, batch)
+        outputs, versions = self._outputs[id(images)]
+        if [tensor._version for tensor in tensors_of(outputs)] != versions:
+            raise RunFailed(CHANGED.format("the teacher's outputs"))
+        return outputs
 
 
 class TeacherOfStream:
@@ -185,10 +211,12 @@ class BatchesOfStream(TrainingBatches):
         start = 0
         while start < self.count:
             block = self.stream.block_at(self.epoch, start)
-            for batch in block:
+            for number, batch in enumerate(block):
+                self.stream.check_images(number)
                 yield batch if self.strong or batch.strong is None else replace(batch, strong=None)
             start += len(block)
 
 
-def _tensors(outputs: Outputs) -> list[Tensor]:
+def tensors_of(outputs: Outputs) -> list[Tensor]:
+    """The logits and the features of outputs."""
     return [outputs.logits, *outputs.features.values()]

@@ -654,7 +654,8 @@ def test_simkd_deploys_the_teachers_classifier_behind_a_projector() -> None:
     network = deployed.network.eval()
     assert deployed.layers == ("projector",)
     assert mode.averaged
-    assert network.head is teacher[4]
+    assert torch.equal(network.head.weight, teacher[4].weight)
+    assert not any(parameter.requires_grad for parameter in network.head.parameters())
     assert not any(name.startswith("student.3") for name in network.state_dict())
     with torch.no_grad():
         layer = nn.functional.relu(network.student[0](IMAGES))  # 8x8, and the teacher's 4x4

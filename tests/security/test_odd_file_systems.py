@@ -74,7 +74,7 @@ def test_a_store_that_lacks_the_network(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(tempfile, "mkstemp", failing(number))
     assert entries.trained_once(tmp_path, "teacher", {"a": 1}, {}, train).path == stored.path
     with pytest.raises(
-        RunFailed, match=r"^store: must be a folder that can be written to, as the teacher .*store=FOLDER$"
+        RunFailed, match=r"^store: must be a folder that can be written to, as .* \(teacher\) .*store=FOLDER$"
     ):
         entries.trained_once(tmp_path, "teacher", {"a": 2}, {}, pytest.fail)
 

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing import util
+from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Job:
         self.folder, self.out = folder, out
         self.started = time.monotonic()
         arguments = (str(folder), words, out, patch, dict(os.environ))
+        _start_server()
         self.process = CONTEXT.Process(target=_command, args=arguments)
         self.process.start()
 
@@ -58,6 +59,19 @@ def finished(folder: Path, *words: str, **settings: str) -> Job:
     job = Job(folder, *words, **settings)
     assert job.wait() == 0, job.text("err")
     return job
+
+
+def _start_server() -> None:
+    """Start the fork server where there is none. It finds what it is to import in PYTHONPATH alone."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, sys.path))
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _command(folder: str, words: tuple[str, ...], out: str, patch: str, environment: dict[str, str]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from kd_runner.errors import RunFailed
+from kd_runner.input_pipeline.augmentation import Batch
+from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.companions import Companions
@@ -85,6 +88,11 @@ def equal(first: Student, second: Student) -> bool:
 def assembled(settings: Make, words: tuple[str, ...]) -> Parts:
     seeds = ("teacher.seed=0", "order_seed=0", "teacher.optimizer={lr: 0.01}")
     return assemble(settings(*SHARED, *seeds, *words))
+
+
+def _double(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if not torch.is_inference_mode_enabled():
+        inputs[0].mul_(2)
 
 
 def side_by_side(works: list[Callable[[Companions], None]]) -> None:
@@ -186,3 +194,75 @@ def test_a_student_that_fails_leaves_the_others_alone(settings: Make, tmp_path: 
     for name in ("good", "better"):
         alone[name].train()
         assert equal(alone[name], packed[name])
+
+
+def test_a_student_that_fails_while_it_makes_a_block_costs_the_others_nothing(
+    settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"bad": MEMBERS["dkd"], "good": MEMBERS["soft"]}
+    shared, failures = Companions(), list[str]()
+    seeds = ("teacher.seed=0", "order_seed=0", "teacher.optimizer={lr: 0.01}")
+    alone = Student(assembled(settings, words["good"]), tmp_path / "alone")
+    alone.train()
+    packed = {
+        name: Student(assemble(settings(*SHARED, *seeds, *own), companions=shared), tmp_path / f"{name} packed")
+        for name, own in words.items()
+    }
+    make, times = TrainingBatches.batches, list[int]()
+
+    def damaged_once(self: TrainingBatches, order: Tensor | None = None) -> Iterator[Batch]:
+        for batch in make(self, order):
+            times.append(len(times))
+            if len(times) == 9:  # in the middle of the second epoch
+                raise RunFailed("an image cannot be read")
+            yield batch
+
+    def train(companions: Companions) -> None:
+        try:
+            packed["bad"].train(companions)
+        except RunFailed as error:
+            failures.append(str(error))
+
+    monkeypatch.setattr(shared_stream, "BLOCK_BYTES", 5000)
+    monkeypatch.setattr(TrainingBatches, "batches", damaged_once)
+    side_by_side([train, packed["good"].train])
+    assert failures == ["an image cannot be read"]
+    assert equal(alone, packed["good"])
+
+
+def test_the_last_smaller_batch_does_not_make_blocks_longer(settings: Make, tmp_path: Path) -> None:
+    shared = Companions()
+    seeds = ("teacher.seed=0", "order_seed=0", "teacher.optimizer={lr: 0.01}")
+    parts = [assemble(settings(*SHARED, *seeds, *MEMBERS[name]), companions=shared) for name in ("soft", "none")]
+    sizes: list[int] = []
+    fit_size = shared_stream.SharedStream._fit_size
+
+    def noted(self: Any, tensors: Any, batch: Any) -> None:
+        fit_size(self, tensors, batch)
+        sizes.append(self._batches_of_block)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_stream, "BLOCK_BYTES", 3 * (16 * 64 * 4 + 16 * 10 * 4) * 2)
+        patch.setattr(shared_stream.SharedStream, "_fit_size", noted)
+        side_by_side([Student(own, tmp_path / str(n)).train for n, own in enumerate(parts)])
+    assert set(sizes) <= {3, 6, 7}  # of images alone, before a teacher has been asked
+    assert sizes[-1] == 3
+
+
+def test_a_student_that_changes_what_it_shares_is_told(settings: Make, tmp_path: Path) -> None:
+    shared, failures = Companions(), list[str]()
+    seeds = ("teacher.seed=0", "order_seed=0", "teacher.optimizer={lr: 0.01}")
+    parts = [assemble(settings(*SHARED, *seeds, *MEMBERS[name]), companions=shared) for name in ("soft", "dkd")]
+    parts[0].student.register_forward_pre_hook(_double)
+
+    def train(student: Student, companions: Companions) -> None:
+        try:
+            student.train(companions)
+        except RunFailed as error:
+            failures.append(str(error))
+
+    students = [Student(own, tmp_path / str(n)) for n, own in enumerate(parts)]
+    side_by_side([partial(train, student) for student in students])
+    assert failures
+    assert all("changes the images of a batch in place" in failure for failure in failures)
+    assert all("hydra.launcher.pack=off" in failure for failure in failures)

@@ -55,6 +55,7 @@ class LocalEngine:
     """The slots of this machine, for one sweep."""
 
     is_remote = False
+    memory_of_task: int | None = None
 
     def __init__(self, pool_settings: PoolSettings, fork_server: ForkServer, slots: Sequence[Slot]) -> None:
         self.pool_settings, self.fork_server, self.slots = pool_settings, fork_server, slots

@@ -136,6 +136,7 @@ class RayEngine:
     """A Ray cluster, for one sweep."""
 
     is_remote = True
+    memory_of_task: int | None = None
 
     def __init__(self, settings: RaySettings) -> None:
         self.settings, self.threads = settings, settings.cpus_per_job

@@ -136,6 +136,7 @@ class SlurmEngine:
     def __init__(self, settings: SlurmSettings, folder: Path) -> None:
         self.settings, self.folder, self.threads = settings, folder, settings.cpus_per_task
         self.slot_count = settings.array_parallelism
+        self.memory_of_task = None if settings.mem_gb is None else int(settings.mem_gb * 2**30)
         self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
         partition = f"partition {settings.partition}" if settings.partition else "default partition"
         self.description = f"up to {settings.array_parallelism} at a time in Slurm's {partition}"
@@ -214,7 +215,7 @@ class SlurmEngine:
             for task in members:  # a console of an earlier attempt would look like the start of this one
                 (task.folder / CONSOLE).unlink(missing_ok=True)
             try:
-                ids = self._submit_array(members, [self.queued[name] for name in needed_names])
+                ids = self._submit_array(members, [self.queued[name] for name in needed_names if name in self.queued])
             except SettingsError as error:
                 if not self.queued:
                     raise
@@ -232,7 +233,8 @@ class SlurmEngine:
         """
         from submitit.core.utils import FailedJobError
 
-        executor = self._executor(needed_ids, {name for task in tasks for name in task.variables})
+        jobs_of_task = max(max(1, len(task.members)) for task in tasks)
+        executor = self._executor(needed_ids, {name for task in tasks for name in task.variables}, jobs_of_task)
         try:
             with executor.batch():
                 jobs = [executor.submit(Command(task, self.threads)) for task in tasks]
@@ -242,11 +244,12 @@ class SlurmEngine:
             raise SettingsError(f"hydra.launcher: Slurm refused the jobs: {messages[-1].strip()}") from None
         return [job.job_id for job in jobs]
 
-    def _executor(self, needed_ids: Sequence[str], variables: Iterable[str] = ()) -> Any:
+    def _executor(self, needed_ids: Sequence[str], variables: Iterable[str] = (), jobs_of_task: int = 1) -> Any:
         """The executor of submitit that has the launcher's settings.
 
         Args:
             variables: The names of the environment variables that the jobs depend on.
+            jobs_of_task: The largest number of jobs in a task, which may go on after as many time limits.
         """
         import submitit
 
@@ -258,7 +261,8 @@ class SlurmEngine:
             sbatch["dependency"] = "afterany:" + ":".join(needed_ids)
         files = self.folder / SLURM_FOLDER
         files.mkdir(parents=True, exist_ok=True)
-        executor = submitit.AutoExecutor(files / "%j", cluster="slurm", slurm_max_num_timeout=settings.max_num_timeout)
+        timeouts = settings.max_num_timeout * jobs_of_task
+        executor = submitit.AutoExecutor(files / "%j", cluster="slurm", slurm_max_num_timeout=timeouts)
         optional: dict[str, Any] = {"partition": settings.partition, "account": settings.account, "qos": settings.qos}
         optional |= {"constraint": settings.constraint, "gpus_per_node": settings.gpus_per_node or None}
         executor.update_parameters(

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from kd_runner import masking
-from kd_runner.clock import run_seconds
 from kd_runner.errors import COMPLETED, FAILED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
@@ -44,7 +43,7 @@ def run_pack(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     turns = Turns()
     companions = Companions(len(plan["jobs"]), turns.wait)
-    works = [partial(_run_job, job, companions, record, plan["timeout_s"]) for job in jobs]
+    works = [partial(_run_job, job, companions, record, turns) for job in jobs]
     turns.run(works, torch.get_num_threads(), plan["timeout_s"])
     return COMPLETED
 
@@ -53,9 +52,9 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, timeout_s: float | None) -> None:
+def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, turns: Turns) -> None:
     """Run one job in this thread, with its own output, and write down how it ended."""
-    folder, started, own_start = Path(job["folder"]), time.monotonic(), run_seconds()
+    folder, started = Path(job["folder"]), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CONSOLE).open("a", buffering=1) as console:
         sys.stdout = sys.stderr = console
@@ -65,7 +64,7 @@ def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, timeo
         for handler in logging.getLogger().handlers:
             handler.close()
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    timed_out = code == TERMINATED and timeout_s is not None and run_seconds() - own_start > timeout_s
+    timed_out = code == TERMINATED and not turns.is_stopping
     if code != TERMINATED or timed_out:  # else it has not ended: it goes on in another process
         end = {"code": code, "seconds": round(time.monotonic() - started, 3), "timed_out": timed_out}
         atomic.write_json(record, {**atomic.read_json(record), job["name"]: end})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import CHECKED, PACKS
+from kd_runner.files.run_folder import CHECKED, PACKS, PLAN
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.packs.grouping import SHARE_OF_MEMORY, Pack, groups_of
 
@@ -25,11 +25,13 @@ class Packing:
         pack: The launcher's setting.
         slots: The number of tasks that run at a time.
         timeout_s: The seconds that each job may take by itself; None for no limit.
+        memory: The bytes that a task may take; None where that is what is free on this machine, or unknown.
     """
 
     pack: Pack
     slots: int
     timeout_s: float | None
+    memory: int | None = None
 
 
 def pack_tasks(
@@ -50,6 +52,7 @@ def pack_tasks(
     kept = {name: _numbers(name) for name in queued}
     loose = [number for number in tasks if not any(number in numbers for numbers in kept.values())]
     free = examination["free_bytes"]
+    free = free if packing.memory is None else packing.memory * packing.slots
     room = None if free is None else int(free * SHARE_OF_MEMORY)
     work, sizes = examination["shared_work"], examination["bytes"]
     groups = groups_of(loose, work, sizes, packing.pack, packing.slots, room)
@@ -77,7 +80,7 @@ def pack_task(members: Sequence[Task], folder: Path, timeout_s: float | None, qu
     """
     name = queued_name or _ranges([int(task.name.removeprefix("#")) for task in members])
     first = _numbers(name)[0]
-    pack_folder, plan = folder / PACKS / str(first), folder / CHECKED / f"pack_{first}.json"
+    pack_folder, plan = folder / PACKS / str(first), folder / CHECKED / f"{PLAN}{first}.json"
     if not queued_name:
         (pack_folder / ENDED).unlink(missing_ok=True)
     jobs = [

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import random
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +28,8 @@ STACK_BYTES = 2**26  # of a thread: as much as a process's main thread has at mo
 class ProcessState:
     """What belongs to a process, and what a run changes as if the process were its own.
 
-    Random numbers, the command line, standard output, the handlers of the log, and Hydra's settings.
+    Random numbers, the command line, the folder, the environment, standard output, the handlers of the log, and Hydra's
+    settings.
     """
 
     def __init__(self) -> None:
@@ -39,6 +41,7 @@ class ProcessState:
         self.cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         self.random_state, self.numpy_state = random.getstate(), np.random.get_state()
         self.words, self.stdout, self.stderr = sys.argv, sys.stdout, sys.stderr
+        self.folder, self.environment = Path.cwd(), dict(os.environ)
         self.handlers = {logger: list(logger.handlers) for logger in _loggers()}
         self.singletons = dict(Singleton._instances)
 
@@ -50,6 +53,11 @@ class ProcessState:
         random.setstate(self.random_state)
         np.random.set_state(self.numpy_state)
         sys.argv, sys.stdout, sys.stderr = self.words, self.stdout, self.stderr
+        if Path.cwd() != self.folder:
+            os.chdir(self.folder)
+        if dict(os.environ) != self.environment:
+            os.environ.clear()
+            os.environ.update(self.environment)
         for logger in _loggers():
             logger.handlers[:] = self.handlers.get(logger, [])
         Singleton._instances.clear()
@@ -68,44 +76,57 @@ class Worker:
     Args:
         number: Its number, which decides who goes first.
         work: The function that it runs.
+        stage: 'ready' for its turn or at it, 'waiting' for others to come to its position, or 'ended'.
         lane, position: Where it waits: threads of the same lane wait for one another at the same position.
         together: The number of threads that went on from that position.
-        began: When it got the turn that it has, on the clock of `time.monotonic`.
-        seconds: The time of its earlier turns.
+        seconds: The time of its turns that have ended.
+        began: The start of its turn on the clock of `time.monotonic`; None where it has none.
         is_told: True where it has been told to end.
     """
 
     number: int
     work: Callable[[], None]
+    stage: Literal["ready", "waiting", "ended"] = "ready"
     lane: object = None
     position: tuple[int, ...] = ()
     together: int = 1
-    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    wake: threading.Event = field(default_factory=threading.Event)
     state: ProcessState = field(default_factory=ProcessState)
     thread: threading.Thread | None = None
-    began: float = 0.0
     seconds: float = 0.0
+    began: float | None = None
     is_told: bool = False
 
     def begin_turn(self) -> None:
-        """Note that its turn begins."""
+        """Note that its turn begins, and bring back its state of the process."""
         self.began = time.monotonic()
+        self.state.bring_back()
 
     def end_turn(self) -> None:
-        """Note that its turn ends."""
-        self.seconds += time.monotonic() - self.began
+        """Note that its turn ends, and keep its state of the process."""
+        if self.began is not None:
+            self.seconds, self.began = self.seconds + time.monotonic() - self.began, None
+        self.state.keep()
+
+    def seconds_so_far(self) -> float:
+        """The time of all its turns, and of the one that runs."""
+        began = self.began
+        return self.seconds + (0.0 if began is None else time.monotonic() - began)
 
 
 class Turns:
-    """Runs functions in threads that take turns: one runs until it waits or ends, then the next one does."""
+    """Runs functions in threads that take turns: one runs until it waits or ends, then the next one does.
+
+    An exception may be raised in a thread between any two of its steps. So the one truth is `_holder`, the thread whose
+    turn it is; a thread that is woken looks whether it is that, and one that dies passes on a turn that it still has.
+    """
 
     def __init__(self) -> None:
-        self._ready: deque[Worker] = deque()
-        self._waiting: list[Worker] = []
+        self._workers: list[Worker] = []
         self._lanes: list[object] = []  # in the order in which they were first waited in
-        self._current: Worker | None = None
+        self._holder: Worker | None = None
         self._all_ended = threading.Event()
-        self._is_stopping = False
+        self.is_stopping = False
 
     def run(self, works: Sequence[Callable[[], None]], threads: int, most_seconds: float | None = None) -> None:
         """Run all functions; none of them may raise. Returns when all have ended.
@@ -117,22 +138,23 @@ class Turns:
         Raises:
             KeyboardInterrupt, SystemExit: the process was told to end; the functions have ended by SystemExit.
         """
-        self._ready.extend(Worker(number, work) for number, work in enumerate(works))
+        self._workers = [Worker(number, work) for number, work in enumerate(works)]
         before = threading.stack_size(STACK_BYTES)
-        for worker in self._ready:
+        for worker in self._workers:
             worker.thread = threading.Thread(target=self._live, args=(worker, threads), daemon=True)
             worker.thread.start()
         threading.stack_size(before)
         self._pass_on()
         try:
             while not self._all_ended.wait(POLL):
-                current = self._current
-                if current is None or most_seconds is None or current.is_told:
-                    continue
-                if current.seconds + time.monotonic() - current.began > most_seconds:
-                    self._tell(current)
+                holder = self._holder
+                if holder is not None and most_seconds is not None and holder.seconds_so_far() > most_seconds:
+                    self._tell(holder)
         except (KeyboardInterrupt, SystemExit):
-            self._stop()
+            self.is_stopping = True
+            while not self._all_ended.wait(POLL):
+                if self._holder is not None:
+                    self._tell(self._holder)
             raise
 
     def wait(self, lane: object, position: tuple[int, ...]) -> int:
@@ -144,75 +166,78 @@ class Turns:
         Raises:
             SystemExit: the process was told to end.
         """
-        worker = self._current
+        worker = self._holder
         assert worker is not None
-        worker.lane, worker.position = lane, position
         if lane not in self._lanes:
             self._lanes.append(lane)
-        self._waiting.append(worker)
+        worker.lane, worker.position, worker.stage = lane, position, "waiting"
         following = self._next()
-        if following is not worker:
+        if following is worker:
+            worker.stage = "ready"
+        else:
+            assert following is not None
             started = time.perf_counter()
             worker.end_turn()
-            worker.state.keep()
-            assert following is not None
-            following.turn.release()
-            worker.turn.acquire()
-            self._current = worker
+            self._give(following)
+            self._wait_for_turn(worker)
             worker.begin_turn()
-            worker.state.bring_back()
             leave_out(time.perf_counter() - started)
-        if self._is_stopping:
+        if self.is_stopping:
             raise SystemExit(TERMINATED)
         return worker.together
 
     def _live(self, worker: Worker, threads: int) -> None:
-        worker.turn.acquire()
-        self._current = worker
-        worker.begin_turn()
-        worker.state.bring_back()
-        torch.set_num_threads(threads)  # PyTorch asks in each thread anew
+        self._wait_for_turn(worker)
         try:
-            if not self._is_stopping:
+            worker.begin_turn()
+            torch.set_num_threads(threads)  # PyTorch asks in each thread anew
+            if not self.is_stopping:
                 worker.work()
         finally:
-            self._pass_on()
+            worker.stage = "ended"
+            if self._holder is worker:
+                self._pass_on()
+            elif self._holder is not None:
+                self._holder.wake.set()  # this thread may have died before it could do that
+
+    def _wait_for_turn(self, worker: Worker) -> None:
+        while self._holder is not worker:
+            worker.wake.wait()
+            worker.wake.clear()
 
     def _pass_on(self) -> None:
         """Give the turn to the next thread, where one is left."""
         following = self._next()
         if following is None:
-            self._current = None
+            self._holder = None
             self._all_ended.set()
         else:
-            following.turn.release()
+            self._give(following)
+
+    def _give(self, worker: Worker) -> None:
+        self._holder = worker
+        worker.wake.set()
 
     def _next(self) -> Worker | None:
         """The thread whose turn it is: first those that do not wait, then those that are furthest behind."""
-        if not self._ready and self._waiting:
-            first = min(self._waiting, key=self._order)
-            at_once = [worker for worker in self._waiting if self._order(worker) == self._order(first)]
-            for worker in at_once:
-                worker.together = len(at_once)
-                self._waiting.remove(worker)
-            self._ready.extend(sorted(at_once, key=lambda worker: worker.number))
-        return self._ready.popleft() if self._ready else None
+        ready = [worker for worker in self._workers if worker.stage == "ready"]
+        waiting = [worker for worker in self._workers if worker.stage == "waiting"]
+        if not ready and waiting:
+            first = min(map(self._order, waiting))
+            ready = [worker for worker in waiting if self._order(worker) == first]
+            for worker in ready:
+                worker.together, worker.stage = len(ready), "ready"
+        return ready[0] if ready else None
 
     def _order(self, worker: Worker) -> tuple[int, tuple[int, ...]]:
         return self._lanes.index(worker.lane), worker.position
 
-    def _stop(self) -> None:
-        """Have every thread raise SystemExit: the one whose turn it is at once, the others in their turns."""
-        self._is_stopping = True
-        while not self._all_ended.wait(POLL):
-            worker = self._current
-            if worker is not None and not worker.is_told:
-                self._tell(worker)
-
     def _tell(self, worker: Worker) -> None:
+        """Have a thread raise SystemExit, once."""
         assert worker.thread is not None
-        worker.is_told = True
-        _raise_in(worker.thread)
+        if not worker.is_told:
+            worker.is_told = True
+            _raise_in(worker.thread)
 
 
 class _Stopped(SystemExit):

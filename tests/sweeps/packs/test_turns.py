@@ -111,7 +111,7 @@ def test_a_stop_ends_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Interrupted:
         def wait(self, seconds: float) -> bool:
-            if next(waits, None) is None and not turns._is_stopping:
+            if next(waits, None) is None and not turns.is_stopping:
                 raise KeyboardInterrupt
             return all_ended.wait(seconds)
 
