@@ -32,6 +32,7 @@ QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so t
 SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
 PLAN = "pack_"  # in the folder CHECKED: begins the names of the plans of packs
+BOARD = "board_"  # there: begins the names of files through which packs share what a teacher gives
 CHECKED = ".check"  # the folder of the check of all jobs
 
 

@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
+from kd_runner.config.fingerprint import digest
 from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files.run_folder import BOARD
 from kd_runner.files.stages import BASELINE, TEACHER
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
@@ -28,10 +30,11 @@ class Companions:
     Args:
         count: The number of runs that were started side by side.
         wait: Lets the other runs come to the same place; None for a run that is alone.
+        boards: A folder that is this user's alone, in which processes share what a teacher gives; None for none.
     """
 
-    def __init__(self, count: int = 1, wait: Wait | None = None) -> None:
-        self.count, self._wait = count, wait
+    def __init__(self, count: int = 1, wait: Wait | None = None, boards: Path | None = None) -> None:
+        self.count, self._wait, self._boards = count, wait, boards
         self._values: dict[Hashable, tuple[object, list[Note]]] = {}
         self._streams: dict[Hashable, SharedStream] = {}
 
@@ -48,19 +51,22 @@ class Companions:
         return value  # type: ignore[return-value]
 
     def training(
-        self, key: Hashable, batches: TrainingBatches, teacher: Observed
+        self, key: tuple[Hashable, ...], batches: TrainingBatches, teacher: Observed, images: str
     ) -> tuple[TrainingBatches, TeacherOutputs]:
         """The batches of a student's training and its teacher, which it shares with the runs that have the same key.
 
         Args:
-            key: Changes with whatever changes the batches or what the teacher gives for them.
+            key: Changes with whatever changes the order of the batches or what the teacher gives for them.
+            images: The same for runs of this and of other processes whose batches are of the same images, seen alike.
             batches: The batches that the run would make by itself.
             teacher: The teacher that it would run by itself.
         """
         if self._wait is None:
             return batches, OnlineTeacher(teacher)
+        key = (images, *key)
         if key not in self._streams:
-            self._streams[key] = SharedStream(batches, self._wait)
+            board = None if self._boards is None else self._boards / f"{BOARD}{digest(list(key))[:16]}"
+            self._streams[key] = SharedStream(batches, self._wait, board)
         stream = self._streams[key]
         return BatchesOfStream(batches, stream), TeacherOfStream(teacher, stream)
 

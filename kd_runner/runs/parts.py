@@ -94,8 +94,9 @@ class Parts:
         if companions is not None and companions.count > 1:  # a graph of a step would hold what others share
             recipe = replace(recipe, graph=False)
         batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes))
-        key = (id(self.data), *self.stream_key(pairing.teacher.network))
-        batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher)
+        key = self.stream_key(pairing.teacher.network)
+        images = "" if companions is None or companions.count == 1 else self.images_key()
+        batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher, images)
         return Distiller(
             pairing.student,
             teacher_outputs(teacher, pairing, self.settings, self.data),
@@ -105,6 +106,14 @@ class Parts:
             batches,
             recipe,
         )
+
+    def images_key(self) -> str:
+        """Changes with whatever changes the images that the student learns from, and how it sees them."""
+        data = self.data
+        chosen = None if data.chosen is None else data.chosen.tolist()
+        looks = [data.view.mean.tolist(), data.view.std.tolist(), repr(data.view.augmentation), data.replayed_views]
+        looks += [str(data.view.memory_format), data.batch_size, str(data.device)]
+        return digest([data.splits.training_fingerprint, data.splits.fingerprint, chosen, looks])
 
     def stream_key(self, teacher: nn.Module) -> tuple[object, ...]:
         """Changes with whatever changes the batches of the student's training, or what its teacher gives for them.

@@ -83,9 +83,8 @@ def run_missing(
         tasks = {job.number: task_of(job, training, flags) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
-            packing = Packing(
-                launcher_settings.pack, engine.slot_count, launcher_settings.timeout_s, engine.memory_of_task
-            )
+            limits = (launcher_settings.timeout_s, engine.memory_of_task)
+            packing = Packing(launcher_settings.pack, engine.slot_count, *limits, shares=not engine.is_remote)
             packed = pack_tasks(tasks, examination, packing, folder, engine.queued_names())
             engine.run([*training.values(), *packed], live_view.notify, live_view.tick)
             run_leftovers([task for task in tasks.values() if task.code is None], engine, live_view)

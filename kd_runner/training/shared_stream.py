@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
+from kd_runner.training.logits_board import LogitsBoard
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
@@ -37,10 +39,11 @@ class SharedStream:
     Args:
         batches: The batches that each of the students would make by itself.
         wait: Lets the other students come to the same position.
+        board: The file through which other processes with the same batches share the teacher's logits; None for none.
     """
 
-    def __init__(self, batches: TrainingBatches, wait: Wait) -> None:
-        self.batches, self._wait = batches, wait
+    def __init__(self, batches: TrainingBatches, wait: Wait, board: Path | None = None) -> None:
+        self.batches, self._wait, self.board = batches, wait, board
         self.teachers: dict[object, OnceTeacher] = {}
         self.block: list[Batch] = []
         self.seconds = 0.0  # that the block and the teacher's outputs for it took, whoever made them
@@ -83,6 +86,13 @@ class SharedStream:
         """Raise RunFailed where a student has changed the images of a batch of the block."""
         if self.block[number].images._version != self._versions[number]:
             raise RunFailed(CHANGED.format("the images of a batch"))
+
+    def numbered_images(self, strong: bool) -> dict[int, Tensor]:
+        """The images of the block, or their strong views, by numbers that grow over the training, from 1."""
+        epoch, start = self._position
+        first = epoch * self.batches.count + start
+        views = [batch.strong if strong else batch.images for batch in self.block]
+        return {2 * (first + n) + 1 + strong: view for n, view in enumerate(views) if view is not None}
 
     def shared_work(self) -> SharedWork:
         """A block of work that all students of the stream share the time of."""
@@ -137,6 +147,7 @@ class OnceTeacher(OnlineTeacher):
         self.stream = stream
         # By the identity of the images, which the stream's block holds; with the versions of the tensors.
         self._outputs: dict[int, tuple[Outputs, list[int]]] = {}
+        self._board: LogitsBoard | None = None
 
     def observe(self, layers: tuple[str, ...]) -> None:
         """Have the outputs hold the features of these layers, too."""
@@ -157,13 +168,32 @@ class OnceTeacher(OnlineTeacher):
         """The outputs for images of a batch; computed the first time."""
         if id(images) not in self._outputs:
             with self.stream.shared_work():
-                outputs = self._run_in_full(images)
-                self._outputs[id(images)] = outputs, [tensor._version for tensor in tensors_of(outputs)]
+                if self._board is None:
+                    self._remember(images, self._run_in_full(images))
+                else:  # all of the block, in turns with other processes
+                    views = self.stream.numbered_images(strong=images is batch.strong)
+                    logits = self._board.logits(views, lambda view: self._run_in_full(view).logits)
+                    for number, view in views.items():
+                        self._remember(view, Outputs(logits[number]))
+                outputs = self._outputs[id(images)][0]
                 self.stream.fit_to(outputs, batch)
+                self._open_board(outputs)
         outputs, versions = self._outputs[id(images)]
         if [tensor._version for tensor in tensors_of(outputs)] != versions:
             raise RunFailed(CHANGED.format("the teacher's outputs"))
         return outputs
+
+    def _remember(self, images: Tensor, outputs: Outputs) -> None:
+        self._outputs[id(images)] = outputs, [tensor._version for tensor in tensors_of(outputs)]
+
+    def _open_board(self, outputs: Outputs) -> None:
+        """Share logits with other processes from the next block on, where that can be done."""
+        rows, classes = self.stream.batches.largest, outputs.logits.shape[1]
+        is_possible = outputs.logits.device.type == "cpu" and not self.teacher.layers
+        if self.stream.board is None or not is_possible or not LogitsBoard.is_worth_it(rows, classes):
+            self._board = None
+        elif self._board is None:
+            self._board = LogitsBoard(self.stream.board, rows, classes)
 
 
 class TeacherOfStream:

@@ -178,10 +178,12 @@ def test_a_student_that_fails_leaves_the_others_alone(settings: Make, tmp_path: 
 
     def fail(companions: Companions) -> None:
         try:
+            parts = packed["bad"].parts
             batches, _ = companions.training(
-                (id(packed["bad"].parts.data), *packed["bad"].parts.stream_key(packed["bad"].parts.teacher)),
-                packed["bad"].parts.data.training_batches("student", packed["bad"].parts.recipes["student"]),
-                packed["bad"].parts.teacher_student_pair().teacher,
+                parts.stream_key(parts.teacher),
+                parts.data.training_batches("student", parts.recipes["student"]),
+                parts.teacher_student_pair().teacher,
+                parts.images_key(),
             )
             for number, _ in enumerate(batches.batches()):
                 if number == 2:

@@ -31,7 +31,8 @@ _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h> of the GNU C library
 def run_pack(words: Sequence[str]) -> int:
     """Run the jobs that are listed in the file `words[0]`; returns 0, however they end.
 
-    The file holds {"folder": the pack's folder, "timeout_s": seconds of each job or null, "jobs": [{"name", "folder",
+    The file holds {"folder": the pack's folder, "timeout_s": seconds of each job or null, "shares":
+    true where other packs of this machine may have the same batches, "jobs": [{"name", "folder",
     "call", "words", "again"}]}. How each job ended is written into the pack's folder at once, so that a process which
     is started again leaves out those that have ended.
     """
@@ -42,7 +43,7 @@ def run_pack(words: Sequence[str]) -> int:
     _use_one_arena()
     signal.signal(signal.SIGTERM, _terminate)
     turns = Turns()
-    companions = Companions(len(plan["jobs"]), turns.wait)
+    companions = Companions(len(plan["jobs"]), turns.wait, Path(words[0]).parent if plan["shares"] else None)
     works = [partial(_run_job, job, companions, record, turns) for job in jobs]
     turns.run(works, torch.get_num_threads(), plan["timeout_s"])
     return COMPLETED

@@ -26,12 +26,14 @@ class Packing:
         slots: The number of tasks that run at a time.
         timeout_s: The seconds that each job may take by itself; None for no limit.
         memory: The bytes that a task may take; None where that is what is free on this machine, or unknown.
+        shares: True where all tasks run on this machine, so that packs can share a teacher's logits.
     """
 
     pack: Pack
     slots: int
     timeout_s: float | None
     memory: int | None = None
+    shares: bool = False
 
 
 def pack_tasks(
@@ -59,7 +61,7 @@ def pack_tasks(
     packs = [
         tasks[numbers[0]]
         if len(numbers) == 1
-        else pack_task([tasks[number] for number in numbers], folder, packing.timeout_s)
+        else pack_task([tasks[number] for number in numbers], folder, packing.timeout_s, packing.shares)
         for numbers in groups
     ]
     for name, numbers in kept.items():
@@ -67,15 +69,18 @@ def pack_tasks(
         if len(numbers) == 1:
             packs += members
         elif members:
-            packs.append(pack_task(members, folder, packing.timeout_s, name))
+            packs.append(pack_task(members, folder, packing.timeout_s, queued_name=name))
     return packs
 
 
-def pack_task(members: Sequence[Task], folder: Path, timeout_s: float | None, queued_name: str = "") -> Task:
+def pack_task(
+    members: Sequence[Task], folder: Path, timeout_s: float | None, shares: bool = False, queued_name: str = ""
+) -> Task:
     """The task that runs `members` side by side; its plan is written into the sweep's folder.
 
     Args:
         timeout_s: The seconds that each of them may take by itself; None for no limit.
+        shares: True where other packs of this machine may have the same batches at about the same time.
         queued_name: The name under which a cluster has the task already.
     """
     name = queued_name or _ranges([int(task.name.removeprefix("#")) for task in members])
@@ -94,7 +99,7 @@ def pack_task(members: Sequence[Task], folder: Path, timeout_s: float | None, qu
         for task in members
     ]
     plan.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    atomic.write_json(plan, {"folder": str(pack_folder), "timeout_s": timeout_s, "jobs": jobs})
+    atomic.write_json(plan, {"folder": str(pack_folder), "timeout_s": timeout_s, "shares": shares, "jobs": jobs})
     needed = dict.fromkeys(task for member in members for task in member.after)
     variables = {name: value for member in members for name, value in member.variables.items()}
     words = [str(plan)]

@@ -80,6 +80,19 @@ def test_a_pack_reads_kept_logits_as_separate_jobs_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_packs_share_a_teachers_logits(tmp_path: Path) -> None:
+    words = ("distillation=soft,dkd", "temperature.value=2,5", "student.epochs=40", *TINY)
+    words = (*words, "student.fraction=1", "batch_size=32", "trainer.threads=1", "hydra.launcher.jobs_per_device=2")
+    out, err = swept(tmp_path, *words, "hydra.sweep.dir=packed")
+    assert err == ""
+    assert "#0 to #1 on cpu" in out
+    assert "#2 to #3 on cpu" in out
+    swept(tmp_path, *words, "hydra.sweep.dir=alone", "hydra.launcher.pack=off")
+    assert_same(tmp_path / "packed", tmp_path / "alone", 4)
+    assert not (tmp_path / "packed" / ".check").exists()
+
+
+@pytest.mark.slow
 def test_a_job_that_fails_is_dropped(naughty_folder: Path) -> None:  # noqa: F811
     words = [*NAUGHTY_WORDS, "distillation.number=0,1,2", "distillation.raising=[1]", "student.epochs=6", *ONE_SLOT]
     out, err = swept(naughty_folder, *words, code=1)
