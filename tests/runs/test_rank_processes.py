@@ -49,7 +49,10 @@ def test_devices_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch, wo
         (["trainer.nodes=2"], r"trainer\.nodes: must be 1 where neither torchrun nor srun starts .*, got 2"),
         (["trainer.devices=2", "trainer.graph=on"], r"trainer\.graph: must be auto or off"),
         (["trainer.devices=2", "teacher_outputs=cache"], r"teacher_outputs: must be online where 2 devices share"),
-        (["trainer.devices=3", "batch_size=2"], "batch_size: must be at least 3, one image for each device, got 2"),
+        (
+            ["trainer.devices=3", "batch_size=2"],
+            "trainer.devices: must be at most batch_size (2), one image for each device, got 3",
+        ),
         (
             ["trainer.devices=200", "batch_size=256"],
             "trainer.devices: must leave each device a validation image, of which there are 126, got 200 devices",
