@@ -126,7 +126,8 @@ def _check_shares(settings: Settings, splits: Splits) -> None:
     count = settings.trainer.process_count
     if settings.batch_size < count:
         raise SettingsError(
-            f"trainer.devices: must be at most batch_size ({settings.batch_size}), one image for each device, got {count}"
+            f"trainer.devices: must be at most batch_size ({settings.batch_size}), one image for each device, "
+            f"got {count}"
         )
     if count > 1 and settings.teacher_outputs != ONLINE:
         raise SettingsError(
