@@ -29,6 +29,7 @@ SHORT = "teacher.epochs=1 student.epochs=1"
 ELSEWHERE = ("python3 -m venv", "hydra/launcher=slurm hydra.launcher.partition", "hydra.launcher.address=auto", "srun ")
 # Settings that are long, or whose data set would have to be downloaded, and what stands for them here.
 SHORTER = (
+    (r"views:\d+", "views:1"),  # one epoch has room for one
     (r"\bseed=0,1,2(,3,4)?\b", "seed=0"),
     (r"distillation=NAME,NAME,…", "distillation=soft,dkd"),
     (r"\bdataset=fashion_mnist\b", "dataset=digits"),
