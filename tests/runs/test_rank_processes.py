@@ -51,7 +51,7 @@ def test_devices_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch, wo
         (["trainer.devices=2", "teacher_outputs=cache"], r"teacher_outputs: must be online where 2 devices share"),
         (
             ["trainer.devices=3", "batch_size=2"],
-            "trainer.devices: must be at most batch_size (2), one image for each device, got 3",
+            r"trainer.devices: must be at most batch_size \(2\), one image for each device, got 3",
         ),
         (
             ["trainer.devices=200", "batch_size=256"],
