@@ -117,7 +117,9 @@ def network_key(network: nn.Module, node: Node, data: Data) -> str:
 
     The same weights may be those of another network, with another pooling for example, or lie otherwise in memory.
     """
-    computed = [torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]
+    # Lightning switches a GPU's algorithms where the first stage trains. A CPU's forward passes have no others.
+    is_deterministic = data.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
+    computed = [torch.get_num_threads(), is_deterministic]
     try:
         strides = {name: parameter.stride() for name, parameter in network.named_parameters()}
         weights = [weights_digest(network), repr(strides)]
