@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from kd_runner.networks.observed import Observed
 from kd_runner.notes import Note, note, recorded_notes
 from kd_runner.runs.cached_outputs import weights_digest
 from kd_runner.runs.data import Data, is_teacher, without_fetching
+from kd_runner.training.logits_board import LogitsBoard
 from kd_runner.training.shared_stream import BatchesOfStream, SharedStream, TeacherOfStream, Wait
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 
@@ -68,7 +69,7 @@ class Companions:
             return batches, OnlineTeacher(teacher)
         key = (images, *key)
         if key not in self._streams:
-            board = None if self._boards is None else self._boards / f"{BOARD}{digest(list(key))[:16]}"
+            board = None if self._boards is None else self._board_path(key)
             self._streams[key] = SharedStream(batches, self._wait, board)
         stream = self._streams[key]
         return BatchesOfStream(batches, stream), TeacherOfStream(teacher, stream)
@@ -98,13 +99,29 @@ class Companions:
         labels_key, found = (images, data.evaluation_key), dict[str, Tensor]()
         if missing:
             made_of = data.plain_batches(images) if batches is None else batches()  # type: ignore[arg-type]
-            made = predict({name: networks[name] for name in missing.values()}, made_of, data.device)
-            found = {key: made.logits[name] for key, name in missing.items()}
             kept = {keys[name] for name in networks if is_asked_for_again(name)}
+            boards = {
+                name: self._open_board(images, key, made_of, data) for key, name in missing.items() if key in kept
+            }
+            shared = {name: board.logits for name, board in boards.items() if board is not None}
+            made = predict({name: networks[name] for name in missing.values()}, made_of, data.device, shared)
+            found = {key: made.logits[name] for key, name in missing.items()}
             self._logits |= {(images, key): logits.cpu() for key, logits in found.items() if key in kept}
             self._logits[labels_key] = made.labels.cpu()
         found |= {key: self._logits[images, key].to(data.device) for key in keys.values() if key not in found}
         return Predictions({name: found[key] for name, key in keys.items()}, self._logits[labels_key].to(data.device))
+
+    def _open_board(self, images: str, key: str, batches: PlainBatches, data: Data) -> LogitsBoard | None:
+        """The board on which processes share a network's logits for `batches`; None where that cannot be done."""
+        rows, classes = batches.batch_size, data.splits.num_classes
+        is_possible = data.device.type == "cpu" and len(batches) > 1 and LogitsBoard.is_worth_it(rows, classes)
+        if self._boards is None or not is_possible:
+            return None
+        return LogitsBoard(self._board_path([images, key]), rows, classes)
+
+    def _board_path(self, key: Sequence[Hashable]) -> Path:
+        assert self._boards is not None
+        return self._boards / f"{BOARD}{digest(list(key))[:16]}"
 
 
 def is_asked_for_again(name: str) -> bool:

@@ -20,6 +20,7 @@ from kd_runner.runs.companions import Companions, network_key
 from kd_runner.runs.data import Data
 from kd_runner.runs.run import run
 from kd_runner.sweeps.packs.turns import Turns
+from kd_runner.training import logits_board
 
 Make = Callable[..., Any]
 NODE: Node = {"_target_": "kd_runner.models.mlp.mlp", "hidden": [4]}
@@ -66,6 +67,36 @@ def test_equal_teachers_see_the_images_of_a_split_once(data: Data) -> None:
     passes.clear()
     companions.predictions("test", {"teacher": passes.watch("teacher", network(1))}, {"teacher": NODE}, data)
     assert passes == {"teacher": len(data.splits.test)}
+
+
+def test_processes_share_the_passes_of_a_teacher(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two processes that are at the same place computes what the other has not begun."""
+    data, passes = replace(data, batch_size=30), Passes()
+    monkeypatch.setattr(Data, "evaluation_batch", 30)
+    processes = [Companions(2, lambda *_: 1, tmp_path) for _ in range(2)]
+    teachers = [passes.watch(f"teacher {number}", network(1)) for number in range(2)]
+    found: list[Tensor] = []
+
+    def predictions(number: int) -> Tensor:
+        return (
+            processes[number]
+            .predictions("val", {"teacher": teachers[number]}, {"teacher": NODE}, data)
+            .logits["teacher"]
+        )
+
+    def other_process(_module: nn.Module, _inputs: object, _logits: Tensor) -> None:
+        if not found:  # while the first batch of process 0 has not been published
+            found.append(torch.empty(0))
+            monkeypatch.setattr(logits_board, "PATIENCE", 0.05)
+            found.append(predictions(1))
+
+    teachers[0].register_forward_hook(other_process)
+    first = predictions(0)
+    with torch.inference_mode():
+        alone = torch.cat([network(1)(batch.images) for batch in data.plain_batches("val")])
+    assert torch.equal(first, alone)
+    assert torch.equal(found[1], alone)
+    assert passes == {"teacher 0": 30, "teacher 1": len(data.splits.val)}
 
 
 def test_networks_of_a_run_that_are_equal_see_the_images_once(data: Data) -> None:
