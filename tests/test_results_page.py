@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,18 +13,8 @@ import pytest
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the page belongs to a checkout")
-
-
-def script(name: str) -> ModuleType:
-    """A script of tools."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+make_results = pytest.importorskip("make_results", reason="the page belongs to a checkout")
+evidence = pytest.importorskip("evidence")
 
 
 def lines_of(name: str) -> list[dict[str, str]]:
@@ -35,7 +22,7 @@ def lines_of(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-PAIRS = sorted({line["pair"] for line in lines_of("results.csv")}) if (ROOT / "tools").is_dir() else []
+PAIRS = sorted({line["pair"] for line in lines_of("results.csv")})
 
 
 def students(pair: str, column: str) -> dict[tuple[str, str], np.ndarray]:
@@ -50,7 +37,7 @@ def students(pair: str, column: str) -> dict[tuple[str, str], np.ndarray]:
 
 def cells(pair: str) -> dict[tuple[str, str], list[str]]:
     """The cells of a pair's table on the page, after mode and settings."""
-    title = script("evidence").PAIRS[pair].title
+    title = evidence.PAIRS[pair].title
     section = (ROOT / "docs" / "results.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| ")
@@ -59,7 +46,7 @@ def cells(pair: str) -> dict[tuple[str, str], list[str]]:
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "results.md").read_text() == script("make_results").page()
+    assert (ROOT / "docs" / "results.md").read_text() == make_results.page()
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -99,7 +86,7 @@ def test_means_intervals_and_p_are_those_of_the_csv(pair: str) -> None:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_page_counts_the_rows_that_gain(pair: str) -> None:
-    title = script("evidence").PAIRS[pair].title
+    title = evidence.PAIRS[pair].title
     section = (ROOT / "docs" / "results.md").read_text().split(f"## {title}\n")[1]
     found = re.search(r"(\d+) of (\d+) rows gain\*\* \(.*?\), (\d+) lose", section)
     assert found is not None
@@ -110,7 +97,6 @@ def test_the_page_counts_the_rows_that_gain(pair: str) -> None:
 
 
 def test_every_mode_has_the_same_number_of_trials_and_the_best_on_validation_is_in_the_table() -> None:
-    evidence = script("evidence")
     searches = lines_of("searches.csv") if (ROOT / "docs" / "searches.csv").exists() else []
     for pair in dict.fromkeys(line["pair"] for line in searches):
         settings: dict[str, set[str]] = {}
@@ -126,7 +112,6 @@ def test_every_mode_has_the_same_number_of_trials_and_the_best_on_validation_is_
 
 @pytest.mark.parametrize("mode", ["none", "soft", "at", "hard", "simkd", "function_matching", "tf_kd_reg"])
 def test_trials_are_as_many_for_every_mode_and_differ(mode: str) -> None:
-    evidence = script("evidence")
     for pair in (evidence.PAIRS["digits_tenth"], evidence.PAIRS["mnist_all"]):
         tried = [evidence.dumped(settings) for settings in evidence.trials(mode, pair)]
         assert len(tried) == len(set(tried)) == (12 if pair.full else 6)
@@ -135,7 +120,6 @@ def test_trials_are_as_many_for_every_mode_and_differ(mode: str) -> None:
 def test_of_a_table_that_was_stopped_the_seeds_are_kept_that_all_rows_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evidence = script("evidence")
     monkeypatch.setattr(evidence, "RESULTS", tmp_path / "results.csv")
     student = {"accuracy": 0.5, "val_accuracies": [0.1, 0.25], "ece": 0.1, "images_seen": 3, "parameters": 2}
     parts: dict[str, Any] = {

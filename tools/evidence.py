@@ -1,10 +1,11 @@
-"""Runs the searches and the tables of docs/results.md: python tools/evidence.py search|table PAIR.
+"""Runs the searches and the tables of docs/results.md and docs/when_it_helps.md: python tools/evidence.py STEP NAME.
 
 `search` tries the same number of settings for every mode, and for the student without a teacher, with seeds that no
 table has, and keeps each trial's validation accuracy in docs/searches.csv. `table` trains every mode with the settings
 that were best there, on the table's seeds, and keeps the results in docs/results.csv. Each is one `kd-runner -m`
 command, which is printed, with a folder of experiments that this script writes; a sweep that was stopped goes on where
-it was. `python tools/make_results.py` makes the page of the two files.
+it was. `factor` sweeps one setting, with the student and its baseline, and keeps the results in docs/when_it_helps.csv.
+`python tools/make_results.py` and `python tools/make_when_it_helps.py` make the pages of these files.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-TRIALS, RESULTS = ROOT / "docs" / "searches.csv", ROOT / "docs" / "results.csv"
+TRIALS, RESULTS, FACTOR_RESULTS = (ROOT / "docs" / f"{name}.csv" for name in ("searches", "results", "when_it_helps"))
 TRIAL_COLUMNS = ("pair", "mode", "settings", "seed", "val_accuracy", "val_accuracy_late")
 RESULT_COLUMNS = (
     *("pair", "mode", "settings", "seed", "teacher", "student", "student_val", "ece"),
@@ -111,7 +112,7 @@ PAIRS = {
         60,
         longer=240,
         rates=(0.01, 0.02),
-        search_seeds=(100, 101),
+        search_seeds=(100,),
         seeds=TEN,
         full=True,
     ),
@@ -176,6 +177,26 @@ PAIRS = {
 }
 
 
+MNIST_MLP = PAIRS["mnist_all"].words
+FACTORS: dict[str, tuple[str, ...]] = {
+    "images": ("student.fraction=0.05,0.1,0.2,0.5,1",),
+    "temperature": ("temperature.value=1,2,4,8,16",),
+    "epochs": ("student.epochs=15,30,60,120,240",),
+    "weight": ("distillation.label_weight=0,0.1,1,10",),
+    "student": ("student.channels=[2,4],[4,8],[8,16],[16,32]",),
+    "teacher": ("teacher.channels=[2,4],[8,16],[32,64],[64,128]",),
+    "sure_teacher": ("teacher.epochs=2,5,20,80",),
+    "label_noise": ("dataset.label_noise=0,0.1,0.2,0.4",),
+    "label_noise_all_images": ("dataset.label_noise=0,0.1,0.2,0.4", "student.fraction=1"),
+    "view": (
+        *(word for word in MNIST_MLP if not word.startswith("teacher.dataset")),
+        "teacher.dataset={crop_padding: 0},{crop_padding: 2}",
+        "temperature.value=4",
+    ),
+}
+FACTOR_COLUMNS = ("factor", "setting", "seed", "teacher", "baseline", "student", "images")
+
+
 def trials(mode: str, pair: Pair) -> list[dict[str, Any]]:
     """The settings that a search tries for a mode: twelve, or six, for every mode alike."""
     count = 12 if pair.full else 6
@@ -226,13 +247,13 @@ def seed_word(seeds: Sequence[int]) -> str:
     return f"seed={','.join(map(str, seeds))}"
 
 
-def run_sweep(folder: Path, given: Sequence[str], words: Sequence[str]) -> None:
+def run_sweep(folder: Path, given: Sequence[str], words: Sequence[str], baseline: bool = False) -> None:
     """Run a sweep into `folder`, or go on with the one that is there."""
     command = [sys.executable, "-m", "kd_runner", "-m"]
     if folder.is_dir():
         command += [f"resume={folder}", *words]
     else:
-        command += [*given, "baseline=false", "tracking.images=false"]
+        command += [*given, *(() if baseline else ("baseline=false",)), "tracking.images=false"]
         command += [f"hydra.sweep.dir={folder}", f"store={folder.parent.parent / 'store'}", *words]
     print(" ".join(command), flush=True)
     subprocess.run(command, check=True)
@@ -255,12 +276,14 @@ def dumped(settings: Mapping[str, Any]) -> str:
     )
 
 
-def replace_rows(path: Path, columns: Sequence[str], pair: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put the rows of a pair into a CSV in place of those that it had."""
+def replace_rows(
+    path: Path, columns: Sequence[str], name: str, rows: Sequence[Mapping[str, Any]], column: str = "pair"
+) -> None:
+    """Put the rows of a pair, or of another `column`, into a CSV in place of those that it had."""
     kept: list[Mapping[str, Any]] = []
     if path.exists():
         with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if row["pair"] != pair]
+            kept = [row for row in csv.DictReader(file) if row[column] != name]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
@@ -358,14 +381,33 @@ def keep_results(name: str, folder: Path, settings: Mapping[str, str] | None = N
     replace_rows(RESULTS, RESULT_COLUMNS, name, rows)
 
 
+def factor(name: str, root: Path, words: Sequence[str]) -> None:
+    """Sweep one setting, and keep the results in docs/when_it_helps.csv."""
+    folder, seeds = root / f"factor_{name}", range(5) if name == "view" else TEN
+    run_sweep(folder / "sweep0", [seed_word(seeds), *FACTORS[name]], words, baseline=True)
+    key = next(word.split("=", 1)[0] for word in FACTORS[name] if "," in word.replace(", ", ""))
+    rows = []
+    for given, result in results_of(folder):
+        row = {"factor": name, "setting": f"{key}={given[key]}", "seed": result["seed"]}
+        row |= {stage: result[stage]["accuracy"] for stage in ("teacher", "baseline", "student")}
+        rows.append({**row, "images": result["data"]["student"] or result["data"]["train"]})
+    rows.sort(key=lambda row: (row["setting"], row["seed"]))
+    replace_rows(FACTOR_RESULTS, FACTOR_COLUMNS, name, rows, "factor")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("search", "table"))
-    parser.add_argument("pair", choices=sorted(PAIRS))
+    parser.add_argument("step", choices=("search", "table", "factor"))
+    parser.add_argument("name", choices=(*PAIRS, *FACTORS), help="of a pair, or of a factor")
     parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
     parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.slots=2")
     given = parser.parse_args()
-    {"search": search, "table": table}[given.step](given.pair, given.root.resolve(), given.words)
+    if (given.step == "factor") != (given.name in FACTORS):
+        parser.error(
+            f"{given.step} takes one of {', '.join(FACTORS if given.step == 'factor' else PAIRS)}, got {given.name}"
+        )
+    steps = {"search": search, "table": table, "factor": factor}
+    steps[given.step](given.name, given.root.resolve(), given.words)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ Both are made by tools/evidence.py.
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+from evidence import PAIRS, seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval
@@ -117,17 +115,6 @@ def read(name: str = "results") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def evidence() -> ModuleType:
-    """The script that ran the sweeps, which knows the pairs."""
-    if "evidence" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("evidence", ROOT / "tools" / "evidence.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules["evidence"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["evidence"])
-    return sys.modules["evidence"]
-
-
 def paired_p(gains: np.ndarray) -> float:
     """The two-sided p of a t-test that the gains [N] are around none."""
     error = gains.std(ddof=1) / np.sqrt(len(gains))
@@ -173,7 +160,7 @@ def rows(lines: Sequence[dict[str, str]]) -> list[Row]:
 
 def section(name: str, lines: Sequence[dict[str, str]]) -> str:
     """The section of a pair in Markdown."""
-    pair, table = evidence().PAIRS[name], rows(lines)
+    pair, table = PAIRS[name], rows(lines)
     seeds = sorted({int(line["seed"]) for line in lines})
     teacher = 100 * float(np.mean([float(line["teacher"]) for line in lines]))
     parameters, of_teacher = ({int(line[key]) for line in lines} for key in ("parameters", "teacher_parameters"))
@@ -201,10 +188,10 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
 
 def command(name: str) -> str:
     """The commands that make a table."""
-    pair = evidence().PAIRS[name]
+    pair = PAIRS[name]
     if not pair.grids:
         return f"python tools/evidence.py search {name} && python tools/evidence.py table {name}"
-    words = [*pair.words, evidence().seed_word(pair.seeds), "baseline=false"]
+    words = [*pair.words, seed_word(pair.seeds), "baseline=false"]
     return "\n    ".join(" ".join(["kd-runner -m", *words, *grid]) for grid in pair.grids)
 
 
@@ -254,7 +241,7 @@ def searches() -> str:
             for mode in {line["mode"] for line in own}
         }
         counts = "/".join(map(str, sorted(set(of_modes.values()))))
-        rates = ", ".join(f"{rate:g}" for rate in evidence().PAIRS[name].rates)
+        rates = ", ".join(f"{rate:g}" for rate in PAIRS[name].rates)
         text += f"| `{name}`: {len(of_modes)} modes | {', '.join(seeds)} | {counts} | {len(own)} | {rates} |\n"
     return text
 
@@ -262,7 +249,7 @@ def searches() -> str:
 def page() -> str:
     """The page in Markdown."""
     lines = read()
-    names = [name for name in evidence().PAIRS if any(line["pair"] == name for line in lines)]
+    names = [name for name in PAIRS if any(line["pair"] == name for line in lines)]
     text = INTRO
     for name in names:
         text += "\n" + section(name, [line for line in lines if line["pair"] == name])
