@@ -60,6 +60,7 @@ class Pair:
         rates: Learning rates to try.
         full: True for twelve trials of each mode, else six.
         search_seeds, seeds: Seeds of the search and of the table.
+        none_seeds: More seeds of the search for the student without a teacher, whose settings all gains depend on.
         search_words: Settings of the search that the table does not have.
         longer: Epochs of one more row, the student without a teacher for longer, which shows whether it has converged.
         modes: The modes of the table; none: all.
@@ -73,6 +74,7 @@ class Pair:
     seeds: tuple[int, ...]
     rates: tuple[float, float] = (0.0, 0.0)
     search_seeds: tuple[int, ...] = ()
+    none_seeds: tuple[int, ...] = ()
     full: bool = False
     search_words: tuple[str, ...] = ()
     longer: int = 0
@@ -113,6 +115,7 @@ PAIRS = {
         longer=240,
         rates=(0.01, 0.02),
         search_seeds=(100,),
+        none_seeds=(101, 102, 103, 104),
         seeds=TEN,
         full=True,
     ),
@@ -237,9 +240,11 @@ def write_experiment(path: Path, mode: str, settings: Mapping[str, Any]) -> None
 
 
 def sweep(folder: Path, pair: Pair, experiments: Sequence[str], seeds: Sequence[int], words: Sequence[str]) -> None:
-    """Run the experiments of `folder`/conf with each seed; a sweep that was begun there goes on."""
-    given = ["--config-dir", str(folder / "conf"), *pair.words, seed_word(seeds), f"experiment={','.join(experiments)}"]
-    run_sweep(folder / "sweep", given, words)
+    """Run the experiments of the folder `conf` beside `folder` with each seed; a sweep that was begun goes on."""
+    conf = str(folder.parent / "conf")
+    run_sweep(
+        folder, ["--config-dir", conf, *pair.words, seed_word(seeds), f"experiment={','.join(experiments)}"], words
+    )
 
 
 def seed_word(seeds: Sequence[int]) -> str:
@@ -305,7 +310,10 @@ def search(name: str, root: Path, words: Sequence[str]) -> None:
         write_experiment(
             folder / "conf" / "experiment" / f"{option}.yaml", mode, {"student.epochs": pair.epochs, **settings}
         )
-    sweep(folder, pair, list(tried), pair.search_seeds, (*pair.search_words, *words))
+    sweep(folder / "sweep", pair, list(tried), pair.search_seeds, (*pair.search_words, *words))
+    if pair.none_seeds:
+        alone = [option for option, (mode, _) in tried.items() if mode == "none"]
+        sweep(folder / "sweep_none", pair, alone, pair.none_seeds, (*pair.search_words, *words))
     keep_trials(name, folder, tried)
 
 
@@ -351,7 +359,7 @@ def table(name: str, root: Path, words: Sequence[str]) -> None:
         write_experiment(
             folder / "conf" / "experiment" / f"{mode}.yaml", mode, {"student.epochs": pair.epochs, **values}
         )
-    sweep(folder, pair, list(settings), pair.seeds, words)
+    sweep(folder / "sweep", pair, list(settings), pair.seeds, words)
     keep_results(name, folder, settings)
 
 

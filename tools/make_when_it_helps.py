@@ -55,9 +55,13 @@ def read() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def levels(lines: Sequence[Mapping[str, str]]) -> list[Level]:
+def levels(lines: Sequence[Mapping[str, str]], name: str) -> list[Level]:
     """The levels of one factor, in the order of its command; p and intervals are corrected for their number."""
-    settings = list(dict.fromkeys(line["setting"] for line in lines))
+    command_of = " ".join(FACTORS[name])
+    settings = sorted(
+        dict.fromkeys(line["setting"] for line in lines),
+        key=lambda setting: command_of.index(setting.partition("=")[2].replace(" ", "").replace(":", ": ")),
+    )
     columns = {
         setting: {
             name: np.array([100 * float(line[name]) for line in lines if line["setting"] == setting])
@@ -97,3 +101,40 @@ def table(rows: Sequence[Level]) -> str:
             f"{gain} ({low} to {high}) | {p} |\n"
         )
     return text
+
+
+def verdict(rows: Sequence[Level]) -> str:
+    """Where the gain is sure, where the loss, and where neither."""
+    sure = [row for row in rows if row.p is not None and row.p < SURE]
+    kinds = {
+        "sure gain": [row for row in sure if row.gain > 0],
+        "sure loss": [row for row in sure if row.gain < 0],
+        "no sure difference": [row for row in rows if row not in sure],
+    }
+    parts = [f"{kind}: {', '.join(f'`{row.setting}`' for row in found)}" for kind, found in kinds.items() if found]
+    return f"With corrected p below {SURE:g}, {'; '.join(parts)}."
+
+
+def command(name: str, seeds: Sequence[int]) -> str:
+    """The command that made the table of a factor."""
+    words = (f"'{word}'" if set(word) & set("[]{} ") else word for word in FACTORS[name])
+    return " ".join(["kd-runner -m", seed_word(seeds), *words])
+
+
+def page() -> str:
+    """The page in Markdown."""
+    lines = read()
+    text = INTRO
+    for name, factor in TEXTS.items():
+        own = [line for line in lines if line["factor"] == name]
+        if own:
+            rows = levels(own, name)
+            seeds = sorted({int(line["seed"]) for line in own})
+            text += f"\n## {factor.heading}\n\n{factor.before}\n\n    {command(name, seeds)}\n\n{table(rows)}\n"
+            text += f"{verdict(rows)} {factor.advice}\n"
+    return text + END
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    print(PAGE)
