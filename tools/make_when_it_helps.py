@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from evidence import FACTORS, seed_word
 from make_results import paired_p
 
 from kd_runner.comparison.statistics import holm_factors, interval
 from kd_runner.formats import points
 
 ROOT = Path(__file__).resolve().parent.parent
+SURE = 0.01
 PAGE, TABLE = (ROOT / "docs" / f"when_it_helps.{kind}" for kind in ("md", "csv"))
 
 
