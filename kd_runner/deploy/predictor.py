@@ -18,6 +18,7 @@ from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.given_images import GivenImages, ReadImage, read_file, read_images
 from kd_runner.deploy.model_files import model_file
+from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.batches import evaluation_batch
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints
@@ -101,7 +102,7 @@ class Predictor:
         logits: list[Tensor] = []
         waiting: list[Tensor] = []
         for image in read_images(images, self.input, self.max_pixels):
-            waiting.append(self._noted(image))
+            waiting.append(self.noted(image))
             if len(waiting) == size:
                 logits.append(self.logits_of(torch.stack(waiting)))
                 waiting.clear()
@@ -139,7 +140,7 @@ class Predictor:
 
     def batch(self, images: GivenImages) -> Tensor:
         """The images as the bare network wants them: float32 [N, C, H, W], normalised, on the network's device."""
-        pixels = [self._noted(image) for image in read_images(images, self.input, self.max_pixels)]
+        pixels = [self.noted(image) for image in read_images(images, self.input, self.max_pixels)]
         return self._normalised(torch.stack(pixels))
 
     def read(self, path: Path) -> Tensor:
@@ -148,12 +149,25 @@ class Predictor:
         Raises:
             ValueError: it cannot be read; the message names the file.
         """
-        return self._noted(read_file(path, self.input, self.max_pixels))
+        return self.noted(read_file(path, self.input, self.max_pixels))
+
+    def refuse_no_pictures(self) -> None:
+        """Raise SettingsError where the network takes arrays alone, as it has neither one nor three channels."""
+        try:
+            self.input.pixel_settings(self.max_pixels)
+        except ValueError as error:
+            raise SettingsError(f"{self.name}: {error}") from None
 
     def logits_of(self, pixels: Tensor) -> Tensor:
         """The logits, float32 [N, K] on the CPU, of bytes in the network's shape, uint8 [N, C, H, W]."""
-        with torch.inference_mode():
-            logits = self.network(self._normalised(pixels)).float().cpu()
+        try:
+            with torch.inference_mode():
+                logits = self.network(self._normalised(pixels)).float().cpu()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a network that its file does not describe well
+            shape = list(self.input.image_shape)
+            raise SettingsError(f"{self.name}: it cannot take images of {shape}: {one_line(error)}") from error
         if logits.shape != (len(pixels), len(self.classes)):
             raise ValueError(
                 f"{self.name}: the network must give [{len(pixels)}, {len(self.classes)}], one number for each of its "
@@ -164,7 +178,7 @@ class Predictor:
     def _normalised(self, pixels: Tensor) -> Tensor:
         return self._view.normalise(pixels.to(self.device).permute(0, 2, 3, 1).contiguous())
 
-    def _noted(self, image: ReadImage) -> Tensor:
+    def noted(self, image: ReadImage) -> Tensor:
         """The bytes of an image; once, a note where they became so by a rule that the file does not hold."""
         if image.resized and self.input.origin != "files" and not self._has_noted:
             self._has_noted = True
