@@ -11,6 +11,7 @@ from torch import nn
 
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
+from kd_runner.evaluation.absent_classes import absent_classes
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
@@ -19,6 +20,7 @@ from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
+from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.evaluation import (
     analyse_predictions,
     evaluate,
@@ -196,6 +198,7 @@ class StageRunner:
             stages[stage]["val_accuracy"] = accuracy
         if learns_from_teacher(self.parts.modes):
             stages[TEACHER]["on_training_images"] = certainty(networks[TEACHER], self.parts.temperature, self.data)
+        self.add_absent_classes(stages, files, networks, predictions)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings)
         try:
@@ -205,6 +208,22 @@ class StageRunner:
         except Exception as error:  # pictures must not take the result with them
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
+
+    def add_absent_classes(
+        self,
+        stages: Mapping[str, Any],
+        files: Mapping[str, Path],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
+        """Say of student and baseline how right they are on classes that they saw no image of, where there are such."""
+        absent = classes_without_images(self.settings, self.data.splits)
+        if absent:
+            own = {stage: networks[stage] for stage in (BASELINE, STUDENT) if stage in networks}
+            validation = self.companions.predictions("val", files, own, self.data)
+            for stage in own:
+                numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
+                stages[stage]["absent_classes"] = absent_classes(*numbers, absent)
 
     def val_accuracies(self) -> dict[str, float]:
         """The accuracy of each stage's network on the validation images, after its last epoch."""
