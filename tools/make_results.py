@@ -164,7 +164,7 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
     seeds = sorted({int(line["seed"]) for line in lines})
     teacher = 100 * float(np.mean([float(line["teacher"]) for line in lines]))
     parameters, of_teacher = ({int(line[key]) for line in lines} for key in ("parameters", "teacher_parameters"))
-    text = f"## {pair.title}\n\n{pair.note}\n\n    {command(name)}\n\n"
+    text = f"## {pair.title}\n\n{pair.note}\n\n    {command(name, sorted({row.mode for row in table}))}\n\n"
     text += (
         f"Seeds {', '.join(map(str, seeds))}. The teacher ({max(of_teacher):,} parameters) is right on {teacher:.2f} % "
         f"of the test images; the student has {min(parameters):,} parameters.\n\n"
@@ -186,13 +186,14 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
     return text + f"\n{verdict(table)}{same_students(lines)}\n"
 
 
-def command(name: str) -> str:
-    """The commands that make a table."""
+def command(name: str, modes: Sequence[str]) -> str:
+    """The commands that make a table, of which some modes may have been run before there were others."""
     pair = PAIRS[name]
     if not pair.grids:
         return f"python tools/evidence.py search {name} && python tools/evidence.py table {name}"
     words = [*pair.words, seed_word(pair.seeds), "baseline=false"]
-    return "\n    ".join(" ".join(["kd-runner -m", *words, *grid]) for grid in pair.grids)
+    grids = pair.grids if len(pair.grids) > 1 else ((f"distillation={','.join(modes)}",),)
+    return "\n    ".join(" ".join(["kd-runner -m", *words, *grid]) for grid in grids)
 
 
 def verdict(table: Sequence[Row]) -> str:

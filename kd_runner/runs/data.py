@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.build import build
-from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, without_defaults
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
@@ -95,6 +95,13 @@ class Data:
         """The training images that baseline and student learn from."""
         images: Images = self.splits.train if self.chosen is None else self.splits.train.subset(self.chosen)
         return images
+
+    @functools.cached_property
+    def evaluation_key(self) -> str:
+        """Changes with whatever changes the images of the splits and of the student, and how evaluation sees them."""
+        looks = [self.view.mean.tolist(), self.view.std.tolist(), str(self.view.memory_format), self.evaluation_batch]
+        chosen = None if self.chosen is None else self.chosen.tolist()
+        return digest([self.splits.fingerprint, chosen, looks, str(self.device)])
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
