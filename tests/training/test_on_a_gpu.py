@@ -20,7 +20,7 @@ from kd_runner.config.settings import Precision, Settings, TrainerSettings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft
-from kd_runner.evaluation.cost import latency
+from kd_runner.evaluation.timing import latency
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import Source, source_of
