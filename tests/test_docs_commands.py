@@ -92,7 +92,7 @@ def make_package(folder: Path) -> None:
 def make_programs(folder: Path) -> None:
     """The console scripts, of the code that is tested."""
     folder.mkdir()
-    for name, module in (("kd-runner", "kd_runner.cli"), ("kd-report", "kd_runner.reports.command")):
+    for name, module in (("kd-runner", "kd_runner.cli"), ("kd-report", "kd_runner.proof.report_command")):
         path = folder / name
         code = f"import sys; from {module} import main; sys.exit(main())"
         path.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}' \"$@\"\n")

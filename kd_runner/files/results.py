@@ -85,9 +85,12 @@ class Run:
     def correct(self) -> np.ndarray | None:
         """bool [test images]; None in results that do not have it."""
         packed = self.result["student"].get("correct")
-        if packed is None:
-            return None
-        return np.unpackbits(np.frombuffer(base64.b64decode(packed["bits"]), np.uint8))[: packed["images"]].astype(bool)
+        return None if packed is None else unpack_bits(packed)
+
+
+def unpack_bits(packed: Mapping[str, Any]) -> np.ndarray:
+    """The correctness of every image, bool [N], from what `kd_runner.evaluation.metrics.pack_bits` made of it."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed["bits"]), np.uint8))[: packed["images"]].astype(bool)
 
 
 @dataclass(frozen=True)
