@@ -81,6 +81,6 @@ def _refuse_no_run(folder: Path, typed: str) -> None:
         raise SettingsError(f"{AGAIN}: must be the folder of a run, got {typed}: no folder {folder.resolve()}")
     sweep = any((folder / name).is_file() for name in (GRID, MULTIRUN))
     if sweep or not holds_a_run(folder):
-        kind = f"a sweep: name one of its runs, such as {typed.rstrip('/')}/0" if sweep else "no run"
-        raise SettingsError(f"{AGAIN}: must be the folder of a run, {typed} is the folder of {kind}")
+        kind = f"a sweep: name one of its runs, such as {typed.rstrip('/')}/0" if sweep else "none"
+        raise SettingsError(f"{AGAIN}: must be the folder of a run, {typed} holds {kind}")
     refuse_links(folder, AGAIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from kd_runner.training.device import device_of
 
 # Parts of a result that are not the same twice, by the end of their keys.
 MEASURED_ANEW = ("latency", "checkpoint", "file_bytes")
+# Of the rows that are shown where settings were changed.
+HEADLINES = ("accuracy", "val_accuracy", "nll", "ece", "agreement", "kl_to_teacher", "parameters", "macs", "gap_closed")
 COMPARED = (*STAGES, "gap_closed", "budget")
 WEIGHTS = (weights_file(TEACHER), weights_file(BASELINE), STUDENT_LAST, STUDENT_BEST)
 MOST_ROWS = 30  # numbers that differ and are shown
@@ -110,13 +112,13 @@ class Comparison:
         pairs: The numbers that both or one of them have.
         weights: The files of weights that both have, and whether they hold the same bits.
         remarks: What else is not as it was.
-        changed: Settings were changed, so that other numbers are what is wanted.
+        changes: Settings that were changed, so that other numbers are what is wanted.
     """
 
     pairs: list[Pair]
     weights: dict[str, bool] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    changed: bool = False
+    changes: Sequence[str] = ()
 
     @property
     def different(self) -> list[Pair]:
@@ -125,7 +127,7 @@ class Comparison:
     @property
     def exit_code(self) -> int:
         """1 where a number differs though no setting was changed, or where there is nothing to compare with."""
-        return COMPLETED if self.changed or (self.pairs and not self.different) else FAILED
+        return COMPLETED if self.changes or (self.pairs and not self.different) else FAILED
 
     @property
     def sentences(self) -> list[str]:
@@ -133,7 +135,9 @@ class Comparison:
         if not self.pairs:
             return ["Nothing to compare with."]
         count, different = len(self.pairs), self.different
-        if different:
+        if different and self.changes:
+            first = f"With {' '.join(self.changes)}, {len(different)} of {count} numbers are others."
+        elif different:
             first = f"{len(different)} of {count} numbers differ{_farthest(different)}."
         else:
             first = f"Equal to the digit: all {count} numbers."
@@ -144,10 +148,13 @@ class Comparison:
 
     def text(self) -> Lines:
         """The numbers of most interest, those that differ, and the outcome, for a terminal."""
-        shown = [pair for pair in self.pairs if pair.metric == "accuracy" or not pair.is_equal]
+        shown = [pair for pair in self.pairs if self._is_shown(pair)]
         more = [f"… and {len(shown) - MOST_ROWS} more"] if len(shown) > MOST_ROWS else []
-        table = pair_lines(shown[:MOST_ROWS], "before", "again") if shown else []
+        table = pair_lines(shown[:MOST_ROWS], "before", "again", bool(self.changes)) if shown else []
         return lines(["", *table, *more, *self.remarks, *self.sentences])
+
+    def _is_shown(self, pair: Pair) -> bool:
+        return pair.metric in HEADLINES if self.changes else pair.metric == "accuracy" or not pair.is_equal
 
 
 def _farthest(pairs: list[Pair]) -> str:
@@ -156,7 +163,7 @@ def _farthest(pairs: list[Pair]) -> str:
     if not apart:
         return ""
     share, pair = max(apart, key=lambda item: item[0])
-    return f", by at most {100 * share:.2g} % ({pair.name} {pair.metric})"
+    return f", by at most {100 * share:.2g} % ({pair.title})"
 
 
 def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison:
@@ -164,13 +171,13 @@ def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison
     try:
         before, left_out = result_in(again.folder)
     except SettingsError as error:
-        return Comparison([], remarks=[one_line(error)], changed=bool(again.changes))
+        return Comparison([], remarks=[one_line(error)], changes=again.changes)
     remarks = [left_out] if left_out else []
     remarks += _other_images(before, result)
     if not again.changes and before.get("fingerprint") != result["fingerprint"] and not remarks:
         remarks.append("The fingerprint of settings, images and given weights is another one.")
     pairs = list(pairs_of(before, result))
-    return Comparison(pairs, _same_weights(again.folder, folder), remarks, bool(again.changes))
+    return Comparison(pairs, _same_weights(again.folder, folder), remarks, again.changes)
 
 
 def pairs_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pair]:
@@ -179,7 +186,7 @@ def pairs_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pair
         numbers, others = (dict(_lasting_numbers(result.get(part))) for result in (before, now))
         for metric in {**others, **numbers}:
             if metric in numbers or part in STAGES:
-                yield Pair(part, metric, numbers.get(metric), others.get(metric))
+                yield Pair(part if metric else "", metric or part, numbers.get(metric), others.get(metric))
 
 
 def _lasting_numbers(content: Any) -> Iterator[tuple[str, float]]:

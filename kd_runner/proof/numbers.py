@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,11 @@ class Pair:
     tolerance: float = 0.0
 
     @property
+    def title(self) -> str:
+        """The name and the metric."""
+        return " ".join(filter(None, (self.name, self.metric)))
+
+    @property
     def is_equal(self) -> bool:
         return self.reported == self.measured
 
@@ -55,8 +60,17 @@ class Pair:
         return f"within {self.tolerance:.2g}" if self.holds else DIFFERS
 
 
-def pair_lines(pairs: list[Pair], first: str = "reported", second: str = "measured") -> list[str]:
-    """The pairs as a table; equal numbers in ten digits, others in all."""
+def pair_lines(
+    pairs: list[Pair], first: str = "reported", second: str = "measured", differences: bool = False
+) -> list[str]:
+    """The pairs as a table; equal numbers in ten digits, others in all.
+
+    Args:
+        first, second: The headings of the two numbers.
+        differences: Show the difference of each pair in place of a verdict, and all in six digits.
+    """
+    if differences:
+        return _difference_lines(pairs, first, second)
     texts = [_texts(pair) for pair in pairs]
     columns = [
         TextColumn("", [pair.name for pair in pairs]),
@@ -64,6 +78,20 @@ def pair_lines(pairs: list[Pair], first: str = "reported", second: str = "measur
         TextColumn(first, [text for text, _ in texts]),
         TextColumn(second, [text for _, text in texts]),
         TextColumn("verdict", [pair.verdict for pair in pairs]),
+    ]
+    return table_lines(columns, None)[0]
+
+
+def _difference_lines(pairs: list[Pair], first: str, second: str) -> list[str]:
+    def texts(numbers: Iterable[float | None], form: str = ".6g") -> list[str]:
+        return ["" if number is None else format(number, form) for number in numbers]
+
+    columns = [
+        TextColumn("", [pair.name for pair in pairs]),
+        TextColumn("metric", [pair.metric for pair in pairs]),
+        TextColumn(first, texts(pair.reported for pair in pairs)),
+        TextColumn(second, texts(pair.measured for pair in pairs)),
+        TextColumn("difference", texts((pair.difference for pair in pairs), "+.6g")),
     ]
     return table_lines(columns, None)[0]
 

@@ -64,9 +64,7 @@ def result_in(folder: Path) -> tuple[dict[str, Any], str]:
     if not folder.is_dir():
         raise SettingsError(f"no folder {folder.resolve()}")
     if not (folder / RESULT).exists() and ((folder / GRID).exists() or (folder / MULTIRUN).exists()):
-        raise SettingsError(
-            f"{folder} is the folder of a sweep: name the folder of one of its runs, such as {folder}/0"
-        )
+        raise SettingsError(f"{folder} is the folder of a sweep: name one of its runs, such as {folder}/0")
     run = read_run(folder / RESULT)
     if not isinstance(run, Run):
         raise SettingsError(f"{folder} has no result of a completed run: {run.reason}")

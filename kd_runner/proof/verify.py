@@ -38,6 +38,7 @@ FILES = {
     BEST: STUDENT_BEST,
 }
 SHOWN = 5  # numbers that the last sentence names
+LAST_DIGITS = 1e-6  # a difference that comes from the order of sums
 MACS = 0.01  # the share by which another version of PyTorch may count other multiply-accumulates
 
 
@@ -69,12 +70,24 @@ class Verification:
         """The outcome in a sentence."""
         count, equal = len(self.pairs), sum(pair.is_equal for pair in self.pairs)
         if self.different:
-            names = [f"{pair.name} {pair.metric}" for pair in self.different]
+            names = [pair.title for pair in self.different]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            return f"Not verified: {len(names)} of {count} numbers differ: {', '.join(names[:SHOWN])}{more}."
+            sentence = f"Not verified: {len(names)} of {count} numbers differ: {', '.join(names[:SHOWN])}{more}."
+            return f"{sentence}{self._last_digits}"
         if equal == count:
             return f"Verified: all {count} numbers are as reported, to the digit."
         return f"Verified: all {count} numbers are as reported, {equal} to the digit, the others within the tolerance."
+
+    @property
+    def _last_digits(self) -> str:
+        """A sentence where the numbers differ no more than on another machine."""
+        are_near = all(
+            pair.difference is not None and abs(pair.difference) <= LAST_DIGITS * max(1.0, abs(pair.reported or 0.0))
+            for pair in self.different
+        )
+        if not are_near:
+            return ""
+        return " They differ in their last digits alone, as on a processor of another kind or with other libraries."
 
     def text(self) -> Lines:
         """The table, the remarks and the sentence, for a terminal."""
