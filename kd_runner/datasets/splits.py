@@ -15,6 +15,7 @@ from torch import Tensor
 from kd_runner.datasets.copies import Copies, copies_in_memory
 
 if TYPE_CHECKING:
+    from kd_runner.datasets.files import PixelSettings
     from kd_runner.datasets.survey import Survey
 
 
@@ -96,6 +97,7 @@ class Splits:
         classes: Name of each label, at least two.
         survey: The files that the images come from, where a reader knows them.
         unused: Arguments of the data set's function that had no effect on these images, and why.
+        pixels: The settings by which files became these images; None where they came as arrays.
 
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
@@ -107,6 +109,7 @@ class Splits:
     classes: Sequence[str]
     survey: Survey | None = None
     unused: Mapping[str, str] = field(default_factory=dict)
+    pixels: PixelSettings | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
