@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,24 +15,25 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.datasets.splits import Splits
+from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.environment import environment
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files import reading
 from kd_runner.files.results import unpack_bits
-from kd_runner.files.run_folder import STUDENT_BEST, STUDENT_LAST, weights_file
+from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
 from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
-from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.batches import PlainBatches, evaluation_batch
+from kd_runner.input_pipeline.sources import source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints
 from kd_runner.plain_text import Lines, lines
 from kd_runner.proof.machine import differences, is_same_machine, thread_count
 from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines, usable_number
-from kd_runner.proof.stored_run import StoredRun, read_stored_run
-from kd_runner.runs.data import Data, read_data
+from kd_runner.proof.stored_run import result_in
 from kd_runner.runs.student import BEST
-from kd_runner.training.device import device_of
 
 FILES = {
     TEACHER: weights_file(TEACHER),
@@ -105,40 +109,39 @@ def verify(folder: Path, root: str | None = None, trust: Sequence[str] = ()) -> 
         SettingsError: the folder has no result, no student, or settings that cannot be used; the images are not
             there, or are none that its student is for.
     """
-    run = read_stored_run(folder, root, trust)
-    files, remarks = _files(run)
+    result, left_out = result_in(folder)
+    files, missing = _files(folder, result)
     networks, student = _load(files, trust)
-    device = device_of(run.settings.trainer)
-    _settle(run, device)
-    data = _data(run, student, device)
-    tested_on = (run.result[STUDENT].get("correct") or {}).get("of")
-    now = data.splits.test_fingerprint[:16]
-    if tested_on not in (None, now):
-        remarks.append(
-            f"The test images are not those of the run: their fingerprint was {tested_on}, is {now}. (That of images "
-            "in files changes with their folder, names, sizes and times, too.)"
-        )
-    surroundings = environment(device)
-    before = run.result.get("environment") or {}
-    same = is_same_machine(before, surroundings)
-    others = differences(before, surroundings)
-    if others:
-        remarks.append(f"Made with others: {'; '.join(others)}.")
-    if not same:
-        remarks.append(f"Tolerance elsewhere than on the run's machine: {TOLERANCE:g}, or one image.")
-    predictions = predict(networks, data.plain_batches("test"), device)
-    sizes = {name: _sizes(network, files[name], data) for name, network in networks.items()}
-    pairs = list(_pairs(run.result, predictions, sizes, same))
-    return Verification(folder, pairs, [*filter(None, [run.left_out]), *remarks], same)
+    device = _settle(folder, result)
+    with _quiet_notes(), own_test(folder, trust, root) as test:
+        _refuse_other_shape(test.splits, student, folder)
+        predictions = _predict(networks, student, test, device)
+        images = _other_images(result, test.splits)
+    same, others = _surroundings(result, device)
+    sizes = {name: _sizes(network, files[name], student, device) for name, network in networks.items()}
+    pairs = list(_pairs(result, predictions, sizes, same))
+    return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *others], same)
 
 
-def _files(run: StoredRun) -> tuple[dict[str, Path], list[str]]:
+@contextmanager
+def _quiet_notes() -> Iterator[None]:
+    """Notes about the images are not printed: the lines of a verification say what matters."""
+    logger = logging.getLogger("kd_runner")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _files(folder: Path, result: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
     """The files of the run's networks by name, and a line for each that is not there.
 
     Raises:
         SettingsError: there is none of the student, or one is a link.
     """
-    paths = {name: run.folder / file for name, file in FILES.items() if name == BEST or run.result.get(name)}
+    paths = {name: folder / file for name, file in FILES.items() if name == BEST or result.get(name)}
     for path in paths.values():
         if path.is_symlink():
             raise SettingsError(f"{path} is a link, and links are not followed here")
@@ -159,28 +162,31 @@ def _load(files: Mapping[str, Path], trust: Sequence[str]) -> tuple[dict[str, nn
     return {name: network for name, (network, _) in loaded.items()}, loaded[STUDENT][1]
 
 
-def _settle(run: StoredRun, device: torch.device) -> None:
-    """Have this process compute as the run did: its CPU threads and its choice of algorithms."""
-    threads = thread_count(run.result.get("environment") or {})
+def _settle(folder: Path, result: Mapping[str, Any]) -> torch.device:
+    """The device to compute on. The process gets the run's CPU threads and its choice of algorithms."""
+    trainer = reading.json_of(folder / SETTINGS)[0].get("trainer")
+    trainer = trainer if isinstance(trainer, dict) else {}
+    is_gpu = trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
+    threads = thread_count(result.get("environment") or {})
     if threads is not None:
         torch.set_num_threads(threads)
-    if device.type == "cuda" and run.settings.trainer.deterministic:
+    if is_gpu and trainer.get("deterministic", True):
         torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cuda", torch.cuda.current_device()) if is_gpu else torch.device("cpu")
 
 
-def _data(run: StoredRun, student: Mapping[str, Any], device: torch.device) -> Data:
-    """The run's images, seen as its student is said to want them.
-
-    Raises:
-        SettingsError: they cannot be read, or are of another shape or other classes.
-    """
-    splits = read_data(run.settings)
-    _refuse_other_shape(splits, student, run.folder)
+def _predict(
+    networks: Mapping[str, nn.Module], student: Mapping[str, Any], test: OwnTest, device: torch.device
+) -> Predictions:
+    """The logits of the networks for the test images, in the batches of the run and seen as its student wants them."""
     mean, std = (torch.tensor(student[name], dtype=torch.float32) for name in ("mean", "std"))
-    channels_last = run.settings.trainer.channels_last
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    view = View(mean, std, Augmentation(), memory_format)
-    return Data(run.settings.dataset, splits, view, device, run.settings.batch_size)
+    memory_format = torch.channels_last if test.channels_last else torch.contiguous_format
+    _, height, width = test.splits.image_shape
+    size = max(test.batch_size, evaluation_batch(height, width))
+    source = source_of(test.splits.test, device, "auto", min(8, os.cpu_count() or 1))
+    batches = PlainBatches(source, View(mean, std, memory_format=memory_format), size)
+    as_stored = {name: network.to(memory_format=memory_format) for name, network in networks.items()}
+    return predict(as_stored, batches, device)
 
 
 def _refuse_other_shape(splits: Splits, student: Mapping[str, Any], folder: Path) -> None:
@@ -192,8 +198,28 @@ def _refuse_other_shape(splits: Splits, student: Mapping[str, Any], folder: Path
         )
 
 
-def _sizes(network: nn.Module, path: Path, data: Data) -> dict[str, int | None]:
-    image = torch.zeros(1, *data.splits.image_shape, device=data.device)
+def _other_images(result: Mapping[str, Any], splits: Splits) -> list[str]:
+    """A line where the test images have another fingerprint than those of the run."""
+    before, now = (result[STUDENT].get("correct") or {}).get("of"), splits.test_fingerprint[:16]
+    if before in (None, now):
+        return []
+    in_files = splits.pixels is not None
+    files = " That of images in files changes with their folder, names, sizes and times, too." if in_files else ""
+    return [f"The test images are not those of the run: their fingerprint was {before}, is {now}.{files}"]
+
+
+def _surroundings(result: Mapping[str, Any], device: torch.device) -> tuple[bool, list[str]]:
+    """True on the machine of the run, and lines on what is another one."""
+    before, now = result.get("environment") or {}, environment(device)
+    same, others = is_same_machine(before, now), differences(before, now)
+    remarks = [f"Made with others: {'; '.join(others)}."] if others else []
+    if not same:
+        remarks.append(f"Tolerance elsewhere than on the run's machine: {TOLERANCE:g}, or one image.")
+    return same, remarks
+
+
+def _sizes(network: nn.Module, path: Path, student: Mapping[str, Any], device: torch.device) -> dict[str, int | None]:
+    image = torch.zeros(1, *student["image_shape"], device=device)
     return {**cost(network, image), "file_bytes": path.stat().st_size}
 
 

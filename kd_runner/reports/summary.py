@@ -171,12 +171,12 @@ def _sizes_sentence(result: Mapping[str, Any]) -> str:
 
 def speed_sentence(result: Mapping[str, Any]) -> str:
     """A sentence on how long one image takes the student and the teacher, on the device of the run."""
-    seconds = [(result.get(stage) or {}).get("latency") for stage in (STUDENT, TEACHER)]
-    if not all(seconds):
+    student, teacher = ((result.get(stage) or {}).get("latency") for stage in (STUDENT, TEACHER))
+    if not student or not teacher:
         return ""
-    student, teacher = map(milliseconds, seconds)
-    beside = relative(seconds[0], seconds[1], "faster", "slower", "as fast")
-    return f"One image takes it {student} {_device_in_words(result)}, and the teacher {teacher}: {beside}."
+    beside = relative(student, teacher, "faster", "slower", "as fast")
+    times_of_both = f"{milliseconds(student)} {_device_in_words(result)}, and the teacher {milliseconds(teacher)}"
+    return f"One image takes it {times_of_both}: {beside}."
 
 
 def _device_in_words(result: Mapping[str, Any]) -> str:

@@ -7,13 +7,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from stored_runs import change_json, short_run
 
+from kd_runner.deploy import own_test as module
 from kd_runner.networks import checkpoints
-from kd_runner.proof import verify as module
 from kd_runner.proof.report_command import main
 
 Report = Callable[..., tuple[int, str, str]]
@@ -69,14 +70,14 @@ def test_weights_that_were_changed_differ(run: Path, report: Report) -> None:
 def test_other_test_images_are_told_by_their_fingerprint(
     run: Path, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = module.read_data
+    build = module.build
 
-    def other(settings: object) -> object:
-        splits = read(settings)  # type: ignore[arg-type]
+    def other(*words: Any, **more: Any) -> Any:
+        splits = build(*words, **more)
         splits.test.images[0] += 1
         return splits
 
-    monkeypatch.setattr(module, "read_data", other)
+    monkeypatch.setattr(module, "build", other)
     code, out, _ = report("--verify", run)
     assert code == 1
     assert "The test images are not those of the run: their fingerprint was edd42e521f6a3638, is " in out
@@ -145,11 +146,11 @@ def test_settings_of_a_stranger_extend_no_trust(run: Path, tmp_path: Path, repor
     )
     code, _, err = report("--verify", run)
     assert code == 2
-    assert err.startswith("kd-report: dataset._target_: ")
+    assert err.startswith(f"kd-report: {run}/settings.json: dataset._target_: must ")
     change_json(run / "settings.json", lambda settings: settings.update(batch_size="many\x1b[31m"))
     code, _, err = report("--verify", run)
     assert code == 2
-    assert f"{run}/settings.json cannot be used: batch_size: " in err
+    assert f"{run}/settings.json: batch_size: " in err
     assert "\x1b" not in err
     (run / "student_last.safetensors").unlink()
     (run / "student_last.safetensors").symlink_to(tmp_path / "other")
@@ -161,4 +162,4 @@ def test_settings_that_were_hidden_must_be_typed(run: Path, report: Report) -> N
     change_json(run / "settings.json", lambda settings: settings["dataset"].update(root="***"))
     code, _, err = report("--verify", run)
     assert code == 2
-    assert "hides dataset.root, taken from the environment then; say where the images are with --root" in err
+    assert "hides dataset.root, which came from the environment; say where the images are with --root" in err
