@@ -181,12 +181,14 @@ def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison
 
 
 def pairs_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pair]:
-    """Each number of two results that must be the same twice, by stage."""
+    """Each number of a result that must be the same twice, by stage, and the one that it is now.
+
+    Numbers that the first result lacks, perhaps as it is of an earlier version, are passed over.
+    """
     for part in COMPARED:
         numbers, others = (dict(_lasting_numbers(result.get(part))) for result in (before, now))
-        for metric in {**others, **numbers}:
-            if metric in numbers or part in STAGES:
-                yield Pair(part if metric else "", metric or part, numbers.get(metric), others.get(metric))
+        for metric, number in numbers.items():
+            yield Pair(part if metric else "", metric or part, number, others.get(metric))
 
 
 def _lasting_numbers(content: Any) -> Iterator[tuple[str, float]]:
