@@ -15,6 +15,7 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.environment import environment
 from kd_runner.errors import COMPLETED, FAILED, SettingsError, one_line
 from kd_runner.files import reading
+from kd_runner.files.results import completed_result
 from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
 from kd_runner.files.stages import BASELINE, STAGES, TEACHER
 from kd_runner.masking import MASK
@@ -23,7 +24,6 @@ from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
 from kd_runner.proof.machine import differences, thread_count
 from kd_runner.proof.numbers import Pair, leaves, pair_lines, usable_number
-from kd_runner.proof.stored_run import result_in
 from kd_runner.training.device import device_of
 
 # Parts of a result that are not the same twice, by the end of their keys.
@@ -49,7 +49,7 @@ def as_before(again: Again, settings: Settings) -> Iterator[tuple[Settings, list
         notes = stack.enter_context(collected_notes())
         before: Mapping[str, Any] = {}
         try:
-            before = result_in(again.folder)[0].get("environment") or {}
+            before = completed_result(again.folder)[0].get("environment") or {}
         except SettingsError as error:
             note("again", f"there is nothing to compare with: {one_line(error)}")
         others = differences(before, environment(device_of(settings.trainer)) | {"threads": None})
@@ -169,7 +169,7 @@ def _farthest(pairs: list[Pair]) -> str:
 def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison:
     """The result of a run that was made again in `folder`, beside that of the run before."""
     try:
-        before, left_out = result_in(again.folder)
+        before, left_out = completed_result(again.folder)
     except SettingsError as error:
         return Comparison([], remarks=[one_line(error)], changes=again.changes)
     remarks = [left_out] if left_out else []

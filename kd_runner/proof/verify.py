@@ -22,7 +22,7 @@ from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files import reading
-from kd_runner.files.results import unpack_bits
+from kd_runner.files.results import completed_result, unpack_bits
 from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
 from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
 from kd_runner.input_pipeline.batches import PlainBatches, evaluation_batch
@@ -32,7 +32,6 @@ from kd_runner.networks import checkpoints
 from kd_runner.plain_text import Lines, lines
 from kd_runner.proof.machine import differences, is_same_machine, thread_count
 from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines, usable_number
-from kd_runner.proof.stored_run import result_in
 from kd_runner.runs.student import BEST
 
 FILES = {
@@ -109,7 +108,7 @@ def verify(folder: Path, root: str | None = None, trust: Sequence[str] = ()) -> 
         SettingsError: the folder has no result, no student, or settings that cannot be used; the images are not
             there, or are none that its student is for.
     """
-    result, left_out = result_in(folder)
+    result, left_out = completed_result(folder)
     files, missing = _files(folder, result)
     networks, student = _load(files, trust)
     device = _settle(folder, result)

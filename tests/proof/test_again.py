@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from jobs import Job, result_in
-from stored_runs import SHORT, change_json, short_run
+from stored_runs import SHORT, change_json
 
 from kd_runner.command_line.again import read_again
 from kd_runner.config.settings import Settings
@@ -19,14 +19,9 @@ from kd_runner.proof.again import Comparison, own_settings, pairs_of
 from kd_runner.proof.numbers import Pair
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return short_run(tmp_path_factory.mktemp("made"))
-
-
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
+def run(stored_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stored_run, tmp_path / "run"))
 
 
 def again(folder: Path, *words: str) -> tuple[int, str, str]:

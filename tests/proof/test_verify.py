@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from stored_runs import change_json, short_run
+from stored_runs import change_json
 
 from kd_runner.deploy import own_test as module
 from kd_runner.networks import checkpoints
@@ -20,14 +20,9 @@ from kd_runner.proof.report_command import main
 Report = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return short_run(tmp_path_factory.mktemp("made"))
-
-
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
+def run(stored_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stored_run, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Folders of short runs on the digits, made once for a module's tests and copied for each."""
+"""The folder of a short run on the digits, made once and copied for each test that changes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import composed
+import pytest
 
 from kd_runner.config.settings import check
 from kd_runner.runs.run import run
@@ -15,8 +15,12 @@ from kd_runner.runs.run import run
 SHORT = ("teacher.epochs=1", "student.epochs=1")
 
 
-def short_run(top: Path) -> Path:
-    """The folder of a run of a second, below `top`, with Hydra's record of its words."""
+@pytest.fixture(scope="session")
+def stored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of a second, with Hydra's record of its words; tests leave it as it is."""
+    from conftest import composed  # which imports this module
+
+    top = tmp_path_factory.mktemp("stored")
     folder = top / "run"
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {word}\n" for word in SHORT))
