@@ -28,6 +28,7 @@ from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
+from kd_runner.command_line.other_commands import names_another_command, run_other_command
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.errors import (
     BAD_SETTINGS,
@@ -78,6 +79,8 @@ def main(companions: Any = None) -> int:
         from kd_runner.store.command import main as store
 
         return store(words[1:])
+    if names_another_command(words):
+        return run_other_command(words)
     place = started_place()
     if place is not None and place.rank:
         return _follow(place, words)

@@ -129,13 +129,25 @@ def picture_in_memory(
     try:
         if isinstance(image, ImageFile.ImageFile) and image.tile:  # whose pixels are still in its file
             _refuse_large(image, max_pixels)
-            return _picture_of_opened(image, color, ground, white)[0]
+            with _unmapped(image):
+                return _picture_of_opened(image, color, ground, white)[0]
         format_white = 65535.0 if image.mode.startswith("I;16") else None
         picture = to_rgb_or_gray(image, color, ground, white or format_white, white_of_fractions=white is not None)
         return turn_upright(picture, orientation_in_memory(image))
     except Exception as error:  # on broken files Pillow's readers raise nearly every kind of error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"a picture of {image.width} x {image.height} pixels cannot be read: {reason}") from error
+
+
+@contextmanager
+def _unmapped(image: ImageFile.ImageFile) -> Iterator[None]:
+    """During the block, Pillow reads the file and does not map it, which it does wrongly with a TIFF on its side."""
+    path = image.filename
+    image.filename = ""
+    try:
+        yield
+    finally:
+        image.filename = path
 
 
 def _refuse_large(image: Image.Image, max_pixels: int) -> None:

@@ -9,6 +9,7 @@ import argparse
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -89,7 +90,7 @@ def _exit_code_after(command: str, error: Exception) -> int:
         return FAILED
     if code is None:
         raise error
-    say(command, error)
+    say(command, re.sub(r"\btrust=\[(\w+)\]", r"--trust \1", str(error)))  # as these commands have it
     return code
 
 

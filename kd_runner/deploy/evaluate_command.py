@@ -78,7 +78,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     content = {
         "model": str(arguments.model),
         "data": "the run's test images" if arguments.data is None else str(arguments.data),
-        **measure(judged.logits, judged.labels, next(iter(predictors.values())).classes),
+        **measure(judged.logits, judged.labels, list(predictors.values())[-1].classes),
         "unreadable": [{"image": name, "reason": reason} for name, reason in judged.unreadable.items()],
     }
     if chosen_format(arguments, FORMATS) == "json":
@@ -90,7 +90,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
-    """The networks to evaluate, by name: those of a run's folder, or one file's; and the teacher that was typed.
+    """The networks to evaluate, by name: the typed teacher, and those of a run's folder or of one file, which is last.
 
     Raises:
         SettingsError: one of them cannot be loaded.
@@ -103,7 +103,7 @@ def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
     if not files:
         raise SettingsError(f"{model} has no weights yet")
     if arguments.teacher is not None:
-        files = {**files, TEACHER: arguments.teacher.expanduser()}
+        files = {TEACHER: arguments.teacher.expanduser(), **{name: files[name] for name in files if name != TEACHER}}
     predictors = {name: load(file, arguments.trust, arguments.max_pixels) for name, file in files.items()}
     device = device_called(arguments.device)
     for predictor in predictors.values():
@@ -128,7 +128,7 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
     for predictor in predictors.values():
         predictor.refuse_no_pictures()
-    data = labelled_folder(arguments.data.expanduser(), next(iter(predictors.values())).classes)
+    data = labelled_folder(arguments.data.expanduser(), list(predictors.values())[-1].classes)
     with progress(len(data.paths)) as advance:
         judged = judged_on_folder(predictors, data, size, workers, advance)
     for name, reason in list(judged.unreadable.items())[:SAID]:

@@ -100,20 +100,20 @@ def judged_on_folder(
     """The logits for the pictures of a folder, each read as the network's own images were.
 
     Args:
-        data: Pictures with labels of the first network's classes; those of others are found by name.
+        data: Pictures with labels of the last network's classes; those of others are found by name.
         advance: Called with the number of files that were read since the last time.
 
     Raises:
         SettingsError: no picture can be read.
     """
-    first = next(iter(predictors.values()))
-    columns = {name: _columns(predictor, first.classes) for name, predictor in predictors.items()}
+    judged = list(predictors.values())[-1]
+    columns = {name: _columns(predictor, judged.classes) for name, predictor in predictors.items()}
     inputs = list(dict.fromkeys(predictor.input for predictor in predictors.values()))
     logits: dict[str, list[Tensor]] = {name: [] for name in predictors}
     read: list[int] = []
     reasons: dict[int, str] = {}
-    size = batch_size or first.batch_size
-    for batch in read_in_batches(data.paths, inputs, first.max_pixels, size, workers):
+    size = batch_size or judged.batch_size
+    for batch in read_in_batches(data.paths, inputs, judged.max_pixels, size, workers):
         reasons |= batch.reasons
         read += batch.numbers
         for name, predictor in predictors.items() if batch.numbers else ():

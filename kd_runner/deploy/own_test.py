@@ -87,7 +87,8 @@ def own_test(folder: Path, trust: Sequence[str] = (), root: str | None = None) -
         try:
             splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=residency)
         except SettingsError as error:
-            moved = "; where the images lie elsewhere now, name it with --root" if "root" in node else ""
+            is_gone = str(error).startswith("dataset.root: no ")
+            moved = "; where the images lie elsewhere now, name their folder with --root" if is_gone else ""
             raise SettingsError(f"{folder / SETTINGS}: {error}{moved}") from error
         if not isinstance(splits, Splits):
             raise SettingsError(f"{folder / SETTINGS}: dataset: must return Splits, got {type(splits).__name__}")

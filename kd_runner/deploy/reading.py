@@ -14,6 +14,8 @@ from kd_runner.deploy.given_images import ReadImage, read_file
 from kd_runner.errors import one_line
 
 MOST_WORKERS = 16
+# What a reason says about settings of a data set, as the words of a command.
+IN_WORDS_OF_COMMANDS = {"(dataset.max_pixels)": "(--max-pixels)", ", or name it with dataset.white": ""}
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,7 @@ def _read(path: Path, inputs: Sequence[ImageInput], max_pixels: int) -> list[Rea
             return "it is a folder, a pipe or a device"
         return [read_file(path, image_input, max_pixels) for image_input in inputs]
     except (ValueError, OSError) as error:
-        return printable(one_line(error).partition(" cannot be read as an image: ")[2] or one_line(error))
+        reason = one_line(error).partition(" cannot be read as an image: ")[2] or one_line(error)
+        for words, replacement in IN_WORDS_OF_COMMANDS.items():
+            reason = reason.replace(words, replacement)
+        return printable(reason)
