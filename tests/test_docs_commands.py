@@ -45,7 +45,7 @@ PROGRAMS = {
     "kd-predict": "kd_runner.deploy.predict_command",
     "kd-evaluate": "kd_runner.deploy.evaluate_command",
 }
-UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "--help", "--cfg", "student.layers=?")
+UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "--help", "--cfg", "student.layers=?")
 
 pytestmark = [
     pytest.mark.slow,

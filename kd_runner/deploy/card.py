@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ import yaml
 from kd_runner.comparison.statistics import interval, wilson_interval
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.datasets.image_input import ImageInput
+from kd_runner.files.reading import usable_number
 from kd_runner.files.stages import STAGES, STUDENT
-from kd_runner.formats import four_digits, percent
+from kd_runner.formats import four_digits, milliseconds, percent, size
 from kd_runner.plain_text import markdown_code, markdown_text, printable
 from kd_runner.reports.cost_table import cost_headings, cost_rows, value_at
 from kd_runner.reports.provenance import NOT_TYPED
@@ -62,6 +63,7 @@ class CardSources:
         settings: The content of settings.json; empty where there is none.
         analysis: The content of analysis.json; empty where there is none.
         image_input: How pictures become the student's input; None where its file does not say.
+        exports: What was measured of the files that the student was exported to, by their names.
         accuracies: Test accuracies of the runs of a sweep that differ from this one in their seeds, with its own.
     """
 
@@ -69,6 +71,7 @@ class CardSources:
     settings: Mapping[str, Any]
     analysis: Mapping[str, Any]
     image_input: ImageInput | None = None
+    exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accuracies: Sequence[float] = ()
 
     @property
@@ -114,6 +117,7 @@ def model_card(sources: CardSources) -> str:
         _robustness(sources.result),
         "## Cost",
         _cost(sources.result),
+        *_exports(sources.exports),
         "## Make it again",
         _again(sources.result),
         "## Licence and use: to be filled in",
@@ -316,6 +320,31 @@ def _cost(result: Mapping[str, Any]) -> str:
     rows = [(name, *cells) for name, cells in cost_rows(result)]
     note = f"Times, memory and energy: on {markdown_text(', '.join(where))}, warm." if where else ""
     return "\n\n".join(filter(None, [_table(["", *cost_headings(result)], rows), note]))
+
+
+def _exports(exports: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A heading and a table of the exported files; nothing where there are none."""
+    if not exports:
+        return []
+    rows = []
+    for name, record in exports.items():
+        check = section(record, "check")
+        one, many = (usable_number(section(check, "latency").get(count)) for count in ("1", "64"))
+        rows.append(
+            (
+                name,
+                _text(record.get("format")),
+                _text(record.get("quantize") or "float32"),
+                size(usable_number(record.get("bytes"))),
+                percent(usable_number(check.get("accuracy"))),
+                percent(usable_number(check.get("agreement"))),
+                _text(check.get("runtime")),
+                milliseconds(one),
+                milliseconds(many),
+            )
+        )
+    headings = ("file", "format", "numbers", "size", "test accuracy", "agreement with the network", "run by")
+    return ["## Exported files", _table([*headings, "one image, median", "64 images, median"], rows)]
 
 
 def _again(result: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
 
 CARD, README = "MODEL_CARD.md", "README.md"  # the Hub shows README.md
+EXPORTS, RECORD = "export", ".json"  # the folder of exported files in a run's, and the end of their records' names
 WEIGHTS, CONFIG, PREPROCESSING = "model.safetensors", "config.json", "preprocessing.json"
 
 
@@ -79,7 +80,16 @@ def card_sources(run: Path) -> tuple[CardSources, dict[str, Any]]:
     checkpoints.check_info(info, path)
     settings, _ = reading.json_of(run / SETTINGS)
     analysis, _ = reading.remove_misshapen(reading.json_of(run / ANALYSIS)[0], reading.ANALYSIS)
-    return CardSources(result, settings, analysis, _input(info), _accuracies_over_seeds(run)), info
+    image_input, exports = _input(info), _exports(run)
+    return CardSources(result, settings, analysis, image_input, exports, _accuracies_over_seeds(run)), info
+
+
+def _exports(run: Path) -> dict[str, dict[str, Any]]:
+    """The records of the student's exported files that lie in the run's folder, by the names of the files."""
+    stem = Path(STUDENT_LAST).stem
+    records = {path.name.removesuffix(RECORD): path for path in sorted((run / EXPORTS).glob(f"{stem}*{RECORD}"))}
+    contents = {name: reading.json_of(path)[0] for name, path in records.items() if (run / EXPORTS / name).is_file()}
+    return {name: content for name, content in contents.items() if isinstance(content.get("check"), dict)}
 
 
 def _input(info: Mapping[str, Any]) -> ImageInput | None:

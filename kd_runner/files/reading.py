@@ -383,3 +383,9 @@ def number(value: Any, default: float = 0.0) -> float:
     """The finite number that `value` is, or else the default."""
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
     return float(value) if usable and math.isfinite(value) else default
+
+
+def usable_number(value: Any) -> float | None:
+    """The number that `value` is; None for anything else, and for numbers that no result has."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and abs(value) < 1e30 else None

@@ -23,7 +23,7 @@ from kd_runner.networks import checkpoints
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
 from kd_runner.proof.machine import differences, thread_count
-from kd_runner.proof.numbers import Pair, leaves, pair_lines, usable_number
+from kd_runner.proof.numbers import Pair, leaves, pair_lines
 from kd_runner.training.device import device_of
 
 # Parts of a result that are not the same twice, by the end of their keys.
@@ -193,7 +193,7 @@ def pairs_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pair
 
 def _lasting_numbers(content: Any) -> Iterator[tuple[str, float]]:
     for key, value in leaves(content):
-        number = usable_number(value)
+        number = reading.usable_number(value)
         if number is not None and not key.startswith("inference.") and key not in MEASURED_ANEW:
             yield key, number
 

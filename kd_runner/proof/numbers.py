@@ -12,7 +12,6 @@ EQUAL, DIFFERS = "equal", "differs"
 # Of a share of images, a loss in nats or an error of calibration on another machine. Rounding turns a few images in a
 # thousand at most; the last bits of a loss are far below it.
 TOLERANCE = 0.002
-LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,3 @@ def leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{prefix}.{number}")
     else:
         yield prefix, content
-
-
-def usable_number(value: Any) -> float | None:
-    """The number that `value` is; None for anything else, and for numbers that no result has."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and abs(value) < LARGEST else None

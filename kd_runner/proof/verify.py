@@ -31,7 +31,7 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints
 from kd_runner.plain_text import Lines, lines
 from kd_runner.proof.machine import differences, is_same_machine, thread_count
-from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines, usable_number
+from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines
 from kd_runner.runs.student import BEST
 
 FILES = {
@@ -238,7 +238,7 @@ def _pairs(
         measured: dict[str, Any] = classification_metrics(logits, predictions.labels)
         if name == STUDENT and TEACHER in predictions.logits:
             measured |= pair_metrics(logits, predictions.logits[TEACHER])
-        reported_leaves = {metric: usable_number(value) for metric, value in leaves(result[name])}
+        reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
         for metric, number in leaves(measured):
             if metric in reported_leaves:
                 reported = reported_leaves[metric]

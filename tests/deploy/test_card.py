@@ -96,8 +96,19 @@ def test_a_card_has_the_numbers_of_its_run() -> None:
     assert "anna" not in card, "places on the machine of the training are left out"
 
 
+def test_exported_files_have_a_row_each() -> None:
+    record = {
+        "format": "onnx", "quantize": "int8", "bytes": 12_345,
+        "check": {"runtime": "ort", "accuracy": 0.89, "agreement": 0.99, "latency": {"1": 0.0004, "64": "x"}},
+    }  # fmt: skip
+    card = model_card(CardSources(result(), SETTINGS, {}, INPUT, {"student_last.int8.onnx": record}))
+    row = "| student_last.int8.onnx | onnx | int8 | 12.3 kB | 89.00 % | 99.00 % | ort | 0.4 ms | – |"
+    assert row in card.splitlines()
+    assert "Exported files" not in model_card(CardSources(result(), SETTINGS, {}, INPUT))
+
+
 def test_seeds_of_a_sweep_have_an_interval_of_their_mean() -> None:
-    card = model_card(CardSources(result(), SETTINGS, {}, INPUT, [0.89, 0.90, 0.91]))
+    card = model_card(CardSources(result(), SETTINGS, {}, INPUT, accuracies=[0.89, 0.90, 0.91]))
     # Student's t with 2 degrees of freedom: 4.3027 · 0.01 / √3 = 0.02484
     assert (
         "- over 3 seeds: mean 90.00 %, standard deviation 1.00 points, 95 % interval of the mean 87.52 % to 92.48 % "

@@ -42,6 +42,18 @@ def test_the_folder_has_weights_that_load_and_says_how_to_feed_them(run: Path, t
     assert "kd-runner teacher.epochs=1 student.epochs=1" in card
 
 
+def test_the_records_of_exported_files_are_found(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "export").mkdir()
+    for name in ("student_last.onnx", "student_best.onnx", "student_last.pt2"):
+        (folder / "export" / f"{name}.json").write_text(json.dumps({"format": name, "check": {}}))
+    (folder / "export" / "student_last.onnx").touch()
+    (folder / "export" / "student_best.onnx").touch()
+    assert list(card_sources(folder)[0].exports) == ["student_last.onnx"], (
+        "of the student after its last epoch, if there"
+    )
+
+
 def test_the_seeds_of_a_sweep_are_found_beside_a_run(run: Path, tmp_path: Path) -> None:
     for number in range(3):
         folder = Path(shutil.copytree(run, tmp_path / str(number)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -71,6 +74,42 @@ def test_rapl_is_the_sum_of_the_packages_over_the_end_of_a_counter(
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100\n")  # 200 on, over its end at 1000
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("5300\n")
     assert counter.joules() - before == pytest.approx(500e-6)
+
+
+class Nvml:
+    """Functions like those of NVML, which give 0 where they did what was asked."""
+
+    def __init__(self, has_energy: bool) -> None:
+        self.names: list[bytes] = []
+        self.has_energy = has_energy
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802 (NVML's names)
+        return 0
+
+    def nvmlDeviceGetHandleByUUID(self, name: bytes, handle: Any) -> int:  # noqa: N802
+        self.names.append(name)
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any, millijoules: Any) -> int:  # noqa: N802
+        millijoules._obj.value = 2500
+        return 0 if self.has_energy else 3
+
+
+def test_nvml_is_asked_for_the_gpu_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = Nvml(True)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: nvml)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="12-34"))
+    counter = energy_counter(torch.device("cuda", 1))
+    assert counter is not None
+    assert (counter.name, counter.joules(), nvml.names) == ("NVML", 2.5, [b"GPU-12-34"])
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Nvml(False))  # an older GPU
+    assert energy_counter(torch.device("cuda", 1)) is None
+
+    def missing(_: str) -> None:
+        raise OSError("no such file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert energy_counter(torch.device("cuda", 1)) is None
 
 
 def test_a_system_without_counters_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
