@@ -41,11 +41,11 @@ SHORTER = (
 )
 PROGRAMS = {
     "kd-runner": "kd_runner.cli",
-    "kd-report": "kd_runner.reports.command",
+    "kd-report": "kd_runner.proof.report_command",
     "kd-predict": "kd_runner.deploy.predict_command",
     "kd-evaluate": "kd_runner.deploy.evaluate_command",
 }
-UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "--help", "--cfg", "student.layers=?")
+UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "--help", "--cfg", "student.layers=?")
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,7 +14,7 @@ MODULES = {
     "predict": "kd_runner.deploy.predict_command",
     "evaluate": "kd_runner.deploy.evaluate_command",
     "export": "kd_runner.deploy.export_command",
-    "report": "kd_runner.reports.command",
+    "report": "kd_runner.proof.report_command",
 }
 
 
