@@ -6,6 +6,7 @@ The CSV is made by `python tools/evidence.py factor NAME`.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,23 +25,24 @@ PAGE, TABLE = (ROOT / "docs" / f"when_it_helps.{kind}" for kind in ("md", "csv")
 
 INTRO = """# When distillation helps
 
-Made by `python tools/make_when_it_helps.py` from [when_it_helps.csv](when_it_helps.csv), which
-`python tools/evidence.py factor NAME` fills. What decides whether a student gains from its teacher, each with what was measured
-here: the default run (digits, CNN to CNN, soft targets, a tenth of the images for the student) with one setting varied, unless
-the section says otherwise. Accuracy on test images in percent, mean over seeds; gain: student less its own baseline, in
-points, with an interval that is corrected for the levels of the table as p is (paired t-test over seeds, Holm). Other data sets
-have other numbers: what carries over is the question to ask. A run that did not gain says in its report which of its own numbers
-may be the reason.
+Made by `python tools/make_when_it_helps.py` from [when_it_helps.csv](when_it_helps.csv), which `python
+tools/evidence.py factor NAME` fills. What decides whether a student gains from its teacher, each with what was
+measured here: the default run (digits, CNN to CNN, soft targets, a tenth of the images for the student) with one
+setting varied, unless the section says otherwise. Accuracy on test images in percent, mean over seeds; gain: student
+less its own baseline, in points, with an interval that is corrected for the levels of the table as p is (paired
+t-test over seeds, Holm). Other data sets have other numbers: what carries over is the question to ask. A run that did
+not gain says in its report which of its own numbers may be the reason.
 """
 
 END = """
 ## What to try first
 
-1. Look at the report: it says where the teacher is right on all images that the student learns from, and where the student was
-   still learning at the end.
+1. Look at the report: it says where the teacher is right on all images that the student learns from, and where the student
+   was still learning at the end.
 2. Give the student's epochs: the baseline should no longer gain from more of them, else the comparison is one of speed.
 3. Sweep the temperature (`-m temperature.value=1,2,4,8`) and the mode ([results.md](results.md)) on validation images.
-4. Give the teacher what the student lacks: more images (`student.fraction`), moved images (`teacher.dataset`), a larger network.
+4. Give the teacher what the student lacks: more images (`student.fraction`), moved images (`teacher.dataset`), a larger
+   network.
 """
 
 
@@ -63,45 +65,53 @@ TEXTS = {
     "images": Factor(
         "Few images for the student",
         "The teacher learns from all 1,132 images, the student from a share of each class.",
-        "The fewer images the student has, the more its teacher knows that it cannot see for itself. With all images, this student "
+        "The fewer images the student has, the more its teacher knows that it cannot see for itself. With all images,"
+        " this student "
         "needs no teacher.",
     ),
     "temperature": Factor(
         "Temperature",
         "How soft the targets are. At a temperature of 1 this teacher's targets are nearly the labels.",
-        "A teacher that is sure of itself must be softened, or it says no more than the labels. The default of 4 is not the best here; "
+        "A teacher that is sure of itself must be softened, or it says no more than the labels. The default of 4 is "
+        "not the best here; "
         "it was not changed after this look at the test images.",
     ),
     "epochs": Factor(
         "A student that has not converged",
         "The number of the student's epochs, of two steps each; the baseline has as many.",
-        "Soft targets are learned more slowly than labels: a student that is stopped early is better off without them, and one that "
+        "Soft targets are learned more slowly than labels: a student that is stopped early is better off without "
+        "them, and one that "
         "has the time gains. A comparison after a few epochs says nothing of what a teacher is worth.",
     ),
     "weight": Factor(
         "The weight of the labels",
         "The weight of the cross-entropy with the labels, beside 0.9 of soft targets.",
-        "Labels may be left out altogether where the teacher is right on the images; weighing them up gives away some of the gain.",
+        "Labels may be left out altogether where the teacher is right on the images; weighing them up gives away some"
+        " of the gain.",
     ),
     "student": Factor(
         "The size of the student",
         "Channels of the student's two convolutions; the teacher has 32 and 64.",
-        "",
+        "A network that is too small does not reach what the soft targets ask for; one with room gains.",
     ),
     "teacher": Factor(
         "The size of the teacher, and the gap",
         "Channels of the teacher's two convolutions; the student has 8 and 16.",
-        "",
+        "The teacher must know more than the student finds out by itself. A larger one is no better for that alone: "
+        "the widest here is right more often, and its student is not.",
     ),
     "sure_teacher": Factor(
         "How long the teacher has trained",
         "Epochs of the teacher: the longer it trains, the surer it is of its training images.",
-        "",
+        "A teacher that has hardly trained has nothing to give. Trained four times as long, it is surer of its images"
+        " and a little more accurate, and its student gains no more.",
     ),
     "label_noise": Factor(
         "Wrong labels, few images",
-        "A share of all training images, the teacher's too, has the label of another class. Validation and test have right labels.",
-        "",
+        "A share of all training images, the teacher's too, has the label of another class. Validation and test have "
+        "right labels.",
+        "The teacher has seen ten times as many labels and averages their errors; its student learns from that "
+        "average in place of a few wrong labels. This is the largest gain on this page.",
     ),
     "label_noise_all_images": Factor(
         "Wrong labels, all images",
@@ -110,7 +120,8 @@ TEXTS = {
     ),
     "view": Factor(
         "What the teacher has seen",
-        "All images of MNIST, a CNN to an MLP: the teacher learns from the images as they are, or moved by up to two pixels. The "
+        "All images of MNIST, a CNN to an MLP: the teacher learns from the images as they are, or moved by up to two "
+        "pixels. The "
         "student sees them as they are in both.",
         "",
     ),
@@ -139,11 +150,11 @@ def read() -> list[dict[str, str]]:
 
 def levels(lines: Sequence[Mapping[str, str]], name: str) -> list[Level]:
     """The levels of one factor, in the order of its command; p and intervals are corrected for their number."""
-    command_of = " ".join(FACTORS[name])
-    settings = sorted(
-        dict.fromkeys(line["setting"] for line in lines),
-        key=lambda setting: command_of.index(setting.partition("=")[2].replace(" ", "").replace(":", ": ")),
-    )
+    word = next(word for word in FACTORS[name] if word.startswith(lines[0]["setting"].partition("=")[0] + "="))
+    found = {line["setting"] for line in lines}
+    values = re.split(r",(?![^\[{]*[\]}])", word.partition("=")[2])
+    plain = {setting.replace(" ", ""): setting for setting in found}
+    settings = [plain[f"{word.partition('=')[0]}={value}".replace(" ", "")] for value in values]
     columns = {
         setting: {
             name: np.array([100 * float(line[name]) for line in lines if line["setting"] == setting])
