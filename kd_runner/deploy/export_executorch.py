@@ -45,7 +45,7 @@ def write(export: Export, path: Path) -> None:
             )
             content = lowered.to_executorch().buffer
     except Exception as error:  # anyone's network
-        raise not_exportable(error, "executorch") from error
+        raise not_exportable(error, "lowering to ExecuTorch") from error
     path.write_bytes(content)
 
 

@@ -30,7 +30,7 @@ def write(export: Export, path: Path) -> None:
         assert onnx_program is not None
         onnx_program.save(str(path))
     except Exception as error:  # anyone's network
-        raise not_exportable(error, "onnx") from error
+        raise not_exportable(error, "torch.onnx.export") from error
     if export.quantize == INT8:
         assert export.calibration is not None
         with silence():

@@ -36,7 +36,7 @@ def write(export: Export, path: Path) -> None:
         try:
             model = openvino.Core().read_model(str(graph))
         except Exception as error:  # an operation that OpenVINO does not have
-            raise not_exportable(error, "openvino") from error
+            raise not_exportable(error, "reading the ONNX graph in OpenVINO") from error
         for name, text in export.metadata.items():
             model.set_rt_info(text, [INFO, name])
         openvino.save_model(model, str(path), compress_to_fp16=halves)

@@ -35,7 +35,7 @@ def exported_program(network: nn.Module, sample: torch.Tensor, largest: int | No
             warnings.simplefilter("ignore")  # they are for the network's author
             return torch.export.export(network, (sample,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:  # anyone's network
-        raise not_exportable(error, "torch_export") from error
+        raise not_exportable(error, "torch.export") from error
 
 
 def save_program(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:

@@ -116,7 +116,7 @@ def is_installed(library: str) -> bool:
         return False
 
 
-def not_exportable(error: Exception, name: str) -> SettingsError:
-    """The error for a network that a library cannot export: its reason, in one line that is not too long."""
+def not_exportable(error: Exception, step: str) -> SettingsError:
+    """The error for a network that a library cannot export: the step, and its reason in one line, not too long."""
     reason = one_line(error)
-    return SettingsError(f"--format {name}: this network cannot be exported: {reason[:300]}{'…' * (len(reason) > 300)}")
+    return SettingsError(f"this network cannot be exported ({step}): {reason[:300]}{'…' * (len(reason) > 300)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -68,7 +69,7 @@ def int8_onnx(path: Path, calibration: Tensor) -> None:
             weight_type=QuantType.QInt8,
         )
     except Exception as error:  # anyone's network
-        raise not_exportable(error, "onnx --quantize int8") from error
+        raise not_exportable(error, "quantizing the ONNX graph") from error
     finally:
         simpler.unlink(missing_ok=True)
 
@@ -110,10 +111,20 @@ def int8_graph(program: ExportedProgram, quantizer: Any, export: Export) -> nn.M
             observed = prepare_pt2e(program.module(), quantizer)
             for chunk in export.calibration.split(CHUNK):
                 observed(chunk)
-            network: nn.Module = convert_pt2e(observed)
+            network = convert_pt2e(observed)
+            _drop_unused(network)
             return network
     except Exception as error:  # anyone's network
-        raise not_exportable(error, "torch_export --quantize int8") from error
+        raise not_exportable(error, "quantizing the graph of torch.export") from error
+
+
+def _drop_unused(network: torch.fx.GraphModule) -> None:
+    """Delete the weights in float32, which the graph no longer reads."""
+    used = {node.target for node in network.graph.nodes if node.op == "get_attr"}
+    for name, _ in [*network.named_parameters(), *network.named_buffers()]:
+        if name not in used:
+            parent, _, attribute = name.rpartition(".")
+            delattr(network.get_submodule(parent), attribute)
 
 
 def register_operators() -> None:

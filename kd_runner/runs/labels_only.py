@@ -127,6 +127,9 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
         **({"graph": True} if recipe.graph else {}),
+        **(
+            {} if is_teacher(trainee.role) or not settings.trainer.quantize else {"quantize": settings.trainer.quantize}
+        ),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
@@ -170,7 +173,9 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
-    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph")}
+    sections |= {
+        name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph", "quantize")
+    }
     return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exported_cases import MEAN, STD, TINY, run_folder, save_network, digits_of_the_test
+from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save_network
 
 import kd_runner
 from kd_runner.deploy import export_safetensors, exported_check, formats
