@@ -127,9 +127,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
         **({"graph": True} if recipe.graph else {}),
-        **(
-            {} if is_teacher(trainee.role) or not settings.trainer.quantize else {"quantize": settings.trainer.quantize}
-        ),
+        **_rounding(trainee.role, settings),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
@@ -138,6 +136,12 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **_part_of_images(trainee.role, data),
         **_replayed_views(trainee, data),
     }
+
+
+def _rounding(role: str, settings: Settings) -> dict[str, str]:
+    """The ingredient that is the rounding of a network that is to be quantized; none for a teacher."""
+    quantize = settings.trainer.quantize
+    return {} if is_teacher(role) or quantize is None else {"quantize": quantize}
 
 
 def _order(role: str, settings: Settings) -> dict[str, int]:

@@ -14,15 +14,8 @@ from kd_runner.networks.fake_quantization import RoundedConv2d, RoundedLinear
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients
 
-TINY = (
-    "dataset=digits",
-    "teacher=cnn",
-    "student=cnn",
-    "student.channels=[4]",
-    "student.pool=1",
-    "teacher.channels=[4]",
-    "teacher.pool=1",
-)
+SMALL = [f"{role}.{setting}" for role in ("teacher", "student") for setting in ("channels=[4]", "pool=1")]
+TINY = ("dataset=digits", "teacher=cnn", "student=cnn", *SMALL)
 
 
 def test_student_and_baseline_round_the_teacher_does_not_and_the_store_tells_them_apart(settings):
@@ -48,14 +41,14 @@ def test_student_and_baseline_round_the_teacher_does_not_and_the_store_tells_the
 def test_what_a_mode_deploys_rounds_too(settings):
     parts = assemble(settings(*TINY, "distillation=simkd", "trainer.quantize=int8"))
     pairing = parts.teacher_student_pair()
-    layers = [
-        module for module in pairing.student.network.modules() if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear))
-    ]
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    layers = [module for module in pairing.student.network.modules() if isinstance(module, kinds)]
     assert len(layers) == 5  # the student's convolution, three of the projector, and the teacher's classifier
     assert all(isinstance(layer, (RoundedConv2d, RoundedLinear)) for layer in layers)
     assert not any(isinstance(module, (RoundedConv2d, RoundedLinear)) for module in pairing.teacher.network.modules())
 
 
+@pytest.mark.slow
 def test_a_run_saves_a_network_in_float32_whose_weights_learned_to_be_rounded(result_of, tmp_path):
     results = [result_of(*TINY, *words) for words in ((), ("trainer.quantize=int8",))]
     networks = [kd_runner.load(tmp_path / f"run{number}" / "student_last.safetensors")[0] for number in range(2)]
