@@ -54,7 +54,7 @@ def main() -> None:
         "--folder", type=Path, required=True, help="for images, runs and files; what is there is used"
     )
     arguments.add_argument("--images", type=int, nargs=2, default=(2000, 2000), metavar=("TRAIN", "TEST"))
-    arguments.add_argument("--epochs", type=int, default=3)
+    arguments.add_argument("--epochs", type=int, default=4)
     arguments.add_argument("--only", nargs="*", help="students; none: all")
     given = arguments.parse_args()
     folder = given.folder.resolve()
@@ -99,7 +99,13 @@ def trained(name: str, words: Sequence[str], folder: Path, epochs: int) -> Path:
     ]
     data += ["dataset.crop_padding=0", "dataset.flip=false", "dataset.color=gray"]
     teacher = ["teacher=resnet", "teacher.depth=8", f"teacher.epochs={epochs}", f"store={folder / 'store'}"]
-    short = [f"student.epochs={epochs}", "baseline=false", "batch_size=64", f"hydra.run.dir={run}"]
+    short = [
+        f"student.epochs={epochs}",
+        "baseline=false",
+        "batch_size=32",
+        "optimizer.lr=0.004",
+        f"hydra.run.dir={run}",
+    ]
     command = [sys.executable, "-m", "kd_runner", *data, *teacher, *short, *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return run

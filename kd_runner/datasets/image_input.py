@@ -119,7 +119,8 @@ def input_of_images(
     Args:
         pixels: The `PixelSettings` by which the images were read from files; None where they came as arrays.
     """
-    described = {"image_shape": image_shape, "classes": tuple(classes), "mean": tuple(mean), "std": tuple(std)}
+    described: dict[str, Any] = {"image_shape": image_shape, "classes": tuple(classes)}
+    described |= {"mean": tuple(mean), "std": tuple(std)}
     if pixels is None:
         return ImageInput(**described, color=COLORS.get(image_shape[0]), origin="arrays")
     background = "#" + bytes(pixels.ground).hex()

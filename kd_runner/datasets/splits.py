@@ -151,6 +151,11 @@ class Splits:
         return hashlib.sha256(repr((list(self.classes), self.train.fingerprint())).encode()).hexdigest()
 
     @functools.cached_property
+    def val_fingerprint(self) -> str:
+        """SHA-256 of the validation images and their labels."""
+        return self.val.fingerprint()
+
+    @functools.cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of the test images and their labels."""
         return self.test.fingerprint()
@@ -158,8 +163,14 @@ class Splits:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all splits and the class names."""
-        parts = (self.training_fingerprint, self.val.fingerprint(), self.test_fingerprint)
+        parts = (self.training_fingerprint, self.val_fingerprint, self.test_fingerprint)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """16 hexadecimal digits for each split, which change with its images and labels."""
+        digests = {"train": self.training_fingerprint, "val": self.val_fingerprint, "test": self.test_fingerprint}
+        return {split: digest[:16] for split, digest in digests.items()}
 
 
 def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

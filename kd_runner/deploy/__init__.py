@@ -1,1 +1,1 @@
-"""A network that is used elsewhere: its file in other formats, smaller, and proved on the images of its run."""
+"""The student at work: predictions, evaluation on other images, other formats, and what is handed on."""

@@ -11,18 +11,11 @@ from typing import Any
 from torch import nn
 
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
+from kd_runner.deploy.model_files import FILES, run_files
 from kd_runner.errors import SettingsError
-from kd_runner.files.run_folder import RESULT, SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
-from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
+from kd_runner.files.run_folder import SETTINGS
+from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
-
-BEST = "best"
-FILES = {
-    STUDENT: STUDENT_LAST,
-    BEST: STUDENT_BEST,
-    BASELINE: weights_file(BASELINE),
-    TEACHER: weights_file(TEACHER),
-}  # a run's files by what `--network` calls them
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ def load_exportable(
     """The network in `path`, which is the folder of a run or a file of weights that kd-runner saved.
 
     Args:
-        network: The network of a run that is meant: 'student', 'best', 'baseline' or 'teacher'.
+        network: The network of a run that is meant: 'student', 'student_best', 'baseline' or 'teacher'.
         run: The folder of the run whose images check a file; None: the folder that the file lies in, where it is one.
 
     Raises:
@@ -78,12 +71,10 @@ def file_of(path: Path, network: str) -> Path:
         if network != STUDENT:
             raise SettingsError(f"--network: has no effect on a file, which holds one network, got {network}")
         return path
-    file = path / FILES[network]
-    if file.is_file():
-        return file
-    if not (path / SETTINGS).is_file() and not (path / RESULT).is_file():
-        raise SettingsError(f"{path}: must be the folder of a run, with {SETTINGS} in it, or a file of weights")
-    raise SettingsError(f"{path}: the run has no {FILES[network]}: it did not end, or has no {network}")
+    file = run_files(path).get(network)
+    if file is None:
+        raise SettingsError(f"{path}: the run has no {FILES[network]}: it did not end, or has no {network}")
+    return file
 
 
 def file_digest(path: Path) -> str:

@@ -18,7 +18,7 @@ from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
-from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches, evaluation_batch
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
@@ -115,7 +115,7 @@ class Data:
     def evaluation_batch(self) -> int:
         """The number of images in a batch of evaluation: a thousand small ones, or fewer large ones."""
         _, height, width = self.splits.image_shape
-        return max(self.batch_size, min(1000, 2**20 // (height * width)))
+        return max(self.batch_size, evaluation_batch(height, width))
 
     def record(self, node: Node) -> dict[str, Any]:
         """The record that `checkpoints.save` writes beside the weights of the network that `node` builds."""

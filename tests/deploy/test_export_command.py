@@ -13,7 +13,7 @@ from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save
 
 import kd_runner
 from kd_runner.deploy import export_safetensors, exported_check, formats
-from kd_runner.deploy.export_command import main
+from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
 from kd_runner.deploy.formats import Runtime
 
 
@@ -100,7 +100,7 @@ def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, open=broken))
     assert main([str(run), "--format", "safetensors", "--output", str(tmp_path / "x.safetensors")]) == 1
-    assert capsys.readouterr().err.endswith("its own runtime cannot run it: no kernel for this\n")
+    assert capsys.readouterr().err.endswith("its runtime cannot run it: no kernel for this\n")
 
 
 def test_a_missing_library_is_a_line_with_the_command_that_installs_it(run, capsys, monkeypatch):
@@ -122,8 +122,8 @@ def test_a_file_alone_needs_a_run_or_noise(run, tmp_path, capsys):
     model.write_bytes((run / "student_last.safetensors").read_bytes())
     words = [model, "--format", "safetensors", "--output", output]
     assert refused(capsys, *words) == (
-        f"{model}: no run with settings.json lies beside it: --run RUN names the one whose test images check the file, "
-        "or --without-images checks the file on noise alone"
+        f"{model}: no run with settings.json lies beside it: --run RUN names the one whose test images check the file"
+        "; --without-images checks the file on noise alone"
     )
     assert main([str(word) for word in [*words, "--without-images"]]) == 0
     assert "checked on 256 images of noise alone" in capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
     result["student"]["correct"]["of"] = "f" * 16
     (other / "result.json").write_text(json.dumps(result))
     assert main([str(other), "--format", "safetensors"]) == 0
-    assert "these test images are not those that the run was evaluated on" in capsys.readouterr().out
+    assert "note: the test images are not those that" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
         ("--format safetensors --quantize bf16 --allow-loss nan", "--allow-loss: must be points from 0 to 100"),
         ("--format safetensors --quantize bf16 --without-images", "--without-images: --quantize needs the images"),
         ("--format safetensors --output out.onnx", "--output: must end in .safetensors for --format safetensors"),
-        ("--format safetensors --network best", "the run has no student_best.safetensors"),
-        ("--format safetensors --root /tmp", "--root: has no effect, kd_runner.datasets.digits.digits reads no folder"),
+        ("--format safetensors --network student_best", "the run has no student_best.safetensors"),
+        ("--format safetensors --root /tmp", "--root: has no effect, the run's data set has no root, got /tmp"),
         ("--format safetensors --run nowhere", "--run: must be the folder of a run, with settings.json in it, got"),
     ],
 )  # fmt: skip
@@ -172,7 +172,7 @@ def test_words_that_do_not_fit_are_one_line(run, words, line, capsys, tmp_path, 
 def test_a_source_that_is_none_is_one_line(tmp_path, capsys):
     (tmp_path / "text.safetensors").write_text("hello")
     (tmp_path / "empty").mkdir()
-    assert "must be the folder of a run" in refused(capsys, tmp_path / "empty", "--format", "safetensors")
+    assert "is not the folder of a run" in refused(capsys, tmp_path / "empty", "--format", "safetensors")
     assert "text.safetensors" in refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors")
     assert "nothing" in refused(capsys, tmp_path / "nothing", "--format", "safetensors")
     with pytest.raises(SystemExit) as ended:
@@ -192,6 +192,11 @@ def test_a_run_of_somebody_else_extends_no_trust(tmp_path, capsys):
     assert "os.system" in line
     assert "--without-images" in line
     path.write_text("[" * 100_000)
-    assert "settings.json cannot be read" in refused(capsys, run, "--format", "safetensors")
+    assert "settings.json" in refused(capsys, run, "--format", "safetensors")
     path.write_text("{}")
-    assert "settings.json: dataset: must be given" in refused(capsys, run, "--format", "safetensors")
+    assert "settings.json: dataset: " in refused(capsys, run, "--format", "safetensors")
+
+
+def test_the_words_name_the_formats_that_there_are():
+    assert tuple(formats.MODULES) == FORMATS
+    assert set(QUANTIZED) == {formats.INT8, *formats.HALVES}
