@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,22 @@ def test_the_default_place_is_a_folder_beside_the_weights_and_nothing_there_is_r
     assert refused(capsys, *words) == f"--output: {output} is there already: another name, or --overwrite"
     assert main([*words, "--overwrite"]) == 0
     assert output.read_bytes() == before
+    assert "note: no model card" in capsys.readouterr().err  # of a run that has no result
+
+
+def test_the_model_card_beside_it_and_the_folder_for_the_hub_have_the_file(stored_run, tmp_path, capsys):
+    run, hub = Path(shutil.copytree(stored_run, tmp_path / "run")), tmp_path / "hub"
+    assert main([str(run), "--format", "safetensors", "--quantize", "fp16", "--hub-folder", str(hub)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "MODEL_CARD.md: the model card" in out
+    assert "| student_last.fp16.safetensors | safetensors | fp16 |" in (run / "export" / "MODEL_CARD.md").read_text()
+    assert (hub / "student_last.fp16.safetensors").exists()
+    assert (hub / "README.md").read_text() == (run / "export" / "MODEL_CARD.md").read_text()
+    check = json.loads((run / "export" / "student_last.fp16.safetensors.json").read_text())["check"]
+    assert check["network_accuracy"] == json.loads((run / "result.json").read_text())["student"]["accuracy"]
+    assert refused(capsys, run / "student_last.safetensors", "--hub-folder", hub).startswith("--hub-folder: needs the")
+    assert refused(capsys, run).startswith("--format: must be given, one of onnx, torch_export, openvino, executorch")
 
 
 def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, capsys, monkeypatch):
