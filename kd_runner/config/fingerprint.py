@@ -17,9 +17,10 @@ ADDED = {
     "background": "white",
     "max_pixels": 100_000_000,
     "white": None,
+    "label_noise": 0.0,
 }
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
-ADDED_TO_STUDENTS = {"fraction": 1, **ADDED_TO_NETWORKS}
+ADDED_TO_STUDENTS: dict[str, Any] = {"fraction": 1, "without_classes": [], **ADDED_TO_NETWORKS}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -355,10 +355,10 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
 # Keys that count in every run, whatever else is set.
 ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
-    r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix)",
+    r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler)",
+    r"student\.(epochs|optimizer|scheduler|without_classes)",
     r"finetune\.epochs",
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
