@@ -23,7 +23,7 @@ from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
-from kd_runner.files.plain_files import read_yaml
+from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
@@ -158,7 +158,7 @@ def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
 def _student_section(path: Path) -> dict[str, Any]:
     """The section `student` of a run's settings; empty where the file does not have one."""
     try:
-        section = json.loads(path.read_text())["student"]
+        section = json.loads(read_plain(path))["student"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
     return section if isinstance(section, dict) else {}
