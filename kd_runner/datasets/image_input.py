@@ -153,8 +153,8 @@ def input_of_metadata(info: Mapping[str, Any]) -> ImageInput:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first wrong item of a record: its name, what must hold, and what was given."""
-    problem = error.errors()[0]
+    """The first wrong item of a record, unknown ones first: its name, what must hold, and what was given."""
+    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"{RECORD} has {name[:40]!r}, which this version of kd-runner does not know"

@@ -156,8 +156,14 @@ def trust_packages(packages: Sequence[str]) -> None:
 
 
 def chosen_format(arguments: argparse.Namespace, formats: Sequence[str] = FORMATS) -> str:
-    """The format of the output: the typed one, else that of the output file's suffix."""
+    """The format of the output: the typed one, else that of the output file's suffix.
+
+    Raises:
+        SettingsError: the suffix is that of a format that the command does not write.
+    """
     suffix = arguments.output.suffix.lower().removeprefix(".") if arguments.output else ""
+    if arguments.format is None and suffix in FORMATS and suffix not in formats:
+        raise SettingsError(f"--output: must end in .json, or in .txt for a table, got {arguments.output}")
     return arguments.format or (suffix if suffix in formats else "table")
 
 

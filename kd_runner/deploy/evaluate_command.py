@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Evaluate what the arguments name, and print or write the metrics; returns the exit code."""
     check_output(arguments.output)
+    form = chosen_format(arguments, FORMATS)
     trust_packages(arguments.trust)
     if arguments.root is not None and arguments.data is not None:
         raise SettingsError(f"--root: has no effect beside {arguments.data}, got {arguments.root}")
@@ -81,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         **measure(judged.logits, judged.labels, list(predictors.values())[-1].classes),
         "unreadable": [{"image": name, "reason": reason} for name, reason in judged.unreadable.items()],
     }
-    if chosen_format(arguments, FORMATS) == "json":
+    if form == "json":
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     else:
         text = as_table(content, table_width(arguments.output))
@@ -122,7 +123,8 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:
-        folder = arguments.model if arguments.model.is_dir() else arguments.model.parent
+        model = arguments.model.expanduser()
+        folder = model if model.is_dir() else model.parent
         if not (folder / SETTINGS).exists():
             raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)

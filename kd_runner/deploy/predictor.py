@@ -213,11 +213,8 @@ def load(path: str | Path, trust: Iterable[str] = (), max_pixels: int = MAX_PIXE
     """
     file = model_file(path)
     network, about = checkpoints.load(file, trust)
-    try:
-        image_input = input_of_metadata(about)
-        if len(image_input.classes) != about["num_classes"]:
-            names = len(image_input.classes)
-            raise ValueError(f"classes must be {about['num_classes']} names, one for each output, got {names}")
-    except ValueError as error:
-        raise unreadable_file(file, f"{checkpoints.DAMAGED} ({error})") from None
+    image_input, outputs = input_of_metadata(about), about["num_classes"]
+    if len(image_input.classes) != outputs:
+        reason = f"classes must be {outputs} names, one for each output, got {len(image_input.classes)}"
+        raise unreadable_file(file, f"{checkpoints.DAMAGED} ({reason})")
     return Predictor(network, about, image_input, str(file), max_pixels)

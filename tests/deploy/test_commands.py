@@ -68,6 +68,11 @@ def test_the_format(words: list[str], expected: str) -> None:
     assert chosen_format(arguments(*words)) == expected
 
 
+def test_a_format_that_a_command_lacks() -> None:
+    with pytest.raises(SettingsError, match=r"--output: must end in \.json, or in \.txt for a table, got x\.csv"):
+        chosen_format(arguments("--output", "x.csv"), ("table", "json"))
+
+
 @pytest.mark.parametrize(
     "words", [["--batch-size", "0"], ["--batch-size", "1.5"], ["--workers", "-1"], ["--format", "x"]]
 )

@@ -140,6 +140,17 @@ def test_damaged_metadata_are_refused_in_one_line(tmp_path: Path, changes: dict[
     assert str(tmp_path / "net.safetensors") in str(caught.value)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_pictures_follow_the_network_to_a_gpu(tmp_path: Path) -> None:
+    store_network(tmp_path / "net.safetensors")
+    predict, pictures = kd_runner.load(tmp_path / "net.safetensors"), noise(RNG, 3, 9, 8, 3)
+    expected = predict(pictures).probabilities
+    predict.network.to("cuda")
+    assert predict.batch(pictures).is_cuda
+    torch.testing.assert_close(predict(pictures).probabilities, expected, atol=1e-4, rtol=0)
+
+
 def test_a_network_of_other_channels_takes_arrays_alone(tmp_path: Path) -> None:
     store_network(tmp_path / "net.safetensors", shape=(5, 4, 4), ground=None)
     predictor = kd_runner.load(tmp_path / "net.safetensors")
