@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ EXPORTS = (
 )
 
 
+HEADINGS = ["student", "format", "numbers", "MB", "1 image, ms", "64 images, ms", "accuracy", "agreement", "logits"]
+
+
 def main() -> None:
     arguments = parser(__doc__, rounds=30)
     arguments.add_argument(
@@ -68,8 +72,8 @@ def main() -> None:
         records[name] = measured(run, given.rounds)
         rows += table_rows(name, records[name])
         write(given.json, {"machine": machine(device("cpu")), "students": records})  # what there is, so far
-    headings = ["student", "format", "numbers", "MB", "1 image, ms", "64 images, ms", "accuracy", "agreement", "logits"]
-    show("Exported students", headings, rows)
+    show("Exported students", HEADINGS, rows)
+    print(in_markdown(rows))
 
 
 def make_images(folder: Path, counts: Sequence[int]) -> None:
@@ -169,7 +173,6 @@ def formats_ending(name: str) -> str:
 
 def in_turns(calls: Sequence[Callable[[np.ndarray], Any]], pixels: np.ndarray, rounds: int) -> list[list[float]]:
     """The seconds of a pass of each call, in as many rounds."""
-    import time
 
     seconds: list[list[float]] = [[] for _ in calls]
     for number in range(WARM_UP + rounds):
@@ -182,7 +185,7 @@ def in_turns(calls: Sequence[Callable[[np.ndarray], Any]], pixels: np.ndarray, r
 
 
 def table_rows(name: str, records: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """A row for each file: size, the median and the fastest quarter's end of a pass, and the check."""
+    """A row for each file: size, the fastest and the median pass, and the check."""
     rows = []
     for record in records:
         check = record["check"]
@@ -196,9 +199,14 @@ def table_rows(name: str, records: Sequence[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def in_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """The table of docs/deploy.md."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [HEADINGS, ["---"] * len(HEADINGS), *rows])
+
+
 def cell(milliseconds: Sequence[float]) -> str:
-    """The median and, in brackets, the fastest pass."""
-    return f"{statistics.median(milliseconds):.2f} ({min(milliseconds):.2f})"
+    """The fastest pass and, in brackets, the median, which other jobs of the machine make longer."""
+    return f"{min(milliseconds):.2f} ({statistics.median(milliseconds):.2f})"
 
 
 if __name__ == "__main__":
