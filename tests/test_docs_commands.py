@@ -27,7 +27,13 @@ SWEEP = "outputs/sweeps/2026-11-21_10-00-00_000000"
 PETS = "outputs/runs/pets"  # the run whose networks docs/deploy.md uses
 SHORT = "teacher.epochs=1 student.epochs=1"
 # What another test or .ci/run does: the environment of the two first commands, and a cluster for Slurm and Ray.
-ELSEWHERE = ("python3 -m venv", "hydra/launcher=slurm hydra.launcher.partition", "hydra.launcher.address=auto", "srun ")
+ELSEWHERE = (
+    "python3 -m venv",
+    "pip install 'kd-runner[",
+    "hydra/launcher=slurm hydra.launcher.partition",
+    "hydra.launcher.address=auto",
+    "srun ",
+)
 # Settings that are long, or whose data set would have to be downloaded, and what stands for them here.
 SHORTER = (
     (r"views:\d+", "views:1"),  # one epoch has room for one
@@ -44,6 +50,7 @@ PROGRAMS = {
     "kd-report": "kd_runner.proof.report_command",
     "kd-predict": "kd_runner.deploy.predict_command",
     "kd-evaluate": "kd_runner.deploy.evaluate_command",
+    "kd-export": "kd_runner.deploy.export_command",
 }
 UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "--help", "--cfg", "student.layers=?")
 
@@ -179,6 +186,13 @@ def test_every_command_runs(desk: Desk, command: str) -> None:
         pytest.skip("KD_RUNNER_DATA is not set")
     if command.startswith("tensorboard "):
         assert "http://" in serve(desk, command)
+        return
+    if command.startswith("kd-export "):
+        answer = desk.type(command)
+        if "not installed here" in answer.stderr:
+            pytest.skip(answer.stderr.strip())
+        # A student of one epoch may lose by 8 bits what a real one does not.
+        assert answer.returncode == 0 or "int8 costs" in answer.stderr, answer.stderr
         return
     desk.type_well(shortened(command))
 

@@ -43,7 +43,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     content["trainer"] = {**_without(content["trainer"], ("nodes",)), "devices": 1}
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
-    content["trainer"] = without_defaults(content["trainer"], {"graph": "off"})
+    content["trainer"] = without_defaults(content["trainer"], {"graph": "off", "quantize": None})
     for name in ("dataset", "teacher"):
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}

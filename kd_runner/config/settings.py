@@ -221,6 +221,7 @@ class TrainerSettings(Section):
     channels_last: Flag
     compile: Flag
     graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "off"
+    quantize: Literal["int8"] | None = None
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]

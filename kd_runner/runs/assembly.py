@@ -17,6 +17,7 @@ from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
+from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
@@ -75,6 +76,11 @@ def assemble(
         if teacher.checkpoint is not None:
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
     student = _network(settings, STUDENT, settings.student.node, splits)
+    if settings.trainer.quantize and not round_layers(student):
+        raise SettingsError(
+            "trainer.quantize: must be null for a student without convolutions and dense layers of PyTorch's own "
+            f"kinds, got {settings.trainer.quantize}"
+        )
     return Parts(settings, data, teachers, student, recipes, modes, temperature)
 
 
@@ -111,6 +117,11 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError("trainer.graph: must be auto or off on a CPU, which has no CUDA graphs, got on")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    if trainer.quantize and trainer.process_count > 1:
+        raise SettingsError(
+            f"trainer.quantize: must be null where {trainer.process_count} devices share the run, as the range of a "
+            f"layer's input is that of the whole batch, got {trainer.quantize}"
+        )
     if trainer.graph == "on" and trainer.process_count > 1:
         raise SettingsError(
             f"trainer.graph: must be auto or off where {trainer.process_count} devices share the run, got on"

@@ -127,6 +127,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "channels_last": settings.trainer.channels_last,
         "compile": settings.trainer.compile,
         **({"graph": True} if recipe.graph else {}),
+        **_rounding(trainee.role, settings),
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
@@ -135,6 +136,12 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **_part_of_images(trainee.role, data),
         **_replayed_views(trainee, data),
     }
+
+
+def _rounding(role: str, settings: Settings) -> dict[str, str]:
+    """The ingredient that is the rounding of a network that is to be quantized; none for a teacher."""
+    quantize = settings.trainer.quantize
+    return {} if is_teacher(role) or quantize is None else {"quantize": quantize}
 
 
 def _order(role: str, settings: Settings) -> dict[str, int]:
@@ -170,7 +177,9 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
-    sections |= {name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph")}
+    sections |= {
+        name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph", "quantize")
+    }
     return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kd_runner.config.settings import ASKED, Node, Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import Answer, SettingsError, one_line
+from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.networks.layers import Layers, layers_of
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
@@ -111,6 +112,8 @@ def pair_networks(
         mode = _with_layers(mode, settings, networks.layers)
         if mode.weight > 0 and hasattr(mode.loss, "deployed"):
             mode, node = _deploy(mode, node, settings.seed, networks)
+            if settings.trainer.quantize:
+                round_layers(networks.by_role["student"])  # what the mode has added is deployed, too
         fitted.append(mode)
     _refuse_unused_layers(settings, fitted)
     for mode in fitted:

@@ -1,0 +1,107 @@
+"""`kd-export`: a student in another format, with what feeds it, refused where it predicts something else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_runner.deploy.commands import run_command, say, trust_packages
+from kd_runner.errors import COMPLETED, SettingsError
+from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
+from kd_runner.plain_text import printable
+from kd_runner.quick_imports import quick_imports
+
+COMMAND = "kd-export"
+FORMATS = ("onnx", "torch_export", "openvino", "executorch", "safetensors")
+QUANTIZED = ("int8", "bf16", "fp16")
+NETWORKS = (STUDENT, "student_best", BASELINE, TEACHER)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """`kd-export RUN|MODEL --format FORMAT`; returns the exit code: 1 for a file that was refused, 2 for a mistake."""
+    arguments = _parser().parse_args(words)
+    return run_command(COMMAND, lambda: export(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Write a network in another format, and compare the file with it on the run's test images.",
+    )
+    add = parser.add_argument
+    add("source", type=Path, metavar="RUN|MODEL", help="folder of a run, or a file that kd-runner saved")
+    add("--format", choices=FORMATS, help="the file's format")
+    add("--quantize", choices=QUANTIZED, help="smaller numbers; int8 is calibrated on training images")
+    add(
+        "--with-preprocessing",
+        nargs="?",
+        const="nhwc",
+        choices=("nhwc", "nchw"),
+        dest="layout",
+        help="the file takes bytes, [N, H, W, C] (nhwc, the default) or [N, C, H, W], and normalises them",
+    )
+    add("--output", type=Path, metavar="FILE", help="default: export/NAME beside the weights")
+    add("--overwrite", action="store_true", help="replace a file that is there")
+    add("--network", choices=NETWORKS, default=STUDENT, help="of a run (default: student, after its last epoch)")
+    add("--run", type=Path, metavar="RUN", help="the run whose images check MODEL (default: MODEL's folder)")
+    add("--root", metavar="FOLDER", help="where the run's own data set is now")
+    add("--without-images", action="store_true", help="check on noise: the run's images are not here")
+    add("--allow-loss", type=float, metavar="POINTS", help="of accuracy that --quantize may cost (default: 0.5)")
+    add("--hub-folder", type=Path, metavar="FOLDER", help="also lay out a new folder for the Hugging Face Hub")
+    add("--trust", action="append", default=[], metavar="PACKAGE", help="your package that the file names a network of")
+    return parser
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write what the arguments ask for, and say what came of it; returns the exit code.
+
+    Raises:
+        SettingsError: it cannot be written; the message says why.
+        RunFailed: it was written, is not what the network is, and was removed.
+    """
+    check_words(arguments)
+    trust_packages(arguments.trust)
+    files: list[Path] = []
+    if arguments.format is not None:
+        with quick_imports():
+            from kd_runner.deploy.exporting import export_file
+        files, lines = export_file(arguments)
+        print("\n".join(map(printable, lines)))
+    _hand_on(arguments, files)
+    return COMPLETED
+
+
+def check_words(arguments: argparse.Namespace) -> None:
+    """Raise SettingsError for words that do not go together."""
+    if arguments.format is None and arguments.hub_folder is None:
+        raise SettingsError(f"--format: must be given, one of {', '.join(FORMATS)}; or --hub-folder")
+    if arguments.hub_folder is not None and not arguments.source.is_dir():
+        raise SettingsError(f"--hub-folder: needs the folder of a run, got {arguments.source}")
+    if arguments.hub_folder is not None and arguments.network != STUDENT:
+        raise SettingsError(f"--hub-folder: is for the student after its last epoch, got --network {arguments.network}")
+    if arguments.allow_loss is not None and arguments.quantize is None:
+        raise SettingsError("--allow-loss: has no effect without --quantize")
+    if arguments.allow_loss is not None and not 0 <= arguments.allow_loss <= 100:
+        raise SettingsError(f"--allow-loss: must be points from 0 to 100, got {arguments.allow_loss:g}")
+    if arguments.without_images and arguments.quantize is not None:
+        raise SettingsError("--without-images: --quantize needs the images of the run, to see what it costs")
+
+
+def _hand_on(arguments: argparse.Namespace, files: Sequence[Path]) -> None:
+    """Write the model card beside the exported file of a run's student, and the folder for the Hub."""
+    from kd_runner.deploy.hub_folder import write_card, write_hub_folder
+
+    if files and arguments.source.is_dir() and arguments.network == STUDENT:
+        try:
+            print(printable(f"{write_card(arguments.source, files[0].parent)}: the model card"))
+        except SettingsError as error:
+            say(COMMAND, f"note: no model card: {error}")
+    if arguments.hub_folder is not None:
+        written = write_hub_folder(arguments.source, arguments.hub_folder, files)
+        print(printable(f"{arguments.hub_folder}: {', '.join(path.name for path in written)}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""`torch_export`: the graph of torch.export (.pt2), run by PyTorch without the network's code."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from kd_runner.deploy import quantize
+from kd_runner.deploy.formats import BATCH, BF16, FP16, INT8, Export, Format, Runtime, not_exportable
+
+METADATA = "kd_runner.json"  # among the file's extra files
+
+
+def exported_program(network: nn.Module, sample: torch.Tensor, largest: int | None = None) -> ExportedProgram:
+    """The network as torch.export traces it, for any number of images.
+
+    Args:
+        sample: Two images as the network takes them.
+        largest: The most images at once; None: any number.
+
+    Raises:
+        SettingsError: it cannot be traced, or works for one number of images alone.
+    """
+    batch = Dim(BATCH, min=1, max=largest)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # they are for the network's author
+            return torch.export.export(network, (sample,), dynamic_shapes=({0: batch},), strict=False)
+    except Exception as error:  # anyone's network
+        raise not_exportable(error, "torch.export") from error
+
+
+def save_program(program: ExportedProgram, metadata: Mapping[str, str], path: Path) -> None:
+    """Write a program with its metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, path, extra_files={METADATA: json.dumps(dict(metadata))})
+
+
+def write(export: Export, path: Path) -> None:
+    """Write the file.
+
+    Raises:
+        SettingsError: the network cannot be exported.
+    """
+    network = quantize.inside(export.network, export.quantize)
+    if export.quantize == INT8:
+        network = quantize.int8_graph(exported_program(network, export.sample), quantize.for_pytorch(), export)
+    save_program(exported_program(network, export.sample), export.metadata, path)
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    """The metadata of a file."""
+    extra = {METADATA: ""}
+    torch.export.load(path, extra_files=extra)
+    content: dict[str, Any] = json.loads(extra[METADATA])
+    return content
+
+
+def open_file(path: Path) -> Runtime:
+    """The file in PyTorch."""
+    quantize.register_operators()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = torch.export.load(path).module()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits: np.ndarray = network(torch.from_numpy(images)).numpy()
+            return logits
+
+    return Runtime(f"torch.export of PyTorch {torch.__version__}", run)
+
+
+FORMAT = Format(".pt2", (), "export", {INT8: ("torchao",), BF16: (), FP16: ()}, True, write, open_file)

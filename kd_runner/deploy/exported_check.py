@@ -1,0 +1,159 @@
+"""An exported file beside the network it was made of: the same images through both, and what differs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kd_runner.deploy.formats import Runtime
+from kd_runner.formats import percent
+
+AGREEMENT = 0.999  # the share of images on which a file of float32 must predict the network's class
+LOSS = 0.5  # points of accuracy that a file with smaller numbers may lose
+CHUNK = 64  # images at a time
+BATCHES = (1, 64)  # images at once whose latency is measured
+WARM_UP, FEWEST_PASSES, MOST_PASSES, LATENCY_SECONDS = 3, 5, 200, 0.5
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a file gives, beside the network it was made of.
+
+    Args:
+        runtime: The library that ran the file.
+        images: The number of images; those of the test, or noise where there are no labels.
+        largest_difference: Of two logits.
+        largest_logit: The largest of the network's, without its sign.
+        agreement: The share of images on which both predict the same class.
+        accuracy: The file's; None for noise.
+        network_accuracy: The network's, in PyTorch and float32.
+        latency: Median seconds of one pass of the file, by the number of images at once.
+        network_latency: That of the network, measured in turns with the file's.
+    """
+
+    runtime: str
+    images: int
+    largest_difference: float
+    largest_logit: float
+    agreement: float
+    accuracy: float | None
+    network_accuracy: float | None
+    latency: dict[int, float]
+    network_latency: dict[int, float]
+
+    def record(self) -> dict[str, Any]:
+        """The check as plain data."""
+        return asdict(self)
+
+    @property
+    def lost_points(self) -> float:
+        """Points of accuracy that the file has less than the network; 0 or more."""
+        if self.accuracy is None or self.network_accuracy is None:
+            return 0.0
+        return max(0.0, 100 * (self.network_accuracy - self.accuracy))
+
+
+def compare(
+    network: nn.Module,
+    runtime: Runtime,
+    chunks: Iterable[tuple[Tensor, Tensor | None]],
+    prepare: Callable[[Tensor], tuple[Tensor, Tensor]],
+) -> Check:
+    """Run the same images through the network and through the file.
+
+    Args:
+        network: The network itself, of normalised images.
+        chunks: Images uint8 [N, H, W, C], and their labels [N] or None, some at a time.
+        prepare: From images to what the network takes, and what the file takes.
+    """
+    network_logits, file_logits, labels = [], [], []
+    first: tuple[Tensor, Tensor] | None = None
+    for images, image_labels in chunks:
+        for_network, for_file = prepare(images)
+        first = first or (for_network[: max(BATCHES)], for_file[: max(BATCHES)])
+        with torch.inference_mode():
+            network_logits.append(network(for_network).float())
+        file_logits.append(torch.from_numpy(runtime.run(for_file.numpy())).float())
+        if image_labels is not None:
+            labels.append(image_labels)
+    assert first is not None
+    expected, given = torch.cat(network_logits), torch.cat(file_logits)
+    truth = torch.cat(labels) if labels else None
+    latency, network_latency = latencies(network, runtime, *first)
+    return Check(
+        runtime.name,
+        len(expected),
+        (expected - given).abs().max().item(),
+        expected.abs().max().item(),
+        (expected.argmax(1) == given.argmax(1)).double().mean().item(),
+        None if truth is None else (given.argmax(1) == truth).double().mean().item(),
+        None if truth is None else (expected.argmax(1) == truth).double().mean().item(),
+        latency,
+        network_latency,
+    )
+
+
+def latencies(
+    network: nn.Module, runtime: Runtime, for_network: Tensor, for_file: Tensor
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Median seconds of a pass of the file and of the network, by the number of images at once, measured in turns."""
+    of_file, of_network = {}, {}
+    with torch.inference_mode():
+        for size in BATCHES:
+            images, pixels = _repeated(for_network, size), np.ascontiguousarray(_repeated(for_file, size).numpy())
+            times = interleaved([lambda p=pixels: runtime.run(p), lambda i=images: network(i)], LATENCY_SECONDS)  # type: ignore[misc]
+            of_file[size], of_network[size] = (statistics.median(seconds) for seconds in times)
+    return of_file, of_network
+
+
+def _repeated(images: Tensor, size: int) -> Tensor:
+    """`size` images, the first of them again where there are fewer."""
+    return images.repeat(-(-size // len(images)), *[1] * (images.dim() - 1))[:size].contiguous()
+
+
+def interleaved(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
+    """The seconds that each call takes, again and again in turns, so that other jobs of the machine meet all alike."""
+    passes: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        for _ in range(WARM_UP):
+            call()
+    until = time.perf_counter() + seconds
+    while len(passes[0]) < FEWEST_PASSES or (len(passes[0]) < MOST_PASSES and time.perf_counter() < until):
+        for call, durations in zip(calls, passes, strict=True):
+            started = time.perf_counter()
+            call()
+            durations.append(time.perf_counter() - started)
+    return passes
+
+
+def refusal(check: Check, quantize: str | None, allow_loss: float | None) -> str:
+    """The reason why a file must not be used; empty where it may be.
+
+    Args:
+        quantize: The numbers inside; None: float32.
+        allow_loss: Points of accuracy that a file with smaller numbers may lose; None: half a point.
+    """
+    if not np.isfinite(check.largest_difference):
+        return f"its logits are not numbers, in {check.runtime}"
+    if quantize is None:
+        if check.agreement >= AGREEMENT:
+            return ""
+        return (
+            f"it agrees with the network on {percent(check.agreement)} of {check.images:,} images, at least "
+            f"{percent(AGREEMENT, 1)} must; the largest difference of logits is {check.largest_difference:.2g}"
+        )
+    bound = LOSS if allow_loss is None else allow_loss
+    if check.lost_points <= bound + 1e-9:
+        return ""
+    return (
+        f"{quantize} costs {check.lost_points:.2f} points of accuracy ({percent(check.network_accuracy)} before, "
+        f"{percent(check.accuracy)} after), at most {bound:g} may be lost: --allow-loss "
+        f"{check.lost_points + 0.005:.2f} takes it all the same"
+    )

@@ -1,0 +1,196 @@
+"""One exported file: written in a folder of its own, compared with its network, and moved to its place or removed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd_runner.deploy.exportable import Exportable, load_exportable
+from kd_runner.deploy.exported_check import CHUNK, Check, compare, refusal
+from kd_runner.deploy.formats import INT8, SAMPLE, Export, Format, Runtime, format_of
+from kd_runner.deploy.metadata import metadata
+from kd_runner.deploy.preprocessing import Preprocessed, input_of
+from kd_runner.deploy.run_images import RunImages, images_of_run
+from kd_runner.errors import RunFailed, SettingsError, one_line
+from kd_runner.files import atomic
+from kd_runner.files.atomic import megabytes
+from kd_runner.files.run_folder import SETTINGS
+from kd_runner.formats import percent
+
+FOLDER = "export"  # beside the weights, for what is exported from them
+NOISE = 256  # images of noise that check a file where there are no others
+RECORD = ".json"  # the end of the name of the file with the check, beside the exported one
+
+
+def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    """Write the file and check it; returns the files, the one that was named first, and what there is to say.
+
+    Raises:
+        SettingsError: it cannot be written; the message says why.
+        RunFailed: it was written, is not what the network is, and was removed.
+    """
+    chosen = format_of(arguments.format, arguments.quantize, arguments.layout is not None)
+    exportable = load_exportable(arguments.source, arguments.network, arguments.run, arguments.trust)
+    output = output_of(arguments, exportable, chosen)
+    with run_images(exportable, arguments) as images, unfinished_folder(output) as folder:
+        written = folder / output.name
+        chosen.write(what_to_write(exportable, images, arguments), written)
+        try:
+            check = checked(exportable, chosen.open(written), images, arguments)
+        except RuntimeError as error:  # of a runtime's own
+            raise RunFailed(f"{output} was not written: its runtime cannot run it: {one_line(error)}") from error
+        reason = refusal(check, arguments.quantize, arguments.allow_loss)
+        if reason:
+            raise RunFailed(f"{output} was not written: {reason}")
+        files = sorted(folder.iterdir(), key=lambda path: path == written)
+        size = sum(path.stat().st_size for path in files)
+        for path in files:  # the file that was named last
+            os.replace(path, output.parent / path.name)
+    atomic.write_json(output.with_name(output.name + RECORD), record_of(exportable, check, size, arguments))
+    return [output.parent / path.name for path in reversed(files)], summary(output, size, check, arguments)
+
+
+@contextmanager
+def unfinished_folder(output: Path) -> Iterator[Path]:
+    """A folder beside `output`, for a file that may be refused; it is gone after the block, and so is what it holds.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(prefix=".kd-export-", dir=output.parent)
+    except OSError as error:
+        raise SettingsError(f"--output: nothing can be written to {output.parent} ({error.strerror})") from error
+    with beside as folder:
+        yield Path(folder)
+
+
+def output_of(arguments: argparse.Namespace, exportable: Exportable, chosen: Format) -> Path:
+    """The path of the file that is to be written.
+
+    Raises:
+        SettingsError: something is there, or the name has another ending.
+    """
+    numbers = f".{arguments.quantize}" if arguments.quantize else ""
+    name = f"{exportable.path.stem}{numbers}{chosen.ending}"
+    output: Path = arguments.output or exportable.path.parent / FOLDER / name
+    if output.suffix != chosen.ending:
+        raise SettingsError(f"--output: must end in {chosen.ending} for --format {arguments.format}, got {output}")
+    if output.is_dir() or output.is_symlink():
+        raise SettingsError(f"--output: must be a file, got {output}, a {'link' if output.is_symlink() else 'folder'}")
+    if output.exists() and (not arguments.overwrite or output.samefile(exportable.path)):
+        raise SettingsError(f"--output: {output} is there already: another name, or --overwrite")
+    return output
+
+
+@contextmanager
+def run_images(exportable: Exportable, arguments: argparse.Namespace) -> Iterator[RunImages | None]:
+    """The images that check the file; None where noise is to do so.
+
+    Raises:
+        SettingsError: there is no run, its images cannot be read, or they do not fit the network.
+    """
+    if arguments.without_images:
+        yield None
+        return
+    without = "" if arguments.quantize else "; --without-images checks the file on noise alone"
+    if exportable.run is None:
+        raise SettingsError(
+            f"{exportable.path}: no run with {SETTINGS} lies beside it: --run RUN names the one whose test images "
+            f"check the file{without}"
+        )
+    opened = images_of_run(exportable.run, arguments.trust, arguments.root)
+    try:
+        images = opened.__enter__()
+    except SettingsError as error:
+        raise SettingsError(f"{error}{without}") from error
+    try:
+        if images.test.image_shape != exportable.image_input.image_shape:
+            raise SettingsError(
+                f"--run: must have images of {list(exportable.image_input.image_shape)}, as the network takes them, "
+                f"got {list(images.test.image_shape)}"
+            )
+        yield images
+    finally:
+        opened.__exit__(None, None, None)
+
+
+def what_to_write(exportable: Exportable, images: RunImages | None, arguments: argparse.Namespace) -> Export:
+    """The network as it is written, with its metadata and, for 8 bits, the training images that calibrate it."""
+    network, rule, layout = exportable.network, exportable.image_input, arguments.layout
+    if layout is not None:
+        network = Preprocessed(network, rule.mean, rule.std, layout).eval()
+    channels, height, width = rule.image_shape
+    calibration = None
+    if arguments.quantize == INT8:
+        assert images is not None
+        calibration = input_of(images.calibration(), rule.mean, rule.std, layout)
+    return Export(
+        network,
+        input_of(torch.zeros(SAMPLE, height, width, channels, dtype=torch.uint8), rule.mean, rule.std, layout),
+        metadata(exportable, arguments.quantize, layout),
+        arguments.quantize,
+        calibration,
+    )
+
+
+def checked(exportable: Exportable, runtime: Runtime, images: RunImages | None, arguments: argparse.Namespace) -> Check:
+    """The file beside the network, on the test images, or on noise where there are none."""
+    rule = exportable.image_input
+
+    def prepare(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = [input_of(pixels, rule.mean, rule.std, layout) for layout in (None, arguments.layout)]
+        return inputs[0], inputs[1]
+
+    chunks = noise(rule.image_shape) if images is None else images.chunks(CHUNK)
+    return compare(exportable.network, runtime, chunks, prepare)
+
+
+def noise(image_shape: tuple[int, int, int]) -> Iterator[tuple[Tensor, None]]:
+    """Images of noise, uint8 [N, H, W, C], the same at each call."""
+    channels, height, width = image_shape
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(NOISE // CHUNK):
+        yield torch.randint(0, 256, (CHUNK, height, width, channels), dtype=torch.uint8, generator=generator), None
+
+
+def record_of(exportable: Exportable, check: Check, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The record of an export, for the file beside it."""
+    texts = metadata(exportable, arguments.quantize, arguments.layout)
+    return {
+        "format": arguments.format,
+        "quantize": arguments.quantize,
+        "preprocessing": arguments.layout,
+        "bytes": size,
+        "checked_on": "noise" if check.accuracy is None else "test images",
+        "check": check.record(),
+        "metadata": {name: text for name, text in texts.items() if name != "kd_runner"},
+    }
+
+
+def summary(output: Path, size: int, check: Check, arguments: argparse.Namespace) -> list[str]:
+    """The lines that say what was written, and what the check gave."""
+    numbers = arguments.quantize or "float32"
+    lines = [f"{output}: {arguments.format}, {numbers}, {megabytes(size)}; the check stands in {output.name}{RECORD}"]
+    differs = f"agreement {percent(check.agreement)}, largest difference of logits {check.largest_difference:.2g}"
+    if check.accuracy is None:
+        lines.append(f"checked on {check.images:,} images of noise alone, in {check.runtime}: {differs}")
+    else:
+        accuracies = f"accuracy {percent(check.accuracy)} (in PyTorch {percent(check.network_accuracy)})"
+        lines.append(f"checked on {check.images:,} test images in {check.runtime}: {accuracies}, {differs}")
+    times = [
+        f"{1000 * check.latency[size]:.2f} ms for {size} image{'s' if size > 1 else ''} at once "
+        f"(PyTorch {1000 * check.network_latency[size]:.2f} ms)"
+        for size in check.latency
+    ]
+    lines.append(f"latency {', '.join(times)}, with {torch.get_num_threads()} threads")
+    return lines

@@ -1,0 +1,122 @@
+"""What each file format of an export needs, can do, and is written and run by."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kd_runner.errors import SettingsError, one_line
+
+# The module of each format, which is imported when it is asked for: their libraries take seconds.
+MODULES = {
+    "onnx": "kd_runner.deploy.export_onnx",
+    "torch_export": "kd_runner.deploy.export_torch",
+    "openvino": "kd_runner.deploy.export_openvino",
+    "executorch": "kd_runner.deploy.export_executorch",
+    "safetensors": "kd_runner.deploy.export_safetensors",
+}
+INPUT, OUTPUT, BATCH = "images", "logits", "batch"  # names in an exported file
+SAMPLE = 2  # images that a network is traced with: with one, PyTorch takes the batch for a constant
+INT8, BF16, FP16 = "int8", "bf16", "fp16"
+HALVES = {BF16: torch.bfloat16, FP16: torch.float16}
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is to be written.
+
+    Args:
+        network: In evaluation mode, on the CPU: the input to logits [N, K].
+        sample: Two images as the network takes them.
+        metadata: Texts by name, for the file.
+        quantize: The numbers inside: int8, bf16 or fp16; None: float32.
+        calibration: Training images as the network takes them, for int8.
+    """
+
+    network: nn.Module
+    sample: Tensor
+    metadata: Mapping[str, str]
+    quantize: str | None = None
+    calibration: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An exported file, opened by the library that will run it.
+
+    Args:
+        name: The library and its version.
+        run: Images [N, …] to logits float32 [N, K].
+        largest: The most images at once; None: any number.
+    """
+
+    name: str
+    run: Run
+    largest: int | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Args:
+        ending: Of the file's name, with its dot.
+        libraries: The modules that must be installed.
+        extra: The extra of kd-runner that installs them.
+        quantized: What `--quantize` may be, and the modules that each needs beside.
+        graph: True where the file holds the computation, and not weights alone.
+        write: Writes the file, and perhaps others beside it that begin with its stem.
+        open: Opens it in its own runtime.
+    """
+
+    ending: str
+    libraries: tuple[str, ...]
+    extra: str
+    quantized: Mapping[str, tuple[str, ...]]
+    graph: bool
+    write: Callable[[Export, Path], None]
+    open: Callable[[Path], Runtime]
+
+
+def format_of(name: str, quantize: str | None, preprocessing: bool) -> Format:
+    """The format of that name.
+
+    Raises:
+        SettingsError: it cannot hold what is asked for, or a library is not installed.
+    """
+    chosen: Format = importlib.import_module(MODULES[name]).FORMAT
+    if quantize is not None and quantize not in chosen.quantized:
+        can = " or ".join(chosen.quantized)
+        raise SettingsError(f"--quantize: must be {can} with --format {name}, got {quantize}")
+    if preprocessing and not chosen.graph:
+        raise SettingsError(f"--with-preprocessing: has no effect with --format {name}, which holds weights alone")
+    needed = [*chosen.libraries, *(chosen.quantized[quantize] if quantize else ())]
+    missing = [library for library in needed if not is_installed(library)]
+    if missing:
+        raise SettingsError(
+            f"--format {name}: needs {' and '.join(missing)}, not installed here: "
+            f"pip install 'kd-runner[{chosen.extra}]'"
+        )
+    return chosen
+
+
+def is_installed(library: str) -> bool:
+    """True where the module can be imported, as far as its file tells."""
+    try:
+        return importlib.util.find_spec(library) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def not_exportable(error: Exception, step: str) -> SettingsError:
+    """The error for a network that a library cannot export: the step, and its reason in one line, not too long."""
+    reason = one_line(error)
+    return SettingsError(f"this network cannot be exported ({step}): {reason[:300]}{'…' * (len(reason) > 300)}")

@@ -1,0 +1,72 @@
+"""What a file says of itself: how to feed it, what its outputs mean, and where it came from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_runner import __version__
+from kd_runner.deploy.exportable import Exportable, file_digest
+from kd_runner.deploy.preprocessing import Layout
+from kd_runner.files import atomic
+from kd_runner.files.reading import texts
+from kd_runner.files.run_folder import RESULT
+
+PATH = re.compile(r"[/\\~]")  # in a value that is a place on the machine of the training
+
+
+def metadata(exportable: Exportable, quantize: str | None, layout: Layout | None) -> dict[str, str]:
+    """The metadata of an exported file: texts by name, all but the first two in JSON.
+
+    input: The input in words. output: The outputs in words. classes: Their names, in order. preprocessing: The rule
+    for pictures, with mean and std. provenance: The run and the versions. kd_runner: The record of kd-runner's own
+    file, which builds the network again.
+    """
+    image_input = exportable.image_input
+    rule = {
+        **image_input.record(),
+        "image_shape": list(image_input.image_shape),
+        "mean": list(image_input.mean),
+        "std": list(image_input.std),
+        "normalised_in_the_graph": layout is not None,
+    }
+    return {
+        "input": input_in_words(image_input.image_shape, layout),
+        "output": f"logits, float32 [N, {len(image_input.classes)}]: a softmax makes them probabilities",
+        "classes": json.dumps(list(image_input.classes)),
+        "preprocessing": json.dumps(rule),
+        "provenance": json.dumps(provenance(exportable, quantize)),
+        "kd_runner": json.dumps(dict(exportable.info)),
+    }
+
+
+def input_in_words(image_shape: tuple[int, int, int], layout: Layout | None) -> str:
+    """The input of an exported file in one sentence."""
+    channels, height, width = image_shape
+    if layout is None:
+        return f"normalised images, float32 [N, {channels}, {height}, {width}]"
+    sizes = (height, width, channels) if layout == "nhwc" else (channels, height, width)
+    return f"bytes of images, uint8 [N, {', '.join(map(str, sizes))}]: the file normalises them"
+
+
+def provenance(exportable: Exportable, quantize: str | None) -> dict[str, Any]:
+    """The origin of an exported file: its weights, their run, and the versions; no path of the machine."""
+    result = _result(exportable.run)
+    overrides = [word for word in texts(result.get("overrides")) if not PATH.search(word.partition("=")[2])]
+    return {
+        "weights": exportable.path.name,
+        "weights_sha256": file_digest(exportable.path),
+        "quantize": quantize,
+        "run": None if exportable.run is None else {"fingerprint": result.get("fingerprint"), "overrides": overrides},
+        "kd_runner": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def _result(run: Path | None) -> Mapping[str, Any]:
+    return {} if run is None else atomic.read_json(run / RESULT)

@@ -1,0 +1,52 @@
+"""The images of a run, read again: those of the test check an export, training images calibrate it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kd_runner.deploy.own_test import own_test
+from kd_runner.input_pipeline.sources import Source, source_of
+
+CPU = torch.device("cpu")
+CALIBRATION = 512  # training images from which the ranges of int8 are read
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The images of a run.
+
+    Args:
+        test: The test images.
+        train: The training images.
+    """
+
+    test: Source
+    train: Source
+
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test images, uint8 [M, H, W, C], and their labels, int64 [M], up to `size` at a time."""
+        order = torch.arange(len(self.test))
+        for _, images, labels in self.test.read_chunks(order, size):
+            yield images, labels
+
+    def calibration(self, count: int = CALIBRATION) -> Tensor:
+        """Training images from all over the split, as they are: uint8 [M, H, W, C]."""
+        order = torch.linspace(0, len(self.train) - 1, min(count, len(self.train))).long()
+        return torch.cat([images for _, images, _ in self.train.read_chunks(order, len(order))])
+
+
+@contextmanager
+def images_of_run(folder: Path, trust: Sequence[str] = (), root: str | None = None) -> Iterator[RunImages]:
+    """The images of the run in `folder`, which may be anyone's; as `own_test` reads them.
+
+    Raises:
+        SettingsError: the settings or the images cannot be read.
+    """
+    with own_test(folder, trust, root) as test:
+        yield RunImages(source_of(test.splits.test, CPU, "auto"), source_of(test.splits.train, CPU, "auto"))

@@ -1,0 +1,219 @@
+"""The command `kd-export`: what it writes, what it refuses, and the line that says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save_network
+
+import kd_runner
+from kd_runner.deploy import export_safetensors, exported_check, formats
+from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
+from kd_runner.deploy.formats import Runtime
+
+
+@pytest.fixture(autouse=True)
+def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported_check, "LATENCY_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_folder(tmp_path_factory.mktemp("export") / "run")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line with which the command refuses the words."""
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    return err.removeprefix("kd-export: ").rstrip("\n")
+
+
+def test_the_weights_in_16_bits_and_their_accuracy_on_the_test_images(run, tmp_path, capsys):
+    output = tmp_path / "small.safetensors"
+    words = [run, "--format", "safetensors", "--quantize", "bf16", "--allow-loss", 5, "--output", output]
+    assert main([str(word) for word in words]) == 0
+    original, info = kd_runner.load(run / "student_last.safetensors")
+    network, exported_info = kd_runner.load(output)
+    assert exported_info == info
+    for name, tensor in network.state_dict().items():
+        expected = original.state_dict()[name]
+        assert torch.equal(tensor, expected.to(torch.bfloat16).float() if expected.is_floating_point() else expected)
+
+    record = json.loads((tmp_path / "small.safetensors.json").read_text())
+    images = digits_of_the_test()
+    pixels = (images.images.float() / 255 - MEAN[0]) / STD[0]
+    with torch.inference_mode():
+        logits, expected_logits = network(pixels), original(pixels)
+    check = record["check"]
+    assert check["images"] == len(images) == 539
+    assert check["accuracy"] == pytest.approx((logits.argmax(1) == images.labels).double().mean().item())
+    assert check["network_accuracy"] == pytest.approx(
+        (expected_logits.argmax(1) == images.labels).double().mean().item()
+    )
+    assert check["agreement"] == pytest.approx((logits.argmax(1) == expected_logits.argmax(1)).double().mean().item())
+    assert check["largest_difference"] == pytest.approx((logits - expected_logits).abs().max().item(), rel=1e-3)
+    assert record["bytes"] == output.stat().st_size < (run / "student_last.safetensors").stat().st_size
+    out = capsys.readouterr().out
+    assert "checked on 539 test images" in out
+    assert "note" not in out
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_default_place_is_a_folder_beside_the_weights_and_nothing_there_is_replaced(tmp_path, capsys):
+    run = run_folder(tmp_path / "run")
+    words = [str(run), "--format", "safetensors"]
+    assert main(words) == 0
+    output = run / "export" / "student_last.safetensors"
+    before = output.read_bytes()
+    capsys.readouterr()
+    assert refused(capsys, *words) == f"--output: {output} is there already: another name, or --overwrite"
+    assert main([*words, "--overwrite"]) == 0
+    assert output.read_bytes() == before
+    assert "note: no model card" in capsys.readouterr().err  # of a run that has no result
+
+
+def test_the_model_card_beside_it_and_the_folder_for_the_hub_have_the_file(stored_run, tmp_path, capsys):
+    run, hub = Path(shutil.copytree(stored_run, tmp_path / "run")), tmp_path / "hub"
+    assert main([str(run), "--format", "safetensors", "--quantize", "fp16", "--hub-folder", str(hub)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "MODEL_CARD.md: the model card" in out
+    assert "| student_last.fp16.safetensors | safetensors | fp16 |" in (run / "export" / "MODEL_CARD.md").read_text()
+    assert (hub / "student_last.fp16.safetensors").exists()
+    assert (hub / "README.md").read_text() == (run / "export" / "MODEL_CARD.md").read_text()
+    check = json.loads((run / "export" / "student_last.fp16.safetensors.json").read_text())["check"]
+    assert check["network_accuracy"] == json.loads((run / "result.json").read_text())["student"]["accuracy"]
+    assert refused(capsys, run / "student_last.safetensors", "--hub-folder", hub).startswith("--hub-folder: needs the")
+    assert refused(capsys, run).startswith("--format: must be given, one of onnx, torch_export, openvino, executorch")
+
+
+def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "wrong.safetensors"
+    opened = export_safetensors.open_file
+
+    def wrong(path: Path) -> Runtime:
+        runtime = opened(path)
+        return dataclasses.replace(runtime, run=lambda images: np.roll(runtime.run(images), 1, axis=1))
+
+    monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, open=wrong))
+    assert main([str(run), "--format", "safetensors", "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"kd-export: {output} was not written: it agrees with the network on 0.00 % of 539 images")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
+    def broken(path: Path) -> Runtime:
+        raise RuntimeError("no kernel\nfor this")
+
+    monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, open=broken))
+    assert main([str(run), "--format", "safetensors", "--output", str(tmp_path / "x.safetensors")]) == 1
+    assert capsys.readouterr().err.endswith("its runtime cannot run it: no kernel for this\n")
+
+
+def test_a_missing_library_is_a_line_with_the_command_that_installs_it(run, capsys, monkeypatch):
+    monkeypatch.setattr(formats, "is_installed", lambda library: False)
+    needs = {
+        "onnx": ("onnx and onnxscript and onnxruntime", "export"),
+        "openvino": ("openvino and onnx and onnxscript and onnxruntime", "openvino"),
+        "executorch": ("executorch", "executorch"),
+    }
+    for name, (libraries, extra) in needs.items():
+        line = f"--format {name}: needs {libraries}, not installed here: pip install 'kd-runner[{extra}]'"
+        assert refused(capsys, run, "--format", name) == line
+    line = refused(capsys, run, "--format", "torch_export", "--quantize", "int8")
+    assert line == "--format torch_export: needs torchao, not installed here: pip install 'kd-runner[export]'"
+
+
+def test_a_file_alone_needs_a_run_or_noise(run, tmp_path, capsys):
+    model, output = tmp_path / "model.safetensors", tmp_path / "out.safetensors"
+    model.write_bytes((run / "student_last.safetensors").read_bytes())
+    words = [model, "--format", "safetensors", "--output", output]
+    assert refused(capsys, *words) == (
+        f"{model}: no run with settings.json lies beside it: --run RUN names the one whose test images check the file"
+        "; --without-images checks the file on noise alone"
+    )
+    assert main([str(word) for word in [*words, "--without-images"]]) == 0
+    assert "checked on 256 images of noise alone" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.safetensors.json").read_text())["checked_on"] == "noise"
+    assert main([str(word) for word in [*words, "--run", run, "--overwrite"]]) == 0
+    assert "checked on 539 test images" in capsys.readouterr().out
+
+
+def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
+    model, output = tmp_path / "model.safetensors", tmp_path / "out.safetensors"
+    save_network(model, TINY, (1, 12, 12))
+    words = [model, "--format", "safetensors", "--output", output, "--run", run]
+    assert refused(capsys, *words).startswith(
+        "--run: must have images of [1, 12, 12], as the network takes them, got [1, 8"
+    )
+
+    other = run_folder(tmp_path / "other")
+    result = json.loads((other / "result.json").read_text())
+    result["student"]["correct"]["of"] = "f" * 16
+    (other / "result.json").write_text(json.dumps(result))
+    assert main([str(other), "--format", "safetensors"]) == 0
+    assert "note: the test images are not those that" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--format safetensors --quantize int8", "--quantize: must be bf16 or fp16 with --format safetensors, got"),
+        ("--format onnx --quantize bf16", "--quantize: must be int8 or fp16 with --format onnx, got bf16"),
+        ("--format safetensors --with-preprocessing", "--with-preprocessing: has no effect with --format safetensors"),
+        ("--format safetensors --allow-loss 1", "--allow-loss: has no effect without --quantize"),
+        ("--format safetensors --quantize bf16 --allow-loss nan", "--allow-loss: must be points from 0 to 100"),
+        ("--format safetensors --quantize bf16 --without-images", "--without-images: --quantize needs the images"),
+        ("--format safetensors --output out.onnx", "--output: must end in .safetensors for --format safetensors"),
+        ("--format safetensors --network student_best", "the run has no student_best.safetensors"),
+        ("--format safetensors --root /tmp", "--root: has no effect, the run's data set has no root, got /tmp"),
+        ("--format safetensors --run nowhere", "--run: must be the folder of a run, with settings.json in it, got"),
+    ],
+)  # fmt: skip
+def test_words_that_do_not_fit_are_one_line(run, words, line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert line in refused(capsys, run, *words.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_is_none_is_one_line(tmp_path, capsys):
+    (tmp_path / "text.safetensors").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    assert "is not the folder of a run" in refused(capsys, tmp_path / "empty", "--format", "safetensors")
+    assert "text.safetensors" in refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors")
+    assert "nothing" in refused(capsys, tmp_path / "nothing", "--format", "safetensors")
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), "--format", "tflite"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'tflite'" in capsys.readouterr().err
+
+
+def test_a_run_of_somebody_else_extends_no_trust(tmp_path, capsys):
+    run = run_folder(tmp_path / "run")
+    path = run / "settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(settings | {"trust": ["os"], "dataset": settings["dataset"] | {"_target_": "os.system"}})
+    )
+    line = refused(capsys, run, "--format", "safetensors")
+    assert "os.system" in line
+    assert "--without-images" in line
+    path.write_text("[" * 100_000)
+    assert "settings.json" in refused(capsys, run, "--format", "safetensors")
+    path.write_text("{}")
+    assert "settings.json: dataset: " in refused(capsys, run, "--format", "safetensors")
+
+
+def test_the_words_name_the_formats_that_there_are():
+    assert tuple(formats.MODULES) == FORMATS
+    assert set(QUANTIZED) == {formats.INT8, *formats.HALVES}

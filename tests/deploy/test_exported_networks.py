@@ -1,0 +1,170 @@
+"""Networks of all kinds in all formats whose libraries are installed, run by their own runtimes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save_network
+from torch import nn
+
+import kd_runner
+from kd_runner.deploy import exported_check
+from kd_runner.deploy.export_command import main
+from kd_runner.deploy.formats import MODULES, Format, is_installed
+from kd_runner.networks import checkpoints
+
+FORMATS = ("onnx", "torch_export", "openvino", "executorch")
+RESNET = {"_target_": "kd_runner.models.resnet.ResNet", "depth": 20, "widths": [16, 16, 32, 64]}
+MOBILENET = {"_target_": "kd_runner.models.torchvision_classifier.torchvision_classifier", "name": "mobilenet_v2"}
+VIT = {"_target_": "kd_runner.models.timm_classifier.timm_classifier", "name": "vit_tiny_patch16_224"}
+SIMKD = {
+    "_target_": "kd_runner.distillation.simkd.Reused", "student": RESNET | {"depth": 8}, "layer": "stages.2",
+    "size": [2, 2], "features": 32, "reduction": 2, "positive": True, "width": 64, "classifier": "classifier",
+}  # fmt: skip
+NETWORKS = {"cnn": TINY, "resnet20": RESNET, "mobilenet": MOBILENET, "vit": VIT, "simkd": SIMKD}
+SHAPES = {"vit": (3, 32, 32)}
+
+
+@pytest.fixture(autouse=True)
+def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported_check, "LATENCY_SECONDS", 0.0)
+
+
+def format_named(name: str) -> Format:
+    """The format, where its libraries are installed; else the test is skipped."""
+    chosen: Format = importlib.import_module(MODULES[name]).FORMAT
+    missing = [library for library in chosen.libraries if not is_installed(library)]
+    if missing:
+        pytest.skip(f"{missing[0]} is not installed")
+    return chosen
+
+
+def sparse(path: Path) -> None:
+    """Set the smaller half of each convolution's weights in the file to zero."""
+    network, info = kd_runner.load(path)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            weights = module.weight.data
+            weights[weights.abs() < weights.abs().median()] = 0
+    checkpoints.save(path, network.state_dict(), info)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kind", [*NETWORKS, "pruned"])
+def test_a_file_predicts_what_its_network_predicts_for_any_number_of_images(tmp_path, kind, name, capsys):
+    chosen = format_named(name)
+    model, output = tmp_path / "model.safetensors", tmp_path / f"out{chosen.ending}"
+    shape = SHAPES.get(kind, (1, 8, 8))
+    save_network(model, NETWORKS.get(kind, RESNET), shape)
+    if kind == "pruned":
+        sparse(model)
+    words = [str(model), "--format", name, "--output", str(output), "--without-images"]
+    assert main(words) == 0, capsys.readouterr().err
+    network, _ = kd_runner.load(model)
+    runtime = chosen.open(output)
+    for count in (1, 3, 64):
+        images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
+        with torch.inference_mode():
+            expected = network(images).numpy()
+        np.testing.assert_allclose(runtime.run(images.numpy()), expected, atol=1e-4 * max(1, abs(expected).max()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_a_file_with_preprocessing_takes_bytes_and_says_so(tmp_path, name, layout, capsys):
+    chosen = format_named(name)
+    run, output = run_folder(tmp_path / "run"), tmp_path / f"out{chosen.ending}"
+    words = [str(run), "--format", name, "--output", str(output), "--with-preprocessing", layout]
+    assert main(words) == 0, capsys.readouterr().err
+    images = digits_of_the_test().images[:5]
+    network, info = kd_runner.load(run / "student_last.safetensors")
+    with torch.inference_mode():
+        expected = network((images.float() / 255 - MEAN[0]) / STD[0]).numpy()
+    pixels = images.numpy() if layout == "nchw" else images.permute(0, 2, 3, 1).contiguous().numpy()
+    np.testing.assert_allclose(chosen.open(output).run(pixels), expected, atol=1e-4)
+
+    metadata: dict[str, Any] = importlib.import_module(MODULES[name]).metadata_of(output)
+    assert metadata["input"].startswith(f"bytes of images, uint8 [N, {'8, 8, 1' if layout == 'nhwc' else '1, 8, 8'}]")
+    assert json.loads(metadata["classes"]) == list("0123456789")
+    assert json.loads(metadata["preprocessing"])["normalised_in_the_graph"] is True
+    assert json.loads(metadata["provenance"])["run"]["fingerprint"] == "0123456789abcdef"
+    assert json.loads(metadata["kd_runner"]) == json.loads(json.dumps(info))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "quantize"),
+    [("onnx", "int8"), ("onnx", "fp16"), ("openvino", "int8"), ("openvino", "fp16"), ("torch_export", "int8"),
+     ("torch_export", "bf16"), ("torch_export", "fp16"), ("executorch", "int8")],
+)  # fmt: skip
+def test_smaller_numbers_give_nearly_the_same_logits(tmp_path, name, quantize, capsys):
+    chosen = format_named(name)
+    for library in chosen.quantized[quantize]:
+        if not is_installed(library):
+            pytest.skip(f"{library} is not installed")
+    run, output = run_folder(tmp_path / "run", RESNET), tmp_path / f"out{chosen.ending}"
+    words = [str(run), "--format", name, "--output", str(output), "--quantize", quantize, "--allow-loss", "5"]
+    assert main(words) == 0, capsys.readouterr().err
+    check = json.loads(output.with_name(f"{output.name}.json").read_text())["check"]
+    bound = {"int8": 0.2, "bf16": 0.05, "fp16": 0.01}[quantize]
+    assert 0 < check["largest_difference"] < bound * check["largest_logit"]
+
+
+def has_int8(path: Path) -> bool:
+    import onnx
+
+    weights = onnx.load(str(path)).graph.initializer
+    return any(tensor.data_type == onnx.TensorProto.INT8 for tensor in weights)
+
+
+@pytest.mark.slow
+def test_onnx_files_name_their_input_output_and_batch_and_hold_no_path_of_this_machine(tmp_path, capsys):
+    format_named("onnx")
+    import onnx
+
+    run = run_folder(tmp_path / "run")
+    for quantize in ([], ["--quantize", "int8", "--allow-loss", "5"]):
+        output = tmp_path / "out.onnx"
+        assert main([str(run), "--format", "onnx", "--output", str(output), "--overwrite", *quantize]) == 0
+        model = onnx.load(str(output))
+        onnx.checker.check_model(model, full_check=True)
+        sizes = [
+            (value.name, [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim])
+            for value in (*model.graph.input, *model.graph.output)
+        ]
+        assert sizes == [("images", ["batch", 1, 8, 8]), ("logits", ["batch", 10])]
+        assert has_int8(output) is bool(quantize)
+        content = output.read_bytes()
+        assert str(Path(kd_runner.__file__).parent).encode() not in content
+        assert str(tmp_path).encode() not in content
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_exported_is_one_line(tmp_path, capsys, monkeypatch):
+    class Branching(nn.Module):
+        def __init__(self, num_classes: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, num_classes)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.layer(images.flatten(1))
+            return logits if float(logits.sum()) > 0 else -logits
+
+    from kd_runner.deploy import exportable
+
+    run = run_folder(tmp_path / "run")
+    info = kd_runner.load(run / "student_last.safetensors")[1]
+    monkeypatch.setattr(exportable.checkpoints, "load", lambda path, trust: (Branching(10).eval(), info))
+    assert main([str(run), "--format", "torch_export"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("kd-export: this network cannot be exported (torch.export): ")
+    assert list((run / "export").iterdir()) == []
