@@ -180,9 +180,12 @@ def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     for name, key in (
         ("parameters", "parameters"),
         ("MACs, one image", "macs"),
+        ("parameters that are not zero", "nonzero_parameters"),
+        ("MACs with weights that are not zero", "nonzero_macs"),
         ("training images seen", "images_seen"),
     ):
-        yield name, [count(result[stage].get(key)) for stage in stages]
+        if not key.startswith("nonzero") or any(result[stage].get(key) is not None for stage in stages):
+            yield name, [count(result[stage].get(key)) for stage in stages]
     spent = [((result.get("budget") or {}).get(stage) or {}).get("macs") or {} for stage in stages]
     if any(spent):
         yield "MACs of training", [count(macs.get("sum")) for macs in spent]
