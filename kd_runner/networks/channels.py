@@ -24,6 +24,7 @@ INSTALL = 'must have torch-pruning installed (pip install "kd-runner[pruning]")'
 
 State = Mapping[str, Tensor]
 Side = Literal["out", "in"]
+SIDES: tuple[Side, Side] = ("out", "in")  # of the first two dimensions of a weight
 Kept = dict[str, dict[Side, Tensor]]  # by layer and side, the numbers of the channels that are kept, in their order
 
 
@@ -190,10 +191,10 @@ def masks_of(groups: Sequence[ChannelGroup], removed: Sequence[Tensor], state: S
     for name, tensor in state.items():
         sides = kept.get(name.rpartition(".")[0], {})
         mask = torch.ones_like(tensor)
-        for dimension, side in enumerate(("out", "in")):
+        for dimension, side in enumerate(SIDES):
             if side in sides and tensor.dim() > dimension:
                 rows = torch.zeros(tensor.shape[dimension], device=tensor.device, dtype=tensor.dtype)
-                rows[sides[side].to(tensor.device)] = 1  # type: ignore[index]
+                rows[sides[side].to(tensor.device)] = 1
                 mask *= rows.view([-1 if number == dimension else 1 for number in range(tensor.dim())])
         if sides:
             masks[name] = mask

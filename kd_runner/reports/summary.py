@@ -24,7 +24,7 @@ METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
     ("ECE", "ece", 3, four_digits),
     ("parameters", "parameters", 7, count),
     ("MACs", "macs", 2, count),
-    ("zeros", "sparsity", 8, percent),
+    ("pruned", "sparsity", 8, percent),
     ("not zero", "nonzero_parameters", 6, count),
     ("agreement", "agreement", 6, percent),
 )

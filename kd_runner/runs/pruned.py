@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,15 +18,27 @@ from kd_runner.runs.teacher_student import noise
 ROUNDING = 1e-4  # of the largest logit: sums over fewer channels are made in another order
 
 
-def sparsity(network: nn.Module, image: Tensor) -> dict[str, float | int | None]:
-    """The share of zeros in the weights of convolutions and dense layers, and the cost of the others.
+def count_weights(network: nn.Module) -> int:
+    """The number of weights of convolutions and dense layers, zeros included."""
+    return sum(weight.numel() for weight in _weights(network))
 
+
+def _weights(network: nn.Module) -> Iterable[Tensor]:
+    layers = [module for module in network.modules() if isinstance(module, WEIGHTED)]
+    return {id(module.weight): module.weight for module in layers}.values()
+
+
+def sparsity(network: nn.Module, image: Tensor, weights_before: int) -> dict[str, float | int | None]:
+    """The share of the weights that pruning has removed, or set to zero, and the cost of the others.
+
+    Counted are the weights of convolutions and dense layers; 'nonzero_parameters' counts all parameters.
     'nonzero_macs' are the multiply-accumulates of one image [1, C, H, W] in these layers whose weight is not zero: what
     a device would compute that leaves zeros out. Other devices take as long as for the whole network.
+
+    Args:
+        weights_before: The number of weights (`count_weights`) of the network before channels were removed.
     """
-    layers = [module for module in network.modules() if isinstance(module, WEIGHTED)]
-    weights = {id(module.weight): module.weight for module in layers}.values()
-    zeros, size = sum(int((weight == 0).sum()) for weight in weights), sum(weight.numel() for weight in weights)
+    left = sum(int((weight != 0).sum()) for weight in _weights(network))
     macs = 0
 
     def add(module: Any, inputs: object, output: Tensor) -> None:
@@ -35,13 +47,14 @@ def sparsity(network: nn.Module, image: Tensor) -> dict[str, float | int | None]
         channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
         macs += int((module.weight != 0).sum()) * (output.numel() // channels)
 
+    layers = [module for module in network.modules() if isinstance(module, WEIGHTED)]
     hooks = [module.register_forward_hook(add) for module in layers]
     with torch.no_grad():
         network.eval()(image)
     for hook in hooks:
         hook.remove()
     nonzero = sum(int((parameter != 0).sum()) for parameter in network.parameters())
-    return {"sparsity": zeros / size if size else 0.0, "nonzero_parameters": nonzero, "nonzero_macs": macs}
+    return {"sparsity": 1 - left / max(1, weights_before), "nonzero_parameters": nonzero, "nonzero_macs": macs}
 
 
 def zero_channels(network: nn.Module, image_shape: Sequence[int]) -> Kept:

@@ -23,6 +23,7 @@ class RunState:
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
         teacher_outputs: Where the teacher's outputs for training images came from.
         injected: What the student has of its teacher's weights at its start; None where it begins without them.
+        weights: The number of weights of baseline and student before channels are removed.
         judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
@@ -32,6 +33,7 @@ class RunState:
     judgements: dict[str, Judgement] = field(default_factory=dict)
     teacher_outputs: dict[str, Any] | None = None
     injected: Injected | None = None
+    weights: dict[str, int] = field(default_factory=dict)
     _seconds_before: float = 0.0
 
     @contextmanager

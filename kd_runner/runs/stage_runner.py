@@ -45,7 +45,7 @@ from kd_runner.runs.judgement import (
 from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.pruned import sparsity, without_zero_channels
+from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import better, log_deployed_form, save_student
@@ -181,6 +181,8 @@ class StageRunner:
             outcome = train_on_labels(trainee, self.settings, self.data, self.logger, resume_state)
             self.state.add(FINETUNE, outcome.epochs, outcome.seconds_before)
             best, stage = better(best, outcome.best), FINETUNE
+        weights = {BASELINE: self.parts.student, STUDENT: network}
+        self.state.weights = {stage: count_weights(unpruned) for stage, unpruned in weights.items()}
         network, node, best = self.without_removed_channels(network, pairing.node, best)
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
         note_student(
@@ -240,12 +242,12 @@ class StageRunner:
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
 
-    def add_to_stages(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module]) -> None:
+    def add_to_stages(self, stages: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
         """Add what the stages' results say about pruning, first weights and early stopping, where there are any."""
         image = torch.zeros(1, *self.data.splits.image_shape, device=self.data.device)
         for stage in (BASELINE, STUDENT):
             if stages[stage] is not None and self.settings.student.pruning.amount:
-                stages[stage] |= sparsity(networks[stage], image)
+                stages[stage] |= sparsity(networks[stage], image, self.state.weights[stage])
         if self.state.injected is not None:
             stages[STUDENT]["injected"] = record(self.state.injected)
         for stage in STAGES:

@@ -150,7 +150,7 @@ def prunable(network: nn.Module) -> dict[str, nn.Parameter]:
     """The weights of convolutions and dense layers that train, by name, each once."""
     weights: dict[int, tuple[str, nn.Parameter]] = {}
     for name, module in network.named_modules():
-        if isinstance(module, WEIGHTED) and module.weight.requires_grad:
+        if isinstance(module, WEIGHTED) and isinstance(module.weight, nn.Parameter) and module.weight.requires_grad:
             weights.setdefault(id(module.weight), (f"{name}.weight" if name else "weight", module.weight))
     return dict(weights.values())
 
