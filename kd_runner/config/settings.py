@@ -170,7 +170,7 @@ class PruningSettings(Section):
     """Weights of the student, and of its baseline, that are set to zero while it trains."""
 
     amount: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
-    scope: Literal["global", "layer"] = "global"
+    scope: Literal["global", "layer"] = "layer"
     structured: Flag = False
     start: Share = 0.0
     end: Share = 0.75

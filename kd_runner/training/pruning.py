@@ -34,7 +34,7 @@ class Pruning:
     """
 
     amount: float
-    scope: str = "global"
+    scope: str = "layer"
     structured: bool = False
     start: float = 0.0
     end: float = 0.75

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from kd_runner.training.resume_state import ResumeState
 from kd_runner.training.stopping import Stopping
 
 STEPS = 40
-HALF_OF_THE_STAGE = Pruning(0.8, start=0.25, end=0.75, times=10)
+HALF_OF_THE_STAGE = Pruning(0.8, "global", start=0.25, end=0.75, times=10)
 
 
 def zeros_in(module: nn.Module) -> Tensor:
@@ -51,13 +52,13 @@ def test_the_share_of_zeros_is_that_of_the_cubic_schedule_after_every_step(optim
     # Restated: weights are removed at steps 12, 14, …, 30 of 40, from the 10th, where t is 0, on.
     times = [min(max(step - 10, 0) // 2, 10) for step in range(1, STEPS + 1)]
     assert [int(gone.sum()) for gone in zeros] == [round(0.8 * (1 - (1 - t / 10) ** 3) * size) for t in times]
-    assert all(bool((later | ~earlier).all()) for earlier, later in zip(zeros, zeros[1:], strict=False))
+    assert all(bool((later | ~earlier).all()) for earlier, later in itertools.pairwise(zeros))
     assert int(zeros[-1].sum()) == round(0.8 * size)
 
 
 def test_the_weights_removed_are_those_that_pytorch_would_remove() -> None:
     ours, theirs = network(), network()
-    Pruner(ours, Pruning(0.6).at_once(), SHAPE).after_step(0.0)
+    Pruner(ours, Pruning(0.6, "global").at_once(), SHAPE).after_step(0.0)
     layers = [(layer, "weight") for layer in theirs.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     prune.global_unstructured(layers, prune.L1Unstructured, amount=0.6)
     for weight, (layer, _) in zip(prunable(ours).values(), layers, strict=True):
@@ -66,7 +67,7 @@ def test_the_weights_removed_are_those_that_pytorch_would_remove() -> None:
 
 def test_the_same_share_of_each_layer_is_removed_by_scope_layer() -> None:
     module = network()
-    Pruner(module, Pruning(0.6, scope="layer").at_once(), SHAPE).after_step(0.0)
+    Pruner(module, Pruning(0.6).at_once(), SHAPE).after_step(0.0)
     for weight in prunable(module).values():
         assert int((weight == 0).sum()) == round(0.6 * weight.numel())
 
@@ -90,7 +91,7 @@ def test_channels_are_zero_in_all_that_makes_and_reads_them() -> None:
     pytest.importorskip("torch_pruning", reason="needs torch-pruning")
     module = network()
     optimizer = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9, weight_decay=0.1)
-    pruning = Pruning(0.5, scope="layer", structured=True, end=0.5, times=4)
+    pruning = Pruning(0.5, structured=True, end=0.5, times=4)
     steps_with(Pruner(module, pruning, SHAPE), module, optimizer)
     layers = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
@@ -124,7 +125,10 @@ def test_a_resumed_training_removes_the_same_weights_to_the_bit(tmp_path: Path, 
     if structured:
         pytest.importorskip("torch_pruning", reason="needs torch-pruning")
     # 5 steps an epoch: the cut after epoch 2 is between two of the times.
-    options = {"pruning": Pruning(0.5, structured=structured, end=0.9, times=7), "stopping": Stopping("val_loss", 1)}
+    options = {
+        "pruning": Pruning(0.5, "global", structured=structured, end=0.9, times=7),
+        "stopping": Stopping("val_loss", 1),
+    }
     whole = fitted(classifier(epochs=4, **options), tmp_path / "whole")
     state = ResumeState(tmp_path / "state", "digest")
     with pytest.raises(PowerCutError):
@@ -137,7 +141,7 @@ def test_a_resumed_training_removes_the_same_weights_to_the_bit(tmp_path: Path, 
 
 
 def test_only_an_epoch_with_all_zeros_can_be_the_best(tmp_path: Path) -> None:
-    module = classifier(epochs=4, pruning=Pruning(0.9, end=0.75, times=4))
+    module = classifier(epochs=4, pruning=Pruning(0.9, "global", end=0.75, times=4))
     fitted(module, tmp_path)
     assert module.best is not None
     assert module.best.epoch in (3, 4)
