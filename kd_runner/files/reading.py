@@ -109,6 +109,7 @@ class _Stage(_Part):
     sparsity: Share | None = None
     nonzero_parameters: Amount | None = None
     nonzero_macs: Amount | None = None
+    macs_in_training: Amount | None = None
     injected: _Injected | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None

@@ -193,7 +193,7 @@ def budget_of(
     """
     settings, data = parts.settings, parts.data
     by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
-    macs = {stage: (stages.get(stage) or {}).get("macs") for stage in STAGES}
+    macs = {stage: _macs_in_training(stages.get(stage) or {}) for stage in STAGES}
     budget: dict[str, Any] = dict.fromkeys(STAGES)
     of_teachers = {
         name: passes_of(name, settings, parts.modes, data, trained=trained) for name in settings.all_teachers
@@ -215,6 +215,12 @@ def budget_of(
     budget[STUDENT] = _section(passes, costs)
     budget["times_baseline"] = _times_baseline(budget, parts, macs)
     return budget
+
+
+def _macs_in_training(stage: Mapping[str, Any]) -> int | None:
+    """Multiply-accumulates of one image while a network trained, which may have had more channels then."""
+    macs: int | None = stage["macs_in_training"] if "macs_in_training" in stage else stage.get("macs")
+    return macs
 
 
 def _section(passes: Passes, macs: dict[str, int | None]) -> dict[str, Any]:

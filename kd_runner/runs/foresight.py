@@ -69,12 +69,12 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
 
 
 def note_stages_that_do_not_stop(settings: Settings) -> None:
-    """Note the stages that a shared rule of stopping early leaves alone, as they know no teacher to agree with."""
-    metric = settings.early_stopping.metric
+    """Note where the student alone can stop early, by a metric that compares it with its teacher."""
+    metric = settings.early_stopping_of(STUDENT).metric
     if metric in OF_TEACHER_AND_STUDENT:
         note(
             "settings",
-            f"stages on labels alone have no {metric} and train for all their epochs, the baseline among them "
+            f"stages on labels alone, such as the baseline, have no {metric} and do not stop by it "
             "(early_stopping.metric)",
         )
 

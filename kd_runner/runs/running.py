@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from kd_runner.clock import run_seconds
 from kd_runner.files.stages import TIMED
 from kd_runner.networks.injection import Injected
@@ -23,7 +25,7 @@ class RunState:
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
         teacher_outputs: Where the teacher's outputs for training images came from.
         injected: What the student has of its teacher's weights at its start; None where it begins without them.
-        weights: The number of weights of baseline and student before channels are removed.
+        unpruned: The networks of baseline and student with all channels that they train with.
         judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
@@ -33,7 +35,7 @@ class RunState:
     judgements: dict[str, Judgement] = field(default_factory=dict)
     teacher_outputs: dict[str, Any] | None = None
     injected: Injected | None = None
-    weights: dict[str, int] = field(default_factory=dict)
+    unpruned: dict[str, nn.Module] = field(default_factory=dict)
     _seconds_before: float = 0.0
 
     @contextmanager

@@ -14,6 +14,7 @@ from torch import nn
 
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
+from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
@@ -181,8 +182,7 @@ class StageRunner:
             outcome = train_on_labels(trainee, self.settings, self.data, self.logger, resume_state)
             self.state.add(FINETUNE, outcome.epochs, outcome.seconds_before)
             best, stage = better(best, outcome.best), FINETUNE
-        weights = {BASELINE: self.parts.student, STUDENT: network}
-        self.state.weights = {stage: count_weights(unpruned) for stage, unpruned in weights.items()}
+        self.state.unpruned = {BASELINE: self.parts.labels_only(BASELINE).network, STUDENT: network}
         network, node, best = self.without_removed_channels(network, pairing.node, best)
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
         note_student(
@@ -247,11 +247,14 @@ class StageRunner:
         image = torch.zeros(1, *self.data.splits.image_shape, device=self.data.device)
         for stage in (BASELINE, STUDENT):
             if stages[stage] is not None and self.settings.student.pruning.amount:
-                stages[stage] |= sparsity(networks[stage], image, self.state.weights[stage])
+                unpruned = self.state.unpruned[stage].to(self.data.device)
+                stages[stage] |= sparsity(networks[stage], image, count_weights(unpruned))
+                if count_weights(unpruned) != count_weights(networks[stage]):
+                    stages[stage]["macs_in_training"] = multiply_accumulates(unpruned, image, stage)
         if self.state.injected is not None:
             stages[STUDENT]["injected"] = record(self.state.injected)
         for stage in STAGES:
-            recipe = self.parts.recipes[STUDENT if stage == BASELINE else stage]
+            recipe = self.parts.recipe_of(stage)
             if stages[stage] is not None and stage in self.state.epochs and recipe.stopping is not None:
                 stages[stage]["early_stopping"] = stopping_record(recipe, self.state.epochs[stage])
         if FINETUNE in self.state.epochs and self.parts.recipes[FINETUNE].stopping is not None:

@@ -10,7 +10,12 @@ from kd_runner.models.mobilenet_v2 import MobileNetV2
 from kd_runner.models.resnet import ResNet
 from kd_runner.networks.channels import channel_groups, kept_channels, sliced
 
-pytest.importorskip("torch_pruning", reason="needs torch-pruning")
+pytestmark = pytest.mark.slow  # the import of torch-pruning takes seconds
+
+
+@pytest.fixture(autouse=True)
+def library() -> None:
+    pytest.importorskip("torch_pruning", reason="needs torch-pruning")
 
 
 def two_layers() -> nn.Module:

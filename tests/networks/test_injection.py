@@ -48,6 +48,7 @@ def test_without_a_library_layers_of_the_same_shape_are_copied_and_narrower_ones
         inject(cnn([2], 8, seed=0), cnn([4], 8, seed=1), SHAPE)
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 def test_of_a_wider_teacher_the_channels_with_the_largest_norms_are_copied_and_read() -> None:
     pytest.importorskip("torch_pruning", reason="needs torch-pruning")
     student, teacher = mlp(3, SHAPE, hidden=[2]), mlp(3, SHAPE, hidden=[4])
@@ -64,6 +65,7 @@ def test_of_a_wider_teacher_the_channels_with_the_largest_norms_are_copied_and_r
     assert torch.equal(head.bias, last.bias)
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 def test_a_student_as_wide_as_what_its_teacher_uses_computes_the_same() -> None:
     """Channels of zeros give nothing: a student without them is the teacher."""
     pytest.importorskip("torch_pruning", reason="needs torch-pruning")
@@ -84,6 +86,7 @@ def test_a_student_as_wide_as_what_its_teacher_uses_computes_the_same() -> None:
     assert torch.allclose(logits(student), logits(teacher), atol=1e-6)
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 def test_a_shallower_and_narrower_resnet_has_whole_layers_of_its_teacher() -> None:
     pytest.importorskip("torch_pruning", reason="needs torch-pruning")
     torch.manual_seed(0)

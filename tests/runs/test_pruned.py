@@ -54,6 +54,7 @@ def test_zeros_are_counted_by_hand() -> None:
     }
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 @pytest.mark.parametrize("kind", NODES)
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_a_network_without_its_removed_channels_gives_the_same_logits(kind: str, scope: str) -> None:
@@ -72,6 +73,7 @@ def test_a_network_without_its_removed_channels_gives_the_same_logits(kind: str,
         assert torch.equal(again.eval()(images), smaller(images))
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 def test_channels_that_still_count_stay_as_zeros() -> None:
     pytest.importorskip("torch_pruning", reason="needs torch-pruning")
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Sigmoid(), nn.Linear(6, 3))
@@ -85,6 +87,7 @@ def test_channels_that_still_count_stay_as_zeros() -> None:
     assert "the student keeps its removed channels as zeros: without them, it would give other logits" in str(notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structured", [False, True])
 def test_student_and_baseline_are_pruned_alike_through_finetuning(
     settings: Callable[..., Settings], tmp_path: Path, structured: bool
@@ -105,4 +108,7 @@ def test_student_and_baseline_are_pruned_alike_through_finetuning(
     for saved in (network, best):
         zeros = sum(int((layer.weight == 0).sum()) for layer in saved.modules() if isinstance(layer, nn.Linear))
         assert zeros == (0 if structured else round(0.4 * 640) + round(0.4 * 100))
+    macs = 64 * 10 + 10 * 10  # of the network as it trained, by hand
+    spent = result["budget"]["baseline"]["macs"]["sum"]
+    assert spent == 3 * macs * baseline["images_seen"]
     assert student["parameters"] == sum(parameter.numel() for parameter in network.parameters())

@@ -87,6 +87,7 @@ def test_one_channel_of_each_layer_is_left() -> None:
     assert [gone.tolist() for gone in removed] == [[True, False], [False, True, True]]
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 def test_channels_are_zero_in_all_that_makes_and_reads_them() -> None:
     pytest.importorskip("torch_pruning", reason="needs torch-pruning")
     module = network()
@@ -120,7 +121,7 @@ def cut_after(module: Classifier, epochs: int) -> Classifier:
     return module
 
 
-@pytest.mark.parametrize("structured", [False, True])
+@pytest.mark.parametrize("structured", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resumed_training_removes_the_same_weights_to_the_bit(tmp_path: Path, structured: bool) -> None:
     if structured:
         pytest.importorskip("torch_pruning", reason="needs torch-pruning")

@@ -165,7 +165,10 @@ def test_a_sweep_that_is_stopped_goes_on_with_its_packs(tmp_path: Path, number: 
 
 @pytest.mark.slow
 def test_students_that_are_pruned_or_stop_early_share_a_pack(tmp_path: Path) -> None:
-    words = ("student.pruning.amount=0,0.6", "student.early_stopping={metric: val_loss, patience: 1},null")
+    words = (
+        "student.pruning.amount=0,0.6",
+        "student.early_stopping={metric: val_loss, patience: 1, min_delta: 9},null",
+    )
     words += ("student.epochs=6", "student.optimizer={lr: 0.1}", *TINY[:1], *TINY[3:], *ONE_SLOT)
     out, _ = swept(tmp_path, *words, "hydra.sweep.dir=packed")
     assert "4 side by side" in out
