@@ -70,7 +70,7 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
 
 def note_stages_that_do_not_stop(settings: Settings) -> None:
     """Note where the student alone can stop early, by a metric that compares it with its teacher."""
-    metric = settings.early_stopping_of(STUDENT).metric
+    metric = settings.early_stopping_of("student").metric
     if metric in OF_TEACHER_AND_STUDENT:
         note(
             "settings",
