@@ -33,10 +33,8 @@ def test_stages_stop_by_themselves_and_the_budget_counts_the_epochs_that_were_tr
     passes = result["budget"]["student"]
     assert passes["student_backwards"] == result["student"]["images_seen"]
     assert passes["student_validations"] == 2 * result["data"]["val"]
-    assert any(
-        "stages on labels alone, such as the baseline, have no val_agreement" in note["text"]
-        for note in result["notes"]
-    )
+    note = "stages on labels alone, such as the baseline, have no val_agreement and do not stop by it"
+    assert any(note in text for text in result["notes"])
     text = " ".join(sentences(result, 3))
     assert "The student trained for 1 of 4 epochs and has the weights of epoch 1, its best by val_agreement." in text
 
@@ -60,7 +58,10 @@ METRIC = "must be a metric of the validation images (val_accuracy, val_loss, val
             "got val_agreement",
         ),
         ("finetune.early_stopping={metric: a}", f"finetune.early_stopping.metric: {METRIC}, got 'a'"),
-        ("student.early_stopping={patienc: 3}", "student.early_stopping.patienc: no such setting, got 3"),
+        (
+            "student.early_stopping={patienc: 3}",
+            "student.early_stopping.patienc: no such setting (did you mean patience?), got 3",
+        ),
         ("student.pruning.amount=1.0", "student.pruning.amount: must be less than 1, got 1.0"),
         (
             "student.pruning={start: 0.5, end: 0.4}",

@@ -38,6 +38,7 @@ def test_student_and_baseline_begin_alike_and_a_second_run_is_the_same_to_the_bi
     assert other["baseline"]["accuracy"] != accuracies["baseline"]  # it has an entry of its own in the store
 
 
+@pytest.mark.slow  # the import of torch-pruning takes seconds
 def test_a_student_without_a_fitting_layer_is_refused(settings: Callable[..., Settings], tmp_path: Path) -> None:
     words = ("teacher=mlp", "teacher.hidden=[6]", "student=small_cnn", "student.init=inject")
     with pytest.raises(SettingsError, match=r"^student\.init: must be random, as no layer of the student has the name"):
