@@ -136,8 +136,13 @@ def _size(module: Any, side: Side) -> int:
     return int(getattr(module, f"{side}_{kind}"))
 
 
+def head_of(network: nn.Module, image_shape: Sequence[int]) -> str | None:
+    """The name of the layer that gives the logits: the last one with weights and as many channels as classes."""
+    return _head(copy.deepcopy(network).cpu().eval(), torch.zeros(1, *image_shape))
+
+
 def _head(network: nn.Module, images: Tensor) -> str | None:
-    """The name of the last layer with weights that gives as many channels as there are classes."""
+    """The name of the layer that gives the logits, for a network in evaluation mode on the CPU."""
     last: list[str] = []
 
     def note_layer(name: str) -> Any:

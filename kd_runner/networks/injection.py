@@ -12,6 +12,7 @@ from kd_runner.networks.channels import (
     ChannelGroup,
     State,
     channel_groups,
+    head_of,
     kept_channels,
     refuse_missing_library,
     sliced,
@@ -44,8 +45,8 @@ def inject(student: nn.Module, teacher: nn.Module, image_shape: Sequence[int]) -
 
     Of a layer that is narrower in the student, the channels with the largest L1 norm are copied, in their order, and
     the layers that read them get the weights for the same channels; so do layers whose outputs are added to one
-    another. A layer is copied where then all its weights have the student's shapes, running means and variances with
-    them. Others keep their first weights.
+    another. The layer that gives the logits is copied from that of the teacher alone. A layer is copied where then all
+    its weights have the student's shapes, running means and variances with them. Others keep their first weights.
 
     Args:
         image_shape: The shape [C, H, W] of the images.
@@ -53,7 +54,10 @@ def inject(student: nn.Module, teacher: nn.Module, image_shape: Sequence[int]) -
     Raises:
         SettingsError: a narrower layer, and torch-pruning, which finds the channels that belong together, is not there.
     """
-    target, source = student.state_dict(), teacher.state_dict()
+    # A student's last layer may have the name of a layer in the middle of its teacher.
+    unlike = {head_of(student, image_shape)} ^ {head_of(teacher, image_shape)}
+    target = {name: value for name, value in student.state_dict().items() if name.rpartition(".")[0] not in unlike}
+    source: State = teacher.state_dict()
     common = [name for name in target if name in source]
     if any(target[name].shape != source[name].shape for name in common):
         refuse_missing_library("student.init")

@@ -112,3 +112,14 @@ def test_other_layers_keep_their_first_weights() -> None:
     assert injected.parameters == sum(
         parameter.numel() for name, parameter in student.named_parameters() if name.split(".")[0] in injected.layers
     )
+
+
+def test_a_layer_in_the_middle_is_no_classifier() -> None:
+    """The student's last layer has the name of the hidden layer of its teacher, and would even fit."""
+    torch.manual_seed(0)
+    student, teacher = mlp(3, SHAPE, hidden=[]), mlp(3, SHAPE, hidden=[3])
+    head = next(layer for layer in student.modules() if isinstance(layer, nn.Linear))
+    before = head.weight.clone()
+    injected = inject(student, teacher, SHAPE)
+    assert injected.parameters == 0
+    assert torch.equal(head.weight, before)

@@ -67,6 +67,9 @@ def test_a_network_without_its_removed_channels_gives_the_same_logits(kind: str,
         assert torch.allclose(smaller.eval()(images), network.eval()(images), atol=1e-5)
     assert count_weights(smaller) < 0.6 * count_weights(network)
     assert all(bool(weight.any()) for weight in smaller.parameters() if weight.dim() > 1)
+    exported = torch.export.export(smaller, (images,)).module()
+    with torch.no_grad():
+        assert torch.allclose(exported(images), smaller(images), atol=1e-5)
     again = build(node, "student", num_classes=3, image_shape=SHAPE)
     again.load_state_dict(smaller.state_dict())
     with torch.no_grad():
