@@ -1,104 +1,143 @@
-"""docs/results.md says what docs/results_few_digits.csv says: means, intervals and p are computed anew, by SciPy."""
+"""docs/results.md says what docs/results.csv says: means, intervals and p are computed anew, by SciPy."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
-CELLS = (r"(\w+)", r"([\d.]+)", r"([\d.]+) ± ([\d.]+)", r"(\S+)", r"(\S+) to (\S+)", r"(\S+)", r"(\S+)")
-LINE = re.compile(r"^\| " + r" \| ".join(CELLS) + r" \|$", re.MULTILINE)
+make_results = pytest.importorskip("make_results", reason="the page belongs to a checkout")
+evidence = pytest.importorskip("evidence")
 
 
-pytestmark = pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the page belongs to a checkout")
+def lines_of(name: str) -> list[dict[str, str]]:
+    with (ROOT / "docs" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def make_results() -> ModuleType:
-    """The script of the page."""
-    spec = importlib.util.spec_from_file_location("make_results", ROOT / "tools" / "make_results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_results"] = module
-    spec.loader.exec_module(module)
-    return module
+PAIRS = sorted({line["pair"] for line in lines_of("results.csv")})
 
 
-def percents() -> dict[str, dict[str, np.ndarray]]:
-    """The numbers of the CSV in percent, by mode and column."""
-    with (ROOT / "docs" / "results_few_digits.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    modes = dict.fromkeys(line["mode"] for line in lines)
+def students(pair: str, column: str) -> dict[tuple[str, str], np.ndarray]:
+    """A number of each student of a pair, by mode and settings."""
+    lines = [line for line in lines_of("results.csv") if line["pair"] == pair]
+    keys = dict.fromkeys((line["mode"], line["settings"]) for line in lines)
     return {
-        mode: {
-            name: np.array([100 * float(line[name]) for line in lines if line["mode"] == mode])
-            for name in ("teacher", "baseline", "student", "student_val")
-        }
-        for mode in modes
+        key: np.array([float(line[column]) for line in lines if (line["mode"], line["settings"]) == key])
+        for key in keys
     }
+
+
+def cells(pair: str) -> dict[tuple[str, str], list[str]]:
+    """The cells of a pair's table on the page, after mode and settings."""
+    title = evidence.PAIRS[pair].title
+    section = (ROOT / "docs" / "results.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| ")
+    ]
+    return {(row[0], row[1].replace("`", "")): row[2:] for row in rows[2:]}
 
 
 def test_the_page_is_up_to_date() -> None:
-    script = make_results()
-    assert (ROOT / "docs" / "results.md").read_text() == script.page(script.read())
+    assert (ROOT / "docs" / "results.md").read_text() == make_results.page()
 
 
-def test_every_mode_has_the_same_seeds_and_baselines() -> None:
-    with (ROOT / "docs" / "results_few_digits.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    seeds: dict[str, dict[str, str]] = {}
-    for line in lines:
-        seeds.setdefault(line["mode"], {})[line["seed"]] = line["baseline"]
-    assert {path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")} >= set(seeds)
-    assert len({tuple(baselines.items()) for baselines in seeds.values()}) == 1
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_row_has_the_same_seeds_and_the_same_teacher(pair: str) -> None:
+    seeds, teachers = students(pair, "seed"), students(pair, "teacher")
+    first = seeds["none", next(settings for mode, settings in seeds if mode == "none")]
+    assert len(first) >= 5
+    for key in seeds:
+        assert list(seeds[key]) == list(first), key
+        assert len({tuple(values) for values in teachers.values()}) == 1
 
 
-def test_means_intervals_and_p_are_those_of_the_csv() -> None:
-    numbers = percents()
-    cells = {row[0]: row[1:] for row in LINE.findall((ROOT / "docs" / "results.md").read_text())}
-    assert set(cells) == set(numbers)
-    gains = {mode: columns["student"] - columns["baseline"] for mode, columns in numbers.items()}
-    levels = {
-        mode: stats.ttest_rel(columns["student"], columns["baseline"]).pvalue for mode, columns in numbers.items()
+@pytest.mark.parametrize("pair", PAIRS)
+def test_means_intervals_and_p_are_those_of_the_csv(pair: str) -> None:
+    numbers, vals, table = students(pair, "student"), students(pair, "student_val"), cells(pair)
+    alone = next(values for (mode, _), values in numbers.items() if mode == "none")
+    assert set(table) == set(numbers)
+    gains = {key: 100 * (values - alone) for key, values in numbers.items() if key[0] != "none"}
+    levels = {key: stats.ttest_1samp(gain, 0).pvalue for key, gain in gains.items() if gain.std() > 1e-9}
+    order = sorted(levels, key=lambda key: levels[key])
+    largest = 0.0
+    corrected: dict[tuple[str, str], float] = {}
+    for rank, key in enumerate(order):
+        largest = max(largest, (len(order) - rank) * levels[key])
+        corrected[key] = largest
+    for key, (val, test, gain, p, *_) in table.items():
+        mean, spread = map(float, test.split(" ± "))
+        assert float(val) == pytest.approx(100 * vals[key].mean(), abs=0.0051)
+        assert (mean, spread) == pytest.approx((100 * numbers[key].mean(), 100 * numbers[key].std(ddof=1)), abs=0.0051)
+        if key in corrected:
+            error = 0.05 * levels[key] / corrected[key]
+            ends = stats.t.interval(1 - error, len(gains[key]) - 1, gains[key].mean(), stats.sem(gains[key]))
+            found = [float(text) for text in re.findall(r"[+-][\d.]+", gain)]
+            assert found == pytest.approx([gains[key].mean(), *ends], abs=0.0051)
+            assert float(p) == pytest.approx(min(1.0, corrected[key]), rel=0.006)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_page_counts_the_rows_that_gain(pair: str) -> None:
+    title = evidence.PAIRS[pair].title
+    section = (ROOT / "docs" / "results.md").read_text().split(f"## {title}\n")[1]
+    found = re.search(r"(\d+) of (\d+) rows gain\*\* \(.*?\), (\d+) lose", section)
+    assert found is not None
+    table = {key: row for key, row in cells(pair).items() if key[0] != "none"}
+    sure = [row[2] for row in table.values() if row[3] and float(row[3]) < 0.01]
+    counts = (sum(gain.startswith("+") for gain in sure), len(table), sum(gain.startswith("-") for gain in sure))
+    assert tuple(map(int, found.groups())) == counts
+
+
+def test_every_mode_has_the_same_number_of_trials_and_the_best_on_validation_is_in_the_table() -> None:
+    searches = lines_of("searches.csv") if (ROOT / "docs" / "searches.csv").exists() else []
+    for pair in dict.fromkeys(line["pair"] for line in searches):
+        settings: dict[str, set[str]] = {}
+        for line in searches:
+            if line["pair"] == pair:
+                settings.setdefault(line["mode"], set()).add(line["settings"])
+                assert int(line["seed"]) not in evidence.PAIRS[pair].seeds
+        assert {len(tried) for tried in settings.values()} == {12 if evidence.PAIRS[pair].full else 6}
+        best = evidence.chosen(pair)
+        for mode, words in students(pair, "seed") if pair in PAIRS else ():
+            assert words == best[mode] or mode == evidence.LONGER
+
+
+@pytest.mark.parametrize("mode", ["none", "soft", "at", "hard", "simkd", "function_matching", "tf_kd_reg"])
+def test_trials_are_as_many_for_every_mode_and_differ(mode: str) -> None:
+    for pair in (evidence.PAIRS["digits_tenth"], evidence.PAIRS["mnist_all"]):
+        tried = [evidence.dumped(settings) for settings in evidence.trials(mode, pair)]
+        assert len(tried) == len(set(tried)) == (12 if pair.full else 6)
+
+
+def test_of_a_table_that_was_stopped_the_seeds_are_kept_that_all_rows_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "results.csv")
+    student = {"accuracy": 0.5, "val_accuracies": [0.1, 0.25], "ece": 0.1, "images_seen": 3, "parameters": 2}
+    parts: dict[str, Any] = {
+        "student": student,
+        "teacher": {"accuracy": 0.9, "parameters": 9},
+        "budget": {"student": {"macs": {"sum": 7}}},
     }
-    order = sorted(levels, key=lambda mode: levels[mode])
-    largest, corrected = 0.0, {}
-    for rank, mode in enumerate(order):
-        largest = corrected[mode] = max(largest, min(1.0, (len(order) - rank) * levels[mode]))
-    for mode, texts in cells.items():
-        val, student, spread, gain, low, high, p, holm_p = map(float, texts)
-        interval = stats.t.interval(0.95, len(gains[mode]) - 1, gains[mode].mean(), stats.sem(gains[mode]))
-        expected = [numbers[mode]["student_val"].mean(), numbers[mode]["student"].mean(), gains[mode].mean(), *interval]
-        assert [val, student, gain, low, high] == pytest.approx(expected, abs=0.0051)
-        assert spread == pytest.approx(numbers[mode]["student"].std(ddof=1), abs=0.0051)
-        assert [p, holm_p] == pytest.approx([levels[mode], corrected[mode]], rel=0.06)
-
-
-def test_of_a_sweep_that_was_stopped_the_seeds_are_taken_that_all_modes_have(tmp_path: Path) -> None:
-    def job(number: int, mode: str, seed: int, status: str = "completed") -> None:
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        stages = {
-            stage: {"accuracy": 0.5, "val_accuracies": [0.1, 0.25]} for stage in ("teacher", "baseline", "student")
-        }
+    for number, (mode, seed, status) in enumerate(
+        [("soft", 0, "completed"), ("at", 0, "completed"), ("soft", 1, "completed"), ("at", 1, "failed")]
+    ):
+        folder = tmp_path / "digits_default" / "sweep0" / str(number)
+        folder.mkdir(parents=True)
         words = [f"distillation={mode}", f"seed={seed}"]
-        (folder / "result.json").write_text(json.dumps({"status": status, "overrides": words, "seed": seed, **stages}))
-
-    for number, (mode, seed) in enumerate([("soft", 0), ("at", 0), ("soft", 1)]):
-        job(number, mode, seed)
-    job(3, "at", 1, "failed")
-    lines = make_results().collect([tmp_path])
-    assert [(line["mode"], line["seed"], line["student_val"]) for line in lines] == [("at", 0, 0.25), ("soft", 0, 0.25)]
-
-
-def test_gains_that_are_all_equal_say_nothing() -> None:
-    assert make_results().paired_p(np.array([1.0, 1.0, 1.0])) == 1.0
+        (folder / "result.json").write_text(json.dumps({"status": status, "overrides": words, "seed": seed, **parts}))
+    evidence.keep_results("digits_default", tmp_path / "digits_default")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        kept = list(csv.DictReader(file))
+    assert [(line["mode"], line["seed"], line["student_val"]) for line in kept] == [
+        ("at", "0", "0.25"),
+        ("soft", "0", "0.25"),
+    ]

@@ -1,52 +1,55 @@
-"""Writes docs/results.md from docs/results_few_digits.csv: python tools/make_results.py.
+"""Writes docs/results.md from docs/results.csv and docs/searches.csv: python tools/make_results.py.
 
-With folders of sweeps, `python tools/make_results.py FOLDER …`, the CSV is made anew from their results first.
+Both are made by tools/evidence.py.
 """
 
 from __future__ import annotations
 
 import csv
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from evidence import PAIRS, seed_word
 from scipy import special
 
-from kd_runner.comparison.statistics import holm, interval
+from kd_runner.comparison.statistics import holm_factors, interval
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
-TABLE = ROOT / "docs" / "results_few_digits.csv"
-COLUMNS = ("mode", "seed", "teacher", "baseline", "student", "student_val")
 SURE = 0.01
+NUMBERS = ("teacher", "student", "student_val", "ece", "images_seen", "macs", "parameters", "teacher_parameters")
+
 INTRO = """# Results
 
-Made by `python tools/make_results.py` from [results_few_digits.csv](results_few_digits.csv); a test computes means,
-intervals and p anew from that file.
+Made by `python tools/make_results.py` from [results.csv](results.csv) and [searches.csv](searches.csv); a test
+computes means, intervals and p anew from these files. All was run on CPUs, one thread a job.
 
-## Few images: the digits at a tenth
+Each table is one pair of networks on one data set. Its rows are modes with their settings; `none` is the same
+student, trained on labels alone. A mode's weight, temperature and learning rate are those with the best validation
+accuracy after the last epoch in a search with other seeds than the table's, which tried the same number of settings
+for every mode and for `none`. Test images had no part in any choice, and every number is of the last epoch, not of
+the best.
 
-The teacher learns from all {images} training images, baseline and student from a tenth of each class; all else is the
-default run, with each mode's default weights. No mode was tuned.
+- val, test: accuracy in percent, mean over seeds; test with its standard deviation.
+- gain: test accuracy less that of `none` with the same seed, in points, with an interval that is corrected for the
+  number of rows as p is (95 % of Student's t, at the level that Holm's correction leaves to the row).
+- p: paired t-test over seeds, with Holm's correction for all rows of the table.
+- ECE: calibration error of the student.
+- compute: multiply-accumulates of the student's training, those of its teacher's forward passes and of the mode
+  included, over those of `none`. Where it is above 1, a gain is not at equal compute; each table says how `none` was
+  with other learning rates.
 
-    {command}
-
-{seeds} seeds. The baseline, the same for all modes, is right on {baseline} % of the 539 test images, the teacher on
-{teacher} %. Test: mean ± standard deviation over seeds, in percent, of the student after its last epoch. Gain: student
-less baseline in points, mean with its 95 % interval (Student's t over seeds). p: paired t-test over seeds, and with
-Holm's correction for {modes}. Rows are in the order of validation accuracy after the last epoch.
-
+All rows of a table share one choice of images, and its intervals are over training alone.
 """
 
-SEARCHES = """
-## All searches behind the defaults of this table
 
-Choices were made on validation accuracy after the last epoch, mean over seeds 100 to 104, with `data_seed=0`. Both searches are
-equal for baseline and student. Temperature and weights were not searched.
+DEFAULTS = """
+## Searches behind the default run
+
+Made before the tables above. Choices were made on validation accuracy after the last epoch, mean over seeds 100 to
+104, with `data_seed=0`. Both searches are equal for baseline and student. Temperature and weights were not searched.
 
     kd-runner -m seed=100,101,102,103,104 student.fraction=0.1 student.epochs=60,120,240,400 'student.optimizer={lr: 0.001},{lr: 0.003},{lr: 0.01}' optimizer.lr=0.001
     kd-runner -m seed=100,101,102,103,104 student.fraction=0.1 student.epochs=60,120 optimizer.lr=0.003,0.01
@@ -70,147 +73,190 @@ equal for baseline and student. Temperature and weights were not searched.
 | 120 | 0.003 | 0.003 | 93.02 | 94.44 |
 | 120 | 0.01 | 0.01 | 93.81 | 95.71 |
 
-Chosen: a learning rate of 0.01 for all stages, where the baseline is best, and the 60 epochs of before, with which the baseline is
-0.3 points below its best. All ten seeds of the table share one choice of 111 images, so its interval is over training alone.
+Chosen: a learning rate of 0.01 for all stages, where the baseline is best, and the 60 epochs of before, with which the
+baseline is 0.3 points below its best.
 
-With `student.fraction=1` (all images, ten seeds): baseline 98.00 ± 0.48, student 97.98 ± 0.40, gain -0.02 points, 95 % interval
--0.22 to +0.18, p = 0.84.
+With `student.fraction=1` (all images, ten seeds): baseline 98.00 ± 0.48, student 97.98 ± 0.40, gain -0.02 points, 95 %
+interval -0.22 to +0.18, p = 0.84.
 """  # noqa: E501 (a command stands in one line)
 
 
 @dataclass(frozen=True)
 class Row:
-    """The results of a mode.
+    """The results of a mode with its settings.
 
     Args:
         student_val: The mean validation accuracy of the student, in percent.
-        half: Half the width of the 95 % interval of the gain, in points.
-        corrected: p with Holm's correction.
+        gain: Over `none`, in points; 0 for `none` itself.
+        half: Half the width of the interval of the gain, corrected as p is, in points.
+        corrected: p with Holm's correction; None for `none` itself, and where every gain is the same.
+        compute: Multiply-accumulates of the student's stage over those of `none`.
     """
 
     mode: str
+    settings: str
     seeds: int
     student: float
     spread: float
     student_val: float
+    ece: float
+    compute: float
     gain: float
     half: float
-    p: float
-    corrected: float
+    corrected: float | None
 
 
-def collect(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """A line of the CSV for each completed job of the sweeps in `folders`; accuracies are shares."""
-    lines = []
-    for path in (path for folder in folders for path in folder.glob("*/result.json")):
-        result = json.loads(path.read_text())
-        if result["status"] != "completed":
-            continue
-        words = dict(word.split("=", 1) for word in result["overrides"])
-        stages = {stage: result[stage]["accuracy"] for stage in ("teacher", "baseline", "student")}
-        val = result["student"]["val_accuracies"][-1]
-        lines.append({"mode": words.get("distillation", "soft"), "seed": result["seed"], **stages, "student_val": val})
-    seeds = [{line["seed"] for line in lines if line["mode"] == mode} for mode in {line["mode"] for line in lines}]
-    complete = set.intersection(*seeds)  # of a sweep that was stopped, the seeds that every mode has
-    return sorted((line for line in lines if line["seed"] in complete), key=lambda line: (line["mode"], line["seed"]))
-
-
-def read() -> list[dict[str, Any]]:
-    """The lines of the CSV, with numbers."""
-    with TABLE.open(newline="") as file:
-        return [
-            {"mode": line["mode"], "seed": int(line["seed"]), **{name: float(line[name]) for name in COLUMNS[2:]}}
-            for line in csv.DictReader(file)
-        ]
-
-
-def write(lines: Sequence[dict[str, Any]]) -> None:
-    """Write the CSV."""
-    with TABLE.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: round(value, 6) if isinstance(value, float) else value for name, value in line.items()}
-            for line in lines
-        )
+def read(name: str = "results") -> list[dict[str, str]]:
+    """The lines of a CSV of docs."""
+    path = ROOT / "docs" / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def paired_p(gains: np.ndarray) -> float:
-    """The two-sided p of a t-test that the gains [N] are around none; 1 where all are equal."""
-    spread = gains.std(ddof=1)
-    if spread < 1e-12:
-        return 1.0
-    return 2 * float(special.stdtr(len(gains) - 1, -abs(gains.mean() / (spread / np.sqrt(len(gains))))))
+    """The two-sided p of a t-test that the gains [N] are around none."""
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return 2 * float(special.stdtr(len(gains) - 1, -abs(gains.mean() / error)))
 
 
-def rows(lines: Sequence[dict[str, Any]]) -> list[Row]:
-    """The modes, by the student's validation accuracy, the highest first."""
-    modes = sorted({line["mode"] for line in lines})
+def rows(lines: Sequence[dict[str, str]]) -> list[Row]:
+    """The rows of one pair, by the student's validation accuracy, the highest first."""
+    keys = list(dict.fromkeys((line["mode"], line["settings"]) for line in lines))
     columns = {
-        mode: {name: np.array([line[name] for line in lines if line["mode"] == mode]) * 100 for name in COLUMNS[2:]}
-        for mode in modes
+        key: {
+            name: np.array([float(line[name]) for line in lines if (line["mode"], line["settings"]) == key])
+            for name in NUMBERS
+        }
+        for key in keys
     }
-    gains = {mode: columns[mode]["student"] - columns[mode]["baseline"] for mode in modes}
-    levels = {mode: paired_p(gains[mode]) for mode in modes}
-    corrected = dict(zip(modes, holm([levels[mode] for mode in modes]), strict=True))
+    alone = next(columns[key] for key in keys if key[0] == "none")
+    taught = [key for key in keys if key[0] != "none"]
+    gains = {key: 100 * (columns[key]["student"] - alone["student"]) for key in taught}
+    tested = [
+        key for key in taught if gains[key].std(ddof=1) > 1e-9
+    ]  # as in a leaderboard, gains that are all equal have no p
+    levels = [paired_p(gains[key]) for key in tested]
+    factors = dict(zip(tested, holm_factors(levels), strict=True))
+    corrected = {key: min(1.0, level * factors[key]) for key, level in zip(tested, levels, strict=True)}
     table = [
         Row(
-            mode,
-            len(gains[mode]),
-            float(columns[mode]["student"].mean()),
-            float(columns[mode]["student"].std(ddof=1)),
-            float(columns[mode]["student_val"].mean()),
-            float(gains[mode].mean()),
-            interval(gains[mode]),
-            levels[mode],
-            corrected[mode],
+            *key,
+            len(columns[key]["student"]),
+            100 * float(columns[key]["student"].mean()),
+            100 * float(columns[key]["student"].std(ddof=1)),
+            100 * float(columns[key]["student_val"].mean()),
+            float(columns[key]["ece"].mean()),
+            float(columns[key]["macs"].mean() / alone["macs"].mean()),
+            float(gains[key].mean()) if key in gains else 0.0,
+            interval(gains[key], 0.05 / factors[key]) if key in factors else 0.0,
+            corrected.get(key),
         )
-        for mode in modes
+        for key in keys
     ]
-    return sorted(table, key=lambda row: (-row.student_val, row.mode))
+    return sorted(table, key=lambda row: (-row.student_val, row.mode, row.settings))
 
 
-def page(lines: Sequence[dict[str, Any]]) -> str:
-    """The page in Markdown."""
-    table = rows(lines)
-    seeds = sorted({line["seed"] for line in lines})
-    means = {name: 100 * float(np.mean([line[name] for line in lines])) for name in ("teacher", "baseline")}
-    modes = ",".join(sorted(row.mode for row in table))
-    command = f"kd-runner -m seed={','.join(map(str, seeds))} distillation={modes}"
-    text = INTRO.format(
-        images="1,132",
-        command=command,
-        seeds=len(seeds),
-        modes="1 mode" if len(table) == 1 else f"{len(table)} modes",
-        **{name: f"{mean:.2f}" for name, mean in means.items()},
-    )
+def section(name: str, lines: Sequence[dict[str, str]]) -> str:
+    """The section of a pair in Markdown."""
+    pair, table = PAIRS[name], rows(lines)
+    seeds = sorted({int(line["seed"]) for line in lines})
+    teacher = 100 * float(np.mean([float(line["teacher"]) for line in lines]))
+    parameters, of_teacher = ({int(line[key]) for line in lines} for key in ("parameters", "teacher_parameters"))
+    text = f"## {pair.title}\n\n{pair.note}\n\n    {command(name, sorted({row.mode for row in table}))}\n\n"
     text += (
-        "| mode | val | test | gain | 95 % interval | p | p, corrected |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+        f"Seeds {', '.join(map(str, seeds))}. The teacher ({max(of_teacher):,} parameters) is right on {teacher:.2f} % "
+        f"of the test images; the student has {min(parameters):,} parameters.\n\n"
+        "| mode | settings | val | test | gain, corrected interval | p | ECE | compute |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
     for row in table:
+        gain, p = "", ""
+        if row.mode != "none":
+            gain = f"{row.gain:+.2f}"
+        if row.corrected is not None:
+            gain = f"{row.gain:+.2f} ({row.gain - row.half:+.2f} to {row.gain + row.half:+.2f})"
+            p = f"{row.corrected:.3g}"
+        settings = " ".join(f"`{word}`" for word in row.settings.split())
         text += (
-            f"| {row.mode} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {row.gain:+.2f} | "
-            f"{row.gain - row.half:+.2f} to {row.gain + row.half:+.2f} | {row.p:.2g} | {row.corrected:.2g} |\n"
+            f"| {row.mode} | {settings} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {gain} | "
+            f"{p} | {row.ece:.3f} | {row.compute:.2f} |\n"
         )
-    better = [row.mode for row in table if row.gain > 0 and row.corrected < SURE]
-    worse = [row.mode for row in table if row.gain < 0 and row.corrected < SURE]
-    unsure = [row.mode for row in table if row.corrected >= SURE]
-    missing = sorted(
-        {path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")} - {row.mode for row in table}
-    )
-    text += f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
-    return text + (
-        f"\nWith corrected p below {SURE:g}, {len(better)} of {len(table)} modes gain ({_names(better)}), {len(worse)} "
-        f"lose ({_names(worse)}); the others show no sure difference ({_names(unsure)}).\n{SEARCHES}"
+    return text + f"\n{verdict(table)}{same_students(lines)}\n"
+
+
+def command(name: str, modes: Sequence[str]) -> str:
+    """The commands that make a table, of which some modes may have been run before there were others."""
+    pair = PAIRS[name]
+    if not pair.grids:
+        return f"python tools/evidence.py search {name} && python tools/evidence.py table {name}"
+    words = [*pair.words, seed_word(pair.seeds), "baseline=false"]
+    grids = pair.grids if len(pair.grids) > 1 else ((f"distillation={','.join(modes)}",),)
+    return "\n    ".join(" ".join(["kd-runner -m", *words, *grid]) for grid in grids)
+
+
+def verdict(table: Sequence[Row]) -> str:
+    """How many rows gain, lose, and show no sure difference."""
+    tested = [row for row in table if row.mode != "none"]
+    better = [row for row in tested if row.gain > 0 and (1.0 if row.corrected is None else row.corrected) < SURE]
+    worse = [row for row in tested if row.gain < 0 and (1.0 if row.corrected is None else row.corrected) < SURE]
+    unsure = [row for row in tested if row not in better and row not in worse]
+    return (
+        f"**With corrected p below {SURE:g}, {len(better)} of {len(tested)} rows gain** ({_names(better)}), "
+        f"{len(worse)} lose ({_names(worse)}); the others show no sure difference ({_names(unsure)})."
     )
 
 
-def _names(modes: Sequence[str]) -> str:
-    return ", ".join(sorted(modes)) or "none of them"
+def same_students(lines: Sequence[dict[str, str]]) -> str:
+    """A sentence on rows whose students are the same networks; empty where all differ."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name in dict.fromkeys((line["mode"], line["settings"]) for line in lines):
+        own = [line for line in lines if (line["mode"], line["settings"]) == name]
+        key = tuple(f"{line['seed']} {line['student']} {line['student_val']} {line['ece']}" for line in own)
+        found.setdefault(key, []).append(f"`{name[0]}`")
+    alike = [", ".join(names[:-1]) + " and " + names[-1] for names in found.values() if len(names) > 1]
+    return "".join(
+        f" The students of {names} are the same: with these settings they are one method." for names in alike
+    )
+
+
+def _names(table: Sequence[Row]) -> str:
+    several = len({row.mode for row in table}) < len(table)
+    return ", ".join(sorted(f"{row.mode} {row.settings}" if several else row.mode for row in table)) or "none of them"
+
+
+def searches() -> str:
+    """What was searched, in Markdown."""
+    text = (
+        "## All searches\n\nEvery search that was run for these tables; [searches.csv](searches.csv) has the "
+        "validation accuracy of each trial.\n\n"
+        "| search | seeds | trials of each mode | runs | rates |\n| --- | --- | --- | --- | --- |\n"
+    )
+    lines = read("searches")
+    for name in dict.fromkeys(line["pair"] for line in lines):
+        own = [line for line in lines if line["pair"] == name]
+        seeds = sorted({line["seed"] for line in own}, key=int)
+        of_modes = {
+            mode: len({line["settings"] for line in own if line["mode"] == mode})
+            for mode in {line["mode"] for line in own}
+        }
+        counts = "/".join(map(str, sorted(set(of_modes.values()))))
+        rates = ", ".join(f"{rate:g}" for rate in PAIRS[name].rates)
+        text += f"| `{name}`: {len(of_modes)} modes | {', '.join(seeds)} | {counts} | {len(own)} | {rates} |\n"
+    return text
+
+
+def page() -> str:
+    """The page in Markdown."""
+    lines = read()
+    names = [name for name in PAIRS if any(line["pair"] == name for line in lines)]
+    text = INTRO
+    for name in names:
+        text += "\n" + section(name, [line for line in lines if line["pair"] == name])
+    return f"{text}\n{searches()}{DEFAULTS}"
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        write(collect([Path(folder) for folder in sys.argv[1:]]))
-    PAGE.write_text(page(read()))
+    PAGE.write_text(page())
     print(PAGE)

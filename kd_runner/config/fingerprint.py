@@ -19,10 +19,17 @@ ADDED = {
     "background": "white",
     "max_pixels": 100_000_000,
     "white": None,
+    "label_noise": 0.0,
 }
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
-ADDED_TO_STUDENTS = {"fraction": 1, "init": "random", **ADDED_TO_STAGES, **ADDED_TO_NETWORKS}
+ADDED_TO_STUDENTS: dict[str, Any] = {
+    "fraction": 1,
+    "without_classes": [],
+    "init": "random",
+    **ADDED_TO_STAGES,
+    **ADDED_TO_NETWORKS,
+}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:

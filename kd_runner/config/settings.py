@@ -110,6 +110,7 @@ class DatasetSettings(_Built):
     random_erasing: Share
     mixup: Weight
     cutmix: Weight
+    label_noise: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
     default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
@@ -221,9 +222,14 @@ class ExtraTeacherSettings(_Built):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
+def _class_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # YAML reads 3 as a number
+
+
 class StudentSettings(_Built):
     epochs: Count
     fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    without_classes: list[Annotated[str, BeforeValidator(_class_name)]] = []
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None

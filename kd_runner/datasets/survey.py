@@ -168,9 +168,13 @@ def line(splits: Splits) -> str:
     return text
 
 
-def student_line(chosen: int, images: int) -> str:
-    """A line on the share of the training images that baseline and student learn from."""
-    return f"the student learns from {chosen:,} of the {count(images, 'training image')} (student.fraction)"
+def student_line(chosen: int, images: int, settings: Sequence[str]) -> str:
+    """A line on the share of the training images that baseline and student learn from.
+
+    Args:
+        settings: Names of the settings that chose them.
+    """
+    return f"the student learns from {chosen:,} of the {count(images, 'training image')} ({' and '.join(settings)})"
 
 
 def write_notes(splits: Splits, copies: Copies | None) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import PlainBatches
+
+TOGETHER_BYTES = 2**25  # of images that are read at a time where processes share the work
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,55 @@ class Predictions:
     labels: Tensor
 
 
-def predict(networks: Mapping[str, nn.Module], batches: PlainBatches, device: torch.device) -> Predictions:
+# Gives the logits [N, K] of a network for batches, by their numbers, which begin at 1 and grow.
+Shared = Callable[[Mapping[int, Tensor], Callable[[Tensor], Tensor]], dict[int, Tensor]]
+
+
+def predict(
+    networks: Mapping[str, nn.Module],
+    batches: PlainBatches,
+    device: torch.device,
+    shared: Mapping[str, Shared] | None = None,
+) -> Predictions:
     """The logits of every network for the images of `batches`, which are read once.
 
     The networks are moved to `device` and left in evaluation mode.
+
+    Args:
+        shared: Functions that give the logits of networks, by name, from other processes or from the function that
+            they are handed. Some batches are then read at a time.
     """
     for network in networks.values():
         network.to(device).eval()
     logits: dict[str, list[Tensor]] = {name: [] for name in networks}
-    labels = []
+    labels, first = [], 1
     with torch.inference_mode():
-        for batch in batches:
-            labels.append(batch.labels)
+        for block in _blocks(batches, TOGETHER_BYTES if shared else 0):
+            labels += [batch.labels for batch in block]
+            images = {first + number: batch.images for number, batch in enumerate(block)}
             for name, network in networks.items():
-                logits[name].append(network(batch.images).float())
+                logits_of = (shared or {}).get(name, _of_each)
+                logits[name] += logits_of(images, partial(_logits, network)).values()
+            first += len(block)
     return Predictions({name: torch.cat(parts) for name, parts in logits.items()}, torch.cat(labels))
+
+
+def _logits(network: nn.Module, images: Tensor) -> Tensor:
+    logits: Tensor = network(images)
+    return logits.float()
+
+
+def _of_each(images: Mapping[int, Tensor], logits_of: Callable[[Tensor], Tensor]) -> dict[int, Tensor]:
+    return {number: logits_of(batch) for number, batch in images.items()}
+
+
+def _blocks(batches: PlainBatches, most_bytes: int) -> Iterator[list[Batch]]:
+    """The batches, as many at a time as have `most_bytes` of images; one at least."""
+    block: list[Batch] = []
+    for batch in batches:
+        block.append(batch)
+        if len(block) * batch.images.numel() * batch.images.element_size() >= most_bytes:
+            yield block
+            block = []
+    if block:
+        yield block

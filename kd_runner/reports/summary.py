@@ -86,6 +86,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     candidates = [
         _gain_sentence(result, finetuned),
         part_of_images(result),
+        _absent_classes_sentence(result),
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),
@@ -129,6 +130,20 @@ def part_of_images(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline" if result.get("baseline") else "The student"
     of_teacher = ", the teacher from all" if teacher.get("images_seen") else ""
     return f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+
+
+def _absent_classes_sentence(result: Mapping[str, Any]) -> str:
+    """A sentence on the classes of which student and baseline saw no image."""
+    clauses = []
+    for stage in ("student", "baseline"):
+        found = (result.get(stage) or {}).get("absent_classes") or {}
+        if found.get("accuracy") is not None:
+            clauses.append(
+                f"the {stage} is right on {percent(found['accuracy'])}; with {found['shift']:+.2f} added to their "
+                f"logits, chosen on validation images, on {percent(found['shifted_accuracy'])} of them and "
+                f"{percent(found['shifted_accuracy_of_all'])} of all"
+            )
+    return f"Of the test images of classes that it never saw, {'; '.join(clauses)}." if clauses else ""
 
 
 def own_views(result: Mapping[str, Any]) -> str:

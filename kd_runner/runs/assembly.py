@@ -23,7 +23,15 @@ from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
 from kd_runner.ranks import ALONE, Ranks
 from kd_runner.runs.companions import Companions
-from kd_runner.runs.data import Data, chosen_images, data_set_name, read_data, view_of, views_of_teachers
+from kd_runner.runs.data import (
+    Data,
+    chosen_images,
+    data_set_name,
+    read_data,
+    student_choices,
+    view_of,
+    views_of_teachers,
+)
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
 from kd_runner.training.allocator import keep_memory
@@ -78,7 +86,7 @@ def assemble(
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
-    key = digest([node, seed, settings.dataset.residency])
+    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
@@ -87,10 +95,10 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     view = view_of(settings.dataset, splits, trainer.channels_last)
     chosen = chosen_images(settings, splits)
     if chosen is not None:
-        log.info("student   %s", survey.student_line(len(chosen), len(splits.train)))
+        log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
-    looks += [settings.replayed_views]
+    looks += [settings.replayed_views, settings.student.without_classes]
     looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),

@@ -31,11 +31,19 @@ from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 log = logging.getLogger(__name__)
 
 
-def teacher_outputs(online: TeacherOutputs, pairing: Pairing, settings: Settings, data: Data) -> TeacherOutputs:
-    """What gives the outputs of the teacher of `pairing`: `online`, where it runs, or its logits in the store."""
+def teacher_outputs(
+    online: TeacherOutputs, pairing: Pairing, settings: Settings, data: Data, validation_logits: list[Tensor]
+) -> TeacherOutputs:
+    """What gives the outputs of the teacher of `pairing`: `online`, where it runs, or its logits in the store.
+
+    Args:
+        validation_logits: The logits that a teacher which is read from the store gives for the first batches of
+            validation images; others are added when they are computed.
+    """
     if settings.teacher_outputs == ONLINE or not learns_from_teacher(pairing.modes):
         return online
-    return CachedTeacher(OnlineTeacher(pairing.teacher), LogitsInStore(pairing.teacher.network, settings, data))
+    teacher = OnlineTeacher(pairing.teacher, validation_logits)
+    return CachedTeacher(teacher, LogitsInStore(pairing.teacher.network, settings, data))
 
 
 class LogitsInStore:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+import uuid
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
+from kd_runner.config.settings import Node
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files.run_folder import BOARD
-from kd_runner.files.stages import BASELINE, TEACHER
-from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.files.stages import BASELINE
+from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import Note, note, recorded_notes
-from kd_runner.runs.data import Data
-from kd_runner.store.entries import file_digest
+from kd_runner.runs.cached_outputs import weights_digest
+from kd_runner.runs.data import Data, is_teacher, without_fetching
+from kd_runner.training.logits_board import LogitsBoard
 from kd_runner.training.shared_stream import BatchesOfStream, SharedStream, TeacherOfStream, Wait
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 
 Value = TypeVar("Value")
-TRAINED_ONCE = (TEACHER, BASELINE)  # the networks that several runs have
 
 
 class Companions:
@@ -37,6 +40,7 @@ class Companions:
         self.count, self._wait, self._boards = count, wait, boards
         self._values: dict[Hashable, tuple[object, list[Note]]] = {}
         self._streams: dict[Hashable, SharedStream] = {}
+        self._logits: dict[tuple[str, str], Tensor] = {}  # and labels, of images by their name; on the CPU
 
     def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value that `make` gives, made by the first run that asks for `key`; its notes are noted in every run."""
@@ -65,28 +69,77 @@ class Companions:
             return batches, OnlineTeacher(teacher)
         key = (images, *key)
         if key not in self._streams:
-            board = None if self._boards is None else self._boards / f"{BOARD}{digest(list(key))[:16]}"
+            board = None if self._boards is None else self._board_path(key)
             self._streams[key] = SharedStream(batches, self._wait, board)
         stream = self._streams[key]
         return BatchesOfStream(batches, stream), TeacherOfStream(teacher, stream)
 
     def predictions(
-        self, split: Literal["val", "test"], files: Mapping[str, Path], networks: Mapping[str, nn.Module], data: Data
+        self,
+        images: str,
+        networks: Mapping[str, nn.Module],
+        nodes: Mapping[str, Node],
+        data: Data,
+        batches: Callable[[], PlainBatches] | None = None,
     ) -> Predictions:
-        """The logits of networks for a split; of weights that several runs have, they are computed once.
+        """The logits of networks for the same images; of teachers and the baseline they are computed once.
+
+        The networks are moved to the device and left in evaluation mode.
 
         Args:
-            files: The files of the networks' weights, by the networks' names.
+            images: The name of the split, 'val' or 'test', or of other images of `data`.
+            networks: The networks by their names. Those that are equal to the bit are one.
+            nodes: The nodes that build the networks, by the same names.
+            batches: A function that gives the images in batches; None for a split.
         """
         for network in networks.values():
             network.to(data.device).eval()
-        keys = {name: (split, id(data), file_digest(files[name])) for name in networks}
-        missing = {name: network for name, network in networks.items() if keys[name] not in self._values}
-        labels, found = (split, id(data), "labels"), dict[str, Any]()
+        keys = {name: network_key(network, nodes[name], data) for name, network in networks.items()}
+        missing = {keys[name]: name for name in networks if (images, keys[name]) not in self._logits}
+        labels_key, found = (images, data.evaluation_key), dict[str, Tensor]()
         if missing:
-            made = predict(missing, data.plain_batches(split), data.device)
-            self._values |= {keys[name]: (made.logits[name], []) for name in missing if name in TRAINED_ONCE}
-            self._values[labels] = made.labels, []
-            found |= made.logits
-        found |= {name: self._values[key][0] for name, key in keys.items() if name not in found}
-        return Predictions(found, self._values[labels][0])  # type: ignore[arg-type]
+            made_of = data.plain_batches(images) if batches is None else batches()  # type: ignore[arg-type]
+            kept = {keys[name] for name in networks if is_asked_for_again(name)}
+            boards = {
+                name: self._open_board(images, key, made_of, data) for key, name in missing.items() if key in kept
+            }
+            shared = {name: board.logits for name, board in boards.items() if board is not None}
+            made = predict({name: networks[name] for name in missing.values()}, made_of, data.device, shared)
+            found = {key: made.logits[name] for key, name in missing.items()}
+            self._logits |= {(images, key): logits.cpu() for key, logits in found.items() if key in kept}
+            self._logits[labels_key] = made.labels.cpu()
+        found |= {key: self._logits[images, key].to(data.device) for key in keys.values() if key not in found}
+        return Predictions({name: found[key] for name, key in keys.items()}, self._logits[labels_key].to(data.device))
+
+    def _open_board(self, images: str, key: str, batches: PlainBatches, data: Data) -> LogitsBoard | None:
+        """The board on which processes share a network's logits for `batches`; None where that cannot be done."""
+        rows, classes = batches.batch_size, data.splits.num_classes
+        is_possible = data.device.type == "cpu" and len(batches) > 1 and LogitsBoard.is_worth_it(rows, classes)
+        if self._boards is None or not is_possible:
+            return None
+        return LogitsBoard(self._board_path([images, key]), rows, classes)
+
+    def _board_path(self, key: Sequence[Hashable]) -> Path:
+        assert self._boards is not None
+        return self._boards / f"{BOARD}{digest(list(key))[:16]}"
+
+
+def is_asked_for_again(name: str) -> bool:
+    """True for a network that several runs, or several steps of a run, want the logits of: no student."""
+    return is_teacher(name) or name == BASELINE
+
+
+def network_key(network: nn.Module, node: Node, data: Data) -> str:
+    """Changes with whatever changes the bits of the network's logits for the images of `data`, in evaluation mode.
+
+    The same weights may be those of another network, with another pooling for example, or lie otherwise in memory.
+    """
+    # Lightning switches a GPU's algorithms where the first stage trains. A CPU's forward passes have no others.
+    is_deterministic = data.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
+    computed = [torch.get_num_threads(), is_deterministic]
+    try:
+        strides = {name: parameter.stride() for name, parameter in network.named_parameters()}
+        weights = [weights_digest(network), repr(strides)]
+    except Exception:  # anyone's network, whose tensors may be of a kind without bytes or strides: it is not shared
+        weights = [uuid.uuid4().hex]
+    return digest([without_fetching(node), weights, data.evaluation_key, computed])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from kd_runner.config.build import build
-from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, without_defaults
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
+from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
@@ -27,6 +28,7 @@ from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
 LEAST_STD = 1e-3  # of a channel that is the same in all images
+NAMES = 10  # of classes, in a message
 SplitName = Literal["train", "student", "val", "test"]
 
 
@@ -93,6 +95,13 @@ class Data:
         images: Images = self.splits.train if self.chosen is None else self.splits.train.subset(self.chosen)
         return images
 
+    @functools.cached_property
+    def evaluation_key(self) -> str:
+        """Changes with whatever changes the images of the splits and of the student, and how evaluation sees them."""
+        looks = [self.view.mean.tolist(), self.view.std.tolist(), str(self.view.memory_format), self.evaluation_batch]
+        chosen = None if self.chosen is None else self.chosen.tolist()
+        return digest([self.splits.fingerprint, chosen, looks, str(self.device)])
+
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
         return PlainBatches(self.source(split), self.view, self.evaluation_batch)
@@ -139,13 +148,47 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     Raises:
         SettingsError: fewer than two images are left.
     """
-    fraction = settings.student.fraction
-    if fraction == 1:
+    fraction, labels = settings.student.fraction, splits.train.labels
+    if fraction == 1 and not settings.student.without_classes:
         return None
-    chosen = share_of_each_class(splits.train.labels, fraction, derived_seed(settings.data_seed, "student.fraction"))
+    chosen = share_of_each_class(labels, fraction, derived_seed(settings.data_seed, "student.fraction"))
     if len(chosen) < 2:
         raise SettingsError(f"student.fraction: must leave two training images or more, got {fraction:g}: it leaves 1")
-    return None if len(chosen) == len(splits.train) else chosen
+    absent = torch.tensor(classes_without_images(settings, splits), dtype=torch.int64)
+    chosen = chosen[~torch.isin(labels[chosen], absent)]
+    if len(chosen) < 2:
+        raise SettingsError(
+            f"student.without_classes: must leave two training images or more, got {settings.student.without_classes}: "
+            f"{len(chosen)} left"
+        )
+    return None if len(chosen) == len(labels) else chosen
+
+
+def student_choices(settings: Settings) -> list[str]:
+    """The names of the settings that choose images for the student."""
+    student = settings.student
+    asked = {"student.fraction": student.fraction < 1, "student.without_classes": bool(student.without_classes)}
+    return [name for name, used in asked.items() if used]
+
+
+def classes_without_images(settings: Settings, splits: Splits) -> list[int]:
+    """The labels of which baseline and student see no training image, as `student.without_classes` asks.
+
+    Raises:
+        SettingsError: a name that no class has.
+    """
+    classes = [str(name) for name in splits.classes]
+    for name in settings.student.without_classes:
+        if name not in classes:
+            raise SettingsError(
+                f"student.without_classes: must be names of classes ({names_of(classes)}), got {name!r}"
+            )
+    return [classes.index(name) for name in settings.student.without_classes]
+
+
+def names_of(classes: Sequence[str]) -> str:
+    """The first names of classes, for a message."""
+    return ", ".join(classes[:NAMES]) + (", …" if len(classes) > NAMES else "")
 
 
 def without_fetching(node: Any) -> Any:
@@ -171,6 +214,10 @@ def read_data(settings: Settings) -> Splits:
         raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):
         raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
+    if data.label_noise:
+        seed = derived_seed(settings.data_seed, "dataset.label_noise")
+        labels = noisy_labels(splits.train.labels, data.label_noise, splits.num_classes, seed)
+        splits = replace(splits, train=replace(cast("Any", splits.train), labels=labels))
     return splits
 
 

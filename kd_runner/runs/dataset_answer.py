@@ -30,7 +30,7 @@ from kd_runner.formats import cut_end, percent
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
-from kd_runner.runs.data import chosen_images, data_set_name, read_data
+from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
 
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
@@ -70,7 +70,9 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
     parts = [
         [f"{name}: {survey.line(splits)}"],
-        [] if chosen is None else [f"student  {survey.student_line(len(chosen), len(splits.train))}"],
+        []
+        if chosen is None
+        else [f"student  {survey.student_line(len(chosen), len(splits.train), student_choices(settings))}"],
         class_table(splits),
         largest_classes(splits),
         file_lines(splits),

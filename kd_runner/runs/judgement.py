@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, share_of
 from kd_runner.comparison.statistics import SURE
-from kd_runner.config.settings import Settings
+from kd_runner.config.fingerprint import digest
+from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.crd import CRD
 from kd_runner.errors import RunFailed
-from kd_runner.evaluation.predictions import predict
-from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT
+from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT, TEACHER
 from kd_runner.formats import percent
 from kd_runner.networks.records import Record, kept_metrics, record_of
 from kd_runner.notes import note
 from kd_runner.runs import doubts
+from kd_runner.runs.companions import Companions, network_key
 from kd_runner.runs.data import Data
 from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode, learns_from_teacher
@@ -85,13 +86,19 @@ def judgement_of_teachers(judgements: Mapping[str, Judgement]) -> Judgement:
     return judgements[ENSEMBLE] if ENSEMBLE in judgements else judgements["teacher"]
 
 
-def judge_given(name: str, network: nn.Module, path: Path, settings: Settings, data: Data) -> Judgement:
+def judge_given(
+    name: str, network: nn.Module, path: Path, settings: Settings, data: Data, companions: Companions
+) -> Judgement:
     """Judge a teacher whose weights are from the file `path`, and note what is wrong with it.
+
+    Args:
+        companions: The runs of this process, here and below; those with the same teacher share what it gives.
 
     Raises:
         RunFailed: it gives logits that are not finite numbers.
     """
-    logits, labels = validation_logits(network, data)
+    node = settings.all_teachers[name].node
+    logits, labels = validation_logits(network, node, data, companions)
     subject = _subject(name)
     _refuse_not_finite(network, logits, f"{name}.checkpoint: {path}")
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
@@ -99,7 +106,11 @@ def judge_given(name: str, network: nn.Module, path: Path, settings: Settings, d
     record = record_of(path)
     doubt = _doubt(right, largest, record)
     normalised = record is not None and record.normalised
-    causes = doubts.causes(network, logits, labels, data, look_at_normalisation=doubt is not None or not normalised)
+    is_tried = doubt is not None or not normalised
+    causes = companions.once(
+        ("causes", network_key(network, node, data), digest([settings.dataset.mean, settings.dataset.std]), is_tried),
+        lambda: doubts.causes(network, logits, labels, data, look_at_normalisation=is_tried),
+    )
     if doubt is None and not causes:
         return Judgement(name, right, largest, record.accuracy if record else None)
     clauses = [f"{subject} ({path.name}) is right on {percent(share_of(right), 1)} of {len(right):,} validation images"]
@@ -110,9 +121,9 @@ def judge_given(name: str, network: nn.Module, path: Path, settings: Settings, d
     return Judgement(name, right, largest, record.accuracy if record else None, warning)
 
 
-def judge_ensemble(network: nn.Module, settings: Settings, data: Data) -> Judgement:
-    """Judge the mean of several teachers, which is what the student learns from."""
-    logits, labels = validation_logits(network, data)
+def judge_ensemble(network: nn.Module, node: Node, settings: Settings, data: Data, companions: Companions) -> Judgement:
+    """Judge the mean of several teachers, which `node` builds, and which is what the student learns from."""
+    logits, labels = validation_logits(network, node, data, companions)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     _log_accuracy(ENSEMBLE, right, largest)
     doubt = _doubt(right, largest, None)
@@ -126,7 +137,12 @@ def judge_ensemble(network: nn.Module, settings: Settings, data: Data) -> Judgem
 
 
 def judge_trained(
-    name: str, network: nn.Module, settings: Settings, data: Data, epochs: Sequence[Mapping[str, float]] = ()
+    name: str,
+    network: nn.Module,
+    settings: Settings,
+    data: Data,
+    epochs: Sequence[Mapping[str, float]],
+    companions: Companions,
 ) -> Judgement:
     """Judge a teacher or a baseline that was trained here, and note where it has not learned.
 
@@ -136,7 +152,8 @@ def judge_trained(
     Raises:
         RunFailed: it gives logits that are not finite numbers.
     """
-    logits, labels = validation_logits(network, data)
+    node = settings.student.node if name == BASELINE else settings.all_teachers[name].node
+    logits, labels = validation_logits(network, node, data, companions)
     _refuse_not_finite(network, logits, name)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     doubt = _doubt(right, largest, None)
@@ -287,11 +304,11 @@ def _has_learned_labels(labels: Tensor, epochs: Sequence[Mapping[str, float]], *
     return loss is not None and loss < LEARNED * entropy
 
 
-def validation_logits(network: nn.Module, data: Data) -> tuple[Tensor, Tensor]:
+def validation_logits(network: nn.Module, node: Node, data: Data, companions: Companions) -> tuple[Tensor, Tensor]:
     """Logits float32 [N, K] and labels [N] of the validation images, on the CPU; the network is left as it was."""
     with doubts.as_it_was(network):
-        predictions = predict({"network": network}, data.plain_batches("val"), data.device)
-    return predictions.logits["network"].cpu(), predictions.labels.cpu()
+        predictions = companions.predictions("val", {TEACHER: network}, {TEACHER: node}, data)
+    return predictions.logits[TEACHER].cpu(), predictions.labels.cpu()
 
 
 def _doubt(right: Tensor, largest: float, record: Record | None) -> str | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, Node, Settings
+from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -99,15 +99,19 @@ class Parts:
     def distiller(self, pairing: Pairing, companions: Companions | None = None) -> Distiller:
         """The module that trains the student of `pairing` on labels and on its teacher, beside its companions."""
         recipe = self.recipes[STUDENT]
-        if companions is not None and companions.count > 1:  # a graph of a step would hold what others share
+        companions = companions or Companions()
+        if companions.count > 1:  # a graph of a step would hold what others share
             recipe = replace(recipe, graph=False)
         batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes))
         key = self.stream_key(pairing.teacher.network)
-        images = "" if companions is None or companions.count == 1 else self.images_key()
-        batches, teacher = (companions or Companions()).training(key, batches, pairing.teacher, images)
+        images = "" if companions.count == 1 else self.images_key()
+        batches, teacher = companions.training(key, batches, pairing.teacher, images)
+        validation_logits: list[Tensor] = []
+        if self.settings.teacher_outputs != ONLINE:  # all who read kept logits have the same folded teacher
+            validation_logits = companions.once(("validation logits", self.images_key(), *key), list)
         return Distiller(
             pairing.student,
-            teacher_outputs(teacher, pairing, self.settings, self.data),
+            teacher_outputs(teacher, pairing, self.settings, self.data, validation_logits),
             pairing.modes,
             self.settings.distillation.label_weight,
             self.temperature,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +13,20 @@ from torch import Tensor, nn
 from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.logit_standardization import LogitStandardization
 from kd_runner.evaluation.analysis import spread
-from kd_runner.evaluation.predictions import predict
 from kd_runner.formats import percent
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import seeded_generator
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.doubts import as_it_was
 from kd_runner.tensors import standardize
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Schedule
 
+SAMPLE = "some training images"  # their name among companions
 IMAGES = 256  # the number of training images that are looked at
 NEARLY_ALL = 0.99  # the share of images from which on soft targets count as flat, or as one-hot
 FLAT = 1.1  # soft targets tell nothing where their largest probability is below 1/K times this
@@ -53,19 +55,28 @@ class SampleLogits:
 
 
 def note_soft_targets(
-    modes: Sequence[Mode], networks: Mapping[str, nn.Module], temperature: Schedule, settings: Settings, data: Data
+    modes: Sequence[Mode],
+    networks: Mapping[str, nn.Module],
+    teacher_node: Node,
+    temperature: Schedule,
+    settings: Settings,
+    data: Data,
+    companions: Companions,
 ) -> None:
     """Note where the run's temperature leaves nothing of what its teacher knows beside the label.
 
     Args:
         modes: The modes that compare the teacher's logits at the temperature.
         networks: The teacher with its final weights and the student with its first, by 'teacher' and 'student'.
+        teacher_node: The node that builds the teacher, here and below.
+        companions: The runs of this process, here and below; those with the same teacher share what it gives.
     """
     if not modes:
         return
     with torch.no_grad():
         temperatures = [float(temperature(progress)) for progress in (0.0, 1.0)]
-    sample = logits_of_training_images(networks["teacher"], networks["student"], data)
+    nodes = {"teacher": teacher_node, "student": settings.student.node}
+    sample = logits_of_training_images(networks, nodes, data, companions)
     for mode in modes:
         text = temperature_fault(mode, sample, temperatures, temperature_settings(settings.temperature))
         if text is not None:
@@ -92,29 +103,36 @@ def note_low_temperature(
         )
 
 
-def logits_of_training_images(teacher: nn.Module, student: nn.Module, data: Data) -> SampleLogits:
+def logits_of_training_images(
+    networks: Mapping[str, nn.Module], nodes: Mapping[str, Node], data: Data, companions: Companions
+) -> SampleLogits:
     """The logits of both networks for some training images, unaugmented, before the student trains."""
-    split = data.student_images
-    sample = split.subset(spread(len(split), IMAGES))
-    source = source_of(sample, data.device, data.settings.residency)
-    networks = {"teacher": teacher, "student": copy.deepcopy(student)}
-    with as_it_was(teacher):
-        predictions = predict(networks, PlainBatches(source, data.view, data.evaluation_batch), data.device)
+    networks = {"teacher": networks["teacher"], "student": copy.deepcopy(networks["student"])}
+    with as_it_was(networks["teacher"]):
+        predictions = companions.predictions(SAMPLE, networks, nodes, data, partial(sample_batches, data))
     # Clones made out here are ordinary tensors, which a loss may differentiate.
     teacher_logits, student_logits = (predictions.logits[role].cpu().clone() for role in networks)
     return SampleLogits(teacher_logits, student_logits, predictions.labels.cpu().clone())
 
 
-def certainty(teacher: nn.Module, temperature: Schedule, data: Data) -> dict[str, float]:
+def sample_batches(data: Data) -> PlainBatches:
+    """Some of the student's training images, unaugmented."""
+    split = data.student_images
+    source = source_of(split.subset(spread(len(split), IMAGES)), data.device, data.settings.residency)
+    return PlainBatches(source, data.view, data.evaluation_batch)
+
+
+def certainty(
+    teacher: nn.Module, teacher_node: Node, temperature: Schedule, data: Data, companions: Companions
+) -> dict[str, float]:
     """How right and how sure a teacher is on some of the student's training images, unaugmented, for result.json.
 
     `accuracy` is the share of the images that it is right on, `largest_probability` the mean of its largest probability
     at `temperature`, the one at the end of the schedule.
     """
-    split = data.student_images
-    source = source_of(split.subset(spread(len(split), IMAGES)), data.device, data.settings.residency)
+    networks, nodes = {"teacher": teacher}, {"teacher": teacher_node}
     with as_it_was(teacher), torch.no_grad():
-        predictions = predict({"teacher": teacher}, PlainBatches(source, data.view, data.evaluation_batch), data.device)
+        predictions = companions.predictions(SAMPLE, networks, nodes, data, partial(sample_batches, data))
         value = float(temperature(1.0))
     logits = predictions.logits["teacher"]
     return {

@@ -14,6 +14,7 @@ from torch import nn
 
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
+from kd_runner.evaluation.absent_classes import absent_classes
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
@@ -23,6 +24,7 @@ from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
+from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.evaluation import (
     analyse_predictions,
     evaluate,
@@ -49,7 +51,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
-from kd_runner.runs.student import better, log_deployed_form, save_student
+from kd_runner.runs.student import BEST, better, log_deployed_form, save_student
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best, copy_of_weights
 from kd_runner.training.mode import learns_from_teacher
@@ -115,14 +117,16 @@ class StageRunner:
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
                 path = Path(teacher.checkpoint).expanduser()
-                judgements[name] = judge_given(name, teachers[name], path, self.settings, self.data)
+                judgements[name] = judge_given(name, teachers[name], path, self.settings, self.data, self.companions)
                 continue
             path = self.train_or_load(self.parts.labels_only(name))
             judgements[name] = self.judge_trained(name, teachers[name])
             if len(teachers) == 1:
                 return path
         if len(teachers) > 1:
-            judgements[ENSEMBLE] = judge_ensemble(self.parts.teacher, self.settings, self.data)
+            judgements[ENSEMBLE] = judge_ensemble(
+                self.parts.teacher, self.parts.teacher_node(), self.settings, self.data, self.companions
+            )
         return self.save_teacher(judgement_of_teachers(judgements).accuracy)
 
     def save_teacher(self, accuracy: float) -> Path:
@@ -145,7 +149,8 @@ class StageRunner:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
-        note_soft_targets(modes, networks, self.parts.temperature, self.settings, self.data)
+        node, temperature = self.parts.teacher_node(), self.parts.temperature
+        note_soft_targets(modes, networks, node, temperature, self.settings, self.data, self.companions)
 
     def train_baseline(self) -> Path:
         """Train the student's network without a teacher, judge it, and note where the teacher is not better."""
@@ -215,13 +220,14 @@ class StageRunner:
         Args:
             node: The node that builds the student as it was saved.
         """
-        nodes = {TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
-        networks = {name: self.load(path, nodes.get(name, node)) for name, path in files.items()}
+        nodes = {STUDENT: node, BEST: node, TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
+        networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
         pruning = self.settings.student.pruning
         if BASELINE in networks and pruning.amount and pruning.structured:
             shape = self.data.splits.image_shape
-            networks[BASELINE], _ = without_zero_channels(networks[BASELINE], nodes[BASELINE], shape, BASELINE)
-        predictions = self.companions.predictions("test", files, networks, self.data)
+            smaller = without_zero_channels(networks[BASELINE], nodes[BASELINE], shape, BASELINE)
+            networks[BASELINE], nodes[BASELINE] = smaller
+        predictions = self.companions.predictions("test", networks, nodes, self.data)
         trained = self.state.epochs_trained
         images = {stage: len(self.data.images_of(stage)) for stage in files}
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
@@ -231,11 +237,14 @@ class StageRunner:
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
         if learns_from_teacher(self.parts.modes):
-            stages[TEACHER]["on_training_images"] = certainty(networks[TEACHER], self.parts.temperature, self.data)
+            stages[TEACHER]["on_training_images"] = certainty(
+                networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
+            )
+        self.add_absent_classes(stages, nodes, networks, predictions)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings, trained)
         try:
-            self.show(stages, files, networks, predictions)
+            self.show(stages, nodes, networks, predictions)
         except RunFailed:  # a full disk
             raise
         except Exception as error:  # pictures must not take the result with them
@@ -261,6 +270,22 @@ class StageRunner:
             of_finetuning = stopping_record(self.parts.recipes[FINETUNE], self.state.epochs[FINETUNE])
             stages[STUDENT]["finetune_early_stopping"] = of_finetuning
 
+    def add_absent_classes(
+        self,
+        stages: Mapping[str, Any],
+        nodes: Mapping[str, Node],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
+        """Say of student and baseline how right they are on classes that they saw no image of, where there are such."""
+        absent = classes_without_images(self.settings, self.data.splits)
+        if absent:
+            own = {stage: networks[stage] for stage in (BASELINE, STUDENT) if stage in networks}
+            validation = self.companions.predictions("val", own, nodes, self.data)
+            for stage in own:
+                numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
+                stages[stage]["absent_classes"] = absent_classes(*numbers, absent)
+
     def val_accuracies(self) -> dict[str, float]:
         """The accuracy of each stage's network on the validation images, with its final weights."""
         judgements, epochs = self.state.judgements, self.state.epochs
@@ -271,13 +296,13 @@ class StageRunner:
     def show(
         self,
         stages: Mapping[str, Any],
-        files: Mapping[str, Path],
+        nodes: Mapping[str, Node],
         networks: Mapping[str, nn.Module],
         predictions: Predictions,
     ) -> None:
         """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
         stage_networks = {stage: networks[stage] for stage in STAGES if stage in networks}
-        validation = self.companions.predictions("val", files, stage_networks, self.data)
+        validation = self.companions.predictions("val", stage_networks, nodes, self.data)
         analysed = analyse_predictions(networks[TEACHER], predictions, validation, self.parts.temperature, self.data)
         analysed["epochs"] = self.state.epochs
         atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
@@ -292,7 +317,8 @@ class StageRunner:
 
     def judge_trained(self, stage: str, network: nn.Module) -> Judgement:
         """The judgement of a network that was trained on labels alone."""
-        return judge_trained(stage, network, self.settings, self.data, self.state.epochs[stage])
+        epochs = self.state.epochs[stage]
+        return judge_trained(stage, network, self.settings, self.data, epochs, self.companions)
 
     def load(self, path: Path, node: Node) -> nn.Module:
         """The network that `node` builds, with the weights in a file of this run."""

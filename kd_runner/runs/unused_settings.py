@@ -366,10 +366,10 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
 # Keys that count in every run, whatever else is set.
 ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
-    r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix)",
+    r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler|early_stopping|init)",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes)",
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",

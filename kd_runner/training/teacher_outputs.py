@@ -41,12 +41,14 @@ class OnlineTeacher:
 
     Args:
         teacher: The network, with hooks on the layers that modes look at.
+        validation_logits: The logits for the first batches of validation images, which other runs with the same teacher
+            have computed, and to which this one adds the next.
     """
 
-    def __init__(self, teacher: Observed) -> None:
+    def __init__(self, teacher: Observed, validation_logits: list[Tensor] | None = None) -> None:
         self.teacher = teacher
+        self.validation_logits = [] if validation_logits is None else validation_logits
         self._mixed = Mixed("32", torch.device("cpu"))
-        self._validation_logits: list[Tensor] = []  # for each batch of validation images
         self._rows = 0  # images of a pass
         teacher.network.requires_grad_(False).eval()
 
@@ -73,9 +75,9 @@ class OnlineTeacher:
 
     def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
         """The logits [N, K]; computed the first time, for a teacher does not change."""
-        if batch_index == len(self._validation_logits):
-            self._validation_logits.append(self._run(batch.images).logits)
-        return self._validation_logits[batch_index]
+        if batch_index == len(self.validation_logits):
+            self.validation_logits.append(self._run(batch.images).logits)
+        return self.validation_logits[batch_index]
 
     def _run_in_full(self, images: Tensor) -> Outputs:
         """The outputs for a batch, whose last, smaller one is filled up with its own images and cut again.

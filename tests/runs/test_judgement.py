@@ -22,6 +22,7 @@ from kd_runner.networks import checkpoints
 from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.companions import Companions
 from kd_runner.runs.judgement import (
     Judgement,
     judge_trained,
@@ -259,6 +260,10 @@ def note_student_of(parts: Parts, epochs: dict[str, Any], judgements: dict[str, 
     note_student(parts.modes, parts.temperature, parts.settings, parts.data, epochs, judgements)
 
 
+def judge(parts: Parts, epochs: list[dict[str, float]]) -> Judgement:
+    return judge_trained("teacher", parts.teacher, parts.settings, parts.data, epochs, Companions())
+
+
 def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) -> None:
     parts = few_validation_images(assemble(settings()), 12)
     nothing = {"val_accuracy": 2 / 12, "train_loss": 2.3, "label_loss": 2.3}
@@ -274,8 +279,8 @@ def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) 
         )  # it has learned its training images
     assert notes == ["the student is right on 16.7 %: it cannot be told from chance on 12 validation images"]
     with collected_notes() as notes:
-        judge_trained("teacher", parts.teacher, parts.settings, parts.data, [{"train_loss": 2.3}])
-        judge_trained("teacher", parts.teacher, parts.settings, parts.data, [{"train_loss": 0.2}])
+        judge(parts, [{"train_loss": 2.3}])
+        judge(parts, [{"train_loss": 0.2}])
     (text,) = notes
     assert ": it cannot be told from chance on 12 validation images" in text
     assert "epochs" not in text

@@ -187,3 +187,47 @@ def test_a_few_images_of_the_student_are_noted(settings: Make, result_of: Callab
     notes = result_of(TENTH, "batch_size=256")["notes"]
     line = "batch_size=256 is all 111 training images: every epoch is one step (1 of the student)"
     assert line in notes
+
+
+def test_classes_are_left_out_for_baseline_and_student_alone(settings: Make) -> None:
+    parts = assemble(settings("student.fraction=1", "student.without_classes=[3,8]"))
+    everything = assemble(settings("student.fraction=1"))
+    labels = parts.data.student_images.labels
+    assert labels.unique().tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
+    assert len(labels) == 1132 - int(torch.isin(everything.data.splits.train.labels, torch.tensor([3, 8])).sum())
+    assert len(parts.data.images_of("teacher")) == 1132
+    assert parts.data.splits.test.labels.unique().tolist() == list(range(10))
+    assert keys(parts)["teacher"] == keys(everything)["teacher"]
+    assert keys(parts)["baseline"] != keys(everything)["baseline"]
+    assert parts.fingerprint() != everything.fingerprint()
+
+
+@pytest.mark.parametrize(("classes", "message"), [
+    ("[30]", "student.without_classes: must be names of classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), got '30'"),
+    ("[0,1,2,3,4,5,6,7,8,9]", "student.without_classes: must leave two training images or more, got"),
+])  # fmt: skip
+def test_classes_that_cannot_be_left_out(settings: Make, classes: str, message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        assemble(settings(f"student.without_classes={classes}"))
+    assert str(error.value).startswith(message)
+
+
+def test_a_run_says_how_right_the_student_is_on_classes_that_it_never_saw(
+    result_of: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kd_runner")
+    result = result_of("student.fraction=1", "student.without_classes=[3]", "student.epochs=3")
+    assert result["baseline"]["absent_classes"]["accuracy"] == 0.0
+    found = result["student"]["absent_classes"]
+    assert 0 <= found["accuracy"] <= found["shifted_accuracy"] <= 1
+    assert f"with {found['shift']:+.2f} added to their logits, chosen on validation images" in caplog.text
+
+
+def test_label_noise_is_in_the_training_images_of_all_and_in_no_others(settings: Make) -> None:
+    clean, noisy = (assemble(settings("student.fraction=1", f"dataset.label_noise={share}")) for share in (0, 0.25))
+    changed = clean.data.splits.train.labels != noisy.data.splits.train.labels
+    assert int(changed.sum()) == 1132 // 4
+    for name in ("val", "test"):
+        assert torch.equal(getattr(clean.data.splits, name).labels, getattr(noisy.data.splits, name).labels)
+    assert keys(noisy)["teacher"] != keys(clean)["teacher"]
+    assert keys(noisy)["baseline"] != keys(clean)["baseline"]

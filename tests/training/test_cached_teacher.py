@@ -139,3 +139,20 @@ class OfTheWholeBatch(nn.Module):
 def test_a_teacher_that_looks_at_the_whole_batch_is_refused() -> None:
     with pytest.raises(RunFailed, match="teacher_outputs: must be online for this teacher: its logits for an image"):
         cached(OfTheWholeBatch()).begin(batches(), RECIPE, CPU, is_asked=True)
+
+
+def test_runs_with_the_same_teacher_share_its_logits_for_validation_images() -> None:
+    known, images = list[Tensor](), list[int]()
+    teacher = plain_cnn(3, SHAPE, [4, 6], [8], pool=0, batch_norm=False)  # which nothing makes faster
+    teacher.register_forward_hook(lambda _module, inputs, _output: images.append(len(inputs[0])))
+    runs = [CachedTeacher(OnlineTeacher(Observed(teacher), known), in_memory) for _ in range(2)]
+    for run in runs:
+        run.begin(batches(), RECIPE, CPU, is_asked=True)
+    images.clear()
+    validation = list(PlainBatches(data(), view(), 10))
+    first = [runs[0].of_validation(batch, number) for number, batch in enumerate(validation[:2])]  # then it fails
+    second = [runs[1].of_validation(batch, number) for number, batch in enumerate(validation)]
+    assert images == [len(batch.labels) for batch in validation]
+    assert all(torch.equal(*pair) for pair in zip(first, second[:2], strict=True))
+    with torch.inference_mode():
+        assert all(torch.equal(teacher(b.images), logits) for b, logits in zip(validation, second, strict=True))

@@ -1,0 +1,417 @@
+"""Runs the searches and the tables of docs/results.md and docs/when_it_helps.md: python tools/evidence.py STEP NAME.
+
+`search` tries the same number of settings for every mode, and for the student without a teacher, with seeds that no
+table has, and keeps each trial's validation accuracy in docs/searches.csv. `table` trains every mode with the settings
+that were best there, on the table's seeds, and keeps the results in docs/results.csv. Each is one `kd-runner -m`
+command, which is printed, with a folder of experiments that this script writes; a sweep that was stopped goes on where
+it was. `factor` sweeps one setting, with the student and its baseline, and keeps the results in docs/when_it_helps.csv.
+`python tools/make_results.py` and `python tools/make_when_it_helps.py` make the pages of these files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TRIALS, RESULTS, FACTOR_RESULTS = (ROOT / "docs" / f"{name}.csv" for name in ("searches", "results", "when_it_helps"))
+TRIAL_COLUMNS = ("pair", "mode", "settings", "seed", "val_accuracy", "val_accuracy_late")
+RESULT_COLUMNS = (
+    *("pair", "mode", "settings", "seed", "teacher", "student", "student_val", "ece"),
+    *("images_seen", "macs", "parameters", "teacher_parameters"),
+)
+LATE = 0.1  # share of the epochs, at their end, whose mean decides between trials with equal accuracy
+
+# Three temperatures to try, for modes whose loss has one; the default of the mode is among them.
+TEMPERATURES: dict[str, tuple[float, float, float]] = {
+    **dict.fromkeys(("soft", "hybrid", "dkd", "dist", "mlkd", "wsld", "tf_kd_self"), (2.0, 4.0, 8.0)),
+    **dict.fromkeys(("nkd", "ofa", "logit_standardization", "function_matching"), (1.0, 2.0, 4.0)),
+    "tf_kd_reg": (10.0, 20.0, 40.0),
+}
+# What is tried in place of the weight, where a weight without labels beside it only scales the gradient.
+INSTEAD_OF_WEIGHT: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "hybrid": ("soft_share", (0.6, 0.9)),
+    "hard": ("label_weight", (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)),
+    "label_smoothing": ("smoothing", (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)),
+    "simkd": ("reduction", (1, 2, 4)),
+    "function_matching": ("label_weight", (0.0, 0.1)),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher and a student on a data set.
+
+    Args:
+        note: What a reader of the table must know of it.
+        words: The settings of all its runs, beside `epochs`.
+        epochs: Epochs of the student.
+        rates: Learning rates to try.
+        full: True for twelve trials of each mode, else six.
+        search_seeds, seeds: Seeds of the search and of the table.
+        none_seeds: More seeds of the search for the student without a teacher, whose settings all gains depend on.
+        search_words: Settings of the search that the table does not have.
+        longer: Epochs of one more row, the student without a teacher for longer, which shows whether it has converged.
+        modes: The modes of the table; none: all.
+        grids: The words of sweeps that make the table without a search; none: the modes with the settings of a search.
+    """
+
+    title: str
+    note: str
+    words: tuple[str, ...]
+    epochs: int
+    seeds: tuple[int, ...]
+    rates: tuple[float, float] = (0.0, 0.0)
+    search_seeds: tuple[int, ...] = ()
+    none_seeds: tuple[int, ...] = ()
+    full: bool = False
+    search_words: tuple[str, ...] = ()
+    longer: int = 0
+    modes: tuple[str, ...] = ()
+    grids: tuple[tuple[str, ...], ...] = ()
+
+
+def all_modes() -> tuple[str, ...]:
+    """The names of the modes."""
+    return tuple(sorted(path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")))
+
+
+TEN = tuple(range(10))
+LONGER = "none_longer"
+CNN_ON = ("teacher=cnn", "student=cnn", "teacher.seed=0", "teacher.optimizer={lr: 0.001}", "batch_size=128")
+FEW = ("student.fraction=0.01", "dataset.val_fraction=0.02", *CNN_ON)
+FEW_NOTE = (
+    "The teacher, the same for all seeds, learns from all 58,800 training images (1,200 are for validation), the "
+    "student from 1 % of each class, for 80 epochs of five steps."
+)
+FOUNDING = ("experiment=founding/mnist", "teacher.seed=0", "teacher_outputs=cache")
+PAIRS = {
+    "digits_default": Pair(
+        "Digits, a tenth of the images for the student, every mode with its default weights",
+        "The default run with each mode. The teacher, one for each seed, learns from all 1,132 training images, the "
+        "student from 111.",
+        (),
+        60,
+        seeds=TEN,
+        grids=((f"distillation={','.join(all_modes())}",),),
+    ),
+    "digits_tenth": Pair(
+        "Digits, a tenth of the images for the student: CNN to CNN",
+        "The default run but for the settings of the table. The teacher, one for each seed, learns from all 1,132 "
+        "training images, the student from 111. The 126 validation images are few to choose by.",
+        ("teacher.optimizer={lr: 0.01}",),
+        60,
+        longer=240,
+        rates=(0.01, 0.02),
+        search_seeds=(100,),
+        none_seeds=(101, 102, 103, 104),
+        seeds=TEN,
+        full=True,
+    ),
+    "fashion_one_percent": Pair(
+        "Fashion-MNIST, 1 % of the images for the student: CNN to CNN",
+        FEW_NOTE,
+        ("dataset=fashion_mnist", "teacher.epochs=8", *FEW),
+        80,
+        rates=(0.005, 0.01),
+        longer=320,
+        search_seeds=(100,),
+        seeds=TEN,
+    ),
+    "mnist_one_percent": Pair(
+        "MNIST, 1 % of the images for the student: CNN to CNN",
+        f"{FEW_NOTE} The teacher's own images are moved by up to two pixels, the student's are not.",
+        ("dataset=mnist", "teacher.epochs=5", "teacher.dataset={crop_padding: 2}", *FEW),
+        80,
+        rates=(0.005, 0.01),
+        longer=320,
+        search_seeds=(100,),
+        seeds=TEN,
+    ),
+    "mnist_all": Pair(
+        "MNIST, all images: CNN that learned from moved images to an MLP that sees none",
+        "The teacher, the same for all seeds, learns for five epochs from images moved by up to two pixels; the "
+        "student, an MLP with two layers of 128 units, for 20 epochs from the images as they are. In the search, "
+        "students train for five epochs.",
+        (
+            *("dataset=mnist", "teacher=cnn", "teacher.seed=0", "teacher.epochs=5"),
+            "teacher.dataset={crop_padding: 2}",
+            *("teacher.optimizer={lr: 0.001}", "batch_size=128", "student=mlp", "student.hidden=[128,128]"),
+        ),
+        20,
+        rates=(0.001, 0.002),
+        search_words=("student.epochs=5",),
+        longer=60,
+        search_seeds=(100,),
+        seeds=(0, 1, 2, 3, 4),
+        modes=(
+            *("none", "soft", "hybrid", "dkd", "nkd", "dist", "wsld", "logits_l2", "logit_standardization", "mlkd"),
+            *("function_matching", "hard", "label_smoothing", "tf_kd_reg", "rkd", "pkt", "sp", "cc"),
+            *("srrl", "simkd"),
+        ),
+    ),
+    "founding_mnist": Pair(
+        "The founding row: MNIST, a CNN that learned from moved images to an MLP of 800 and 800 units",
+        "Section 3 of Hinton, Vinyals and Dean 2015 (arXiv:1503.02531): a net of two layers of 1,200 units, trained "
+        "with dropout and moved images, has 67 test errors of 10,000 (99.33 %); one of 800 units without them 146 "
+        "(98.54 %); the same, distilled at a temperature of 20, 74 (99.26 %). Here the teacher is a CNN, the same for "
+        "all seeds.",
+        FOUNDING,
+        20,
+        seeds=TEN,
+        grids=(("distillation=none",), ("distillation=soft", "temperature.value=1,2,4,8,20")),
+    ),
+}
+
+
+MNIST_MLP = PAIRS["mnist_all"].words
+FACTORS: dict[str, tuple[str, ...]] = {
+    "images": ("student.fraction=0.05,0.1,0.2,0.5,1",),
+    "temperature": ("temperature.value=1,2,4,8,16",),
+    "epochs": ("student.epochs=15,30,60,120,240",),
+    "weight": ("distillation.label_weight=0,0.1,1,10",),
+    "student": ("student.channels=[2,4],[4,8],[8,16],[16,32]",),
+    "teacher": ("teacher.channels=[2,4],[8,16],[32,64],[64,128]",),
+    "sure_teacher": ("teacher.epochs=2,5,20,80",),
+    "label_noise": ("dataset.label_noise=0,0.1,0.2,0.4",),
+    "label_noise_all_images": ("dataset.label_noise=0,0.1,0.2,0.4", "student.fraction=1"),
+    "view": (
+        *(word for word in MNIST_MLP if not word.startswith("teacher.dataset")),
+        "teacher.dataset={crop_padding: 0},{crop_padding: 2}",
+        "temperature.value=4",
+    ),
+}
+FACTOR_COLUMNS = ("factor", "setting", "seed", "teacher", "baseline", "student", "images")
+
+
+def trials(mode: str, pair: Pair) -> list[dict[str, Any]]:
+    """The settings that a search tries for a mode: twelve, or six, for every mode alike."""
+    count = 12 if pair.full else 6
+    low, high = pair.rates
+    if mode == "none":
+        return [{"optimizer.lr": round(float(rate), 5)} for rate in np.geomspace(low / 4, high * 4, count)]
+    weight = yaml.safe_load((ROOT / "conf" / "distillation" / f"{mode}.yaml").read_text())["weight"]
+    temperatures = TEMPERATURES.get(mode, ())
+    name, values = INSTEAD_OF_WEIGHT.get(mode, ("weight", ()))
+    if not values:
+        factors = (1, 4) if temperatures else (0.03, 0.1, 0.3, 1, 3, 10)
+        values = tuple(float(f"{weight * factor:.3g}") for factor in factors)
+    grid: Iterable[Mapping[str, Any]]
+    if temperatures:
+        grid = (
+            {f"distillation.{name}": value, "temperature.value": temperature}
+            for value, temperature in itertools.product(values, temperatures)
+        )
+        rates: Sequence[float] = pair.rates if pair.full else pair.rates[1:]
+    else:
+        grid = ({f"distillation.{name}": value} for value in values)
+        rates = pair.rates if pair.full else pair.rates[1:]
+        if len(values) == 3:
+            rates = (low / 2, low, high, high * 2) if pair.full else pair.rates
+    chosen = [{**settings, "optimizer.lr": rate} for settings, rate in itertools.product(grid, rates)]
+    assert len(chosen) == count, (mode, len(chosen))
+    return chosen
+
+
+def write_experiment(path: Path, mode: str, settings: Mapping[str, Any]) -> None:
+    """Write an experiment with a mode and its settings, by dotted keys."""
+    tree: dict[str, Any] = {"defaults": [{"override /distillation": "none" if mode == LONGER else mode}]}
+    for key, value in settings.items():
+        group, name = key.split(".")
+        tree.setdefault(group, {})[name] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# @package _global_\n" + yaml.safe_dump(tree, sort_keys=False))
+
+
+def sweep(folder: Path, pair: Pair, experiments: Sequence[str], seeds: Sequence[int], words: Sequence[str]) -> None:
+    """Run the experiments of the folder `conf` beside `folder` with each seed; a sweep that was begun goes on."""
+    conf = str(folder.parent / "conf")
+    run_sweep(
+        folder, ["--config-dir", conf, *pair.words, seed_word(seeds), f"experiment={','.join(experiments)}"], words
+    )
+
+
+def seed_word(seeds: Sequence[int]) -> str:
+    """The seeds as a word of a sweep."""
+    return f"seed={','.join(map(str, seeds))}"
+
+
+def run_sweep(folder: Path, given: Sequence[str], words: Sequence[str], baseline: bool = False) -> None:
+    """Run a sweep into `folder`, or go on with the one that is there."""
+    command = [sys.executable, "-m", "kd_runner", "-m"]
+    if folder.is_dir():
+        command += [f"resume={folder}", *words]
+    else:
+        command += [*given, *(() if baseline else ("baseline=false",)), "tracking.images=false"]
+        command += [f"hydra.sweep.dir={folder}", f"store={folder.parent.parent / 'store'}", *words]
+    print(" ".join(command), flush=True)
+    subprocess.run(command, check=True)
+
+
+def results_of(folder: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """The words and the result of every job that completed."""
+    found = []
+    for path in sorted(folder.glob("sweep*/*/result.json")):
+        result = json.loads(path.read_text())
+        if result["status"] == "completed":
+            found.append((dict(word.split("=", 1) for word in result["overrides"]), result))
+    return found
+
+
+def dumped(settings: Mapping[str, Any]) -> str:
+    """Settings as words of a command."""
+    return " ".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
+    )
+
+
+def replace_rows(
+    path: Path, columns: Sequence[str], name: str, rows: Sequence[Mapping[str, Any]], column: str = "pair"
+) -> None:
+    """Put the rows of a pair, or of another `column`, into a CSV in place of those that it had."""
+    kept: list[Mapping[str, Any]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if row[column] != name]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in (*kept, *rows):
+            writer.writerow(
+                {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+            )
+
+
+def search(name: str, root: Path, words: Sequence[str]) -> None:
+    """Run a pair's search, and keep its trials."""
+    pair, folder = PAIRS[name], root / f"{name}_search"
+    tried = {
+        f"{mode}_{number:02}": (mode, settings)
+        for mode in pair.modes or all_modes()
+        for number, settings in enumerate(trials(mode, pair))
+    }
+    for option, (mode, settings) in tried.items():
+        write_experiment(
+            folder / "conf" / "experiment" / f"{option}.yaml", mode, {"student.epochs": pair.epochs, **settings}
+        )
+    sweep(folder / "sweep", pair, list(tried), pair.search_seeds, (*pair.search_words, *words))
+    if pair.none_seeds:
+        alone = [option for option, (mode, _) in tried.items() if mode == "none"]
+        sweep(folder / "sweep_none", pair, alone, pair.none_seeds, (*pair.search_words, *words))
+    keep_trials(name, folder, tried)
+
+
+def keep_trials(name: str, folder: Path, tried: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    """Write the trials of a search into docs/searches.csv."""
+    rows = []
+    for words, result in results_of(folder):
+        mode, settings = tried[words["experiment"]]
+        values = result["student"]["val_accuracies"]
+        late = float(np.mean(values[-max(1, round(LATE * len(values))) :]))
+        row = {"pair": name, "mode": mode, "settings": dumped(settings), "seed": result["seed"]}
+        rows.append({**row, "val_accuracy": values[-1], "val_accuracy_late": late})
+    rows.sort(key=lambda row: (str(row["mode"]), str(row["settings"]), row["seed"]))
+    replace_rows(TRIALS, TRIAL_COLUMNS, name, rows)
+
+
+def chosen(name: str) -> dict[str, str]:
+    """Each mode's settings with the best mean validation accuracy over the search's seeds, as words."""
+    with TRIALS.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["pair"] == name]
+    best = {}
+    for mode in sorted({row["mode"] for row in rows}):
+        means = {}
+        for row in (row for row in rows if row["mode"] == mode):
+            means.setdefault(row["settings"], []).append((float(row["val_accuracy"]), float(row["val_accuracy_late"])))
+        best[mode] = max(means, key=lambda settings: tuple(np.mean(means[settings], axis=0)))
+    return best
+
+
+def table(name: str, root: Path, words: Sequence[str]) -> None:
+    """Train every mode of a pair with its chosen settings, and keep the results."""
+    pair, folder = PAIRS[name], root / f"{name}_table"
+    if pair.grids:
+        for number, grid in enumerate(pair.grids):
+            run_sweep(folder / f"sweep{number}", [*pair.words, seed_word(pair.seeds), *grid], words)
+        keep_results(name, folder)
+        return
+    settings = chosen(name)
+    if pair.longer:
+        settings[LONGER] = f"{settings['none']} student.epochs={pair.longer}"
+    for mode, text in settings.items():
+        values = {key: yaml.safe_load(value) for key, value in (word.split("=", 1) for word in text.split())}
+        write_experiment(
+            folder / "conf" / "experiment" / f"{mode}.yaml", mode, {"student.epochs": pair.epochs, **values}
+        )
+    sweep(folder / "sweep", pair, list(settings), pair.seeds, words)
+    keep_results(name, folder, settings)
+
+
+def keep_results(name: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    """Write the results of a table into docs/results.csv.
+
+    Args:
+        settings: The settings of each mode; none: those of the grid.
+    """
+    rows: list[dict[str, Any]] = []
+    swept = {word.split("=")[0] for grid in PAIRS[name].grids for word in grid} - {"distillation"}
+    for words, result in results_of(folder):
+        mode = words["distillation" if settings is None else "experiment"]
+        own = " ".join(f"{key}={words[key]}" for key in swept if key in words) if settings is None else settings[mode]
+        student, teacher = result["student"], result["teacher"]
+        row = {"pair": name, "mode": mode, "settings": own, "seed": result["seed"]}
+        row |= {"teacher": teacher["accuracy"], "student": student["accuracy"], "ece": student["ece"]}
+        row |= {"student_val": student["val_accuracies"][-1], "images_seen": student["images_seen"]}
+        row |= {"macs": result["budget"]["student"]["macs"]["sum"], "parameters": student["parameters"]}
+        rows.append({**row, "teacher_parameters": teacher["parameters"]})
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        seeds.setdefault((row["mode"], row["settings"]), set()).add(row["seed"])
+    complete = set.intersection(*seeds.values())  # of a sweep that was stopped, the seeds that every row has
+    rows = [row for row in rows if row["seed"] in complete]
+    rows.sort(key=lambda row: (row["mode"], row["settings"], row["seed"]))
+    replace_rows(RESULTS, RESULT_COLUMNS, name, rows)
+
+
+def factor(name: str, root: Path, words: Sequence[str]) -> None:
+    """Sweep one setting, and keep the results in docs/when_it_helps.csv."""
+    folder, seeds = root / f"factor_{name}", range(5) if name == "view" else TEN
+    run_sweep(folder / "sweep0", [seed_word(seeds), *FACTORS[name]], words, baseline=True)
+    key = next(word.split("=", 1)[0] for word in FACTORS[name] if "," in word.replace(", ", ""))
+    rows = []
+    for given, result in results_of(folder):
+        row = {"factor": name, "setting": f"{key}={given[key]}", "seed": result["seed"]}
+        row |= {stage: result[stage]["accuracy"] for stage in ("teacher", "baseline", "student")}
+        rows.append({**row, "images": result["data"]["student"] or result["data"]["train"]})
+    rows.sort(key=lambda row: (row["setting"], row["seed"]))
+    replace_rows(FACTOR_RESULTS, FACTOR_COLUMNS, name, rows, "factor")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=("search", "table", "factor"))
+    parser.add_argument("name", choices=(*PAIRS, *FACTORS), help="of a pair, or of a factor")
+    parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
+    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.slots=2")
+    given = parser.parse_args()
+    if (given.step == "factor") != (given.name in FACTORS):
+        parser.error(
+            f"{given.step} takes one of {', '.join(FACTORS if given.step == 'factor' else PAIRS)}, got {given.name}"
+        )
+    steps = {"search": search, "table": table, "factor": factor}
+    steps[given.step](given.name, given.root.resolve(), given.words)
+
+
+if __name__ == "__main__":
+    main()
