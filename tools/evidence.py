@@ -142,17 +142,17 @@ PAIRS = {
     "mnist_all": Pair(
         "MNIST, all images: CNN that learned from moved images to an MLP that sees none",
         "The teacher, the same for all seeds, learns for five epochs from images moved by up to two pixels; the "
-        "student, an MLP with two layers of 128 units, for 20 epochs from the images as they are. In the search, "
+        "student, an MLP with two layers of 128 units, for ten epochs from the images as they are. In the search, "
         "students train for five epochs.",
         (
             *("dataset=mnist", "teacher=cnn", "teacher.seed=0", "teacher.epochs=5"),
             "teacher.dataset={crop_padding: 2}",
             *("teacher.optimizer={lr: 0.001}", "batch_size=128", "student=mlp", "student.hidden=[128,128]"),
         ),
-        20,
+        10,
         rates=(0.001, 0.002),
         search_words=("student.epochs=5",),
-        longer=60,
+        longer=30,
         search_seeds=(100,),
         seeds=(0, 1, 2, 3, 4),
         modes=(
