@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from kd_runner.config.settings import TrainerSettings
-from kd_runner.runs.thread_count import processor_name
+from kd_runner.environment import processor_name
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:

@@ -21,12 +21,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kd_runner import masking
+from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
+from kd_runner.command_line.other_commands import names_another_command, run_other_command
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.errors import (
     BAD_SETTINGS,
@@ -77,6 +79,8 @@ def main(companions: Any = None) -> int:
         from kd_runner.store.command import main as store
 
         return store(words[1:])
+    if names_another_command(words):
+        return run_other_command(words)
     place = started_place()
     if place is not None and place.rank:
         return _follow(place, words)
@@ -84,6 +88,10 @@ def main(companions: Any = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     invocation = Invocation(words, companions=companions)
     try:
+        if words[:1] == [AGAIN]:
+            again = read_again(words[1:])
+            invocation = Invocation(again.words, companions=companions, again=again)
+            words = again.words
         masking.hide_named(words)
         sys.argv[1:] = invocation.translate()
         if place is not None and SWEEP_FLAGS & set(sys.argv):
@@ -96,6 +104,8 @@ def main(companions: Any = None) -> int:
             print(lines(help_text([word for word in words if not word.startswith("-")]).split("\n")))
         else:
             _hydra_main(invocation)
+    except Answer as answer:
+        print(lines(str(answer).split("\n")))
     except KeyboardInterrupt:
         say(f"interrupted{invocation.resume_hint}")
         return INTERRUPTED
@@ -212,7 +222,16 @@ def _run_or_answer(
         from kd_runner.runs.run import run
 
     written, secrets = files_of_hydra(folder), keys_from_environment(config)
-    run(settings, folder, overrides, secrets, notes, written, invocation.companions)
+    if invocation.again is None:
+        run(settings, folder, overrides, secrets, notes, written, invocation.companions)
+        return
+    from kd_runner.proof.again import as_before, compare
+
+    with as_before(invocation.again, settings) as (settings, remarks):
+        result = run(settings, folder, overrides, secrets, [*notes, *remarks], written)
+    comparison = compare(invocation.again, result, folder)
+    print(printable(masking.mask(str(comparison.text()))))
+    invocation.exit_code = comparison.exit_code
 
 
 def files_of_hydra(folder: Path) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """The versions, the device's name and the commit, for the result."""
+    """The versions, the names of device and processor, the number of CPU threads and the commit, for the result."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -23,9 +24,20 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": name,
+        "processor": processor_name(),
+        "threads": torch.get_num_threads(),
         "kd_runner": __version__,
         "git": _commit(),
     }
+
+
+def processor_name() -> str:
+    """The processor's name, where the system says it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 @functools.cache

@@ -44,6 +44,49 @@ def times(factor: float | None) -> str:
     return f"{factor:.1f}" if factor < 9.95 else f"{factor:,.0f}"
 
 
+def relative(number: float, reference: float, less: str = "fewer", more: str = "more", same: str = "as many") -> str:
+    """A number above 0 beside another, such as '4.1 times fewer', '2.0 times more', '3 % more' or 'as many'.
+
+    Never '0.2 times fewer'.
+
+    Args:
+        less, more, same: Words for a number below the reference, above it, and equal to it.
+    """
+    if number == reference:
+        return same
+    word, ratio = (more, number / reference) if number > reference else (less, reference / number)
+    if ratio < 1.05:  # it would be shown as 1.0 times
+        return f"{100 * abs(number / reference - 1):.2g} % {word}"
+    return f"{ratio:,.1f} times {word}"
+
+
+def milliseconds(seconds: float | None, unknown: str = UNKNOWN) -> str:
+    """Seconds in three digits of milliseconds, such as 0.0664 ms or 12.3 ms."""
+    return unknown if seconds is None else f"{three_digits(1000 * seconds)} ms"
+
+
+def joules(energy: float | None, unknown: str = UNKNOWN) -> str:
+    """An energy in three digits, such as 1.2 mJ for 0.0012 joules."""
+    if energy is None:
+        return unknown
+    return f"{three_digits(1000 * energy)} mJ" if energy < 1 else f"{three_digits(energy)} J"
+
+
+def size(number: float | None, unknown: str = UNKNOWN) -> str:
+    """A number of bytes, such as 9,320 bytes, 214.8 kB, 1.3 MB or 2.1 GB."""
+    if number is None:
+        return unknown
+    for least, unit, name in ((1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (1e4, 1e3, "kB")):
+        if number >= least:
+            return f"{number / unit:,.1f} {name}"
+    return f"{number:,.0f} bytes"
+
+
+def three_digits(number: float) -> str:
+    """A number in three digits, or in whole ones where it is larger, such as 0.0664, 12.3 or 1,234."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def short_count(number: float) -> str:
     """A number of things in three digits, such as 1.23M for 1,234,567."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -20,6 +20,7 @@ import torch
 from browser import browser  # noqa: F401
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from stored_runs import stored_run  # noqa: F401
 from torch import Tensor
 
 from kd_runner import masking

@@ -24,6 +24,7 @@ TOP = Path(__file__).resolve().parent.parent
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 INTERRUPTED = "outputs/runs/2026-11-21_10-00-00_000000"
 SWEEP = "outputs/sweeps/2026-11-21_10-00-00_000000"
+PETS = "outputs/runs/pets"  # the run whose networks docs/deploy.md uses
 SHORT = "teacher.epochs=1 student.epochs=1"
 # What another test or .ci/run does: the environment of the two first commands, and a cluster for Slurm and Ray.
 ELSEWHERE = ("python3 -m venv", "hydra/launcher=slurm hydra.launcher.partition", "hydra.launcher.address=auto", "srun ")
@@ -38,7 +39,13 @@ SHORTER = (
     (r"\bteacher\.depth=56\b", "teacher.depth=8"),
     (r"\bstudent\.depth=20\b", "student.depth=8"),
 )
-UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "--help", "--cfg", "student.layers=?")
+PROGRAMS = {
+    "kd-runner": "kd_runner.cli",
+    "kd-report": "kd_runner.proof.report_command",
+    "kd-predict": "kd_runner.deploy.predict_command",
+    "kd-evaluate": "kd_runner.deploy.evaluate_command",
+}
+UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "--help", "--cfg", "student.layers=?")
 
 pytestmark = [
     pytest.mark.slow,
@@ -92,7 +99,7 @@ def make_package(folder: Path) -> None:
 def make_programs(folder: Path) -> None:
     """The console scripts, of the code that is tested."""
     folder.mkdir()
-    for name, module in (("kd-runner", "kd_runner.cli"), ("kd-report", "kd_runner.reports.command")):
+    for name, module in PROGRAMS.items():
         path = folder / name
         code = f"import sys; from {module} import main; sys.exit(main())"
         path.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}' \"$@\"\n")
@@ -145,6 +152,10 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     make_pictures(folder / "pictures")
+    make_pictures(folder / "other_pictures")
+    make_pictures(folder / "holiday")
+    for number, name in enumerate(("cat.jpg", "dog.png")):
+        Image.new("RGB", (60, 40), (90 * number, 40, 40)).save(folder / name)
     make_package(folder)
     make_programs(folder / "programs")
     desk = Desk(folder)
@@ -153,6 +164,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     pictures = shortened("kd-runner dataset=cifar10 teacher=resnet teacher.depth=56 hydra.run.dir=pictured")
     desk.type_well(pictures)
     torch.save(kd_runner.load(folder / "pictured/teacher.safetensors")[0].state_dict(), folder / "big.pth")
+    shutil.copytree(folder / "pictured", folder / PETS)
     desk.interrupt(f"kd-runner teacher.epochs=200 student.epochs=1 hydra.run.dir={INTERRUPTED}", INTERRUPTED)
     desk.type_well(f"kd-runner -m seed=0,1 {SHORT} hydra.sweep.dir={SWEEP}")
     yield desk
@@ -186,7 +198,8 @@ def serve(desk: Desk, command: str) -> str:
     return log.read_text()
 
 
-def test_the_snippet_that_predicts(desk: Desk) -> None:
+def test_the_snippet_that_predicts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.folder)
     (block,) = blocks(TOP / "README.md", "python")
     names: dict[str, object] = {"pixels": torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)}
     exec(block.replace("outputs/runs/…", f"{desk.folder}/outputs/runs/given"), names)
@@ -195,7 +208,19 @@ def test_the_snippet_that_predicts(desk: Desk) -> None:
     assert logits.shape == (3, 10)
 
 
+def test_the_predictor(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(desk.folder)
+    block = next(block for block in blocks(TOP / "docs" / "deploy.md", "python") if "kd_runner.load" in block)
+    names: dict[str, object] = {}
+    exec(block, names)
+    logits = names["logits"]
+    assert isinstance(logits, torch.Tensor)
+    assert logits.shape == (1, 2)
+    assert "cats" in capsys.readouterr().out
+
+
 def test_every_python_block_is_run_somewhere() -> None:
-    """One block of README, and those of docs/extending.md that `make_package` writes, are all that there are."""
+    """Blocks of README and docs/deploy.md, and those of docs/extending.md that `make_package` writes, are all."""
     counts = {page.name: len(blocks(page, "python")) for page in PAGES}
-    assert {name: count for name, count in counts.items() if count} == {"README.md": 1, "extending.md": 3}
+    counts = {name: count for name, count in counts.items() if count}
+    assert counts == {"README.md": 1, "deploy.md": 1, "extending.md": 3}

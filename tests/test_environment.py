@@ -15,7 +15,7 @@ from kd_runner.environment import environment
 
 def test_the_versions_and_the_device_are_those_of_this_process() -> None:
     record = environment(torch.device("cpu"))
-    assert set(record) == {"python", "torch", "device", "kd_runner", "git"}
+    assert set(record) == {"python", "torch", "device", "processor", "threads", "kd_runner", "git"}
     assert (record["python"], record["torch"], record["device"]) == (
         platform.python_version(),
         torch.__version__,

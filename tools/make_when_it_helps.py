@@ -22,6 +22,28 @@ SURE = 0.01
 PAGE, TABLE = (ROOT / "docs" / f"when_it_helps.{kind}" for kind in ("md", "csv"))
 
 
+INTRO = """# When distillation helps
+
+Made by `python tools/make_when_it_helps.py` from [when_it_helps.csv](when_it_helps.csv), which
+`python tools/evidence.py factor NAME` fills. What decides whether a student gains from its teacher, each with what was measured
+here: the default run (digits, CNN to CNN, soft targets, a tenth of the images for the student) with one setting varied, unless
+the section says otherwise. Accuracy on test images in percent, mean over seeds; gain: student less its own baseline, in
+points, with an interval that is corrected for the levels of the table as p is (paired t-test over seeds, Holm). Other data sets
+have other numbers: what carries over is the question to ask. A run that did not gain says in its report which of its own numbers
+may be the reason.
+"""
+
+END = """
+## What to try first
+
+1. Look at the report: it says where the teacher is right on all images that the student learns from, and where the student was
+   still learning at the end.
+2. Give the student's epochs: the baseline should no longer gain from more of them, else the comparison is one of speed.
+3. Sweep the temperature (`-m temperature.value=1,2,4,8`) and the mode ([results.md](results.md)) on validation images.
+4. Give the teacher what the student lacks: more images (`student.fraction`), moved images (`teacher.dataset`), a larger network.
+"""
+
+
 @dataclass(frozen=True)
 class Factor:
     """What decides whether distillation helps.
@@ -35,6 +57,64 @@ class Factor:
     heading: str
     before: str
     advice: str
+
+
+TEXTS = {
+    "images": Factor(
+        "Few images for the student",
+        "The teacher learns from all 1,132 images, the student from a share of each class.",
+        "The fewer images the student has, the more its teacher knows that it cannot see for itself. With all images, this student "
+        "needs no teacher.",
+    ),
+    "temperature": Factor(
+        "Temperature",
+        "How soft the targets are. At a temperature of 1 this teacher's targets are nearly the labels.",
+        "A teacher that is sure of itself must be softened, or it says no more than the labels. The default of 4 is not the best here; "
+        "it was not changed after this look at the test images.",
+    ),
+    "epochs": Factor(
+        "A student that has not converged",
+        "The number of the student's epochs, of two steps each; the baseline has as many.",
+        "Soft targets are learned more slowly than labels: a student that is stopped early is better off without them, and one that "
+        "has the time gains. A comparison after a few epochs says nothing of what a teacher is worth.",
+    ),
+    "weight": Factor(
+        "The weight of the labels",
+        "The weight of the cross-entropy with the labels, beside 0.9 of soft targets.",
+        "Labels may be left out altogether where the teacher is right on the images; weighing them up gives away some of the gain.",
+    ),
+    "student": Factor(
+        "The size of the student",
+        "Channels of the student's two convolutions; the teacher has 32 and 64.",
+        "",
+    ),
+    "teacher": Factor(
+        "The size of the teacher, and the gap",
+        "Channels of the teacher's two convolutions; the student has 8 and 16.",
+        "",
+    ),
+    "sure_teacher": Factor(
+        "How long the teacher has trained",
+        "Epochs of the teacher: the longer it trains, the surer it is of its training images.",
+        "",
+    ),
+    "label_noise": Factor(
+        "Wrong labels, few images",
+        "A share of all training images, the teacher's too, has the label of another class. Validation and test have right labels.",
+        "",
+    ),
+    "label_noise_all_images": Factor(
+        "Wrong labels, all images",
+        "The same with all images for the student, where it gains nothing without noise.",
+        "",
+    ),
+    "view": Factor(
+        "What the teacher has seen",
+        "All images of MNIST, a CNN to an MLP: the teacher learns from the images as they are, or moved by up to two pixels. The "
+        "student sees them as they are in both.",
+        "",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
+from kd_runner.command_line.again import Again
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
@@ -32,6 +33,7 @@ class Invocation:
         resume_hint: The end of a message about an interruption, with the command to go on; empty until a run starts.
         exit_code: The exit code of the last job in this process; None before one starts.
         companions: The runs of this process, where it runs several jobs; None for a command that is alone.
+        again: The run that the command makes again; None for any other command.
     """
 
     words: Sequence[str]
@@ -39,6 +41,7 @@ class Invocation:
     resume_hint: str = ""
     exit_code: int | None = None
     companions: Any = None
+    again: Again | None = None
 
     @property
     def typed_words(self) -> list[str]:

@@ -23,7 +23,7 @@ from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
-from kd_runner.files.plain_files import read_yaml
+from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
@@ -48,11 +48,11 @@ def command_of_folder(words: list[str]) -> list[str]:
     refuse_links(folder, "resume")
     has_flag = bool(SWEEP_FLAGS & set(words))
     if not any("=" in word and not word.startswith(("-", *UNDECISIVE)) for word in words):
-        recorded = _recorded_settings(folder, is_sweep)
+        recorded = recorded_settings(folder, is_sweep)
         if any(word.startswith("hydra/launcher=") for word in words):  # another launcher has other settings
             recorded = [word for word in recorded if not word.startswith(("hydra/launcher", "hydra.launcher"))]
         taken = [word for word in recorded if not is_for_a_person(word)]
-        _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep))
+        _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep), "resume", f"resume={typed[-1]}")
         words = [*taken, *words]
         words = ["-m", *words] if is_sweep and not has_flag else words
     elif has_flag != is_sweep:
@@ -96,8 +96,26 @@ def resume_override(folder: Path) -> str:
     return shlex.quote(f"resume={folder}")
 
 
-def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
+def settings_of_run(folder: Path, words: Sequence[str], command: Sequence[str]) -> list[str]:
+    """The settings that the run in `folder` was started with, less those that count only where they are typed.
+
+    Args:
+        words: The words that were typed.
+        command: The words, such as 'again FOLDER', to which a message adds what must be typed.
+
+    Raises:
+        SettingsError: there is no readable record, or a word of it must be typed and was not.
+    """
+    recorded = recorded_settings(folder, False, command[0])
+    _ask_for_words(str(folder), words, recorded, _config_dir(folder, False), command[0], *command)
+    return [word for word in recorded if not is_for_a_person(word)]
+
+
+def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list[str]:
     """The settings that a run or sweep was started with, as Hydra recorded them.
+
+    Args:
+        key: The word that messages start with.
 
     Raises:
         SettingsError: there is no readable record, or it holds a word that is no setting.
@@ -114,14 +132,14 @@ def _recorded_settings(folder: Path, is_sweep: bool) -> list[str]:
             launching = [str(word) for word in recorded["hydra"] if str(word).startswith(OF_LAUNCHING)]
     except Exception:  # whatever is in the file
         raise SettingsError(
-            f"resume: {folder} does not say how it was started ({path.name} is missing or broken); "
+            f"{key}: {folder} does not say how it was started ({path.name} is missing or broken); "
             "type the command's other settings, too"
         ) from None
 
     for word in overrides:
         if _root_of(word) in (None, "hydra"):
             raise SettingsError(
-                f"resume: {path} must hold settings alone, got {printable(word)}; "
+                f"{key}: {path} must hold settings alone, got {printable(word)}; "
                 "where you know the command, type its other settings, too"
             )
     words = [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
@@ -140,7 +158,7 @@ def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
 def _student_section(path: Path) -> dict[str, Any]:
     """The section `student` of a run's settings; empty where the file does not have one."""
     try:
-        section = json.loads(path.read_text())["student"]
+        section = json.loads(read_plain(path))["student"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
     return section if isinstance(section, dict) else {}
@@ -185,24 +203,31 @@ def words_for_a_person(words: Sequence[str]) -> list[str]:
     return [*folders, *filter(is_for_a_person, started_by)]
 
 
-def _ask_for_words(folder: str, words: Sequence[str], recorded: Sequence[str], config_dir: Sequence[str]) -> None:
-    """Raise SettingsError where the folder's command had words that count only where they are typed, and none was."""
+def _ask_for_words(
+    folder: str, words: Sequence[str], recorded: Sequence[str], config_dir: Sequence[str], key: str, *command: str
+) -> None:
+    """Raise SettingsError where the folder's command had words that count only where they are typed, and none was.
+
+    Args:
+        key: The word that the message starts with.
+        command: The words to which those are added.
+    """
     has_folder = any(word.startswith(CONFIG_DIR) for word in words)
-    typed_keys = {_key_of(word) for word in words}
+    typed_keys = {key_of(word) for word in words}
     missing = [*([] if has_folder else config_dir)]
     for word in recorded:
         is_nothing = word.partition("=")[2] in ("[]", "null")
-        if is_for_a_person(word) and _key_of(word) not in typed_keys and not is_nothing:
+        if is_for_a_person(word) and key_of(word) not in typed_keys and not is_nothing:
             missing.append(word)
     if missing:
         again = " ".join(shlex.quote(printable(word)) for word in missing)
         raise SettingsError(
-            f"resume: {folder} was started with {again}, which counts only where it is typed: where you trust it, "
-            f"type kd-runner {shlex.quote(f'resume={folder}')} {again}"
+            f"{key}: {folder} was started with {again}, which counts only where it is typed: where you trust it, "
+            f"type kd-runner {shlex.join(command)} {again}"
         )
 
 
-def _key_of(word: str) -> str:
+def key_of(word: str) -> str:
     """The key that a word sets; that of all words about trust is the same."""
     return "trust" if _root_of(word) == "trust" else word.lstrip("+~").partition("=")[0]
 

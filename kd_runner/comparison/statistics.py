@@ -30,6 +30,20 @@ def interval(values: np.ndarray, error: float = SURE) -> float:
     return float(special.stdtrit(len(values) - 1, 1 - error / 2) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
+def wilson_interval(share: float, trials: int, error: float = SURE) -> tuple[float, float]:
+    """The ends of the interval of a share that was seen in so many trials, 1 or more (Wilson 1927).
+
+    It lies within [0, 1], and is not empty where the share is 0 or 1.
+
+    Args:
+        error: The chance of an interval without the true share: 0.05 for a 95 % interval.
+    """
+    z = float(special.ndtri(1 - error / 2))
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def sign_test(better: int, discordant: int) -> float:
     """Two-sided p of `better` wins or as many losses in `discordant` trials, if win and loss are equally likely."""
     if discordant == 0:

@@ -22,6 +22,7 @@ from kd_runner.datasets.headers import (
     ImageFacts,
     count_frames,
     header_facts,
+    orientation_in_memory,
     rawmode,
     scale_of_values,
     white_value,
@@ -108,18 +109,66 @@ def open_picture(
         ValueError: the file cannot be read, or has more than `max_pixels`; the message names it.
     """
     with open_image(path) as image:
-        if image.width * image.height > max_pixels:
-            raise ValueError(
-                f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
-            )
+        _refuse_large(image, max_pixels)
         with memory.reserve(bytes_to_decode(image)):
             yield _decode_opened(image, color, ground, white)
+
+
+def picture_in_memory(
+    image: Image.Image, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
+) -> Image.Image:
+    """The picture `image` that a person opened or made with Pillow, as `decode` gives that of a file.
+
+    Args:
+        image: Of an image with several frames, the current one is taken.
+        ground, max_pixels, white: As in `open_picture`.
+
+    Raises:
+        ValueError: the picture cannot be decoded, is too large, or does not say which values are black and white.
+    """
+    try:
+        if isinstance(image, ImageFile.ImageFile) and image.tile:  # whose pixels are still in its file
+            _refuse_large(image, max_pixels)
+            with _unmapped(image):
+                return _picture_of_opened(image, color, ground, white)[0]
+        format_white = 65535.0 if image.mode.startswith("I;16") else None
+        picture = to_rgb_or_gray(image, color, ground, white or format_white, white_of_fractions=white is not None)
+        return turn_upright(picture, orientation_in_memory(image))
+    except Exception as error:  # on broken files Pillow's readers raise nearly every kind of error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"a picture of {image.width} x {image.height} pixels cannot be read: {reason}") from error
+
+
+@contextmanager
+def _unmapped(image: ImageFile.ImageFile) -> Iterator[None]:
+    """During the block, Pillow reads the file and does not map it, which it does wrongly with a TIFF on its side."""
+    path = image.filename
+    image.filename = ""
+    try:
+        yield
+    finally:
+        image.filename = path
+
+
+def _refuse_large(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels are more than {max_pixels} in all (dataset.max_pixels)"
+        )
 
 
 def _decode_opened(
     image: ImageFile.ImageFile, color: Color, ground: Ground, white: float | None
 ) -> tuple[Image.Image, ImageFacts]:
     """The picture in an opened file, and the facts of its header, as `decode` returns them."""
+    picture, header = _picture_of_opened(image, color, ground, white)
+    return picture, replace(header, frames=count_frames(image))
+
+
+def _picture_of_opened(
+    image: ImageFile.ImageFile, color: Color, ground: Ground, white: float | None
+) -> tuple[Image.Image, ImageFacts]:
+    """The picture in an opened file, and the facts of its header without the number of frames."""
     header, layout, format_white = header_facts(image), rawmode(image), white_value(image)
     scale = scale_of_values(image)
     image.load()
@@ -135,7 +184,7 @@ def _decode_opened(
     picture = to_rgb_or_gray(values, color, ground, value_of_white, white_of_fractions=named_white is not None)
     if not _is_upright_already(image):
         picture = turn_upright(picture, header.orientation)
-    return picture, replace(header, frames=count_frames(image))
+    return picture, header
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, open_picture
-from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_square
+from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_of
 
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
 
@@ -24,12 +25,13 @@ class PixelSettings:
     """The settings by which an image file becomes pixels.
 
     Args:
-        image_size: Side in pixels of the square that an image becomes, 1 or more. The shorter side of the image is
-            resized to it, and the middle square is cut out.
+        image_size: Height in pixels that an image becomes, 1 or more, and width where that is None. The image is
+            resized so that it just covers both, and the middle is cut out.
         color: `gray` makes one channel, `rgb` three.
         ground: The colour that images with transparency are laid on.
         max_pixels: The most pixels, width times height, that a file may have, 1 or more.
         white: The value that is white in images with more than 8 bits, above 0; None: the value of the file's format.
+        image_width: Width in pixels that an image becomes; None: that of a square.
 
     Raises:
         ValueError: a number outside its range.
@@ -40,6 +42,7 @@ class PixelSettings:
     ground: Ground = WHITE
     max_pixels: int = MAX_PIXELS
     white: float | None = None
+    image_width: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -52,7 +55,24 @@ class PixelSettings:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
-        return (3 if self.color == "rgb" else 1), self.image_size, self.image_size
+        return (3 if self.color == "rgb" else 1), self.image_size, self.image_width or self.image_size
+
+    def read(self, path: Path) -> tuple[Tensor, ImageFacts]:
+        """The picture in the file `path`, uint8 [C, H, W], and the facts of its header.
+
+        Training, evaluation and prediction read pictures by this function.
+
+        Raises:
+            ValueError: the file cannot be read; the message names it.
+        """
+        with open_picture(path, self.color, self.ground, self.max_pixels, self.white) as (picture, header):
+            return self.cut(picture), header
+
+    def cut(self, picture: Image.Image) -> Tensor:
+        """The middle of a picture of Pillow's mode RGB or L, in the size of the settings; uint8 [C, H, W]."""
+        _, height, width = self.image_shape
+        channels_last = np.array(middle_of(picture, width, height)).reshape(height, width, -1)
+        return torch.from_numpy(channels_last).permute(2, 0, 1).contiguous()
 
 
 @dataclass(frozen=True)
@@ -84,12 +104,7 @@ class ImageFiles:
 
     def decode(self, index: int) -> tuple[Tensor, ImageFacts]:
         """One image, uint8 [C, H, W], and the facts of its header. Raises as `files[index]` does."""
-        size = self.pixels.image_size
-        path = self.folder / self.paths[index]
-        pixels = self.pixels
-        with open_picture(path, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, header):
-            channels_last = np.array(middle_square(picture, size)).reshape(size, size, -1)
-        return torch.from_numpy(channels_last).permute(2, 0, 1).contiguous(), header
+        return self.pixels.read(self.folder / self.paths[index])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

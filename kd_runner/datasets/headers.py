@@ -127,7 +127,16 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     return int(value) if value in range(1, 9) else 1
 
 
-def _has_sound_exif(image: ImageFile.ImageFile) -> bool:
+def orientation_in_memory(image: Image.Image) -> int:
+    """EXIF's orientation of an image that Pillow has decoded; 1 where there is none or it is nonsense."""
+    value: Any = 1
+    with suppress(Exception):
+        if _has_sound_exif(image):
+            value = image.getexif().get(ORIENTATION, 1)
+    return int(value) if value in range(1, 9) else 1
+
+
+def _has_sound_exif(image: Image.Image) -> bool:
     exif = image.info.get("exif")
     return not isinstance(exif, bytes) or has_sound_tags(exif)
 

@@ -80,7 +80,8 @@ def image_folder(
     splits = _cut_off(images, cuts, seed)
     survey = _survey_of(layout, _cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
     classes = [printable(name) for name in layout.classes]
-    return Splits(**splits, classes=classes, survey=survey, unused=_settings_without_effect(files, conversions))
+    unused = _settings_without_effect(files, conversions)
+    return Splits(**splits, classes=classes, survey=survey, unused=unused, pixels=pixels)
 
 
 def _find_files(

@@ -134,18 +134,20 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def middle_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle of `image`, resized so that its shorter side has `size` pixels, as torchvision resizes and crops.
+def middle_of(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The middle of `image`, resized so that it just covers `width` and `height`, as torchvision resizes and crops.
 
     Only the pixels that are kept are computed: a sliver would become a picture of gigabytes.
     """
-    if image.size == (size, size):
+    if image.size == (width, height):
         return image
-    width, height = image.size
-    longer = size * max(width, height) // min(width, height)
-    columns, rows = (size, longer) if width <= height else (longer, size)
-    box = (*_middle(columns, size, width), *_middle(rows, size, height))
-    return image.resize((size, size), BILINEAR, box=(box[0], box[2], box[1], box[3]))
+    stored_width, stored_height = image.size
+    if stored_width * height <= stored_height * width:
+        columns, rows = width, width * stored_height // stored_width
+    else:
+        columns, rows = height * stored_width // stored_height, height
+    box = (*_middle(columns, width, stored_width), *_middle(rows, height, stored_height))
+    return image.resize((width, height), BILINEAR, box=(box[0], box[2], box[1], box[3]))
 
 
 def _middle(resized: int, size: int, stored: int) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from kd_runner.datasets.copies import Copies, copies_in_memory
 
 if TYPE_CHECKING:
+    from kd_runner.datasets.files import PixelSettings
     from kd_runner.datasets.survey import Survey
 
 
@@ -96,6 +97,7 @@ class Splits:
         classes: Name of each label, at least two.
         survey: The files that the images come from, where a reader knows them.
         unused: Arguments of the data set's function that had no effect on these images, and why.
+        pixels: The settings by which files became these images; None where they came as arrays.
 
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
@@ -107,6 +109,7 @@ class Splits:
     classes: Sequence[str]
     survey: Survey | None = None
     unused: Mapping[str, str] = field(default_factory=dict)
+    pixels: PixelSettings | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -148,6 +151,11 @@ class Splits:
         return hashlib.sha256(repr((list(self.classes), self.train.fingerprint())).encode()).hexdigest()
 
     @functools.cached_property
+    def val_fingerprint(self) -> str:
+        """SHA-256 of the validation images and their labels."""
+        return self.val.fingerprint()
+
+    @functools.cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of the test images and their labels."""
         return self.test.fingerprint()
@@ -155,8 +163,14 @@ class Splits:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all splits and the class names."""
-        parts = (self.training_fingerprint, self.val.fingerprint(), self.test_fingerprint)
+        parts = (self.training_fingerprint, self.val_fingerprint, self.test_fingerprint)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """16 hexadecimal digits for each split, which change with its images and labels."""
+        digests = {"train": self.training_fingerprint, "val": self.val_fingerprint, "test": self.test_fingerprint}
+        return {split: digest[:16] for split, digest in digests.items()}
 
 
 def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -144,6 +144,7 @@ def record(splits: Splits, student_images: int | None = None) -> dict[str, Any]:
         "missing_classes": missing_classes(splits),
         "left_out": splits.survey.left_out.record() if splits.survey is not None else None,
         "duplicates": splits.copies.record() if splits.copies is not None else None,
+        "fingerprints": splits.fingerprints,
     }
 
 

@@ -1,20 +1,23 @@
-"""The cost of a network: parameters, multiply-accumulates, seconds."""
+"""The cost of a network: parameters, multiply-accumulates, seconds, memory, energy."""
 
 from __future__ import annotations
 
-import statistics
-import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from kd_runner.evaluation.energy import energy_counter, energy_of_image
 from kd_runner.evaluation.macs import multiply_accumulates
+from kd_runner.evaluation.memory import peak_memory
+from kd_runner.evaluation.timing import FEWEST_BATCHES, MOST_BATCHES, times_of_network, timing
 
-# The number of passes of one image that are timed, after a few that are not.
-WARM_UP, FEWEST_PASSES, MOST_PASSES, LATENCY_SECONDS = 3, 5, 50, 0.1
+# Images of a large batch: enough for a processor of each kind to be busy.
+MANY, MANY_ON_A_GPU = 64, 256
 
 
-def cost(network: nn.Module, image: Tensor, name: str = "network") -> dict[str, int | None]:
+def cost(network: nn.Module, image: torch.Tensor, name: str = "network") -> dict[str, int | None]:
     """Parameters, and multiply-accumulates of convolutions and matrix products for one image [1, C, H, W].
 
     'macs' is None where they cannot be counted, which a note says.
@@ -28,28 +31,33 @@ def cost(network: nn.Module, image: Tensor, name: str = "network") -> dict[str, 
     }
 
 
-def latency(network: nn.Module, image: Tensor) -> float:
-    """Seconds of one forward pass of one image [1, C, H, W] on the device where it is: the median of 5 to 50 passes.
+def inference(
+    network: nn.Module,
+    image_shape: Sequence[int],
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    most: int = MANY_ON_A_GPU,
+) -> dict[str, Any]:
+    """What a network takes to predict on a device: seconds, bytes of memory, and joules where the system tells.
 
-    Other jobs on the same machine and a small number of threads make it longer.
+    `one` and `many` are the times of one image and of a batch of 64 (on a GPU 256), `peak_memory` that of both,
+    `energy` joules for an image of such a batch, by `energy_counter`, `threads` the CPU threads.
+
+    Args:
+        image_shape: [C, H, W].
+        most: The largest number of images in a batch that fits the device.
     """
-    # Not torch.utils.benchmark.Timer: it measures blocks of passes, so that its median is one of means. Beside other
-    # jobs it gave 112 µs for one dense layer, of which the median pass takes 11 µs; a pass of 0.1 s or more it times
-    # once. Importing it takes 0.2 to 0.8 s and, without a GPU, warns about CUDA.
-
-    def seconds() -> float:
-        started = time.perf_counter()
-        network(image)
-        if image.is_cuda:
-            torch.cuda.synchronize(image.device)
-        return time.perf_counter() - started
-
-    network.eval()
-    with torch.inference_mode():
-        for _ in range(WARM_UP):
-            seconds()
-        until = time.perf_counter() + LATENCY_SECONDS
-        passes: list[float] = []
-        while len(passes) < FEWEST_PASSES or (len(passes) < MOST_PASSES and time.perf_counter() < until):
-            passes.append(seconds())
-    return statistics.median(passes)
+    count = min(MANY_ON_A_GPU if device.type == "cuda" else MANY, most)
+    one, many = (
+        torch.zeros(images, *image_shape, device=device).to(memory_format=memory_format) for images in (1, count)
+    )
+    counter = energy_counter(device)
+    energy = energy_of_image(network, many, counter)
+    return {
+        "one": timing(times_of_network(network, one), 1),
+        "many": timing(times_of_network(network, many, FEWEST_BATCHES, MOST_BATCHES), count),
+        "peak_memory": {"one": peak_memory(network, one), "many": peak_memory(network, many)},
+        "energy": energy,
+        "energy_counter": None if energy is None or counter is None else counter.name,
+        "threads": torch.get_num_threads(),
+    }

@@ -88,6 +88,27 @@ class _EarlyStopping(_Part):
     kept: Whole
 
 
+class _Times(_Part):
+    images: Amount
+    median: Amount
+    p95: Amount | None = None
+    passes: Whole | None = None
+
+
+class _PeakMemory(_Part):
+    one: Amount | None = None
+    many: Amount | None = None
+
+
+class _Inference(_Part):
+    one: _Times | None = None
+    many: _Times | None = None
+    peak_memory: _PeakMemory | None = None
+    energy: Amount | None = None
+    energy_counter: Text | None = None
+    threads: Whole | None = None
+
+
 class _Stage(_Part):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
@@ -101,6 +122,8 @@ class _Stage(_Part):
     macs: Amount | None = None
     images_seen: Amount | None = None
     latency: Amount | None = None
+    file_bytes: Amount | None = None
+    inference: _Inference | None = None
     agreement: Share | None = None
     kl_to_teacher: Real | None = None
     correct: _Correct | None = None
@@ -173,6 +196,7 @@ class _Data(_Part):
     missing_classes: dict[str, list[Text]] | None = None
     left_out: _LeftOut | None = None
     duplicates: _Duplicates | None = None
+    fingerprints: dict[str, Text] | None = None
 
 
 class _TeacherOutputs(_Part):
@@ -378,3 +402,9 @@ def number(value: Any, default: float = 0.0) -> float:
     """The finite number that `value` is, or else the default."""
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18
     return float(value) if usable and math.isfinite(value) else default
+
+
+def usable_number(value: Any) -> float | None:
+    """The number that `value` is; None for anything else, and for numbers that no result has."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and abs(value) < 1e30 else None

@@ -14,7 +14,7 @@ import numpy as np
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.plain_files import is_path_inside, read_yaml
-from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, NOW, RESULT, SETTINGS, TYPED
+from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, MULTIRUN, NOW, RESULT, SETTINGS, TYPED
 from kd_runner.files.stages import STAGES
 
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
@@ -85,9 +85,12 @@ class Run:
     def correct(self) -> np.ndarray | None:
         """bool [test images]; None in results that do not have it."""
         packed = self.result["student"].get("correct")
-        if packed is None:
-            return None
-        return np.unpackbits(np.frombuffer(base64.b64decode(packed["bits"]), np.uint8))[: packed["images"]].astype(bool)
+        return None if packed is None else unpack_bits(packed)
+
+
+def unpack_bits(packed: Mapping[str, Any]) -> np.ndarray:
+    """The correctness of every image, bool [N], from what `kd_runner.evaluation.metrics.pack_bits` made of it."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed["bits"]), np.uint8))[: packed["images"]].astype(bool)
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,22 @@ def read_run(path: Path) -> Run | MissingRun:
         reason = f"{status}: {result['error']}" if result.get("error") else status
     reason = " ".join(reason.split())
     return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason, seeds)
+
+
+def completed_result(folder: Path) -> tuple[dict[str, Any], str]:
+    """The result of the completed run in `folder`, and a line that says what of it is not used.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"no folder {folder.resolve()}")
+    if not (folder / RESULT).exists() and ((folder / GRID).exists() or (folder / MULTIRUN).exists()):
+        raise SettingsError(f"{folder} is the folder of a sweep: name one of its runs, such as {folder}/0")
+    run = read_run(folder / RESULT)
+    if not isinstance(run, Run):
+        raise SettingsError(f"{folder} has no result of a completed run: {run.reason}")
+    return run.result, run.left_out
 
 
 def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:

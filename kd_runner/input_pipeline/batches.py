@@ -21,6 +21,11 @@ CACHED_FLOATS = 2**17  # floats that are normalised at once: they stay in a proc
 LONGEST_CHUNK = 64  # batches; a progress bar moves once a chunk
 
 
+def evaluation_batch(height: int, width: int) -> int:
+    """The number of images in a batch that is not trained on: a thousand small ones, or fewer large ones."""
+    return max(1, min(1000, 2**20 // (height * width)))
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a split's images. Order and augmentation of an image do not change with the part that it is in.

@@ -15,6 +15,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
+from kd_runner.datasets.image_input import input_of_metadata
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.networks import weight_files
@@ -48,9 +49,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The network that kd-runner saved at `path`, in evaluation mode, and the information saved with it.
 
-    The information is a dictionary with `network` (the settings it was built from), `num_classes`,
-    `image_shape` [C, H, W], `classes` (names), `mean` and `std` (per channel, of pixels scaled to [0, 1]; the network
-    wants images normalised with them).
+    `kd_runner.load` gives these as a predictor, and says what the information is.
 
     Raises:
         SettingsError: no such file, or not one that kd-runner saved.
@@ -59,6 +58,10 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     if info is None:
         raise SettingsError(f"{path} holds weights only; load wants a file that kd-runner saved")
     check_info(info, Path(path))
+    try:
+        input_of_metadata(info)  # before a network of any size is built
+    except ValueError as error:
+        raise weight_files.unreadable_file(Path(path), f"{DAMAGED} ({error})") from None
     offered = {"num_classes": info["num_classes"], "image_shape": tuple(info["image_shape"])}
     network = build(_without_pretrained(info["network"]), str(path), trust, groups=("models",), **offered)
     if not isinstance(network, nn.Module):

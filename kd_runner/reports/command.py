@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kd_runner.errors import RunFailed, SettingsError, one_line
@@ -13,25 +13,52 @@ from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
 from kd_runner.plain_text import printable
 from kd_runner.reports.sweep_report import report
 
+# Verifies runs: their folders, the root of their images, trusted packages; returns the exit code.
+Verify = Callable[[Sequence[Path], "str | None", Sequence[str]], int]
 SUFFIXES_OF_FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
 
 
-def main() -> int:
-    """`kd-report FOLDER…`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of runs or sweeps, running or ended")
-    parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
-    parser.add_argument("--out", type=Path, help="folder for the report (default: FOLDER, where it is one)")
-    arguments = parser.parse_args()
+def main(verify: Verify | None = None) -> int:
+    """`kd-report FOLDER…`; returns the exit code.
+
+    Args:
+        verify: What `--verify` does, which lies on a higher floor of the house; None: there is no such option.
+    """
+    arguments = _parser(verify is not None).parse_args()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the terminal cannot print
             stream.reconfigure(errors="replace")
     try:
+        if verify is not None and arguments.verify:
+            _refuse_beside_verify(arguments)
+            return verify(arguments.folders, arguments.root, arguments.trust)
+        if verify is not None and (arguments.root is not None or arguments.trust):
+            raise SettingsError("--root and --trust: have no effect without --verify")
         print(printable(write_page(arguments.folders, arguments.out, arguments.reference)))
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _parser(verifies: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of runs or sweeps, running or ended")
+    parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
+    parser.add_argument("--out", type=Path, help="folder for the report (default: FOLDER, where it is one)")
+    if verifies:
+        verify_help = "evaluate a run's networks again and compare with its result.json (exit code 1: a number differs)"
+        parser.add_argument("--verify", action="store_true", help=verify_help)
+        parser.add_argument("--root", metavar="PATH", help="of --verify: where the images are now")
+        trust_help = "of --verify: a package of your own, which a network or data set comes from (may be repeated)"
+        parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust_help)
+    return parser
+
+
+def _refuse_beside_verify(arguments: argparse.Namespace) -> None:
+    for name in ("reference", "out"):
+        if getattr(arguments, name) is not None:
+            raise SettingsError(f"--{name}: has no effect beside --verify, got {getattr(arguments, name)}")
 
 
 def write_page(folders: list[Path], out: Path | None, reference: str | None) -> Path:

@@ -14,8 +14,9 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
-from kd_runner.formats import bare_percent, count, four_digits, percent, points, times
+from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
+from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
@@ -31,7 +32,8 @@ COLUMNS = (
     "rank", "settings", "n", "n_planned", "val_accuracy", "test_accuracy", "sd", "ci95", "test_accuracy_at_best_val",
     "gain", "gain_sd", "gain_low", "gain_high", "gain_p", "gain_low_corrected", "gain_high_corrected",
     "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
-    "macs", "images_seen", "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
+    "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
+    "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
     "p",
 )  # fmt: skip
 
@@ -47,7 +49,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     interval that agrees with it. `difference` and what follows it are corrected for all rows. `gap_closed` is the share
     of `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those
     of the student's stage, `times_baseline` its training's multiply-accumulates, its teacher's passes included, divided
-    by those of the baseline's.
+    by those of the baseline's, `latency` seconds of one image on the run's device.
     """
     for rank, group in enumerate(groups, 1):
         against = group.against
@@ -93,7 +95,9 @@ def _gains(group: Group) -> dict[str, Any]:
 
 def _means(group: Group) -> dict[str, float | None]:
     """The means of numbers that are in the results of a group's runs."""
-    keys = {name: ("student", name) for name in ("agreement", "nll", "ece", "parameters", "macs", "images_seen")}
+    of_student = ("agreement", "nll", "ece", "parameters", "macs", "file_bytes", "latency", "images_seen")
+    keys = {name: ("student", name) for name in of_student}
+    keys |= {f"teacher_{name}": ("teacher", name) for name in ("parameters", "macs", "latency")}
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
     keys |= {"seconds": ("seconds", "student"), "times_baseline": ("budget", "times_baseline")}
     return {name: _mean(group.values(*path)) for name, path in keys.items()}
@@ -152,6 +156,15 @@ def _difference(row: Mapping[str, Any]) -> str:
     return f"{difference} [{low}, {high}] p={row['p']:.2g}"
 
 
+def _beside_teacher(row: Mapping[str, Any], key: str, words: Words) -> str:
+    """A number of the student beside its teacher's in words, such as '4.1 times fewer'."""
+    return beside(row[key], row[f"teacher_{key}"], words)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else three_digits(1000 * seconds)
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of the leaderboard for people, in percent and points.
@@ -181,6 +194,9 @@ SHOWN = (
     Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
     Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
     Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
+    Column("size beside the teacher", "parameters", lambda row: _beside_teacher(row, "parameters", FEWER), 3),
+    Column("one image, ms", "latency", lambda row: _milliseconds(row["latency"]), 1),
+    Column("speed beside the teacher", "latency", lambda row: _beside_teacher(row, "latency", FASTER), 0),
     Column("images seen", "images_seen", lambda row: count(row["images_seen"], ""), 0),
     Column("compute, × baseline's", "times_baseline", lambda row: times(row["times_baseline"]), 2),
     Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),

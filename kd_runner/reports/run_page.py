@@ -14,7 +14,8 @@ from kd_runner.files import atomic, reading
 from kd_runner.files.results import Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import clock, count, four_digits, percent
+from kd_runner.formats import four_digits, percent
+from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
@@ -125,7 +126,8 @@ def run_page(folder: Folder) -> str:
         data_lines=data_lines(data),
         numbers=list(_numbers(result, len(classes) if classes else None)),
         charts=folder.charts,
-        cost=list(_cost(result)),
+        cost=cost_rows(result),
+        cost_headings=cost_headings(result),
         layers=[(f"layers of {key}", line) for key, line in layer_lines(result.get("layers") or {})],
         settings=list(folder.settings.items()),
         environment=surroundings([run]),
@@ -173,20 +175,3 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
             continue
         if any(stage.get(key) is not None for stage in numbers):
             yield name, [text(stage.get(key)) for stage in numbers]
-
-
-def _cost(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    stages = [stage for stage in STAGES if result.get(stage)]
-    for name, key in (
-        ("parameters", "parameters"),
-        ("MACs, one image", "macs"),
-        ("parameters that are not zero", "nonzero_parameters"),
-        ("MACs with weights that are not zero", "nonzero_macs"),
-        ("training images seen", "images_seen"),
-    ):
-        if not key.startswith("nonzero") or any(result[stage].get(key) is not None for stage in stages):
-            yield name, [count(result[stage].get(key)) for stage in stages]
-    spent = [((result.get("budget") or {}).get(stage) or {}).get("macs") or {} for stage in stages]
-    if any(spent):
-        yield "MACs of training", [count(macs.get("sum")) for macs in spent]
-    yield "time in this run", [clock((result.get("seconds") or {}).get(stage)) for stage in stages]

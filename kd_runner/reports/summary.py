@@ -7,8 +7,8 @@ from typing import Any
 
 from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
-from kd_runner.files.stages import STAGES
-from kd_runner.formats import count, four_digits, percent, points, times
+from kd_runner.files.stages import STAGES, STUDENT, TEACHER
+from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
 from kd_runner.reports.reasons import reasons
 from kd_runner.terminal import TextColumn, fold_text, table_lines
 
@@ -91,6 +91,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         kept_outputs(result),
         _sizes_sentence(result),
         _injected_sentence(result),
+        speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
         _best_epoch_sentence(result),
@@ -187,6 +188,25 @@ def _sizes_sentence(result: Mapping[str, Any]) -> str:
     return f"The student {' and '.join(parts)}." if parts else ""
 
 
+def speed_sentence(result: Mapping[str, Any]) -> str:
+    """A sentence on how long one image takes the student and the teacher, on the device of the run."""
+    student, teacher = ((result.get(stage) or {}).get("latency") for stage in (STUDENT, TEACHER))
+    if not student or not teacher:
+        return ""
+    beside = relative(student, teacher, "faster", "slower", "as fast")
+    times_of_both = f"{milliseconds(student)} {_device_in_words(result)}, and the teacher {milliseconds(teacher)}"
+    return f"One image takes it {times_of_both}: {beside}."
+
+
+def _device_in_words(result: Mapping[str, Any]) -> str:
+    """The device and the CPU threads of the passes that were timed, such as 'on cpu with 1 thread'."""
+    device = (result.get("environment") or {}).get("device")
+    threads = ((result.get(STUDENT) or {}).get("inference") or {}).get("threads")
+    if device != "cpu":
+        return f"on {device}" if device else "on the device of the run"
+    return "on the CPU" + (f" with {threads} thread{'' if threads == 1 else 's'}" if threads else "")
+
+
 def _budget_sentence(result: Mapping[str, Any]) -> str:
     """The student's training beside its baseline's: how much more it took, and whether it saw more views of images."""
     compute = (result.get("budget") or {}).get("times_baseline")
@@ -223,12 +243,7 @@ def _stopping_sentences(result: Mapping[str, Any]) -> list[str]:
 
 def relative_count(number: float, reference: float, things: str) -> str:
     """The comparison of two numbers above 0, such as '2.0 times fewer parameters than' or 'as many parameters as'."""
-    if number == reference:
-        return f"as many {things} as"
-    word, ratio = ("more", number / reference) if number > reference else ("fewer", reference / number)
-    if ratio < 1.05:  # it would be shown as 1.0 times
-        return f"{100 * abs(number / reference - 1):.2g} % {word} {things} than"
-    return f"{ratio:,.1f} times {word} {things} than"
+    return f"{relative(number, reference)} {things} {'as' if number == reference else 'than'}"
 
 
 def _best_epoch_sentence(result: Mapping[str, Any]) -> str:

@@ -16,12 +16,12 @@ from kd_runner import masking
 from kd_runner.config.build import source_digest
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import ONLINE, Settings
+from kd_runner.environment import processor_name
 from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.notes import note
 from kd_runner.runs.data import Data, without_fetching
 from kd_runner.runs.teacher_student import Pairing
-from kd_runner.runs.thread_count import processor_name
 from kd_runner.store.logits import Computation, Shape, StoredLogits, computed_once
 from kd_runner.training.cached_teacher import CachedTeacher, TeacherPass
 from kd_runner.training.mode import learns_from_teacher

@@ -14,11 +14,12 @@ from torch import Tensor
 from kd_runner.config.build import build
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
+from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
-from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches, evaluation_batch
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
@@ -123,10 +124,18 @@ class Data:
     def evaluation_batch(self) -> int:
         """The number of images in a batch of evaluation: a thousand small ones, or fewer large ones."""
         _, height, width = self.splits.image_shape
-        return max(self.batch_size, min(1000, 2**20 // (height * width)))
+        return max(self.batch_size, evaluation_batch(height, width))
+
+    def record(self, node: Node) -> dict[str, Any]:
+        """The record that `checkpoints.save` writes beside the weights of the network that `node` builds."""
+        splits, view = self.splits, self.view
+        classes = [str(name) for name in splits.classes]
+        mean, std = view.mean.tolist(), view.std.tolist()
+        image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
+        return {**self.describe(node), RECORD: image_input.record()}
 
     def describe(self, node: Node) -> dict[str, Any]:
-        """The record that `checkpoints.save` writes beside the weights of the network that `node` builds."""
+        """The network that `node` builds, and the images it is for; names of entries in a store are made of it."""
         return {
             "network": masked_data(without_fetching(node)),
             "num_classes": self.splits.num_classes,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kd_runner.config.build import build
 from kd_runner.config.settings import Node, Settings, TrackingSettings
 from kd_runner.evaluation import analysis
-from kd_runner.evaluation.cost import cost, latency
+from kd_runner.evaluation.cost import cost, inference
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
@@ -55,6 +55,7 @@ def evaluate(
         stages[stage] = {
             **_evaluate_network(stage, networks[stage], predictions.logits[stage], predictions.labels, data),
             "images_seen": images_seen[stage],
+            "file_bytes": files[stage].stat().st_size,
             "checkpoint": str(files[stage]),
         }
     at_best = classification_metrics(predictions.logits[BEST], predictions.labels)
@@ -74,11 +75,13 @@ def evaluate(
 
 def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Tensor, data: Data) -> dict[str, Any]:
     """The metrics and the cost of one network, and the test images that it is right on."""
-    image = torch.zeros(1, *data.splits.image_shape, device=data.device)
+    shape = data.splits.image_shape
+    passes = inference(network, shape, data.device, data.view.memory_format, data.evaluation_batch)
     return {
         **classification_metrics(logits, labels),
-        **cost(network, image, stage),
-        "latency": latency(network, image.to(memory_format=data.view.memory_format)),
+        **cost(network, torch.zeros(1, *shape, device=data.device), stage),
+        "latency": passes["one"]["median"],
+        "inference": passes,
         "correct": {**pack_bits(logits.argmax(1) == labels), "of": data.splits.test_fingerprint[:16]},
     }
 

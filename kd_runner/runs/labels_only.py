@@ -80,7 +80,7 @@ def train_or_load(
         return trainee.network, trained_now[-1].epochs
 
     root = Path(settings.store).expanduser()
-    info = data.describe(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
+    info = data.record(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
     made_of = ingredients(trainee, settings, data)
     stored = trained_once(root, stage, made_of, info, train, masked_ingredients(made_of, role))
     path = take_weights(stored, folder / weights_file(stage))

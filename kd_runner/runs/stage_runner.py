@@ -134,7 +134,7 @@ class StageRunner:
         path = self.folder / weights_file(TEACHER)
         path.unlink(missing_ok=True)
         record = validation_record([{"val_accuracy": accuracy}], len(self.data.splits.val))
-        info = self.data.describe(self.parts.teacher_node()) | record
+        info = self.data.record(self.parts.teacher_node()) | record
         checkpoints.save(path, self.parts.teacher.state_dict(), info)
         return path
 

@@ -49,7 +49,7 @@ def save_student(
         The two files, by 'student' and 'best'.
     """
     files = {STUDENT: folder / STUDENT_LAST, BEST: folder / STUDENT_BEST}
-    info: dict[str, Any] = data.describe(node)
+    info: dict[str, Any] = data.record(node)
     images = len(data.splits.val)
     checkpoints.save(files[STUDENT], network.state_dict(), info | validation_record(epochs, images))
     checkpoints.save(files[BEST], best.state, info | validation_record([{"val_accuracy": best.accuracy}], images))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import Settings
+from kd_runner.environment import processor_name
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic
 from kd_runner.runs.data import Data
@@ -121,12 +122,3 @@ def _seconds_of_step(networks: Sequence[nn.Module], images: Tensor) -> float:
     for network in networks:
         network(images).float().logsumexp(1).sum().backward()
     return time.perf_counter() - started
-
-
-def processor_name() -> str:
-    """The processor's name, where the system says it."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

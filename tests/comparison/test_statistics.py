@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kd_runner.comparison.statistics import holm, holm_factors, interval, sign_test
+from kd_runner.comparison.statistics import holm, holm_factors, interval, sign_test, wilson_interval
 
 
 def test_the_interval_is_students() -> None:
@@ -45,3 +45,14 @@ def test_an_interval_for_another_error_is_students() -> None:
     values = np.array([0.5, 0.6, 0.8])
     low, high = stats.t.interval(0.99, 2, values.mean(), stats.sem(values))
     assert interval(values, 0.01) == pytest.approx((high - low) / 2)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "ends"),
+    [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611)), (1, 29, (0.0061, 0.1718))],
+)
+def test_wilson_intervals_are_those_of_newcombe(right: int, images: int, ends: tuple[float, float]) -> None:
+    """Newcombe 1998, table I, method 3."""
+    assert wilson_interval(right / images, images) == pytest.approx(ends, abs=5.1e-5)
+    low, high = wilson_interval(1 - right / images, images)
+    assert (1 - high, 1 - low) == pytest.approx(ends, abs=5.1e-5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kd_runner.datasets.pixels import middle_square, name_of_ground, parse_background, to_rgb_or_gray
+from kd_runner.datasets.pixels import middle_of, name_of_ground, parse_background, to_rgb_or_gray
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as kd_runner does, and pytest undoes
 
@@ -46,7 +46,7 @@ def test_the_middle_square_is_that_of_torchvision(width: int, height: int, size:
     shape = (height, width, 3) if mode == "RGB" else (height, width)
     image = Image.fromarray(np.random.default_rng(width).integers(0, 256, shape, dtype=np.uint8))
     wanted = vision.center_crop(vision.resize(image, [size]), [size, size])
-    got = middle_square(image, size)
+    got = middle_of(image, size, size)
     assert got.size == (size, size)
     assert np.abs(np.asarray(got).astype(int) - np.asarray(wanted)).max() <= 1
 
@@ -63,7 +63,7 @@ def test_a_sliver_is_a_small_picture(shape: tuple[int, int], monkeypatch: pytest
         return resize(image, size, *others, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Image.Image, "resize", watched)
-    got = middle_square(sliver, 224)
+    got = middle_of(sliver, 224, 224)
     assert np.abs(np.asarray(got).astype(int) - np.asarray(wanted)).max() <= 1
     assert sizes == [(224, 224)]
 

@@ -1,34 +1,34 @@
-"""The latency of a network, on a clock that the network moves."""
+"""The cost of a network with sizes that a person can count."""
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from kd_runner.evaluation.cost import latency
+from kd_runner.evaluation import cost as module
+from kd_runner.evaluation.cost import cost, inference
 
 
-@pytest.mark.parametrize(("seconds", "passes"), [(0.0, 53), (0.004, 19), (0.03, 8)])
-def test_latency_is_the_median_of_some_passes_after_the_first(
-    seconds: float, passes: int, monkeypatch: pytest.MonkeyPatch
+def test_parameters_and_products_are_counted() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 4 * 4, 5))
+    assert cost(network, torch.zeros(1, 1, 4, 4)) == {
+        "parameters": 2 * 9 + 2 + 32 * 5 + 5,
+        "macs": 16 * 2 * 9 + 32 * 5,
+    }
+
+
+def test_inference_has_times_of_one_and_of_many_memory_and_no_energy_where_nobody_tells(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The clock is one that the network moves, so that a busy machine changes nothing."""
-
-    class Slow(nn.Module):
-        seen = 0
-        clock = 0.0
-
-        def forward(self, image: Tensor) -> Tensor:
-            assert not self.training
-            assert torch.is_inference_mode_enabled()
-            self.seen += 1
-            self.clock += 0.1 if self.seen < 4 else 0.04 if self.seen == 5 else seconds
-            return image
-
-    network = Slow()
-    monkeypatch.setattr(time, "perf_counter", lambda: network.clock)
-    assert latency(network, torch.zeros(1, 1, 2, 2)) == pytest.approx(seconds)
-    assert network.seen == passes
+    monkeypatch.setattr(module, "energy_counter", lambda _: None)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    record = inference(network, (1, 2, 2), torch.device("cpu"))
+    assert (record["one"]["images"], record["many"]["images"]) == (1, 64)
+    for name in ("one", "many"):
+        assert 0 < record[name]["median"] <= record[name]["p95"] < 1
+    weights = 4 * (4 * 3 + 3)
+    assert record["peak_memory"] == {"one": weights + 4 * 7, "many": weights + 64 * 4 * 7}
+    assert (record["energy"], record["energy_counter"]) == (None, None)
+    assert record["threads"] == torch.get_num_threads()
+    assert inference(network, (1, 2, 2), torch.device("cpu"), most=20)["many"]["images"] == 20

@@ -37,6 +37,8 @@ METRICS = {
     "parameters",
     "macs",
     "latency",
+    "inference",
+    "file_bytes",
     "checkpoint",
     "images_seen",
     "correct",
@@ -61,7 +63,7 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     assert result["teacher"]["judged"]["val_accuracy"] == result["teacher"]["val_accuracy"]
     assert max(result["student"]["val_accuracies"]) == result["student"]["best_val"]["val_accuracy"]
     assert set(result["seconds"]) == {"teacher", "baseline", "student", "evaluate"}
-    assert set(result["environment"]) == {"python", "torch", "device", "kd_runner", "git"}
+    assert set(result["environment"]) == {"python", "torch", "device", "processor", "threads", "kd_runner", "git"}
     teacher, baseline, student = (result[stage]["accuracy"] for stage in ("teacher", "baseline", "student"))
     assert result["gap_closed"] == pytest.approx((student - baseline) / (teacher - baseline))
     assert json.loads((folder / "settings.json").read_text())["teacher"]["epochs"] == 1

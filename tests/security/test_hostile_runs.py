@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +15,14 @@ import pytest
 from hostile import CANARY, SECRET, Case, bounded, cases, nothing_happens
 from made_runs import class_names, made_run
 
+from kd_runner.command_line.again import read_again
 from kd_runner.command_line.resume import command_of_folder
+from kd_runner.deploy.card import model_card
+from kd_runner.deploy.hub_folder import card_sources
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import find_runs
+from kd_runner.plain_text import printable
+from kd_runner.proof.verify import verify
 from kd_runner.reports import command as report_command
 from kd_runner.runs.resuming import earlier_result, refuse_other_settings
 
@@ -174,3 +180,37 @@ def test_a_run_that_would_go_on_in_it(case: Case, good: Path, tmp_path: Path, mo
     assert line.startswith("resume: ")
     assert line.isprintable()
     assert CANARY not in str(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case",
+    [case for case in cases("run folder") if case.values[0].says in ("result.json", "settings.json", "analysis.json")],
+)
+def test_proof_and_card_of_a_folder_of_a_stranger(
+    case: Case, stored_run: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verifying it, the words to make it again, and its card: one line or an answer, and nothing else happens."""
+    top = tmp_path / "top"
+    shutil.copytree(good, top)
+    run = top / "runs" / "run"
+    shutil.rmtree(run)
+    shutil.copytree(stored_run, run)
+    monkeypatch.chdir(top / "runs")
+    verify(run)  # what is done once in a process
+    monkeypatch.setattr(tempfile, "tempdir", str(top / "runs"))
+    case.write(run)
+    texts, complaints = [], []
+    with bounded(60), nothing_happens(top / "runs", (top / SECRET, Path("/etc/passwd"))):
+        for ask in (
+            lambda: verify(run).text(),
+            lambda: " ".join(read_again([str(run)]).words),
+            lambda: model_card(card_sources(run)[0]),
+        ):
+            try:
+                texts.append(printable(ask()))
+            except SettingsError as error:
+                complaints.append(str(error))
+    assert "".join(complaints).isprintable()
+    assert CANARY not in "".join([*texts, *complaints])
+    assert "\x1b" not in "".join(texts)

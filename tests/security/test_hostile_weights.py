@@ -47,6 +47,8 @@ def test_a_file_of_weights(case: Case, tmp_path: Path, monkeypatch: pytest.Monke
 def test_metadata_beside_weights(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = case.write(tmp_path)
-    assert refusal_of(kd_runner.load, path)
+    line = refusal_of(kd_runner.load, path)
+    assert line
+    assert case.says in line
     refusal_of(entries_of, path)
     refusal_of(record_of, path)

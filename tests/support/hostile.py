@@ -823,6 +823,26 @@ METADATA = {
 for name, text in METADATA.items():
     case("safetensors metadata", name, "refused", _with_metadata(text))
 
+ABOUT = '"network": {"_target_": "kd_runner.models.mlp.mlp", "hidden": [4]}, "num_classes": 2, "classes": ["a", "b"]'
+INPUTS = {
+    "a hook in the input": ('"image_shape": [1, 8, 8], "input": {"hook": "os.system"}', "input has 'hook'"),
+    "a target in the input": ('"image_shape": [1, 8, 8], "input": {"_target_": "os.system"}', "input has '_target_'"),
+    "an input that is a list": ('"image_shape": [1, 8, 8], "input": [1]', "input must be a record"),
+    "a background that is a path": (
+        '"image_shape": [1, 8, 8], "input": {"color": "gray", "origin": "files", "background": "/etc/passwd"}',
+        "background: ",
+    ),
+    "a rule that nobody has": (
+        '"image_shape": [1, 8, 8], "input": {"color": "gray", "origin": "files", "resize": "squash"}',
+        "resize: must be 'cover'",
+    ),
+    "images of 2^60 pixels": ('"image_shape": [1, 1073741824, 1073741824]', "image_shape.1: "),
+    "images of 2^38 pixels": ('"image_shape": [1, 524288, 524288]', "image_shape: must have at most"),
+}
+for name, (text, says) in INPUTS.items():
+    whole = f'{{{ABOUT}, "mean": [0.5], "std": [0.5], {text}}}'
+    case("safetensors metadata", name, "refused", _with_metadata(whole), says)
+
 # Folders of runs and sweeps. `write` changes a good folder that is there already; the secret lies beside it.
 
 SECRET = "secret.json"  # a file of somebody else, beside the folder

@@ -20,7 +20,8 @@ from kd_runner.config.settings import Precision, Settings, TrainerSettings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft
-from kd_runner.evaluation.cost import latency
+from kd_runner.evaluation.memory import peak_memory
+from kd_runner.evaluation.timing import latency
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import Source, source_of
@@ -221,6 +222,15 @@ def test_latency_is_that_of_the_gpu_and_not_of_the_call() -> None:
     assert measured == pytest.approx(started.elapsed_time(ended) / 1000, rel=0.5)
 
 
+def test_memory_is_that_of_the_gpus_allocator() -> None:
+    network, images = (
+        nn.Sequential(nn.Flatten(), nn.Linear(1024, 1024, bias=False)).cuda(),
+        torch.zeros(256, 1024, device="cuda"),
+    )
+    needed = 4 * (1024 * 1024 + 2 * 256 * 1024)  # weights, images and logits; cuBLAS takes a workspace beside them
+    assert needed <= (peak_memory(network, images) or 0) < needed + 2**26
+
+
 def test_a_result_names_the_gpu(result_of: Callable[..., dict[str, Any]]) -> None:
     began = time.perf_counter()
     result = result_of("trainer.accelerator=gpu")
@@ -228,3 +238,7 @@ def test_a_result_names_the_gpu(result_of: Callable[..., dict[str, Any]]) -> Non
     assert result["environment"]["device"] == torch.cuda.get_device_name()
     for stage in ("teacher", "baseline", "student"):
         assert 0 < result[stage]["latency"] < seconds
+        passes = result[stage]["inference"]
+        assert passes["many"]["images"] == 256
+        assert (passes["energy"] is None) == (passes["energy_counter"] is None)
+        assert passes["energy"] is None or 1e-6 < passes["energy"] < 10

@@ -1,0 +1,33 @@
+"""The other commands of the package, which `kd-runner` runs, too, where their name is its first word."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from kd_runner.command_line.messages import say
+from kd_runner.errors import BAD_SETTINGS
+
+MODULES = {
+    "predict": "kd_runner.deploy.predict_command",
+    "evaluate": "kd_runner.deploy.evaluate_command",
+    "export": "kd_runner.deploy.export_command",
+    "report": "kd_runner.proof.report_command",
+}
+
+
+def names_another_command(words: Sequence[str]) -> bool:
+    """True where the first word is the name of another command, as in `kd-runner predict MODEL cat.jpg`."""
+    return bool(words) and words[0] in MODULES
+
+
+def run_other_command(words: Sequence[str]) -> int:
+    """Run `kd-NAME` with the words behind its name; returns the exit code."""
+    name = words[0]
+    if importlib.util.find_spec(MODULES[name]) is None:
+        say(f"{name}: this version of kd-runner has no command kd-{name}")
+        return BAD_SETTINGS
+    sys.argv = [f"kd-{name}", *words[1:]]
+    return int(importlib.import_module(MODULES[name]).main())

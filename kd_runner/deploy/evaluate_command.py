@@ -1,0 +1,194 @@
+"""`kd-evaluate`: every metric of a run, of stored networks on other pictures or on the run's own test images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kd_runner.deploy.commands import (
+    add_shared_arguments,
+    check_output,
+    chosen_format,
+    deliver,
+    device_called,
+    progress,
+    run_command,
+    say,
+    table_width,
+    trust_packages,
+)
+from kd_runner.errors import COMPLETED, FAILED, SettingsError
+from kd_runner.files.run_folder import SETTINGS
+from kd_runner.files.stages import TEACHER
+from kd_runner.formats import count, four_digits, percent
+from kd_runner.quick_imports import quick_imports
+from kd_runner.terminal import TextColumn, table_lines
+
+if TYPE_CHECKING:
+    from kd_runner.deploy.judged import Judged
+    from kd_runner.deploy.predictor import Predictor
+
+COMMAND = "kd-evaluate"
+FORMATS = ("table", "json")
+SAID = 20  # unreadable files that are named on the terminal; JSON names all
+SHOWN = 30  # classes in the table: those with the lowest accuracy where there are more
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """`kd-evaluate MODEL [DATA]`; returns the exit code.
+
+    0: evaluated. 1: some pictures could not be read; the others were. 2: a model, a folder or a word of the command
+    cannot work.
+    """
+    arguments = _parser().parse_args(words)
+    return run_command(COMMAND, lambda: evaluate(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Every metric of stored networks, on a folder of class folders or a run's test images.",
+    )
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
+    )
+    parser.add_argument(
+        "data", type=Path, nargs="?", metavar="DATA", help="a folder of class folders (default: the run's test images)"
+    )
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a network to compare the others with")
+    parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
+    add_shared_arguments(parser, FORMATS)
+    return parser
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluate what the arguments name, and print or write the metrics; returns the exit code."""
+    check_output(arguments.output)
+    form = chosen_format(arguments, FORMATS)
+    trust_packages(arguments.trust)
+    if arguments.root is not None and arguments.data is not None:
+        raise SettingsError(f"--root: has no effect beside {arguments.data}, got {arguments.root}")
+    with quick_imports():
+        from kd_runner.deploy.measured import measure
+    predictors = _predictors(arguments)
+    judged = _judged(predictors, arguments)
+    content = {
+        "model": str(arguments.model),
+        "data": "the run's test images" if arguments.data is None else str(arguments.data),
+        **measure(judged.logits, judged.labels, list(predictors.values())[-1].classes),
+        "unreadable": [{"image": name, "reason": reason} for name, reason in judged.unreadable.items()],
+    }
+    if form == "json":
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = as_table(content, table_width(arguments.output))
+    deliver(text, arguments.output)
+    return FAILED if judged.unreadable else COMPLETED
+
+
+def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
+    """The networks to evaluate, by name: the typed teacher, and those of a run's folder or of one file, which is last.
+
+    Raises:
+        SettingsError: one of them cannot be loaded.
+    """
+    from kd_runner.deploy.model_files import run_files
+    from kd_runner.deploy.predictor import load
+
+    model = arguments.model.expanduser()
+    files = run_files(model) if model.is_dir() else {"network": model}
+    if not files:
+        raise SettingsError(f"{model} has no weights yet")
+    if arguments.teacher is not None:
+        files = {TEACHER: arguments.teacher.expanduser(), **{name: files[name] for name in files if name != TEACHER}}
+    predictors = {name: load(file, arguments.trust, arguments.max_pixels) for name, file in files.items()}
+    device = device_called(arguments.device)
+    for predictor in predictors.values():
+        predictor.network.to(device)
+    return predictors
+
+
+def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -> Judged:
+    """The logits of the networks for the pictures that the arguments name.
+
+    Raises:
+        SettingsError: there are none, or they are not for these networks.
+    """
+    from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
+    from kd_runner.deploy.labelled_folder import labelled_folder
+
+    size, workers = arguments.batch_size, arguments.workers
+    if arguments.data is None:
+        model = arguments.model.expanduser()
+        folder = model if model.is_dir() else model.parent
+        if not (folder / SETTINGS).exists():
+            raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
+        return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
+    for predictor in predictors.values():
+        predictor.refuse_no_pictures()
+    data = labelled_folder(arguments.data.expanduser(), list(predictors.values())[-1].classes)
+    with progress(len(data.paths)) as advance:
+        judged = judged_on_folder(predictors, data, size, workers, advance)
+    for name, reason in list(judged.unreadable.items())[:SAID]:
+        say(COMMAND, f"{name} cannot be read: {reason}")
+    if judged.unreadable:
+        say(COMMAND, f"{len(judged.unreadable):,} of {len(data.paths):,} pictures cannot be read and are left out")
+    return judged
+
+
+def as_table(content: Mapping[str, Any], width: int) -> str:
+    """The metrics as text: a table with a row for each network, and one with a row for each class."""
+    networks, classes = content["networks"], content["classes"]
+    metrics: list[tuple[str, str, int, Any]] = [
+        ("accuracy", "accuracy", 100, percent),
+        ("top-5", "top5_accuracy", 1, percent),
+        ("precision", "precision", 2, four_digits),
+        ("recall", "recall", 3, four_digits),
+        ("F1", "f1", 6, four_digits),
+        ("NLL", "nll", 7, four_digits),
+        ("ECE", "ece", 5, four_digits),
+        ("agreement", "agreement", 8, percent),
+    ]
+    columns = [TextColumn("", [name.replace("_", " ") for name in networks], folds=True)]
+    for heading, key, keep, text in metrics:
+        cells = ["" if numbers.get(key) is None else text(numbers[key]) for numbers in networks.values()]
+        if any(cells) and not (key == "top5_accuracy" and len(classes) <= 5):
+            columns.append(TextColumn(heading, cells, keep))
+    heading = f"On {count(content['images'])} images of {len(classes):,} classes ({content['data']}):"
+    parts = [heading, *table_lines(columns, width)[0], "", *_class_lines(content, width)]
+    return "\n".join(["", *parts, "", ""])
+
+
+def _class_lines(content: Mapping[str, Any], width: int) -> list[str]:
+    """A table with a row for each class: its images, the accuracy of each network, and what it is taken for."""
+    networks, classes, images = content["networks"], content["classes"], content["images_of_class"]
+    last = list(networks.values())[-1]
+    tested = [number for number in range(len(classes)) if images[number]]
+    worst = sorted(tested, key=lambda number: (last["class_accuracy"][number], number))[:SHOWN]
+    shown = sorted(worst) if len(tested) <= SHOWN else worst
+    columns = [
+        TextColumn("class", [classes[number] for number in shown], folds=True),
+        TextColumn("images", [count(images[number]) for number in shown]),
+    ]
+    for rank, (name, numbers) in enumerate(networks.items()):
+        cells = [percent(numbers["class_accuracy"][number]) for number in shown]
+        columns.append(TextColumn(name.replace("_", " "), cells, keep=10 + rank))
+    taken = [last["most_taken_for"][number] for number in shown]
+    texts = ["" if other is None else f"{classes[other['class']]} ({count(other['images'])})" for other in taken]
+    columns.append(TextColumn("most taken for", texts, keep=5, folds=True))
+    name = list(networks)[-1].replace("_", " ")
+    lines = [
+        f"Accuracy in each class, and the class that {name} takes most of its mistakes for:",
+        *table_lines(columns, width)[0],
+    ]
+    if len(tested) > len(shown):
+        lines.append(f"These are the {len(shown)} classes with the lowest accuracy; --format json has all.")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The folder of a student for the Hugging Face Hub: weights, configuration, how pictures become input, and the card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_runner import __version__
+from kd_runner.datasets.image_input import ImageInput, input_of_metadata
+from kd_runner.deploy.card import CardSources, model_card
+from kd_runner.deploy.model_files import run_files
+from kd_runner.errors import SettingsError
+from kd_runner.files import atomic, reading
+from kd_runner.files.contents import foreign_names, is_link
+from kd_runner.files.results import Run, completed_result, find_runs, read_run
+from kd_runner.files.run_folder import ANALYSIS, GRID, RESULT, SETTINGS, STUDENT_LAST
+from kd_runner.files.stages import STUDENT
+from kd_runner.networks import checkpoints
+
+CARD, README = "MODEL_CARD.md", "README.md"  # the Hub shows README.md
+EXPORTS, RECORD = "export", ".json"  # the folder of exported files in a run's, and the end of their records' names
+WEIGHTS, CONFIG, PREPROCESSING = "model.safetensors", "config.json", "preprocessing.json"
+
+
+def write_hub_folder(run: Path, target: Path, more: Sequence[Path] = ()) -> list[Path]:
+    """Lay out in `target` what huggingface_hub uploads of the run's student; returns the files.
+
+    The student is the one after its last epoch, of which the card's numbers are. Uploading is left to the person:
+    `hf upload NAME target`.
+
+    Args:
+        run: The folder of a completed run.
+        target: A folder that is new or empty.
+        more: Exported files that go along.
+
+    Raises:
+        SettingsError: the run has no result or no student, or `target` is in use.
+    """
+    sources, info = card_sources(run)
+    _refuse_used(target, more)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in more:
+        shutil.copyfile(path, target / path.name)
+    shutil.copyfile(run / STUDENT_LAST, target / WEIGHTS)
+    atomic.write_json(target / CONFIG, _configuration(info))
+    atomic.write_json(target / PREPROCESSING, _preprocessing(sources.image_input))
+    atomic.write(target / README, model_card(sources).encode(errors="replace"))
+    return [target / name for name in (README, CONFIG, PREPROCESSING, WEIGHTS, *(path.name for path in more))]
+
+
+def write_card(run: Path, folder: Path) -> Path:
+    """Put MODEL_CARD.md of the run's student into `folder`, beside what was exported of it.
+
+    Raises:
+        SettingsError: the run has no result or no student; a file of somebody else is in its place.
+    """
+    card = folder / CARD
+    if is_link(card) or (card.exists() and not card.read_bytes().startswith(b"---\n")):
+        raise SettingsError(f"{card} is no card of kd-runner, and is not replaced: move it away")
+    atomic.write(card, model_card(card_sources(run)[0]).encode(errors="replace"))
+    return card
+
+
+def card_sources(run: Path) -> tuple[CardSources, dict[str, Any]]:
+    """What the card of the run's student is made of, and the record beside its weights.
+
+    Raises:
+        SettingsError: the run has no result of a completed run, or no student.
+    """
+    result, _ = completed_result(run)
+    path = run_files(run).get(STUDENT)
+    if path is None:
+        raise SettingsError(f"{run / STUDENT_LAST} is not there: there is no student to hand on")
+    _, info = checkpoints.read_checkpoint(path)
+    if info is None:
+        raise SettingsError(f"{path} holds weights only: it is not what a run wrote")
+    checkpoints.check_info(info, path)
+    settings, _ = reading.json_of(run / SETTINGS)
+    analysis, _ = reading.remove_misshapen(reading.json_of(run / ANALYSIS)[0], reading.ANALYSIS)
+    image_input, exports = _input(info), _exports(run)
+    return CardSources(result, settings, analysis, image_input, exports, _accuracies_over_seeds(run)), info
+
+
+def _exports(run: Path) -> dict[str, dict[str, Any]]:
+    """The records of the student's exported files that lie in the run's folder, by the names of the files."""
+    stem = Path(STUDENT_LAST).stem
+    records = {path.name.removesuffix(RECORD): path for path in sorted((run / EXPORTS).glob(f"{stem}*{RECORD}"))}
+    contents = {name: reading.json_of(path)[0] for name, path in records.items() if (run / EXPORTS / name).is_file()}
+    return {name: content for name, content in contents.items() if isinstance(content.get("check"), dict)}
+
+
+def _input(info: Mapping[str, Any]) -> ImageInput | None:
+    try:
+        return input_of_metadata(info)
+    except ValueError:
+        return None
+
+
+def _accuracies_over_seeds(folder: Path) -> list[float]:
+    """The test accuracies of the runs beside this one in a sweep that differ from it in their seeds alone."""
+    run = read_run(folder / RESULT)
+    above = folder.resolve().parent
+    if not isinstance(run, Run) or not (above / GRID).is_file():
+        return []
+    runs, _ = find_runs([above])
+    alike = [other for other in runs if set(other.words) == set(run.words) and other.tested_on == run.tested_on]
+    return [other.result[STUDENT]["accuracy"] for other in alike]
+
+
+def _refuse_used(target: Path, more: Sequence[Path]) -> None:
+    """Raise SettingsError where `target` holds anything, or where two files would have one name."""
+    if is_link(target) or (target.exists() and not target.is_dir()):
+        raise SettingsError(f"--hub-folder: must be a new or empty folder, {target} is a file or a link")
+    if target.is_dir() and (names := sorted(foreign_names(target))):
+        raise SettingsError(f"--hub-folder: must be a new or empty folder, {target} holds {', '.join(names[:3])}")
+    for path in more:
+        if path.name in (README, CONFIG, PREPROCESSING, WEIGHTS) or not path.is_file() or is_link(path):
+            raise SettingsError(f"--hub-folder: {path} must be an exported file with a name of its own")
+
+
+def _configuration(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of config.json, with the class names under the keys that the Hub's tools read."""
+    classes = [str(name) for name in info["classes"]]
+    return {
+        "library_name": "kd-runner",
+        "kd_runner": __version__,
+        "architectures": [str(info["network"].get("_target_")).rpartition(".")[2]],
+        "network": info["network"],
+        "num_classes": info["num_classes"],
+        "image_shape": info["image_shape"],
+        "id2label": {str(number): name for number, name in enumerate(classes)},
+        "label2id": {name: number for number, name in enumerate(classes)},
+    }
+
+
+def _preprocessing(image_input: ImageInput | None) -> dict[str, Any]:
+    """The content of preprocessing.json: the rule, and the shape, mean and standard deviation of the input."""
+    if image_input is None:
+        return {}
+    shape = {"image_shape": image_input.image_shape, "mean": image_input.mean, "std": image_input.std}
+    content: dict[str, Any] = json.loads(json.dumps({**image_input.record(), **shape}))
+    return content

@@ -1,0 +1,203 @@
+"""`kd-predict`: the classes of pictures, from a stored network."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kd_runner.deploy.commands import (
+    add_shared_arguments,
+    check_output,
+    chosen_format,
+    deliver,
+    device_called,
+    progress,
+    run_command,
+    say,
+    table_width,
+    trust_packages,
+    whole_number,
+)
+from kd_runner.errors import COMPLETED, FAILED, SettingsError
+from kd_runner.formats import percent
+from kd_runner.plain_text import csv_cell
+from kd_runner.quick_imports import quick_imports
+from kd_runner.terminal import TextColumn, table_lines
+
+if TYPE_CHECKING:
+    from kd_runner.deploy.predictor import Predictor
+
+COMMAND = "kd-predict"
+TOP = 3  # classes of an image in the table
+SAID = 20  # unreadable files that are named on the terminal; JSON and CSV name all
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one file.
+
+    Args:
+        image: Its path, as it is shown.
+        top: The most probable classes, each with its probability; empty where the file cannot be read.
+        error: Why it cannot be read; None where it was.
+    """
+
+    image: str
+    top: Sequence[tuple[str, float]] = ()
+    error: str | None = None
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """`kd-predict MODEL IMAGE|FOLDER …`; returns the exit code.
+
+    0: all pictures were predicted. 1: some could not be read; the others were predicted. 2: the model, a folder or a
+    word of the command cannot work.
+    """
+    arguments = _parser().parse_args(words)
+    return run_command(COMMAND, lambda: predict(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=COMMAND, description="The classes of pictures, from a stored network.")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .safetensors file, or a run's folder")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE|FOLDER", help="folders are read with all below")
+    parser.add_argument(
+        "--top", type=whole_number, default=TOP, metavar="K", help=f"classes of each picture (default: {TOP})"
+    )
+    add_shared_arguments(parser)
+    return parser
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Predict what the arguments name, and print or write the answers; returns the exit code."""
+    check_output(arguments.output)
+    trust_packages(arguments.trust)
+    with quick_imports():
+        from kd_runner.deploy.predictor import load
+    predictor = load(arguments.model, arguments.trust, arguments.max_pixels)
+    predictor.refuse_no_pictures()
+    predictor.network.to(device_called(arguments.device))
+    paths = picture_files(arguments.images)
+    answers = list(_answers(predictor, paths, arguments))
+    form = chosen_format(arguments)
+    if form == "json":
+        text = as_json(answers, predictor)
+    elif form == "csv":
+        text = as_csv(answers, min(arguments.top, len(predictor.classes)))
+    else:
+        text = as_table(answers, table_width(arguments.output))
+    deliver(text, arguments.output)
+    unreadable = sum(answer.error is not None for answer in answers)
+    if unreadable:
+        say(COMMAND, f"{unreadable:,} of {len(answers):,} files cannot be read")
+    return FAILED if unreadable else COMPLETED
+
+
+def picture_files(given: Sequence[Path]) -> list[Path]:
+    """The files that are named, and all pictures in and below the folders that are named.
+
+    Raises:
+        SettingsError: there is no picture.
+    """
+    from kd_runner.datasets.survey import LeftOut, count
+    from kd_runner.datasets.tree import contents_of, printable
+
+    paths: list[Path] = []
+    for path in (path.expanduser() for path in given):
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        try:
+            contents = contents_of(path)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        left_out = LeftOut(hidden=contents.hidden)
+        for (folder, kind), number in contents.unread.items():
+            left_out.kinds[kind] += number
+            left_out.folders[folder or "."] += number
+        if not contents.images:
+            holds = f": it holds {left_out}" if left_out.files else ""
+            raise SettingsError(f"no pictures in or below {printable(str(path))}{holds}")
+        if left_out.files:
+            say(COMMAND, f"note: {count(left_out.files, 'file')} below {printable(str(path))} left out: {left_out}")
+        paths += [path / image for image in contents.images]
+    return paths
+
+
+def _answers(predictor: Predictor, paths: Sequence[Path], arguments: argparse.Namespace) -> Iterator[Answer]:
+    """The answer for each file, in their order."""
+    import torch
+
+    from kd_runner.datasets.tree import printable
+    from kd_runner.deploy.predictor import Prediction
+    from kd_runner.deploy.reading import read_in_batches
+
+    said, size = 0, arguments.batch_size or predictor.batch_size
+    names = [printable(str(path)) for path in paths]
+    with progress(len(paths)) as advance:
+        for batch in read_in_batches(paths, [predictor.input], arguments.max_pixels, size, arguments.workers):
+            answers = {number: Answer(names[number], error=reason) for number, reason in batch.reasons.items()}
+            for number, reason in batch.reasons.items():
+                said += 1
+                if said <= SAID:
+                    say(COMMAND, f"{names[number]} cannot be read: {reason}{' …' if said == SAID else ''}")
+            if batch.numbers:
+                pixels = torch.stack([predictor.noted(image) for image in batch.images[0]])
+                tops = Prediction(predictor.classes, predictor.logits_of(pixels)).top(arguments.top)
+                answers |= {number: Answer(names[number], top) for number, top in zip(batch.numbers, tops, strict=True)}
+            advance(len(answers))
+            yield from (answers[number] for number in sorted(answers))
+
+
+def as_table(answers: Sequence[Answer], width: int) -> str:
+    """The answers as a table of that many columns; what cannot be read is not in it."""
+    read = [answer for answer in answers if answer.error is None]
+    if not read:
+        return ""
+    columns = [
+        TextColumn("picture", [answer.image for answer in read], folds=True),
+        TextColumn("class", [answer.top[0][0] for answer in read], folds=True),
+        TextColumn("probability", [percent(answer.top[0][1]) for answer in read]),
+    ]
+    if len(read[0].top) > 1:
+        others = [", ".join(f"{name} {percent(value)}" for name, value in answer.top[1:]) for answer in read]
+        columns.append(TextColumn("then", others, keep=1, folds=True))
+    lines, _ = table_lines(columns, width)
+    return "\n".join(["", *lines, "", ""])
+
+
+def as_json(answers: Sequence[Answer], predictor: Predictor) -> str:
+    """The answers as one JSON document."""
+    images: list[dict[str, Any]] = [
+        {"image": answer.image, "top": [{"class": name, "probability": value} for name, value in answer.top]}
+        for answer in answers
+        if answer.error is None
+    ]
+    unreadable = [{"image": answer.image, "reason": answer.error} for answer in answers if answer.error is not None]
+    content = {"model": predictor.name, "classes": list(predictor.classes), "images": images, "unreadable": unreadable}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(answers: Sequence[Answer], top: int) -> str:
+    """The answers as CSV, a line for each file; one that cannot be read has its reason in the last column."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    ranks = [""] + [f"_{number}" for number in range(2, top + 1)]
+    names = [name for rank in ranks for name in (f"class{rank}", f"probability{rank}")]
+    writer.writerow(["image", *names, "error"])
+    for answer in answers:
+        cells: list[Any] = [part for name, value in answer.top for part in (csv_cell(name), f"{value:.6g}")]
+        cells = cells or [""] * (2 * top)
+        writer.writerow([csv_cell(answer.image), *cells, csv_cell(answer.error or "")])
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""A saved network as a function from pictures to probabilities, with all that it must know in one file.
+
+predict = kd_runner.load("outputs/runs/…")
+predict("cat.jpg").top(3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.image_input import ImageInput, input_of_metadata
+from kd_runner.deploy.given_images import GivenImages, ReadImage, read_file, read_images
+from kd_runner.deploy.model_files import model_file
+from kd_runner.errors import SettingsError, one_line
+from kd_runner.input_pipeline.batches import evaluation_batch
+from kd_runner.input_pipeline.view import View
+from kd_runner.networks import checkpoints
+from kd_runner.networks.weight_files import unreadable_file
+from kd_runner.notes import note
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer of a network for N images.
+
+    Args:
+        classes: The K class names, in the order of the columns.
+        logits: float32 [N, K], on the CPU.
+    """
+
+    classes: Sequence[str]
+    logits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The probability of each class, float32 [N, K]; each row sums to 1."""
+        return self.logits.softmax(1)
+
+    @property
+    def names(self) -> list[str]:
+        """The most probable class of each image."""
+        return [self.classes[number] for number in self.logits.argmax(1).tolist()]
+
+    def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
+        """The `count` most probable classes of each image, each with its probability, the most probable first."""
+        values, numbers = self.probabilities.topk(min(count, len(self.classes)), dim=1)
+        return [
+            [(self.classes[number], value) for number, value in zip(*row, strict=True)]
+            for row in zip(numbers.tolist(), values.tolist(), strict=True)
+        ]
+
+
+class Predictor:
+    """A network with its input: called with images, it gives a `Prediction`.
+
+    `network, about = predictor` are the bare network and what its file says, as plain data.
+
+    Args:
+        network: The network; images go to the device that it is on.
+        about: The metadata of its file.
+        image_input: How a picture becomes its input.
+        name: The name of its file, for messages.
+        max_pixels: The most pixels of a picture, width times height.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        about: Mapping[str, Any],
+        image_input: ImageInput,
+        name: str = "the file",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.network, self.about, self.input = network.eval(), dict(about), image_input
+        self.name, self.max_pixels = name, max_pixels
+        self._view = View(torch.tensor(image_input.mean), torch.tensor(image_input.std))
+        self._has_noted = False
+
+    def __call__(self, images: GivenImages, batch_size: int | None = None) -> Prediction:
+        """The probabilities of each class for each of the images, in their order.
+
+        Args:
+            images: A path, an image of Pillow, an array or tensor of uint8 ([H, W], [H, W, C] or [C, H, W]), a list of
+                these, or a batch [N, H, W, C] or [N, C, H, W]. Images of another size are resized and cropped as those
+                of training were.
+            batch_size: The number of images that go through the network at once; None: as in the evaluation of a run.
+
+        Raises:
+            ValueError: an image that cannot be read, or of a kind that the network does not take.
+        """
+        size = batch_size or self.batch_size
+        logits: list[Tensor] = []
+        waiting: list[Tensor] = []
+        for image in read_images(images, self.input, self.max_pixels):
+            waiting.append(self.noted(image))
+            if len(waiting) == size:
+                logits.append(self.logits_of(torch.stack(waiting)))
+                waiting.clear()
+        if waiting:
+            logits.append(self.logits_of(torch.stack(waiting)))
+        return Prediction(self.classes, torch.cat(logits) if logits else torch.empty(0, len(self.classes)))
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.network
+        yield self.about
+
+    def __getitem__(self, number: int) -> Any:
+        return (self.network, self.about)[number]
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.input.image_shape))
+        return f"Predictor({self.name}: {len(self.classes)} classes, images of {shape})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the network's outputs."""
+        return self.input.classes
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images that go through the network at once, where the call does not say."""
+        return evaluation_batch(self.input.height, self.input.width)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(
+            (value.device for value in (*self.network.parameters(), *self.network.buffers())), torch.device("cpu")
+        )
+
+    def batch(self, images: GivenImages) -> Tensor:
+        """The images as the bare network wants them: float32 [N, C, H, W], normalised, on the network's device."""
+        pixels = [self.noted(image) for image in read_images(images, self.input, self.max_pixels)]
+        return self._normalised(torch.stack(pixels))
+
+    def read(self, path: Path) -> Tensor:
+        """The picture in a file as bytes in the network's shape, uint8 [C, H, W].
+
+        Raises:
+            ValueError: it cannot be read; the message names the file.
+        """
+        return self.noted(read_file(path, self.input, self.max_pixels))
+
+    def refuse_no_pictures(self) -> None:
+        """Raise SettingsError where the network takes arrays alone, as it has neither one nor three channels."""
+        try:
+            self.input.pixel_settings(self.max_pixels)
+        except ValueError as error:
+            raise SettingsError(f"{self.name}: {error}") from None
+
+    def logits_of(self, pixels: Tensor) -> Tensor:
+        """The logits, float32 [N, K] on the CPU, of bytes in the network's shape, uint8 [N, C, H, W]."""
+        try:
+            with torch.inference_mode():
+                logits = self.network(self._normalised(pixels)).float().cpu()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a network that its file does not describe well
+            shape = list(self.input.image_shape)
+            raise SettingsError(f"{self.name}: it cannot take images of {shape}: {one_line(error)}") from error
+        if logits.shape != (len(pixels), len(self.classes)):
+            raise ValueError(
+                f"{self.name}: the network must give [{len(pixels)}, {len(self.classes)}], one number for each of its "
+                f"classes, got {list(logits.shape)}"
+            )
+        return logits
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return self._view.normalise(pixels.to(self.device).permute(0, 2, 3, 1).contiguous())
+
+    def noted(self, image: ReadImage) -> Tensor:
+        """The bytes of an image; once, a note where they became so by a rule that the file does not hold."""
+        if image.resized and self.input.origin != "files" and not self._has_noted:
+            self._has_noted = True
+            note("data", f"{self.name} {_assumption(self.input)}")
+        return image.pixels
+
+
+def _assumption(image_input: ImageInput) -> str:
+    """What is assumed where pictures are resized, and the file does not say how those of training were."""
+    size = f"{image_input.height} x {image_input.width} (height x width)"
+    rule = f"a picture of another size is resized so that it just covers {size}, and its middle is cut out"
+    if image_input.origin == "arrays":
+        return f"was trained on images that came as arrays of this size: {rule}"
+    return f"does not say how its pictures were resized (it is of an earlier version); assumed: {rule}, on white"
+
+
+def load(path: str | Path, trust: Iterable[str] = (), max_pixels: int = MAX_PIXELS) -> Predictor:
+    """The network that kd-runner saved at `path`, as a predictor.
+
+    `network, about = load(path)` are the bare network in evaluation mode, and the information saved with it: a
+    dictionary with `network` (the settings it was built from), `num_classes`, `image_shape` [C, H, W], `classes`
+    (names), `mean` and `std` (per channel, of pixels scaled to [0, 1]; the network wants images normalised with them),
+    and `input` (how pictures become such images; not in files of earlier versions).
+
+    Args:
+        path: A file of weights, or a run's folder, whose best student is taken.
+        trust: Packages of a person's own that the file may name networks of.
+        max_pixels: The most pixels of a picture, width times height.
+
+    Raises:
+        SettingsError: no such file, or not one that kd-runner saved.
+    """
+    file = model_file(path)
+    network, about = checkpoints.load(file, trust)
+    image_input, outputs = input_of_metadata(about), about["num_classes"]
+    if len(image_input.classes) != outputs:
+        reason = f"classes must be {outputs} names, one for each output, got {len(image_input.classes)}"
+        raise unreadable_file(file, f"{checkpoints.DAMAGED} ({reason})")
+    return Predictor(network, about, image_input, str(file), max_pixels)

@@ -1,0 +1,41 @@
+"""`kd-report`: the report of runs and sweeps, or with `--verify` the numbers of runs measured again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_runner.errors import COMPLETED, FAILED
+from kd_runner.plain_text import printable
+from kd_runner.reports import command
+
+
+def main() -> int:
+    """`kd-report FOLDER…`; returns the exit code: of `--verify` 1 where a number is not as reported."""
+    return command.main(verify_runs)
+
+
+def verify_runs(folders: Sequence[Path], root: str | None, trust: Sequence[str]) -> int:
+    """Verify each run and print its table; returns 1 where a number is not as reported.
+
+    Raises:
+        SettingsError: a folder, a file or the images are missing or cannot be used.
+    """
+    from kd_runner.quick_imports import quick_imports
+
+    with quick_imports():
+        from kd_runner.proof.verify import verify
+
+    if trust:
+        sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
+    code = COMPLETED
+    for number, folder in enumerate(folders):
+        verification = verify(folder, root, trust)
+        print(("\n" if number else "") + printable(verification.text()))
+        code = code if verification.holds else FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""`kd-report --verify`: the networks in a run's folder evaluated again, beside what its result.json says."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kd_runner.datasets.splits import Splits
+from kd_runner.deploy.own_test import OwnTest, own_test
+from kd_runner.environment import environment
+from kd_runner.errors import SettingsError
+from kd_runner.evaluation.cost import cost
+from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
+from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files import reading
+from kd_runner.files.results import completed_result, unpack_bits
+from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
+from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
+from kd_runner.input_pipeline.batches import PlainBatches, evaluation_batch
+from kd_runner.input_pipeline.sources import source_of
+from kd_runner.input_pipeline.view import View
+from kd_runner.networks import checkpoints
+from kd_runner.plain_text import Lines, lines
+from kd_runner.proof.machine import differences, is_same_machine, thread_count
+from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines
+from kd_runner.runs.student import BEST
+
+FILES = {
+    TEACHER: weights_file(TEACHER),
+    BASELINE: weights_file(BASELINE),
+    STUDENT: STUDENT_LAST,
+    BEST: STUDENT_BEST,
+}
+SHOWN = 5  # numbers that the last sentence names
+LAST_DIGITS = 1e-6  # a difference that comes from the order of sums
+MACS = 0.01  # the share by which another version of PyTorch may count other multiply-accumulates
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The numbers of a run beside those that its networks have now.
+
+    Args:
+        remarks: What differs beside the numbers, and what could not be measured.
+        same_machine: The numbers must be the same to the digit.
+    """
+
+    folder: Path
+    pairs: list[Pair]
+    remarks: list[str] = field(default_factory=list)
+    same_machine: bool = True
+
+    @property
+    def different(self) -> list[Pair]:
+        return [pair for pair in self.pairs if not pair.holds]
+
+    @property
+    def holds(self) -> bool:
+        """True where every number is as it was reported."""
+        return not self.different
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in a sentence."""
+        count, equal = len(self.pairs), sum(pair.is_equal for pair in self.pairs)
+        if self.different:
+            names = [pair.title for pair in self.different]
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            sentence = f"Not verified: {len(names)} of {count} numbers differ: {', '.join(names[:SHOWN])}{more}."
+            return f"{sentence}{self._last_digits}"
+        if equal == count:
+            return f"Verified: all {count} numbers are as reported, to the digit."
+        return f"Verified: all {count} numbers are as reported, {equal} to the digit, the others within the tolerance."
+
+    @property
+    def _last_digits(self) -> str:
+        """A sentence where the numbers differ no more than on another machine."""
+        are_near = all(
+            pair.difference is not None and abs(pair.difference) <= LAST_DIGITS * max(1.0, abs(pair.reported or 0.0))
+            for pair in self.different
+        )
+        if not are_near:
+            return ""
+        return " They differ in their last digits alone, as on a processor of another kind or with other libraries."
+
+    def text(self) -> Lines:
+        """The table, the remarks and the sentence, for a terminal."""
+        return lines([str(self.folder), *pair_lines(self.pairs), *self.remarks, self.sentence])
+
+
+def verify(folder: Path, root: str | None = None, trust: Sequence[str] = ()) -> Verification:
+    """Evaluate the networks in the folder of a run on the run's test images.
+
+    Args:
+        root: Where the images are now; None: where they were.
+        trust: Packages of a person's own that the run's networks and data may come from.
+
+    Raises:
+        SettingsError: the folder has no result, no student, or settings that cannot be used; the images are not
+            there, or are none that its student is for.
+    """
+    result, left_out = completed_result(folder)
+    files, missing = _files(folder, result)
+    networks, student = _load(files, trust)
+    device = _settle(folder, result)
+    with _quiet_notes(), own_test(folder, trust, root) as test:
+        _refuse_other_shape(test.splits, student, folder)
+        predictions = _predict(networks, student, test, device)
+        images = _other_images(result, test.splits)
+    same, others = _surroundings(result, device)
+    sizes = {name: _sizes(network, files[name], student, device) for name, network in networks.items()}
+    pairs = list(_pairs(result, predictions, sizes, same))
+    return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *others], same)
+
+
+@contextmanager
+def _quiet_notes() -> Iterator[None]:
+    """Notes about the images are not printed: the lines of a verification say what matters."""
+    logger = logging.getLogger("kd_runner")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _files(folder: Path, result: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
+    """The files of the run's networks by name, and a line for each that is not there.
+
+    Raises:
+        SettingsError: there is none of the student, or one is a link.
+    """
+    paths = {name: folder / file for name, file in FILES.items() if name == BEST or result.get(name)}
+    for path in paths.values():
+        if path.is_symlink():
+            raise SettingsError(f"{path} is a link, and links are not followed here")
+    if not paths[STUDENT].is_file():
+        raise SettingsError(f"{paths[STUDENT]} is not there: there is no student to evaluate")
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    remarks = [f"{FILES[name]} is not there: its numbers are not measured." for name in missing]
+    return {name: path for name, path in paths.items() if name not in missing}, remarks
+
+
+def _load(files: Mapping[str, Path], trust: Sequence[str]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """The networks in the files, and the record beside the student's weights."""
+    loaded = {name: checkpoints.load(path, trust) for name, path in files.items()}
+    shapes = {name: (info["image_shape"], info["num_classes"]) for name, (_, info) in loaded.items()}
+    for name, shape in shapes.items():
+        if shape != shapes[STUDENT]:
+            raise SettingsError(f"{files[name]} is of other images than {files[STUDENT]}: it is not of the same run")
+    return {name: network for name, (network, _) in loaded.items()}, loaded[STUDENT][1]
+
+
+def _settle(folder: Path, result: Mapping[str, Any]) -> torch.device:
+    """The device to compute on. The process gets the run's CPU threads and its choice of algorithms."""
+    trainer = reading.json_of(folder / SETTINGS)[0].get("trainer")
+    trainer = trainer if isinstance(trainer, dict) else {}
+    is_gpu = trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
+    threads = thread_count(result.get("environment") or {})
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if is_gpu and trainer.get("deterministic", True):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cuda", torch.cuda.current_device()) if is_gpu else torch.device("cpu")
+
+
+def _predict(
+    networks: Mapping[str, nn.Module], student: Mapping[str, Any], test: OwnTest, device: torch.device
+) -> Predictions:
+    """The logits of the networks for the test images, in the batches of the run and seen as its student wants them."""
+    mean, std = (torch.tensor(student[name], dtype=torch.float32) for name in ("mean", "std"))
+    memory_format = torch.channels_last if test.channels_last else torch.contiguous_format
+    _, height, width = test.splits.image_shape
+    size = max(test.batch_size, evaluation_batch(height, width))
+    source = source_of(test.splits.test, device, "auto", min(8, os.cpu_count() or 1))
+    batches = PlainBatches(source, View(mean, std, memory_format=memory_format), size)
+    as_stored = {name: network.to(memory_format=memory_format) for name, network in networks.items()}
+    return predict(as_stored, batches, device)
+
+
+def _refuse_other_shape(splits: Splits, student: Mapping[str, Any], folder: Path) -> None:
+    wanted, given = list(student["image_shape"]), list(splits.image_shape)
+    if wanted != given or student["num_classes"] != splits.num_classes:
+        raise SettingsError(
+            f"the images are not those of {folder}: its student is for {student['num_classes']} classes of images "
+            f"{wanted}, got {splits.num_classes} of {given} (fingerprint {splits.test_fingerprint[:16]})"
+        )
+
+
+def _other_images(result: Mapping[str, Any], splits: Splits) -> list[str]:
+    """A line where the test images have another fingerprint than those of the run."""
+    before, now = (result[STUDENT].get("correct") or {}).get("of"), splits.test_fingerprint[:16]
+    if before in (None, now):
+        return []
+    in_files = splits.pixels is not None
+    files = " That of images in files changes with their folder, names, sizes and times, too." if in_files else ""
+    return [f"The test images are not those of the run: their fingerprint was {before}, is {now}.{files}"]
+
+
+def _surroundings(result: Mapping[str, Any], device: torch.device) -> tuple[bool, list[str]]:
+    """True on the machine of the run, and lines on what is another one."""
+    before, now = result.get("environment") or {}, environment(device)
+    same, others = is_same_machine(before, now), differences(before, now)
+    remarks = [f"Made with others: {'; '.join(others)}."] if others else []
+    if not same:
+        remarks.append(f"Tolerance elsewhere than on the run's machine: {TOLERANCE:g}, or one image.")
+    return same, remarks
+
+
+def _sizes(network: nn.Module, path: Path, student: Mapping[str, Any], device: torch.device) -> dict[str, int | None]:
+    image = torch.zeros(1, *student["image_shape"], device=device)
+    return {**cost(network, image), "file_bytes": path.stat().st_size}
+
+
+def _pairs(
+    result: Mapping[str, Any], predictions: Predictions, sizes: Mapping[str, Mapping[str, Any]], same: bool
+) -> Iterator[Pair]:
+    """Each number of the result that was measured again."""
+    images = len(predictions.labels)
+    tolerance = 0.0 if same else max(TOLERANCE, 1.01 / images)
+    for name, logits in predictions.logits.items():
+        if name == BEST:
+            accuracy = classification_metrics(logits, predictions.labels)["accuracy"]
+            reported = (result[STUDENT].get("best_val") or {}).get("accuracy")
+            if reported is not None:
+                yield Pair("best epoch", "accuracy", reported, accuracy, tolerance)
+            continue
+        measured: dict[str, Any] = classification_metrics(logits, predictions.labels)
+        if name == STUDENT and TEACHER in predictions.logits:
+            measured |= pair_metrics(logits, predictions.logits[TEACHER])
+        reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
+        for metric, number in leaves(measured):
+            if metric in reported_leaves:
+                reported = reported_leaves[metric]
+                yield Pair(name, metric, reported, number, _scaled(tolerance, reported))
+        for metric, number in sizes[name].items():
+            if metric in reported_leaves:
+                reported = reported_leaves[metric]
+                macs = MACS * (reported or 0) if metric == "macs" and not same else 0.0
+                yield Pair(name, metric, reported, number, macs)
+        yield from _right_images(name, result[name].get("correct"), logits, predictions.labels, same)
+
+
+def _scaled(tolerance: float, reported: float | None) -> float:
+    """The tolerance, of a number above 1 as a share of it."""
+    return tolerance * max(1.0, abs(reported or 0.0))
+
+
+def _right_images(
+    name: str, correct: Mapping[str, Any] | None, logits: Tensor, labels: Tensor, same: bool
+) -> Iterator[Pair]:
+    """The number of test images, and of those on which the network is right now and was not, or the other way."""
+    if correct is None:
+        return
+    now, before = (logits.argmax(1) == labels).cpu().numpy(), unpack_bits(correct)
+    yield Pair(name, "test images", len(before), len(now))
+    if len(now) == len(before):
+        turned = int(np.count_nonzero(now != before))
+        yield Pair(name, "images judged otherwise", 0, turned, 0.0 if same else max(1.0, TOLERANCE * len(now)))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import composed
+from image_folders import write_classes
+from stored_networks import store_network
+
+import kd_runner
+from kd_runner.config.settings import check
+from kd_runner.deploy.evaluate_command import main
+from kd_runner.runs.run import run
+
+Printed = pytest.CaptureFixture[str]
+CLASSES = ("ant", "bee", "cat")
+METRICS = ("accuracy", "top5_accuracy", "precision", "recall", "f1", "nll", "ece")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on pictures: its folder `run`, and its test pictures in `data/test`."""
+    top = tmp_path_factory.mktemp("evaluated")
+    for split, start, count in (("train", 0, 12), ("test", 100, 6)):
+        write_classes(top / "data" / split, list(CLASSES), count, start)
+    words = [f"dataset.root={top / 'data'}", "dataset.image_size=8", "dataset.cache=null", f"store={top / 'store'}"]
+    words += ["teacher.epochs=1", "student.epochs=1", "teacher=mlp", "student=mlp", "trainer.channels_last=true"]
+    words += ["tracking.images=false"]
+    run(check(composed("dataset=image_folder", *words)), top / "run")
+    return top
+
+
+def printed_json(capsys: Printed, *words: str) -> dict[str, object]:
+    assert main([*words, "--format", "json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_runs_own_test_is_its_result_to_the_digit(folder: Path, capsys: Printed) -> None:
+    content = printed_json(capsys, str(folder / "run"))
+    result = json.loads((folder / "run/result.json").read_text())
+    for stage in ("teacher", "baseline", "student"):
+        measured = content["networks"][stage]
+        assert {name: measured[name] for name in METRICS} == {name: result[stage][name] for name in METRICS}
+    for name in ("agreement", "kl_to_teacher", "against_teacher"):
+        assert content["networks"]["student"][name] == result["student"][name]
+    assert content["networks"]["student_best"]["accuracy"] == result["student"]["best_val"]["accuracy"]
+    analysis = json.loads((folder / "run/analysis.json").read_text())["networks"]["student"]
+    for name in ("confusion", "class_accuracy", "precision_recall"):
+        assert content["networks"]["student"][name] == analysis[name]
+
+
+def test_the_pictures_of_the_test_give_the_same_metrics(folder: Path, capsys: Printed) -> None:
+    own = printed_json(capsys, str(folder / "run"))
+    pictures = printed_json(capsys, str(folder / "run"), str(folder / "data"), "--batch-size", "4")
+    assert pictures["images"] == own["images"] == 18
+    for name, metrics in own["networks"].items():
+        for metric in METRICS:
+            assert pictures["networks"][name][metric] == pytest.approx(metrics[metric], abs=1e-6)
+
+
+def test_a_prediction_is_the_runs_own(folder: Path) -> None:
+    predict = kd_runner.load(folder / "run")
+    assert predict.input.origin == "files"
+    paths = sorted((folder / "data/test").glob("*/*.png"), key=lambda path: (path.parent.name, path.name))
+    names = predict(paths).names
+    right = sum(name == path.parent.name for name, path in zip(names, paths, strict=True))
+    best = json.loads((folder / "run/result.json").read_text())["student"]["best_val"]
+    assert right / len(paths) == pytest.approx(best["accuracy"])
+
+
+def test_one_network_beside_a_teacher(folder: Path, capsys: Printed) -> None:
+    file, teacher = str(folder / "run/student_last.safetensors"), str(folder / "run/teacher.safetensors")
+    content = printed_json(capsys, file, "--teacher", teacher)
+    assert list(content["networks"]) == ["teacher", "network"]
+    result = json.loads((folder / "run/result.json").read_text())
+    assert content["networks"]["network"]["agreement"] == result["student"]["agreement"]
+
+
+def test_the_table(folder: Path, capsys: Printed) -> None:
+    assert main([str(folder / "run"), str(folder / "data/test")]) == 0
+    output = capsys.readouterr().out
+    result = json.loads((folder / "run/result.json").read_text())
+    rows = {line.split("  ")[0].strip(): line for line in output.splitlines()}
+    for stage in ("teacher", "baseline", "student"):
+        assert f"{100 * result[stage]['accuracy']:.2f} %" in rows[stage]
+    assert f"{100 * result['student']['agreement']:.2f} %" in rows["student"]
+    assert {"student best", "ant", "bee", "cat"} <= set(rows)
+    assert max(map(len, output.splitlines())) <= 120
+
+
+def test_what_is_left_out_is_said(
+    folder: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "data/test", "data")
+    Path("data/ant").rename("data/wasp")
+    Path("data/bee/100.png").write_bytes(b"")
+    store_network(Path("net.safetensors"), CLASSES)
+    assert main(["net.safetensors", "data", "--output", "x.json"]) == 1
+    errors = capsys.readouterr().err
+    assert "note: 1 folder under data is no class of the network, and 6 pictures in it left out: wasp" in errors
+    assert "note: 1 of 3 classes has no picture under data (ant)" in errors
+    assert "kd-evaluate: data/bee/100.png cannot be read: it is empty" in errors
+    content = json.loads(Path("x.json").read_text())
+    assert content["images_of_class"] == [0, 5, 6]
+    assert content["unreadable"] == [{"image": "data/bee/100.png", "reason": "it is empty"}]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["net.safetensors"], "net.safetensors is in no folder of a run: name the pictures to evaluate on"),
+        (["net.safetensors", "nothing"], "no folder .*nothing"),
+        (["nothing.safetensors", "data"], "no file .*nothing.safetensors"),
+        (["net.safetensors", "data", "--root", "x"], "--root: has no effect beside data, got x"),
+        (["net.safetensors", "data", "--teacher", "data"], "data is not the folder of a run"),
+        (["empty"], "empty is not the folder of a run"),
+    ],
+)
+def test_what_cannot_work_gets_one_clear_line(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_classes(tmp_path / "data", list(CLASSES), 1)
+    (tmp_path / "empty").mkdir()
+    store_network(tmp_path / "net.safetensors", CLASSES)
+    assert main(words) == 2
+    errors = capsys.readouterr().err.strip()
+    assert re.fullmatch(f"kd-evaluate: {message}.*", errors)

@@ -1,0 +1,107 @@
+"""The folder for the Hub: files that load and fit together, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from stored_runs import change_json
+
+import kd_runner
+from kd_runner.deploy.hub_folder import card_sources, write_card, write_hub_folder
+from kd_runner.errors import SettingsError
+from kd_runner.networks import checkpoints
+
+
+@pytest.fixture
+def run(stored_run: Path) -> Path:
+    return stored_run
+
+
+def test_the_folder_has_weights_that_load_and_says_how_to_feed_them(run: Path, tmp_path: Path) -> None:
+    more = tmp_path / "student.onnx"
+    more.write_bytes(b"onnx")
+    files = write_hub_folder(run, tmp_path / "hub" / "digits", [more])
+    names = ["README.md", "config.json", "preprocessing.json", "model.safetensors", "student.onnx"]
+    assert [path.name for path in files] == names
+    assert sorted(path.name for path in (tmp_path / "hub" / "digits").iterdir()) == sorted(names)
+    network, _ = kd_runner.load(tmp_path / "hub" / "digits" / "model.safetensors")
+    last, _ = checkpoints.load(run / "student_last.safetensors")
+    image = torch.rand(1, 1, 8, 8)
+    assert torch.equal(network(image), last(image))
+    config = json.loads(files[1].read_text())
+    assert (config["id2label"]["7"], config["label2id"]["7"], config["num_classes"]) == ("7", 7, 10)
+    rule = json.loads(files[2].read_text())
+    assert (rule["image_shape"], rule["color"], rule["origin"]) == ([1, 8, 8], "gray", "arrays")
+    card = files[0].read_text()
+    accuracy = json.loads((run / "result.json").read_text())["student"]["accuracy"]
+    assert f"      value: {accuracy}" in card
+    assert "kd-runner teacher.epochs=1 student.epochs=1" in card
+
+
+def test_the_records_of_exported_files_are_found(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "export").mkdir()
+    for name in ("student_last.onnx", "student_best.onnx", "student_last.pt2"):
+        (folder / "export" / f"{name}.json").write_text(json.dumps({"format": name, "check": {}}))
+    (folder / "export" / "student_last.onnx").touch()
+    (folder / "export" / "student_best.onnx").touch()
+    assert list(card_sources(folder)[0].exports) == ["student_last.onnx"], (
+        "of the student after its last epoch, if there"
+    )
+
+
+def test_the_seeds_of_a_sweep_are_found_beside_a_run(run: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        folder = Path(shutil.copytree(run, tmp_path / str(number)))
+        change_json(
+            folder / "result.json",
+            lambda result, number=number: result.update(
+                seed=number, overrides=[*result["overrides"], f"seed={number}"]
+            ),
+        )
+        change_json(
+            folder / "result.json",
+            lambda result, number=number: result["student"].update(accuracy=0.5 + number / 10),
+        )
+    shutil.copytree(run, tmp_path / "other")
+    change_json(tmp_path / "other" / "result.json", lambda result: result.update(overrides=["student.epochs=9"]))
+    (tmp_path / "sweep.json").write_text("{}")
+    assert sorted(card_sources(tmp_path / "1")[0].accuracies) == [0.5, 0.6, 0.7]
+    assert card_sources(run)[0].accuracies == []
+
+
+def test_a_card_stands_beside_an_export_and_replaces_only_cards(run: Path, tmp_path: Path) -> None:
+    card = write_card(run, tmp_path)
+    assert card.name == "MODEL_CARD.md"
+    assert write_card(run, tmp_path).read_text().startswith("---\nlicense: other\n")
+    card.write_text("my own")
+    with pytest.raises(SettingsError, match="is no card of kd-runner, and is not replaced"):
+        write_card(run, tmp_path)
+    assert card.read_text() == "my own"
+
+
+def test_what_cannot_be_laid_out_is_one_line(run: Path, tmp_path: Path) -> None:
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "mine.txt").touch()
+    weights = Path(shutil.copytree(run, tmp_path / "copy")) / "student_last.safetensors"
+    for source, target, more, message in (
+        (run, used, [], r"^--hub-folder: must be a new or empty folder, .*/used holds mine.txt$"),
+        (run, used / "mine.txt", [], r"mine.txt is a file or a link$"),
+        (run, tmp_path / "new", [used / "none.onnx"], r"none.onnx must be an exported file"),
+        (tmp_path, tmp_path / "new", [], r"has no result of a completed run: result.json is not there$"),
+        (tmp_path / "none", tmp_path / "new", [], r"^no folder "),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            write_hub_folder(source, target, more)
+    weights.unlink()
+    with pytest.raises(SettingsError, match=r"student_last.safetensors is not there: there is no student to hand on$"):
+        write_hub_folder(tmp_path / "copy", tmp_path / "new")
+    weights.symlink_to(run / "student_last.safetensors")
+    with pytest.raises(SettingsError, match="is a link, and links are not followed"):
+        write_hub_folder(tmp_path / "copy", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kd_runner.deploy.model_files import model_file, run_files
+from kd_runner.errors import SettingsError
+
+
+def test_the_files_of_a_run(tmp_path: Path) -> None:
+    for name in ("teacher", "student_last", "student_best"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert model_file(tmp_path) == tmp_path / "student_best.safetensors"
+    assert model_file(str(tmp_path / "teacher.safetensors")) == tmp_path / "teacher.safetensors"
+    assert list(run_files(tmp_path)) == ["teacher", "student", "student_best"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], r"is not the folder of a run: it has no student_best\.safetensors"),
+        (["settings.json"], "its run was not completed; it has no weights yet"),
+        (["settings.json", "teacher.safetensors"], "it has teacher.safetensors, which can be named instead"),
+        (["sweep.json"], "is the folder of a sweep: name the folder of one of its runs, such as .*/0"),
+    ],
+)
+def test_other_folders_get_one_clear_line(tmp_path: Path, files: list[str], message: str) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(SettingsError, match=message):
+        model_file(tmp_path)
+
+
+def test_no_link_is_followed_in_a_run(tmp_path: Path) -> None:
+    (tmp_path / "secret.safetensors").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/student_best.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    with pytest.raises(SettingsError, match=r"student_best\.safetensors is a link, and links are not followed"):
+        model_file(tmp_path / "run")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from image_folders import write_classes
+
+from kd_runner.datasets.image_folder import image_folder
+from kd_runner.deploy.own_test import own_test
+from kd_runner.errors import SettingsError
+from kd_runner.notes import collected_notes
+
+
+def settings_of(folder: Path, **dataset: Any) -> dict[str, Any]:
+    node = {"_target_": "kd_runner.datasets.image_folder.image_folder", "root": str(folder / "data"), "image_size": 5}
+    fields = {"mean": None, "flip": True, "a_setting_of_later": 1} if dataset.pop("later", False) else {"flip": True}
+    return {
+        "dataset": {**node, "cache": str(folder / "cache"), **fields, **dataset},
+        "data_seed": 3,
+        "batch_size": 8,
+        "trainer": {"channels_last": True, "threads": None, "accelerator": "auto"},
+        "student": {"_target_": "anything"},
+        "trust": ["os"],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_classes(tmp_path / "data", count=6)
+    (tmp_path / "settings.json").write_text(json.dumps(settings_of(tmp_path)))
+    return tmp_path
+
+
+def test_the_test_images_of_a_run(folder: Path) -> None:
+    (folder / "result.json").write_text(json.dumps({"environment": {"threads": 3}}))
+    with own_test(folder) as test:
+        expected = image_folder(str(folder / "data"), 3, image_size=5, cache=None).test
+        assert torch.equal(test.splits.test.sample(99), expected.sample(99))
+        assert (test.batch_size, test.channels_last, test.threads) == (8, True, 3)
+    assert not (folder / "cache").exists()  # a folder of anyone's does not say where to write
+
+
+def test_images_that_lie_elsewhere_now(folder: Path) -> None:
+    (folder / "data").rename(folder / "moved")
+    with (
+        pytest.raises(SettingsError, match=r"dataset\.root: no folder .*; where .*with --root"),
+        own_test(folder),
+    ):
+        pass
+    with own_test(folder, root=str(folder / "moved")) as test:
+        assert test.splits.classes == ["a", "b", "c"]
+
+
+def test_other_test_images_are_noted(folder: Path) -> None:
+    result = {"student": {"correct": {"of": "0" * 16}}}
+    (folder / "result.json").write_text(json.dumps(result))
+    with collected_notes() as notes, own_test(folder):
+        assert notes == [
+            f"the test images are not those that {folder} was evaluated on (or have another place or time of change)"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"_target_": "os.system"},
+            "settings.json: dataset._target_: must come from kd_runner.models, .*got os.system",
+        ),
+        ({"_target_": "kd_runner.models.mlp.mlp"}, "settings.json: dataset"),
+        (
+            {"root": "***"},
+            "settings.json hides dataset.root, which came from the environment; say where .* with --root",
+        ),
+        ({"image_size": "x"}, "settings.json: dataset.image_size"),
+        ({"later": True}, "no such setting"),
+    ],
+)
+def test_settings_of_anyone_go_through_the_door(folder: Path, changes: dict[str, Any], message: str) -> None:
+    (folder / "settings.json").write_text(json.dumps(settings_of(folder, **changes)))
+    with pytest.raises(SettingsError, match=message), own_test(folder):
+        pass
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"dataset": {}}', '{"dataset": 3, "data_seed": 0, "batch_size": 2}'])
+def test_broken_settings_get_one_clear_line(folder: Path, content: str) -> None:
+    (folder / "settings.json").write_text(content)
+    with pytest.raises(SettingsError, match=r"settings\.json") as caught, own_test(folder):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_downloaded(folder: Path) -> None:
+    node = {"_target_": "kd_runner.datasets.torchvision_set.torchvision_set", "name": "MNIST", "download": True}
+    settings = {**settings_of(folder), "dataset": {**node, "root": str(folder / "mnist")}}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(SettingsError, match=r"and dataset\.download is false"), own_test(folder):
+        pass
+    assert not (folder / "mnist").exists()
