@@ -28,7 +28,11 @@ from kd_runner.errors import SettingsError, one_line
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
 PACKAGES = (*(f"kd_runner.{part}" for part in OPTIONS), "torch.nn", "torch.optim", "torchvision.models", "timm")
 # Networks that runs make of others, and that the metadata of their files name.
-MADE_BY_RUNS = ("kd_runner.distillation.simkd.Reused", "kd_runner.models.ensemble.Ensemble")
+MADE_BY_RUNS = (
+    "kd_runner.distillation.simkd.Reused",
+    "kd_runner.models.ensemble.Ensemble",
+    "kd_runner.models.narrowed.narrowed",
+)
 # timm's other packages read and write files: data, utils, task.
 LIBRARIES = (
     "torch.nn", "torch.optim", "torchvision.models", "timm.models", "timm.layers", "timm.optim", "timm.loss",

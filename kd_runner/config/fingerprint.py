@@ -9,7 +9,9 @@ from typing import Any
 
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
+ADDED_TO_STAGES = {"early_stopping": None}
 ADDED = {
+    **ADDED_TO_STAGES,
     "checkpoint_key": None,
     "dataset": None,
     "seed": None,
@@ -19,8 +21,15 @@ ADDED = {
     "white": None,
     "label_noise": 0.0,
 }
+EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
-ADDED_TO_STUDENTS: dict[str, Any] = {"fraction": 1, "without_classes": [], **ADDED_TO_NETWORKS}
+ADDED_TO_STUDENTS: dict[str, Any] = {
+    "fraction": 1,
+    "without_classes": [],
+    "init": "random",
+    **ADDED_TO_STAGES,
+    **ADDED_TO_NETWORKS,
+}
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +57,11 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}
     content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
+    if not content["student"].get("pruning", {}).get("amount"):  # its other settings change nothing then
+        content["student"].pop("pruning", None)
+    content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
+    if content.get("early_stopping") == EARLY_STOPPING:
+        content.pop("early_stopping")
     return without_defaults(content, ADDED_TO_RUNS)
 
 

@@ -62,6 +62,21 @@ def _source_of_outputs(value: Any) -> str:
 
 OutputsSource = Annotated[str, BeforeValidator(_source_of_outputs)]
 
+# The metrics of the validation images by which a stage can stop. The last two compare the student with its teacher.
+HIGHER_IS_BETTER = ("val_accuracy", "val_agreement")
+METRICS = ("val_accuracy", "val_loss", "val_agreement", "val_kl_to_teacher")
+OF_TEACHER_AND_STUDENT = ("val_agreement", "val_kl_to_teacher")
+
+
+def _metric(value: Any) -> str | None:
+    if value is not None and value not in METRICS:
+        reason = ": test images are for the last word, and choose nothing" if str(value).startswith("test") else ""
+        raise ValueError(f"must be a metric of the validation images ({', '.join(METRICS)}) or null{reason}")
+    return value
+
+
+Metric = Annotated[str | None, BeforeValidator(_metric)]
+
 
 Valid = TypeVar("Valid", bound=BaseModel)
 
@@ -143,6 +158,33 @@ def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
+class EarlyStoppingSettings(Section):
+    """When a stage stops before its last epoch; the weights of the best epoch by `metric` are kept."""
+
+    metric: Metric = None
+    patience: Count = 5
+    min_delta: Weight = 0.0
+    target: Number | None = None
+
+
+class PruningSettings(Section):
+    """Weights of the student, and of its baseline, that are set to zero while it trains."""
+
+    amount: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    scope: Literal["global", "layer"] = "layer"
+    structured: Flag = False
+    start: Share = 0.0
+    end: Share = 0.75
+    times: Count = 100
+
+    @field_validator("end")
+    @classmethod
+    def _is_not_before_start(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("start", 0):
+            raise ValueError(f"must be student.pruning.start ({info.data['start']}) or later")
+        return value
+
+
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: FilePath
@@ -153,13 +195,14 @@ class TeacherSettings(_Built):
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
     optimizer: Node | None
     scheduler: Node | None
+    early_stopping: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
-SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "dataset", "seed")
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "dataset", "seed")
 
 
 class ExtraTeacherSettings(_Built):
@@ -171,6 +214,7 @@ class ExtraTeacherSettings(_Built):
     checkpoint_key: Keys = None
     optimizer: Node | None = None
     scheduler: Node | None = None
+    early_stopping: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
@@ -189,12 +233,16 @@ class StudentSettings(_Built):
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None
+    early_stopping: Node | None = None
+    init: Literal["random", "inject"] = "random"
+    pruning: PruningSettings = PruningSettings()
 
 
 class FinetuneSettings(Section):
     epochs: Annotated[int, Field(strict=True, ge=0)]
     optimizer: Node | None
     scheduler: Node | None
+    early_stopping: Node | None = None
 
 
 class DistillationSettings(_Built):
@@ -253,6 +301,7 @@ class Settings(Section):
     temperature: Node
     optimizer: Node
     scheduler: Node
+    early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     batch_size: Annotated[int, Field(strict=True, ge=2)]
     trainer: TrainerSettings
     seed: Seed
@@ -322,6 +371,30 @@ class Settings(Section):
         if node is not None and "_target_" in node:
             return node
         return {**getattr(self, group), **(node or {})}
+
+    def early_stopping_of(self, stage: str) -> EarlyStoppingSettings:
+        """When a stage stops early: the shared settings, with the stage's own keys over them.
+
+        Stages that know no teacher leave shared settings about their agreement with it aside.
+
+        Args:
+            stage: The section that the stage trains with: a teacher's name, 'student' or 'finetune'.
+
+        Raises:
+            SettingsError: a wrong value among the stage's own, or a metric that the stage does not have.
+        """
+        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[stage].early_stopping or {}
+        merged = {**self.early_stopping.model_dump(), **own}
+        settings = validate_section(EarlyStoppingSettings, merged, f"{stage}.early_stopping.")
+        if stage == "student" or settings.metric not in OF_TEACHER_AND_STUDENT:
+            return settings
+        if own.get("metric") in OF_TEACHER_AND_STUDENT:
+            known = ", ".join(name for name in METRICS if name not in OF_TEACHER_AND_STUDENT)
+            raise SettingsError(
+                f"{stage}.early_stopping.metric: must be one of {known}, as this stage has no teacher, "
+                f"got {own['metric']}"
+            )
+        return settings.model_copy(update={"metric": None})
 
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""

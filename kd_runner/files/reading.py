@@ -76,6 +76,18 @@ class _Judged(_Part):
     warning: Text | None = None
 
 
+class _Injected(_Part):
+    parameters: Whole
+    share: Share
+
+
+class _EarlyStopping(_Part):
+    metric: Text
+    epochs: Whole
+    planned: Whole
+    kept: Whole
+
+
 class _Times(_Part):
     images: Amount
     median: Amount
@@ -117,6 +129,13 @@ class _Stage(_Part):
     correct: _Correct | None = None
     best_val: _Best | None = None
     val_accuracies: list[Share] | None = None
+    sparsity: Share | None = None
+    nonzero_parameters: Amount | None = None
+    nonzero_macs: Amount | None = None
+    macs_in_training: Amount | None = None
+    injected: _Injected | None = None
+    early_stopping: _EarlyStopping | None = None
+    finetune_early_stopping: _EarlyStopping | None = None
     judged: _Judged | None = None
     on_training_images: _OnTrainingImages | None = None
 

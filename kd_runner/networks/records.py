@@ -16,6 +16,7 @@ from kd_runner.networks import weight_files
 from kd_runner.networks.pickled_values import NumpyScalar
 
 # Names of an accuracy in other projects' files, a share or in percent; a 'metric' below 1 may be anything.
+KEPT = "kept"  # in the metrics of the epoch whose weights a stage keeps, where that may be another than the last
 ACCURACIES = ("val_accuracy", "best_acc1", "best_acc", "best_accuracy", "val_acc", "acc1", "acc", "accuracy", "metric")
 
 
@@ -34,11 +35,21 @@ class Record:
     normalised: bool = False
 
 
+def kept_metrics(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The metrics of the epoch whose weights a stage keeps: the last one, unless early stopping kept another."""
+    return epochs[kept_epoch(epochs) - 1]
+
+
+def kept_epoch(epochs: Sequence[Mapping[str, float]]) -> int:
+    """The number, from 1, of the epoch whose weights a stage keeps."""
+    return next((number for number, metrics in enumerate(epochs, 1) if metrics.get(KEPT)), len(epochs))
+
+
 def validation_record(epochs: Sequence[Mapping[str, float]], images: int | None) -> dict[str, Any]:
-    """The record to save beside the weights of a network's last epoch, from its metrics; empty where there are none."""
-    if not epochs or "val_accuracy" not in epochs[-1]:
+    """The record to save beside the weights that a training kept, from its metrics; empty where there are none."""
+    if not epochs or "val_accuracy" not in kept_metrics(epochs):
         return {}
-    return {"val_accuracy": epochs[-1]["val_accuracy"], "val_images": images}
+    return {"val_accuracy": kept_metrics(epochs)["val_accuracy"], "val_images": images}
 
 
 def record_of(path: Path) -> Record | None:

@@ -21,6 +21,8 @@ LESS = partial(relative, less="less", more="more", same="as much")
 ROWS: tuple[tuple[str, tuple[str, ...], Callable[[float | None], str], Words], ...] = (
     ("parameters", ("parameters",), count, FEWER),
     ("MACs, one image", ("macs",), count, FEWER),
+    ("parameters that are not zero", ("nonzero_parameters",), count, FEWER),
+    ("MACs with weights that are not zero", ("nonzero_macs",), count, FEWER),
     ("file of the weights", ("file_bytes",), size, SMALLER),
     ("one image, median", ("latency",), milliseconds, FASTER),
     ("one image, 95th percentile", ("inference", "one", "p95"), milliseconds, FASTER),

@@ -24,6 +24,8 @@ METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
     ("ECE", "ece", 3, four_digits),
     ("parameters", "parameters", 7, count),
     ("MACs", "macs", 2, count),
+    ("pruned", "sparsity", 8, percent),
+    ("not zero", "nonzero_parameters", 6, count),
     ("agreement", "agreement", 6, percent),
 )
 
@@ -88,8 +90,10 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),
+        _injected_sentence(result),
         speed_sentence(result),
         _budget_sentence(result),
+        *_stopping_sentences(result),
         _best_epoch_sentence(result),
     ]
     return [*(sentence for sentence in candidates if sentence), *reasons(result)]
@@ -213,6 +217,28 @@ def _budget_sentence(result: Mapping[str, Any]) -> str:
         return f"The student saw {more} as its baseline." if more else ""
     sentence = f"Its training took {times(compute)} times the baseline's compute (multiply-accumulates)"
     return f"{sentence}, on {more}." if more else f"{sentence}."
+
+
+def _injected_sentence(result: Mapping[str, Any]) -> str:
+    injected = result["student"].get("injected")
+    if not injected:
+        return ""
+    subject = "Student and baseline began" if result.get("baseline") else "The student began"
+    share = percent(injected["share"])
+    return f"{subject} with weights of the teacher: {count(injected['parameters'])} of the parameters, {share}."
+
+
+def _stopping_sentences(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on each network whose training could stop early."""
+    sentences = []
+    stoppings = {stage: (result.get(stage) or {}).get("early_stopping") for stage in STAGES}
+    stoppings["finetuning"] = result["student"].get("finetune_early_stopping")
+    for stage, stopping in stoppings.items():
+        if stopping:
+            trained = f"trained for {stopping['epochs']} of {stopping['planned']} epochs"
+            kept = f"has the weights of epoch {stopping['kept']}, its best by {stopping['metric']}"
+            sentences.append(f"The {stage} {trained} and {kept}.")
+    return sentences
 
 
 def relative_count(number: float, reference: float, things: str) -> str:

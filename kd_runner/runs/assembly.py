@@ -18,6 +18,7 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.networks.fake_quantization import round_layers
+from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
@@ -38,7 +39,9 @@ from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.precision import slow_bfloat16
+from kd_runner.training.pruning import Pruning
 from kd_runner.training.recipe import Recipe
+from kd_runner.training.stopping import Stopping
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,8 @@ def assemble(
         SettingsError: a part that cannot be built.
     """
     _check_trainer(settings.trainer)
+    if settings.student.pruning.amount and settings.student.pruning.structured:
+        refuse_missing_library("student.pruning.structured")
     if not ranks.rank:
         _check_store(settings.store)
     if settings.trainer.threads:
@@ -206,7 +211,17 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
         derived_seed(settings.order_seed_of(stage), stage),
         trainer.graph != "off" and device_of(trainer).type == "cuda",
+        Stopping.of(settings.early_stopping_of(stage)),
+        _pruning(settings, stage),
     )
+
+
+def _pruning(settings: Settings, stage: str) -> Pruning | None:
+    """The pruning of the student's stage, which is the baseline's, too; finetuning goes on with the pruned network."""
+    if stage not in (STUDENT, FINETUNE):
+        return None
+    pruning = Pruning.of(settings.student.pruning)
+    return pruning.at_once() if pruning is not None and stage == FINETUNE else pruning
 
 
 def _modes(settings: Settings) -> tuple[Mode, ...]:

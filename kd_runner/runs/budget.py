@@ -19,7 +19,7 @@ import torch
 
 from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
-from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
+from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.data import Data
 from kd_runner.runs.loss_cost import macs_of_batch
@@ -88,6 +88,7 @@ def distillation_passes(
     validation: int,
     by_loss: bool = False,
     filled: bool = False,
+    trained: int | None = None,
 ) -> Passes:
     """The passes of a student's stage with a teacher.
 
@@ -95,19 +96,21 @@ def distillation_passes(
         images, validation: Number of training images, and of validation images.
         by_loss: True for an optimizer that is shown the gradient of each loss by itself.
         filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
+        trained: The number of epochs that were trained of the planned `epochs`; None for all.
     """
     active = [mode for mode in modes if mode.weight > 0]
     views = 2 if strong_view(active) else 1
     sizes = batch_sizes(images, batch_size)
     order = [size for size, count in sizes.items() for _ in range(count)]  # a smaller batch is the last of an epoch
-    steps = epochs * len(order)
+    planned_steps = epochs * len(order)
+    epochs = epochs if trained is None else trained
     constant = not any(mode.warmup or mode.init_share for mode in active)
     seen = views * epochs * sum(order)
     teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
     # Where nothing changes over the stage, one epoch stands for all.
-    for step in range(len(order) if constant else steps):
+    for step in range(len(order) if constant else epochs * len(order)):
         size, times = order[step % len(order)], epochs if constant else 1
-        taking_part = modes_at(active, step / steps)
+        taking_part = modes_at(active, step / planned_steps)
         if any(mode.needs.uses_teacher for mode in taking_part):
             teacher += times * views * (order[0] if filled else size)
         if by_loss and taking_part:
@@ -139,26 +142,46 @@ def looks_into_teacher(modes: Sequence[Mode], settings: Settings) -> bool:
     return False
 
 
-def passes_of(stage: str, settings: Settings, modes: Sequence[Mode], data: Data, by_loss: bool = False) -> Passes:
-    """The passes of a stage: 'teacher' or 'teachers.NAME', 'baseline', or 'student', with its finetuning."""
+def passes_of(
+    stage: str,
+    settings: Settings,
+    modes: Sequence[Mode],
+    data: Data,
+    by_loss: bool = False,
+    trained: Mapping[str, int] | None = None,
+) -> Passes:
+    """The passes of a stage: 'teacher' or 'teachers.NAME', 'baseline', or 'student', with its finetuning.
+
+    Args:
+        trained: The number of epochs that each stage was trained for; all that were planned where it says nothing.
+    """
+    trained = trained or {}
     images, validation = len(data.images_of(stage)), len(data.splits.val)
     if stage in settings.all_teachers:
         section = settings.all_teachers[stage]
         if section.checkpoint is not None:
             return Passes()
         assert section.epochs is not None
-        return label_passes("teacher", section.epochs, images, settings.batch_size, validation)
+        return label_passes("teacher", trained.get(stage, section.epochs), images, settings.batch_size, validation)
     epochs = settings.student.epochs
     if stage == BASELINE:
-        return label_passes("student", epochs, images, settings.batch_size, validation)
+        return label_passes("student", trained.get(stage, epochs), images, settings.batch_size, validation)
     filled = not looks_into_teacher(modes, settings)
-    passes = distillation_passes(modes, epochs, images, settings.batch_size, validation, by_loss, filled)
+    passes = distillation_passes(
+        modes, epochs, images, settings.batch_size, validation, by_loss, filled, trained.get(STUDENT)
+    )
     if not settings.finetune.epochs:
         return passes
-    return passes + label_passes("student", settings.finetune.epochs, images, settings.batch_size, validation)
+    finetuned = trained.get(FINETUNE, settings.finetune.epochs)
+    return passes + label_passes("student", finetuned, images, settings.batch_size, validation)
 
 
-def budget_of(parts: Parts, stages: Mapping[str, Any], loss_macs: Mapping[str, Sequence[int] | None]) -> dict[str, Any]:
+def budget_of(
+    parts: Parts,
+    stages: Mapping[str, Any],
+    loss_macs: Mapping[str, Sequence[int] | None],
+    trained: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """The section `budget` of result.json: the passes of each stage that the run has, and what they cost.
 
     The seconds of the same stages are in the section `seconds`: unlike a budget, they differ from one time to another.
@@ -166,21 +189,24 @@ def budget_of(parts: Parts, stages: Mapping[str, Any], loss_macs: Mapping[str, S
     Args:
         stages: The stages' part of the result, with the multiply-accumulates of each network for one image.
         loss_macs: Those of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
+        trained: As in `passes_of`.
     """
     settings, data = parts.settings, parts.data
     by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
-    macs = {stage: (stages.get(stage) or {}).get("macs") for stage in STAGES}
+    macs = {stage: _macs_in_training(stages.get(stage) or {}) for stage in STAGES}
     budget: dict[str, Any] = dict.fromkeys(STAGES)
-    trained = {name: passes_of(name, settings, parts.modes, data) for name in settings.all_teachers}
-    if any(passes.images for passes in trained.values()):
-        total = sum(trained.values(), Passes())
-        costs = {"student": 0, "teacher": _macs_of_teachers(parts, trained, macs[TEACHER]), "losses": 0}
+    of_teachers = {
+        name: passes_of(name, settings, parts.modes, data, trained=trained) for name in settings.all_teachers
+    }
+    if any(passes.images for passes in of_teachers.values()):
+        total = sum(of_teachers.values(), Passes())
+        costs = {"student": 0, "teacher": _macs_of_teachers(parts, of_teachers, macs[TEACHER]), "losses": 0}
         budget[TEACHER] = _section(total, costs)
     if settings.baseline:
-        passes = passes_of(BASELINE, settings, parts.modes, data)
+        passes = passes_of(BASELINE, settings, parts.modes, data, trained=trained)
         costs = {"student": _macs(passes, "student", macs[BASELINE]), "teacher": 0, "losses": 0}
         budget[BASELINE] = _section(passes, costs)
-    passes = passes_of(STUDENT, settings, parts.modes, data, by_loss)
+    passes = passes_of(STUDENT, settings, parts.modes, data, by_loss, trained)
     costs = {
         "student": _macs(passes, "student", macs[STUDENT]),
         "teacher": _macs(passes, "teacher", macs[TEACHER]),
@@ -189,6 +215,12 @@ def budget_of(parts: Parts, stages: Mapping[str, Any], loss_macs: Mapping[str, S
     budget[STUDENT] = _section(passes, costs)
     budget["times_baseline"] = _times_baseline(budget, parts, macs)
     return budget
+
+
+def _macs_in_training(stage: Mapping[str, Any]) -> int | None:
+    """Multiply-accumulates of one image while a network trained, which may have had more channels then."""
+    macs: int | None = stage["macs_in_training"] if "macs_in_training" in stage else stage.get("macs")
+    return macs
 
 
 def _section(passes: Passes, macs: dict[str, int | None]) -> dict[str, Any]:

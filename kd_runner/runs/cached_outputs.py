@@ -158,13 +158,16 @@ def _masked(made_of: dict[str, Any]) -> dict[str, Any]:
     return {name: masking.masked_keys(value, keys.get(name, name)) for name, value in made_of.items()}
 
 
-def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data) -> dict[str, Any]:
+def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epochs: int) -> dict[str, Any]:
     """Where the outputs of the teacher for training images came from, and the passes that this saved, for the result.
 
     A pass counts one image that goes through the teacher.
+
+    Args:
+        epochs: The number of epochs that the student was trained for.
     """
     images = len(data.student_images)
-    online = (images - (images % settings.batch_size == 1)) * settings.student.epochs
+    online = (images - (images % settings.batch_size == 1)) * epochs
     stored = outputs.load.stored if isinstance(outputs, CachedTeacher) else None  # type: ignore[attr-defined]
     if stored is None:
         return {"source": ONLINE}

@@ -15,7 +15,7 @@ from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, inference
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions
-from kd_runner.files.stages import BASELINE, STAGES, STUDENT, TEACHER
+from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.runs.data import Data, without_fetching
 from kd_runner.runs.student import BEST
@@ -86,7 +86,9 @@ def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Te
     }
 
 
-def images_seen(stage: str, settings: Settings, modes: Sequence[Mode], images: int) -> int | None:
+def images_seen(
+    stage: str, settings: Settings, modes: Sequence[Mode], images: int, trained: Mapping[str, int] | None = None
+) -> int | None:
     """Views of training images that a stage's network was trained on; None where its weights came from a file.
 
     An image counts once an epoch and, for a student whose mode has a strong view, twice: both views go through the
@@ -94,16 +96,18 @@ def images_seen(stage: str, settings: Settings, modes: Sequence[Mode], images: i
 
     Args:
         images: The number of training images that it learns from.
+        trained: The number of epochs that each stage was trained for; all that were planned where it says nothing.
     """
+    trained = trained or {}
     if stage == TEACHER:
-        passes = settings.teacher.epochs
+        passes = trained.get(stage, settings.teacher.epochs)
         if settings.teacher.checkpoint is not None:
             return None
     elif stage == STUDENT:
         views = 2 if strong_view(modes) else 1
-        passes = views * settings.student.epochs + settings.finetune.epochs
+        passes = views * trained.get(stage, settings.student.epochs) + trained.get(FINETUNE, settings.finetune.epochs)
     else:
-        passes = settings.student.epochs
+        passes = trained.get(stage, settings.student.epochs)
     images -= images % settings.batch_size == 1  # a last batch of one image is left out
     return images * passes
 
@@ -143,11 +147,17 @@ def show_in_tensorboard(
     writer.close()
 
 
-def log_test_metrics(logger: RunLogger, stages: Mapping[str, Any], settings: Settings) -> None:
-    """Log the test metrics as TensorBoard scalars, at the last epoch of their stage."""
+def log_test_metrics(
+    logger: RunLogger, stages: Mapping[str, Any], settings: Settings, trained: Mapping[str, int]
+) -> None:
+    """Log the test metrics as TensorBoard scalars, at the last epoch of their stage.
+
+    Args:
+        trained: The number of epochs that each stage was trained for, where it was trained.
+    """
     tags = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
     epochs = {TEACHER: settings.teacher.epochs, BASELINE: settings.student.epochs, STUDENT: settings.student.epochs}
     for stage, last_epoch in epochs.items():
         numbers = stages[stage] or {}
         metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
-        logger.log_metrics(metrics, last_epoch)
+        logger.log_metrics(metrics, trained.get(stage, last_epoch))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kd_runner.comparison.chance import largest_class
-from kd_runner.config.settings import Settings
+from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, Settings
 from kd_runner.datasets.splits import Images, Splits
 from kd_runner.formats import percent
 from kd_runner.notes import note
@@ -38,6 +38,7 @@ def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
     note_labels(splits)
     note_images(splits.train)
     images = {stage: len(parts.data.images_of(stage)) for stage in parts.recipes}
+    note_stages_that_do_not_stop(settings)
     note_steps(settings, parts.recipes, parts.modes, images)
     note_low_temperature(parts.modes, parts.temperature, settings, tempered)
 
@@ -65,6 +66,17 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
             f"±{widths[1]:.0f} (at 90 %): smaller differences are chance"
         )
         note("data", f"{test} test image{'s' if test > 1 else ''}: {effect}")
+
+
+def note_stages_that_do_not_stop(settings: Settings) -> None:
+    """Note where the student alone can stop early, by a metric that compares it with its teacher."""
+    metric = settings.early_stopping_of("student").metric
+    if metric in OF_TEACHER_AND_STUDENT:
+        note(
+            "settings",
+            f"stages on labels alone, such as the baseline, have no {metric} and do not stop by it "
+            "(early_stopping.metric)",
+        )
 
 
 def note_labels(splits: Splits) -> None:

@@ -22,7 +22,7 @@ from kd_runner.distillation.crd import CRD
 from kd_runner.errors import RunFailed
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT, TEACHER
 from kd_runner.formats import percent
-from kd_runner.networks.records import Record, record_of
+from kd_runner.networks.records import Record, kept_metrics, record_of
 from kd_runner.notes import note
 from kd_runner.runs import doubts
 from kd_runner.runs.companions import Companions, network_key
@@ -232,7 +232,7 @@ def note_student(
     """
     stage = FINETUNE if FINETUNE in epochs else STUDENT
     labels = data.splits.val.labels
-    (_, largest), accuracy = largest_class(labels), epochs[stage][-1]["val_accuracy"]
+    (_, largest), accuracy = largest_class(labels), kept_metrics(epochs[stage])["val_accuracy"]
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
     losses = ("label_loss", "train_loss")

@@ -135,6 +135,8 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
         **_replayed_views(trainee, data),
+        **_early_end(recipe),
+        **_injected_start(trainee, settings),
     }
 
 
@@ -163,6 +165,19 @@ def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
     return {} if is_teacher(trainee.role) or not views or views >= trainee.recipe.epochs else {"views": views}
 
 
+def _early_end(recipe: Recipe) -> dict[str, Any]:
+    """The ingredients that are the rule of stopping early and the pruning; none where there is neither."""
+    parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning}
+    return {name: asdict(part) for name, part in parts.items() if part is not None}
+
+
+def _injected_start(trainee: LabelsOnly, settings: Settings) -> dict[str, str]:
+    """The ingredient that is the first weights of a baseline which begins with its teacher's; else none."""
+    if trainee.stage != BASELINE or settings.student.init == "random":
+        return {}
+    return {"start": checkpoints.state_digest(trainee.network.state_dict())}
+
+
 def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     """The ingredients with hidden values replaced; each stands at one of some keys of the settings.
 
@@ -174,7 +189,7 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
         "augmentation": [f"{role}.dataset", "teacher.dataset", "dataset"],
         "precision": ["trainer.precision"],
     }
-    sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler")}
+    sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler", "early_stopping", "pruning")}
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
     sections |= {

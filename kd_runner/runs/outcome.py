@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kd_runner.config.settings import TrainerSettings
+from kd_runner.networks.records import kept_epoch
 from kd_runner.runs.data import Data
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit
+from kd_runner.training.recipe import Recipe
 from kd_runner.training.resume_state import ResumeState
 
 
@@ -26,6 +30,22 @@ class Outcome:
     epochs: list[dict[str, float]]
     seconds_before: float
     best: Best
+
+
+def stopping_record(recipe: Recipe, epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """What early stopping did to a stage, for the result.
+
+    Args:
+        recipe: The stage's recipe, with a rule of stopping.
+        epochs: The metrics of each epoch that was trained.
+    """
+    assert recipe.stopping is not None
+    return {
+        "metric": recipe.stopping.metric,
+        "epochs": len(epochs),
+        "planned": recipe.epochs,
+        "kept": kept_epoch(epochs),
+    }
 
 
 def fit_to_best(

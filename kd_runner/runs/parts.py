@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import ONLINE, Node, Settings
+from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -74,10 +74,18 @@ class Parts:
         target = f"{Ensemble.__module__}.{Ensemble.__name__}"
         return {"_target_": target, "members": members, "weights": self.teacher_weights}
 
+    def recipe_of(self, stage: str) -> Recipe:
+        """The recipe of a stage; the baseline's is the student's, less a rule of stopping that asks for a teacher."""
+        if stage != BASELINE:
+            return self.recipes[stage]
+        recipe = self.recipes[STUDENT]
+        is_for_both = recipe.stopping is None or recipe.stopping.metric not in OF_TEACHER_AND_STUDENT
+        return recipe if is_for_both else replace(recipe, stopping=None)
+
     def labels_only(self, stage: str) -> LabelsOnly:
         """The network of a stage on labels alone: a teacher's name, or 'baseline'."""
         if stage == BASELINE:
-            return LabelsOnly(stage, STUDENT, copy.deepcopy(self.student), self.recipes[STUDENT])
+            return LabelsOnly(stage, STUDENT, copy.deepcopy(self.student), self.recipe_of(BASELINE))
         return LabelsOnly(stage, stage, self.teachers[stage], self.recipes[stage])
 
     def teacher_student_pair(self, copies: bool = False) -> Pairing:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
+from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
-from kd_runner.networks.records import validation_record
+from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
@@ -29,6 +33,7 @@ from kd_runner.runs.evaluation import (
     log_test_metrics,
     show_in_tensorboard,
 )
+from kd_runner.runs.injected import in_words, inject_teacher, record
 from kd_runner.runs.judgement import (
     ENSEMBLE,
     Judgement,
@@ -41,13 +46,14 @@ from kd_runner.runs.judgement import (
     summary_of_teachers,
 )
 from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_load
-from kd_runner.runs.outcome import fit_to_best
+from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import BEST, better, log_deployed_form, save_student
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.best import Best
+from kd_runner.training.best import Best, copy_of_weights
 from kd_runner.training.mode import learns_from_teacher
 from kd_runner.training.resume_state import ResumeState
 
@@ -85,6 +91,7 @@ class StageRunner:
         """
         with self.state.at(TEACHER):
             files = {TEACHER: self.prepare_teachers()}
+            self.inject()
             self.note_soft_targets(tempered)
         if self.settings.baseline:
             with self.state.at(BASELINE):
@@ -131,6 +138,13 @@ class StageRunner:
         checkpoints.save(path, self.parts.teacher.state_dict(), info)
         return path
 
+    def inject(self) -> None:
+        """Give the student, and with it the baseline, the teacher's weights where the settings ask for that."""
+        if self.settings.student.init == "inject":
+            injected = inject_teacher(self.parts, self.parts.student)
+            log.info("student   begins with its teacher's weights: %s", in_words(injected))
+            self.state.injected = injected
+
     def note_soft_targets(self, tempered: Collection[str]) -> None:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
@@ -164,7 +178,7 @@ class StageRunner:
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
-        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data)
+        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data, len(outcome.epochs))
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:
@@ -173,7 +187,9 @@ class StageRunner:
             outcome = train_on_labels(trainee, self.settings, self.data, self.logger, resume_state)
             self.state.add(FINETUNE, outcome.epochs, outcome.seconds_before)
             best, stage = better(best, outcome.best), FINETUNE
-        files = save_student(network, pairing.node, self.data, self.state.epochs[stage], best, self.folder)
+        self.state.unpruned = {BASELINE: self.parts.labels_only(BASELINE).network, STUDENT: network}
+        network, node, best = self.without_removed_channels(network, pairing.node, best)
+        files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
         note_student(
             self.parts.modes,
             self.parts.temperature,
@@ -182,7 +198,21 @@ class StageRunner:
             self.state.epochs,
             self.state.judgements,
         )
-        return files, best, pairing.node
+        return files, best, node
+
+    def without_removed_channels(self, network: nn.Module, node: Node, best: Best) -> tuple[nn.Module, Node, Best]:
+        """The student after its last and after its best epoch, and its node, without channels that were pruned away."""
+        pruning = self.settings.student.pruning
+        if not (pruning.amount and pruning.structured):
+            return network, node, best
+        at_best = copy.deepcopy(network)
+        at_best.load_state_dict(best.state)
+        shape = self.data.splits.image_shape
+        last, last_node = without_zero_channels(network, node, shape, "student")
+        at_best, best_node = without_zero_channels(at_best, node, shape, "student at its best epoch")
+        if last_node != best_node:  # of one of them, a channel that was left has become zero by itself
+            return network, node, best
+        return last, last_node, replace(best, state=copy_of_weights(at_best))
 
     def evaluate(self, files: Mapping[str, Path], best: Best, node: Node) -> dict[str, Any]:
         """Predict the test images, once for all networks; returns the stages' part of the result.
@@ -192,10 +222,17 @@ class StageRunner:
         """
         nodes = {STUDENT: node, BEST: node, TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
         networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
+        pruning = self.settings.student.pruning
+        if BASELINE in networks and pruning.amount and pruning.structured:
+            shape = self.data.splits.image_shape
+            smaller = without_zero_channels(networks[BASELINE], nodes[BASELINE], shape, BASELINE)
+            networks[BASELINE], nodes[BASELINE] = smaller
         predictions = self.companions.predictions("test", networks, nodes, self.data)
+        trained = self.state.epochs_trained
         images = {stage: len(self.data.images_of(stage)) for stage in files}
-        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage]) for stage in files}
+        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
+        self.add_to_stages(stages, networks)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
@@ -205,7 +242,7 @@ class StageRunner:
             )
         self.add_absent_classes(stages, nodes, networks, predictions)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
-        log_test_metrics(self.logger, stages, self.settings)
+        log_test_metrics(self.logger, stages, self.settings, trained)
         try:
             self.show(stages, nodes, networks, predictions)
         except RunFailed:  # a full disk
@@ -213,6 +250,25 @@ class StageRunner:
         except Exception as error:  # pictures must not take the result with them
             log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
         return stages
+
+    def add_to_stages(self, stages: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
+        """Add what the stages' results say about pruning, first weights and early stopping, where there are any."""
+        image = torch.zeros(1, *self.data.splits.image_shape, device=self.data.device)
+        for stage in (BASELINE, STUDENT):
+            if stages[stage] is not None and self.settings.student.pruning.amount:
+                unpruned = self.state.unpruned[stage].to(self.data.device)
+                stages[stage] |= sparsity(networks[stage], image, count_weights(unpruned))
+                if count_weights(unpruned) != count_weights(networks[stage]):
+                    stages[stage]["macs_in_training"] = multiply_accumulates(unpruned, image, stage)
+        if self.state.injected is not None:
+            stages[STUDENT]["injected"] = record(self.state.injected)
+        for stage in STAGES:
+            recipe = self.parts.recipe_of(stage)
+            if stages[stage] is not None and stage in self.state.epochs and recipe.stopping is not None:
+                stages[stage]["early_stopping"] = stopping_record(recipe, self.state.epochs[stage])
+        if FINETUNE in self.state.epochs and self.parts.recipes[FINETUNE].stopping is not None:
+            of_finetuning = stopping_record(self.parts.recipes[FINETUNE], self.state.epochs[FINETUNE])
+            stages[STUDENT]["finetune_early_stopping"] = of_finetuning
 
     def add_absent_classes(
         self,
@@ -231,11 +287,11 @@ class StageRunner:
                 stages[stage]["absent_classes"] = absent_classes(*numbers, absent)
 
     def val_accuracies(self) -> dict[str, float]:
-        """The accuracy of each stage's network on the validation images, after its last epoch."""
+        """The accuracy of each stage's network on the validation images, with its final weights."""
         judgements, epochs = self.state.judgements, self.state.epochs
         accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy}
         accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
-        return accuracies | {STUDENT: epochs.get(FINETUNE, epochs[STUDENT])[-1]["val_accuracy"]}
+        return accuracies | {STUDENT: kept_metrics(epochs.get(FINETUNE, epochs[STUDENT]))["val_accuracy"]}
 
     def show(
         self,

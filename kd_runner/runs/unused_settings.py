@@ -108,6 +108,15 @@ def no_finetuning(case: Case, key: str) -> str | None:
     return None if case.settings.finetune.epochs else "finetune.epochs is 0"
 
 
+def nothing_stops(case: Case, key: str) -> str | None:
+    """Settings of a rule that no stage has."""
+    return None if any(recipe.stopping for recipe in case.parts.recipes.values()) else "early_stopping.metric is null"
+
+
+def nothing_is_pruned(case: Case, key: str) -> str | None:
+    return None if case.settings.student.pruning.amount else "student.pruning.amount is 0"
+
+
 def shared_by_none(case: Case, key: str) -> str | None:
     """A stage with a `_target_` of its own shares nothing, and its own keys lie over the shared ones."""
     kind, _, argument = key.partition(".")
@@ -318,12 +327,14 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|dataset|label_smoothing|seed)", given_teacher),
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|dataset|label_smoothing|seed)", given_teacher),
     (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
     (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
     (r"teacher\.weight", single_teacher),
-    (r"finetune\.(optimizer|scheduler)", no_finetuning),
+    (r"finetune\.(optimizer|scheduler|early_stopping)", no_finetuning),
+    (r"early_stopping\.(patience|min_delta|target)", nothing_stops),
+    (r"student\.pruning\.(scope|structured|start|end|times)", nothing_is_pruned),
     (r"(optimizer|scheduler)", shared_by_none),
     (rf"(({TEACHER}|student|finetune)\.)?optimizer\.delta", single_loss),
     (r"temperature", temperature_is_unused),
@@ -358,7 +369,8 @@ ALWAYS: tuple[str, ...] = (
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler|without_classes)",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes)",
+    r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from kd_runner.networks.records import KEPT
 from kd_runner.tracking import event_files
 
 
@@ -36,7 +37,7 @@ class RunLogger(TensorBoardLogger):
         """Log the metrics of each epoch of a stage that another run trained."""
         self.remove_records(lambda tag, step: tag.startswith(f"{stage}/") and not tag.endswith("_step"))
         for number, metrics in enumerate(epochs, 1):
-            self.log_metrics({f"{stage}/{name}": value for name, value in metrics.items()}, number)
+            self.log_metrics({f"{stage}/{name}": value for name, value in metrics.items() if name != KEPT}, number)
 
     def finalize(self, status: str) -> None:
         """Flush the event file, and leave it open for the next stage. Lightning calls this after each stage."""

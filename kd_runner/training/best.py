@@ -27,5 +27,9 @@ def better_of(best: Best | None, stage: str, epoch: int, accuracy: float, networ
     """
     if best is not None and accuracy <= best.accuracy:
         return best
-    state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    return Best(stage, epoch, accuracy, state)
+    return Best(stage, epoch, accuracy, copy_of_weights(network))
+
+
+def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

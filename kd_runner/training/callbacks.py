@@ -78,7 +78,7 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         epoch, epochs = module.epoch + 1, module.recipe.epochs
-        if epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0:
+        if epoch in (1, epochs) or module.stopped or epoch % max(1, epochs // 10) == 0:
             log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, _summary(module))
 
 
@@ -111,7 +111,7 @@ class EpochBar(Callback):
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         self.view.close()
-        log.info("%-9s %d epochs  %s", module.stage, module.recipe.epochs, _summary(module))
+        log.info("%-9s %d epochs  %s", module.stage, len(module.history), _summary(module))
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         self.view.close()

@@ -19,12 +19,14 @@ from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.faster import compile_call
 from kd_runner.networks.observed import Observed
+from kd_runner.networks.records import KEPT
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
 from kd_runner.training.batch_norms import SharedBatchNorms
-from kd_runner.training.best import Best, better_of
+from kd_runner.training.best import Best, better_of, copy_of_weights
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.precision import Mixed
+from kd_runner.training.pruning import Pruner
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.step_graph import StepGraphs, StepResult, graphs_of, set_rate
 
@@ -43,7 +45,9 @@ class Classifier(LightningModule):
         self.batches, self.recipe = batches, recipe
         self.steps = recipe.epochs * batches.count
         self.step = 0
-        self.best: Best | None = None
+        self.best: Best | None = None  # of the epochs after which nothing is left to prune
+        self.kept: tuple[int, dict[str, Tensor]] | None = None  # number and weights of the epoch that stopping keeps
+        self.stopped: str | None = None  # the reason why the stage has stopped early
         self.metrics: dict[str, float] = {}  # the last epoch's
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
@@ -51,6 +55,8 @@ class Classifier(LightningModule):
         self._batch_norms = SharedBatchNorms(self.ranks)
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._graphs: StepGraphs | None = None
+        self._pruner: Pruner | None = None
+        self._pruned: dict[str, Any] | None = None  # the pruner's state before an interruption
         self._epoch_metrics = EpochMetrics()
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
@@ -66,20 +72,21 @@ class Classifier(LightningModule):
 
     @property
     def epochs_left(self) -> int:
-        return self.recipe.epochs - self._first_epoch
+        return 0 if self.stopped else self.recipe.epochs - self._first_epoch
 
     def training_state(self) -> dict[str, Any]:
         """All that `restore` needs after the epoch that just ended, as plain data and tensors."""
-        assert self.best is not None
-        return {
+        state = {
             "epochs": self.epoch + 1,
             "module": self.state_dict(),
             "optimizer": self._optimizer().state_dict(),
             "scaler": self._mixed.scaler.state_dict(),
-            "best": asdict(self.best),
+            "best": None if self.best is None else asdict(self.best),
             "metrics": self.metrics,
             "history": self.history,
         }
+        state |= {"kept": self.kept} if self.kept else {}
+        return state | ({"pruned": self._pruner.state()} if self._pruner else {})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the `training_state` and the seconds of an interrupted training, to the same bits at the end."""
@@ -87,8 +94,10 @@ class Classifier(LightningModule):
         self.step = self._logged_step = self._first_epoch * self.batches.count
         self.load_state_dict(state["module"])
         self._resumed = state["optimizer"], state["scaler"]
-        self.best, self.metrics = Best(**state["best"]), state["metrics"]
-        self.history = state["history"]
+        self.best = None if state["best"] is None else Best(**state["best"])
+        self.metrics, self.history = state["metrics"], state["history"]
+        self.kept, self._pruned = state.get("kept"), state.get("pruned")
+        self._look_whether_to_stop()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         # The optimizer itself, not Lightning's wrapper, which does at each step what we do once a chunk.
@@ -128,6 +137,11 @@ class Classifier(LightningModule):
         self._batch_norms.share(self.modules_of_rows())
         self._graphs = graphs_of(self.recipe.graph and not self.ranks.are_several, self.device)
         self.network.train()  # it may have been built in evaluation mode
+        if self.recipe.pruning is not None:
+            self._pruner = Pruner(self.network, self.recipe.pruning, self.batches.source.image_shape)
+            if self._pruned is not None:
+                self._pruner.restore(self._pruned)
+            self._pruner.after_step(self.step / self.steps)
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
 
@@ -168,6 +182,8 @@ class Classifier(LightningModule):
             else:
                 parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
             self.step += 1
+            if self._pruner is not None:
+                self._pruner.after_step(self.step / self.steps)
             records.append(_record(parts, logits, batch))
         sums = self._epoch_metrics.add("train", records)
         loss = sum_of(sums[f"train_{name}"] for name in records[0].losses)
@@ -222,12 +238,47 @@ class Classifier(LightningModule):
         self.metrics = self._epoch_metrics.means()
         if not all(math.isfinite(value) for value in self.metrics.values()):
             raise self._loss_error()
-        self.best = better_of(self.best, self.stage, self.epoch + 1, self.metrics["val_accuracy"], self.network)
         self.history.append(self.metrics_to_log())
+        if self._is_candidate(self.epoch + 1):
+            self.best = better_of(self.best, self.stage, self.epoch + 1, self.metrics["val_accuracy"], self.network)
+            self._stop_or_go_on()
         if self.logger is not None:
             self.logger.log_metrics(
                 {f"{self.stage}/{name}": value for name, value in self.history[-1].items()}, self.epoch + 1
             )
+
+    def _is_candidate(self, epoch: int) -> bool:
+        """True where an epoch, from 1, may be the best: earlier ones had weights that are pruned away."""
+        pruning = self.recipe.pruning
+        return pruning is None or pruning.is_done(epoch * self.batches.count / self.steps)
+
+    def _stop_or_go_on(self) -> None:
+        """Keep the weights of the best epoch so far, and stop where the rule of the recipe says so."""
+        stopping, candidates = self.recipe.stopping, self._candidates()
+        best = None if stopping is None else stopping.best_epoch(candidates)
+        if best is None:
+            return
+        if best == len(candidates) - 1:
+            self.kept = self.epoch + 1, copy_of_weights(self.network)
+        self._look_whether_to_stop()
+        if self.stopped:
+            self.trainer.should_stop = True
+
+    def _candidates(self) -> list[dict[str, float]]:
+        """The metrics of the epochs that may be the best."""
+        return [metrics for epoch, metrics in enumerate(self.history, 1) if self._is_candidate(epoch)]
+
+    def _look_whether_to_stop(self) -> None:
+        """Note the reason why the stage stops, where the epochs so far are one."""
+        stopping = self.recipe.stopping
+        self.stopped = None if stopping is None else stopping.reason(self._candidates())
+
+    def take_kept_weights(self) -> None:
+        """Give the network the weights of the epoch that early stopping keeps, and mark it in the history."""
+        if self.kept is not None:
+            epoch, weights = self.kept
+            self.network.load_state_dict(weights)
+            self.history[epoch - 1] = {**self.history[epoch - 1], KEPT: 1.0}
 
     def _loss_error(self) -> RunFailed:
         """The error about a loss that is not finite: it names the first such step of the epoch, else the validation."""

@@ -60,6 +60,7 @@ def fit(
         module.restore(state)
         log.info("%-9s goes on after epoch %d of %d", module.stage, state["epochs"], module.recipe.epochs)
     if module.epochs_left == 0:
+        module.take_kept_weights()
         return module.seconds_before
     logger.remove_records_after(module.stage, module.epoch, module.step)
     started = run_seconds()
@@ -70,6 +71,10 @@ def fit(
     with _as_our_errors(trainer, module):
         module.prepare(device_of(settings))
         trainer.fit(module, module.batches, validation)
+    if module.stopped and len(module.history) < module.recipe.epochs:
+        epochs = len(module.history), module.recipe.epochs
+        log.info("%-9s stopped after epoch %d of %d: %s", module.stage, *epochs, module.stopped)
+    module.take_kept_weights()
     return module.seconds_before + run_seconds() - started
 
 
@@ -83,6 +88,7 @@ def fit_beside(
         trainer = _trainer(settings, module, None, [])
         with _as_our_errors(trainer, module):
             trainer.fit(module, module.batches, validation)
+    module.take_kept_weights()
 
 
 def _trainer(

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from kd_runner.config.settings import Precision
+from kd_runner.training.pruning import Pruning
+from kd_runner.training.stopping import Stopping
 
 Schedule = Callable[[float], float]
 
@@ -28,6 +30,8 @@ class Recipe:
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
         label_smoothing: Smoothing of the labels in stages on labels alone, in [0, 1).
         graph: True to take steps as CUDA graphs where that works.
+        stopping: The rule by which the stage stops early; None to train for all epochs.
+        pruning: The weights that are set to zero while the network trains; None for none.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -40,6 +44,8 @@ class Recipe:
     label_smoothing: float = 0.0
     order_seed: int | None = None
     graph: bool = False
+    stopping: Stopping | None = None
+    pruning: Pruning | None = None
 
     @property
     def batches_seed(self) -> int:

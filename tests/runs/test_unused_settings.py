@@ -131,6 +131,10 @@ SECOND_GIVEN = "+teachers.second.checkpoint=WEIGHTS"
         ([SECOND, SECOND_GIVEN, "+teachers.second.epochs=4"],
          {"teachers.second.epochs": "teachers.second.checkpoint gives the weights"}),
         (["teacher.weight=2"], {"teacher.weight": "there is one teacher"}),
+        (["early_stopping.patience=3"], {"early_stopping.patience": "early_stopping.metric is null"}),
+        (["student.pruning.times=3", "finetune.early_stopping={metric: val_loss}"],
+         {"student.pruning.times": "student.pruning.amount is 0",
+          "finetune.early_stopping.metric": "finetune.epochs is 0"}),
         (["finetune.optimizer={lr: 0.1}", "+scheduler@finetune.scheduler=constant"],
          dict.fromkeys(("finetune.optimizer.lr", "finetune.scheduler"), "finetune.epochs is 0")),
         (["teacher.optimizer={lr: 0.1}", "student.optimizer={lr: 0.2}", "optimizer.lr=0.3"],
@@ -299,7 +303,7 @@ def test_no_setting_is_forgotten() -> None:
     keys |= {*Settings.model_fields, "experiment", "plus.at", "teachers.second"} - {"teachers", "plus"}
     own = {f"{section}.{name}" for section, model in fields.items() for name in model.model_fields}
     patterns = [*ALWAYS, *(pattern for pattern, _ in RULES if pattern != r"dataset\.\w+")]
-    sections = {"finetune", "tracking"}
+    sections = {"finetune", "tracking", "early_stopping", "student.pruning"}
     forgotten = [
         key
         for key in keys - sections

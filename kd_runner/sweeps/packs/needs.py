@@ -22,7 +22,8 @@ OVERHEAD = 50e6  # bytes that a run takes beside its networks: its log, its even
 def shared_work(parts: Parts) -> str:
     """16 digits that are the same for jobs whose students can share batches and what the teacher gives for them.
 
-    They have the same images, augmentation, order, batch size, epochs, trainer settings and teacher.
+    They have the same images, augmentation, order, batch size, epochs, trainer settings and teacher. First weights,
+    pruning and early stopping belong to a student alone: one that stops early leaves the others to go on.
     """
     settings, data, recipe = parts.settings, parts.data, parts.recipes[STUDENT]
     teachers = [

@@ -163,3 +163,18 @@ def test_a_sweep_that_is_stopped_goes_on_with_its_packs(tmp_path: Path, number: 
     assert err == ""
     swept(tmp_path, *words, "hydra.sweep.dir=alone", "hydra.launcher.pack=off")
     assert_same(sweep, tmp_path / "alone", 4)
+
+
+@pytest.mark.slow
+def test_students_that_are_pruned_or_stop_early_share_a_pack(tmp_path: Path) -> None:
+    words = (
+        "student.pruning.amount=0,0.6",
+        "student.early_stopping={metric: val_loss, patience: 1, min_delta: 9},null",
+    )
+    words += ("student.epochs=6", "student.optimizer={lr: 0.1}", *TINY[:1], *TINY[3:], *ONE_SLOT)
+    out, _ = swept(tmp_path, *words, "hydra.sweep.dir=packed")
+    assert "4 side by side" in out
+    swept(tmp_path, *words, "hydra.sweep.dir=alone", "hydra.launcher.pack=off")
+    assert_same(tmp_path / "packed", tmp_path / "alone", 4)
+    stopped = [result_in(tmp_path / "packed" / str(job))["student"].get("early_stopping") for job in range(4)]
+    assert any(record is not None and record["epochs"] < record["planned"] for record in stopped)
