@@ -87,7 +87,7 @@ CASES: list[tuple[dict[str, int], set[str], dict[str, tuple[str, ...]], set[str]
         {"classes": 2},
         set(),
         {"dist": ("inter_weight",), "dkd": ("other_weight",), "nkd": ("other_weight",)},
-        {"logit_standardization"},
+        {"logit_standardization", "normkd"},
     ),
     ({"images": 2}, {"rkd"}, {"dist": ("intra_weight",)}, set()),
     ({"channels": 1}, {"cc", "pkt"}, {"rkd": ("angle_weight",)}, set()),
@@ -111,7 +111,7 @@ def test_what_of_a_mode_has_a_gradient(
     assert name in dead or parts == idle.get(name, ())
 
 
-@pytest.mark.parametrize("name", sorted(OF_LOGITS - {"logit_standardization"}))
+@pytest.mark.parametrize("name", sorted(OF_LOGITS - {"logit_standardization", "normkd"}))
 def test_no_mode_learns_from_standardized_logits_of_two_classes(name: str) -> None:
     """Which is why `standardize` is refused: their float32 gradients of 1e-6 are rounding."""
     if not needs_of(loss_of(name)).teacher_logits:

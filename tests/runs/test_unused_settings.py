@@ -44,8 +44,8 @@ EXPERIMENTS = [
     if "cifar100_" not in name or name.endswith(("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1"))
 ]
 TEMPERED = {
-    "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "ofa", "soft",
-    "tf_kd_reg", "tf_kd_self", "wsld",
+    "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "normkd",
+    "ofa", "soft", "tf_kd_reg", "tf_kd_self", "ttm", "wsld", "wttm",
 }  # fmt: skip
 
 
