@@ -17,8 +17,8 @@ from kd_runner.tensors import kl_of_images, precise
 def transformed_divergences(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """[N]: KL(transformed teacher || student) of each image, in nats, with the student at temperature 1.
 
-    The power transform of the teacher's probabilities p is p^γ / Σ_k p_k^γ with γ = 1 / temperature (equations 6 and
-    7): its probabilities at that temperature.
+    The power transform of the teacher's probabilities p is p^γ / Σ_k p_k^γ with γ = 1 / temperature, which is its
+    probabilities at that temperature.
 
     Args:
         student_logits, teacher_logits: [N, K], unnormalised.

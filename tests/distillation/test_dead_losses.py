@@ -76,8 +76,8 @@ def arguments(node: dict[str, Any]) -> set[str]:
 
 TEACHERLESS = {"none"}  # whose weight is 0
 OF_FEATURES = {
-    "ab", "at", "cc", "crd", "fitnets", "fsp", "ft", "nst", "ofa", "ofd", "pkt", "reviewkd", "rkd", "simkd", "sp",
-    "srrl", "vid",
+    "ab", "at", "cc", "crd", "fitnets", "fsp", "ft", "ickd", "mgd", "nst", "ofa", "ofd", "pkt", "reviewkd", "rkd",
+    "simkd", "sp", "srd", "srrl", "vid",
 }  # fmt: skip
 OF_LOGITS = set(MODES) - OF_FEATURES - TEACHERLESS | {"ofa"}
 # (where, modes that have no gradient, modes of which a part has none, modes that refuse by themselves)
