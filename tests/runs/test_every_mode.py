@@ -225,7 +225,7 @@ def test_the_modes_own_temperature_is_a_default_only(settings: Make) -> None:
     assert check(composed("distillation=dkd")).distillation.warmup == 0.08
 
 
-@pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
+@pytest.mark.parametrize("mode", ["dkd", "simkd", "mlkd"])
 def test_mixed_images(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
     module = ready(parts)
