@@ -34,7 +34,11 @@ SMALL = (
     "batch_size=32",
 )
 # The published sizes of these would make the tests slow.
-OWN = {"crd": ["distillation.negatives=50"]}
+OWN = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 
 
 def trained(parts: Parts, folder: Path) -> Distiller:

@@ -16,7 +16,11 @@ from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
 
 MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
-OWN = {"crd": ["distillation.negatives=50"]}  # there are fewer digits than its negatives
+OWN = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 SMALL = ("teacher.channels=[4,6]", "teacher.hidden=[8]", "student.channels=[4,6]", "batch_size=32")
 
 
