@@ -6,6 +6,7 @@ Tian, Krishnan and Isola 2020, "Contrastive Representation Distillation", arXiv:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -26,8 +27,8 @@ class CRD(nn.Module):
 
     Args:
         form: `memory` holds embeddings of all training images; the partner is recognised among `negatives` images of
-            other classes, drawn on the device. `in_batch` recognises it among the images of the batch, by
-            cross-entropy (InfoNCE), and needs no memory.
+            other classes, drawn on the device. A mixed image (mixup, cutmix) has no place in it, and is refused.
+            `in_batch` recognises it among the images of the batch, by cross-entropy (InfoNCE), and needs no memory.
         dimensions: Numbers in an embedding, 1 or more. The memory is 2 · images · dimensions numbers: 1.3 GB for
             ImageNet.
         negatives: Images drawn for each image and step, 1 or more; 16,384 in the paper.
@@ -65,6 +66,8 @@ class CRD(nn.Module):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be 0 or more and below 1, got {momentum:g}")
         self.form, self.dimensions, self.negatives = form, dimensions, negatives
+        if form == "in_batch":  # which looks no image up, and so can take mixed ones
+            self.needs = replace(CRD.needs, indices=False)
         self.sharpness, self.momentum = sharpness, momentum
         self._constants: dict[str, Tensor] = {}
 

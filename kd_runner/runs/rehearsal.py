@@ -12,7 +12,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
-from kd_runner.runs.cache_checks import check_cache
+from kd_runner.runs.cache_checks import MIXING, check_cache
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
@@ -66,6 +66,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
     tempered, layers = set(), {}
     macs: dict[str, list[int] | None] = {}
     for mode in (mode for mode in pairing.modes if mode.weight > 0):  # others take no part, and get no features
+        _refuse_mixed_images(parts.settings, mode)
         _check_loss(mode, first)
         _check_effects(mode, attempts, circumstances)
         macs |= {mode.key: loss_macs(mode, first)} if count_macs else {}
@@ -92,6 +93,17 @@ def _attempts(
         Attempt(at(student, progress), at(teacher, progress), labels, temperature(progress))
         for progress in BEGIN_AND_END
     ]
+
+
+def _refuse_mixed_images(settings: Settings, mode: Mode) -> None:
+    """Raise SettingsError where a mode looks images up that are mixed: a mixed image is two of the training split."""
+    for name in MIXING:
+        value = getattr(settings.dataset, name)
+        if mode.needs.indices and value:
+            raise SettingsError(
+                f"dataset.{name}: must be 0 with {mode.key}, which keeps what it saw of each training image, and a "
+                f"mixed image is two of them, got {value:g}"
+            )
 
 
 def _check_loss(mode: Mode, attempt: Attempt) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.logit_standardization import LogitStandardization
+from kd_runner.distillation.normkd import NormKD
 from kd_runner.evaluation.analysis import spread
 from kd_runner.formats import percent
 from kd_runner.input_pipeline.batches import PlainBatches
@@ -155,7 +156,7 @@ def temperature_fault(mode: Mode, sample: SampleLogits, temperatures: list[float
         temperatures: The temperatures at the beginning and at the end of the schedule.
         keys: The keys that set the temperature, for the message.
     """
-    standardizes = mode.standardize or isinstance(mode.loss, LogitStandardization)
+    standardizes = mode.standardize or isinstance(mode.loss, LogitStandardization | NormKD)
     logits = standardize(sample.teacher) if standardizes else sample.teacher
     for temperature in dict.fromkeys(temperatures):
         if is_flat(logits, temperature):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kd_runner.config.build import build
 from kd_runner.config.settings import Settings
+from kd_runner.distillation.class_maps import ClassMaps
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 from kd_runner.outputs import AdapterExample, Needs, Outputs, needs_of
@@ -54,7 +55,11 @@ def having(name: str, images: int = 4, classes: int = 5, channels: int = 3, side
     attempts = [attempt(images, classes, channels, side, progress, name == "simkd") for progress in (0.0, 1.0)]
     names = {role: () if need is None else ("1",) if need in ONE else ("0", "1") for role, need in layers.items()}
     mode = Mode("distillation", loss, 1.0, names["student"], names["teacher"])
-    if hasattr(loss, "adapt"):
+    if name in OF_CLASS_MAPS:  # whose example would have to be that of a network
+        loss.student_maps, loss.teacher_maps = (
+            ClassMaps(nn.Linear(width * channels, classes), averaged=True) for width in (1, 2)
+        )
+    elif hasattr(loss, "adapt"):
         head = nn.Linear(2 * channels, classes)
         student, teacher = (getattr(attempts[0], role).of(names[role]) for role in ("student", "teacher"))
         loss.adapt(
@@ -66,6 +71,7 @@ def having(name: str, images: int = 4, classes: int = 5, channels: int = 3, side
     return "logits" in seen.inputs, bool(seen.inputs - {"logits"}), seen.idle
 
 
+OF_CLASS_MAPS = ("catkd", "sdd")
 ONE = ("map", "hint", "embedding", "map and embedding")
 
 
@@ -76,8 +82,8 @@ def arguments(node: dict[str, Any]) -> set[str]:
 
 TEACHERLESS = {"none"}  # whose weight is 0
 OF_FEATURES = {
-    "ab", "at", "cc", "crd", "fitnets", "fsp", "ft", "nst", "ofa", "ofd", "pkt", "reviewkd", "rkd", "simkd", "sp",
-    "srrl", "vid",
+    "ab", "at", "catkd", "cc", "crd", "fitnets", "fsp", "ft", "ickd", "mgd", "nst", "ofa", "ofd", "pkt", "reviewkd",
+    "rkd", "sdd", "simkd", "sp", "srd", "srrl", "vid",
 }  # fmt: skip
 OF_LOGITS = set(MODES) - OF_FEATURES - TEACHERLESS | {"ofa"}
 # (where, modes that have no gradient, modes of which a part has none, modes that refuse by themselves)
@@ -87,12 +93,12 @@ CASES: list[tuple[dict[str, int], set[str], dict[str, tuple[str, ...]], set[str]
         {"classes": 2},
         set(),
         {"dist": ("inter_weight",), "dkd": ("other_weight",), "nkd": ("other_weight",)},
-        {"logit_standardization"},
+        {"logit_standardization", "normkd"},
     ),
     ({"images": 2}, {"rkd"}, {"dist": ("intra_weight",)}, set()),
     ({"channels": 1}, {"cc", "pkt"}, {"rkd": ("angle_weight",)}, set()),
-    ({"side": 1}, {"nst"}, {}, {"at"}),
-    ({"channels": 1, "side": 1}, {"cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at"}),
+    ({"side": 1}, {"catkd", "nst"}, {}, {"at"}),
+    ({"channels": 1, "side": 1}, {"catkd", "cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at"}),
 ]
 
 
@@ -111,7 +117,7 @@ def test_what_of_a_mode_has_a_gradient(
     assert name in dead or parts == idle.get(name, ())
 
 
-@pytest.mark.parametrize("name", sorted(OF_LOGITS - {"logit_standardization"}))
+@pytest.mark.parametrize("name", sorted(OF_LOGITS - {"logit_standardization", "normkd"}))
 def test_no_mode_learns_from_standardized_logits_of_two_classes(name: str) -> None:
     """Which is why `standardize` is refused: their float32 gradients of 1e-6 are rounding."""
     if not needs_of(loss_of(name)).teacher_logits:

@@ -21,6 +21,8 @@ from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.fitnets import FitNets
 from kd_runner.distillation.fsp import FSP, flow
 from kd_runner.distillation.ft import FT
+from kd_runner.distillation.ickd import ICKD
+from kd_runner.distillation.mgd import MGD
 from kd_runner.distillation.nst import NST
 from kd_runner.distillation.ofa import OFA
 from kd_runner.distillation.ofd import OFD, partial_distance
@@ -29,6 +31,7 @@ from kd_runner.distillation.reviewkd import Fusion, ReviewKD, pyramid_distance
 from kd_runner.distillation.rkd import RKD
 from kd_runner.distillation.simkd import Reused, SimKD
 from kd_runner.distillation.sp import SP
+from kd_runner.distillation.srd import SRD
 from kd_runner.distillation.srrl import SRRL
 from kd_runner.distillation.vid import VID
 from kd_runner.networks.observed import Observed
@@ -717,6 +720,8 @@ EVERY: dict[str, tuple[Callable[[], Any], tuple[Arrays, Arrays]]] = {
     "fitnets": (FitNets, LAST),
     "fsp": (FSP, MAPS),
     "ft": (lambda: FT(paraphraser_share=1e-9), LAST),
+    "ickd": (ICKD, LAST),
+    "mgd": (MGD, LAST),
     "nst": (NST, MAPS),
     "ofa": (OFA, MAPS),
     "ofd": (OFD, MAPS),
@@ -724,6 +729,7 @@ EVERY: dict[str, tuple[Callable[[], Any], tuple[Arrays, Arrays]]] = {
     "reviewkd": (ReviewKD, MAPS),
     "rkd": (RKD, LAST),
     "sp": (SP, LAST),
+    "srd": (SRD, LAST),
     "srrl": (SRRL, ([MS], [FT_])),
     "vid": (VID, MAPS),
 }
@@ -812,7 +818,7 @@ def test_modes_of_places_ask_for_maps(name: str) -> None:
 
 def test_the_modes_ask_for_the_layers_of_their_papers() -> None:
     embeddings = {name for name, (mode, _) in EVERY.items() if needs_of(mode()).student == "embedding"}
-    assert embeddings == {"cc", "crd", "crd_in_batch", "pkt", "rkd"}
+    assert embeddings == {"cc", "crd", "crd_in_batch", "pkt", "rkd", "srd"}
     before_activations = {name for name, (mode, _) in EVERY.items() if needs_of(mode()).teacher == "preactivations"}
     assert before_activations == {"ab", "ofd"}
     assert needs_of(SP()).student == needs_of(FT()).student == needs_of(SRRL()).student == "map"

@@ -18,10 +18,13 @@ from kd_runner.distillation.label_smoothing import LabelSmoothing
 from kd_runner.distillation.logit_standardization import LogitStandardization
 from kd_runner.distillation.mlkd import MLKD
 from kd_runner.distillation.nkd import NKD
+from kd_runner.distillation.normkd import NormKD
 from kd_runner.distillation.ofa import OFA, adapted_cross_entropy
 from kd_runner.distillation.soft import Soft
 from kd_runner.distillation.tf_kd import SelfTraining, VirtualTeacher
+from kd_runner.distillation.ttm import TTM
 from kd_runner.distillation.wsld import WSLD
+from kd_runner.distillation.wttm import WTTM
 from kd_runner.outputs import AdapterExample, Outputs
 from kd_runner.tensors import standardize
 from kd_runner.training.mode import Mode
@@ -51,9 +54,22 @@ ALL = {
     "wsld": WSLD(),
     "function_matching": FunctionMatching(),
     "ofa": ofa_of_logits(),
+    "ttm": TTM(),
+    "wttm": WTTM(),
+    "normkd": NormKD(),
 }
 STANDARDIZED = ["logit_standardization", "soft_standardized"]
-ZERO_AT_EQUALITY = ["tf_kd_self", "dkd", "dist", "dist_squared", *STANDARDIZED, "mlkd", "wsld", "function_matching"]
+ZERO_AT_EQUALITY = [
+    "tf_kd_self",
+    "dkd",
+    "dist",
+    "dist_squared",
+    *STANDARDIZED,
+    "normkd",
+    "mlkd",
+    "wsld",
+    "function_matching",
+]
 MEAN_OVER_IMAGES = [name for name in ALL if name != "mlkd"]  # whose batch-level part counts pairs of images
 ROWS = np.arange(4)
 
@@ -197,7 +213,7 @@ def test_self_training_and_function_matching_are_kl_with_and_without_t_squared(
 
 
 def test_function_matching_and_self_training_ask_for_no_labels() -> None:
-    for mode in (FunctionMatching(), SelfTraining(), DIST(), LogitStandardization(), MLKD()):
+    for mode in (FunctionMatching(), SelfTraining(), DIST(), LogitStandardization(), MLKD(), TTM(), WTTM(), NormKD()):
         assert not mode.needs.labels
     for mode in (LabelSmoothing(), ConfidencePenalty(), VirtualTeacher()):
         assert not mode.needs.uses_teacher
@@ -487,7 +503,7 @@ def test_two_classes_and_few_images(name: str, images: int) -> None:
     assert student.grad is not None
     assert torch.isfinite(student.grad).all()
     # Two classes, standardized, are always the same two numbers, and correlate fully.
-    if name not in STANDARDIZED and (images == 3 or not name.startswith("dist")):
+    if name not in (*STANDARDIZED, "normkd") and (images == 3 or not name.startswith("dist")):
         assert student.grad.abs().sum() > 0
 
 

@@ -36,7 +36,11 @@ SMALL = (
     "teacher.channels=[4,6]", "teacher.hidden=[8]", "teacher.epochs=2", "student.channels=[2,3]", "student.epochs=2",
     "student.fraction=0.05", "batch_size=12",
 )  # fmt: skip
-OWN = {"crd": ["distillation.negatives=20"]}
+OWN = {
+    "crd": ["distillation.negatives=20"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 BY_MODE = {mode: [f"distillation={mode}", *OWN.get(mode, [])] for mode in MODES}
 QUICK = ("crd", "rkd", "sp", "fitnets", "soft")  # modes whose losses are of the kinds that there are
 OTHERS = {

@@ -34,7 +34,11 @@ SMALL = (
     "batch_size=32",
 )
 # The published sizes of these would make the tests slow.
-OWN = {"crd": ["distillation.negatives=50"]}
+OWN = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 
 
 def trained(parts: Parts, folder: Path) -> Distiller:
@@ -225,7 +229,7 @@ def test_the_modes_own_temperature_is_a_default_only(settings: Make) -> None:
     assert check(composed("distillation=dkd")).distillation.warmup == 0.08
 
 
-@pytest.mark.parametrize("mode", ["dkd", "simkd", "crd", "mlkd"])
+@pytest.mark.parametrize("mode", ["dkd", "simkd", "mlkd"])
 def test_mixed_images(settings: Make, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ()), "dataset.mixup=1"))
     module = ready(parts)

@@ -74,3 +74,14 @@ def test_copies_for_the_rehearsal_leave_the_networks_alone(settings: Make) -> No
     rehearse(parts)
     assert not any(module._forward_hooks for network in (parts.student, parts.teacher) for module in network.modules())
     assert all(torch.equal(value, before[name]) for name, value in parts.student.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_a_memory_of_images_refuses_mixed_ones(settings: Make, name: str) -> None:
+    """Its memory has a place for each training image, and a mixed one is two of them."""
+    words = ("distillation=crd", "distillation.negatives=20", f"dataset.{name}=0.5")
+    with pytest.raises(SettingsError, match=rf"^dataset\.{name}: must be 0 with distillation, .* got 0\.5$"):
+        rehearse(assemble(settings(*words)))
+    rehearse(assemble(settings("distillation=crd", "distillation.form=in_batch", f"dataset.{name}=0.5")))
+    rehearse(assemble(settings(*words[:2])))
+    rehearse(assemble(settings(*words, "distillation.weight=0")))

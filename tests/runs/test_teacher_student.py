@@ -28,7 +28,11 @@ SMALL = (
 )
 
 
-OWN = {"crd": ["distillation.negatives=50"]}
+OWN = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -44,8 +44,8 @@ EXPERIMENTS = [
     if "cifar100_" not in name or name.endswith(("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1"))
 ]
 TEMPERED = {
-    "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "ofa", "soft",
-    "tf_kd_reg", "tf_kd_self", "wsld",
+    "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "normkd",
+    "ofa", "sdd", "soft", "tf_kd_reg", "tf_kd_self", "ttm", "wsld", "wttm",
 }  # fmt: skip
 
 
@@ -204,7 +204,9 @@ def test_what_counts_is_passed_in_silence(words: list[str], weights: str) -> Non
 def test_which_modes_depend_on_the_temperature_is_measured() -> None:
     tempered = set()
     for path in sorted((CONF_DIR / "distillation").glob("*.yaml")):
-        content = plain() | {"distillation": option_settings(path)}
+        # Without hidden layers, as some modes want a dense layer right behind the maps.
+        teacher = plain()["teacher"] | {"hidden": []}
+        content = plain() | {"distillation": option_settings(path), "teacher": teacher}
         if rehearse(assemble(check(content), digits())).tempered:
             tempered.add(path.stem)
     assert tempered == TEMPERED

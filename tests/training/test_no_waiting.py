@@ -18,7 +18,11 @@ from kd_runner.training.classifier import Classifier
 Make = Callable[..., Settings]
 GPU = torch.device("meta")
 MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
-OWN = {"crd": ["distillation.negatives=50"]}  # there are fewer digits than its negatives
+OWN = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 SMALL = (
     "teacher.channels=[4,6]", "teacher.hidden=[8]", "student.channels=[4,6]", "batch_size=32",
     "optimizer=sgd", "optimizer.fused=false",  # a fused one asks for a device that it knows

@@ -41,7 +41,11 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 SHAPE = (1, 8, 8)
 MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
-SMALL = {"crd": ["distillation.negatives=50"]}  # there are fewer digits than its negatives
+SMALL = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+}
 ON_THE_GPU = TrainerSettings(
     accelerator="gpu", devices=1, precision="32", channels_last=True, compile=False, keep_memory=False,
     deterministic=True, log_every=100, threads=None,

@@ -26,7 +26,12 @@ SMALL = (
     "teacher.channels=[6,8]", "teacher.hidden=[10]", "student.channels=[4,6]", "student.epochs=2", "teacher.epochs=2",
     "student.fraction=0.1", "dataset.default_fraction=1.0", "batch_size=37",
 )  # fmt: skip
-OWN = {"crd": ["distillation.negatives=50"], "ft": ["distillation.weight=1"]}  # 200 times an absolute value is steep
+OWN = {
+    "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
+    "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
+    "sdd": ["teacher.hidden=[]"],
+    "ft": ["distillation.weight=1"],  # 200 times an absolute value is steep
+}
 
 
 def settings_of(*overrides: str) -> Settings:
