@@ -37,8 +37,8 @@ not gain says in its report which of its own numbers may be the reason.
 END = """
 ## What to try first
 
-1. Look at the report: it says where the teacher is right on all images that the student learns from, and where the student
-   was still learning at the end.
+1. Look at the report: it says where the teacher is right on all images that the student learns from, and where the
+   student was still learning at the end.
 2. Give the student's epochs: the baseline should no longer gain from more of them, else the comparison is one of speed.
 3. Sweep the temperature (`-m temperature.value=1,2,4,8`) and the mode ([results.md](results.md)) on validation images.
 4. Give the teacher what the student lacks: more images (`student.fraction`), moved images (`teacher.dataset`), a larger

@@ -47,9 +47,9 @@ class CATKD:
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         student_features, teacher_features = deepest(student), deepest(teacher)
         sides = zip(student_features.shape[2:], teacher_features.shape[2:], strict=True)
-        size = tuple(min(self.resolution, *pair) for pair in sides)
+        height, width = (min(self.resolution, *pair) for pair in sides)
         looks = (
-            F.adaptive_avg_pool2d(class_maps_of(features), size).flatten(2)
+            F.adaptive_avg_pool2d(class_maps_of(features), (height, width)).flatten(2)
             for class_maps_of, features in (
                 (self.student_maps, student_features),
                 (self.teacher_maps, teacher_features),

@@ -17,8 +17,8 @@ from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
-from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.networks.channels import refuse_missing_library
+from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
