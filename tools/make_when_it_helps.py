@@ -116,7 +116,9 @@ TEXTS = {
     "label_noise_all_images": Factor(
         "Wrong labels, all images",
         "The same with all images for the student, where it gains nothing without noise.",
-        "",
+        "From a tenth of wrong labels on, soft targets help even with as many images as the teacher has: they "
+        "carry what many images "
+        "agree on. At 0.2 and 0.4 the student is right more often than its teacher, on average.",
     ),
     "view": Factor(
         "What the teacher has seen",
