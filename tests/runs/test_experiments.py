@@ -122,3 +122,9 @@ def test_published_numbers_say_of_which_epoch_they_are(pair: str) -> None:
     text = (CONF_DIR / "experiment" / "published" / f"cifar100_{pair}.yaml").read_text()
     assert re.search(r"last epoch \(CRD, table [12]\): teacher \d\d\.\d\d, student alone \d\d\.\d\d, distilled", text)
     assert "best test epoch (DKD): distilled by dkd" in text or "no number for this pair" in text
+
+
+def test_the_founding_experiments_leave_out_the_classes_of_the_paper() -> None:
+    names = [path.stem for path in (CONF_DIR / "experiment" / "founding").glob("*.yaml")]
+    absent = {name: of(f"founding/{name}").student.without_classes for name in names}
+    assert absent == {"few_digits": [], "mnist": [], "no_threes": ["3"], "sevens_and_eights": [*"01234569"]}
