@@ -162,6 +162,7 @@ def test_a_run_keeps_what_was_read_and_scores_the_classes_that_are_there(tmp_pat
         "missing_classes": {"train": [], "val": [], "test": ["c"]},
         "left_out": {"files": 1, "kinds": {".csv": 1}, "places": {".": 1}, "hidden": 1, "unreadable": 0},
         "duplicates": result["data"]["duplicates"],
+        "fingerprints": result["data"]["fingerprints"],
     }
     assert sum(result["data"]["duplicates"].values()) == 1  # the copy's original is in train, or was cut for validation
     assert any("1 of 3 classes has no test images (c)" in note for note in result["notes"])
