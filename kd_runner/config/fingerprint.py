@@ -59,7 +59,8 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
     if not content["student"].get("pruning", {}).get("amount"):  # its other settings change nothing then
         content["student"].pop("pruning", None)
-    content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
+    if "finetune" in content:
+        content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
     if content.get("early_stopping") == EARLY_STOPPING:
         content.pop("early_stopping")
     return without_defaults(content, ADDED_TO_RUNS)
