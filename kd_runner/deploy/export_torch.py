@@ -15,6 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from kd_runner.deploy import quantize
 from kd_runner.deploy.formats import BATCH, BF16, FP16, INT8, Export, Format, Runtime, not_exportable
+from kd_runner.deploy.silence import silence
 
 METADATA = "kd_runner.json"  # among the file's extra files
 
@@ -31,8 +32,7 @@ def exported_program(network: nn.Module, sample: torch.Tensor, largest: int | No
     """
     batch = Dim(BATCH, min=1, max=largest)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # they are for the network's author
+        with silence(), torch.no_grad():  # where tracing fails, torch prints the graph so far
             return torch.export.export(network, (sample,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:  # anyone's network
         raise not_exportable(error, "torch.export") from error

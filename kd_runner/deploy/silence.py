@@ -13,7 +13,8 @@ from collections.abc import Iterator
 def silence() -> Iterator[None]:
     """Print and log nothing below an error in this block."""
     before = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:

@@ -24,8 +24,8 @@ RESNET = {"_target_": "kd_runner.models.resnet.ResNet", "depth": 20, "widths": [
 MOBILENET = {"_target_": "kd_runner.models.torchvision_classifier.torchvision_classifier", "name": "mobilenet_v2"}
 VIT = {"_target_": "kd_runner.models.timm_classifier.timm_classifier", "name": "vit_tiny_patch16_224"}
 SIMKD = {
-    "_target_": "kd_runner.distillation.simkd.Reused", "student": RESNET | {"depth": 8}, "layer": "stages.2",
-    "size": [2, 2], "features": 32, "reduction": 2, "positive": True, "width": 64, "classifier": "classifier",
+    "_target_": "kd_runner.distillation.simkd.Reused", "student": RESNET | {"depth": 8}, "layer": "layer3",
+    "size": [2, 2], "features": 32, "reduction": 2, "positive": True, "width": 64, "classifier": "fc",
 }  # fmt: skip
 NETWORKS = {"cnn": TINY, "resnet20": RESNET, "mobilenet": MOBILENET, "vit": VIT, "simkd": SIMKD}
 SHAPES = {"vit": (3, 32, 32)}
