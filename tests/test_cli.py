@@ -45,7 +45,7 @@ def test_help_explains_itself_without_importing_torch(tmp_path: Path) -> None:
         assert "optimizer" in done.stdout
     text = kd_runner(tmp_path, "teacher=resnet", "--help").stdout
     assert "kd-runner -m distillation=soft,dkd" in text
-    assert "distillation: ab, at, cc, confidence_penalty, crd, " in text
+    assert "distillation: ab, at, catkd, cc, confidence_penalty, " in text
     assert "depth: 56" in text
     assert not list(tmp_path.iterdir())
 
