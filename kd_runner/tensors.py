@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -113,3 +116,14 @@ def unit(features: Tensor, dim: int = 1) -> Tensor:
     """
     features = features * inverse(features.detach().abs().amax())
     return features * inverse(features.norm(dim=dim, keepdim=True), SILENT)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one CPU thread, so that sums have the same last bits however many threads there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

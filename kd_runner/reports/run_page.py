@@ -21,7 +21,7 @@ from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
-from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, table
+from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, speed_sentence, table
 from kd_runner.reports.verdict import verdict_of
 from kd_runner.terminal import fold_text, terminal_width
 
@@ -107,9 +107,9 @@ def run_page(folder: Folder) -> str:
     """The HTML of a run's report, from its result.json, settings.json and, where there is one, analysis.json."""
     run, result = folder.run, folder.run.result
     verdict = verdict_of(compared_groups([run]))
-    # The verdict says already that nothing was distilled.
-    known = f"{NOTHING_DISTILLED}."
-    result_sentences = [sentence for sentence in sentences(result, folder.finetune_epochs) if sentence != known]
+    # The verdict says already that nothing was distilled, and the section on the cost how fast the student is.
+    known = (f"{NOTHING_DISTILLED}.", speed_sentence(result))
+    result_sentences = [sentence for sentence in sentences(result, folder.finetune_epochs) if sentence not in known]
     classes = folder.analysis.get("classes")
     data = result.get("data") or {}
     return render(

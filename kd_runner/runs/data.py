@@ -25,6 +25,7 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.tensors import one_thread
 from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
@@ -249,9 +250,10 @@ def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
             sample = splits.train.sample(SAMPLE).contiguous()  # one order of memory, so that sums are always the same
         except ValueError as error:
             raise SettingsError(f"dataset: {error}") from error
-        pixels = sample.float().div(255).transpose(0, 1).flatten(1)
-        mean = pixels.mean(1) if data.mean is None else mean
-        std = pixels.std(1).clamp_min(LEAST_STD) if data.std is None else std
+        with one_thread():  # whose number changes the last bits of sums, and is chosen later
+            pixels = sample.float().div(255).transpose(0, 1).flatten(1)
+            mean = pixels.mean(1) if data.mean is None else mean
+            std = pixels.std(1).clamp_min(LEAST_STD) if data.std is None else std
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     return View(mean.float(), std.float(), _augmentation(data), memory_format)
 

@@ -89,3 +89,18 @@ def test_published_weights_are_not_fetched_again() -> None:
         "pretrained": False,
         "members": {"pretrained": False, "depth": 3},
     }
+
+
+def test_mean_and_std_have_the_same_bits_with_any_number_of_threads(settings: Make) -> None:
+    """So that a run whose threads were chosen is one whose threads were typed."""
+    parts = assemble(settings())
+    before, found = torch.get_num_threads(), set()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            view = view_of(parts.settings.dataset, parts.data.splits, channels_last=False)
+            found.add((view.mean.item(), view.std.item()))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
