@@ -109,8 +109,8 @@ PAIRS = {
     "digits_tenth": Pair(
         "Digits, a tenth of the images for the student: CNN to CNN",
         "The default run but for the settings of the table. The teacher, one for each seed, learns from all 1,132 "
-        "training images, the student from 111. The 126 validation images are few to choose by. `none` was searched with five "
-        "seeds, the modes with one.",
+        "training images, the student from 111. The 126 validation images are few to choose by. `none` was searched "
+        "with five seeds, the modes with one.",
         ("teacher.optimizer={lr: 0.01}",),
         60,
         longer=240,
@@ -144,8 +144,8 @@ PAIRS = {
         "MNIST, all images: CNN that learned from moved images to an MLP that sees none",
         "The teacher, the same for all seeds, learns for five epochs from images moved by up to two pixels; the "
         "student, an MLP with two layers of 128 units, for ten epochs from the images as they are. In the search, "
-        "students train for five epochs. Four of the five seeds have been run; the rate of `none` is the highest that was "
-        "tried.",
+        "students train for five epochs. Four of the five seeds have been run; the rate of `none` is the highest that "
+        "was tried.",
         (
             *("dataset=mnist", "teacher=cnn", "teacher.seed=0", "teacher.epochs=5"),
             "teacher.dataset={crop_padding: 2}",
