@@ -347,6 +347,7 @@ def made_once(
     if reason is not None:
         _note_foreign(entry, root, topic, reason)
     if _usable(entry, topic, content, misfit):
+        _remove_abandoned_lease(entry)
         return reuse(entry)
     _refuse_read_only(root, entry.key, topic)
     if entry.root != root:
@@ -461,6 +462,15 @@ def _reuse(entry: Entry, stage: str) -> Stored:
         os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
     epochs = atomic.read_json(entry.folder / EPOCHS).get("epochs", [])  # entries of older versions have none
     return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), True, epochs)
+
+
+def _remove_abandoned_lease(entry: Entry) -> None:
+    """Remove the lease of a job that was killed after it had published the entry, before it gave the lease back."""
+    if entry.lease.is_file() and not entry.lease.is_symlink():
+        lease = SoftFileLease(entry.lease, lease_duration=LEASE, thread_local=False)
+        with suppress(Timeout, OSError):  # of a job that lives, which will remove it, or in a store that is only read
+            lease.acquire(timeout=0)
+            lease.release()
 
 
 @contextmanager

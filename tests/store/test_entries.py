@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +85,32 @@ def test_an_entry_of_another_job_that_was_faster_stands(tmp_path: Path) -> None:
     entry.publish({"weight": torch.zeros(2)}, {"seed": 1}, {}, [])
     assert torch.equal(read_checkpoint(entry.folder / entries.NETWORK)[0]["weight"], torch.ones(2))
     assert [path.name for path in tmp_path.iterdir()] == [entry.key]
+
+
+HOLDER = """
+import os, sys
+from kd_runner.store.entries import LEASE, SoftFileLease
+lease = SoftFileLease(sys.argv[1], lease_duration=LEASE)
+lease.acquire()
+print("held", flush=True)
+sys.stdin.read()
+os._exit(0)  # as a job that is killed: the lease stays
+"""
+
+
+def test_the_lease_of_a_job_that_was_killed_after_it_had_published_goes_with_the_next_use(tmp_path: Path) -> None:
+    entry = Entry(tmp_path, teacher_in(tmp_path, seed=1).path.parent.name)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(entry.lease)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert teacher_in(tmp_path, seed=1).reused
+    assert entry.lease.exists()  # its holder lives
+    holder.communicate("")
+    assert entry.lease.exists()
+    assert teacher_in(tmp_path, seed=1).reused
+    assert not entry.lease.exists()
 
 
 def test_a_key_changes_with_every_ingredient() -> None:
