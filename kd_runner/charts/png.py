@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import io
 import lzma
+import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -27,20 +30,36 @@ def png(chart: Chart) -> bytes:
     """
     import resvg_py
 
-    with tempfile.NamedTemporaryFile(suffix=".ttf", prefix="kd_runner_") as font_file:  # the renderer wants a path
-        font_file.write(font())
-        font_file.flush()
+    with font_path() as path:
         content = resvg_py.svg_to_bytes(
             svg_string=str(chart),
             style_sheet=light_style(),
             background=light_colors()["page"],
             font_family="DejaVu Sans",
-            font_files=[font_file.name],
+            font_files=[path],
             skip_system_fonts=True,  # so that a picture is the same on every machine
         )
     file = io.BytesIO()
     Image.open(io.BytesIO(content)).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(file, "PNG")
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def font_path() -> Iterator[str]:
+    """A path of the unpacked font, as the renderer wants one.
+
+    On Linux it is a file in memory, as a process that is killed while it draws leaves its temporary files.
+    """
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        with os.fdopen(os.memfd_create("kd_runner_font"), "wb") as file:
+            file.write(font())
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile(suffix=".ttf", prefix="kd_runner_") as named:
+            named.write(font())
+            named.flush()
+            yield named.name
 
 
 @functools.cache

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
+import pytest
+import resvg_py
 from PIL import Image
 
 from kd_runner.charts.png import light_colors, light_style, png
@@ -39,3 +45,24 @@ def test_a_text_from_right_to_left_is_on_one_line() -> None:
     add_text(picture.root, 90.0, 20.0, "חתול בית", "end")
     rows = np.flatnonzero((pixels_of(picture) < 128).any(axis=(1, 2)))
     assert rows.max() - rows.min() < 15
+
+
+def test_a_killed_process_leaves_no_font_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def folder_while_drawing(**_: object) -> bytes:
+        assert sys.platform != "linux" or not list(tmp_path.iterdir())
+        return blank
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    picture = chart(100, 30, "a label")
+    add_text(picture.root, 5.0, 15.0, "text")
+    with_memory_file = png(picture)
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    assert png(picture) == with_memory_file  # where there are no files in memory
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    blank = file.getvalue()
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", folder_while_drawing)
+    png(picture)
