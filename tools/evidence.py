@@ -60,7 +60,7 @@ class Pair:
         rates: Learning rates to try.
         full: True for twelve trials of each mode, else six.
         search_seeds, seeds: Seeds of the search and of the table.
-        more_seeds: Seeds that the table got after that of `seeds` had been seen; their number was fixed before they ran.
+        more_seeds: Seeds that the table got after that of `seeds` had been seen, their number fixed before they ran.
         none_seeds: More seeds of the search for the student without a teacher, whose settings all gains depend on.
         search_words: Settings of the search that the table does not have.
         longer: Epochs of one more row, the student without a teacher for longer, which shows whether it has converged.
