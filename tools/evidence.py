@@ -257,7 +257,8 @@ def run_sweep(folder: Path, given: Sequence[str], words: Sequence[str], baseline
     """Run a sweep into `folder`, or go on with the one that is there."""
     command = [sys.executable, "-m", "kd_runner", "-m"]
     if folder.is_dir():
-        command += [f"resume={folder}", *words]
+        configs = given[:2] if "--config-dir" in given else ()  # counts only where it is typed
+        command += [f"resume={folder}", *configs, *words]
     else:
         command += [*given, *(() if baseline else ("baseline=false",)), "tracking.images=false"]
         command += [f"hydra.sweep.dir={folder}", f"store={folder.parent.parent / 'store'}", *words]
