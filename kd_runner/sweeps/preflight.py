@@ -30,7 +30,9 @@ from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
-HARMLESS = ("seed", "tracking", "store", "resume")
+# Optimizers are tried for each job when they are built.
+HARMLESS = ("seed", "tracking", "store", "resume", "optimizer", "scheduler")
+STAGES_WITH_RECIPES = ("teacher", "student", "finetune")
 
 
 def examine(words: Sequence[str]) -> int:
@@ -99,13 +101,23 @@ class Examination:
 
     def _rehearse(self, content: dict[str, Any], parts: Parts) -> Rehearsal | str:
         """The findings of a rehearsal, or the reason why the job cannot work."""
-        kind = digest({name: value for name, value in content.items() if name not in HARMLESS})
+        kind = digest(_decisive(content))
         if kind not in self._rehearsals:
             try:
                 self._rehearsals[kind] = rehearse(parts)
             except (SettingsError, Answer) as error:
                 self._rehearsals[kind] = str(error)
         return self._rehearsals[kind]
+
+
+def _decisive(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide whether a job is possible, those of each stage included."""
+    sections = {stage: _without_harmless(content[stage]) for stage in STAGES_WITH_RECIPES if stage in content}
+    return {**_without_harmless(content), **sections}
+
+
+def _without_harmless(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in HARMLESS}
 
 
 def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
