@@ -17,6 +17,8 @@ INPUT = ".input"  # at the end of a layer's name: the input of the layer, not it
 # The layers that a mode may ask for without naming them; `networks.layers` finds them.
 Role = Literal[
     "stages",
+    "unpaired stages",
+    "beginning and stages",
     "preactivations",
     "map",
     "hint",
@@ -24,6 +26,7 @@ Role = Literal[
     "stages and embedding",
     "preactivations and embedding",
     "map and embedding",
+    "heads",
 ]
 
 

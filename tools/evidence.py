@@ -405,7 +405,7 @@ def main() -> None:
     parser.add_argument("step", choices=("search", "table", "factor"))
     parser.add_argument("name", choices=(*PAIRS, *FACTORS), help="of a pair, or of a factor")
     parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
-    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.slots=2")
+    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.jobs_per_device=2")
     given = parser.parse_args()
     if (given.step == "factor") != (given.name in FACTORS):
         parser.error(

@@ -82,8 +82,8 @@ def arguments(node: dict[str, Any]) -> set[str]:
 
 TEACHERLESS = {"none"}  # whose weight is 0
 OF_FEATURES = {
-    "ab", "at", "catkd", "cc", "crd", "fitnets", "fsp", "ft", "ickd", "mgd", "nst", "ofa", "ofd", "pkt", "reviewkd",
-    "rkd", "sdd", "simkd", "sp", "srd", "srrl", "vid",
+    "ab", "at", "catkd", "cc", "crd", "cwd", "fitnets", "fsp", "ft", "ickd", "kdsvd", "mgd", "nst", "ofa", "ofd", "pad",
+    "pkt", "reviewkd", "rkd", "sdd", "semckd", "simkd", "sp", "srd", "srrl", "vid",
 }  # fmt: skip
 OF_LOGITS = set(MODES) - OF_FEATURES - TEACHERLESS | {"ofa"}
 # (where, modes that have no gradient, modes of which a part has none, modes that refuse by themselves)
