@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 from hydra import compose, initialize_config_dir
@@ -50,18 +51,25 @@ def main() -> None:
     modes = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
     commands = parser(__doc__, rounds=7)
     commands.add_argument("--modes", nargs="*", choices=modes, default=[], help="these alone; the others' ratios stay")
+    commands.add_argument("--cpu-time", action="store_true", help="count the CPU's seconds, on a machine that is busy")
     given = commands.parse_args()
+    clock = time.process_time if given.cpu_time else time.perf_counter
     device_words = ["trainer.accelerator=cpu"] if given.device == "cpu" else []
     before = json.loads(given.json.read_text()) if given.modes and given.json and given.json.is_file() else {}
     ratios = before.get("ratios", {})
     for mode in given.modes or modes:
         words = [*OWN.get(mode, []), *device_words]
-        seconds = interleaved({mode: steps_of(mode, *words), "reference": steps_of("soft", *words)}, given.rounds)
+        seconds = interleaved(
+            {mode: steps_of(mode, *words), "reference": steps_of("soft", *words)}, given.rounds, clock
+        )
         ratios[mode] = round(ratio_of_medians(seconds[mode], seconds["reference"]), 3)
     show("A training step, of soft's", ["mode", "ratio"], [[mode, f"{ratio:.2f}"] for mode, ratio in ratios.items()])
     content = {"machine": machine(device(given.device)), "rounds": given.rounds}
     if given.modes:
-        content = {**before, "later": [*before.get("later", []), {**content, "modes": given.modes}]}
+        content = {
+            **before,
+            "later": [*before.get("later", []), {**content, "cpu_time": given.cpu_time, "modes": given.modes}],
+        }
     write(given.json, {**content, "ratios": dict(sorted(ratios.items()))})
 
 

@@ -123,7 +123,7 @@ def page() -> str:
         "(`python benchmarks/mode_costs.py`, CNN to CNN on Fashion-MNIST, two CPU cores). Two runs of it differed by "
         "up to a quarter, `none` and `reviewkd` by half. `ab` and `fsp` are measured while they initialise, "
         "`catkd` and `sdd` with `teacher.hidden=[]` and `deit` with `student=vit`, which their `soft` has, too. Modes "
-        "that the JSON file names under `later` were measured on a busy machine.\n"
+        "that the JSON file names under `later` are measured in seconds of the CPU, on one thread, beside other work.\n"
         "\nGain on few digits: points over the same student without a teacher, with the weights of this table, over "
         "ten seeds, and p with Holm's correction, from the first table of [results.md](results.md), which says how it "
         "was measured and has other pairs, with weights, temperatures and learning rates that were searched.\n"
