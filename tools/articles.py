@@ -83,13 +83,12 @@ def stage_seconds(article: str, words: Sequence[str]) -> dict[str, float]:
     overrides = [f"experiment=article_{article}", "trainer.accelerator=cpu", *words]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         parts = assemble(check(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)))
-    modules = {stage: classifier(parts.labels_only(stage), parts.data) for stage in ("teacher", "baseline")}
-    modules["student"] = parts.distiller(parts.teacher_student_pair())
-    return {stage: step_seconds(module) * module.steps for stage, module in modules.items()}
+    seconds = {stage: stage_cost(classifier(parts.labels_only(stage), parts.data)) for stage in ("teacher", "baseline")}
+    return {**seconds, "student": stage_cost(parts.distiller(parts.teacher_student_pair()))}
 
 
-def step_seconds(module: Any) -> float:
-    """CPU seconds of a training step: forward, losses, backward and the optimizer."""
+def stage_cost(module: Any) -> float:
+    """CPU seconds of all steps of a stage: forward, losses, backward and the optimizer."""
     module.to("cpu").on_fit_start()
     optimizer = module.configure_optimizers()
     started = 0.0
@@ -98,7 +97,7 @@ def step_seconds(module: Any) -> float:
             started = time.process_time()
         losses, _ = module.losses(batch, 0.5)
         module._mixed.step(losses, optimizer)
-    return (time.process_time() - started) / STEPS
+    return (time.process_time() - started) / STEPS * module.steps
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -97,8 +97,8 @@ CASES: list[tuple[dict[str, int], set[str], dict[str, tuple[str, ...]], set[str]
     ),
     ({"images": 2}, {"rkd"}, {"dist": ("intra_weight",)}, set()),
     ({"channels": 1}, {"cc", "pkt"}, {"rkd": ("angle_weight",)}, set()),
-    ({"side": 1}, {"catkd", "nst"}, {}, {"at"}),
-    ({"channels": 1, "side": 1}, {"catkd", "cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at"}),
+    ({"side": 1}, {"catkd", "nst"}, {}, {"at", "cwd"}),
+    ({"channels": 1, "side": 1}, {"catkd", "cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at", "cwd"}),
 ]
 
 
