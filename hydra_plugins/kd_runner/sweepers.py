@@ -64,6 +64,8 @@ class GridSweeper(Sweeper):
         combinations = BasicSweeper.split_arguments(self.parse_overrides(arguments), None)[0]
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
+        else:
+            log.info("starting  a sweep of %d jobs", len(combinations))
         with exclusive_folder(self.folder, self.is_resumed), collected_notes():  # a note on several jobs is said once
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher):

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
 from kd_runner.config.settings import Node, rule_of
 from kd_runner.errors import SettingsError, one_line
+from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
 
 # PyTorch's words for an argument of an optimizer that it refuses: "Invalid learning rate: -1.0".
@@ -93,7 +94,7 @@ def _prepare(
         if name == "_target_":
             continue
         if name not in settable and (not takes_any or name in offered):
-            raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"]))
+            raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"], value))
         arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, groups, offered)
     for name, parameter in parameters.items():
         if name in offered:
@@ -136,7 +137,10 @@ def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None
     return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
 
 
-def _unknown(key: str, name: str, known: list[str], target: str) -> str:
+def _unknown(key: str, name: str, known: list[str], target: str, value: Any) -> str:
+    answer = answer_for(key, str(value))
+    if answer:
+        return f"{key}: no such setting; {answer}"
     takes = ", ".join(known) if known else "no settings"
     return f"{key}: no such setting{did_you_mean(name, known)}; {target} takes {takes}"
 

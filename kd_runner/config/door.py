@@ -19,6 +19,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kd_runner.config.conf_dir import CONF_DIR
@@ -73,7 +74,7 @@ def find_target(name: Any, key: str, trust: Sequence[str] = (), groups: Sequence
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a module does where it does not fit the machine
-        raise SettingsError(f"{key}._target_: cannot import {module_name}: {one_line(error)}") from error
+        raise SettingsError(f"{key}._target_: cannot import {module_name}: {one_line(error)}{_place(error)}") from error
     target = getattr(module, attribute, None)
     if target is None:
         raise SettingsError(f"{key}._target_: {module_name} has no {attribute}")
@@ -87,6 +88,12 @@ def find_target(name: Any, key: str, trust: Sequence[str] = (), groups: Sequence
         shown = name if origin == name else f"{name}, which is {origin}"
         raise SettingsError(_wrong_kind(key, shown) if is_of(target, PACKAGES) else _foreign(key, shown, trust))
     return target
+
+
+def _place(error: Exception) -> str:
+    """Where a package was looked for that is not there."""
+    is_missing = isinstance(error, ModuleNotFoundError)
+    return f"; it is looked for in {Path.cwd()} and among the installed packages" if is_missing else ""
 
 
 def kind_of(target: Callable[..., Any], groups: Sequence[str] = OPTIONS) -> str | None:

@@ -17,6 +17,7 @@ from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
+from kd_runner.reports.described import described_rows
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
@@ -34,7 +35,7 @@ COLUMNS = (
     "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
     "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
-    "p",
+    "p", "name", "notes",
 )  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "difference_low": against and against.low,
             "difference_high": against and against.high,
             "p": against and against.p,
+            **described_rows(group.runs),
         }
 
 
@@ -184,6 +186,7 @@ class Column:
 SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
+    Column("name", "name", lambda row: row["name"] or "", 8),
     Column("n", "n", _seeds, 8),
     Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 100),
     Column("test accuracy, %", "test_accuracy", _accuracy),
@@ -201,7 +204,11 @@ SHOWN = (
     Column("compute, × baseline's", "times_baseline", lambda row: times(row["times_baseline"]), 2),
     Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
     Column("against the reference, points", "difference", _difference, 10),
+    Column("notes", "notes", lambda row: row["notes"] or "", 2),
 )
+
+
+TEXTS = ("settings", "name", "notes")  # columns of text
 
 
 @dataclass(frozen=True)
@@ -293,7 +300,7 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
     """The leaderboard as text, with the columns that fit into `width`; with all columns where it is None."""
     texts = [
-        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key == "settings")
+        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key in TEXTS)
         for column in leaderboard.columns
     ]
     lines = []

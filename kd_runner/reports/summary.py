@@ -9,6 +9,7 @@ from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
+from kd_runner.reports.described import sentence_of
 from kd_runner.reports.reasons import reasons
 from kd_runner.terminal import TextColumn, fold_text, table_lines
 
@@ -84,6 +85,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     Last come reasons why distillation may not have helped, where it did not. `finetuned` is as in `table`.
     """
     candidates = [
+        sentence_of(result),
         _gain_sentence(result, finetuned),
         part_of_images(result),
         _absent_classes_sentence(result),

@@ -30,7 +30,7 @@ from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
-HARMLESS = ("seed", "tracking", "store", "resume")
+HARMLESS = ("seed", "tracking", "store", "resume", "name", "notes", "tags")
 
 
 def examine(words: Sequence[str]) -> int:
