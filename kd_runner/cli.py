@@ -30,6 +30,7 @@ from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.in_short import in_short, log_packages
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
+from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
 from kd_runner.command_line.traces import remove_traces
 from kd_runner.command_line.typed_words import note_idle_words
@@ -46,7 +47,7 @@ from kd_runner.errors import (
 )
 from kd_runner.files.atomic import write_json
 from kd_runner.files.disk import refusal
-from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
+from kd_runner.files.run_folder import HYDRA, RESULT
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.processes import Place, started_place
@@ -94,6 +95,8 @@ def main(companions: Any = None) -> int:
     try:
         if words[:1] == [HELP]:
             raise Answer(lines(explanation(words[1:]).split("\n")))
+        if words[:1] == [NEW]:
+            raise new_part(words[1:])
         if words[:1] == [AGAIN]:
             again = read_again(words[1:])
             invocation = Invocation(again.words, companions=companions, again=again)

@@ -82,7 +82,9 @@ def _explained(word: str, content: Mapping[str, Any]) -> str:
     if answer:
         return f"{word}: no such setting; {answer}"
     known = [*values, *ABOUT, *(option for group in ABOUT for option in options_of(group))]
-    raise SettingsError(f"help: {word} is no setting, group or option{did_you_mean(word, known)}; kd-runner help lists them")
+    raise SettingsError(
+        f"help: {word} is no setting, group or option{did_you_mean(word, known)}; kd-runner help lists them"
+    )
 
 
 def _composed(overrides: Sequence[str]) -> dict[str, Any]:
@@ -127,7 +129,11 @@ def _overview() -> str:
             lines += _folded(f"  {key + '=' + _shown(value):24}", comment, 26) if key != "hydra" else []
     for section, file in FILES.items():
         names = [name for name in option_settings(CONF_DIR / f"{file}.yaml") if name != "_target_"]
-        lines += _folded(f"  {section + '.':24}", f"{', '.join(names)} ({file.replace('launcher/', 'launcher=').replace('sweeper/', 'sweeper=')})", 26)
+        lines += _folded(
+            f"  {section + '.':24}",
+            f"{', '.join(names)} ({file.replace('launcher/', 'launcher=').replace('sweeper/', 'sweeper=')})",
+            26,
+        )
     return "\n".join(lines)
 
 
@@ -148,7 +154,9 @@ def _option_text(group: str, option: str) -> str:
     file = CONF_DIR / group / f"{option}.yaml"
     if not (CONF_DIR / group).is_dir() or not file.is_file():
         choices = options_of(group) if (CONF_DIR / group).is_dir() else list(ABOUT)
-        raise SettingsError(f"help: {group}={option} is no option{did_you_mean(option, choices)}; there is {', '.join(choices)}")
+        raise SettingsError(
+            f"help: {group}={option} is no option{did_you_mean(option, choices)}; there is {', '.join(choices)}"
+        )
     lines = [f"{group}={option}", *_folded("  ", description_of(file), 2), ""]
     settings = option_settings(file, (CONF_DIR,))
     if group == "experiment":
@@ -179,7 +187,9 @@ def _setting_text(key: str, value: Any, content: Mapping[str, Any]) -> str:
     kind = kind_of(key) or annotation
     lines += [f"  takes    {kind}"] if kind not in ("", "text") else []
     lines += [f"  default  {_shown(value)}"]
-    example = f"{key}=…" if value in (None, {}) or isinstance(value, str) and "${" in value else f"{key}={_shown(value)}"
+    example = (
+        f"{key}=…" if value in (None, {}) or (isinstance(value, str) and "${" in value) else f"{key}={_shown(value)}"
+    )
     lines += [f"  type     kd-runner {_quoted(example)}"]
     return "\n".join(lines)
 
@@ -213,7 +223,11 @@ def _shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
-    return str(value) if not isinstance(value, dict) else "{" + ", ".join(f"{k}: {_shown(v)}" for k, v in value.items()) + "}"
+    return (
+        str(value)
+        if not isinstance(value, dict)
+        else "{" + ", ".join(f"{k}: {_shown(v)}" for k, v in value.items()) + "}"
+    )
 
 
 def _folded(begin: str, text: str, indent: int) -> list[str]:
@@ -222,7 +236,12 @@ def _folded(begin: str, text: str, indent: int) -> list[str]:
     if len(begin) > indent:  # the comment has lines of its own
         return [begin.rstrip(), *_folded(" " * indent, text, indent)] if text else [begin]
     return textwrap.wrap(
-        text, WIDTH, initial_indent=begin, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+        text,
+        WIDTH,
+        initial_indent=begin,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     ) or ([begin.rstrip()] if begin.strip() else [])
 
 
@@ -249,8 +268,10 @@ def comment_of(key: str, content: Mapping[str, Any], file: Path | None = None) -
 
 
 def _file_of(group: str, section: Mapping[str, Any]) -> Path | None:
-    """The file of the option that a composed section was made of: of its `_target_`, the one with the most in common."""
-    files = [path for path in sorted((CONF_DIR / group).glob("*.yaml")) if option_settings(path).keys() <= section.keys()]
+    """The file of the option that a section was made of: of its `_target_`, the one with the most in common."""
+    files = [
+        path for path in sorted((CONF_DIR / group).glob("*.yaml")) if option_settings(path).keys() <= section.keys()
+    ]
     files = [path for path in files if option_settings(path).get("_target_") == section.get("_target_")]
     return max(files, key=lambda path: sum(section[k] == v for k, v in option_settings(path).items()), default=None)
 
@@ -324,9 +345,11 @@ def _argument(key: str, content: Mapping[str, Any]) -> tuple[str, str]:
     node = _source_of(str(section.get("_target_", ""))) if isinstance(section, dict) else None
     if node is None or not name:
         return "", ""
-    functions = [node] if isinstance(node, ast.FunctionDef) else [
-        part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"
-    ]
+    functions = (
+        [node]
+        if isinstance(node, ast.FunctionDef)
+        else [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    )
     found = [argument for function in functions for argument in [*function.args.args, *function.args.kwonlyargs]]
     annotations = [argument.annotation for argument in found if argument.arg == name]
     annotation = ast.unparse(annotations[0]) if annotations and annotations[0] else ""

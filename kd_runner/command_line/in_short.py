@@ -40,5 +40,9 @@ def log_packages(trust: Iterable[str]) -> None:
         except (ImportError, ValueError, AttributeError):  # whatever the person's packages do
             continue
         if spec is not None:
-            origin = spec.origin if spec.origin not in (None, "namespace") else next(iter(spec.submodule_search_locations or []), "")
+            origin = (
+                spec.origin
+                if spec.origin not in (None, "namespace")
+                else next(iter(spec.submodule_search_locations or []), "")
+            )
             log.info("code      %s is read from %s", name, origin)

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from kd_runner.command_line.again import Again
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
-from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.overrides import expand_modes
+from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.errors import SettingsError

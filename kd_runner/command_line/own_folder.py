@@ -27,12 +27,15 @@ def refuse_ignored_files(words: Sequence[str]) -> None:
     """Raise SettingsError where a folder of own options has a config.yaml, which Hydra would not read."""
     if any(word.partition("=")[0] in OTHER_FILES for word in words):
         return
-    searched = [folder for word in words if word.startswith("hydra.searchpath=") for folder in IN_SEARCHPATH.findall(word)]
+    searched = [
+        folder for word in words if word.startswith("hydra.searchpath=") for folder in IN_SEARCHPATH.findall(word)
+    ]
     for folder in [*config_dirs(words), *searched]:
         file = Path(folder).expanduser() / PRIMARY
         if file.is_file():
             key = "hydra.searchpath" if folder in searched else "--config-dir"
             raise SettingsError(
-                f"{key}: {file} would be ignored beside kd-runner's own {PRIMARY}; make it {folder.rstrip('/')}/experiment/"
-                f"mine.yaml, with '# @package _global_' as its first line, and type experiment=mine"
+                f"{key}: {file} would be ignored beside kd-runner's own {PRIMARY}; make it "
+                f"{folder.rstrip('/')}/experiment/mine.yaml, with '# @package _global_' as its first line, and type "
+                "experiment=mine"
             )

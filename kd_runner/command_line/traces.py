@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kd_runner.errors import SettingsError
 from kd_runner.files.contents import is_link, remove_files
-from kd_runner.files.run_folder import LOG, SETTINGS
+from kd_runner.files.run_folder import LOCK, LOG, SETTINGS
 
 RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 _absent: dict[Path, list[Path]] = {}  # the folders that a command has to make, the deepest first, by its folder
@@ -33,7 +35,25 @@ def remove_traces(folder: Path, name: str | None) -> None:
         return
     _close_log(folder / LOG)
     (folder / LOG).unlink(missing_ok=True)
-    for path in absent:
+    _remove_empty(absent)
+
+
+@contextmanager
+def folder_goes_where_refused(folder: Path) -> Iterator[None]:
+    """Remove the folder of a sweep that the block makes and refuses, and the empty folders above it that it made."""
+    remember_absent(folder)
+    absent = _absent.pop(folder.absolute())
+    try:
+        yield
+    except SettingsError:
+        if folder.absolute() in absent and not is_link(folder):
+            (folder / LOCK).unlink(missing_ok=True)
+            _remove_empty(absent)
+        raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for path in folders:
         with suppress(OSError):  # it holds something, such as another run
             path.rmdir()
 

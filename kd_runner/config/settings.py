@@ -101,10 +101,10 @@ class _Built(Section):
 
 
 class DatasetSettings(_Built):
-    mean: list[Number] | None
-    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None
-    crop_padding: Pixels
-    flip: Flag
+    mean: list[Number] | None = None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    crop_padding: Pixels = 0
+    flip: Flag = False
     resized_crop: Share
     rand_augment: Pixels
     rand_augment_magnitude: Magnitude
@@ -248,8 +248,8 @@ class FinetuneSettings(Section):
 
 
 class DistillationSettings(_Built):
-    weight: Weight
-    label_weight: Weight
+    weight: Weight = 1.0
+    label_weight: Weight = 1.0
     warmup: Share = 0.0
     init_share: Share = 0.0
     standardize: Flag = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -45,6 +45,7 @@ class Layers:
             dense layer.
         head: The name of this dense layer.
         channels_last: Names of layers whose outputs are [N, H, W, C], recognised by the layer norms around them.
+        kinds: The type of each layer, such as Conv2d, and behind it what an activation does to its output.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -53,6 +54,7 @@ class Layers:
     embedding: str | None
     head: str | None
     channels_last: frozenset[str] = frozenset()
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The names that a role stands for.
@@ -77,6 +79,12 @@ class Layers:
     def sizes(self) -> dict[str, str]:
         """`shapes` as texts, such as 16x8x8."""
         return {name: "x".join(map(str, shape)) or "no tensor" for name, shape in self.shapes.items()}
+
+    def lines(self) -> list[str]:
+        """A line for each layer: its name, the shape of its output, its type and where it stands to an activation."""
+        rows = [(name, size, self.kinds.get(name, "")) for name, size in self.sizes().items()]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+        return [f"{name:{widths[0]}}  {size:{widths[1]}}  {kind}".rstrip() for name, size, kind in rows]
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {size}" for name, size in self.sizes().items())
@@ -109,7 +117,28 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
     head = next((call.name for call in calls if call.output is logits and isinstance(call.module, nn.Linear)), None)
     stages = _stages([call for call in calls if call.output is not None and call.output is not logits])
     preactivations = tuple(_preactivation(name, calls) for name in stages)
-    return Layers(shapes, stages, preactivations, f"{head}{INPUT}" if head else None, head, _channels_last(calls))
+    embedding = f"{head}{INPUT}" if head else None
+    return Layers(shapes, stages, preactivations, embedding, head, _channels_last(calls), _kinds(calls))
+
+
+def _kinds(calls: list[Call]) -> dict[str, str]:
+    """The type of each layer, and where it stands to an activation: behind one, in front of one, or being one."""
+    activations = [call for call in calls if isinstance(call.module, ACTIVATIONS)]
+    kinds = {}
+    for call in calls:
+        kind = type(call.module).__name__
+        if isinstance(call.module, ACTIVATIONS):
+            kind += f", its input: {call.name}{INPUT}"
+        elif call.output is not None:
+            behind = next((other for other in activations if other.output is call.output), None)
+            before = next((other for other in activations if other.input is call.output), None)
+            if behind is not None:
+                name = type(behind.module).__name__
+                kind += f", after its {name}, whose input is {behind.name}{INPUT}"
+            elif before is not None:
+                kind += f", before the {type(before.module).__name__} {before.name}"
+        kinds[call.name] = kind
+    return kinds
 
 
 def _channels_last(calls: list[Call]) -> frozenset[str]:

@@ -21,7 +21,7 @@ from kd_runner.reports.described import described_rows
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
-from kd_runner.terminal import TextColumn, fold_text, table_lines
+from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # ranks that a sentence names
@@ -298,7 +298,7 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
 
 
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
-    """The leaderboard as text, with the columns that fit into `width`; with all columns where it is None."""
+    """The leaderboard as text, with the columns that fit into `width`; None where there is no terminal."""
     texts = [
         TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key in TEXTS)
         for column in leaderboard.columns
@@ -307,7 +307,7 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
     for search in leaderboard.searches:
         lines += [fold_text(line, width) for line in search.lines()]
         lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
-    table, left_out = table_lines(texts, width)
+    table, left_out = table_lines(texts, width or PIPED)
     lines += table
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
