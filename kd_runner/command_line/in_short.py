@@ -10,6 +10,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from kd_runner.config.given import is_name_of_given
+
 log = logging.getLogger(__name__)
 
 
@@ -18,18 +20,25 @@ def in_short(config: DictConfig) -> str:
     choices = HydraConfig.get().runtime.choices if "hydra" not in config else config.hydra.runtime.choices
     teachers = [network(config.teacher, choices.get("teacher"))]
     teachers += [network(config.teachers[name], choices.get(f"teacher@teachers.{name}")) for name in config.teachers]
-    modes = [choices.get("distillation"), *(choices.get(f"distillation@plus.{name}", name) for name in config.plus)]
+    modes = [choices.get("distillation") or thing(config.distillation)]
+    modes += [choices.get(f"distillation@plus.{name}") or name for name in config.plus]
     student = network(config.student, choices.get("student"))
-    data = choices.get("dataset") or "data"
+    data = choices.get("dataset") or thing(config.dataset)
     return f"{data}, {' and '.join(teachers)} → {student}, {' + '.join(str(mode) for mode in modes)}"
 
 
 def network(section: Mapping[str, Any], option: str | None) -> str:
     """The option of a network, with its depth, or its name among those of a library."""
-    name = str(option or section.get("_target_", "")).rpartition(".")[2]
+    name = option or thing(section)
     if name in ("timm", "torchvision"):
         return str(section.get("name", name))
     return f"{name} {section['depth']}" if isinstance(section.get("depth"), int) else name
+
+
+def thing(section: Mapping[str, Any]) -> str:
+    """The name of what a section's `_target_` is; of a Python object without its digest."""
+    name = str(section.get("_target_", "")).rpartition(".")[2]
+    return name.rpartition("_")[0] if is_name_of_given(section.get("_target_")) else name
 
 
 def log_packages(trust: Iterable[str]) -> None:

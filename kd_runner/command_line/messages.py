@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from kd_runner.suggestions import did_you_mean
 UNREADABLE = (
     r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL|LexerNoViableAlt"
 )
+_words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
 NEARLY = 0.85  # how alike a misspelt key is to the one that was meant, from 0 to 1
 
 
@@ -51,11 +54,26 @@ def help_text() -> str:
     return str(OmegaConf.create({"hydra": {"help": text}}).hydra.help.template).rstrip()
 
 
+@contextmanager
+def messages_about(words: Sequence[str]) -> Iterator[None]:
+    """Have messages speak of these words in this block, and not of the command line: a Python program gave them."""
+    token = _words.set(tuple(words))
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+def _typed_words() -> list[str]:
+    words = _words.get()
+    return sys.argv[1:] if words is None else list(words)
+
+
 def one_line_message(error: Exception) -> str:
     """Hydra's message of several lines in one line, with a suggestion where a key was misspelt."""
     text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
     if re.search(UNREADABLE, text):
-        text = _unreadable_word(sys.argv[1:]) or text
+        text = _unreadable_word(_typed_words()) or text
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
     if several:
         key, values = several.groups()
@@ -65,7 +83,7 @@ def one_line_message(error: Exception) -> str:
     if unknown:
         return f"{unknown[1]}: {_unknown_key(unknown[1])}"
     if text.startswith("Config group override must be"):  # Hydra does not say which
-        pairs = [word.partition("=")[::2] for word in sys.argv[1:] if "=" in word]
+        pairs = [word.partition("=")[::2] for word in _typed_words() if "=" in word]
         for group, value in pairs:
             if (CONF_DIR / group).is_dir() and not re.search("[a-z]", value.replace("null", "").replace("true", "")):
                 remedy = number_for(group, value)
@@ -103,7 +121,7 @@ def _meant_option(group: str, option: str, choices: list[str]) -> str:
 
 def _typed_value(key: str) -> str:
     """The value that the command line gives to a key; empty where it gives none."""
-    values = [word.partition("=")[2] for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] == key]
+    values = [word.partition("=")[2] for word in _typed_words() if word.lstrip("+").partition("=")[0] == key]
     return values[-1] if values else ""
 
 
@@ -118,7 +136,7 @@ def _unknown_key(key: str) -> str:
         return f"write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
     teacher = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
     if teacher:  # the settings of a second teacher are added one by one
-        added = any(f"@{teacher[1]}=" in word for word in sys.argv[1:])
+        added = any(f"@{teacher[1]}=" in word for word in _typed_words())
         return f"write '+{key}=…'" + ("" if added else f", beside +teacher@{teacher[1]}=…, which adds it")
     value = _typed_value(key)
     if answer := answer_for(key, value, exact=True):
@@ -142,7 +160,7 @@ def _options_with(key: str) -> str | None:
     options = [file.stem for file in files if name in option_settings(file)]
     if not options:
         return None
-    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    chosen = [word.partition("=")[2] for word in _typed_words() if word.startswith(f"{group}=")]
     if not chosen:
         defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
         chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]
@@ -167,9 +185,9 @@ def _unreadable_word(words: list[str]) -> str | None:
 def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
     GlobalHydra.instance().clear()
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
+    words = [word for word in _typed_words() if "=" in word and not word.startswith(("-", f"{misspelt}="))]
     words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
-    folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in config_dirs(sys.argv[1:])]
+    folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in config_dirs(_typed_words())]
     search_path = [f"hydra.searchpath={folders}"] if folders else []
     for overrides in ([*search_path, *words], search_path, []):
         try:

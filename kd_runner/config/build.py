@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
+from kd_runner.config.given import is_name_of_given
 from kd_runner.config.settings import Node, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.foreign_words import answer_for
@@ -132,6 +133,8 @@ def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None
     A user's file may be edited between two runs; a package's version says what its files hold.
     """
     target = _locate(node, key, tuple(trust))
+    if is_name_of_given(node["_target_"]):
+        return str(node["_target_"])  # which has a digest of the object in it
     if is_of(target, PACKAGES):
         return None
     return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
