@@ -19,6 +19,7 @@ from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for, number_for, option_for, table
 
+FREEZE = "type 'student.freeze=[layer1]' (patterns of layers' names; 'student.layers=?' lists them)"
 TRACKERS = (
     "there is nothing of the kind here: runs write TensorBoard's event files, which those services read, such as by "
     "wandb sync; name=…, notes=… and 'tags=[…]' are kept in each run"
@@ -33,7 +34,7 @@ ANSWERS = {
     "early_stopping.patience)",
     "student.ema=0.999": "type student.ema=0.999",
     "class_weights=balanced": "type dataset.class_weights=balanced",
-    "student.freeze=layer1": "type 'student.freeze=[layer1]' (patterns of layers' names; 'student.layers=?' lists them)",
+    "student.freeze=layer1": FREEZE,
     "tracking.wandb=true": TRACKERS,
     "distillation.alpha=0.9": "type distillation.weight=0.9 distillation.label_weight=0.1 (two weights, since alpha "
     "means either of them elsewhere)",
@@ -43,11 +44,12 @@ ANSWERS = {
     "num_epochs=30": "type student.epochs=30 (teacher.epochs is that of the teacher)",
     "max_grad_norm=5": "type trainer.gradient_clip_val=5",
     "grad_accum_step=4": "type trainer.accumulate_grad_batches=4",
-    "frozen_modules=[fc]": "type 'student.freeze=[layer1]' (patterns of layers' names; 'student.layers=?' lists them)",
+    "frozen_modules=[fc]": FREEZE,
     "src_ckpt=t.pt": "type teacher.checkpoint=t.pt",
     "forward_hook=x": "type 'student.layers=[layer3]' 'teacher.layers=[layer3]' ('student.layers=?' lists the layers)",
     "criterion=soft": "type distillation=soft (kd-runner help distillation lists the modes)",
-    "test_only=true": "there is nothing of the kind here: another command evaluates a student: kd-evaluate MODEL FOLDER",
+    "test_only=true": "there is nothing of the kind here: another command evaluates a student: "
+    "kd-evaluate MODEL FOLDER",
     "cache_output=x": "type teacher_outputs=cache",
     # mdistiller
     "SOLVER.LR=0.05": "type optimizer.lr=0.05",

@@ -15,7 +15,7 @@ from kd_runner.config.door import PACKAGES, kind_of, lies_in
 from kd_runner.config.given import PREFIX, give
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
-from kd_runner.interface.sources import DIGITS, digest_of
+from kd_runner.interface.identity import DIGITS, digest_of
 
 # Keys whose object may be the thing itself. Of others, such as an optimizer, it is what makes the thing.
 THEMSELVES = ("distillation", "plus", "temperature", "scheduler")
@@ -59,9 +59,7 @@ def _factory(thing: Any, key: str) -> Callable[..., Any]:
             raise SettingsError(f"{key}: must not be a data set, got Splits")
         return lambda: thing
     if not callable(thing):
-        raise SettingsError(
-            f"{key}: must be a name, settings in a dictionary or a callable, got {type(thing).__name__}"
-        )
+        raise SettingsError(f"{key}: must be a name, settings by their keys or a callable, got {type(thing).__name__}")
     if _makes_the_thing(thing, key):
         return thing  # type: ignore[no-any-return]
     return lambda: copy.deepcopy(thing)

@@ -58,7 +58,7 @@ def training_tasks(
     Args:
         missing: The networks that the store does not have, as `kd_runner.sweeps.preflight.examine` writes them.
     """
-    tasks = {}
+    tasks: dict[str, Task] = {}
     for key, network in missing.items():
         stage, jobs = network["stage"], network["jobs"]
         if len(jobs) > 1:
