@@ -94,11 +94,11 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["lr=0.1"], "lr: no such setting; type optimizer.lr=0.1\n"),
         (
             ["temperature=4"],
-            "temperature: must be one of constant, cosine, learned, linear, got 4; type temperature.va",
+            "temperature: must be one of constant, cosine, learned, linear, got 4; type tempera",
         ),
         (
             ["--max-epochs", "5"],
-            "--max-epochs: no such option; settings are typed without dashes, as KEY=VALUE: type st",
+            "--max-epochs: no such option; settings are typed without dashes, as KEY=VALUE: ty",
         ),
         (["help", "nonsense"], "help: nonsense is no setting, group or option"),
         (["new", "mode", "dkd"], "new: distillation=dkd is an option of kd-runner"),

@@ -53,16 +53,9 @@ PROGRAMS = {
     "kd-export": "kd_runner.deploy.export_command",
 }
 UNCHANGED = (
-    "resume=",
-    "'dataset=?'",
-    "kd-runner store",
-    "kd-runner help",
-    "kd-runner new",
-    "kd-runner again",
-    "--help",
-    "--cfg",
+    "resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "kd-runner help", "kd-runner new", "--help", "--cfg",
     "student.layers=?",
-)
+)  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
