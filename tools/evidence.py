@@ -60,6 +60,7 @@ class Pair:
         rates: Learning rates to try.
         full: True for twelve trials of each mode, else six.
         search_seeds, seeds: Seeds of the search and of the table.
+        more_seeds: Seeds that the table got after that of `seeds` had been seen, their number fixed before they ran.
         none_seeds: More seeds of the search for the student without a teacher, whose settings all gains depend on.
         search_words: Settings of the search that the table does not have.
         longer: Epochs of one more row, the student without a teacher for longer, which shows whether it has converged.
@@ -75,6 +76,7 @@ class Pair:
     rates: tuple[float, float] = (0.0, 0.0)
     search_seeds: tuple[int, ...] = ()
     none_seeds: tuple[int, ...] = ()
+    more_seeds: tuple[int, ...] = ()
     full: bool = False
     search_words: tuple[str, ...] = ()
     longer: int = 0
@@ -118,6 +120,7 @@ PAIRS = {
         search_seeds=(100,),
         none_seeds=(101, 102, 103, 104),
         seeds=TEN,
+        more_seeds=tuple(range(10, 30)),
         full=True,
     ),
     "fashion_one_percent": Pair(
@@ -157,6 +160,7 @@ PAIRS = {
         longer=30,
         search_seeds=(100,),
         seeds=(0, 1, 2, 3, 4),
+        more_seeds=(5, 6, 7, 8, 9),
         modes=(
             *("none", "soft", "hybrid", "dkd", "nkd", "dist", "wsld", "logits_l2", "logit_standardization", "mlkd"),
             *("function_matching", "hard", "label_smoothing", "tf_kd_reg", "rkd", "pkt", "sp", "cc"),
@@ -253,7 +257,8 @@ def run_sweep(folder: Path, given: Sequence[str], words: Sequence[str], baseline
     """Run a sweep into `folder`, or go on with the one that is there."""
     command = [sys.executable, "-m", "kd_runner", "-m"]
     if folder.is_dir():
-        command += [f"resume={folder}", *words]
+        configs = given[:2] if "--config-dir" in given else ()  # counts only where it is typed
+        command += [f"resume={folder}", *configs, *words]
     else:
         command += [*given, *(() if baseline else ("baseline=false",)), "tracking.images=false"]
         command += [f"hydra.sweep.dir={folder}", f"store={folder.parent.parent / 'store'}", *words]
@@ -357,6 +362,8 @@ def table(name: str, root: Path, words: Sequence[str]) -> None:
             folder / "conf" / "experiment" / f"{mode}.yaml", mode, {"student.epochs": pair.epochs, **values}
         )
     sweep(folder / "sweep", pair, list(settings), pair.seeds, words)
+    if pair.more_seeds:
+        sweep(folder / "sweep_more", pair, list(settings), pair.more_seeds, words)
     keep_results(name, folder, settings)
 
 

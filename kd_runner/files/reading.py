@@ -20,6 +20,8 @@ from kd_runner.files.plain_files import read_plain
 
 SHOWN = 8  # keys that are named where more are left out
 UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, and half letters of UTF-16
+# JSON of these bytes alone has no such characters, and needs no look at each of its texts.
+PLAIN = bytes({*b"\t\n", *range(32, 127)} - {*b"\\"})
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Real = Annotated[float, Field(strict=True, ge=-1e30, le=1e30, allow_inf_nan=False)]
@@ -325,12 +327,11 @@ RESULT, ANALYSIS, SEARCH = TypeAdapter(_Result), TypeAdapter(_Analysis), TypeAda
 def json_of(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object at `path`, and what is wrong with the file, empty where it is one; the object is then empty."""
     try:
-        content = json.loads(read_plain(path))
-        return (
-            (readable(content), "")
-            if isinstance(content, dict)
-            else ({}, f"holds {kind_of(content)} in place of an object")
-        )
+        raw = read_plain(path)
+        content = json.loads(raw)
+        if not isinstance(content, dict):
+            return {}, f"holds {kind_of(content)} in place of an object"
+        return (readable(content) if raw.translate(None, PLAIN) else content), ""
     except FileNotFoundError:
         return {}, "is not there"
     except OSError as error:
