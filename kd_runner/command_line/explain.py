@@ -57,7 +57,7 @@ def explanation(words: Sequence[str]) -> str:
     asked = [word for word in words if "=" not in word] or options
     if not asked:
         return _overview()
-    content = _composed([word for word in options if word not in asked])
+    content = _composed(tuple(word for word in options if word not in asked))
     return "\n\n".join(_explained(word, content) for word in asked)
 
 
@@ -87,7 +87,8 @@ def _explained(word: str, content: Mapping[str, Any]) -> str:
     )
 
 
-def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+@functools.cache
+def _composed(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     """The settings as plain data, with what Hydra's launcher and sweepers have."""
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -112,7 +113,7 @@ def _all_keys(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _overview() -> str:
-    content = _composed([])
+    content = _composed(())
     lines = ["Groups: choose one option each, as in teacher=resnet; kd-runner help teacher=resnet explains one", ""]
     for group, about in ABOUT.items():
         lines += _folded(f"  {group:13}", f"{about}: {', '.join(options_of(group))}", 15)

@@ -88,7 +88,7 @@ class RunResult:
 
     @property
     def gap_closed(self) -> float | None:
-        """The gain as a share of what the teacher has over the baseline; None where there is no such gap."""
+        """The gain as a share of what the teacher has over the baseline; None without a gain, or without such a gap."""
         gap = gap_in(self.numbers)
         return None if gap is None else gap.share
 

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from stored_runs import stored_run  # noqa: F401
+from torch import nn
 
 from kd_runner.errors import SettingsError
 from kd_runner.interface.result import RunResult
@@ -43,6 +45,33 @@ print(json.dumps({
 """
 
 
+class Tiny(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.inner(images)
+
+
+def test_a_network_is_trained_in_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = Tiny(10)
+    before = network.inner[1].weight.clone()
+    options = {"teacher": "mlp", "teacher__epochs": 1, "student__epochs": 2, "baseline": False, "quiet": True}
+    result = run("finetune.epochs=0", student=network, folder="run", **options)
+    assert capsys.readouterr().out == ""
+    assert torch.equal(network.inner[1].weight, before)
+    trained = result.predictor().network.inner[1].weight
+    assert not torch.equal(trained, before)
+    assert (result.gain, result.baseline, result.student.parameters) == (None, None, 650)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["student"]["accuracy"] == result.student.accuracy
+
+
+@pytest.mark.slow
 def test_a_program_with_a_network_and_a_mode_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -106,4 +135,6 @@ def test_the_result_of_a_folder(stored_run: Path) -> None:  # noqa: F811
     assert result.teacher is not None
     assert result.notes == numbers["notes"]
     assert result.report == stored_run / "report.html"
-    assert result.gap_closed == numbers["gap_closed"]
+    assert result.gain is not None
+    assert result.gain < 0
+    assert result.gap_closed is None
