@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags")  # settings that change no result
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None}
@@ -38,7 +39,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     Settings that older versions did not write are left out at their defaults, so that a run of such a version can be
     resumed.
     """
-    content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
+    content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
         "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),

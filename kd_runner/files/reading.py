@@ -212,8 +212,15 @@ class _TeacherOutputs(_Part):
     passes_saved: Real | None = None
 
 
+class _Described(_Part):
+    name: Text | None = None
+    notes: Text | None = None
+    tags: list[Text] | None = None
+
+
 class _Result(_Part):
     status: Text | None = None
+    described: _Described | None = None
     error: Text | None = None
     overrides: list[Text] | None = None
     seed: Seed = None

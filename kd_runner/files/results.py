@@ -29,6 +29,9 @@ ASIDE = (  # overrides that do not change the result
     "trainer.threads=",
     "trainer.log_every=",
     "tracking.",
+    "name=",
+    "notes=",
+    "tags=",
 )
 SEEDS = ("seed", "data_seed")
 STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a search

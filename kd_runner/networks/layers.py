@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -49,6 +49,7 @@ class Layers:
         beginning: The name of the input of the second convolution, where it has the size of the first stage without
             being its output: what the first layer gives. None else.
         heads: Names of two dense layers whose mean the logits are; none: the network has no such.
+        kinds: The type of each layer, such as Conv2d, and behind it what an activation does to its output.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -59,6 +60,7 @@ class Layers:
     channels_last: frozenset[str] = frozenset()
     beginning: str | None = None
     heads: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The names that a role stands for.
@@ -92,6 +94,12 @@ class Layers:
     def sizes(self) -> dict[str, str]:
         """`shapes` as texts, such as 16x8x8."""
         return {name: "x".join(map(str, shape)) or "no tensor" for name, shape in self.shapes.items()}
+
+    def lines(self) -> list[str]:
+        """A line for each layer: its name, the shape of its output, its type and where it stands to an activation."""
+        rows = [(name, size, self.kinds.get(name, "")) for name, size in self.sizes().items()]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+        return [f"{name:{widths[0]}}  {size:{widths[1]}}  {kind}".rstrip() for name, size, kind in rows]
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {size}" for name, size in self.sizes().items())
@@ -133,6 +141,7 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
         _channels_last(calls),
         _beginning(stages, calls),
         _heads(logits, calls),
+        _kinds(calls),
     )
 
 
@@ -159,6 +168,26 @@ def _heads(logits: Tensor, calls: list[Call]) -> tuple[str, ...]:
         if torch.allclose((first_logits + second_logits) / 2, logits, rtol=1e-4, atol=1e-6):
             return (first, second)
     return ()
+
+
+def _kinds(calls: list[Call]) -> dict[str, str]:
+    """The type of each layer, and where it stands to an activation: behind one, in front of one, or being one."""
+    activations = [call for call in calls if isinstance(call.module, ACTIVATIONS)]
+    kinds = {}
+    for call in calls:
+        kind = type(call.module).__name__
+        if isinstance(call.module, ACTIVATIONS):
+            kind += f", its input: {call.name}{INPUT}"
+        elif call.output is not None:
+            behind = next((other for other in activations if other.output is call.output), None)
+            before = next((other for other in activations if other.input is call.output), None)
+            if behind is not None:
+                name = type(behind.module).__name__
+                kind += f", after its {name}, whose input is {behind.name}{INPUT}"
+            elif before is not None:
+                kind += f", before the {type(before.module).__name__} {before.name}"
+        kinds[call.name] = kind
+    return kinds
 
 
 def _channels_last(calls: list[Call]) -> frozenset[str]:

@@ -17,10 +17,11 @@ from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
+from kd_runner.reports.described import described_rows
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
-from kd_runner.terminal import TextColumn, fold_text, table_lines
+from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # ranks that a sentence names
@@ -34,7 +35,7 @@ COLUMNS = (
     "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
     "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
-    "p",
+    "p", "name", "notes",
 )  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "difference_low": against and against.low,
             "difference_high": against and against.high,
             "p": against and against.p,
+            **described_rows(group.runs),
         }
 
 
@@ -184,6 +186,7 @@ class Column:
 SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
+    Column("name", "name", lambda row: row["name"] or "", 8),
     Column("n", "n", _seeds, 8),
     Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 100),
     Column("test accuracy, %", "test_accuracy", _accuracy),
@@ -201,7 +204,11 @@ SHOWN = (
     Column("compute, × baseline's", "times_baseline", lambda row: times(row["times_baseline"]), 2),
     Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
     Column("against the reference, points", "difference", _difference, 10),
+    Column("notes", "notes", lambda row: row["notes"] or "", 2),
 )
+
+
+TEXTS = ("settings", "name", "notes")  # columns of text
 
 
 @dataclass(frozen=True)
@@ -291,16 +298,16 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
 
 
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
-    """The leaderboard as text, with the columns that fit into `width`; with all columns where it is None."""
+    """The leaderboard as text, with the columns that fit into `width`; None where there is no terminal."""
     texts = [
-        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key == "settings")
+        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key in TEXTS)
         for column in leaderboard.columns
     ]
     lines = []
     for search in leaderboard.searches:
         lines += [fold_text(line, width) for line in search.lines()]
         lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
-    table, left_out = table_lines(texts, width)
+    table, left_out = table_lines(texts, width or PIPED)
     lines += table
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))

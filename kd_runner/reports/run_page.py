@@ -17,6 +17,7 @@ from kd_runner.files.stages import STAGES
 from kd_runner.formats import four_digits, percent
 from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
+from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
@@ -115,7 +116,7 @@ def run_page(folder: Folder) -> str:
     return render(
         "run.html",
         title=f"Distillation: {run.folder.resolve().name}",
-        subtitle=" ".join(run.words) or "all settings at their defaults",
+        subtitle=": ".join(filter(None, [label_of(result), " ".join(run.words) or "all settings at their defaults"])),
         verdict=verdict,
         sentences=[*verdict.sentences, *result_sentences, *_teacher_sentence(result)],
         stages=[stage for stage in STAGES if result.get(stage)],

@@ -378,7 +378,7 @@ ALWAYS: tuple[str, ...] = (
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|threads)",
     r"(order_)?seed",
     r"tracking\.(images|graph|embedding)",
-    r"resume",
+    r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
 ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
