@@ -17,7 +17,7 @@ from kd_runner.datasets.image_cache import decode_all
 from kd_runner.datasets.image_input import input_of_images
 from kd_runner.datasets.labelled_folder import labelled_folder
 from kd_runner.datasets.splits import Images, Splits
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.datasets.unreadable import reason_of, unreadable_indices
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
@@ -85,11 +85,9 @@ def _predictions(path: str, files: ImageFiles, networks: Mapping[str, nn.Module]
     """The logits for the images of a folder that can be read; None where there are none, which is noted."""
     broken = unreadable_indices(files, None)
     if broken:
-        names = list_of_names([files.paths[index] for index in broken])
-        note(
-            "data",
-            f"{path}: {len(broken):,} images cannot be read and are left out: {names} ({reason_of(files, broken[0])})",
-        )
+        verb = "is" if len(broken) == 1 else "are"
+        names, reason = list_of_names([files.paths[index] for index in broken]), reason_of(files, broken[0])
+        note("data", f"{path}: {count(len(broken), 'image')} cannot be read and {verb} left out: {names} ({reason})")
         left = torch.ones(len(files), dtype=torch.bool)
         left[broken] = False
         files = files.subset(left.nonzero().flatten())
