@@ -22,6 +22,7 @@ ADDED = {
     "white": None,
     "label_noise": 0.0,
 }
+EVALUATE: dict[str, Any] = {"corruptions": False}
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
 ADDED_TO_STUDENTS: dict[str, Any] = {
@@ -44,8 +45,10 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature",),
-        "trainer": ("threads", "keep_memory", "log_every"),
+        "trainer": ("threads", "keep_memory", "log_every", "profile"),
+        "evaluate": ("also",),  # whose images are in the digest of a run
     }
+    content = {"evaluate": EVALUATE, **content}
     for name, keys in without.items():
         content[name] = _without(content[name], keys)
     # However many devices share a batch, it is the same batch: they change the last bits, as other devices do. The key
@@ -64,7 +67,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
     if content.get("early_stopping") == EARLY_STOPPING:
         content.pop("early_stopping")
-    return without_defaults(content, ADDED_TO_RUNS)
+    return without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE})
 
 
 def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -275,12 +275,31 @@ class TrainerSettings(Section):
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
+    profile: Literal["torch", "nvtx"] | None = None
     threads: Count | None
 
     @property
     def process_count(self) -> int:
         """The number of processes that share a run, one for each device."""
         return self.devices * self.nodes
+
+
+Folder = Annotated[str, BeforeValidator(_path)]
+
+
+class EvaluateSettings(Section):
+    """What is evaluated at the end, beside the test images as they are."""
+
+    corruptions: Flag = False
+    also: list[Folder] = []
+
+    @field_validator("also")
+    @classmethod
+    def _are_different(cls, value: list[str]) -> list[str]:
+        twice = sorted({path for path in value if value.count(path) > 1})
+        if twice:
+            raise ValueError(f"must name each folder once, and names {twice[0]} twice")
+        return value
 
 
 class TrackingSettings(Section):
@@ -311,6 +330,7 @@ class Settings(Section):
     data_seed: Seed
     teacher_outputs: OutputsSource = ONLINE
     teacher_outputs_dtype: LogitsDtype = "float32"
+    evaluate: EvaluateSettings = EvaluateSettings()
     tracking: TrackingSettings
     name: Words | None = None
     notes: Words | None = None

@@ -21,6 +21,7 @@ from kd_runner.files.run_folder import (
     LOG,
     NOW,
     PAGE,
+    PROFILE,
     RESULT,
     SETTINGS,
     STUDENT_BEST,
@@ -34,7 +35,7 @@ SYSTEM_PREFIXES = ("._", ".nfs", ".fuse_hidden")
 RUN = frozenset(
     [
         *(SETTINGS, RESULT, ANALYSIS, PAGE, LOG, NOW, CONSOLE, CONTACT_SHEET),
-        *(STUDENT_LAST, STUDENT_BEST, UNFINISHED, HYDRA, EVENTS),
+        *(STUDENT_LAST, STUDENT_BEST, UNFINISHED, HYDRA, EVENTS, PROFILE),
     ]
 )
 WEIGHTS = r"(teacher|teachers\..+|baseline)\.safetensors"

@@ -11,6 +11,7 @@ from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
 from kd_runner.reports.described import sentence_of
 from kd_runner.reports.reasons import reasons
+from kd_runner.reports.shift_tables import shift_sentences
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
@@ -89,6 +90,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _gain_sentence(result, finetuned),
         part_of_images(result),
         _absent_classes_sentence(result),
+        *shift_sentences(result),
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),

@@ -375,8 +375,9 @@ ALWAYS: tuple[str, ...] = (
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
-    r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|threads)",
+    r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
     r"(order_)?seed",
+    r"evaluate\.(corruptions|also)",
     r"tracking\.(images|graph|embedding)",
     r"(resume|name|notes|tags)",
 )
