@@ -5,6 +5,7 @@ What a `_target_` takes beside them is checked against its own signature by `kd_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -78,6 +79,19 @@ def _metric(value: Any) -> str | None:
 Metric = Annotated[str | None, BeforeValidator(_metric)]
 
 
+def _class_weights(value: Any) -> Any:
+    if value is None or value == "balanced":
+        return value
+    numbers = isinstance(value, (list, tuple)) and all(type(weight) in (int, float) for weight in value)
+    if not numbers or not all(0 <= weight < math.inf for weight in value) or not sum(value) > 0:
+        raise ValueError("must be balanced, or a list with a number of 0 or more for each class, or null")
+    return value
+
+
+ClassWeightsSetting = Annotated[Literal["balanced"] | list[float] | None, BeforeValidator(_class_weights)]
+Smoothing = Annotated[float, Field(strict=True, ge=0, lt=1)]  # of labels
+Decay = Annotated[float, Field(strict=True, gt=0, lt=1)]  # of a moving average
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Valid = TypeVar("Valid", bound=BaseModel)
 
 
@@ -111,6 +125,8 @@ class DatasetSettings(_Built):
     mixup: Weight
     cutmix: Weight
     label_noise: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    class_weights: ClassWeightsSetting = None
+    balanced_sampling: Flag = False
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
     default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
@@ -198,6 +214,7 @@ class TeacherSettings(_Built):
     early_stopping: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
+    freeze: list[LayerName] = []
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
@@ -217,6 +234,7 @@ class ExtraTeacherSettings(_Built):
     early_stopping: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
+    freeze: list[LayerName] = []
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
@@ -235,6 +253,9 @@ class StudentSettings(_Built):
     scheduler: Node | None
     early_stopping: Node | None = None
     init: Literal["random", "inject"] = "random"
+    label_smoothing: Smoothing = 0.0
+    ema: Decay | None = None
+    freeze: list[LayerName] = []
     pruning: PruningSettings = PruningSettings()
 
 
@@ -270,6 +291,8 @@ class TrainerSettings(Section):
     compile: Flag
     graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "off"
     quantize: Literal["int8"] | None = None
+    gradient_clip_val: Positive | None = None
+    accumulate_grad_batches: Count = 1
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]

@@ -109,6 +109,12 @@ class _Inference(_Part):
     threads: Whole | None = None
 
 
+class _Average(_Part):
+    decay: Share
+    accuracy: Share
+    val_accuracy: Share | None = None
+
+
 class _Stage(_Part):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
@@ -136,6 +142,7 @@ class _Stage(_Part):
     injected: _Injected | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
+    ema: _Average | None = None
     judged: _Judged | None = None
     on_training_images: _OnTrainingImages | None = None
 

@@ -76,11 +76,20 @@ class Data:
                 recipe.batches_seed,
                 strong=strong,
                 ranks=self.ranks,
+                balanced=self.settings.balanced_sampling,
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
         return TrainingBatches(
-            source, self.view, self.batch_size, seed, strong=strong, part=part, views=views, ranks=self.ranks
+            source,
+            self.view,
+            self.batch_size,
+            seed,
+            strong=strong,
+            part=part,
+            views=views,
+            ranks=self.ranks,
+            balanced=self.settings.balanced_sampling,
         )
 
     def view_of(self, role: str) -> View:
