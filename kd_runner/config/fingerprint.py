@@ -22,6 +22,8 @@ ADDED: dict[str, Any] = {
     "label_noise": 0.0,
     "class_weights": None,
     "balanced_sampling": False,
+    "random_resized_crop": 0.0,
+    "resize_size": None,
     "freeze": [],
 }
 ADDED_TO_TRAINERS = {

@@ -79,6 +79,16 @@ def _metric(value: Any) -> str | None:
 Metric = Annotated[str | None, BeforeValidator(_metric)]
 
 
+def _without_even_rates(node: Any) -> Any:
+    """The shared optimizer without a layer_decay of 1, which is off: what is left are the optimizer's arguments."""
+    if not isinstance(node, dict) or type(node.get("layer_decay")) not in (int, float) or node["layer_decay"] != 1:
+        return node
+    return {name: value for name, value in node.items() if name != "layer_decay"}
+
+
+Optimizer = Annotated[Node, BeforeValidator(_without_even_rates)]
+
+
 def _class_weights(value: Any) -> Any:
     if value is None or value == "balanced":
         return value
@@ -118,6 +128,7 @@ class DatasetSettings(_Built):
     crop_padding: Pixels
     flip: Flag
     resized_crop: Share
+    random_resized_crop: Share = 0.0
     rand_augment: Pixels
     rand_augment_magnitude: Magnitude
     cutout: Pixels
@@ -146,6 +157,7 @@ class TeacherView(Section):
     crop_padding: Pixels | None = None
     flip: Flag | None = None
     resized_crop: Share | None = None
+    random_resized_crop: Share | None = None
     rand_augment: Pixels | None = None
     rand_augment_magnitude: Magnitude | None = None
     cutout: Pixels | None = None
@@ -322,7 +334,7 @@ class Settings(Section):
     distillation: DistillationSettings
     plus: dict[str, DistillationSettings]
     temperature: Node
-    optimizer: Node
+    optimizer: Optimizer
     scheduler: Node
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     batch_size: Annotated[int, Field(strict=True, ge=2)]

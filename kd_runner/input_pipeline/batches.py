@@ -15,6 +15,7 @@ from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.step_plan import StepPlan
 from kd_runner.input_pipeline.view import View
+from kd_runner.input_pipeline.whole_pictures import Windows
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks, Rows
 
@@ -154,10 +155,12 @@ class TrainingBatches:
         drawn = self.epoch if self.views is None else self.epoch % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
-        keys = self._keys(order).split(self.chunk * size)
-        for (indices, images, labels), numbers in zip(
-            self.source.read_chunks(order, self.chunk * size), keys, strict=True
-        ):
+        keys = self._keys(order)
+        windows, least = None, augmentation.random_resized_crop
+        if least:
+            windows = Windows(keys, derived_seed(seed, "random_resized_crop"), least)
+        chunks = self.source.read_chunks(order, self.chunk * size, windows)
+        for (indices, images, labels), numbers in zip(chunks, keys.split(self.chunk * size), strict=True):
             views = [augmentation.augment_bytes(images, numbers, seed)]
             if self.strong:
                 views.append(STRONG.augment_bytes(views[0], numbers, derived_seed(seed, "strong")))

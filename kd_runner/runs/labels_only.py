@@ -148,7 +148,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
-        "augmentation": asdict(data.view_of(trainee.role).augmentation),
+        "augmentation": data.view_of(trainee.role).augmentation.record(),
         **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
         **_replayed_views(trainee, data),

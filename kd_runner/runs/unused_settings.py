@@ -367,7 +367,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
 ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
-    r"dataset\.(class_weights|balanced_sampling)",
+    r"dataset\.(class_weights|balanced_sampling|random_resized_crop)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
     r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|ema|freeze|label_smoothing)",
