@@ -175,7 +175,7 @@ def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
         ("--format safetensors --quantize bf16 --allow-loss nan", "--allow-loss: must be points from 0 to 100"),
         ("--format safetensors --quantize bf16 --without-images", "--without-images: --quantize needs the images"),
         ("--format safetensors --output out.onnx", "--output: must end in .safetensors for --format safetensors"),
-        ("--format safetensors --network student_best", "the run has no student_best.safetensors"),
+        ("--format safetensors --network student_best", "has no student_best.safetensors: its run was not completed;"),
         ("--format safetensors --root /tmp", "--root: has no effect, the run's data set has no root, got /tmp"),
         ("--format safetensors --run nowhere", "--run: must be the folder of a run, with settings.json in it, got"),
     ],
@@ -192,6 +192,8 @@ def test_a_source_that_is_none_is_one_line(tmp_path, capsys):
     assert "is not the folder of a run" in refused(capsys, tmp_path / "empty", "--format", "safetensors")
     assert "text.safetensors" in refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors")
     assert "nothing" in refused(capsys, tmp_path / "nothing", "--format", "safetensors")
+    line = refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors", "--network", "student")
+    assert line.startswith(f"--network: has no effect on {tmp_path}/text.safetensors")
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), "--format", "tflite"])
     assert ended.value.code == 2
