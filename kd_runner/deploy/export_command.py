@@ -39,8 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         const="nhwc",
         choices=("nhwc", "nchw"),
         dest="layout",
-        help="the file takes bytes, [N, H, W, C] (nhwc, the default) or [N, C, H, W], and normalises them",
+        help="the file takes bytes, [N, H, W, C] (nhwc, the default) or [N, C, H, W], of any size where the format can",
     )
+    add("--fixed-size", action="store_true", help="with preprocessing, but pictures have the network's own size")
     add("--output", type=Path, metavar="FILE", help="default: export/NAME beside the weights")
     add("--overwrite", action="store_true", help="replace a file that is there")
     add_network_argument(parser)

@@ -23,6 +23,7 @@ MODULES = {
     "safetensors": "kd_runner.deploy.export_safetensors",
 }
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"  # names in an exported file
+SIDES = ("height", "width")  # names of the input's dimensions where they may have any size
 SAMPLE = 2  # images that a network is traced with: with one, PyTorch takes the batch for a constant
 INT8, BF16, FP16 = "int8", "bf16", "fp16"
 HALVES = {BF16: torch.bfloat16, FP16: torch.float16}
@@ -39,6 +40,7 @@ class Export:
         metadata: Texts by name, for the file.
         quantize: The numbers inside: int8, bf16 or fp16; None: float32.
         calibration: Training images as the network takes them, for int8.
+        free: The dimensions of the input, beside the first, that may have any size: height and width of pictures.
     """
 
     network: nn.Module
@@ -46,6 +48,7 @@ class Export:
     metadata: Mapping[str, str]
     quantize: str | None = None
     calibration: Tensor | None = None
+    free: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Format:
         graph: True where the file holds the computation, and not weights alone.
         write: Writes the file, and perhaps others beside it that begin with its stem.
         open: Opens it in its own runtime.
+        any_size: True where its input may have any height and width, so that resizing can be in the file.
     """
 
     ending: str
@@ -84,6 +88,7 @@ class Format:
     graph: bool
     write: Callable[[Export, Path], None]
     open: Callable[[Path], Runtime]
+    any_size: bool = False
 
 
 def format_of(name: str, quantize: str | None, preprocessing: bool) -> Format:

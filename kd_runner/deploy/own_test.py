@@ -58,12 +58,15 @@ class OwnTest:
 
 
 @contextmanager
-def own_test(folder: Path, trust: Sequence[str] = (), root: str | None = None) -> Iterator[OwnTest]:
+def own_test(
+    folder: Path, trust: Sequence[str] = (), root: str | None = None, residency: Residency | None = None
+) -> Iterator[OwnTest]:
     """The test of the run in `folder`; what is unpacked for it is deleted after the block.
 
     Args:
         trust: Packages that a person typed; the run's own record extends no trust.
         root: Where the images are now; None: where they were.
+        residency: Where decoded images stay; None: as the run's settings say.
 
     Raises:
         SettingsError: the settings or the images cannot be read.
@@ -73,7 +76,7 @@ def own_test(folder: Path, trust: Sequence[str] = (), root: str | None = None) -
     node = {name: value for name, value in settings.dataset.items() if name not in fields}
     if "download" in node:
         node["download"] = False
-    residency: Residency = settings.dataset.get("residency", "auto")
+    residency = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
         if "cache" in node:
             in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())

@@ -5,6 +5,7 @@ The one reader of these settings: evaluation, exports and proofs have them from 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,8 @@ from kd_runner.files.run_folder import SETTINGS
 from kd_runner.masking import MASK
 
 MOST_THREADS = 1024
+# The variable that conf/ has for the root of these data sets; its value is hidden in what a run writes.
+DATA_FOLDER, OF_DATA_FOLDER = "KD_RUNNER_DATA", "kd_runner.datasets.torchvision_set.torchvision_set"
 
 
 class StoredTrainer(BaseModel):
@@ -79,6 +82,9 @@ def read_settings(folder: Path, root: str | None = None) -> StoredSettings:
         if "root" not in settings.dataset:
             raise SettingsError(f"--root: has no effect, the run's data set has no root, got {root}")
         settings.dataset["root"] = root
+    known = os.environ.get(DATA_FOLDER)
+    if known and settings.dataset.get("root") == MASK and settings.dataset.get("_target_") == OF_DATA_FOLDER:
+        settings.dataset["root"] = known
     hidden = [name for name, value in settings.dataset.items() if value == MASK]
     if hidden:
         remedy = "; say where the images are with --root" if hidden == ["root"] else ""

@@ -171,6 +171,7 @@ def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
         ("--format safetensors --quantize int8", "--quantize: must be bf16 or fp16 with --format safetensors, got"),
         ("--format onnx --quantize bf16", "--quantize: must be int8 or fp16 with --format onnx, got bf16"),
         ("--format safetensors --with-preprocessing", "--with-preprocessing: has no effect with --format safetensors"),
+        ("--format torch_export --fixed-size", "--fixed-size: has no effect without --with-preprocessing"),
         ("--format safetensors --allow-loss 1", "--allow-loss: has no effect without --quantize"),
         ("--format safetensors --quantize bf16 --allow-loss nan", "--allow-loss: must be points from 0 to 100"),
         ("--format safetensors --quantize bf16 --without-images", "--without-images: --quantize needs the images"),
