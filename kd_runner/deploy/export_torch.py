@@ -86,4 +86,4 @@ def open_file(path: Path) -> Runtime:
     return Runtime(f"torch.export of PyTorch {torch.__version__}", run)
 
 
-FORMAT = Format(".pt2", (), "export", {INT8: ("torchao",), BF16: (), FP16: ()}, True, write, open_file, True)
+FORMAT = Format(".pt2", (), "export", {INT8: quantize.TORCHAO, BF16: (), FP16: ()}, True, write, open_file, True)

@@ -17,6 +17,7 @@ from kd_runner.deploy.formats import HALVES, INPUT, Export, not_exportable
 from kd_runner.deploy.silence import silence
 
 CHUNK = 64  # calibration images at a time
+TORCHAO = ("torchao.quantization.pt2e.quantize_pt2e",)  # the part of torchao that is needed here
 # Convolutions, matrix products, and what lies between them. Normalisation and softmax stay in float32.
 QUANTIZED_OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
 

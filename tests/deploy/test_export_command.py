@@ -111,6 +111,18 @@ def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, ca
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_library_of_a_version_that_cannot_be_imported_is_one_line(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "old_library.py").write_text("print('hello')\nimport math\nmath.gone_by_now\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    needs_it = dataclasses.replace(export_safetensors.FORMAT, libraries=("old_library",))
+    monkeypatch.setattr(export_safetensors, "FORMAT", needs_it)
+    line = refused(capsys, run, "--format", "safetensors", "--overwrite")
+    assert line.startswith(
+        "--format safetensors: old_library (of an unknown version) cannot be used here, with PyTorch "
+    )
+    assert "has no attribute 'gone_by_now'): another version of it may fit: pip install" in line
+
+
 def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
     def broken(path: Path) -> Runtime:
         raise RuntimeError("no kernel\nfor this")
