@@ -101,7 +101,7 @@ def _gains(group: Group) -> dict[str, Any]:
 def _means(group: Group) -> dict[str, float | None]:
     """The means of numbers that are in the results of a group's runs."""
     of_student = ("agreement", "nll", "ece", "parameters", "macs", "file_bytes", "latency", "images_seen")
-    keys = {name: ("student", name) for name in of_student}
+    keys: dict[str, tuple[str, ...]] = {name: ("student", name) for name in of_student}
     keys |= {f"teacher_{name}": ("teacher", name) for name in ("parameters", "macs", "latency")}
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
     keys |= {f"{name}_scaled": ("student", "calibrated", name) for name in ("nll", "ece")}
