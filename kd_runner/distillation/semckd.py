@@ -6,6 +6,7 @@ Chen et al. 2021, "Cross-Layer Distillation with Semantic Calibration" (AAAI 202
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class SemCKD(nn.Module):
         return torch.stack([unit(read(image_similarities(layer, self.batch_size))) for read, layer in pairs], dim=1)
 
 
-def _distances(projections: Iterable[nn.Module], layer: Tensor, teacher_maps: Iterable[Tensor]) -> Tensor:
+def _distances(projections: Any, layer: Tensor, teacher_maps: Iterable[Tensor]) -> Tensor:
     """[N, teacher's layers]: mean squared distances of each image's projected layer to the teacher's layers."""
     distances = []
     for project, teacher_layer in zip(projections, teacher_maps, strict=True):

@@ -139,6 +139,12 @@ class _Corruptions(_Shifted):
     by_corruption: dict[str, _UnderCorruption] | None = None
 
 
+class _Average(_Part):
+    decay: Share
+    accuracy: Share
+    val_accuracy: Share | None = None
+
+
 class _Stage(_Part):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
@@ -166,6 +172,7 @@ class _Stage(_Part):
     injected: _Injected | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
+    ema: _Average | None = None
     judged: _Judged | None = None
     on_training_images: _OnTrainingImages | None = None
     calibrated: _Calibrated | None = None

@@ -12,6 +12,7 @@ PAGE = "report.html"
 LOG = "kd-runner.log"
 NOW = "now.json"  # the epoch that a run is at, while it runs
 STUDENT_LAST, STUDENT_BEST = "student_last.safetensors", "student_best.safetensors"
+STUDENT_EMA, BASELINE_EMA = "student_ema.safetensors", "baseline_ema.safetensors"  # averages over the steps
 CONTACT_SHEET = "contact_sheet.png"
 EVENTS = "tensorboard"  # the folder of TensorBoard's event files
 PROFILE = "profile"  # the folder of traces of training, and of tables of what takes most time

@@ -152,7 +152,7 @@ def _beginning(stages: tuple[str, ...], calls: list[Call]) -> str | None:
         return None
     second = convolutions[1]
     stage = next(call.output for call in reversed(calls) if call.name == stages[0])
-    if second.input is stage or stage is None or second.input.shape[2:] != stage.shape[2:]:
+    if second.input is None or second.input is stage or stage is None or second.input.shape[2:] != stage.shape[2:]:
         return None
     return f"{second.name}{INPUT}"
 

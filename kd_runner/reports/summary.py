@@ -98,6 +98,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
+        *_average_sentences(result),
         _best_epoch_sentence(result),
     ]
     return [*(sentence for sentence in candidates if sentence), *reasons(result)]
@@ -230,6 +231,17 @@ def _injected_sentence(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline began" if result.get("baseline") else "The student began"
     share = percent(injected["share"])
     return f"{subject} with weights of the teacher: {count(injected['parameters'])} of the parameters, {share}."
+
+
+def _average_sentences(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the average of the weights of each network that has one."""
+    averages = {stage: (result.get(stage) or {}).get("ema") for stage in STAGES}
+    return [
+        f"The average of the {stage}'s weights (decay {average['decay']:g}) is right on "
+        f"{percent(average['accuracy'])} of the test images."
+        for stage, average in averages.items()
+        if average
+    ]
 
 
 def _stopping_sentences(result: Mapping[str, Any]) -> list[str]:

@@ -127,6 +127,7 @@ class Parts:
         data = self.data
         chosen = None if data.chosen is None else data.chosen.tolist()
         looks = [data.view.mean.tolist(), data.view.std.tolist(), repr(data.view.augmentation), data.replayed_views]
+        looks += [data.settings.balanced_sampling]
         looks += [str(data.view.memory_format), data.batch_size, str(data.device)]
         return digest([data.splits.training_fingerprint, data.splits.fingerprint, chosen, looks])
 

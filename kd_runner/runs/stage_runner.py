@@ -25,6 +25,7 @@ from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.randomness import derived_seed
+from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
@@ -49,7 +50,7 @@ from kd_runner.runs.judgement import (
     note_student,
     summary_of_teachers,
 )
-from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_load
+from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
@@ -99,7 +100,7 @@ class StageRunner:
             self.note_soft_targets(tempered)
         if self.settings.baseline:
             with self.state.at(BASELINE):
-                files[BASELINE] = self.train_baseline()
+                files |= self.train_baseline()
         with self.state.at(STUDENT):
             student_files, best, node = self.train_student()
             files |= student_files
@@ -156,21 +157,27 @@ class StageRunner:
         node, temperature = self.parts.teacher_node(), self.parts.temperature
         note_soft_targets(modes, networks, node, temperature, self.settings, self.data, self.companions)
 
-    def train_baseline(self) -> Path:
-        """Train the student's network without a teacher, judge it, and note where the teacher is not better."""
-        path = self.train_or_load(self.parts.labels_only(BASELINE))
+    def train_baseline(self) -> dict[str, Path]:
+        """Train the student's network without a teacher, judge it, and note where the teacher is not better.
+
+        Returns:
+            Its file, and that of the average of its weights where there is one.
+        """
+        trained = self.train_labels_only(self.parts.labels_only(BASELINE))
+        path = trained.path
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
         if learns_from_teacher(self.parts.modes):
             note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
-        return path
+        averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
+        return {BASELINE: path, **averages}
 
     def train_student(self) -> tuple[dict[str, Path], Best, Node]:
         """Distil the student, finetune it where that is asked for, and save it.
 
         Returns:
-            The files of the student after its last epoch and after its best, the best epoch, and the node that builds
-            the student as it was saved.
+            The files of the student after its last epoch, after its best, and of the average of its weights where
+            there is one, the best epoch, and the node that builds the student as it was saved.
         """
         self.data.ranks.send(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
@@ -194,6 +201,8 @@ class StageRunner:
         self.state.unpruned = {BASELINE: self.parts.labels_only(BASELINE).network, STUDENT: network}
         network, node, best = self.without_removed_channels(network, pairing.node, best)
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
+        if outcome.average is not None:
+            files[AVERAGES[STUDENT]] = save_average(network, outcome.average, node, self.data, self.folder)
         note_student(
             self.parts.modes,
             self.parts.temperature,
@@ -225,6 +234,7 @@ class StageRunner:
             node: The node that builds the student as it was saved.
         """
         nodes = {STUDENT: node, BEST: node, TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
+        nodes |= {name: nodes[stage] for stage, name in AVERAGES.items()}
         networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
         pruning = self.settings.student.pruning
         if BASELINE in networks and pruning.amount and pruning.structured:
@@ -237,6 +247,7 @@ class StageRunner:
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
+        self.add_averages(stages, files, nodes, networks, predictions)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
@@ -275,6 +286,23 @@ class StageRunner:
         if FINETUNE in self.state.epochs and self.parts.recipes[FINETUNE].stopping is not None:
             of_finetuning = stopping_record(self.parts.recipes[FINETUNE], self.state.epochs[FINETUNE])
             stages[STUDENT]["finetune_early_stopping"] = of_finetuning
+
+    def add_averages(
+        self,
+        stages: Mapping[str, Any],
+        files: Mapping[str, Path],
+        nodes: Mapping[str, Node],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
+        """Say of student and baseline what the averages of their weights are right on, where there are such."""
+        averages = {name: networks[name] for name in AVERAGES.values() if name in networks}
+        decay = self.settings.student.ema
+        if averages and decay is not None:
+            validation = self.companions.predictions("val", averages, nodes, self.data)
+            for stage, name in AVERAGES.items():
+                if name in averages:
+                    stages[stage]["ema"] = average_record(stage, decay, files[name], predictions, validation)
 
     def add_absent_classes(
         self,
@@ -345,9 +373,13 @@ class StageRunner:
 
     def train_or_load(self, trainee: LabelsOnly) -> Path:
         """The file of a network trained on labels alone, from the store or trained now."""
+        return self.train_labels_only(trainee).path
+
+    def train_labels_only(self, trainee: LabelsOnly) -> TrainedNetwork:
+        """A network trained on labels alone, from the store or trained now."""
         trained = train_or_load(trainee, self.settings, self.data, self.logger, self.folder)
         self.state.add(trainee.stage, trained.epochs, trained.seconds_before)
-        return trained.path
+        return trained
 
     def judge_trained(self, stage: str, network: nn.Module) -> Judgement:
         """The judgement of a network that was trained on labels alone."""
