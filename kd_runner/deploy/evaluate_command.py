@@ -199,9 +199,9 @@ def _class_lines(content: Mapping[str, Any], width: int) -> list[str]:
         TextColumn("class", [classes[number] for number in shown], folds=True),
         TextColumn("images", [count(images[number]) for number in shown]),
     ]
-    for rank, (name, numbers) in enumerate(networks.items()):
+    for rank, (network, numbers) in enumerate(networks.items()):
         cells = [percent(numbers["class_accuracy"][number]) for number in shown]
-        columns.append(TextColumn(name.replace("_", " "), cells, keep=10 + rank))
+        columns.append(TextColumn(network.replace("_", " "), cells, keep=10 + rank))
     taken = [last["most_taken_for"][number] for number in shown]
     texts = ["" if other is None else f"{classes[other['class']]} ({count(other['images'])})" for other in taken]
     columns.append(TextColumn("most taken for", texts, keep=5, folds=True))
