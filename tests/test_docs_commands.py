@@ -53,8 +53,8 @@ PROGRAMS = {
     "kd-export": "kd_runner.deploy.export_command",
 }
 UNCHANGED = (
-    "resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "kd-runner help", "kd-runner new", "--help", "--cfg",
-    "student.layers=?",
+    "resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "kd-runner help", "kd-runner new", "--help",
+    "--cfg", "student.layers=?",
 )  # fmt: skip
 
 pytestmark = [
