@@ -31,6 +31,8 @@ RESULT_COLUMNS = (
     *("pair", "mode", "settings", "seed", "teacher", "student", "student_val", "ece"),
     *("images_seen", "macs", "parameters", "teacher_parameters"),
 )
+# Modes that ask for another student, or for a teacher without hidden layers.
+OTHER_NETWORKS = ("catkd", "deit", "sdd")
 LATE = 0.1  # share of the epochs, at their end, whose mean decides between trials with equal accuracy
 
 # Three temperatures to try, for modes whose loss has one; the default of the mode is among them.
@@ -85,8 +87,10 @@ class Pair:
 
 
 def all_modes() -> tuple[str, ...]:
-    """The names of the modes."""
-    return tuple(sorted(path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")))
+    """The names of the modes that any of the pairs can have."""
+    return tuple(
+        sorted(path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml") if path.stem not in OTHER_NETWORKS)
+    )
 
 
 TEN = tuple(range(10))
@@ -412,7 +416,7 @@ def main() -> None:
     parser.add_argument("step", choices=("search", "table", "factor"))
     parser.add_argument("name", choices=(*PAIRS, *FACTORS), help="of a pair, or of a factor")
     parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
-    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.slots=2")
+    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.jobs_per_device=2")
     given = parser.parse_args()
     if (given.step == "factor") != (given.name in FACTORS):
         parser.error(

@@ -86,8 +86,8 @@ def one_line_message(error: Exception) -> str:
         pairs = [word.partition("=")[::2] for word in _typed_words() if "=" in word]
         for group, value in pairs:
             if (CONF_DIR / group).is_dir() and not re.search("[a-z]", value.replace("null", "").replace("true", "")):
-                remedy = number_for(group, value)
-                return f"{group}: must be one of {', '.join(options_of(group))}, got {value}{_behind(remedy)}"
+                hint = _behind(number_for(group, value))
+                return f"{group}: must be one of {', '.join(options_of(group))}, got {value}{hint}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"hydra.run.dir: the run's folder cannot be made ({error})"
     missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)

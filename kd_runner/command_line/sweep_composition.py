@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -14,9 +15,22 @@ from omegaconf import DictConfig, OmegaConf
 NEVER_ALONE = ("hydra", "trust", "resume")  # what is checked when the files are read
 
 
+@dataclass(frozen=True)
+class Composed:
+    """What Hydra composed of a job's words, for other jobs to change.
+
+    Args:
+        config: All settings, Hydra's own included.
+        sections: The settings by their keys, with dots, that words in braces are merged into: their values before that.
+    """
+
+    config: DictConfig
+    sections: dict[str, Any]
+
+
 class SweepComposer:
-    """Composes jobs one after the other. Of jobs whose words differ in the values of single settings alone, Hydra
-    composes one; in the others, these settings are changed as Hydra changes them.
+    """Composes jobs one after the other. Of jobs whose words differ in the values of settings alone, Hydra composes
+    one; in the others, these settings are changed as Hydra changes them.
 
     Args:
         loader: Hydra's loader.
@@ -25,7 +39,7 @@ class SweepComposer:
 
     def __init__(self, loader: Any, config: DictConfig) -> None:
         self._loader, self._config = loader, config
-        self._composed: dict[tuple[str, ...], DictConfig | None] = {}
+        self._composed: dict[tuple[str, ...], Composed | None] = {}
 
     def compose(self, words: Sequence[str]) -> DictConfig:
         """All that Hydra composes of a job's words. It is good until the next job is composed.
@@ -35,21 +49,34 @@ class SweepComposer:
         """
         overrides = [parsed(word) for word in words]
         groups = self._config.hydra.runtime.choices
-        alone = [may_be_alone(override) and override.key_or_group not in groups for override in overrides]
-        key = tuple(
-            override.key_or_group if is_alone else word
-            for word, override, is_alone in zip(words, overrides, alone, strict=True)
-        )
-        changed = [override for override, is_alone in zip(overrides, alone, strict=True) if is_alone]
-        if self._composed.get(key) is None:
-            config: DictConfig = self._loader.load_sweep_config(self._config, list(words))
-            self._composed[key] = config if _are_alone(config, changed, overrides) else None
-            return config
+        changed = [override for override in overrides if is_value(override) and override.key_or_group not in groups]
+        key = tuple(f"{word.key_or_group}=" if word in changed else str(word.input_line) for word in overrides)
+        if key not in self._composed:
+            self._composed[key] = self._compose_first(overrides, changed)
         known = self._composed[key]
-        assert known is not None
-        ConfigLoaderImpl._apply_overrides_to_config(changed, known)
-        _write_words(known, overrides)
-        return known
+        if known is None:
+            config: DictConfig = self._loader.load_sweep_config(self._config, list(words))
+            return config
+        for name, value in known.sections.items():
+            OmegaConf.update(known.config, name, value, merge=False)
+        ConfigLoaderImpl._apply_overrides_to_config(changed, known.config)
+        _write_words(known.config, overrides)
+        return known.config
+
+    def _compose_first(self, overrides: Sequence[Override], changed: Sequence[Override]) -> Composed | None:
+        """What others can change of a job like this one; None where each job must be composed by itself."""
+        keys = [override.key_or_group for override in overrides]
+        if not changed or len(set(keys)) < len(keys) or any(o.startswith(f"{key}.") for key in keys for o in keys):
+            return None
+        in_braces = [word.key_or_group for word in changed if isinstance(word.value(), dict)]
+        words = [word.input_line for word in overrides if word.key_or_group not in in_braces]
+        config = self._loader.load_sweep_config(self._config, words)
+        alone = [word.key_or_group for word in changed if word.key_or_group not in in_braces]
+        if any(key in config.hydra.runtime.choices for key in keys if key in (*alone, *in_braces)):
+            return None
+        if any(OmegaConf.is_dict(_node(config, key)) for key in alone):
+            return None
+        return Composed(config, {key: _plain_value(_node(config, key)) for key in in_braces})
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -58,8 +85,8 @@ def parsed(word: str) -> Override:
     return OverridesParser.create().parse_override(word)
 
 
-def may_be_alone(override: Override) -> bool:
-    """True for a word that gives a setting a new value which replaces the old one whole."""
+def is_value(override: Override) -> bool:
+    """True for a word that gives a setting a new value, and chooses no option of a group that one can tell."""
     key = override.key_or_group
     return (
         override.type == OverrideType.CHANGE
@@ -67,18 +94,6 @@ def may_be_alone(override: Override) -> bool:
         and "/" not in key
         and key.split(".")[0] not in NEVER_ALONE
         and not override.is_sweep_override()
-        and not isinstance(override.value(), dict)
-    )
-
-
-def _are_alone(config: DictConfig, changed: Sequence[Override], overrides: Sequence[Override]) -> bool:
-    """True where each of the words that change is about a setting of its own, and none chooses an option of a group."""
-    keys = [override.key_or_group for override in overrides]
-    alone = [override.key_or_group for override in changed]
-    return (
-        len(set(keys)) == len(keys)
-        and not any(other.startswith(f"{key}.") for key in keys for other in keys)
-        and not any(key in config.hydra.runtime.choices or OmegaConf.is_dict(_node(config, key)) for key in alone)
     )
 
 
@@ -86,6 +101,11 @@ def _node(config: DictConfig, key: str) -> Any:
     *sections, name = key.split(".")
     parent = OmegaConf.select(config, ".".join(sections)) if sections else config
     return parent._get_node(name) if OmegaConf.is_dict(parent) else parent
+
+
+def _plain_value(node: Any) -> Any:
+    """The value of a node with its expressions."""
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
 
 
 def _write_words(config: DictConfig, overrides: Sequence[Override]) -> None:

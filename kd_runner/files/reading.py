@@ -111,6 +111,40 @@ class _Inference(_Part):
     threads: Whole | None = None
 
 
+class _Calibrated(_Part):
+    temperature: Amount | None = None
+    nll: Real | None = None
+    ece: Share | None = None
+
+
+class _Shifted(_Part):
+    accuracy: Share
+    nll: Real | None = None
+    ece: Share | None = None
+    agreement: Share | None = None
+    images: Whole | None = None
+
+
+class _UnderCorruption(_Part):
+    accuracy: list[Share]
+    nll: list[Real] | None = None
+    ece: list[Share] | None = None
+    agreement: list[Share] | None = None
+    error_beside_baseline: Amount | None = None
+
+
+class _Corruptions(_Shifted):
+    parameters: Text | None = None
+    error_beside_baseline: Amount | None = None
+    by_corruption: dict[str, _UnderCorruption] | None = None
+
+
+class _Average(_Part):
+    decay: Share
+    accuracy: Share
+    val_accuracy: Share | None = None
+
+
 class _Stage(_Part):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
@@ -138,8 +172,12 @@ class _Stage(_Part):
     injected: _Injected | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
+    ema: _Average | None = None
     judged: _Judged | None = None
     on_training_images: _OnTrainingImages | None = None
+    calibrated: _Calibrated | None = None
+    also: dict[str, _Shifted] | None = None
+    corruptions: _Corruptions | None = None
 
 
 class _Spent(_Part):

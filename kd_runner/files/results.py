@@ -28,6 +28,8 @@ ASIDE = (  # overrides that do not change the result
     "dataset.cache=",
     "trainer.threads=",
     "trainer.log_every=",
+    "trainer.profile=",
+    "evaluate.",
     "tracking.",
     "name=",
     "notes=",

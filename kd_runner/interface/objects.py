@@ -61,7 +61,7 @@ def _factory(thing: Any, key: str) -> Callable[..., Any]:
     if not callable(thing):
         raise SettingsError(f"{key}: must be a name, settings by their keys or a callable, got {type(thing).__name__}")
     if _makes_the_thing(thing, key):
-        return thing  # type: ignore[no-any-return]
+        return thing
     return lambda: copy.deepcopy(thing)
 
 

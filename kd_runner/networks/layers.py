@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -45,6 +46,9 @@ class Layers:
             dense layer.
         head: The name of this dense layer.
         channels_last: Names of layers whose outputs are [N, H, W, C], recognised by the layer norms around them.
+        beginning: The name of the input of the second convolution, where it has the size of the first stage without
+            being its output: what the first layer gives. None else.
+        heads: Names of two dense layers whose mean the logits are; none: the network has no such.
         kinds: The type of each layer, such as Conv2d, and behind it what an activation does to its output.
     """
 
@@ -54,6 +58,8 @@ class Layers:
     embedding: str | None
     head: str | None
     channels_last: frozenset[str] = frozenset()
+    beginning: str | None = None
+    heads: tuple[str, ...] = ()
     kinds: dict[str, str] = field(default_factory=dict)
 
     def of(self, role: Role) -> tuple[str, ...]:
@@ -66,8 +72,17 @@ class Layers:
             if self.embedding is None:
                 raise ValueError("must end in a dense layer, whose input is the embedding; name a layer instead")
             return (self.embedding,)
+        if role == "heads":
+            if not self.heads:
+                raise ValueError(
+                    "must have two dense layers whose mean the logits are, as a vision transformer with a distillation "
+                    "token has (student=vit)"
+                )
+            return self.heads
         if not self.stages:
             raise ValueError("has no layers that could be found; name them")
+        if role == "beginning and stages":
+            return (*([] if self.beginning is None else [self.beginning]), *self.stages)
         if role == "map":
             return self.stages[-1:]
         if role == "hint":
@@ -117,8 +132,42 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
     head = next((call.name for call in calls if call.output is logits and isinstance(call.module, nn.Linear)), None)
     stages = _stages([call for call in calls if call.output is not None and call.output is not logits])
     preactivations = tuple(_preactivation(name, calls) for name in stages)
-    embedding = f"{head}{INPUT}" if head else None
-    return Layers(shapes, stages, preactivations, embedding, head, _channels_last(calls), _kinds(calls))
+    return Layers(
+        shapes,
+        stages,
+        preactivations,
+        f"{head}{INPUT}" if head else None,
+        head,
+        _channels_last(calls),
+        _beginning(stages, calls),
+        _heads(logits, calls),
+        _kinds(calls),
+    )
+
+
+def _beginning(stages: tuple[str, ...], calls: list[Call]) -> str | None:
+    """The input of the second convolution, where it has the size of the first stage and is not its output."""
+    convolutions = [call for call in calls if isinstance(call.module, nn.Conv2d)]
+    if not stages or len(convolutions) < 2 or convolutions[1].input is None:
+        return None
+    second = convolutions[1]
+    stage = next(call.output for call in reversed(calls) if call.name == stages[0])
+    if second.input is None or second.input is stage or stage is None or second.input.shape[2:] != stage.shape[2:]:
+        return None
+    return f"{second.name}{INPUT}"
+
+
+def _heads(logits: Tensor, calls: list[Call]) -> tuple[str, ...]:
+    """Two dense layers whose mean the logits are."""
+    dense = [
+        (call.name, call.output)
+        for call in calls
+        if isinstance(call.module, nn.Linear) and call.output is not None and call.output.shape == logits.shape
+    ]
+    for (first, first_logits), (second, second_logits) in itertools.combinations(dense, 2):
+        if torch.allclose((first_logits + second_logits) / 2, logits, rtol=1e-4, atol=1e-6):
+            return (first, second)
+    return ()
 
 
 def _kinds(calls: list[Call]) -> dict[str, str]:

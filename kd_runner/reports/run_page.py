@@ -22,6 +22,7 @@ from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
+from kd_runner.reports.shift_tables import calibration_rows, corruption_tables, further_tables
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, speed_sentence, table
 from kd_runner.reports.verdict import verdict_of
 from kd_runner.terminal import fold_text, terminal_width
@@ -125,7 +126,9 @@ def run_page(folder: Folder) -> str:
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
-        numbers=list(_numbers(result, len(classes) if classes else None)),
+        numbers=[*_numbers(result, len(classes) if classes else None), *calibration_rows(result)],
+        corruptions=corruption_tables(result),
+        further=further_tables(result),
         charts=folder.charts,
         cost=cost_rows(result),
         cost_headings=cost_headings(result),

@@ -11,6 +11,7 @@ from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
 from kd_runner.reports.described import sentence_of
 from kd_runner.reports.reasons import reasons
+from kd_runner.reports.shift_tables import shift_sentences
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
@@ -94,6 +95,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _gain_sentence(result, finetuned),
         part_of_images(result),
         _absent_classes_sentence(result),
+        *shift_sentences(result),
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),
@@ -101,6 +103,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
+        *_average_sentences(result),
         _best_epoch_sentence(result),
     ]
     return [*(sentence for sentence in candidates if sentence), *reasons(result)]
@@ -233,6 +236,17 @@ def _injected_sentence(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline began" if result.get("baseline") else "The student began"
     share = percent(injected["share"])
     return f"{subject} with weights of the teacher: {count(injected['parameters'])} of the parameters, {share}."
+
+
+def _average_sentences(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the average of the weights of each network that has one."""
+    averages = {stage: (result.get(stage) or {}).get("ema") for stage in STAGES}
+    return [
+        f"The average of the {stage}'s weights (decay {average['decay']:g}) is right on "
+        f"{percent(average['accuracy'])} of the test images."
+        for stage, average in averages.items()
+        if average
+    ]
 
 
 def _stopping_sentences(result: Mapping[str, Any]) -> list[str]:

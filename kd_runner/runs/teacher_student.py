@@ -25,7 +25,10 @@ from kd_runner.training.mode import Mode
 
 log = logging.getLogger(__name__)
 
-PAIRED_ROLES = ("stages", "preactivations", "stages and embedding", "preactivations and embedding")
+PAIRED_ROLES = (
+    *("stages", "beginning and stages", "preactivations"),
+    *("stages and embedding", "preactivations and embedding"),
+)
 ROLES = ("student", "teacher")
 
 

@@ -31,7 +31,9 @@ from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
-HARMLESS = ("seed", "tracking", "store", "resume", "name", "notes", "tags")
+# Optimizers are tried for each job when they are built.
+HARMLESS = ("seed", "tracking", "store", "resume", "name", "notes", "tags", "optimizer", "scheduler")
+STAGES_WITH_RECIPES = ("teacher", "student", "finetune")
 
 
 def examine(words: Sequence[str]) -> int:
@@ -79,8 +81,10 @@ class Examination:
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)
-            # Other jobs have their processes for themselves: several of them, or one whose compiler knows one job.
-            if parts.settings.trainer.process_count == 1 and not parts.settings.trainer.compile:
+            # Other jobs have their processes for themselves: several of them, or one whose compiler or profiler knows
+            # one job.
+            trainer = parts.settings.trainer
+            if trainer.process_count == 1 and not trainer.compile and trainer.profile is None:
                 self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")
@@ -101,13 +105,23 @@ class Examination:
 
     def _rehearse(self, content: dict[str, Any], parts: Parts) -> Rehearsal | str:
         """The findings of a rehearsal, or the reason why the job cannot work."""
-        kind = digest({name: value for name, value in content.items() if name not in HARMLESS})
+        kind = digest(_decisive(content))
         if kind not in self._rehearsals:
             try:
                 self._rehearsals[kind] = rehearse(parts)
             except (SettingsError, Answer) as error:
                 self._rehearsals[kind] = str(error)
         return self._rehearsals[kind]
+
+
+def _decisive(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide whether a job is possible, those of each stage included."""
+    sections = {stage: _without_harmless(content[stage]) for stage in STAGES_WITH_RECIPES if stage in content}
+    return {**_without_harmless(content), **sections}
+
+
+def _without_harmless(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in HARMLESS}
 
 
 def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
