@@ -34,7 +34,7 @@ COLUMNS = (
     "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
     "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
-    "p",
+    "p", "pgd_accuracy", "baseline_pgd_accuracy",
 )  # fmt: skip
 
 
@@ -49,7 +49,8 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     interval that agrees with it. `difference` and what follows it are corrected for all rows. `gap_closed` is the share
     of `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those
     of the student's stage, `times_baseline` its training's multiply-accumulates, its teacher's passes included, divided
-    by those of the baseline's, `latency` seconds of one image on the run's device.
+    by those of the baseline's, `latency` seconds of one image on the run's device. `pgd_accuracy` is the student's for
+    attacked test images.
     """
     for rank, group in enumerate(groups, 1):
         against = group.against
@@ -99,6 +100,7 @@ def _means(group: Group) -> dict[str, float | None]:
     keys = {name: ("student", name) for name in of_student}
     keys |= {f"teacher_{name}": ("teacher", name) for name in ("parameters", "macs", "latency")}
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
+    keys |= {"pgd_accuracy": ("student", "pgd_accuracy"), "baseline_pgd_accuracy": ("baseline", "pgd_accuracy")}
     keys |= {"seconds": ("seconds", "student"), "times_baseline": ("budget", "times_baseline")}
     return {name: _mean(group.values(*path)) for name, path in keys.items()}
 
@@ -161,6 +163,10 @@ def _beside_teacher(row: Mapping[str, Any], key: str, words: Words) -> str:
     return beside(row[key], row[f"teacher_{key}"], words)
 
 
+def _baseline_under_attack(row: Mapping[str, Any]) -> str:
+    return bare_percent(row["baseline_pgd_accuracy"], "")
+
+
 def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else three_digits(1000 * seconds)
 
@@ -187,6 +193,8 @@ SHOWN = (
     Column("n", "n", _seeds, 8),
     Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 100),
     Column("test accuracy, %", "test_accuracy", _accuracy),
+    Column("PGD-20, %", "pgd_accuracy", lambda row: bare_percent(row["pgd_accuracy"], ""), 9),
+    Column("baseline's PGD-20, %", "baseline_pgd_accuracy", _baseline_under_attack, 4),
     Column("95 %", "ci95", _interval, 5),
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p_corrected", _p, 7),

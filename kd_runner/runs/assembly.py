@@ -36,6 +36,7 @@ from kd_runner.runs.data import (
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
 from kd_runner.training.allocator import keep_memory
+from kd_runner.training.attack import attack_of
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.precision import slow_bfloat16
@@ -213,6 +214,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.graph != "off" and device_of(trainer).type == "cuda",
         Stopping.of(settings.early_stopping_of(stage)),
         _pruning(settings, stage),
+        attack_of(settings, stage),
     )
 
 

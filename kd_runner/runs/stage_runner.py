@@ -22,6 +22,7 @@ from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
+from kd_runner.runs.attacked import add_accuracy_under_attack
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
@@ -233,6 +234,7 @@ class StageRunner:
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
+        add_accuracy_under_attack(stages, networks, nodes, self.settings, self.data, self.companions)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
