@@ -77,7 +77,8 @@ ONE = ("map", "hint", "embedding", "map and embedding")
 
 def arguments(node: dict[str, Any]) -> set[str]:
     settings = {"weight", "label_weight", "warmup", "init_share", "adapter_weight_decay", "student_layers"}
-    return set(node) - settings - {"teacher_layers", "standardize", "default_temperature"}
+    defaults = {"default_temperature", "default_eps", "default_objective"}
+    return set(node) - settings - defaults - {"teacher_layers", "standardize"}
 
 
 TEACHERLESS = {"none"}  # whose weight is 0
