@@ -34,7 +34,7 @@ class LogitDiscriminator(nn.Module):
 
     needs = Needs(labels=True, teacher_logits=True)
 
-    def __init__(self, hidden: int = 64, class_weight: float = 1.0, l1_weight: float = 1.0) -> None:
+    def __init__(self, hidden: int = 64, class_weight: float = 1.0, l1_weight: float = 10.0) -> None:
         super().__init__()
         if hidden < 1:
             raise ValueError(f"hidden must be 1 or more, got {hidden}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import Golden, softmax
-from small_training import CPU, classifier, distiller, network, view
+from small_training import CPU, classifier, distiller, fitted, network, view
+from test_pruning import PowerCutError, cut_after
 from torch import Tensor
 
 from kd_runner.config.settings import AttackSettings
@@ -18,6 +20,7 @@ from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.training.attack import Attack, Attacker, divergences, entropies, label_losses
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode
+from kd_runner.training.resume_state import ResumeState
 
 ATTACK = Attack(0.1, 3, 0.025, True, "labels")
 
@@ -129,3 +132,13 @@ def test_label_loss_and_clean_view_are_of_the_images_as_they_are() -> None:
         parts = [divergences(x / temperature, teacher / temperature).mean().item() for x in (attacked, clean)]
     wanted = 2.0 * temperature**2 * (0.25 * parts[0] + 0.75 * parts[1])
     assert losses["distillation_loss"].item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_resumed_training_is_attacked_to_the_same_bit(tmp_path: Path) -> None:
+    whole = fitted(classifier(epochs=2, attack=ATTACK), tmp_path / "whole")
+    state = ResumeState(tmp_path / "state", "digest")
+    with pytest.raises(PowerCutError):
+        fitted(cut_after(classifier(epochs=2, attack=ATTACK), 1), tmp_path / "parts", resume_state=state)
+    resumed = fitted(classifier(epochs=2, attack=ATTACK), tmp_path / "parts", resume_state=state)
+    weights = whole.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.network.state_dict().items())
