@@ -215,6 +215,41 @@ class PruningSettings(Section):
         return value
 
 
+def _fraction(value: Any) -> Any:
+    """The number that a fraction in digits is, such as 8/255, in which the literature gives changes of pixels."""
+    digits = str(value).split("/")
+    is_fraction = (
+        isinstance(value, str) and len(digits) == 2 and all(text.isascii() and text.isdigit() for text in digits)
+    )
+    return int(digits[0]) / int(digits[1]) if is_fraction and int(digits[1]) else value
+
+
+PixelChange = Annotated[float, Field(strict=True, ge=0, le=1), BeforeValidator(_fraction)]
+StepSize = Annotated[float, Field(strict=True, gt=0, le=1), BeforeValidator(_fraction)]
+Objective = Literal["labels", "teacher", "teacher_entropy"]
+
+
+class AttackSettings(Section):
+    """How the images that a stage learns from are attacked, in pixels of [0, 1]."""
+
+    eps: PixelChange = 0.0
+    steps: Count = 10
+    step_size: StepSize | None = None
+    random_start: Flag = True
+    objective: Objective = "labels"
+
+
+class AdversarialSettings(AttackSettings):
+    """How the stages' images are attacked, and how strongly the test images are at the end."""
+
+    test_eps: PixelChange | None = None
+
+    @property
+    def strength_of_test(self) -> float:
+        """The largest change of a pixel of the test images; 0 where they are not attacked."""
+        return self.eps if self.test_eps is None else self.test_eps
+
+
 class TeacherSettings(_Built):
     epochs: Count
     checkpoint: FilePath
@@ -226,6 +261,7 @@ class TeacherSettings(_Built):
     optimizer: Node | None
     scheduler: Node | None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
     freeze: list[LayerName] = []
@@ -233,7 +269,7 @@ class TeacherSettings(_Built):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
-SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "dataset", "seed")
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial", "dataset", "seed")
 
 
 class ExtraTeacherSettings(_Built):
@@ -246,6 +282,7 @@ class ExtraTeacherSettings(_Built):
     optimizer: Node | None = None
     scheduler: Node | None = None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
     freeze: list[LayerName] = []
@@ -266,6 +303,7 @@ class StudentSettings(_Built):
     optimizer: Node | None
     scheduler: Node | None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
     init: Literal["random", "inject"] = "random"
     label_smoothing: Smoothing = 0.0
     ema: Decay | None = None
@@ -278,6 +316,7 @@ class FinetuneSettings(Section):
     optimizer: Node | None
     scheduler: Node | None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
 
 
 class DistillationSettings(_Built):
@@ -290,6 +329,8 @@ class DistillationSettings(_Built):
     student_layers: list[LayerName] = []
     teacher_layers: list[LayerName] = []
     default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
+    default_eps: PixelChange | None = None  # read by adversarial.eps
+    default_objective: Objective | None = None  # read by adversarial.objective
 
 
 def _on_or_off(value: Any) -> Any:
@@ -358,6 +399,7 @@ class Settings(Section):
     optimizer: Optimizer
     scheduler: Node
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+    adversarial: AdversarialSettings = AdversarialSettings()
     batch_size: Annotated[int, Field(strict=True, ge=2)]
     trainer: TrainerSettings
     seed: Seed
@@ -455,6 +497,23 @@ class Settings(Section):
                 f"got {own['metric']}"
             )
         return settings.model_copy(update={"metric": None})
+
+    def adversarial_of(self, stage: str) -> AttackSettings:
+        """How the images of a stage are attacked: the shared settings, with the stage's own keys over them.
+
+        Args:
+            stage: The section that the stage trains with: a teacher's name, 'student' or 'finetune'.
+
+        Raises:
+            SettingsError: a wrong value among the stage's own, or an objective that asks for a teacher it has not.
+        """
+        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[stage].adversarial or {}
+        if stage != "student" and own.get("objective", "labels") in ("teacher", "teacher_entropy"):
+            raise SettingsError(
+                f"{stage}.adversarial.objective: must be labels, as this stage has no teacher, got {own['objective']}"
+            )
+        shared = self.adversarial.model_dump(include=set(AttackSettings.model_fields))
+        return validate_section(AttackSettings, {**shared, **own}, f"{stage}.adversarial.")
 
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""

@@ -169,6 +169,9 @@ class _Stage(_Part):
     nonzero_parameters: Amount | None = None
     nonzero_macs: Amount | None = None
     macs_in_training: Amount | None = None
+    pgd_accuracy: Share | None = None
+    fgsm_accuracy: Share | None = None
+    attacked_by: Share | None = None
     injected: _Injected | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
@@ -195,6 +198,8 @@ class _StageBudget(_Part):
     teacher_backwards: Amount | None = None
     student_validations: Amount | None = None
     teacher_validations: Amount | None = None
+    student_attacks: Amount | None = None
+    teacher_attacks: Amount | None = None
     macs: _Spent | None = None
 
 

@@ -20,6 +20,8 @@ FEW_IMAGES = 100  # among fewer images, one image is more than a point of accura
 # The columns of the table: heading, key in a stage's result, rank (the lowest is left out first), text of a number.
 METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
     ("accuracy", "accuracy", 100, percent),
+    ("PGD-20", "pgd_accuracy", 9, percent),
+    ("FGSM", "fgsm_accuracy", 2, percent),
     ("top-5", "top5_accuracy", 1, percent),
     ("F1", "f1", 4, four_digits),
     ("NLL", "nll", 5, four_digits),
@@ -95,6 +97,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _gain_sentence(result, finetuned),
         part_of_images(result),
         _absent_classes_sentence(result),
+        attacked_sentence(result),
         *shift_sentences(result),
         own_views(result),
         kept_outputs(result),
@@ -155,6 +158,18 @@ def _absent_classes_sentence(result: Mapping[str, Any]) -> str:
                 f"{percent(found['shifted_accuracy_of_all'])} of all"
             )
     return f"Of the test images of classes that it never saw, {'; '.join(clauses)}." if clauses else ""
+
+
+def attacked_sentence(result: Mapping[str, Any]) -> str:
+    """A sentence on the accuracies for attacked test images."""
+    stages = [(stage, result[stage]) for stage in reversed(STAGES) if (result.get(stage) or {}).get("attacked_by")]
+    accuracies = [
+        f"the {stage} {percent(numbers['pgd_accuracy'])}" for stage, numbers in stages if "pgd_accuracy" in numbers
+    ]
+    if not accuracies:
+        return ""
+    change = four_digits(stages[0][1]["attacked_by"])
+    return f"Under attack (20 steps of PGD, pixels changed by up to {change} of their range): {', '.join(accuracies)}."
 
 
 def own_views(result: Mapping[str, Any]) -> str:

@@ -48,6 +48,7 @@ from kd_runner.runs.training_switches import (
     without_layer_decay,
 )
 from kd_runner.training.allocator import keep_memory
+from kd_runner.training.attack import attack_of
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.precision import slow_bfloat16
@@ -241,6 +242,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.graph != "off" and device_of(trainer).type == "cuda" and trainer.accumulate_grad_batches == 1,
         Stopping.of(settings.early_stopping_of(stage)),
         _pruning(settings, stage),
+        attack_of(settings, stage),
         switches_of(settings, stage),
     )
 

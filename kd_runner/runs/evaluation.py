@@ -21,8 +21,9 @@ from kd_runner.runs.data import Data, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.attack import attack_of
 from kd_runner.training.best import Best
-from kd_runner.training.mode import Mode, strong_view
+from kd_runner.training.mode import Mode, clean_view, strong_view
 from kd_runner.training.recipe import Schedule
 
 
@@ -92,7 +93,8 @@ def images_seen(
     """Views of training images that a stage's network was trained on; None where its weights came from a file.
 
     An image counts once an epoch and, for a student whose mode has a strong view, twice: both views go through the
-    network, the label loss and the mode. A mode's adapters, first shares (`init_share`) and memories see no others.
+    network, the label loss and the mode. So it does for a student that is shown attacked images as they are, too. A
+    mode's adapters, first shares (`init_share`) and memories see no others.
 
     Args:
         images: The number of training images that it learns from.
@@ -104,7 +106,8 @@ def images_seen(
         if settings.teacher.checkpoint is not None:
             return None
     elif stage == STUDENT:
-        views = 2 if strong_view(modes) else 1
+        is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
+        views = 2 if strong_view(modes) or is_shown_twice else 1
         passes = views * trained.get(stage, settings.student.epochs) + trained.get(FINETUNE, settings.finetune.epochs)
     else:
         passes = trained.get(stage, settings.student.epochs)
@@ -156,6 +159,7 @@ def log_test_metrics(
         trained: The number of epochs that each stage was trained for, where it was trained.
     """
     tags = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
+    tags |= {"pgd_accuracy": "test_pgd_accuracy", "fgsm_accuracy": "test_fgsm_accuracy"}
     epochs = {TEACHER: settings.teacher.epochs, BASELINE: settings.student.epochs, STUDENT: settings.student.epochs}
     for stage, last_epoch in epochs.items():
         numbers = stages[stage] or {}

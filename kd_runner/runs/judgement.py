@@ -19,6 +19,7 @@ from kd_runner.comparison.statistics import SURE
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.crd import CRD
+from kd_runner.distillation.logit_discriminator import LogitDiscriminator
 from kd_runner.errors import RunFailed
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT, TEACHER
 from kd_runner.formats import percent
@@ -278,15 +279,16 @@ def _comparable(modes: Sequence[Mode], temperature: Schedule) -> bool:
     """True where the distillation loss is one distance to the teacher in every epoch.
 
     The loss of a mode without a teacher, such as confidence_penalty, grows while the student gets surer. The loss of a
-    mode with a memory of embeddings grows with the number of embeddings in it.
+    mode with a memory of embeddings grows with the number of embeddings in it, and that of a mode with a discriminator
+    with what the discriminator learns.
     """
     active = [mode for mode in modes if mode.weight > 0]
     same = isinstance(temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
-    return bool(active) and same and all(mode.needs.uses_teacher and not _has_memory(mode) for mode in active)
+    return bool(active) and same and all(mode.needs.uses_teacher and not _is_no_distance(mode) for mode in active)
 
 
-def _has_memory(mode: Mode) -> bool:
-    return isinstance(mode.loss, CRD) and mode.loss.form == "memory"
+def _is_no_distance(mode: Mode) -> bool:
+    return isinstance(mode.loss, LogitDiscriminator) or (isinstance(mode.loss, CRD) and mode.loss.form == "memory")
 
 
 def _too_few(images: int, largest: float) -> bool:

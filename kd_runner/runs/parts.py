@@ -22,9 +22,11 @@ from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import LabelsOnly
 from kd_runner.runs.teacher_student import Pairing, pair_networks
+from kd_runner.training.attack import attack_of
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Recipe, Schedule
+from kd_runner.training.teacher_outputs import OnlineTeacher
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,11 @@ class Parts:
         return {"_target_": target, "members": members, "weights": self.teacher_weights}
 
     def recipe_of(self, stage: str) -> Recipe:
-        """The recipe of a stage; the baseline's is the student's, less a rule of stopping that asks for a teacher."""
+        """The recipe of a stage; the baseline's is the student's, less what needs a teacher in stopping and attack."""
         if stage != BASELINE:
             return self.recipes[stage]
         recipe = self.recipes[STUDENT]
+        recipe = replace(recipe, attack=attack_of(self.settings, BASELINE))
         is_for_both = recipe.stopping is None or recipe.stopping.metric not in OF_TEACHER_AND_STUDENT
         return recipe if is_for_both else replace(recipe, stopping=None)
 
@@ -109,6 +112,8 @@ class Parts:
         key = self.stream_key(pairing.teacher.network)
         images = "" if companions.count == 1 else self.images_key()
         batches, teacher = companions.training(key, batches, pairing.teacher, images)
+        if recipe.attack is not None and recipe.attack.changes_teacher_images:  # by this student's random numbers
+            teacher = OnlineTeacher(pairing.teacher)
         validation_logits: list[Tensor] = []
         if self.settings.teacher_outputs != ONLINE:  # all who read kept logits have the same folded teacher
             validation_logits = companions.once(("validation logits", self.images_key(), *key), list)

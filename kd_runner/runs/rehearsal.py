@@ -10,8 +10,10 @@ import torch
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
+from kd_runner.files.stages import STUDENT
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
+from kd_runner.runs.attack_checks import check_attacks
 from kd_runner.runs.cache_checks import MIXING, check_cache
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
@@ -60,6 +62,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
     classes = f"with {splits.num_classes} classes"
     circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
     labels = torch.arange(count) % splits.num_classes
+    check_attacks(parts.settings, parts.recipes[STUDENT].attack, pairing.modes)
     check_cache(parts.settings, parts.data, pairing)
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
     first = attempts[0]

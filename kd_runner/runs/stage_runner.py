@@ -25,6 +25,7 @@ from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.randomness import derived_seed
+from kd_runner.runs.attacked import add_accuracy_under_attack
 from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
@@ -247,6 +248,7 @@ class StageRunner:
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
+        add_accuracy_under_attack(stages, networks, nodes, self.settings, self.data, self.companions)
         self.add_averages(stages, files, nodes, networks, predictions)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():

@@ -117,6 +117,21 @@ def nothing_is_pruned(case: Case, key: str) -> str | None:
     return None if case.settings.student.pruning.amount else "student.pruning.amount is 0"
 
 
+def nothing_is_attacked(case: Case, key: str) -> str | None:
+    """Settings of attacks that no stage makes; the seed of the starts is no setting of theirs."""
+    is_attacked = any(recipe.attack for recipe in case.parts.recipes.values())
+    return None if is_attacked else "adversarial.eps is 0, no stage attacks its images"
+
+
+def other_attack(case: Case, key: str) -> str | None:
+    """Defaults of a mode for the attack, which counts where nothing else is said."""
+    if key.startswith("plus."):
+        return "the modes share one attack: adversarial.eps, adversarial.objective"
+    name = key.rpartition(".default_")[2]
+    is_default = getattr(case.settings.adversarial, name) == getattr(case.settings.distillation, f"default_{name}")
+    return None if is_default else f"adversarial.{name} has another value"
+
+
 def shared_by_none(case: Case, key: str) -> str | None:
     """A stage with a `_target_` of its own shares nothing, and its own keys lie over the shared ones."""
     kind, _, argument = key.partition(".")
@@ -172,7 +187,7 @@ def other_temperature(case: Case, key: str) -> str | None:
 
 def weightless(case: Case, key: str) -> str | None:
     mode = case.mode(key)
-    if key.endswith((".weight", ".default_temperature")):
+    if key.endswith((".weight", ".default_temperature", ".default_eps", ".default_objective")):
         return None
     return f"{mode.key}.weight is 0" if mode is not None and mode.weight == 0 else None
 
@@ -327,19 +342,24 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|dataset|label_smoothing|seed|freeze)", given_teacher),
+    (
+        rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|adversarial|dataset|label_smoothing|seed|freeze)",
+        given_teacher,
+    ),
     (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
     (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
     (r"teacher\.weight", single_teacher),
-    (r"finetune\.(optimizer|scheduler|early_stopping)", no_finetuning),
+    (r"finetune\.(optimizer|scheduler|early_stopping|adversarial)", no_finetuning),
+    (r"adversarial\.(steps|step_size|random_start|objective)", nothing_is_attacked),
+    (rf"{MODE}\.default_(eps|objective)", other_attack),
     (r"early_stopping\.(patience|min_delta|target)", nothing_stops),
     (r"student\.pruning\.(scope|structured|start|end|times)", nothing_is_pruned),
     (r"(optimizer|scheduler)", shared_by_none),
     (rf"(({TEACHER}|student|finetune)\.)?optimizer\.delta", single_loss),
     (r"temperature", temperature_is_unused),
     (rf"{MODE}\.default_temperature", other_temperature),
-    (r"distillation\.(?!weight|label_weight|default_temperature)\w+", weightless),
+    (r"distillation\.(?!weight|label_weight|default_)\w+", weightless),
     (r"plus\.[^.]+", weightless),
     (rf"{MODE}\.adapter_weight_decay", no_adapters),
     (r"distillation\.label_weight", resting_labels),
@@ -370,8 +390,8 @@ ALWAYS: tuple[str, ...] = (
     r"dataset\.(class_weights|balanced_sampling|random_resized_crop)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|ema|freeze|label_smoothing)",
-    r"(student\.pruning\.amount|early_stopping\.metric)",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|adversarial|init|without_classes|ema|freeze|label_smoothing)",
+    r"(student\.pruning\.amount|early_stopping\.metric|adversarial\.(eps|test_eps))",
     r"finetune\.epochs",
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
