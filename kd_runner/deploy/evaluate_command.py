@@ -23,6 +23,7 @@ from kd_runner.deploy.commands import (
     trust_packages,
 )
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
+from kd_runner.files.home import typed_path
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, percent
@@ -55,12 +56,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Every metric of stored networks, on a folder of class folders or a run's test images.",
     )
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
+        "model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
     )
     parser.add_argument(
-        "data", type=Path, nargs="?", metavar="DATA", help="a folder of class folders (default: the run's test images)"
+        "data",
+        type=typed_path,
+        nargs="?",
+        metavar="DATA",
+        help="a folder of class folders (default: the run's test images)",
     )
-    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a network to compare the others with")
+    parser.add_argument("--teacher", type=typed_path, metavar="FILE", help="a network to compare the others with")
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
     add_network_argument(parser, several=True)
     add_shared_arguments(parser, FORMATS)
@@ -141,8 +146,8 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
+    from kd_runner.datasets.labelled_folder import labelled_folder
     from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
-    from kd_runner.deploy.labelled_folder import labelled_folder
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:
