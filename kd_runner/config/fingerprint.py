@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags")  # settings that change no result
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None}
@@ -33,6 +34,7 @@ ADDED_TO_TRAINERS = {
     "accumulate_grad_batches": 1,
 }
 WITHOUT_WARM_UP = ("kd_runner.schedule.Constant", "kd_runner.schedule.Steps")  # in older versions
+EVALUATE: dict[str, Any] = {"corruptions": False}
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
 ADDED_TO_STUDENTS: dict[str, Any] = {
@@ -53,13 +55,15 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     Settings that older versions did not write are left out at their defaults, so that a run of such a version can be
     resumed.
     """
-    content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
+    content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
         "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature",),
-        "trainer": ("threads", "keep_memory", "log_every"),
+        "trainer": ("threads", "keep_memory", "log_every", "profile"),
+        "evaluate": ("also",),  # whose images are in the digest of a run
     }
+    content = {"evaluate": EVALUATE, **content}
     for name, keys in without.items():
         content[name] = _without(content[name], keys)
     # However many devices share a batch, it is the same batch: they change the last bits, as other devices do. The key
@@ -82,7 +86,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
     if content.get("early_stopping") == EARLY_STOPPING:
         content.pop("early_stopping")
-    return without_defaults(content, ADDED_TO_RUNS)
+    return without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE})
 
 
 def _with_older_nodes(section: Mapping[str, Any]) -> dict[str, Any]:

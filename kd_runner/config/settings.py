@@ -22,6 +22,7 @@ from pydantic import (
 
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
+from kd_runner.foreign_words import answer_for
 from kd_runner.plain_text import lines
 from kd_runner.suggestions import did_you_mean
 
@@ -42,6 +43,7 @@ def _layer_name(value: Any) -> str:
 LayerName = Annotated[str, BeforeValidator(_layer_name)]
 ASKED = ["?"]  # in place of names of layers: asks which layers there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
+Words = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Pixels = Annotated[int, Field(strict=True, ge=0)]  # or another number of things
 Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
@@ -123,10 +125,10 @@ class _Built(Section):
 
 
 class DatasetSettings(_Built):
-    mean: list[Number] | None
-    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None
-    crop_padding: Pixels
-    flip: Flag
+    mean: list[Number] | None = None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    crop_padding: Pixels = 0
+    flip: Flag = False
     resized_crop: Share
     random_resized_crop: Share = 0.0
     rand_augment: Pixels
@@ -279,8 +281,8 @@ class FinetuneSettings(Section):
 
 
 class DistillationSettings(_Built):
-    weight: Weight
-    label_weight: Weight
+    weight: Weight = 1.0
+    label_weight: Weight = 1.0
     warmup: Share = 0.0
     init_share: Share = 0.0
     standardize: Flag = False
@@ -308,12 +310,31 @@ class TrainerSettings(Section):
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
+    profile: Literal["torch", "nvtx"] | None = None
     threads: Count | None
 
     @property
     def process_count(self) -> int:
         """The number of processes that share a run, one for each device."""
         return self.devices * self.nodes
+
+
+Folder = Annotated[str, BeforeValidator(_path)]
+
+
+class EvaluateSettings(Section):
+    """What is evaluated at the end, beside the test images as they are."""
+
+    corruptions: Flag = False
+    also: list[Folder] = []
+
+    @field_validator("also")
+    @classmethod
+    def _are_different(cls, value: list[str]) -> list[str]:
+        twice = sorted({path for path in value if value.count(path) > 1})
+        if twice:
+            raise ValueError(f"must name each folder once, and names {twice[0]} twice")
+        return value
 
 
 class TrackingSettings(Section):
@@ -344,7 +365,11 @@ class Settings(Section):
     data_seed: Seed
     teacher_outputs: OutputsSource = ONLINE
     teacher_outputs_dtype: LogitsDtype = "float32"
+    evaluate: EvaluateSettings = EvaluateSettings()
     tracking: TrackingSettings
+    name: Words | None = None
+    notes: Words | None = None
+    tags: list[Words] = []
     store: str
     resume: str | None
     trust: list[str]
@@ -467,6 +492,9 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         if ".dataset." in key and kind is Settings:
             names = ", ".join(TeacherView.model_fields)
             return f"{key}: must be a setting of augmentation ({names}), got {problem['input']!r}"
+        answer = answer_for(key, str(problem["input"]))
+        if answer:
+            return f"{key}: no such setting; {answer}"
         suggestion = did_you_mean(key, kind.model_fields) if "." not in key else ""
         return f"{key}: no such setting{suggestion}, got {problem['input']!r}"
     if problem["type"] == "missing":
@@ -475,7 +503,8 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         name = problem["input"]
         remedy = f"write +teacher@teachers.NAME={name if isinstance(name, str) else 'OPTION'}"
         return f"{key}: must be teachers by name, got {name!r}; {remedy}"
-    return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
+    answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
+    return f"{key}: {rule_of(problem)}, got {problem['input']!r}{f'; {answer}' if answer else ''}"
 
 
 def rule_of(problem: Any) -> str:
@@ -483,6 +512,8 @@ def rule_of(problem: Any) -> str:
     kind = problem["type"]
     if kind in ("sequence_str", "list_type", "is_instance_of"):
         return "must be a list"
+    if kind in ("model_type", "model_attributes_type"):
+        return "must be settings by their keys"
     if kind == "dict_type":
         return "must be settings such as {lr: 0.1}, or null"
     message = str(problem["msg"]).removeprefix("Value error, ")  # from a validator of ours

@@ -51,7 +51,7 @@ PROOF = (
 )
 LONGEST = 200  # letters of a text of others
 # Sections of the settings about the machine of the training and what it showed.
-OF_THE_MACHINE = ("store", "resume", "trust", "tracking", "trainer")
+OF_THE_MACHINE = ("store", "resume", "trust", "tracking", "trainer", "name", "notes", "tags")
 
 
 @dataclass(frozen=True)

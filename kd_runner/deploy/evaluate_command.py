@@ -118,8 +118,8 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
+    from kd_runner.datasets.labelled_folder import labelled_folder
     from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
-    from kd_runner.deploy.labelled_folder import labelled_folder
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.labelled_folder import LabelledFolder
 from kd_runner.datasets.tree import printable
-from kd_runner.deploy.labelled_folder import LabelledFolder
 from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.deploy.reading import read_in_batches

@@ -22,6 +22,7 @@ from kd_runner.files.run_folder import (
     LOG,
     NOW,
     PAGE,
+    PROFILE,
     RESULT,
     SETTINGS,
     STUDENT_BEST,
@@ -36,7 +37,7 @@ SYSTEM_PREFIXES = ("._", ".nfs", ".fuse_hidden")
 RUN = frozenset(
     [
         *(SETTINGS, RESULT, ANALYSIS, PAGE, LOG, NOW, CONSOLE, CONTACT_SHEET),
-        *(STUDENT_LAST, STUDENT_BEST, STUDENT_EMA, BASELINE_EMA, UNFINISHED, HYDRA, EVENTS),
+        *(STUDENT_LAST, STUDENT_BEST, STUDENT_EMA, BASELINE_EMA, UNFINISHED, HYDRA, EVENTS, PROFILE),
     ]
 )
 WEIGHTS = r"(teacher|teachers\..+|baseline)\.safetensors"

@@ -15,6 +15,7 @@ STUDENT_LAST, STUDENT_BEST = "student_last.safetensors", "student_best.safetenso
 STUDENT_EMA, BASELINE_EMA = "student_ema.safetensors", "baseline_ema.safetensors"  # averages over the steps
 CONTACT_SHEET = "contact_sheet.png"
 EVENTS = "tensorboard"  # the folder of TensorBoard's event files
+PROFILE = "profile"  # the folder of traces of training, and of tables of what takes most time
 UNFINISHED = "unfinished"  # the folder from which an interrupted run goes on
 BEGUN = "begun.json"  # in that folder: what the run began with
 HYDRA = ".hydra"  # the folder of what Hydra writes

@@ -16,6 +16,7 @@ from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settin
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
+from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
@@ -34,6 +35,7 @@ from kd_runner.runs.data import (
     view_of,
     views_of_teachers,
 )
+from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.training_switches import (
@@ -87,6 +89,11 @@ def assemble(
     data = _data(settings, splits, companions or Companions(), ranks)
     splits, view = data.splits, data.view
     check_class_weights(settings, splits)
+    if settings.evaluate.corruptions and splits.image_shape[0] not in CHANNELS:
+        raise SettingsError(
+            f"evaluate.corruptions: must be false for images of other than 1 or 3 channels, got true and "
+            f"{splits.image_shape[0]} channels"
+        )
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
@@ -101,7 +108,8 @@ def assemble(
             "trainer.quantize: must be null for a student without convolutions and dense layers of PyTorch's own "
             f"kinds, got {settings.trainer.quantize}"
         )
-    return Parts(settings, data, teachers, student, recipes, modes, temperature)
+    further = further_tests(settings, splits, view)
+    return Parts(settings, data, teachers, student, recipes, modes, temperature, further)
 
 
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
@@ -137,6 +145,10 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError("trainer.graph: must be auto or off on a CPU, which has no CUDA graphs, got on")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    if trainer.profile == "nvtx" and device_of(trainer).type == "cpu":
+        raise SettingsError(
+            "trainer.profile: must be torch or null on a CPU, nvtx marks are for NVIDIA's GPUs, got nvtx"
+        )
     if trainer.quantize and trainer.process_count > 1:
         raise SettingsError(
             f"trainer.quantize: must be null where {trainer.process_count} devices share the run, as the range of a "

@@ -15,6 +15,8 @@ from torch import nn
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
+from kd_runner.evaluation.calibration import calibrated
+from kd_runner.evaluation.corruptions.judged import judged_under_corruptions
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
@@ -22,6 +24,7 @@ from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
+from kd_runner.randomness import derived_seed
 from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
@@ -34,6 +37,7 @@ from kd_runner.runs.evaluation import (
     log_test_metrics,
     show_in_tensorboard,
 )
+from kd_runner.runs.further_tests import judged_on_further_tests
 from kd_runner.runs.injected import in_words, inject_teacher, record
 from kd_runner.runs.judgement import (
     ENSEMBLE,
@@ -252,6 +256,8 @@ class StageRunner:
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
         self.add_absent_classes(stages, nodes, networks, predictions)
+        self.add_calibrated(stages, nodes, networks, predictions)
+        self.add_shifts(stages, networks)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings, trained)
         try:
@@ -313,6 +319,34 @@ class StageRunner:
             for stage in own:
                 numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
                 stages[stage]["absent_classes"] = absent_classes(*numbers, absent)
+
+    def add_calibrated(
+        self,
+        stages: Mapping[str, Any],
+        nodes: Mapping[str, Node],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
+        """Add the temperature that fits each network's logits for the validation images, and what it gives the test."""
+        judged = {stage: networks[stage] for stage in STAGES if stage in networks}
+        validation = self.companions.predictions("val", judged, nodes, self.data)
+        for stage in judged:
+            numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
+            stages[stage]["calibrated"] = calibrated(*numbers)
+
+    def add_shifts(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module]) -> None:
+        """Add how good the networks are on further test images and under corruptions, where that is asked for."""
+        judged = {stage: networks[stage] for stage in STAGES if stage in networks}
+        if self.parts.further:
+            for stage, results in judged_on_further_tests(self.parts.further, judged, self.data).items():
+                stages[stage]["also"] = results
+        if self.settings.evaluate.corruptions:
+            source = self.data.source("test")
+            log.info("evaluate  the %s test images under 15 corruptions at 5 severities", f"{len(source):,}")
+            seed = derived_seed(self.settings.data_seed, "evaluate.corruptions")
+            batch = self.data.evaluation_batch
+            for stage, results in judged_under_corruptions(judged, source, self.data.view, batch, seed).items():
+                stages[stage]["corruptions"] = results
 
     def val_accuracies(self) -> dict[str, float]:
         """The accuracy of each stage's network on the validation images, with its final weights."""

@@ -376,11 +376,12 @@ ALWAYS: tuple[str, ...] = (
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
-    r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|threads)",
+    r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
     r"trainer\.(gradient_clip_val|accumulate_grad_batches)",
     r"(order_)?seed",
+    r"evaluate\.(corruptions|also)",
     r"tracking\.(images|graph|embedding)",
-    r"resume",
+    r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
 ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"

@@ -60,6 +60,7 @@ class Classifier(LightningModule):
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
         self.ranks = batches.ranks
+        self.watch: Callable[[Iterator[Batch]], Iterable[Batch]] = iter  # a profiler puts its own in this place
         self._batch_norms = SharedBatchNorms(self.ranks)
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._graphs: StepGraphs | None = None
@@ -200,7 +201,7 @@ class Classifier(LightningModule):
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
         optimizer = self._optimizer()
         records = []
-        for batch in chunk:
+        for batch in self.watch(chunk):
             part, update = self.plan.part(self.step), self.plan.step_of(self.step)
             progress = update / self.updates
             set_rate(optimizer, self._rate_factor(update))
