@@ -10,6 +10,7 @@ from typing import Any
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None}
+OWN_INPUT = {"mean": None, "std": None, "size": None, "channels": None}
 ADDED = {
     **ADDED_TO_STAGES,
     "checkpoint_key": None,
@@ -20,6 +21,7 @@ ADDED = {
     "max_pixels": 100_000_000,
     "white": None,
     "label_noise": 0.0,
+    "input": OWN_INPUT,
 }
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
@@ -27,6 +29,7 @@ ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],
     "init": "random",
+    "input": OWN_INPUT,
     **ADDED_TO_STAGES,
     **ADDED_TO_NETWORKS,
 }

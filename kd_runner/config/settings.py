@@ -158,6 +158,38 @@ def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
+OWN_INPUT = "kd_runner.models.own_input.OwnInput"
+
+
+class InputSettings(Section):
+    """How a network sees the images, where it does not see them as the run normalises them and in their size."""
+
+    mean: list[Number] | None = None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    channels: Count | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that are not left out."""
+        return {name: value for name, value in self if value is not None}
+
+
+class NetworkSettings(_Built):
+    """A network, which may have its own input."""
+
+    input: InputSettings = InputSettings()
+
+    @property
+    def bare_node(self) -> Node:
+        """The network's callable and its arguments, without its own input."""
+        return super().node
+
+    @property
+    def node(self) -> Node:
+        changes = self.input.changes()
+        return {"_target_": OWN_INPUT, "network": self.bare_node, **changes} if changes else self.bare_node
+
+
 class EarlyStoppingSettings(Section):
     """When a stage stops before its last epoch; the weights of the best epoch by `metric` are kept."""
 
@@ -185,7 +217,7 @@ class PruningSettings(Section):
         return value
 
 
-class TeacherSettings(_Built):
+class TeacherSettings(NetworkSettings):
     epochs: Count
     checkpoint: FilePath
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None
@@ -205,7 +237,7 @@ class TeacherSettings(_Built):
 SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "dataset", "seed")
 
 
-class ExtraTeacherSettings(_Built):
+class ExtraTeacherSettings(NetworkSettings):
     """One of several teachers; it takes from the first teacher what it leaves out."""
 
     epochs: Count | None = None
@@ -226,7 +258,7 @@ def _class_name(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # YAML reads 3 as a number
 
 
-class StudentSettings(_Built):
+class StudentSettings(NetworkSettings):
     epochs: Count
     fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     without_classes: list[Annotated[str, BeforeValidator(_class_name)]] = []

@@ -12,11 +12,12 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settings, TrainerSettings
+from kd_runner.config.settings import ONLINE, DistillationSettings, NetworkSettings, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
+from kd_runner.models.own_input import OwnInput, own_shape
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.outputs import needs_of
@@ -77,10 +78,10 @@ def assemble(
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
-        teachers[name] = _network(settings, name, teacher.node, splits)
+        teachers[name] = _network(settings, name, teacher, data)
         if teacher.checkpoint is not None:
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
-    student = _network(settings, STUDENT, settings.student.node, splits)
+    student = _network(settings, STUDENT, settings.student, data)
     if settings.trainer.quantize and not round_layers(student):
         raise SettingsError(
             "trainer.quantize: must be null for a student without convolutions and dense layers of PyTorch's own "
@@ -264,12 +265,24 @@ def _prepare_device(trainer: TrainerSettings) -> torch.device:
     return device
 
 
-def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
-    """The network that `node` builds. Another student, mode or data order leaves a teacher's first weights alone."""
+def _network(settings: Settings, role: str, section: NetworkSettings, data: Data) -> nn.Module:
+    """The network of a section. Another student, mode or data order leaves a teacher's first weights alone."""
+    node, splits, own = section.bare_node, data.splits, section.input.changes()
+    shape = own_shape(splits.image_shape, **own)
     with seeded_generator(settings.seed_of(role), role, "weights"):
-        network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
-    if isinstance(network, nn.Module) and settings.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+        network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=shape)
     if not isinstance(network, nn.Module):
         raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
-    return network
+    if own:
+        network = _with_own_input(network, role, own, data)
+    return network.to(memory_format=torch.channels_last) if settings.trainer.channels_last else network
+
+
+def _with_own_input(network: nn.Module, role: str, own: dict[str, Any], data: Data) -> nn.Module:
+    """The network behind its own normalisation, channels and size."""
+    try:
+        wrapped = OwnInput(network, data.splits.image_shape, **own)
+    except ValueError as error:
+        raise SettingsError(f"{role}.input.{error}") from error
+    wrapped.sees(data.view.mean, data.view.std)
+    return wrapped

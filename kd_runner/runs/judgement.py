@@ -106,7 +106,8 @@ def judge_given(
     record = record_of(path)
     doubt = _doubt(right, largest, record)
     normalised = record is not None and record.normalised
-    is_tried = doubt is not None or not normalised
+    own = settings.all_teachers[name].input.changes()
+    is_tried = (doubt is not None or not normalised) and not {"mean", "std"} & set(own)  # which are not the run's
     causes = companions.once(
         ("causes", network_key(network, node, data), digest([settings.dataset.mean, settings.dataset.std]), is_tried),
         lambda: doubts.causes(network, logits, labels, data, look_at_normalisation=is_tried),

@@ -369,6 +369,7 @@ ALWAYS: tuple[str, ...] = (
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
+    rf"({TEACHER}|student)\.input\.(mean|std|size|channels)",
     r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes)",
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
