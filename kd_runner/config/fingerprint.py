@@ -24,7 +24,13 @@ ADDED = {
     "input": OWN_INPUT,
 }
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
-ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
+ADDED_TO_RUNS: dict[str, Any] = {
+    "teacher_outputs": "online",
+    "teacher_outputs_dtype": "float32",
+    "order_seed": None,
+    "assistants": {},
+    "generations": 1,
+}
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],

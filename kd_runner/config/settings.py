@@ -234,6 +234,7 @@ class TeacherSettings(NetworkSettings):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
+STAGE_KEYS = ("epochs", "optimizer", "scheduler", "early_stopping")
 SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "dataset", "seed")
 
 
@@ -252,6 +253,30 @@ class ExtraTeacherSettings(NetworkSettings):
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
+
+
+class AssistantSettings(Section):
+    """A network between teacher and student; it takes from the student what its own settings lack.
+
+    With a `_target_` it is another network, whose arguments are its own; without one, it is the student's network
+    with some other arguments.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    target: str | None = Field(None, alias="_target_")
+    epochs: Count | None = None
+    layers: Layers = []
+    optimizer: Node | None = None
+    scheduler: Node | None = None
+    early_stopping: Node | None = None
+    input: InputSettings | None = None
+
+
+def _by_number(value: Any) -> Any:
+    """A list of networks has their numbers as names; null is none."""
+    value = {} if value is None else value
+    return {str(number): item for number, item in enumerate(value, 1)} if isinstance(value, list) else value
 
 
 def _class_name(value: Any) -> Any:
@@ -325,6 +350,8 @@ class Settings(Section):
     dataset: DatasetSettings
     teacher: TeacherSettings
     teachers: dict[str, ExtraTeacherSettings]
+    assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number)] = {}
+    generations: Count = 1
     student: StudentSettings
     finetune: FinetuneSettings
     baseline: Flag
@@ -363,6 +390,25 @@ class Settings(Section):
             shared = {key: getattr(self.teacher, key) for key in missing}
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
+
+    @property
+    def chain(self) -> dict[str, StudentSettings]:
+        """The students that teach another one before the student itself, in their order, by their stages.
+
+        First the assistants, 'assistants.NAME', then the generations before the last, 'generations.NUMBER'.
+        """
+        links = {f"assistants.{name}": self._as_student(assistant) for name, assistant in self.assistants.items()}
+        generation = self.student.model_copy(update={"pruning": PruningSettings()})
+        return links | {f"generations.{number}": generation for number in range(1, self.generations)}
+
+    def _as_student(self, assistant: AssistantSettings) -> StudentSettings:
+        """An assistant's settings as those of a student."""
+        own = assistant.model_dump(by_alias=True, exclude_unset=True)
+        own = {name: value for name, value in own.items() if value is not None}
+        student = self.student.model_dump(by_alias=True, exclude={"pruning", "layers", "init"})
+        if "_target_" in own:
+            student = {name: student[name] for name in (*STAGE_KEYS, "fraction", "without_classes")}
+        return StudentSettings.model_validate({**student, "layers": [], **own})
 
     @property
     def replayed_views(self) -> int | None:
@@ -415,10 +461,12 @@ class Settings(Section):
         Raises:
             SettingsError: a wrong value among the stage's own, or a metric that the stage does not have.
         """
-        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[stage].early_stopping or {}
+        chain = self.chain
+        sections = {**self.all_teachers, **chain, "student": self.student, "finetune": self.finetune}
+        own = sections[stage].early_stopping or {}
         merged = {**self.early_stopping.model_dump(), **own}
         settings = validate_section(EarlyStoppingSettings, merged, f"{stage}.early_stopping.")
-        if stage == "student" or settings.metric not in OF_TEACHER_AND_STUDENT:
+        if stage == "student" or stage in chain or settings.metric not in OF_TEACHER_AND_STUDENT:
             return settings
         if own.get("metric") in OF_TEACHER_AND_STUDENT:
             known = ", ".join(name for name in METRICS if name not in OF_TEACHER_AND_STUDENT)
@@ -430,7 +478,9 @@ class Settings(Section):
 
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""
-        node = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
+        role = "student" if role.startswith("generations.") else role
+        sections = {**self.all_teachers, **self.chain, "student": self.student, "finetune": self.finetune}
+        node = sections[role].optimizer or {}
         return f"{role}.optimizer.lr" if "_target_" in node or "lr" in node else "optimizer.lr"
 
 

@@ -24,6 +24,7 @@ from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.runs.chain_checks import refuse_chain
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
     Data,
@@ -35,7 +36,7 @@ from kd_runner.runs.data import (
     views_of_teachers,
 )
 from kd_runner.runs.given_teacher import load_given_weights
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.parts import Link, Parts
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
@@ -72,6 +73,7 @@ def assemble(
     recipes[FINETUNE] = _recipe(settings, FINETUNE, settings.finetune)
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
+    refuse_chain(settings, modes)
 
     data = _data(settings, splits, companions or Companions(), ranks)
     splits, view = data.splits, data.view
@@ -87,7 +89,11 @@ def assemble(
             "trainer.quantize: must be null for a student without convolutions and dense layers of PyTorch's own "
             f"kinds, got {settings.trainer.quantize}"
         )
-    return Parts(settings, data, teachers, student, recipes, modes, temperature)
+    chain = tuple(
+        Link(stage, section, _network(settings, stage, section, data), _recipe(settings, stage, section))
+        for stage, section in settings.chain.items()
+    )
+    return Parts(settings, data, teachers, student, recipes, modes, temperature, chain)
 
 
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings
+from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings, StudentSettings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -24,6 +24,23 @@ from kd_runner.runs.teacher_student import Pairing, pair_networks
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Recipe, Schedule
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network that learns from a teacher and teaches the next one, between the teacher and the student.
+
+    Args:
+        stage: 'assistants.NAME' or 'generations.NUMBER'.
+        section: Its settings, as those of a student.
+        network: The network with its first weights.
+        recipe: The recipe of its training.
+    """
+
+    stage: str
+    section: StudentSettings
+    network: nn.Module
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,8 @@ class Parts:
         recipes: Recipes by stage: the teachers' names, 'student' (for the baseline, too) and 'finetune'.
         modes: Distillation losses without adapters, which `teacher_student_pair` makes.
         temperature: The temperature by the share of the stage that is done.
+        chain: The networks between teacher and student, in their order.
+        stage: The stage that the student trains as: 'student', or that of a link of the chain.
     """
 
     settings: Settings
@@ -48,6 +67,8 @@ class Parts:
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
+    chain: tuple[Link, ...] = ()
+    stage: str = STUDENT
 
     @property
     def teacher(self) -> nn.Module:
@@ -63,8 +84,8 @@ class Parts:
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The teachers and the student."""
-        return [*self.teachers.values(), self.student]
+        """The teachers, the student, and the networks between them."""
+        return [*self.teachers.values(), *(link.network for link in self.chain), self.student]
 
     def teacher_node(self) -> Node:
         """The node that builds `teacher`."""
@@ -117,6 +138,7 @@ class Parts:
             self.temperature,
             batches,
             recipe,
+            self.stage,
         )
 
     def images_key(self) -> str:

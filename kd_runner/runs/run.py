@@ -126,7 +126,7 @@ def train_and_evaluate(
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
         result |= runner.run(rehearsal.tempered)
-        result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained)
+        result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained, rehearsal.links)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 

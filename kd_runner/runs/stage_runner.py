@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kd_runner.clock import run_seconds
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
@@ -23,6 +24,8 @@ from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.runs.cached_outputs import outputs_record
+from kd_runner.runs.chain import Chain, Taught, last_link
+from kd_runner.runs.chain_result import chain_result
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.evaluation import (
@@ -82,6 +85,7 @@ class StageRunner:
         self.companions = companions or Companions()
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
+        self.chain = Chain(parts, logger, folder)
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
@@ -171,14 +175,15 @@ class StageRunner:
         self.data.ranks.send(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
-        pairing = self.parts.teacher_student_pair()
+        parts = self.parts if not self.parts.chain else self.train_chain()
+        pairing = parts.teacher_student_pair()
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
-        distiller = self.parts.distiller(pairing, self.companions)
+        distiller = parts.distiller(pairing, self.companions)
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
-        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data, len(outcome.epochs))
+        self.state.teacher_outputs = outputs_record(distiller.teacher, parts.settings, self.data, len(outcome.epochs))
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:
@@ -199,6 +204,15 @@ class StageRunner:
             self.state.judgements,
         )
         return files, best, node
+
+    def train_chain(self) -> Parts:
+        """Train the networks between teacher and student; returns the student's parts, with the last as its teacher."""
+        for link in self.parts.chain:
+            started = run_seconds()
+            taught = self.chain.train(link)
+            self.state.add(link.stage, taught.epochs, taught.seconds_before)
+            self.state.seconds_of_links[link.stage] = round(taught.seconds_before + run_seconds() - started, 3)
+        return self.chain.parts_of(last_link(self.parts))
 
     def without_removed_channels(self, network: nn.Module, node: Node, best: Best) -> tuple[nn.Module, Node, Best]:
         """The student after its last and after its best epoch, and its node, without channels that were pruned away."""
@@ -233,6 +247,12 @@ class StageRunner:
         seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
+        if self.chain.links:
+            epochs = self.state.epochs[STUDENT]
+            student = Taught(STUDENT, networks[STUDENT], node, files[STUDENT], epochs, 0.0, reused=False)
+            chain = chain_result(self.chain.links, student, predictions, self.parts, self.state, self.companions)
+            stages[STUDENT]["images_seen"] += sum(link["images_seen"] for link in chain["links"])
+            stages["chain"] = chain
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy

@@ -374,6 +374,7 @@ ALWAYS: tuple[str, ...] = (
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",
+    r"(assistants|generations)",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|threads)",
@@ -382,7 +383,7 @@ ALWAYS: tuple[str, ...] = (
     r"resume",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
-ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
+ARGUMENTS = r"(dataset|teacher|(teachers|assistants)\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:

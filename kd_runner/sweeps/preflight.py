@@ -78,8 +78,10 @@ class Examination:
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)
-            # Other jobs have their processes for themselves: several of them, or one whose compiler knows one job.
-            if parts.settings.trainer.process_count == 1 and not parts.settings.trainer.compile:
+            # Other jobs have their processes for themselves: several of them, one whose compiler knows one job, or
+            # students that teach others, so that each has another teacher.
+            trainer = parts.settings.trainer
+            if trainer.process_count == 1 and not trainer.compile and not parts.chain:
                 self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")

@@ -38,6 +38,7 @@ class Distiller(Classifier):
 
     Args:
         teacher: What gives the teacher's outputs for each batch.
+        stage: The stage that names the metrics.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class Distiller(Classifier):
         temperature: Schedule,
         batches: TrainingBatches,
         recipe: Recipe,
+        stage: str = "student",
     ) -> None:
-        super().__init__("student", student, batches, recipe)
+        super().__init__(stage, student, batches, recipe)
         self.label_weight, self.temperature = label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
