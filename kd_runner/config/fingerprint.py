@@ -22,6 +22,7 @@ ADDED = {
     "white": None,
     "label_noise": 0.0,
     "input": OWN_INPUT,
+    "head": "trained",
 }
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS: dict[str, Any] = {

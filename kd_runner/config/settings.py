@@ -217,7 +217,19 @@ class PruningSettings(Section):
         return value
 
 
-class TeacherSettings(NetworkSettings):
+class _Teacher(NetworkSettings):
+    """What all teachers have."""
+
+    checkpoint: FilePath = None
+    head: Literal["trained", "probe"] = "trained"
+
+    @property
+    def is_trained(self) -> bool:
+        """True where the network is trained here, as a whole: its weights come from no file, and all of them learn."""
+        return self.checkpoint is None and self.head == "trained"
+
+
+class TeacherSettings(_Teacher):
     epochs: Count
     checkpoint: FilePath
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None
@@ -238,7 +250,7 @@ STAGE_KEYS = ("epochs", "optimizer", "scheduler", "early_stopping")
 SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "dataset", "seed")
 
 
-class ExtraTeacherSettings(NetworkSettings):
+class ExtraTeacherSettings(_Teacher):
     """One of several teachers; it takes from the first teacher what it leaves out."""
 
     epochs: Count | None = None

@@ -37,6 +37,7 @@ from kd_runner.runs.data import (
 )
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Link, Parts
+from kd_runner.runs.probe import head_name, note_first_weights
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
@@ -83,6 +84,9 @@ def assemble(
         teachers[name] = _network(settings, name, teacher, data)
         if teacher.checkpoint is not None:
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
+        elif teacher.head == "probe":
+            head_name(teachers[name], name, splits)  # which is refused where there is none
+            note_first_weights(name, teacher)
     student = _network(settings, STUDENT, settings.student, data)
     if settings.trainer.quantize and not round_layers(student):
         raise SettingsError(

@@ -160,7 +160,9 @@ def passes_of(
     images, validation = len(data.images_of(stage)), len(data.splits.val)
     if stage in settings.all_teachers:
         section = settings.all_teachers[stage]
-        if section.checkpoint is not None:
+        if section.head == "probe":
+            return Passes(images, teacher_forwards=images, teacher_validations=validation)
+        if not section.is_trained:
             return Passes()
         assert section.epochs is not None
         return label_passes("teacher", trained.get(stage, section.epochs), images, settings.batch_size, validation)

@@ -101,7 +101,7 @@ def images_seen(
     trained = trained or {}
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
-        if settings.teacher.checkpoint is not None:
+        if not settings.teacher.is_trained:
             return None
     elif stage == STUDENT:
         views = 2 if strong_view(modes) else 1

@@ -23,8 +23,10 @@ from kd_runner.networks.published_weights import renamed_entries
 from kd_runner.networks.weight_files import Entry
 from kd_runner.notes import note
 from kd_runner.runs.data import without_fetching
+from kd_runner.runs.probe import entries_without_head, head_name, without_head
 
 ROUNDING = 1e-3  # of a mean or std between 0 and 1: a quarter of a level of 8 bits
+INSIDE = "network."  # begins the names of the layers of a network with its own input
 FOREIGN = 0.05  # a difference of mean or std that means other images
 
 TeacherNode = TeacherSettings | ExtraTeacherSettings
@@ -69,6 +71,7 @@ def load_given_weights(
     """
     path = Path(str(settings.checkpoint)).expanduser()
     setting = f"{key}.checkpoint"
+    head = None if settings.head == "trained" else head_name(teacher, key, splits).removeprefix(INSIDE)
     teacher, seen = inner(teacher), Seen.by(settings, key, splits, view)
     try:
         entries, info = checkpoints.entries_of(path)
@@ -79,9 +82,13 @@ def load_given_weights(
             entries = renamed_entries(entries)
     except SettingsError as error:
         raise SettingsError(f"{setting}: {error}") from error
-    weights = weights_of(teacher, entries, settings.checkpoint_key, setting, str(path), bare=info is not None)
+    bare = teacher
+    if head is not None:
+        bare = without_head(teacher, head)
+        entries = entries_without_head(entries, bare, head)
+    weights = weights_of(bare, entries, settings.checkpoint_key, setting, str(path), bare=info is not None)
     try:
-        teacher.load_state_dict(weights.state)
+        teacher.load_state_dict({**teacher.state_dict(), **weights.state})
     except RuntimeError as error:  # what is no tensor in a network of someone's own
         raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
     if info is None:
@@ -98,9 +105,8 @@ def _bare_entries(entries: Sequence[Entry], info: Mapping[str, Any]) -> Sequence
     """The tensors of the network alone, of a file of kd-runner whose network had its own input."""
     if info["network"].get("_target_") != OWN_INPUT:
         return entries
-    start = "network."
-    inside = [entry for entry in entries if entry.path[-1].startswith(start)]
-    return [replace(entry, path=(*entry.path[:-1], entry.path[-1].removeprefix(start))) for entry in inside]
+    inside = [entry for entry in entries if entry.path[-1].startswith(INSIDE)]
+    return [replace(entry, path=(*entry.path[:-1], entry.path[-1].removeprefix(INSIDE))) for entry in inside]
 
 
 def _seen_in_file(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def _refuse_other_images(
             f"{path} was trained with image_shape {saved['image_shape']}, this run shows it {seen.image_shape} "
             f"({seen.key}.input.size gives it its own)"
         )
-    if info["classes"] != list(splits.classes):
+    if settings.head == "trained" and info["classes"] != list(splits.classes):
         raise SettingsError(
             f"{path} was trained with classes {info['classes']}, this data set has {list(splits.classes)}"
         )

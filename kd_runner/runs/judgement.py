@@ -206,7 +206,7 @@ def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> 
         return
     if not worse and _too_few(len(teacher.right), teacher.largest):
         return
-    from_files = all(section.checkpoint is not None for section in settings.all_teachers.values())
+    from_files = all(not section.is_trained for section in settings.all_teachers.values())
     better_teacher = "a better teacher (teacher.checkpoint)" if from_files else "more epochs for it (teacher.epochs)"
     than, verb = ("is worse than", "is") if worse else ("may be no better than", "may be")
     note(

@@ -160,6 +160,6 @@ def _check_effects(mode: Mode, attempts: Sequence[Attempt], circumstances: str) 
 
 
 def _log_smoothed_teacher(settings: Settings) -> None:
-    trains = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
+    trains = any(teacher.is_trained for teacher in settings.all_teachers.values())
     if settings.teacher.label_smoothing and trains:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")

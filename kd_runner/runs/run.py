@@ -188,7 +188,7 @@ def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:
     return {
         role: teacher.dataset.changes()
         for role, teacher in teachers.items()
-        if teacher.checkpoint is None and teacher.dataset is not None
+        if teacher.is_trained and teacher.dataset is not None
     }
 
 

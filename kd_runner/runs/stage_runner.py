@@ -51,6 +51,7 @@ from kd_runner.runs.judgement import (
 from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.probe import probe_or_load
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
@@ -116,8 +117,12 @@ class StageRunner:
             The file of the teacher's weights, or of the mean of several teachers.
         """
         teachers, judgements = self.parts.teachers, self.state.judgements
-        by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None)
+        by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].is_trained)
         for name, teacher in by_file:
+            if teacher.head == "probe":
+                path = self.probe(name)
+                judgements[name] = self.judge_trained(name, teachers[name])
+                continue
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
                 path = Path(teacher.checkpoint).expanduser()
@@ -132,6 +137,12 @@ class StageRunner:
                 self.parts.teacher, self.parts.teacher_node(), self.settings, self.data, self.companions
             )
         return self.save_teacher(judgement_of_teachers(judgements).accuracy)
+
+    def probe(self, name: str) -> Path:
+        """Fit the last layer of a teacher whose backbone is given."""
+        probed = probe_or_load(name, self.parts.teachers[name], self.settings, self.data, self.logger, self.folder)
+        self.state.add(name, probed.epochs, probed.seconds_before)
+        return probed.path
 
     def save_teacher(self, accuracy: float) -> Path:
         """Save the teacher, or the mean of several, with its accuracy on the validation images."""
@@ -284,6 +295,8 @@ class StageRunner:
             stages[STUDENT]["injected"] = record(self.state.injected)
         for stage in STAGES:
             recipe = self.parts.recipe_of(stage)
+            if stage == TEACHER and not self.settings.teacher.is_trained:
+                continue
             if stages[stage] is not None and stage in self.state.epochs and recipe.stopping is not None:
                 stages[stage]["early_stopping"] = stopping_record(recipe, self.state.epochs[stage])
         if FINETUNE in self.state.epochs and self.parts.recipes[FINETUNE].stopping is not None:

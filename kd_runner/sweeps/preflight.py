@@ -129,7 +129,7 @@ def missing_networks(parts: Parts) -> dict[str, str]:
 
 def stages_on_labels(settings: Settings) -> list[str]:
     """The networks of a job that are trained on labels alone, and need no other network for that."""
-    teachers = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is None]
+    teachers = [name for name, teacher in settings.all_teachers.items() if teacher.is_trained]
     # A baseline that begins with its teacher's weights comes after it, in the job itself.
     return [*teachers, *(["baseline"] if settings.baseline and settings.student.init == "random" else [])]
 
