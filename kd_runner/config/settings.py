@@ -221,7 +221,7 @@ class _Teacher(NetworkSettings):
     """What all teachers have."""
 
     checkpoint: FilePath = None
-    head: Literal["trained", "probe"] = "trained"
+    head: Literal["trained", "probe", "none"] = "trained"
 
     @property
     def is_trained(self) -> bool:

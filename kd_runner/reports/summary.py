@@ -104,6 +104,10 @@ def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
     gap, taught = gap_in(result), run_of(result).taught
     if not taught:
         return _nothing_distilled_sentence(result, finetuned)
+    baseline = result.get("baseline")
+    if gap is None and baseline and result.get("teacher_features"):
+        gain = points(result["student"]["accuracy"] - baseline["accuracy"])
+        return f"Distillation gave {gain} points over the baseline, from the features of a teacher without a head."
     if gap is None:
         return ""
     subject = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"

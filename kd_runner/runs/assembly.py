@@ -36,6 +36,7 @@ from kd_runner.runs.data import (
     views_of_teachers,
 )
 from kd_runner.runs.given_teacher import load_given_weights
+from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.probe import head_name, note_first_weights
 from kd_runner.training.allocator import keep_memory
@@ -75,6 +76,7 @@ def assemble(
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
     refuse_chain(settings, modes)
+    refuse_headless(settings, modes)
 
     data = _data(settings, splits, companions or Companions(), ranks)
     splits, view = data.splits, data.view
@@ -84,9 +86,12 @@ def assemble(
         teachers[name] = _network(settings, name, teacher, data)
         if teacher.checkpoint is not None:
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
-        elif teacher.head == "probe":
-            head_name(teachers[name], name, splits)  # which is refused where there is none
+        elif teacher.head != "trained":
             note_first_weights(name, teacher)
+        if teacher.head != "trained":
+            head = head_name(teachers[name], name, splits)  # which is refused where there is none
+            if is_headless(settings):
+                silence(teachers[name], head)
     student = _network(settings, STUDENT, settings.student, data)
     if settings.trainer.quantize and not round_layers(student):
         raise SettingsError(

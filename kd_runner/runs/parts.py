@@ -19,6 +19,7 @@ from kd_runner.networks import checkpoints
 from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
+from kd_runner.runs.headless import is_headless
 from kd_runner.runs.labels_only import LabelsOnly
 from kd_runner.runs.teacher_student import Pairing, pair_networks
 from kd_runner.training.distiller import Distiller
@@ -139,6 +140,7 @@ class Parts:
             batches,
             recipe,
             self.stage,
+            compares=not is_headless(self.settings),
         )
 
     def images_key(self) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from kd_runner.clock import run_seconds
+from kd_runner.comparison.chance import largest_class
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
@@ -36,6 +37,7 @@ from kd_runner.runs.evaluation import (
     log_test_metrics,
     show_in_tensorboard,
 )
+from kd_runner.runs.headless import is_headless, take_logits_out
 from kd_runner.runs.injected import in_words, inject_teacher, record
 from kd_runner.runs.judgement import (
     ENSEMBLE,
@@ -87,6 +89,7 @@ class StageRunner:
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
         self.chain = Chain(parts, logger, folder)
+        self.is_headless = is_headless(parts.settings)
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
@@ -123,6 +126,10 @@ class StageRunner:
                 path = self.probe(name)
                 judgements[name] = self.judge_trained(name, teachers[name])
                 continue
+            if teacher.head == "none":
+                labels = self.data.splits.val.labels
+                judgements[name] = Judgement(name, labels != labels, largest_class(labels)[1])
+                continue
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
                 path = Path(teacher.checkpoint).expanduser()
@@ -148,7 +155,8 @@ class StageRunner:
         """Save the teacher, or the mean of several, with its accuracy on the validation images."""
         path = self.folder / weights_file(TEACHER)
         path.unlink(missing_ok=True)
-        record = validation_record([{"val_accuracy": accuracy}], len(self.data.splits.val))
+        metrics = [] if self.is_headless else [{"val_accuracy": accuracy}]
+        record = validation_record(metrics, len(self.data.splits.val))
         info = self.data.record(self.parts.teacher_node()) | record
         checkpoints.save(path, self.parts.teacher.state_dict(), info)
         return path
@@ -172,7 +180,7 @@ class StageRunner:
         path = self.train_or_load(self.parts.labels_only(BASELINE))
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
-        if learns_from_teacher(self.parts.modes):
+        if learns_from_teacher(self.parts.modes) and not self.is_headless:
             note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         return path
 
@@ -212,7 +220,7 @@ class StageRunner:
             self.settings,
             self.data,
             self.state.epochs,
-            self.state.judgements,
+            {} if self.is_headless else self.state.judgements,
         )
         return files, best, node
 
@@ -267,12 +275,14 @@ class StageRunner:
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
-        if learns_from_teacher(self.parts.modes):
+        if learns_from_teacher(self.parts.modes) and not self.is_headless:
             stages[TEACHER]["on_training_images"] = certainty(
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
         self.add_absent_classes(stages, nodes, networks, predictions)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
+        if self.is_headless:
+            take_logits_out(stages)
         log_test_metrics(self.logger, stages, self.settings, trained)
         try:
             self.show(stages, nodes, networks, predictions)
@@ -334,9 +344,14 @@ class StageRunner:
         predictions: Predictions,
     ) -> None:
         """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
-        stage_networks = {stage: networks[stage] for stage in STAGES if stage in networks}
+        shown = [stage for stage in STAGES if stage in networks and not (stage == TEACHER and self.is_headless)]
+        stage_networks = {stage: networks[stage] for stage in shown}
+        if self.is_headless:
+            predictions = Predictions({name: predictions.logits[name] for name in shown}, predictions.labels)
         validation = self.companions.predictions("val", stage_networks, nodes, self.data)
-        analysed = analyse_predictions(networks[TEACHER], predictions, validation, self.parts.temperature, self.data)
+        analysed = analyse_predictions(
+            stage_networks.get(TEACHER), predictions, validation, self.parts.temperature, self.data
+        )
         analysed["epochs"] = self.state.epochs
         atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
         tracking, student = self.settings.tracking, networks[STUDENT]
