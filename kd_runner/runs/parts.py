@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings, StudentSettings
+from kd_runner.datasets.files import ImageFiles
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -57,6 +58,7 @@ class Parts:
         recipes: Recipes by stage: the teachers' names, 'student' (for the baseline, too) and 'finetune'.
         modes: Distillation losses without adapters, which `teacher_student_pair` makes.
         temperature: The temperature by the share of the stage that is done.
+        further: More test images, by the paths of their folders.
         chain: The networks between teacher and student, in their order.
         stage: The stage that the student trains as: 'student', or that of a link of the chain.
     """
@@ -68,6 +70,7 @@ class Parts:
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
+    further: Mapping[str, ImageFiles] = field(default_factory=dict)
     chain: tuple[Link, ...] = ()
     stage: str = STUDENT
 
@@ -148,6 +151,7 @@ class Parts:
         data = self.data
         chosen = None if data.chosen is None else data.chosen.tolist()
         looks = [data.view.mean.tolist(), data.view.std.tolist(), repr(data.view.augmentation), data.replayed_views]
+        looks += [data.settings.balanced_sampling]
         looks += [str(data.view.memory_format), data.batch_size, str(data.device)]
         return digest([data.splits.training_fingerprint, data.splits.fingerprint, chosen, looks])
 
@@ -170,4 +174,6 @@ class Parts:
         """16 hexadecimal digits that change with whatever can change the result."""
         paths = [settings.checkpoint for settings in self.settings.all_teachers.values()]
         weights = [path and hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest() for path in paths]
-        return digest([self.settings.decisive(), self.data.splits.fingerprint, weights])[:16]
+        further = [files.fingerprint() for files in self.further.values()]
+        images = [self.data.splits.fingerprint, *further]
+        return digest([self.settings.decisive(), *images, weights])[:16]

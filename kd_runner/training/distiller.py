@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
@@ -103,7 +102,7 @@ class Distiller(Classifier):
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
         label_loss = (0.0 if initialising else self.label_weight) * loss_over_labels(
-            batch, lambda labels: sum_of(F.cross_entropy(view.logits, labels) for view in views(student))
+            batch, lambda labels: sum_of(self.label_loss(view.logits, labels) for view in views(student))
         )
         losses = {"label_loss": label_loss}
         if self.modes:

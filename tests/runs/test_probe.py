@@ -62,9 +62,8 @@ def test_other_layers_may_end_in_the_name_of_the_head() -> None:
 def test_a_backbone_of_other_classes_is_probed_once_and_keeps_its_weights(result_of: RunIt, tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = {"1.weight": torch.randn(12, 64) / 8, "1.bias": torch.zeros(12)}
-    torch.save(
-        {"model": {**backbone, "3.weight": torch.zeros(1000, 12), "3.bias": torch.zeros(1000)}}, tmp_path / "b.pth"
-    )
+    head = {"3.weight": torch.zeros(1000, 12), "3.bias": torch.zeros(1000)}
+    torch.save({"model": {**backbone, **head}}, tmp_path / "b.pth")
     words = (*BACKBONE, "baseline=false", f"teacher.checkpoint={tmp_path / 'b.pth'}", "teacher.head=probe")
     first = result_of(*words)
     assert first["teacher"]["accuracy"] > 0.7  # random features of digits tell them apart
