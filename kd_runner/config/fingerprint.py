@@ -11,6 +11,7 @@ INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags") 
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None, "adversarial": None}
+OWN_INPUT = {"mean": None, "std": None, "size": None, "channels": None}
 ADDED: dict[str, Any] = {
     **ADDED_TO_STAGES,
     "checkpoint_key": None,
@@ -21,6 +22,8 @@ ADDED: dict[str, Any] = {
     "max_pixels": 100_000_000,
     "white": None,
     "label_noise": 0.0,
+    "input": OWN_INPUT,
+    "head": "trained",
     "class_weights": None,
     "balanced_sampling": False,
     "random_resized_crop": 0.0,
@@ -41,11 +44,14 @@ ADDED_TO_RUNS: dict[str, Any] = {
     "teacher_outputs_dtype": "float32",
     "order_seed": None,
     "adversarial": {},
+    "assistants": {},
+    "generations": 1,
 }
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],
     "init": "random",
+    "input": OWN_INPUT,
     "label_smoothing": 0.0,
     "ema": None,
     "freeze": [],

@@ -183,6 +183,24 @@ class _Stage(_Part):
     corruptions: _Corruptions | None = None
 
 
+class _Link(_Part):
+    stage: Text
+    taught_by: Text
+    accuracy: Share
+    parameters: Amount | None = None
+    images_seen: Amount | None = None
+
+
+class _Ensemble(_Part):
+    networks: Whole
+    accuracy: Share
+
+
+class _Chain(_Part):
+    links: list[_Link]
+    ensemble: _Ensemble | None = None
+
+
 class _Spent(_Part):
     student: Amount | None = None
     teacher: Amount | None = None
@@ -272,6 +290,7 @@ class _Result(_Part):
     baseline: _Stage | None = None
     student: _Stage | None = None
     gap_closed: Real | None = None
+    chain: _Chain | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
     teacher_outputs: _TeacherOutputs | None = None

@@ -103,6 +103,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         kept_outputs(result),
         _sizes_sentence(result),
         _injected_sentence(result),
+        *_chain_sentences(result),
         speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
@@ -116,6 +117,10 @@ def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
     gap, taught = gap_in(result), run_of(result).taught
     if not taught:
         return _nothing_distilled_sentence(result, finetuned)
+    baseline = result.get("baseline")
+    if gap is None and baseline and result.get("teacher_features"):
+        gain = points(result["student"]["accuracy"] - baseline["accuracy"])
+        return f"Distillation gave {gain} points over the baseline, from the features of a teacher without a head."
     if gap is None:
         return ""
     subject = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
@@ -251,6 +256,23 @@ def _injected_sentence(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline began" if result.get("baseline") else "The student began"
     share = percent(injected["share"])
     return f"{subject} with weights of the teacher: {count(injected['parameters'])} of the parameters, {share}."
+
+
+def _chain_sentences(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the networks between teacher and student, and one on the mean of the generations."""
+    chain = result.get("chain") or {}
+    if not chain.get("links"):
+        return []
+    links = [f"{link['stage']} ({percent(link['accuracy'])})" for link in chain["links"]]
+    accuracy = (result.get("teacher") or {}).get("accuracy")
+    first = "The teacher" + (f" ({percent(accuracy)})" if accuracy is not None else "")
+    student = f"the student ({percent(result['student']['accuracy'])})"
+    sentences = [f"{first} taught {', which taught '.join([*links, student])}."]
+    ensemble = chain.get("ensemble")
+    if ensemble:
+        which = f"The mean of the predictions of all {ensemble['networks']} generations"
+        sentences.append(f"{which} is right on {percent(ensemble['accuracy'])}.")
+    return sentences
 
 
 def _average_sentences(result: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.outputs import UNDECLARED
+from kd_runner.runs.chain import untrained
 from kd_runner.runs.data import Data
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
@@ -186,7 +187,9 @@ def passes_of(
     images, validation = len(data.images_of(stage)), len(data.splits.val)
     if stage in settings.all_teachers:
         section = settings.all_teachers[stage]
-        if section.checkpoint is not None:
+        if section.head == "probe":
+            return Passes(images, teacher_forwards=images, teacher_validations=validation)
+        if not section.is_trained:
             return Passes()
         assert section.epochs is not None
         counts = (trained.get(stage, section.epochs), images, settings.batch_size, validation)
@@ -221,6 +224,7 @@ def budget_of(
     stages: Mapping[str, Any],
     loss_macs: Mapping[str, Sequence[int] | None],
     trained: Mapping[str, int] | None = None,
+    link_loss_macs: Mapping[str, Mapping[str, Sequence[int] | None]] | None = None,
 ) -> dict[str, Any]:
     """The section `budget` of result.json: the passes of each stage that the run has, and what they cost.
 
@@ -230,9 +234,10 @@ def budget_of(
         stages: The stages' part of the result, with the multiply-accumulates of each network for one image.
         loss_macs: Those of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
         trained: As in `passes_of`.
+        link_loss_macs: `loss_macs` of the networks between teacher and student, by their stages.
     """
     settings, data = parts.settings, parts.data
-    by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
+    *links, student_parts = untrained(parts)
     macs = {stage: _macs_in_training(stages.get(stage) or {}) for stage in STAGES}
     budget: dict[str, Any] = dict.fromkeys(STAGES)
     of_teachers = {
@@ -246,15 +251,40 @@ def budget_of(
         passes = passes_of(BASELINE, settings, parts.modes, data, trained=trained)
         costs = {"student": _macs(passes, "student", macs[BASELINE]), "teacher": 0, "losses": 0}
         budget[BASELINE] = _section(passes, costs)
-    passes = passes_of(STUDENT, settings, parts.modes, data, by_loss, trained)
-    costs = {
-        "student": _macs(passes, "student", macs[STUDENT]),
-        "teacher": _macs(passes, "teacher", macs[TEACHER]),
-        "losses": _macs_of_losses(passes, parts, loss_macs),
-    }
-    budget[STUDENT] = _section(passes, costs)
+    teacher, of_links = macs[TEACHER], dict[str, Any]()
+    for link, record in zip(links, (stages.get("chain") or {}).get("links", []), strict=True):
+        losses = (link_loss_macs or {}).get(link.stage, {})
+        of_links[link.stage] = _section_of_student(link, record["macs"], teacher, losses, trained)
+        teacher = record["macs"]
+    budget |= {"chain": of_links} if of_links else {}
+    budget[STUDENT] = _section_of_student(student_parts, macs[STUDENT], teacher, loss_macs, trained)
     budget["times_baseline"] = _times_baseline(budget, parts, macs)
     return budget
+
+
+def _section_of_student(
+    parts: Parts,
+    student: int | None,
+    teacher: int | None,
+    loss_macs: Mapping[str, Sequence[int] | None],
+    trained: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    """The budget of a student's stage, or of a link between teacher and student.
+
+    Args:
+        student, teacher: The multiply-accumulates of the two networks for one image.
+    """
+    by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
+    trained = trained or {}
+    if parts.stage != STUDENT:
+        trained = {STUDENT: trained[parts.stage]} if parts.stage in trained else {}
+    passes = passes_of(STUDENT, parts.settings, parts.modes, parts.data, by_loss, trained)
+    costs = {
+        "student": _macs(passes, "student", student),
+        "teacher": _macs(passes, "teacher", teacher),
+        "losses": _macs_of_losses(passes, parts, loss_macs),
+    }
+    return _section(passes, costs)
 
 
 def _macs_in_training(stage: Mapping[str, Any]) -> int | None:
@@ -308,8 +338,13 @@ def _macs_of_losses(passes: Passes, parts: Parts, counts: Mapping[str, Sequence[
 
 
 def _times_baseline(budget: Mapping[str, Any], parts: Parts, macs: Mapping[str, int | None]) -> float | None:
-    """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained."""
-    total = budget[STUDENT]["macs"]["sum"]
+    """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained.
+
+    The training of the networks between teacher and student counts, too.
+    """
+    sections = [*budget.get("chain", {}).values(), budget[STUDENT]]
+    sums = [section["macs"]["sum"] for section in sections]
+    total = None if None in sums else sum(sums)
     baseline = (budget[BASELINE] or {}).get("macs", {}).get("sum")
     if budget[BASELINE] is None and not any(hasattr(mode.loss, "deployed") for mode in parts.modes):
         passes = passes_of(BASELINE, parts.settings, parts.modes, parts.data)

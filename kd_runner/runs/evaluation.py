@@ -103,7 +103,7 @@ def images_seen(
     trained = trained or {}
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
-        if settings.teacher.checkpoint is not None:
+        if not settings.teacher.is_trained:
             return None
     elif stage == STUDENT:
         is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
@@ -116,10 +116,16 @@ def images_seen(
 
 
 def analyse_predictions(
-    teacher: nn.Module, predictions: Predictions, validation: Predictions, temperature: Schedule, data: Data
+    teacher: nn.Module | None, predictions: Predictions, validation: Predictions, temperature: Schedule, data: Data
 ) -> dict[str, Any]:
-    """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images."""
+    """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images.
+
+    Args:
+        teacher: None for one without logits.
+    """
     splits = data.splits
+    if teacher is None:
+        return analysis.analysis(predictions, validation, splits.test, splits.classes, {})
     indices = analysis.spread(len(data.student_images), analysis.EXAMPLES)
     _, images, labels = next(data.source("student").read_chunks(indices, len(indices)))
     with torch.inference_mode():

@@ -122,7 +122,7 @@ def note_steps(
         recipes: The recipes of the stages.
         images: The number of training images of each stage.
     """
-    from_files = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is not None]
+    from_files = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
     trained = {stage: recipe for stage, recipe in recipes.items() if recipe.epochs and stage not in from_files}
     size = settings.batch_size
     for count in dict.fromkeys(images[stage] for stage in trained if size >= images[stage]):

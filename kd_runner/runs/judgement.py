@@ -107,7 +107,8 @@ def judge_given(
     record = record_of(path)
     doubt = _doubt(right, largest, record)
     normalised = record is not None and record.normalised
-    is_tried = doubt is not None or not normalised
+    own = settings.all_teachers[name].input.changes()
+    is_tried = (doubt is not None or not normalised) and not {"mean", "std"} & set(own)  # which are not the run's
     causes = companions.once(
         ("causes", network_key(network, node, data), digest([settings.dataset.mean, settings.dataset.std]), is_tried),
         lambda: doubts.causes(network, logits, labels, data, look_at_normalisation=is_tried),
@@ -206,7 +207,7 @@ def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> 
         return
     if not worse and _too_few(len(teacher.right), teacher.largest):
         return
-    from_files = all(section.checkpoint is not None for section in settings.all_teachers.values())
+    from_files = all(not section.is_trained for section in settings.all_teachers.values())
     better_teacher = "a better teacher (teacher.checkpoint)" if from_files else "more epochs for it (teacher.epochs)"
     than, verb = ("is worse than", "is") if worse else ("may be no better than", "may be")
     note(

@@ -67,7 +67,7 @@ class Case:
     def has_checkpoint(self, role: str) -> bool | None:
         """True where a teacher's weights come from a file; None where '~teachers.NAME' has removed the teacher."""
         teacher = self.settings.all_teachers.get(role)
-        return None if teacher is None else teacher.checkpoint is not None
+        return None if teacher is None else not teacher.is_trained
 
     def options(self) -> str:
         """The modes in words."""
@@ -85,18 +85,24 @@ def _plus(settings: Settings) -> dict[str, DistillationSettings]:
 def given_teacher(case: Case, key: str) -> str | None:
     """Weights from a file are not trained. More teachers take from the first what their own settings lack."""
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
-    trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
+    trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.is_trained}
     if role == "teacher":
         heirs = {
             f"teachers.{n}" for n, teacher in case.settings.teachers.items() if getattr(teacher, name, None) is None
         }
-        return None if trained & {role, *heirs} else f"{role}.checkpoint gives the weights, no teacher is trained"
-    return f"{role}.checkpoint gives the weights" if case.has_checkpoint(role) else None
+        return None if trained & {role, *heirs} else f"{_giver(case, role)}, no teacher is trained"
+    return _giver(case, role) if case.has_checkpoint(role) else None
+
+
+def _giver(case: Case, role: str) -> str:
+    teacher = case.settings.all_teachers[role]
+    return f"{role}.checkpoint gives the weights" if teacher.head == "trained" else f"{role}.head is {teacher.head}"
 
 
 def replaced_weights(case: Case, key: str) -> str | None:
     role = key.rpartition(".")[0]
-    replaced = case.has_checkpoint(role) and case.typed[key] is not False
+    teacher = case.settings.all_teachers.get(role)
+    replaced = teacher is not None and teacher.checkpoint is not None and case.typed[key] is not False
     return f"{role}.checkpoint gives the weights" if replaced else None
 
 
@@ -137,7 +143,7 @@ def shared_by_none(case: Case, key: str) -> str | None:
     kind, _, argument = key.partition(".")
     settings = case.settings
     teachers = settings.all_teachers.values()
-    stages: list[Any] = [settings.student, *(teacher for teacher in teachers if teacher.checkpoint is None)]
+    stages: list[Any] = [settings.student, *(teacher for teacher in teachers if teacher.is_trained)]
     stages += [settings.finetune] if settings.finetune.epochs else []
     for node in (getattr(stage, kind) for stage in stages):
         if node is None or ("_target_" not in node and argument.partition(".")[0] not in node):
@@ -310,8 +316,9 @@ def no_graphs(case: Case, key: str) -> str | None:
 
 def nothing_stored(case: Case, key: str) -> str | None:
     settings = case.settings
-    trained = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
-    used = trained or settings.baseline or settings.teacher_outputs != ONLINE
+    trained = any(teacher.is_trained for teacher in settings.all_teachers.values())
+    probed = any(teacher.head == "probe" for teacher in settings.all_teachers.values())
+    used = trained or probed or settings.baseline or settings.teacher_outputs != ONLINE
     return None if used else "nothing is trained on labels alone, so nothing is stored"
 
 
@@ -388,12 +395,14 @@ ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     r"dataset\.(class_weights|balanced_sampling|random_resized_crop)",
-    rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
+    rf"{TEACHER}\.(head|checkpoint(_key|_format)?)",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
+    rf"({TEACHER}|student)\.input\.(mean|std|size|channels)",
     r"student\.(epochs|optimizer|scheduler|early_stopping|adversarial|init|without_classes|ema|freeze|label_smoothing)",
     r"(student\.pruning\.amount|early_stopping\.metric|adversarial\.(eps|test_eps))",
     r"finetune\.epochs",
     r"baseline",
+    r"(assistants|generations)",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
@@ -404,7 +413,7 @@ ALWAYS: tuple[str, ...] = (
     r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
-ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
+ARGUMENTS = r"(dataset|teacher|(teachers|assistants)\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:

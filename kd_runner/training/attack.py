@@ -64,7 +64,7 @@ class Attack:
 def attack_of(settings: Settings, stage: str) -> Attack | None:
     """The attack on the images of a stage: a teacher's name, 'baseline', 'student' or 'finetune'; None for none."""
     attack = Attack.of(settings.adversarial_of(STUDENT if stage == BASELINE else stage))
-    return attack if attack is None or stage == STUDENT else attack.without_teacher()
+    return attack if attack is None or stage in (STUDENT, *settings.chain) else attack.without_teacher()
 
 
 class Attacker:

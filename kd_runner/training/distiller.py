@@ -38,6 +38,8 @@ class Distiller(Classifier):
 
     Args:
         teacher: What gives the teacher's outputs for each batch.
+        stage: The stage that names the metrics.
+        compares: False where the teacher has no logits to compare with on the validation images.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Distiller(Classifier):
         temperature: Schedule,
         batches: TrainingBatches,
         recipe: Recipe,
+        stage: str = "student",
+        compares: bool = True,
     ) -> None:
-        super().__init__("student", student, batches, recipe)
+        super().__init__(stage, student, batches, recipe)
         self.label_weight, self.temperature = label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
-        self.teacher = teacher
+        self.teacher, self._compares = teacher, compares
         self.has_clean_view = clean_view(self.modes, label_weight)
         self._asked: tuple[Batch, Outputs] | None = None  # the teacher's outputs that the last attack asked for
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
@@ -187,7 +191,9 @@ class Distiller(Classifier):
         set_generator_state(self.device, own)
 
     def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
+        """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats, where it has logits."""
+        if not self._compares:
+            return {}
         teacher = self.teacher.of_validation(batch, batch_index)
         kl = mean_kl(logits.log_softmax(1), teacher.log_softmax(1))
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
