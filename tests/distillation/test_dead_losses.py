@@ -97,9 +97,14 @@ CASES: list[tuple[dict[str, int], set[str], dict[str, tuple[str, ...]], set[str]
         {"logit_standardization", "normkd"},
     ),
     ({"images": 2}, {"rkd"}, {"dist": ("intra_weight",)}, set()),
-    ({"channels": 1}, {"cc", "pkt"}, {"rkd": ("angle_weight",)}, set()),
+    ({"channels": 1}, {"cc", "kdsvd", "pkt"}, {"rkd": ("angle_weight",)}, set()),
     ({"side": 1}, {"catkd", "nst"}, {}, {"at", "cwd"}),
-    ({"channels": 1, "side": 1}, {"catkd", "cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at", "cwd"}),
+    (
+        {"channels": 1, "side": 1},
+        {"catkd", "cc", "ft", "kdsvd", "nst", "pkt"},
+        {"rkd": ("angle_weight",)},
+        {"at", "cwd"},
+    ),
 ]
 
 
