@@ -90,7 +90,9 @@ def test_a_batch_of_everything(settings: MakeSettings) -> None:
 def test_a_learning_rate_of_nothing(settings: MakeSettings) -> None:
     texts = foreseen(settings("teacher.optimizer={lr: 0.0}"))
     assert texts == ["the learning rate of the teacher is 0: it will not learn (teacher.optimizer.lr)"]
-    texts = foreseen(settings("batch_size=4000", "scheduler.warmup=0.5", "student.epochs=30"))
+    texts = foreseen(
+        settings("batch_size=4000", "scheduler.warmup=0.5", "scheduler.warmup_start=0.0", "student.epochs=30")
+    )
     assert "the learning rate of the teacher is 0 at every step by its schedule: it will not learn (scheduler)" in texts
 
 

@@ -57,7 +57,8 @@ def test_metrics_are_those_of_the_same_images_in_the_test_split(
 def test_what_cannot_be_judged_is_refused_before_anything_trains(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder_of(tmp_path / "others/cat") / "1.png")
+    for name in ("cat", "dog"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder_of(tmp_path / "others" / name) / "1.png")
     (folder_of(tmp_path / "broken/0") / "1.png").write_bytes(b"no picture")
     for word, message in (
         (f"[{tmp_path / 'none'}]", "evaluate.also: no folder "),

@@ -42,6 +42,7 @@ METRICS = {
     "checkpoint",
     "images_seen",
     "correct",
+    "calibrated",
 }
 
 
