@@ -47,7 +47,7 @@ def test_help_explains_itself_without_importing_torch(tmp_path: Path) -> None:
         assert "depth" in done.stdout or "padding" in done.stdout
     assert "kd-runner -m distillation=soft,dkd" in kd_runner(tmp_path, "--help").stdout
     assert "teacher.depth=56  " in kd_runner(tmp_path, "teacher=resnet", "--help").stdout
-    assert "ab, at, catkd, cc, confidence_penalty" in kd_runner(tmp_path, "help").stdout
+    assert "catkd, cc, " in kd_runner(tmp_path, "help").stdout
     assert kd_runner(tmp_path, "--version").stdout == f"kd-runner {__version__}\n"
     assert not list(tmp_path.iterdir())
 
@@ -104,7 +104,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["temperature.value=[1"], "temperature.value=[1: must be KEY=VALUE, with signs such as"),
         (["--confg-dir", "x"], "--confg-dir: no such option (did you mean --config-dir?); see kd-runner --help"),
         (["seed=abc", "--config-dir", ".", "data_seed=1"], "seed: must be a valid integer, got 'abc'"),
-        (["distillation=null"], "distillation: must be one of ab, at, "),
+        (["distillation=null"], "distillation: must be one of ab, ard, "),
         (["dataset=image_folder"], "dataset.root: must be given"),
         (["+distillation@plus.l2=logits_l2", "plus.l2.label_weight=9"], "plus.l2.label_weight: has no effect"),
         (["teacher.optimizer.lr=0.1"], "teacher.optimizer.lr: write 'teacher.optimizer={lr: …}'"),
@@ -121,7 +121,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["hydra.run.dir=/proc/x"], "hydra.run.dir: the run's folder cannot be made"),
         (
             ["-m", "distillation=soft,nope"],
-            "job #1 (distillation=nope): distillation: must be one of ab, at, ",
+            "job #1 (distillation=nope): distillation: must be one of ab, ard, ",
         ),
     ],
 )

@@ -27,7 +27,7 @@ def test_every_mode_without_modules_of_its_own_is_here(golden) -> None:
     for name, mode in modes():
         needs = mode.needs
         has_modules = isinstance(mode, type) and (hasattr(mode, "deployed") or issubclass(mode, torch.nn.Module))
-        needs_more = needs.strong_view or needs.indices or (needs.student and needs.teacher_logits)
+        needs_more = needs.strong_view or needs.indices or needs.attacked or (needs.student and needs.teacher_logits)
         if has_modules or needs_more or name in ("none", "catkd"):  # which learns nothing, or looks at the heads
             assert not hasattr(losses, name), name
         elif needs.student:
