@@ -307,7 +307,7 @@ def test_no_setting_is_forgotten() -> None:
     keys |= {*Settings.model_fields, "experiment", "plus.at", "teachers.second"} - {"teachers", "plus"}
     own = {f"{section}.{name}" for section, model in fields.items() for name in model.model_fields}
     patterns = [*ALWAYS, *(pattern for pattern, _ in RULES if pattern != r"dataset\.\w+")]
-    sections = {"finetune", "tracking", "early_stopping", "adversarial", "student.pruning"}
+    sections = {"finetune", "tracking", "early_stopping", "adversarial", "evaluate", "student.pruning"}
     forgotten = [
         key
         for key in keys - sections
