@@ -127,16 +127,21 @@ class TrainingBatches:
             order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the epoch.
         """
         order, size = self.order() if order is None else order, self.batch_size
+        keys = self._keys(order)
         if not self.ranks.are_several:
-            yield from self._batches_of(order, size)
+            yield from self._batches_of(order, keys, size)
             return
         rows = [self.ranks.rows(len(indices)) for indices in order.split(size)]
         if self.view.augmentation.mixes:  # which needs the neighbours of an image: all of a batch is made and mixed
-            for batch, its_rows in zip(self._batches_of(order, size), rows, strict=True):
+            for batch, its_rows in zip(self._batches_of(order, keys, size), rows, strict=True):
                 yield _part_of(batch, its_rows)
             return
-        own = [indices[_taken(its_rows)] for indices, its_rows in zip(order.split(size), rows, strict=True)]
-        for batch, its_rows in zip(self._batches_of(torch.cat(own), len(own[0])), rows, strict=True):
+        own, own_keys = (
+            [numbers[_taken(its_rows)] for numbers, its_rows in zip(whole.split(size), rows, strict=True)]
+            for whole in (order, keys)
+        )
+        batches = self._batches_of(torch.cat(own), torch.cat(own_keys), len(own[0]))
+        for batch, its_rows in zip(batches, rows, strict=True):
             yield replace(batch, rows=its_rows)
 
     def _keys(self, order: Tensor) -> Tensor:
@@ -149,13 +154,12 @@ class TrainingBatches:
             return numbers
         return numbers + occurrences(order) * (len(self.source) if self.part is None else self.part.of)
 
-    def _batches_of(self, order: Tensor, size: int) -> Iterator[Batch]:
-        """The batches of up to `size` images at the indices `order`."""
+    def _batches_of(self, order: Tensor, keys: Tensor, size: int) -> Iterator[Batch]:
+        """The batches of up to `size` images at the indices `order`, whose augmentation `keys` decide."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
         drawn = self.epoch if self.views is None else self.epoch % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
-        keys = self._keys(order)
         windows, least = None, augmentation.random_resized_crop
         if least:
             windows = Windows(keys, derived_seed(seed, "random_resized_crop"), least)

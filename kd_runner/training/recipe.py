@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from kd_runner.config.settings import Precision
+from kd_runner.training.attack import Attack
 from kd_runner.training.pruning import Pruning
 from kd_runner.training.stopping import Stopping
 from kd_runner.training.switches import NO_SWITCHES, Switches
@@ -33,6 +34,7 @@ class Recipe:
         graph: True to take steps as CUDA graphs where that works.
         stopping: The rule by which the stage stops early; None to train for all epochs.
         pruning: The weights that are set to zero while the network trains; None for none.
+        attack: What is done to the images before they are learned from; None for nothing.
         switches: What else is switched on.
     """
 
@@ -48,6 +50,7 @@ class Recipe:
     graph: bool = False
     stopping: Stopping | None = None
     pruning: Pruning | None = None
+    attack: Attack | None = None
     switches: Switches = NO_SWITCHES
 
     @property
