@@ -102,7 +102,7 @@ class RunResult:
         return self.folder / PAGE
 
     def predictor(self, trust: Sequence[str] = ()) -> Predictor:
-        """The best student, which predicts pictures and arrays; see `kd_runner.load`."""
+        """The student after its last epoch, which predicts pictures and arrays; see `kd_runner.load`."""
         return load(self.folder, trust)
 
     def _stage(self, name: str) -> StageResult | None:
