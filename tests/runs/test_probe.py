@@ -66,7 +66,7 @@ def test_a_backbone_of_other_classes_is_probed_once_and_keeps_its_weights(result
     torch.save({"model": {**backbone, **head}}, tmp_path / "b.pth")
     words = (*BACKBONE, "baseline=false", f"teacher.checkpoint={tmp_path / 'b.pth'}", "teacher.head=probe")
     first = result_of(*words)
-    assert first["teacher"]["accuracy"] > 0.7  # random features of digits tell them apart
+    assert first["teacher"]["accuracy"] > 0.5  # twelve random features tell the digits apart
     assert first["teacher"]["images_seen"] is None
     assert first["budget"]["teacher"]["teacher_backwards"] == 0
     assert first["budget"]["teacher"]["teacher_forwards"] == first["data"]["train"]
