@@ -26,6 +26,8 @@ ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32"
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],
+    "shots_per_class": None,
+    "steps": None,
     "init": "random",
     **ADDED_TO_STAGES,
     **ADDED_TO_NETWORKS,

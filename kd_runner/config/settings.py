@@ -229,7 +229,9 @@ def _class_name(value: Any) -> Any:
 class StudentSettings(_Built):
     epochs: Count
     fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    shots_per_class: Count | None = None
     without_classes: list[Annotated[str, BeforeValidator(_class_name)]] = []
+    steps: Count | None = None
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None

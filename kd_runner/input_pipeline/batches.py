@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.input_pipeline.augmentation import STRONG, Batch
+from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.view import View
 from kd_runner.randomness import derived_seed
@@ -56,6 +57,7 @@ class TrainingBatches:
         views: The number of views of each image, which the epochs replay in turn; view 0 is that of the first epoch.
             None: every epoch draws a new one.
         ranks: The processes that share each batch.
+        budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class TrainingBatches:
         part: Part | None = None,
         views: int | None = None,
         ranks: Ranks = ALONE,
+        budget: StepBudget | None = None,
     ) -> None:
+        self.budget = budget
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
         self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
         batch_values = batch_size * math.prod(source.image_shape)
@@ -77,20 +81,35 @@ class TrainingBatches:
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
         self.epoch = 0
         remainder = len(source) % batch_size
-        self.count = len(source) // batch_size + (remainder > 1)
+        self.count = len(source) // batch_size + (remainder > 1)  # batches of a pass over the images
         self._images_per_epoch = len(source) - (remainder == 1)
 
     def __len__(self) -> int:
-        return -(-self.count // self.chunk)
+        longest = self.count if self.budget is None else self.budget.longest
+        return -(-longest // self.chunk)
 
     def __iter__(self) -> Iterator[Iterator[Batch]]:
         batches = self.batches()
         for _ in range(len(self)):
             yield itertools.islice(batches, self.chunk)
 
-    def order(self) -> Tensor:
-        """The indices of the current epoch, in its order; int64 [images of an epoch]."""
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
+    def steps_before(self, epoch: int) -> int:
+        """The number of steps before an epoch, counted from 0."""
+        return epoch * self.count if self.budget is None else self.budget.before(epoch)
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """The number of steps of the current epoch."""
+        return self.steps_before(self.epoch + 1) - self.steps_before(self.epoch)
+
+    def order(self, number: int | None = None) -> Tensor:
+        """The indices of a pass over the images, in its order; int64 [images of a pass].
+
+        Args:
+            number: The number of the pass; None: that of the current epoch, where each epoch is a pass.
+        """
+        number = self.epoch if number is None else number
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", number))
         if self.part is None:
             return torch.randperm(len(self.source), generator=generator)[: self._images_per_epoch]
         positions = torch.full((self.part.of,), -1)
@@ -107,25 +126,43 @@ class TrainingBatches:
         """The batches of the current epoch; of each, the rows of this process.
 
         Args:
-            order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the epoch.
+            order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the pass
+                with the number of the epoch.
         """
-        order, size = self.order() if order is None else order, self.batch_size
+        if order is not None or self.budget is None:
+            yield from self._batches_of_rows(self.order() if order is None else order, self.epoch)
+            return
+        step, end = self.steps_before(self.epoch), self.steps_before(self.epoch + 1)
+        while step < end:
+            number, first = divmod(step, self.count)
+            last = min(first + end - step, self.count)
+            part = slice(first * self.batch_size, last * self.batch_size)
+            yield from self._batches_of_rows(self.order(number)[part], number)
+            step += last - first
+
+    def _batches_of_rows(self, order: Tensor, number: int) -> Iterator[Batch]:
+        """The batches of the images at the indices `order`, of each the rows of this process.
+
+        Args:
+            number: The number of the pass, which decides the views of the images.
+        """
+        size = self.batch_size
         if not self.ranks.are_several:
-            yield from self._batches_of(order, size)
+            yield from self._batches_of(order, size, number)
             return
         rows = [self.ranks.rows(len(indices)) for indices in order.split(size)]
         if self.view.augmentation.mixes:  # which needs the neighbours of an image: all of a batch is made and mixed
-            for batch, its_rows in zip(self._batches_of(order, size), rows, strict=True):
+            for batch, its_rows in zip(self._batches_of(order, size, number), rows, strict=True):
                 yield _part_of(batch, its_rows)
             return
         own = [indices[_taken(its_rows)] for indices, its_rows in zip(order.split(size), rows, strict=True)]
-        for batch, its_rows in zip(self._batches_of(torch.cat(own), len(own[0])), rows, strict=True):
+        for batch, its_rows in zip(self._batches_of(torch.cat(own), len(own[0]), number), rows, strict=True):
             yield replace(batch, rows=its_rows)
 
-    def _batches_of(self, order: Tensor, size: int) -> Iterator[Batch]:
-        """The batches of up to `size` images at the indices `order`."""
+    def _batches_of(self, order: Tensor, size: int, number: int) -> Iterator[Batch]:
+        """The batches of up to `size` images at the indices `order`, in the views of a pass."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
-        drawn = self.epoch if self.views is None else self.epoch % self.views
+        drawn = number if self.views is None else number % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
         for indices, images, labels in self.source.read_chunks(order, self.chunk * size):

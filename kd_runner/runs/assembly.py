@@ -104,7 +104,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
-    looks += [settings.replayed_views, settings.student.without_classes]
+    looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
     looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),
@@ -200,10 +200,11 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed with this optimizer, got 16-mixed")
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer
+    steps = settings.student.steps if stage == STUDENT else None
     return Recipe(
         make,
         build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
-        section.epochs,
+        section.epochs if steps is None else min(section.epochs, steps),
         derived_seed(settings.seed_of(stage), stage),
         trainer.precision,
         trainer.compile,
@@ -213,6 +214,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.graph != "off" and device_of(trainer).type == "cuda",
         Stopping.of(settings.early_stopping_of(stage)),
         _pruning(settings, stage),
+        steps,
     )
 
 

@@ -20,8 +20,9 @@ import torch
 from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
+from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
 from kd_runner.outputs import UNDECLARED
-from kd_runner.runs.data import Data
+from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
 from kd_runner.training.mode import Mode, strong_view
@@ -66,15 +67,22 @@ def batch_sizes(images: int, batch_size: int) -> Counter[int]:
 
 
 def label_passes(
-    network: Literal["student", "teacher"], epochs: int, images: int, batch_size: int, validation: int
+    network: Literal["student", "teacher"],
+    epochs: int,
+    images: int,
+    batch_size: int,
+    validation: int,
+    budget: StepBudget | None = None,
 ) -> Passes:
     """The passes of a stage on labels alone.
 
     Args:
         network: The network that trains.
         images, validation: Number of training images, and of validation images.
+        budget: The steps of the stage, where its epochs are parts of them.
     """
-    seen = epochs * sum(size * count for size, count in batch_sizes(images, batch_size).items())
+    steps = _steps(epochs, batch_sizes(images, batch_size).total(), budget)
+    seen = images_of_steps(steps, images, batch_size)
     if network == "teacher":
         return Passes(seen, teacher_forwards=seen, teacher_backwards=seen, teacher_validations=epochs * validation)
     return Passes(seen, student_forwards=seen, student_backwards=seen, student_validations=epochs * validation)
@@ -89,6 +97,7 @@ def distillation_passes(
     by_loss: bool = False,
     filled: bool = False,
     trained: int | None = None,
+    budget: StepBudget | None = None,
 ) -> Passes:
     """The passes of a student's stage with a teacher.
 
@@ -97,19 +106,22 @@ def distillation_passes(
         by_loss: True for an optimizer that is shown the gradient of each loss by itself.
         filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
         trained: The number of epochs that were trained of the planned `epochs`; None for all.
+        budget: The steps of the stage, where its epochs are parts of them.
     """
     active = [mode for mode in modes if mode.weight > 0]
     views = 2 if strong_view(active) else 1
     sizes = batch_sizes(images, batch_size)
     order = [size for size, count in sizes.items() for _ in range(count)]  # a smaller batch is the last of an epoch
-    planned_steps = epochs * len(order)
+    planned_steps = _steps(epochs, len(order), budget)
     epochs = epochs if trained is None else trained
+    steps = _steps(epochs, len(order), budget)
     constant = not any(mode.warmup or mode.init_share for mode in active)
-    seen = views * epochs * sum(order)
+    seen = views * images_of_steps(steps, images, batch_size)
+    whole_passes, rest = divmod(steps, len(order))
     teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
-    # Where nothing changes over the stage, one epoch stands for all.
-    for step in range(len(order) if constant else epochs * len(order)):
-        size, times = order[step % len(order)], epochs if constant else 1
+    # Where nothing changes over the stage, one pass over the images stands for all.
+    for step in range(min(len(order), steps) if constant else steps):
+        size, times = order[step % len(order)], whole_passes + (step < rest) if constant else 1
         taking_part = modes_at(active, step / planned_steps)
         if any(mode.needs.uses_teacher for mode in taking_part):
             teacher += times * views * (order[0] if filled else size)
@@ -125,6 +137,11 @@ def distillation_passes(
         teacher_validations=validation,  # a teacher does not change: its first answer stands
         losses=losses,
     )
+
+
+def _steps(epochs: int, batches: int, budget: StepBudget | None) -> int:
+    """The number of steps of so many epochs, each a pass of `batches` or a part of the budget."""
+    return epochs * batches if budget is None else budget.before(epochs)
 
 
 def modes_at(modes: Sequence[Mode], progress: float) -> list[Mode]:
@@ -163,12 +180,13 @@ def passes_of(
             return Passes()
         assert section.epochs is not None
         return label_passes("teacher", trained.get(stage, section.epochs), images, settings.batch_size, validation)
-    epochs = settings.student.epochs
+    budget = step_budget(settings)
+    epochs = settings.student.epochs if budget is None else budget.parts
     if stage == BASELINE:
-        return label_passes("student", trained.get(stage, epochs), images, settings.batch_size, validation)
+        return label_passes("student", trained.get(stage, epochs), images, settings.batch_size, validation, budget)
     filled = not looks_into_teacher(modes, settings)
     passes = distillation_passes(
-        modes, epochs, images, settings.batch_size, validation, by_loss, filled, trained.get(STUDENT)
+        modes, epochs, images, settings.batch_size, validation, by_loss, filled, trained.get(STUDENT), budget
     )
     if not settings.finetune.epochs:
         return passes

@@ -19,8 +19,9 @@ from kd_runner.config.settings import ONLINE, Settings
 from kd_runner.environment import processor_name
 from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.notes import note
-from kd_runner.runs.data import Data, without_fetching
+from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.teacher_student import Pairing
 from kd_runner.store.logits import Computation, Shape, StoredLogits, computed_once
 from kd_runner.training.cached_teacher import CachedTeacher, TeacherPass
@@ -167,7 +168,10 @@ def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epoc
         epochs: The number of epochs that the student was trained for.
     """
     images = len(data.student_images)
+    budget = step_budget(settings)
     online = (images - (images % settings.batch_size == 1)) * epochs
+    if budget is not None:
+        online = images_of_steps(budget.before(epochs), images, settings.batch_size)
     stored = outputs.load.stored if isinstance(outputs, CachedTeacher) else None  # type: ignore[attr-defined]
     if stored is None:
         return {"source": ONLINE}

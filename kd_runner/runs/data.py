@@ -14,12 +14,14 @@ from torch import Tensor
 from kd_runner.config.build import build
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
+from kd_runner.datasets.few_images import shots_of_each_class
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches, evaluation_batch
+from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
@@ -80,7 +82,15 @@ class Data:
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
         return TrainingBatches(
-            source, self.view, self.batch_size, seed, strong=strong, part=part, views=views, ranks=self.ranks
+            source,
+            self.view,
+            self.batch_size,
+            seed,
+            strong=strong,
+            part=part,
+            views=views,
+            ranks=self.ranks,
+            budget=recipe.budget,
         )
 
     def view_of(self, role: str) -> View:
@@ -156,9 +166,12 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     """The numbers of the training images that baseline and student learn from; None where these are all.
 
     Raises:
-        SettingsError: fewer than two images are left.
+        SettingsError: fewer than two images are left, or a class has fewer than its number.
     """
     fraction, labels = settings.student.fraction, splits.train.labels
+    if settings.student.shots_per_class is not None:
+        chosen = _shots(settings, splits)
+        return None if len(chosen) == len(labels) else chosen
     if fraction == 1 and not settings.student.without_classes:
         return None
     chosen = share_of_each_class(labels, fraction, derived_seed(settings.data_seed, "student.fraction"))
@@ -174,10 +187,41 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     return None if len(chosen) == len(labels) else chosen
 
 
+def _shots(settings: Settings, splits: Splits) -> Tensor:
+    """The numbers of the images of `student.shots_per_class`. A share that is the data set's default gives way."""
+    student, labels = settings.student, splits.train.labels
+    assert student.shots_per_class is not None
+    if student.fraction < 1 and student.fraction != settings.dataset.default_fraction:
+        raise SettingsError(
+            f"student.fraction: must be 1 where student.shots_per_class={student.shots_per_class} chooses the images, "
+            f"got {student.fraction:g}"
+        )
+    seed, absent = derived_seed(settings.data_seed, "student.fraction"), classes_without_images(settings, splits)
+    names = [str(name) for name in splits.classes]
+    try:
+        chosen = shots_of_each_class(labels, student.shots_per_class, seed, absent, names)
+    except ValueError as error:
+        raise SettingsError(f"student.shots_per_class: {error}") from error
+    if len(chosen) < 2:
+        raise SettingsError(
+            f"student.shots_per_class: must leave two training images or more, got {student.shots_per_class}: it "
+            f"leaves {len(chosen)}"
+        )
+    return chosen
+
+
+def step_budget(settings: Settings) -> StepBudget | None:
+    """The steps of student and baseline and their parts; None where their epochs are passes over the images."""
+    student = settings.student
+    return None if student.steps is None else StepBudget(student.steps, min(student.epochs, student.steps))
+
+
 def student_choices(settings: Settings) -> list[str]:
     """The names of the settings that choose images for the student."""
     student = settings.student
-    asked = {"student.fraction": student.fraction < 1, "student.without_classes": bool(student.without_classes)}
+    by_number = student.shots_per_class is not None
+    asked = {"student.fraction": student.fraction < 1 and not by_number, "student.shots_per_class": by_number}
+    asked |= {"student.without_classes": bool(student.without_classes)}
     return [name for name, used in asked.items() if used]
 
 

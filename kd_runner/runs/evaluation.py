@@ -16,8 +16,9 @@ from kd_runner.evaluation.cost import cost, inference
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
+from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.networks import checkpoints
-from kd_runner.runs.data import Data, without_fetching
+from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
@@ -99,17 +100,26 @@ def images_seen(
         trained: The number of epochs that each stage was trained for; all that were planned where it says nothing.
     """
     trained = trained or {}
+    whole = images - (images % settings.batch_size == 1)  # a last batch of one image is left out
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
         if settings.teacher.checkpoint is not None:
             return None
     elif stage == STUDENT:
         views = 2 if strong_view(modes) else 1
-        passes = views * trained.get(stage, settings.student.epochs) + trained.get(FINETUNE, settings.finetune.epochs)
+        finetuned = trained.get(FINETUNE, settings.finetune.epochs)
+        return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * whole
     else:
-        passes = trained.get(stage, settings.student.epochs)
-    images -= images % settings.batch_size == 1  # a last batch of one image is left out
-    return images * passes
+        return _images_of_epochs(settings, images, trained.get(stage))
+    return whole * passes
+
+
+def _images_of_epochs(settings: Settings, images: int, epochs: int | None) -> int:
+    """The images in so many epochs of student or baseline, or in all that are planned, each as often as it is seen."""
+    budget, size = step_budget(settings), settings.batch_size
+    if budget is not None:
+        return images_of_steps(budget.before(budget.parts if epochs is None else epochs), images, size)
+    return (settings.student.epochs if epochs is None else epochs) * (images - (images % size == 1))
 
 
 def analyse_predictions(

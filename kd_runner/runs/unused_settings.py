@@ -275,6 +275,8 @@ def uncut_data(case: Case, key: str) -> str | None:
 
 def leaves_no_image_out(case: Case, key: str) -> str | None:
     asked = case.settings.student.fraction < 1
+    if asked and case.settings.student.shots_per_class is not None:
+        return "student.shots_per_class chooses the images"
     return "rounded for each class, it is all images" if asked and case.parts.data.chosen is None else None
 
 
@@ -369,7 +371,7 @@ ALWAYS: tuple[str, ...] = (
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes)",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|shots_per_class|steps)",
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",

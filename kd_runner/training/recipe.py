@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from kd_runner.config.settings import Precision
+from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.training.pruning import Pruning
 from kd_runner.training.stopping import Stopping
 
@@ -32,6 +33,7 @@ class Recipe:
         graph: True to take steps as CUDA graphs where that works.
         stopping: The rule by which the stage stops early; None to train for all epochs.
         pruning: The weights that are set to zero while the network trains; None for none.
+        steps: The number of steps, of which each epoch is an equal part; None where an epoch is a pass over the images.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -46,6 +48,12 @@ class Recipe:
     graph: bool = False
     stopping: Stopping | None = None
     pruning: Pruning | None = None
+    steps: int | None = None
+
+    @property
+    def budget(self) -> StepBudget | None:
+        """The steps of the stage and its epochs as parts of them; None where an epoch is a pass over the images."""
+        return None if self.steps is None else StepBudget(self.steps, self.epochs)
 
     @property
     def batches_seed(self) -> int:

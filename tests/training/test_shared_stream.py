@@ -137,6 +137,24 @@ def test_students_are_what_they_would_be_alone(
     }
 
 
+def test_students_with_a_budget_in_steps_are_what_they_would_be_alone(settings: Make, tmp_path: Path) -> None:
+    shared, steps = Companions(), ("student.steps=8", "student=tiny_mlp")  # parts of 2, 3 and 3 of passes of 6 batches
+    alone = [
+        Student(assembled(settings, (*steps, mode)), tmp_path / mode)
+        for mode in ("distillation=soft", "distillation=dkd")
+    ]
+    for student in alone:
+        student.train()
+    seeds = ("teacher.seed=0", "order_seed=0", "teacher.optimizer={lr: 0.01}")
+    packed = [
+        Student(assemble(settings(*SHARED, *seeds, *steps, mode), companions=shared), tmp_path / f"{mode} packed")
+        for mode in ("distillation=soft", "distillation=dkd")
+    ]
+    side_by_side([student.train for student in packed])
+    assert all(map(equal, alone, packed))
+    assert [len(student.numbers()[1]) for student in packed] == [3, 3]
+
+
 def test_a_student_that_goes_on_later_catches_up_with_nobody(settings: Make, tmp_path: Path) -> None:
     """Two students were interrupted after different epochs: the one behind trains alone until both are there."""
     words = {"soft": MEMBERS["soft"], "dkd": MEMBERS["dkd"]}
