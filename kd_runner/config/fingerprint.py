@@ -28,6 +28,7 @@ ADDED_TO_STUDENTS: dict[str, Any] = {
     "without_classes": [],
     "shots_per_class": None,
     "steps": None,
+    "unlabelled_fraction": 0.0,
     "init": "random",
     **ADDED_TO_STAGES,
     **ADDED_TO_NETWORKS,
@@ -42,7 +43,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
     without = {
-        "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
+        "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature",),
         "trainer": ("threads", "keep_memory", "log_every"),

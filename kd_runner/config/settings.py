@@ -78,6 +78,22 @@ def _metric(value: Any) -> str | None:
 Metric = Annotated[str | None, BeforeValidator(_metric)]
 
 
+def _path(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be the path of a file, or null")
+    return value
+
+
+FilePath = Annotated[str | None, BeforeValidator(_path)]
+
+
+def _folder(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be the path of a folder, or null")
+    return value
+
+
+FolderPath = Annotated[str | None, BeforeValidator(_folder)]
 Valid = TypeVar("Valid", bound=BaseModel)
 
 
@@ -111,6 +127,7 @@ class DatasetSettings(_Built):
     mixup: Weight
     cutmix: Weight
     label_noise: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    unlabelled: FolderPath = None
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
     default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
@@ -141,15 +158,6 @@ class TeacherView(Section):
     def changes(self) -> dict[str, Any]:
         """The settings that are not left out."""
         return {name: value for name, value in self if value is not None}
-
-
-def _path(value: Any) -> Any:
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise ValueError("must be the path of a file, or null")
-    return value
-
-
-FilePath = Annotated[str | None, BeforeValidator(_path)]
 
 
 def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
@@ -232,6 +240,7 @@ class StudentSettings(_Built):
     shots_per_class: Count | None = None
     without_classes: list[Annotated[str, BeforeValidator(_class_name)]] = []
     steps: Count | None = None
+    unlabelled_fraction: Share = 0.0
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None

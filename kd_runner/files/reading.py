@@ -190,6 +190,7 @@ class _Data(_Part):
     classes: Whole | None = None
     train: Whole | None = None
     student: Whole | None = None
+    unlabelled: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None

@@ -93,6 +93,11 @@ class TrainingBatches:
         for _ in range(len(self)):
             yield itertools.islice(batches, self.chunk)
 
+    @property
+    def lacks_labels(self) -> bool:
+        """True where some of the images have no labels. Waits for the device."""
+        return bool((self.source.labels < 0).any())
+
     def steps_before(self, epoch: int) -> int:
         """The number of steps before an epoch, counted from 0."""
         return epoch * self.count if self.budget is None else self.budget.before(epoch)

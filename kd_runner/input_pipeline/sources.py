@@ -31,6 +31,7 @@ class Source(Protocol):
     """The interface of a source of images: `MemorySource` or `FileSource`."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
+    labels: Tensor  # int64 [N], on the device
 
     def __len__(self) -> int: ...
 

@@ -126,11 +126,18 @@ def part_of_images(result: Mapping[str, Any]) -> str:
     """A sentence on the images that the student learned from, where these are not all training images."""
     data, teacher = result.get("data") or {}, result.get("teacher") or {}
     student, images = data.get("student"), data.get("train")
+    unlabelled = data.get("unlabelled")
+    taught = (
+        f"The student was also taught on {unlabelled:,} images without labels, by its teacher alone."
+        if unlabelled
+        else ""
+    )
     if student is None or images is None or student >= images:
-        return ""
+        return taught
     subject = "Student and baseline" if result.get("baseline") else "The student"
     of_teacher = ", the teacher from all" if teacher.get("images_seen") else ""
-    return f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+    sentence = f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+    return f"{sentence} {taught}" if taught else sentence
 
 
 def _absent_classes_sentence(result: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
     Data,
     chosen_images,
+    classes_without_images,
     data_set_name,
     read_data,
     student_choices,
@@ -35,6 +36,8 @@ from kd_runner.runs.data import (
 )
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.transfer import images_to_teach_on
+from kd_runner.runs.transfer import line as transfer_line
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
@@ -102,14 +105,27 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     chosen = chosen_images(settings, splits)
     if chosen is not None:
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
+    transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
+    if transfer is not None:
+        log.info("student   %s", transfer_line(transfer, settings))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
     looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
+    looks += [None if transfer is None else transfer.digest]
     looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),
         lambda: Data(
-            settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views, ranks
+            settings.dataset,
+            splits,
+            view,
+            device,
+            settings.batch_size,
+            chosen,
+            views,
+            settings.replayed_views,
+            ranks,
+            transfer,
         ),
     )
 

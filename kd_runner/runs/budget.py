@@ -190,7 +190,7 @@ def passes_of(
     )
     if not settings.finetune.epochs:
         return passes
-    finetuned = trained.get(FINETUNE, settings.finetune.epochs)
+    finetuned, images = trained.get(FINETUNE, settings.finetune.epochs), len(data.images_of(FINETUNE))
     return passes + label_passes("student", finetuned, images, settings.batch_size, validation)
 
 

@@ -82,7 +82,7 @@ def refuse_augmentation(settings: Settings, data: Data) -> None:
 
 def refuse_views_beyond_steps(settings: Settings, data: Data, views: int) -> None:
     """Raise SettingsError where the steps of the student are not enough for every view to be seen."""
-    images = len(data.student_images) - (len(data.student_images) % settings.batch_size == 1)
+    images = len(data.taught_images) - (len(data.taught_images) % settings.batch_size == 1)
     steps = settings.student.steps
     assert steps is not None
     passes = -(-steps // -(-images // settings.batch_size))

@@ -93,7 +93,7 @@ class LogitsInStore:
 
 def shape_of(settings: Settings, data: Data) -> Shape:
     """The number of views, of images and of classes for which logits are kept."""
-    return settings.replayed_views or 1, len(data.student_images), data.splits.num_classes
+    return settings.replayed_views or 1, len(data.taught_images), data.splits.num_classes
 
 
 def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Recipe, batch: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Reci
         ),
         "weights": weights_digest(network),
         "data": data.splits.training_fingerprint,
-        "images": None if data.chosen is None else digest(data.chosen.tolist()),
+        "images": data.taught_key,
         "image_shape": list(data.splits.image_shape),
         "num_classes": data.splits.num_classes,
         "mean": data.view.mean.tolist(),
@@ -167,7 +167,7 @@ def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epoc
     Args:
         epochs: The number of epochs that the student was trained for.
     """
-    images = len(data.student_images)
+    images = len(data.taught_images)
     budget = step_budget(settings)
     online = (images - (images % settings.batch_size == 1)) * epochs
     if budget is not None:

@@ -18,7 +18,9 @@ from kd_runner.datasets.few_images import shots_of_each_class
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
+from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
+from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches, evaluation_batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
@@ -33,7 +35,7 @@ from kd_runner.training.recipe import Recipe
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
 LEAST_STD = 1e-3  # of a channel that is the same in all images
 NAMES = 10  # of classes, in a message
-SplitName = Literal["train", "student", "val", "test"]
+SplitName = Literal["train", "student", "transfer", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Data:
             epoch draws anew.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
         ranks: The processes that share the run.
+        transfer: The images that the student is taught on, where some have no labels; None: those of its baseline.
     """
 
     settings: DatasetSettings
@@ -62,13 +65,17 @@ class Data:
     views: Mapping[str, View] = field(default_factory=dict)
     replayed_views: int | None = None
     ranks: Ranks = ALONE
+    transfer: TransferSet | None = None
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
-    def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
+    def training_batches(
+        self, role: str, recipe: Recipe, strong: bool = False, taught: bool = False
+    ) -> TrainingBatches:
         """Batches of the images that a role learns from, in the order and with the augmentation of the recipe's seed.
 
         Args:
             role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
+            taught: True for the batches of the student beside its teacher, which may have images without labels.
         """
         if is_teacher(role):
             return TrainingBatches(
@@ -81,6 +88,8 @@ class Data:
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
+        if taught and self.transfer is not None:
+            source, part = self.source("transfer"), Part(self.transfer.numbers, self.transfer.of)
         return TrainingBatches(
             source,
             self.view,
@@ -98,8 +107,22 @@ class Data:
         return self.views.get(role, self.view)
 
     def images_of(self, role: str) -> Images:
-        """The training images that a role or a stage learns from: all for a teacher, perhaps fewer for the student."""
-        return self.splits.train if is_teacher(role) else self.student_images
+        """The images that a role or a stage learns from: all for a teacher, perhaps fewer or others for the student."""
+        if is_teacher(role):
+            return self.splits.train
+        return self.taught_images if role == STUDENT else self.student_images
+
+    @property
+    def taught_images(self) -> Images:
+        """The images that the student is taught on by its teacher; some may have no labels."""
+        return self.student_images if self.transfer is None else self.transfer.images
+
+    @property
+    def taught_key(self) -> str | None:
+        """Changes with the images that the student is taught on; None where these are all training images."""
+        if self.transfer is not None:
+            return self.transfer.digest
+        return None if self.chosen is None else digest(self.chosen.tolist())
 
     @functools.cached_property
     def student_images(self) -> Images:
@@ -111,8 +134,7 @@ class Data:
     def evaluation_key(self) -> str:
         """Changes with whatever changes the images of the splits and of the student, and how evaluation sees them."""
         looks = [self.view.mean.tolist(), self.view.std.tolist(), str(self.view.memory_format), self.evaluation_batch]
-        chosen = None if self.chosen is None else self.chosen.tolist()
-        return digest([self.splits.fingerprint, chosen, looks, str(self.device)])
+        return digest([self.splits.fingerprint, self.taught_key, looks, str(self.device)])
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
@@ -127,7 +149,8 @@ class Data:
         split = "train" if split == "student" and self.chosen is None else split
         if split not in self._sources:
             workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
-            images = self.student_images if split == "student" else getattr(self.splits, split)
+            parts = {"student": lambda: self.student_images, "transfer": lambda: self.taught_images}
+            images = parts[split]() if split in parts else getattr(self.splits, split)
             self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
         return self._sources[split]
 

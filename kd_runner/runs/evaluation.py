@@ -88,7 +88,12 @@ def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Te
 
 
 def images_seen(
-    stage: str, settings: Settings, modes: Sequence[Mode], images: int, trained: Mapping[str, int] | None = None
+    stage: str,
+    settings: Settings,
+    modes: Sequence[Mode],
+    images: int,
+    trained: Mapping[str, int] | None = None,
+    labelled: int | None = None,
 ) -> int | None:
     """Views of training images that a stage's network was trained on; None where its weights came from a file.
 
@@ -98,6 +103,7 @@ def images_seen(
     Args:
         images: The number of training images that it learns from.
         trained: The number of epochs that each stage was trained for; all that were planned where it says nothing.
+        labelled: The number of images with labels, from which finetuning learns; None: all of them.
     """
     trained = trained or {}
     whole = images - (images % settings.batch_size == 1)  # a last batch of one image is left out
@@ -108,7 +114,8 @@ def images_seen(
     elif stage == STUDENT:
         views = 2 if strong_view(modes) else 1
         finetuned = trained.get(FINETUNE, settings.finetune.epochs)
-        return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * whole
+        labelled = whole if labelled is None else labelled - (labelled % settings.batch_size == 1)
+        return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * labelled
     else:
         return _images_of_epochs(settings, images, trained.get(stage))
     return whole * passes

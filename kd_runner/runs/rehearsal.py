@@ -17,6 +17,7 @@ from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
+from kd_runner.runs.without_labels import check_labels
 from kd_runner.training.gradients import Attempt, effects
 from kd_runner.training.mode import Mode
 from kd_runner.training.temperature_probe import depends_on_temperature
@@ -55,6 +56,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
         Answer: what was asked for in place of a run.
     """
     check_injection(parts)
+    check_labels(parts.settings, parts.modes)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
     count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)
     classes = f"with {splits.num_classes} classes"

@@ -175,7 +175,8 @@ def blank_result(
         "layers": layers,
         "teacher_outputs": None,
         "views": own_views(settings, data),
-        "data": survey.record(data.splits, len(data.student_images)),
+        "data": survey.record(data.splits, len(data.student_images))
+        | ({} if data.transfer is None else {"unlabelled": data.transfer.unlabelled}),
         "seconds": {},
         "budget": {},
         "environment": environment(data.device),

@@ -230,7 +230,11 @@ class StageRunner:
         predictions = self.companions.predictions("test", networks, nodes, self.data)
         trained = self.state.epochs_trained
         images = {stage: len(self.data.images_of(stage)) for stage in files}
-        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
+        modes, labelled = self.parts.modes, len(self.data.images_of(FINETUNE))
+        seen = {
+            stage: images_seen(stage, self.settings, modes, number, trained, labelled)
+            for stage, number in images.items()
+        }
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)

@@ -372,6 +372,8 @@ ALWAYS: tuple[str, ...] = (
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
     r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|shots_per_class|steps)",
+    r"student\.unlabelled_fraction",
+    r"dataset\.unlabelled",
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",

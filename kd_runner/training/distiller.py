@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_runner.datasets.unlabelled import UNLABELLED
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.input_pipeline.transfer import sent
@@ -55,6 +56,7 @@ class Distiller(Classifier):
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self.teacher = teacher
+        self._cross_entropy = cross_entropy_where_labelled if batches.lacks_labels else F.cross_entropy
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
 
     def prepare(self, device: torch.device) -> None:
@@ -99,7 +101,7 @@ class Distiller(Classifier):
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
         label_loss = (0.0 if initialising else self.label_weight) * loss_over_labels(
-            batch, lambda labels: sum_of(F.cross_entropy(view.logits, labels) for view in views(student))
+            batch, lambda labels: sum_of(self._cross_entropy(view.logits, labels) for view in views(student))
         )
         losses = {"label_loss": label_loss}
         if self.modes:
@@ -160,6 +162,19 @@ class Distiller(Classifier):
     def metrics_to_log(self) -> dict[str, float]:
         with torch.no_grad():
             return {**super().metrics_to_log(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
+
+
+def cross_entropy_where_labelled(logits: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of images, mean over the batch: 0 for an image without a label, whose logits get no gradient.
+
+    A sum over all images, and not a mean over those with labels, so that each of these counts as much as it does among
+    images that all have labels, and a batch without any is no exception.
+
+    Args:
+        logits: [N, K].
+        labels: int64 [N]; UNLABELLED where there is none.
+    """
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / len(labels)
 
 
 def _loss_of(mode: Mode, batch: Batch, student: Outputs, teacher: Outputs, temperature: float) -> Tensor:

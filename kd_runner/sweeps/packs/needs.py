@@ -35,6 +35,7 @@ def shared_work(parts: Parts) -> str:
     nodes = [teacher.node for teacher in settings.all_teachers.values()]
     images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
     batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
+    batches += [] if data.transfer is None else [data.transfer.digest]
     batches += [settings.replayed_views, *([] if recipe.steps is None else [recipe.steps])]
     return digest([teachers, nodes, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[
         :16
