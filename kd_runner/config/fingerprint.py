@@ -22,7 +22,7 @@ ADDED = {
     "label_noise": 0.0,
 }
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
-ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None}
+ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None, "data_free": None}
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],

@@ -309,6 +309,7 @@ class Settings(Section):
     baseline: Flag
     distillation: DistillationSettings
     plus: dict[str, DistillationSettings]
+    data_free: Node | None = None
     temperature: Node
     optimizer: Node
     scheduler: Node

@@ -30,11 +30,13 @@ class TransferSet:
         images: The images, whose labels are UNLABELLED where they have none.
         numbers: Their own numbers, int64 [N], ascending; they decide order and augmentation.
         of: The number of all images that the numbers count.
+        is_made: True where all images were made from a network, and none is a training image.
     """
 
     images: Images
     numbers: Tensor
     of: int
+    is_made: bool = False
 
     @property
     def unlabelled(self) -> int:

@@ -109,6 +109,13 @@ class _Inference(_Part):
     threads: Whole | None = None
 
 
+class _MadeImages(_Part):
+    method: Text | None = None
+    images: Whole | None = None
+    reused: bool | None = None
+    seconds: Amount | None = None
+
+
 class _Stage(_Part):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
@@ -134,6 +141,7 @@ class _Stage(_Part):
     nonzero_macs: Amount | None = None
     macs_in_training: Amount | None = None
     injected: _Injected | None = None
+    made_images: _MadeImages | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
     judged: _Judged | None = None
@@ -191,6 +199,7 @@ class _Data(_Part):
     train: Whole | None = None
     student: Whole | None = None
     unlabelled: Whole | None = None
+    made: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None
@@ -277,13 +286,14 @@ class _Disagreement(_Part):
 
 class _Example(_Part):
     index: Whole
-    label: Whole
+    label: Whole | None = None
     image: Text
     top: list[_Guess]
 
 
 class _SoftTargets(_Part):
     temperature: Amount
+    made: bool | None = None
     examples: list[_Example]
 
 

@@ -34,10 +34,10 @@ from kd_runner.runs.data import (
     view_of,
     views_of_teachers,
 )
+from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.transfer import images_to_teach_on
-from kd_runner.runs.transfer import line as transfer_line
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
@@ -105,9 +105,9 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     chosen = chosen_images(settings, splits)
     if chosen is not None:
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
-    transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
-    if transfer is not None:
-        log.info("student   %s", transfer_line(transfer, settings))
+    transfer = images_to_be_made(settings, splits.image_shape)
+    if transfer is None:
+        transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
     looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]

@@ -118,6 +118,11 @@ class Data:
         return self.student_images if self.transfer is None else self.transfer.images
 
     @property
+    def is_made(self) -> bool:
+        """True where the student is taught on images that were made from its teacher, and on no training image."""
+        return self.transfer is not None and self.transfer.is_made
+
+    @property
     def taught_key(self) -> str | None:
         """Changes with the images that the student is taught on; None where these are all training images."""
         if self.transfer is not None:

@@ -134,12 +134,14 @@ def analyse_predictions(
 ) -> dict[str, Any]:
     """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images."""
     splits = data.splits
-    indices = analysis.spread(len(data.student_images), analysis.EXAMPLES)
-    _, images, labels = next(data.source("student").read_chunks(indices, len(indices)))
+    made = data.is_made
+    shown = data.taught_images if made else data.student_images
+    indices = analysis.spread(len(shown), analysis.EXAMPLES)
+    _, images, labels = next(data.source("transfer" if made else "student").read_chunks(indices, len(indices)))
     with torch.inference_mode():
         logits = teacher(data.view.normalise(images)).float()
         at_the_end = float(temperature(1.0))
-    soft_targets = analysis.soft_targets(logits, labels, indices, data.student_images, at_the_end)
+    soft_targets = analysis.soft_targets(logits, labels, indices, shown, at_the_end) | ({"made": True} if made else {})
     return analysis.analysis(predictions, validation, splits.test, splits.classes, soft_targets)
 
 

@@ -13,6 +13,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
 from kd_runner.runs.cache_checks import MIXING, check_cache
+from kd_runner.runs.data_free import check_data_free
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
@@ -57,6 +58,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
     """
     check_injection(parts)
     check_labels(parts.settings, parts.modes)
+    check_data_free(parts)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
     count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)
     classes = f"with {splits.num_classes} classes"

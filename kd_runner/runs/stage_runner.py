@@ -25,6 +25,7 @@ from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
+from kd_runner.runs.data_free import with_made_images
 from kd_runner.runs.evaluation import (
     analyse_predictions,
     evaluate,
@@ -145,8 +146,16 @@ class StageRunner:
             log.info("student   begins with its teacher's weights: %s", in_words(injected))
             self.state.injected = injected
 
+    def make_images(self) -> None:
+        """Make the images that the student is taught on, where the settings ask for that."""
+        if self.settings.data_free is not None:
+            self.parts, self.state.made_images = with_made_images(self.parts)
+            self.data = self.parts.data
+
     def note_soft_targets(self, tempered: Collection[str]) -> None:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
+        if self.settings.data_free is not None:  # on training images, which the student will not see
+            return
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
         node, temperature = self.parts.teacher_node(), self.parts.temperature
@@ -171,6 +180,7 @@ class StageRunner:
         self.data.ranks.send(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
+        self.make_images()
         pairing = self.parts.teacher_student_pair()
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
@@ -240,7 +250,7 @@ class StageRunner:
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
-        if learns_from_teacher(self.parts.modes):
+        if learns_from_teacher(self.parts.modes) and self.settings.data_free is None:
             stages[TEACHER]["on_training_images"] = certainty(
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
@@ -264,6 +274,8 @@ class StageRunner:
                 stages[stage] |= sparsity(networks[stage], image, count_weights(unpruned))
                 if count_weights(unpruned) != count_weights(networks[stage]):
                     stages[stage]["macs_in_training"] = multiply_accumulates(unpruned, image, stage)
+        if self.state.made_images is not None:
+            stages[STUDENT]["made_images"] = self.state.made_images
         if self.state.injected is not None:
             stages[STUDENT]["injected"] = record(self.state.injected)
         for stage in STAGES:

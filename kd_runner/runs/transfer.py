@@ -52,7 +52,9 @@ def images_to_teach_on(
             more = unlabelled_folder(root, splits.image_shape, splits.pixels, isinstance(splits.train, Split))
         except ValueError as error:
             raise SettingsError(f"dataset.unlabelled: {error}") from error
-    return transfer_set(splits.train, labelled, hidden, more)
+    transfer = transfer_set(splits.train, labelled, hidden, more)
+    log.info("student   %s", line(transfer, settings))
+    return transfer
 
 
 def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]) -> Tensor:

@@ -374,6 +374,7 @@ ALWAYS: tuple[str, ...] = (
     r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|shots_per_class|steps)",
     r"student\.unlabelled_fraction",
     r"dataset\.unlabelled",
+    r"data_free",
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",

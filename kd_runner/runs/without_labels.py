@@ -12,7 +12,7 @@ from kd_runner.training.mode import Mode, learns_from_teacher
 
 def check_labels(settings: Settings, modes: Sequence[Mode]) -> None:
     """Raise SettingsError where images have no labels and a mode looks at them, or nothing but labels would teach."""
-    asked = asked_for(settings)
+    asked = [*asked_for(settings), *([] if settings.data_free is None else ["data_free"])]
     if not asked:
         return
     for mode in modes:
