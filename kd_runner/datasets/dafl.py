@@ -83,7 +83,7 @@ class DAFL:
                 if step > first:
                     kept += self._some(generator, pixels, of_a_step)
                 if is_told(step, self.steps):
-                    source.tell(f"generator at step {step:,} of {self.steps:,}: loss {float(loss):.4f}")
+                    source.tell(f"generator at step {step:,} of {self.steps:,}: loss {float(loss.detach()):.4f}")
         return torch.cat(kept)[: self.images].cpu()
 
     def loss(self, logits: Tensor, features: Tensor | None) -> Tensor:
