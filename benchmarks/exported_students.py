@@ -2,7 +2,11 @@
 
 The students are distilled on some images of MNIST, written as PNG files of 32x32 pixels, so that the
 rule for pictures travels with the weights. `kd-export` writes and checks each file; then all files of a student are
-timed in turns, one pass of each after another, round after round, so that other jobs of the machine meet all alike.
+timed in turns, one pass of each after another, round after round, each round in another order, so that other jobs of
+the machine meet all alike. What is told is the median of PyTorch's passes over that of a file's.
+
+    python benchmarks/exported_students.py --folder FOLDER --json exported_students.json
+    python benchmarks/exported_students.py --table exported_students.json    # the table of docs/deploy.md
 """
 
 from __future__ import annotations
@@ -13,13 +17,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measure import device, machine, parser, show, write
+from measure import device, machine, parser, ratio_of_medians, show, write
 from PIL import Image
 
 import kd_runner
@@ -49,31 +53,35 @@ EXPORTS = (
 )
 
 
-HEADINGS = ["student", "format", "numbers", "MB", "1 image, ms", "64 images, ms", "accuracy", "agreement", "logits"]
+HEADINGS = ["student", "format", "numbers", "MB", "1 image", "64 images", "accuracy", "agreement", "logits"]
 
 
 def main() -> None:
     arguments = parser(__doc__, rounds=30)
-    arguments.add_argument(
-        "--folder", type=Path, required=True, help="for images, runs and files; what is there is used"
-    )
+    arguments.add_argument("--folder", type=Path, help="for images, runs and files; what is there is used")
+    arguments.add_argument("--table", type=Path, help="print the table of this JSON file, and measure nothing")
     arguments.add_argument("--images", type=int, nargs=2, default=(2000, 2000), metavar=("TRAIN", "TEST"))
     arguments.add_argument("--epochs", type=int, default=4)
     arguments.add_argument("--only", nargs="*", help="students; none: all")
     given = arguments.parse_args()
+    if given.table is not None:
+        print(in_markdown(rows_of(json.loads(given.table.read_text())["students"])))
+        return
+    if given.folder is None:
+        arguments.error("--folder or --table must be given")
+    torch.set_num_threads(1)  # of the files' own runtimes, too
     folder = given.folder.resolve()
     make_images(folder / "images", given.images)
-    rows, records = [], {}
+    records: dict[str, list[dict[str, Any]]] = {}
     for name in given.only or [*STUDENTS, PRUNED]:
         if name == PRUNED:
             run = pruned(trained("ResNet-20", STUDENTS["ResNet-20"], folder, given.epochs), folder / "pruned")
         else:
             run = trained(name, STUDENTS[name], folder, given.epochs)
         records[name] = measured(run, given.rounds)
-        rows += table_rows(name, records[name])
         write(given.json, {"machine": machine(device("cpu")), "students": records})  # what there is, so far
-    show("Exported students", HEADINGS, rows)
-    print(in_markdown(rows))
+    show("Exported students", HEADINGS, rows_of(records))
+    print(in_markdown(rows_of(records)))
 
 
 def make_images(folder: Path, counts: Sequence[int]) -> None:
@@ -148,10 +156,11 @@ def measured(run: Path, rounds: int) -> list[dict[str, Any]]:
         if record is not None:
             records.append(record)
             calls.append(formats.format_of(name, quantize, False).open(path).run)
-    records[0]["check"] = {"accuracy": records[1]["check"]["network_accuracy"]}
+    accuracies = [record["check"]["network_accuracy"] for record in records[1:]]
+    records[0]["check"] = {"accuracy": accuracies[0] if accuracies else None}
     times = {size: in_turns(calls, pixels, rounds) for size, pixels in images.items()}
     for number, record in enumerate(records):
-        record["milliseconds"] = {size: [1000 * seconds for seconds in times[size][number]] for size in BATCHES}
+        record["milliseconds"] = {str(size): [1000 * seconds for seconds in times[size][number]] for size in BATCHES}
     return records
 
 
@@ -172,29 +181,34 @@ def formats_ending(name: str) -> str:
 
 
 def in_turns(calls: Sequence[Callable[[np.ndarray], Any]], pixels: np.ndarray, rounds: int) -> list[list[float]]:
-    """The seconds of a pass of each call, in as many rounds."""
-
+    """The seconds of a pass of each call, in as many rounds, each of which begins with another one of them."""
     seconds: list[list[float]] = [[] for _ in calls]
-    for number in range(WARM_UP + rounds):
-        for call, durations in zip(calls, seconds, strict=True):
+    for round_number in range(WARM_UP + rounds):
+        for position in range(len(calls)):
+            number = (position + round_number) % len(calls)
             started = time.perf_counter()
-            call(pixels)
-            if number >= WARM_UP:
-                durations.append(time.perf_counter() - started)
+            calls[number](pixels)
+            if round_number >= WARM_UP:
+                seconds[number].append(time.perf_counter() - started)
     return seconds
 
 
+def rows_of(students: Mapping[str, Sequence[dict[str, Any]]]) -> list[list[str]]:
+    """A row for each file of each student."""
+    return [row for name, records in students.items() for row in table_rows(name, records)]
+
+
 def table_rows(name: str, records: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """A row for each file: size, the fastest and the median pass, and the check."""
+    """A row for each file: its size, how fast it is beside PyTorch, and the check."""
     rows = []
     for record in records:
         check = record["check"]
-        times = [cell(record["milliseconds"][size]) for size in BATCHES]
+        times = [speed(record, records[0], str(size)) for size in BATCHES]
         compared = ["–", "–"]
         if "agreement" in check:
             compared = [f"{100 * check['agreement']:.2f} %", f"{check['largest_difference']:.1g}"]
         numbers = record["quantize"] or "float32"
-        accuracy = f"{100 * check['accuracy']:.2f} %"
+        accuracy = "–" if check["accuracy"] is None else f"{100 * check['accuracy']:.2f} %"
         rows.append([name, record["format"], numbers, f"{record['bytes'] / 1e6:.2f}", *times, accuracy, *compared])
     return rows
 
@@ -204,9 +218,12 @@ def in_markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [HEADINGS, ["---"] * len(HEADINGS), *rows])
 
 
-def cell(milliseconds: Sequence[float]) -> str:
-    """The fastest pass and, in brackets, the median, which other jobs of the machine make longer."""
-    return f"{min(milliseconds):.2f} ({statistics.median(milliseconds):.2f})"
+def speed(record: Mapping[str, Any], in_pytorch: Mapping[str, Any], size: str) -> str:
+    """How many times as fast as the network in PyTorch a file is; of the network itself, the median in milliseconds."""
+    times = record["milliseconds"][size]
+    if record is in_pytorch:
+        return f"{statistics.median(times):.2f} ms"
+    return f"{ratio_of_medians(in_pytorch['milliseconds'][size], times):.1f}"
 
 
 if __name__ == "__main__":

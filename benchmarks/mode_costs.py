@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 
 from hydra import compose, initialize_config_dir
@@ -13,13 +15,19 @@ from kd_runner.config.settings import check
 from kd_runner.runs.assembly import assemble
 
 BATCHES = 4
+# Words without which a mode cannot be measured; its reference has them, too.
+OWN = {
+    "catkd": [
+        "teacher.hidden=[]"
+    ],  # a dense layer right behind the last maps, which takes off part of the teacher's work
+    "sdd": ["teacher.hidden=[]"],
+    "deit": ["student=vit"],
+}
 
 
 def steps_of(mode: str, *words: str) -> Callable[[], None]:
     """Trains a student of 9,122 parameters beside its teacher of 421,738 on some batches of 28x28 images."""
-    # These two want a dense layer right behind the last maps; it takes part of the teacher's work off.
-    own = ["teacher.hidden=[]"] if mode in ("catkd", "sdd") else []
-    overrides = [f"distillation={mode}", "dataset=fashion_mnist", "batch_size=128", *own, *words]
+    overrides = [f"distillation={mode}", "dataset=fashion_mnist", "batch_size=128", *words]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         parts = assemble(check(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)))
     module = parts.distiller(parts.teacher_student_pair())
@@ -40,15 +48,29 @@ def steps_of(mode: str, *words: str) -> Callable[[], None]:
 
 
 def main() -> None:
-    given = parser(__doc__, rounds=7).parse_args()
-    words = ["trainer.accelerator=cpu"] if given.device == "cpu" else []
-    reference = steps_of("soft", *words)
-    ratios = {}
-    for mode in sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml")):
-        seconds = interleaved({mode: steps_of(mode, *words), "reference": reference}, given.rounds)
+    modes = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml"))
+    commands = parser(__doc__, rounds=7)
+    commands.add_argument("--modes", nargs="*", choices=modes, default=[], help="these alone; the others' ratios stay")
+    commands.add_argument("--cpu-time", action="store_true", help="count the CPU's seconds, on a machine that is busy")
+    given = commands.parse_args()
+    clock = time.process_time if given.cpu_time else time.perf_counter
+    device_words = ["trainer.accelerator=cpu"] if given.device == "cpu" else []
+    before = json.loads(given.json.read_text()) if given.modes and given.json and given.json.is_file() else {}
+    ratios = before.get("ratios", {})
+    for mode in given.modes or modes:
+        words = [*OWN.get(mode, []), *device_words]
+        seconds = interleaved(
+            {mode: steps_of(mode, *words), "reference": steps_of("soft", *words)}, given.rounds, clock
+        )
         ratios[mode] = round(ratio_of_medians(seconds[mode], seconds["reference"]), 3)
     show("A training step, of soft's", ["mode", "ratio"], [[mode, f"{ratio:.2f}"] for mode, ratio in ratios.items()])
-    write(given.json, {"machine": machine(device(given.device)), "rounds": given.rounds, "ratios": ratios})
+    content = {"machine": machine(device(given.device)), "rounds": given.rounds}
+    if given.modes:
+        content = {
+            **before,
+            "later": [*before.get("later", []), {**content, "cpu_time": given.cpu_time, "modes": given.modes}],
+        }
+    write(given.json, {**content, "ratios": dict(sorted(ratios.items()))})
 
 
 if __name__ == "__main__":

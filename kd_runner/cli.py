@@ -20,15 +20,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kd_runner import masking
+from kd_runner import __version__, masking
 from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.explain import HELP, explanation
 from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.foreign_files import guarded_composition
+from kd_runner.command_line.in_short import in_short, log_packages
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
+from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
+from kd_runner.command_line.traces import remove_traces
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.errors import (
     BAD_SETTINGS,
@@ -42,9 +46,8 @@ from kd_runner.errors import (
     exit_code_of,
 )
 from kd_runner.files.atomic import write_json
-from kd_runner.files.contents import remove_files
 from kd_runner.files.disk import refusal
-from kd_runner.files.run_folder import HYDRA, RESULT, SETTINGS
+from kd_runner.files.run_folder import HYDRA, RESULT
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.processes import Place, started_place
@@ -52,7 +55,6 @@ from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
 CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, too
-RECORD = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what Hydra writes of a command
 
 
 def command(words: Sequence[str], companions: Any = None) -> int:
@@ -81,6 +83,9 @@ def main(companions: Any = None) -> int:
         return store(words[1:])
     if names_another_command(words):
         return run_other_command(words)
+    if words == ["--version"]:
+        print(f"kd-runner {__version__}")
+        return COMPLETED
     place = started_place()
     if place is not None and place.rank:
         return _follow(place, words)
@@ -88,6 +93,10 @@ def main(companions: Any = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     invocation = Invocation(words, companions=companions)
     try:
+        if words[:1] == [HELP]:
+            raise Answer(lines(explanation(words[1:]).split("\n")))
+        if words[:1] == [NEW]:
+            raise new_part(words[1:])
         if words[:1] == [AGAIN]:
             again = read_again(words[1:])
             invocation = Invocation(again.words, companions=companions, again=again)
@@ -101,7 +110,8 @@ def main(companions: Any = None) -> int:
             )
         masking.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
-            print(lines(help_text([word for word in words if not word.startswith("-")]).split("\n")))
+            overrides = [word for word in words if not word.startswith("-")]
+            print(lines((explanation(overrides) if overrides else help_text()).split("\n")))
         else:
             _hydra_main(invocation)
     except Answer as answer:
@@ -175,7 +185,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
     try:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as answer:
-        _remove_traces(folder, job.output_subdir)
+        remove_traces(folder, job.output_subdir)
         print(printable(masking.mask(str(answer))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
@@ -187,14 +197,14 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         invocation.exit_code = FAILED if code is None else code
         if code is None:
             raise
-        if code == BAD_SETTINGS:
-            _remove_traces(folder, job.output_subdir)
-        if invocation.asks_for_data:
-            with suppress(OSError):  # the folder is not empty: it holds a run
-                folder.rmdir()
         message = with_origin(str(error), overrides)
         say(message)
         logging.getLogger("kd_runner.problems").error("%s", message)
+        if code == BAD_SETTINGS:
+            remove_traces(folder, job.output_subdir)
+        if invocation.asks_for_data:
+            with suppress(OSError):  # the folder is not empty: it holds a run
+                folder.rmdir()
         if in_sweep:
             raise  # Hydra goes on with the other jobs and ends with this error
 
@@ -218,6 +228,8 @@ def _run_or_answer(
             from kd_runner.runs.dataset_answer import dataset_answer
 
         raise Answer(dataset_answer(settings, folder))
+    logging.getLogger(__name__).info("starting  %s", in_short(config))
+    log_packages(settings.trust)
     with quick_imports():
         from kd_runner.runs.run import run
 
@@ -241,9 +253,3 @@ def files_of_hydra(folder: Path) -> set[str]:
     logs = [Path(str(handler.filename)) for handler in handlers.values() if handler.get("filename")]
     names = {path.name for path in logs if path.absolute().parent == folder.absolute()}
     return names | {job.output_subdir or HYDRA}
-
-
-def _remove_traces(folder: Path, name: str | None) -> None:
-    """Delete the subfolder `name`, where Hydra records the command, unless a run began in `folder`."""
-    if name is not None and not (folder / SETTINGS).exists():
-        remove_files(folder / name, RECORD)

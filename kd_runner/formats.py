@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 UNKNOWN = "–"
 LARGE = 1e6  # numbers from here on are written as 1.5e+16
 
@@ -130,3 +133,15 @@ def cut_middle(name: str, longest: int) -> str:
     """The name; where it is longer than `longest` letters, 1 or more, its start, an ellipsis and its end."""
     tail = longest // 3
     return name if len(name) <= longest else f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def network_and_seed(node: Mapping[str, Any], seed: int | None) -> str:
+    """A network and its seed in words, such as 'ResNet 56, seed 0': its depth or its name beside its class.
+
+    Args:
+        node: The `_target_` that builds it, and the arguments.
+    """
+    name = str(node.get("_target_", "network")).rpartition(".")[2]
+    detail = node.get("depth", node.get("name", ""))
+    words = f"{name} {detail}".strip() if isinstance(detail, (int, str)) else name
+    return words if seed is None else f"{words}, seed {seed}"

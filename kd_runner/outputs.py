@@ -14,9 +14,12 @@ from kd_runner.tensors import SILENT, inverse, maps, standardize
 
 INPUT = ".input"  # at the end of a layer's name: the input of the layer, not its output
 
-# The layers that a mode may ask for without naming them; `networks.layers` finds them.
+# The layers that a mode may ask for without naming them; `networks.layers` finds them. Of stages, both networks give as
+# many, the deepest, but for 'unpaired stages'.
 Role = Literal[
     "stages",
+    "unpaired stages",
+    "beginning and stages",
     "preactivations",
     "map",
     "hint",
@@ -24,6 +27,7 @@ Role = Literal[
     "stages and embedding",
     "preactivations and embedding",
     "map and embedding",
+    "heads",
 ]
 
 

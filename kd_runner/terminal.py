@@ -19,6 +19,7 @@ from rich.table import Table
 
 from kd_runner.plain_text import printable
 
+PIPED = 120  # columns of a table where standard output is no terminal
 FOLDED = 28  # the width to which a text column is folded before another column is left out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,7 @@ def benchmark_named(monkeypatch: pytest.MonkeyPatch):
         "mode_costs",
         "busy_machine",
         "cached_targets",
+        "exported_students",
     ):
         sys.modules.pop(name, None)
 
@@ -102,3 +104,29 @@ def test_busy_machine(benchmark_named, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(sys, "argv", ["busy_machine.py", "--rounds", "1", *short])
     module.main()
     assert "kd-runner" in capsys.readouterr().out
+
+
+def test_exported_students_are_told_by_their_speed_beside_pytorch(
+    benchmark_named, tmp_path, monkeypatch, capsys
+) -> None:
+    module = benchmark_named("exported_students")
+    order: list[int] = []
+    calls = [lambda pixels, number=number: order.append(number) for number in range(3)]
+    seconds = module.in_turns(calls, None, 4)
+    assert [len(part) for part in seconds] == [4, 4, 4]
+    assert order[:6] == [0, 1, 2, 1, 2, 0]  # each round begins with another one
+    records = [
+        {"format": "PyTorch", "quantize": None, "bytes": 100_000, "check": {"accuracy": 0.925},
+         "milliseconds": {"1": [3.0, 4.0, 50.0], "64": [80.0, 90.0, 100.0]}},
+        {"format": "onnx", "quantize": "int8", "bytes": 40_000,
+         "check": {"accuracy": 0.92, "agreement": 0.99, "largest_difference": 0.25},
+         "milliseconds": {"1": [1.0, 1.6, 40.0], "64": [30.0, 30.0, 60.0]}},
+    ]  # fmt: skip
+    path = tmp_path / "numbers.json"
+    path.write_text(json.dumps({"students": {"plain CNN": records}}))
+    monkeypatch.setattr(sys, "argv", ["exported_students", "--table", str(path)])
+    module.main()
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| plain CNN | PyTorch | float32 | 0.10 | 4.00 ms | 90.00 ms | 92.50 % | – | – |",
+        "| plain CNN | onnx | int8 | 0.04 | 2.5 | 3.0 | 92.00 % | 99.00 % | 0.2 |",
+    ]

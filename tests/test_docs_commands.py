@@ -52,7 +52,10 @@ PROGRAMS = {
     "kd-evaluate": "kd_runner.deploy.evaluate_command",
     "kd-export": "kd_runner.deploy.export_command",
 }
-UNCHANGED = ("resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "--help", "--cfg", "student.layers=?")
+UNCHANGED = (
+    "resume=", "'dataset=?'", "kd-runner store", "kd-runner again", "kd-runner help", "kd-runner new", "--help",
+    "--cfg", "student.layers=?",
+)  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
@@ -234,7 +237,7 @@ def test_the_predictor(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_every_python_block_is_run_somewhere() -> None:
-    """Blocks of README and docs/deploy.md, and those of docs/extending.md that `make_package` writes, are all."""
+    """Those of README, deploy.md and python.md, and those of extending.md that `make_package` writes, are all."""
     counts = {page.name: len(blocks(page, "python")) for page in PAGES}
     counts = {name: count for name, count in counts.items() if count}
-    assert counts == {"README.md": 1, "deploy.md": 1, "extending.md": 3}
+    assert counts == {"README.md": 1, "deploy.md": 1, "extending.md": 3, "python.md": 3}  # tests/interface

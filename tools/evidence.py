@@ -31,6 +31,8 @@ RESULT_COLUMNS = (
     *("pair", "mode", "settings", "seed", "teacher", "student", "student_val", "ece"),
     *("images_seen", "macs", "parameters", "teacher_parameters"),
 )
+# Modes that ask for another student, or for a teacher without hidden layers.
+OTHER_NETWORKS = ("catkd", "deit", "sdd")
 LATE = 0.1  # share of the epochs, at their end, whose mean decides between trials with equal accuracy
 
 # Three temperatures to try, for modes whose loss has one; the default of the mode is among them.
@@ -60,6 +62,7 @@ class Pair:
         rates: Learning rates to try.
         full: True for twelve trials of each mode, else six.
         search_seeds, seeds: Seeds of the search and of the table.
+        more_seeds: Seeds that the table got after that of `seeds` had been seen, their number fixed before they ran.
         none_seeds: More seeds of the search for the student without a teacher, whose settings all gains depend on.
         search_words: Settings of the search that the table does not have.
         longer: Epochs of one more row, the student without a teacher for longer, which shows whether it has converged.
@@ -75,6 +78,7 @@ class Pair:
     rates: tuple[float, float] = (0.0, 0.0)
     search_seeds: tuple[int, ...] = ()
     none_seeds: tuple[int, ...] = ()
+    more_seeds: tuple[int, ...] = ()
     full: bool = False
     search_words: tuple[str, ...] = ()
     longer: int = 0
@@ -83,8 +87,10 @@ class Pair:
 
 
 def all_modes() -> tuple[str, ...]:
-    """The names of the modes."""
-    return tuple(sorted(path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml")))
+    """The names of the modes that any of the pairs can have."""
+    return tuple(
+        sorted(path.stem for path in (ROOT / "conf" / "distillation").glob("*.yaml") if path.stem not in OTHER_NETWORKS)
+    )
 
 
 TEN = tuple(range(10))
@@ -118,6 +124,7 @@ PAIRS = {
         search_seeds=(100,),
         none_seeds=(101, 102, 103, 104),
         seeds=TEN,
+        more_seeds=tuple(range(10, 30)),
         full=True,
     ),
     "fashion_one_percent": Pair(
@@ -157,6 +164,7 @@ PAIRS = {
         longer=30,
         search_seeds=(100,),
         seeds=(0, 1, 2, 3, 4),
+        more_seeds=(5, 6, 7, 8, 9),
         modes=(
             *("none", "soft", "hybrid", "dkd", "nkd", "dist", "wsld", "logits_l2", "logit_standardization", "mlkd"),
             *("function_matching", "hard", "label_smoothing", "tf_kd_reg", "rkd", "pkt", "sp", "cc"),
@@ -253,7 +261,8 @@ def run_sweep(folder: Path, given: Sequence[str], words: Sequence[str], baseline
     """Run a sweep into `folder`, or go on with the one that is there."""
     command = [sys.executable, "-m", "kd_runner", "-m"]
     if folder.is_dir():
-        command += [f"resume={folder}", *words]
+        configs = given[:2] if "--config-dir" in given else ()  # counts only where it is typed
+        command += [f"resume={folder}", *configs, *words]
     else:
         command += [*given, *(() if baseline else ("baseline=false",)), "tracking.images=false"]
         command += [f"hydra.sweep.dir={folder}", f"store={folder.parent.parent / 'store'}", *words]
@@ -357,6 +366,8 @@ def table(name: str, root: Path, words: Sequence[str]) -> None:
             folder / "conf" / "experiment" / f"{mode}.yaml", mode, {"student.epochs": pair.epochs, **values}
         )
     sweep(folder / "sweep", pair, list(settings), pair.seeds, words)
+    if pair.more_seeds:
+        sweep(folder / "sweep_more", pair, list(settings), pair.more_seeds, words)
     keep_results(name, folder, settings)
 
 
@@ -405,7 +416,7 @@ def main() -> None:
     parser.add_argument("step", choices=("search", "table", "factor"))
     parser.add_argument("name", choices=(*PAIRS, *FACTORS), help="of a pair, or of a factor")
     parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
-    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.slots=2")
+    parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.jobs_per_device=2")
     given = parser.parse_args()
     if (given.step == "factor") != (given.name in FACTORS):
         parser.error(

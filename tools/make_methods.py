@@ -27,6 +27,42 @@ indices of images, V a strongly augmented second view, Y labels, – no teacher.
 """
 
 
+DIFFERENCES = """
+## Where a mode is not what its authors' code does
+
+- **Layers.** A mode is given the last layer of each size of the maps. For ResNets these are the stages of
+  RepDistiller and of the code of SimKD. For MobileNetV2 they are `conv1`, `stages.2`, `stages.4`, `conv2`, where
+  those have `stages.1`, `stages.2`, `stages.4`, `stages.6`; for ShuffleNetV2 `conv1`, `layer1`, `layer2`, `conv2`,
+  where those have `layer1`, `layer2`, `layer3`; for wide ResNets the last is `relu`, behind the last batch norm, and
+  not `layer3`. So `sp`, `ft`, `simkd` and the other modes of the last maps (`ickd`, `mgd`, `cwd`) see the two light
+  networks behind their last 1x1 convolution, with 1,280 or 1,024 channels, and not in front of it. Theirs:
+  `distillation.student_layers=[stages.6]`, or `[layer3]`, and `teacher_layers` for such a teacher. `catkd` and `sdd`
+  need the maps behind it, as classes are read from these.
+- `srrl`: the connector sees maps, which are averaged behind it, as in its authors' code; the code of SimKD averages
+  first. On MobileNetV2 and ShuffleNetV2 these are the maps behind the last convolution, whose average is the
+  student's embedding.
+- `fsp`: the first flow is that of the first stage, from what the first convolution gives to the stage's end, as in
+  RepDistiller; a network whose first stage is one convolution has none. Larger maps are max-pooled, as in the paper;
+  RepDistiller averages them, and takes equal widths alone.
+- `reviewkd`: as in its authors' code, a fusion is resized to the teacher's layer, and passed on like this to the
+  shallower layers.
+- `ofa`: each exit is one depthwise separable convolution that halves the maps, an average and a dense layer. The
+  authors have a chain of pairs of such convolutions, one pair for each stage that follows, which widens to the larger
+  of the two networks' widths, a 1x1 convolution behind the last stage, and transformer blocks in the exits of
+  transformers.
+- `kdsvd`: where widths differ, a 1x1 convolution brings the student's layer to the teacher's, as for `fsp`. Signs of
+  the teacher's singular vectors are fixed by their sums. The authors have no weight: the gradient of this loss is
+  kept no longer than that of the labels. On a GPU, each step waits for the decomposition.
+- `pad`: the paper's text was not at hand; the loss is that of two public implementations, which agree. Its weight is
+  our choice, and so are those of `cwd`, `kdsvd`, `normkd` and `sdd`.
+- `deit`: the mean of both heads is what is evaluated, as there. In the soft variant, the divergence is a mean over
+  the images, as in the paper; the authors' code also divides by the number of classes.
+- DIST+ (Huang et al. 2025, "DIST+: Knowledge Distillation From a Stronger Adaptive Teacher", TPAMI 47(7)) is not
+  here. Its summary speaks of a teacher that is adapted to its student, and of correlations of features; the formulas
+  could not be read. `dist` is what it builds on.
+"""
+
+
 def modes() -> dict[str, dict[str, Any]]:
     """The YAML of every mode, by its name."""
     files = sorted((ROOT / "conf" / "distillation").glob("*.yaml"))
@@ -85,12 +121,14 @@ def page() -> str:
     notes = (
         "\nStep, of soft: median seconds of a training step over that of `soft`, side by side "
         "(`python benchmarks/mode_costs.py`, CNN to CNN on Fashion-MNIST, two CPU cores). Two runs of it differed by "
-        "up to a quarter, `none` and `reviewkd` by half. `ab` and `fsp` are measured while they initialise.\n"
+        "up to a quarter, `none` and `reviewkd` by half. `ab` and `fsp` are measured while they initialise, "
+        "`catkd` and `sdd` with `teacher.hidden=[]` and `deit` with `student=vit`, which their `soft` has, too. Modes "
+        "that the JSON file names under `later` are measured in seconds of the CPU, on one thread, beside other work.\n"
         "\nGain on few digits: points over the same student without a teacher, with the weights of this table, over "
         "ten seeds, and p with Holm's correction, from the first table of [results.md](results.md), which says how it "
         "was measured and has other pairs, with weights, temperatures and learning rates that were searched.\n"
     )
-    return INTRO + "\n".join(lines) + "\n" + notes
+    return INTRO + "\n".join(lines) + "\n" + notes + DIFFERENCES
 
 
 def gains() -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from evidence import PAIRS, seed_word
+from evidence import PAIRS, Pair, seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval
@@ -183,7 +183,7 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
             f"| {row.mode} | {settings} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {gain} | "
             f"{p} | {row.ece:.3f} | {row.compute:.2f} |\n"
         )
-    return text + f"\n{verdict(table)}{same_students(lines)}\n"
+    return text + f"\n{verdict(table)}{same_students(lines)}{verdict_of_more_seeds(pair, lines)}\n"
 
 
 def command(name: str, modes: Sequence[str]) -> str:
@@ -199,12 +199,34 @@ def command(name: str, modes: Sequence[str]) -> str:
 def verdict(table: Sequence[Row]) -> str:
     """How many rows gain, lose, and show no sure difference."""
     tested = [row for row in table if row.mode != "none"]
-    better = [row for row in tested if row.gain > 0 and (1.0 if row.corrected is None else row.corrected) < SURE]
-    worse = [row for row in tested if row.gain < 0 and (1.0 if row.corrected is None else row.corrected) < SURE]
+    better, worse = sure_rows(table, 1), sure_rows(table, -1)
     unsure = [row for row in tested if row not in better and row not in worse]
     return (
         f"**With corrected p below {SURE:g}, {len(better)} of {len(tested)} rows gain** ({_names(better)}), "
         f"{len(worse)} lose ({_names(worse)}); the others show no sure difference ({_names(unsure)})."
+    )
+
+
+def sure_rows(table: Sequence[Row], sign: int) -> list[Row]:
+    """The rows that gain (`sign` 1) or lose (-1) with a corrected p below SURE."""
+    return [
+        row
+        for row in table
+        if row.mode != "none" and row.gain * sign > 0 and row.corrected is not None and row.corrected < SURE
+    ]
+
+
+def verdict_of_more_seeds(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
+    """What the seeds say alone that a table got after its first ones had been seen; empty where it has none."""
+    later = [line for line in lines if int(line["seed"]) in pair.more_seeds]
+    if not later:
+        return ""
+    table = rows(later)
+    better, worse = sure_rows(table, 1), sure_rows(table, -1)
+    return (
+        f" Seeds {pair.seeds[0]} to {pair.seeds[-1]} were run first, and seen; how many more would follow was fixed "
+        f"then, before they ran. With these {len(pair.more_seeds)} alone, {len(better)} of {len(table) - 1} rows gain "
+        f"({_names(better)}), {len(worse)} lose."
     )
 
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kd_runner.command_line import composition
 from kd_runner.command_line.invocation import invocation_of
+from kd_runner.command_line.sweep_composition import SweepComposer
 
 # Hydra's own settings that are the sweep's and not a job's.
 OF_THE_SWEEP = ("hydra.sweep", "hydra.run", "hydra.mode", "hydra.launcher", "hydra/", "hydra.output_subdir")
@@ -40,6 +41,7 @@ class PoolLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
+        self.composer = SweepComposer(self.loader, config)
         self.invocation = invocation_of(task_function)
 
     @staticmethod
@@ -90,7 +92,7 @@ class PoolLauncher(Launcher):
         Raises:
             SettingsError: they cannot be composed, or are of the wrong kind.
         """
-        config = composition.composed_by(lambda: self.loader.load_sweep_config(self.config, list(overrides)))
+        config = composition.composed_by(lambda: self.composer.compose(overrides))
         settings = composition.settings_of(config, overrides)
         with open_dict(config):
             config.hydra.job.num = number

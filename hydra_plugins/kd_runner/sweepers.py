@@ -20,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from kd_runner.command_line.invocation import invocation_of
+from kd_runner.command_line.traces import folder_goes_where_refused
 from kd_runner.plain_text import lines
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,10 @@ class GridSweeper(Sweeper):
         combinations = BasicSweeper.split_arguments(self.parse_overrides(arguments), None)[0]
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
-        with exclusive_folder(self.folder, self.is_resumed), collected_notes():  # a note on several jobs is said once
+        else:
+            log.info("starting  a sweep of %d jobs", len(combinations))
+        # A note on several jobs is said once.
+        with folder_goes_where_refused(self.folder), exclusive_folder(self.folder, self.is_resumed), collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher):
                 note("settings", line)
@@ -160,7 +164,8 @@ class OptunaSweeper(GridSweeper):
         assert isinstance(self.launcher, PoolLauncher)
         search = validate_section(SearchSettings, plain_settings(self.unchecked), "hydra.sweeper.")
         space = space_of(self.parse_overrides(arguments))
-        with exclusive_study(self.folder, self.is_resumed), collected_notes():  # a note on several trials is said once
+        # A note on several trials is said once.
+        with folder_goes_where_refused(self.folder), exclusive_study(self.folder, self.is_resumed), collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
                 note("settings", line)

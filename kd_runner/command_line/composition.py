@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from kd_runner.notes import note
 
 if TYPE_CHECKING:
     from kd_runner.config.settings import Settings
+
+# An expression that reads environment variables, or one whose name comes from another.
+READS_ENVIRONMENT = re.compile(r"\$\{[^}]*(oc\.env|\$\{)")
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> Settings:
     """
     from kd_runner.config.settings import check  # pydantic, which --help need not wait for
 
-    hide_environment(config)
-    content = _plain(_without_hydra(config))
+    texts = list(_texts(OmegaConf.to_container(config, resolve=False)))
+    if any(map(READS_ENVIRONMENT.search, texts)):
+        hide_environment(config)
+    # A copy without Hydra's settings takes as long as all the rest, and refuses expressions that refer to them.
+    content = _plain(_without_hydra(config) if any("hydra" in text for text in texts) else config)
     check_overrides(overrides)
     settings = check(content)
     runtime = config.hydra.runtime if "hydra" in config else HydraConfig.get().runtime
@@ -76,18 +83,27 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> Settings:
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
+    if "hydra" not in config:
+        return config
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
+    """The settings as plain data, less those of Hydra."""
+    content: dict[str, Any] = {}
     try:
-        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        for key in config:
+            if key != "hydra":
+                value = config[key]
+                is_nested = OmegaConf.is_config(value)
+                content[str(key)] = (
+                    OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_nested else value
+                )
     except MissingMandatoryValue as error:
         raise SettingsError(f"{error.full_key}: must be given") from None
     except OmegaConfBaseException as error:
         raise SettingsError(" ".join(str(error).split())) from None
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    return content
 
 
 def keys_from_environment(config: DictConfig) -> list[str]:
@@ -97,16 +113,13 @@ def keys_from_environment(config: DictConfig) -> list[str]:
 
 def variables_of(config: DictConfig) -> dict[str, str]:
     """The environment variables that the settings in `config` depend on, with their values."""
-    return {name: os.environ[name] for _, names in _keys_and_variables(_without_hydra(config)) for name in names}
+    return _variables(_keys_and_variables(_without_hydra(config)))
 
 
 def hide_environment(config: DictConfig) -> None:
     """Hide, from now on, what the settings in `config` take from the environment."""
     pairs = list(_keys_and_variables(_without_hydra(config)))
-    masking.hide(
-        {name: os.environ[name] for _, names in pairs for name in names},
-        [key for key, _ in pairs],
-    )
+    masking.hide(_variables(pairs), [key for key, _ in pairs])
 
 
 def from_environment(config: DictConfig, settings: Mapping[str, Any]) -> FromEnvironment:
@@ -115,10 +128,35 @@ def from_environment(config: DictConfig, settings: Mapping[str, Any]) -> FromEnv
     Args:
         settings: The same settings, checked, as plain data.
     """
-    config = _without_hydra(config)
-    variables = variables_of(config)
-    pairs = ((key, _expression(config, settings, key, variables)) for key in keys_from_environment(config))
+    if not may_read_environment(config):
+        return FromEnvironment({}, {})
+    own = _without_hydra(config)
+    found = list(_keys_and_variables(own))
+    variables = _variables(found)
+    pairs = ((key, _expression(own, settings, key, variables)) for key, _ in found)
     return FromEnvironment(variables, {key: expression for key, expression in pairs if expression is not None})
+
+
+def may_read_environment(config: DictConfig) -> bool:
+    """True where a setting in `config` has an expression that reads environment variables, or may become one."""
+    return any(READS_ENVIRONMENT.search(text) for text in _texts(OmegaConf.to_container(config, resolve=False)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in nested data, less those of Hydra's settings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if key != "hydra":
+                yield from _texts(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _texts(child)
+
+
+def _variables(found: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
+    return {name: os.environ[name] for _, names in found for name in names}
 
 
 def with_values(settings: Mapping[str, Any], expressions: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,6 +216,8 @@ def _expression(config: DictConfig, settings: Mapping[str, Any], key: str, varia
 
 def _keys_and_variables(config: DictConfig) -> Iterator[tuple[str, list[str]]]:
     """Each key, with dots, whose value depends on environment variables that are set, and the variables' names."""
+    if not may_read_environment(config):
+        return
     names: list[str] = []
 
     def recording_resolver(name: str, *default: Any) -> Any:

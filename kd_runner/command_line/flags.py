@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from kd_runner.errors import SettingsError
+from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
 
 CONFIG_DIR = ("--config-dir", "-cd")  # a folder of a person's own options
@@ -33,8 +34,23 @@ def split_flags(words: list[str]) -> tuple[list[str], list[str]]:
             continue
         name = word.partition("=")[0]
         if name not in FLAGS:
-            raise SettingsError(f"{name}: no such option{did_you_mean(name, FLAGS)}; see kd-runner --help")
+            raise SettingsError(f"{name}: no such option{_meant(word, next(remaining, ''))}")
         flags.append(word)
         if FLAGS[name] and name == word:
             flags += itertools.islice(remaining, 1)  # its value
     return flags, settings
+
+
+def _meant(word: str, following: str) -> str:
+    """The end of a message about an unknown flag: the setting that it is here, or the nearest flag.
+
+    Args:
+        word: The flag, perhaps with its value behind '='.
+        following: The word behind it, which may be its value.
+    """
+    name, _, value = word.partition("=")
+    is_value = not following.startswith("-") and "=" not in following
+    answer = answer_for(name, value or (following if is_value else "")) if name.startswith("--") else None
+    if answer:
+        return f"; settings are typed without dashes, as KEY=VALUE: {answer}"
+    return f"{did_you_mean(name, FLAGS)}; see kd-runner --help"

@@ -16,7 +16,9 @@ from omegaconf import DictConfig
 from kd_runner.command_line.again import Again
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import expand_modes
+from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
+from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.errors import SettingsError
 
 # A command that only asks about the data leaves no files of Hydra's behind.
@@ -65,7 +67,9 @@ class Invocation:
         Raises:
             SettingsError: a flag that does not exist, or words that contradict each other.
         """
-        words = [word for word in command_of_folder(list(self.words)) if not _is_question(word)]
+        typed = [as_hydra_reads_it(word) for word in self.words]
+        words = [word for word in command_of_folder(typed) if not _is_question(word)]
+        refuse_ignored_files(words)
         if self.asks_for_data:
             if SWEEP_FLAGS & set(words):
                 raise SettingsError("dataset: ? asks about the data of one run, leave -m out")

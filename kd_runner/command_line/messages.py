@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+import difflib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -19,14 +20,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.flags import CONFIG_DIR, split_flags
 from kd_runner.command_line.option_files import option_settings, options_of, published_options
+from kd_runner.command_line.own_folder import config_dirs
+from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
 from kd_runner.suggestions import did_you_mean
 
 UNREADABLE = (
     r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL|LexerNoViableAlt"
 )
+_words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
+NEARLY = 0.85  # how alike a misspelt key is to the one that was meant, from 0 to 1
 
 
 def say(message: str) -> None:
@@ -44,22 +48,32 @@ def with_origin(message: str, overrides: list[str]) -> str:
     return message
 
 
-def help_text(overrides: list[str]) -> str:
-    """Hydra's help from our template. Hydra builds it too, and takes a second to list the groups twice."""
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("config", overrides=overrides)
+def help_text() -> str:
+    """The help, which fits a screen. Hydra builds it from the same file, and takes a second."""
     text = OmegaConf.load(CONF_DIR / "hydra" / "help" / "kd_runner.yaml")
-    folders = sorted(path for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
-    groups = [f"{folder.name}: {', '.join(options_of(folder.name))}" for folder in folders]
-    template = OmegaConf.create({"hydra": {"help": text}}).hydra.help.template
-    return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(groups) + "\n", CONFIG=OmegaConf.to_yaml(config))
+    return str(OmegaConf.create({"hydra": {"help": text}}).hydra.help.template).rstrip()
+
+
+@contextmanager
+def messages_about(words: Sequence[str]) -> Iterator[None]:
+    """Have messages speak of these words in this block, and not of the command line: a Python program gave them."""
+    token = _words.set(tuple(words))
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+def _typed_words() -> list[str]:
+    words = _words.get()
+    return sys.argv[1:] if words is None else list(words)
 
 
 def one_line_message(error: Exception) -> str:
     """Hydra's message of several lines in one line, with a suggestion where a key was misspelt."""
     text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
     if re.search(UNREADABLE, text):
-        text = _unreadable_word(sys.argv[1:]) or text
+        text = _unreadable_word(_typed_words()) or text
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
     if several:
         key, values = several.groups()
@@ -69,10 +83,11 @@ def one_line_message(error: Exception) -> str:
     if unknown:
         return f"{unknown[1]}: {_unknown_key(unknown[1])}"
     if text.startswith("Config group override must be"):  # Hydra does not say which
-        pairs = [word.partition("=")[::2] for word in sys.argv[1:] if "=" in word]
+        pairs = [word.partition("=")[::2] for word in _typed_words() if "=" in word]
         for group, value in pairs:
             if (CONF_DIR / group).is_dir() and not re.search("[a-z]", value.replace("null", "").replace("true", "")):
-                return f"{group}: must be one of its options (see --help), got {value}"
+                hint = _behind(number_for(group, value))
+                return f"{group}: must be one of {', '.join(options_of(group))}, got {value}{hint}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"hydra.run.dir: the run's folder cannot be made ({error})"
     missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
@@ -85,25 +100,55 @@ def one_line_message(error: Exception) -> str:
         if f"published/{option}" in published:
             return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
         choices = [*options[1].split(), *published]
-        return f"{group}: must be one of {', '.join(choices)}, got {option}{did_you_mean(option, choices)}"
+        return f"{group}: must be one of {', '.join(choices)}, got {option}{_meant_option(group, option, choices)}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
 
 
+def _behind(remedy: str | None) -> str:
+    return f"; {remedy}" if remedy else ""
+
+
+def _meant_option(group: str, option: str, choices: list[str]) -> str:
+    """The end of a message about an unknown option: its name here, else the nearest name."""
+    if group == "dataset" and re.search(r"[/.~]", option):
+        return f"; a folder of images is dataset=image_folder dataset.root={option}"
+    meant = option_for(group, option)
+    if meant is not None and meant.split()[0] in choices:
+        return f" (did you mean {group}={meant}?)" if " " in meant else f" (did you mean {meant}?)"
+    return did_you_mean(option.lower(), choices)
+
+
+def _typed_value(key: str) -> str:
+    """The value that the command line gives to a key; empty where it gives none."""
+    values = [word.partition("=")[2] for word in _typed_words() if word.lstrip("+").partition("=")[0] == key]
+    return values[-1] if values else ""
+
+
 def _unknown_key(key: str) -> str:
-    """The remedy for a key that the settings do not have: how to add it, which option has it, or the nearest keys."""
+    """The remedy for a key that the settings do not have.
+
+    It is, in this order: how to add the key, its name here where other tools have it, the option that has it, or the
+    nearest keys.
+    """
     part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
     if part:  # a stage's own settings are null until it has some
         return f"write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
     teacher = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
     if teacher:  # the settings of a second teacher are added one by one
-        added = any(f"@{teacher[1]}=" in word for word in sys.argv[1:])
+        added = any(f"@{teacher[1]}=" in word for word in _typed_words())
         return f"write '+{key}=…'" + ("" if added else f", beside +teacher@{teacher[1]}=…, which adds it")
+    value = _typed_value(key)
+    if answer := answer_for(key, value, exact=True):
+        return f"no such setting; {answer}"
     if options := _options_with(key):
         return options
     known = [name for name in _known_keys(key) if not name.endswith("_target_")]
     section = key.rpartition(".")[0]
     siblings = [name for name in known if name.rpartition(".")[0] == section]
+    answer = answer_for(key, value)
+    if answer and not difflib.get_close_matches(key, siblings, n=1, cutoff=NEARLY):
+        return f"no such setting; {answer}"
     listing = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
     return f"no such setting{did_you_mean(key, known)}{listing}"
 
@@ -115,7 +160,7 @@ def _options_with(key: str) -> str | None:
     options = [file.stem for file in files if name in option_settings(file)]
     if not options:
         return None
-    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith(f"{group}=")]
+    chosen = [word.partition("=")[2] for word in _typed_words() if word.startswith(f"{group}=")]
     if not chosen:
         defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
         chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]
@@ -140,9 +185,9 @@ def _unreadable_word(words: list[str]) -> str | None:
 def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
     GlobalHydra.instance().clear()
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", f"{misspelt}="))]
+    words = [word for word in _typed_words() if "=" in word and not word.startswith(("-", f"{misspelt}="))]
     words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
-    folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in _config_dirs(sys.argv[1:])]
+    folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in config_dirs(_typed_words())]
     search_path = [f"hydra.searchpath={folders}"] if folders else []
     for overrides in ([*search_path, *words], search_path, []):
         try:
@@ -152,14 +197,6 @@ def _known_keys(misspelt: str) -> Iterator[str]:
             return
         except (HydraException, OmegaConfBaseException):
             continue
-
-
-def _config_dirs(words: list[str]) -> list[str]:
-    """The folders of a person's own options that `--config-dir` names."""
-    flags = split_flags(words)[0]
-    typed = [word.partition("=")[2] for word in flags if word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR))]
-    apart = [value for flag, value in itertools.pairwise(flags) if flag in CONFIG_DIR]
-    return typed + apart
 
 
 def _keys_with_dots(node: Any, prefix: str) -> Iterator[str]:

@@ -9,7 +9,9 @@ from kd_runner.errors import SettingsError
 
 EARLIER_DEFAULTS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")  # those of runs without a fraction
 # Overrides that do not say what is run.
-UNDECISIVE = ("resume=", "store=", "trust=", "tracking.", "hydra.", "hydra/", *EARLIER_DEFAULTS)
+UNDECISIVE = (
+    "resume=", "store=", "trust=", "tracking.", "name=", "notes=", "tags=", "hydra.", "hydra/", *EARLIER_DEFAULTS,
+)  # fmt: skip
 
 
 def split(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from kd_runner.command_line.traces import remember_absent
 from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.contents import foreign_names, is_being_written, is_link, is_of_a_run, links
@@ -56,6 +57,7 @@ class RefuseUsedFolder(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _end_where_refused(lambda: _refuse_run(config))
+        remember_absent(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _end_where_refused(lambda: refuse_output_subdir(config.hydra.output_subdir))

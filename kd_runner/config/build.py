@@ -15,8 +15,10 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
+from kd_runner.config.given import is_name_of_given
 from kd_runner.config.settings import Node, rule_of
 from kd_runner.errors import SettingsError, one_line
+from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
 
 # PyTorch's words for an argument of an optimizer that it refuses: "Invalid learning rate: -1.0".
@@ -93,7 +95,7 @@ def _prepare(
         if name == "_target_":
             continue
         if name not in settable and (not takes_any or name in offered):
-            raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"]))
+            raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"], value))
         arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, groups, offered)
     for name, parameter in parameters.items():
         if name in offered:
@@ -131,12 +133,17 @@ def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None
     A user's file may be edited between two runs; a package's version says what its files hold.
     """
     target = _locate(node, key, tuple(trust))
+    if is_name_of_given(node["_target_"]):
+        return str(node["_target_"])  # which has a digest of the object in it
     if is_of(target, PACKAGES):
         return None
     return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
 
 
-def _unknown(key: str, name: str, known: list[str], target: str) -> str:
+def _unknown(key: str, name: str, known: list[str], target: str, value: Any) -> str:
+    answer = answer_for(key, str(value))
+    if answer:
+        return f"{key}: no such setting; {answer}"
     takes = ", ".join(known) if known else "no settings"
     return f"{key}: no such setting{did_you_mean(name, known)}; {target} takes {takes}"
 

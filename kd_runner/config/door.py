@@ -19,9 +19,11 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kd_runner.config.conf_dir import CONF_DIR
+from kd_runner.config.given import given, is_name_of_given
 from kd_runner.errors import SettingsError, one_line
 
 # The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
@@ -64,6 +66,8 @@ def find_target(name: Any, key: str, trust: Sequence[str] = (), groups: Sequence
     """
     if not isinstance(name, str) or not DOTTED.fullmatch(name):
         raise SettingsError(f"{key}._target_: must name a callable, got {name!r}")
+    if is_name_of_given(name):
+        return _given_target(name, key)
     if not lies_in(name, (*PACKAGES, *trust)):
         raise SettingsError(_foreign(key, name, trust))
     module_name, _, attribute = name.rpartition(".")
@@ -73,7 +77,7 @@ def find_target(name: Any, key: str, trust: Sequence[str] = (), groups: Sequence
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a module does where it does not fit the machine
-        raise SettingsError(f"{key}._target_: cannot import {module_name}: {one_line(error)}") from error
+        raise SettingsError(f"{key}._target_: cannot import {module_name}: {one_line(error)}{_place(error)}") from error
     target = getattr(module, attribute, None)
     if target is None:
         raise SettingsError(f"{key}._target_: {module_name} has no {attribute}")
@@ -87,6 +91,22 @@ def find_target(name: Any, key: str, trust: Sequence[str] = (), groups: Sequence
         shown = name if origin == name else f"{name}, which is {origin}"
         raise SettingsError(_wrong_kind(key, shown) if is_of(target, PACKAGES) else _foreign(key, shown, trust))
     return target
+
+
+def _given_target(name: str, key: str) -> Callable[..., Any]:
+    target = given(name)
+    if target is None:
+        raise SettingsError(
+            f"{key}._target_: {name} was an object of a Python program, which this process does not have: give it to "
+            "kd_runner.run there, or make it an option of its own (kd-runner new)"
+        )
+    return target
+
+
+def _place(error: Exception) -> str:
+    """Where a package was looked for that is not there."""
+    is_missing = isinstance(error, ModuleNotFoundError)
+    return f"; it is looked for in {Path.cwd()} and among the installed packages" if is_missing else ""
 
 
 def kind_of(target: Callable[..., Any], groups: Sequence[str] = OPTIONS) -> str | None:

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags")  # settings that change no result
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None}
-ADDED = {
+ADDED: dict[str, Any] = {
     **ADDED_TO_STAGES,
     "checkpoint_key": None,
     "dataset": None,
@@ -20,7 +21,20 @@ ADDED = {
     "max_pixels": 100_000_000,
     "white": None,
     "label_noise": 0.0,
+    "class_weights": None,
+    "balanced_sampling": False,
+    "random_resized_crop": 0.0,
+    "resize_size": None,
+    "freeze": [],
 }
+EVALUATE: dict[str, Any] = {"corruptions": False}
+ADDED_TO_TRAINERS = {
+    "graph": "off",
+    "quantize": None,
+    "gradient_clip_val": None,
+    "accumulate_grad_batches": 1,
+}
+WITHOUT_WARM_UP = ("kd_runner.schedule.Constant", "kd_runner.schedule.Steps")  # in older versions
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
 ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None, "data_free": None}
 ADDED_TO_STUDENTS: dict[str, Any] = {
@@ -30,6 +44,9 @@ ADDED_TO_STUDENTS: dict[str, Any] = {
     "steps": None,
     "unlabelled_fraction": 0.0,
     "init": "random",
+    "label_smoothing": 0.0,
+    "ema": None,
+    "freeze": [],
     **ADDED_TO_STAGES,
     **ADDED_TO_NETWORKS,
 }
@@ -41,13 +58,15 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     Settings that older versions did not write are left out at their defaults, so that a run of such a version can be
     resumed.
     """
-    content = {name: value for name, value in content.items() if name not in ("tracking", "store", "resume", "trust")}
+    content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
         "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature",),
-        "trainer": ("threads", "keep_memory", "log_every"),
+        "trainer": ("threads", "keep_memory", "log_every", "profile"),
+        "evaluate": ("also",),  # whose images are in the digest of a run
     }
+    content = {"evaluate": EVALUATE, **content}
     for name, keys in without.items():
         content[name] = _without(content[name], keys)
     # However many devices share a batch, it is the same batch: they change the last bits, as other devices do. The key
@@ -55,18 +74,38 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     content["trainer"] = {**_without(content["trainer"], ("nodes",)), "devices": 1}
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
         content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
-    content["trainer"] = without_defaults(content["trainer"], {"graph": "off", "quantize": None})
+    content["trainer"] = without_defaults(content["trainer"], ADDED_TO_TRAINERS)
     for name in ("dataset", "teacher"):
         content[name] = without_defaults(content[name], ADDED)
     content["teachers"] = {key: without_defaults(section, ADDED) for key, section in content["teachers"].items()}
     content["student"] = without_defaults(content["student"], ADDED_TO_STUDENTS)
+    stages = {name: content[name] for name in ("teacher", "student", "finetune") if name in content}
+    content |= {name: _with_older_nodes(section) for name, section in stages.items()}
+    content["teachers"] = {key: _with_older_nodes(section) for key, section in content["teachers"].items()}
+    content = _with_older_nodes(content)
     if not content["student"].get("pruning", {}).get("amount"):  # its other settings change nothing then
         content["student"].pop("pruning", None)
     if "finetune" in content:
         content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
     if content.get("early_stopping") == EARLY_STOPPING:
         content.pop("early_stopping")
-    return without_defaults(content, ADDED_TO_RUNS)
+    return without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE})
+
+
+def _with_older_nodes(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section whose optimizer and scheduler lack what older versions did not write, where it is off."""
+    older = {name: older_node(section[name]) for name in ("optimizer", "scheduler") if section.get(name)}
+    return {**section, **older}
+
+
+def older_node(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of an optimizer or a scheduler without what older versions did not write, where it is off."""
+    node = without_defaults(node, {"layer_decay": 1.0})
+    if node.get("warmup") == 0:
+        node.pop("warmup_start", None)
+        if node.get("_target_") in WITHOUT_WARM_UP:
+            node.pop("warmup")
+    return node
 
 
 def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

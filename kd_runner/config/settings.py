@@ -5,6 +5,7 @@ What a `_target_` takes beside them is checked against its own signature by `kd_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from pydantic import (
 
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
+from kd_runner.foreign_words import answer_for
 from kd_runner.plain_text import lines
 from kd_runner.suggestions import did_you_mean
 
@@ -41,6 +43,7 @@ def _layer_name(value: Any) -> str:
 LayerName = Annotated[str, BeforeValidator(_layer_name)]
 ASKED = ["?"]  # in place of names of layers: asks which layers there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
+Words = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Pixels = Annotated[int, Field(strict=True, ge=0)]  # or another number of things
 Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
@@ -94,6 +97,31 @@ def _folder(value: Any) -> Any:
 
 
 FolderPath = Annotated[str | None, BeforeValidator(_folder)]
+
+
+def _without_even_rates(node: Any) -> Any:
+    """The shared optimizer without a layer_decay of 1, which is off: what is left are the optimizer's arguments."""
+    if not isinstance(node, dict) or type(node.get("layer_decay")) not in (int, float) or node["layer_decay"] != 1:
+        return node
+    return {name: value for name, value in node.items() if name != "layer_decay"}
+
+
+Optimizer = Annotated[Node, BeforeValidator(_without_even_rates)]
+
+
+def _class_weights(value: Any) -> Any:
+    if value is None or value == "balanced":
+        return value
+    numbers = isinstance(value, (list, tuple)) and all(type(weight) in (int, float) for weight in value)
+    if not numbers or not all(0 <= weight < math.inf for weight in value) or not sum(value) > 0:
+        raise ValueError("must be balanced, or a list with a number of 0 or more for each class, or null")
+    return value
+
+
+ClassWeightsSetting = Annotated[Literal["balanced"] | list[float] | None, BeforeValidator(_class_weights)]
+Smoothing = Annotated[float, Field(strict=True, ge=0, lt=1)]  # of labels
+Decay = Annotated[float, Field(strict=True, gt=0, lt=1)]  # of a moving average
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Valid = TypeVar("Valid", bound=BaseModel)
 
 
@@ -115,11 +143,12 @@ class _Built(Section):
 
 
 class DatasetSettings(_Built):
-    mean: list[Number] | None
-    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None
-    crop_padding: Pixels
-    flip: Flag
+    mean: list[Number] | None = None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    crop_padding: Pixels = 0
+    flip: Flag = False
     resized_crop: Share
+    random_resized_crop: Share = 0.0
     rand_augment: Pixels
     rand_augment_magnitude: Magnitude
     cutout: Pixels
@@ -128,6 +157,8 @@ class DatasetSettings(_Built):
     cutmix: Weight
     label_noise: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
     unlabelled: FolderPath = None
+    class_weights: ClassWeightsSetting = None
+    balanced_sampling: Flag = False
     residency: Residency
     workers: Annotated[int, Field(strict=True, ge=0)] | None
     default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
@@ -147,6 +178,7 @@ class TeacherView(Section):
     crop_padding: Pixels | None = None
     flip: Flag | None = None
     resized_crop: Share | None = None
+    random_resized_crop: Share | None = None
     rand_augment: Pixels | None = None
     rand_augment_magnitude: Magnitude | None = None
     cutout: Pixels | None = None
@@ -206,6 +238,7 @@ class TeacherSettings(_Built):
     early_stopping: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
+    freeze: list[LayerName] = []
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
@@ -225,6 +258,7 @@ class ExtraTeacherSettings(_Built):
     early_stopping: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
+    freeze: list[LayerName] = []
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
@@ -246,6 +280,9 @@ class StudentSettings(_Built):
     scheduler: Node | None
     early_stopping: Node | None = None
     init: Literal["random", "inject"] = "random"
+    label_smoothing: Smoothing = 0.0
+    ema: Decay | None = None
+    freeze: list[LayerName] = []
     pruning: PruningSettings = PruningSettings()
 
 
@@ -257,8 +294,8 @@ class FinetuneSettings(Section):
 
 
 class DistillationSettings(_Built):
-    weight: Weight
-    label_weight: Weight
+    weight: Weight = 1.0
+    label_weight: Weight = 1.0
     warmup: Share = 0.0
     init_share: Share = 0.0
     standardize: Flag = False
@@ -281,15 +318,36 @@ class TrainerSettings(Section):
     compile: Flag
     graph: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "off"
     quantize: Literal["int8"] | None = None
+    gradient_clip_val: Positive | None = None
+    accumulate_grad_batches: Count = 1
     keep_memory: Flag
     deterministic: Flag
     log_every: Annotated[int, Field(strict=True, ge=0)]
+    profile: Literal["torch", "nvtx"] | None = None
     threads: Count | None
 
     @property
     def process_count(self) -> int:
         """The number of processes that share a run, one for each device."""
         return self.devices * self.nodes
+
+
+Folder = Annotated[str, BeforeValidator(_path)]
+
+
+class EvaluateSettings(Section):
+    """What is evaluated at the end, beside the test images as they are."""
+
+    corruptions: Flag = False
+    also: list[Folder] = []
+
+    @field_validator("also")
+    @classmethod
+    def _are_different(cls, value: list[str]) -> list[str]:
+        twice = sorted({path for path in value if value.count(path) > 1})
+        if twice:
+            raise ValueError(f"must name each folder once, and names {twice[0]} twice")
+        return value
 
 
 class TrackingSettings(Section):
@@ -311,7 +369,7 @@ class Settings(Section):
     plus: dict[str, DistillationSettings]
     data_free: Node | None = None
     temperature: Node
-    optimizer: Node
+    optimizer: Optimizer
     scheduler: Node
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     batch_size: Annotated[int, Field(strict=True, ge=2)]
@@ -321,7 +379,11 @@ class Settings(Section):
     data_seed: Seed
     teacher_outputs: OutputsSource = ONLINE
     teacher_outputs_dtype: LogitsDtype = "float32"
+    evaluate: EvaluateSettings = EvaluateSettings()
     tracking: TrackingSettings
+    name: Words | None = None
+    notes: Words | None = None
+    tags: list[Words] = []
     store: str
     resume: str | None
     trust: list[str]
@@ -444,6 +506,9 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         if ".dataset." in key and kind is Settings:
             names = ", ".join(TeacherView.model_fields)
             return f"{key}: must be a setting of augmentation ({names}), got {problem['input']!r}"
+        answer = answer_for(key, str(problem["input"]))
+        if answer:
+            return f"{key}: no such setting; {answer}"
         suggestion = did_you_mean(key, kind.model_fields) if "." not in key else ""
         return f"{key}: no such setting{suggestion}, got {problem['input']!r}"
     if problem["type"] == "missing":
@@ -452,7 +517,8 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         name = problem["input"]
         remedy = f"write +teacher@teachers.NAME={name if isinstance(name, str) else 'OPTION'}"
         return f"{key}: must be teachers by name, got {name!r}; {remedy}"
-    return f"{key}: {rule_of(problem)}, got {problem['input']!r}"
+    answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
+    return f"{key}: {rule_of(problem)}, got {problem['input']!r}{f'; {answer}' if answer else ''}"
 
 
 def rule_of(problem: Any) -> str:
@@ -460,6 +526,8 @@ def rule_of(problem: Any) -> str:
     kind = problem["type"]
     if kind in ("sequence_str", "list_type", "is_instance_of"):
         return "must be a list"
+    if kind in ("model_type", "model_attributes_type"):
+        return "must be settings by their keys"
     if kind == "dict_type":
         return "must be settings such as {lr: 0.1}, or null"
     message = str(problem["msg"]).removeprefix("Value error, ")  # from a validator of ours

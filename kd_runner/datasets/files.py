@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class PixelSettings:
         max_pixels: The most pixels, width times height, that a file may have, 1 or more.
         white: The value that is white in images with more than 8 bits, above 0; None: the value of the file's format.
         image_width: Width in pixels that an image becomes; None: that of a square.
+        resize_size: The pixels that the shorter side is resized to before the middle is cut out, at least the larger
+            of height and width; None: just as many as cover both.
 
     Raises:
         ValueError: a number outside its range.
@@ -43,10 +46,14 @@ class PixelSettings:
     max_pixels: int = MAX_PIXELS
     white: float | None = None
     image_width: int | None = None
+    resize_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
             raise ValueError(f"image_size must be 1 or more, got {self.image_size}")
+        longer = max(self.image_shape[1:])
+        if self.resize_size is not None and self.resize_size < longer:
+            raise ValueError(f"resize_size must be image_size ({longer}) or more, or null, got {self.resize_size}")
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels must be 1 or more, got {self.max_pixels}")
         if self.white is not None and not 0 < self.white < math.inf:
@@ -71,7 +78,7 @@ class PixelSettings:
     def cut(self, picture: Image.Image) -> Tensor:
         """The middle of a picture of Pillow's mode RGB or L, in the size of the settings; uint8 [C, H, W]."""
         _, height, width = self.image_shape
-        channels_last = np.array(middle_of(picture, width, height)).reshape(height, width, -1)
+        channels_last = np.array(middle_of(picture, width, height, self.resize_size)).reshape(height, width, -1)
         return torch.from_numpy(channels_last).permute(2, 0, 1).contiguous()
 
 
@@ -105,6 +112,14 @@ class ImageFiles:
     def decode(self, index: int) -> tuple[Tensor, ImageFacts]:
         """One image, uint8 [C, H, W], and the facts of its header. Raises as `files[index]` does."""
         return self.pixels.read(self.folder / self.paths[index])
+
+    @contextmanager
+    def picture(self, index: int) -> Iterator[Image.Image]:
+        """The whole picture of one image, in Pillow's mode RGB or L, while the block runs. Raises as `files[index]`."""
+        pixels = self.pixels
+        path = self.folder / self.paths[index]
+        with open_picture(path, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, _):
+            yield picture
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -148,6 +163,8 @@ class ImageFiles:
         settings: tuple[object, ...] = (pixels.image_size, pixels.color, pixels.ground, pixels.max_pixels, DECODER)
         if pixels.white is not None:  # without it, the digest is the same as before this setting existed
             settings = (*settings, float(pixels.white))
+        if pixels.resize_size is not None:
+            settings = (*settings, f"resized to {pixels.resize_size}")
         digest = hashlib.sha256(repr((str(self.folder.resolve()), settings, self.labels.tolist())).encode())
         for path, (size, changed) in zip(self.paths, self.stamps.tolist(), strict=True):
             digest.update(repr((path, size, changed)).encode())

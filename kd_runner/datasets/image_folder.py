@@ -54,12 +54,13 @@ def image_folder(
     background: str | int = "white",
     max_pixels: int = MAX_PIXELS,
     white: float | None = None,
+    resize_size: int | None = None,
 ) -> Splits:
     """Images under `root`: decoded once and kept in memory as bytes, or read from their files while training.
 
     Args:
         root: The folder, or a .zip or .tar of it, which is unpacked into `cache`; `~` is expanded.
-        image_size, color, max_pixels, white: The fields of `PixelSettings`.
+        image_size, color, max_pixels, white, resize_size: The fields of `PixelSettings`.
         on_bad_image: `error` ends the run at an image that cannot be read; `skip` leaves it out and notes its name.
         cache: Folder in which decoded images are kept for the next run; `~` is expanded.
         residency: `stream` reads the files while training; so does `auto` where they do not fit into memory.
@@ -70,7 +71,7 @@ def image_folder(
         ValueError: an image that cannot be read, a class without a training folder, folders that look like splits
             under unknown names, or an archive that is refused.
     """
-    pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white)
+    pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
     cache_folder = Path(cache).expanduser() if cache else None
     layout, files = _find_files(Path(root).expanduser(), pixels, cache_folder, on_bad_image == "skip")
     images, conversions = _load(files, residency, cache_folder)

@@ -55,6 +55,7 @@ class ImageInput(BaseModel):
         background: The colour below transparent pixels, '#rrggbb'.
         exif_rotation: True where pictures are turned as their EXIF orientation says.
         white: The value that is white in pictures of more than 8 bits; None: that of the picture's format.
+        resize_size: The pixels that the shorter side is resized to; None: just as many as cover height and width.
         origin: `files`: the network's own images were read from files by this rule. `arrays`: its own images were
             arrays of this shape, and the rule is kd-runner's for any other picture. `unknown`: the file is of an
             earlier version, which did not write the rule; it is assumed.
@@ -75,11 +76,15 @@ class ImageInput(BaseModel):
     background: Annotated[str, Field(strict=True, pattern="^#[0-9a-f]{6}$")] = "#ffffff"
     exif_rotation: Literal[True] = True
     white: White | None = None
+    resize_size: Size | None = None
     origin: Literal["files", "arrays", "unknown"]
 
     def record(self) -> dict[str, Any]:
         """The rule for pictures as plain data, for a file's metadata, which has shape, classes, mean and std beside."""
-        return self.model_dump(mode="json", exclude={"image_shape", "classes", "mean", "std"})
+        content = self.model_dump(mode="json", exclude={"image_shape", "classes", "mean", "std"})
+        if self.resize_size is None:  # which versions before this setting can read
+            del content["resize_size"]
+        return content
 
     @property
     def height(self) -> int:
@@ -104,7 +109,7 @@ class ImageInput(BaseModel):
                 f"of {list(self.image_shape)}"
             )
         ground = parse_background(self.background)
-        return PixelSettings(self.height, self.color, ground, max_pixels, self.white, self.width)
+        return PixelSettings(self.height, self.color, ground, max_pixels, self.white, self.width, self.resize_size)
 
 
 def input_of_images(
@@ -125,7 +130,14 @@ def input_of_images(
         return ImageInput(**described, color=COLORS.get(image_shape[0]), origin="arrays")
     background = "#" + bytes(pixels.ground).hex()
     white = None if pixels.white is None else float(pixels.white)
-    return ImageInput(**described, color=pixels.color, background=background, white=white, origin="files")
+    return ImageInput(
+        **described,
+        color=pixels.color,
+        background=background,
+        white=white,
+        resize_size=pixels.resize_size,
+        origin="files",
+    )
 
 
 def input_of_metadata(info: Mapping[str, Any]) -> ImageInput:

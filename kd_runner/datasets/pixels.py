@@ -15,6 +15,7 @@ Color = Literal["rgb", "gray"]
 Ground = tuple[int, int, int]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 BILINEAR = Image.Resampling.BILINEAR
+LONGEST = 16  # sides: a longer picture is a sliver, of which only the middle is computed
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -134,18 +135,28 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def middle_of(image: Image.Image, width: int, height: int) -> Image.Image:
+def middle_of(image: Image.Image, width: int, height: int, shorter: int | None = None) -> Image.Image:
     """The middle of `image`, resized so that it just covers `width` and `height`, as torchvision resizes and crops.
 
     Only the pixels that are kept are computed: a sliver would become a picture of gigabytes.
+
+    Args:
+        shorter: The pixels of the shorter side of the resized image, at least width and height; None: just as many as
+            cover them. Such a picture is resized as a whole, to the byte as torchvision does it, unless it is a sliver.
     """
-    if image.size == (width, height):
+    if image.size == (width, height) and shorter is None:
         return image
     stored_width, stored_height = image.size
-    if stored_width * height <= stored_height * width:
+    if shorter is not None:
+        columns = shorter * stored_width // min(image.size)
+        rows = shorter * stored_height // min(image.size)
+    elif stored_width * height <= stored_height * width:
         columns, rows = width, width * stored_height // stored_width
     else:
         columns, rows = height * stored_width // stored_height, height
+    if shorter is not None and max(columns, rows) <= LONGEST * shorter:
+        left, top = round((columns - width) / 2), round((rows - height) / 2)
+        return image.resize((columns, rows), BILINEAR).crop((left, top, left + width, top + height))
     box = (*_middle(columns, width, stored_width), *_middle(rows, height, stored_height))
     return image.resize((width, height), BILINEAR, box=(box[0], box[2], box[1], box[3]))
 

@@ -51,7 +51,7 @@ PROOF = (
 )
 LONGEST = 200  # letters of a text of others
 # Sections of the settings about the machine of the training and what it showed.
-OF_THE_MACHINE = ("store", "resume", "trust", "tracking", "trainer")
+OF_THE_MACHINE = ("store", "resume", "trust", "tracking", "trainer", "name", "notes", "tags")
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,19 @@ def _input(image_input: ImageInput | None) -> str:
         ("colour", image_input.color or "neither RGB nor gray: it takes arrays alone"),
         ("turned", "as the EXIF orientation says"),
         ("transparent pixels", f"laid on {image_input.background}"),
-        ("resized", f"so that it just covers height and width ({image_input.interpolation}, averaging)"),
+        ("resized", f"{_size_before_cut(image_input)} ({image_input.interpolation}, averaging)"),
         ("cut", f"the {image_input.crop} is kept"),
         ("scaled", f"bytes are divided by {image_input.divisor}"),
         ("normalised", f"mean {_numbers(image_input.mean)}, standard deviation {_numbers(image_input.std)}"),
     ]
     rows += [("white of more than 8 bits", f"{image_input.white:g}")] if image_input.white is not None else []
     return f"{_table(['step', 'rule'], rows)}\n\n{origin} `preprocessing.json` has the same for programs."
+
+
+def _size_before_cut(image_input: ImageInput) -> str:
+    if image_input.resize_size is None:
+        return "so that it just covers height and width"
+    return f"so that its shorter side has {image_input.resize_size} pixels"
 
 
 def _classes(sources: CardSources) -> str:

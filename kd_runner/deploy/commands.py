@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kd_runner.deploy.model_files import NETWORKS
 from kd_runner.errors import (
     FAILED,
     INTERRUPTED,
@@ -90,8 +91,13 @@ def _exit_code_after(command: str, error: Exception) -> int:
         return FAILED
     if code is None:
         raise error
-    say(command, re.sub(r"\btrust=\[(\w+)\]", r"--trust \1", str(error)))  # as these commands have it
+    say(command, in_words_of_commands(str(error)))
     return code
+
+
+def in_words_of_commands(message: str) -> str:
+    """A message about a run's settings, or of a function, as the words of a command have it: `--trust X`."""
+    return re.sub(r"^network: ", "--network: ", re.sub(r"\btrust=\[(\w+)\]", r"--trust \1", message))
 
 
 @contextmanager
@@ -147,6 +153,13 @@ def add_shared_arguments(parser: argparse.ArgumentParser, formats: Sequence[str]
     parser.add_argument(
         "--max-pixels", type=whole_number, default=100_000_000, metavar="N", help="of one file (default: 100 million)"
     )
+
+
+def add_network_argument(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """The argument that chooses a network of a run; `several`: it may be repeated, and without it all are meant."""
+    default = "all" if several else f"{NETWORKS[0]}, after its last epoch"
+    action, more = ("append", ", may be repeated") if several else ("store", "")
+    parser.add_argument("--network", action=action, choices=NETWORKS, help=f"of a run{more} (default: {default})")
 
 
 def trust_packages(packages: Sequence[str]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_runner.deploy.commands import (
+    add_network_argument,
     add_shared_arguments,
     check_output,
     chosen_format,
@@ -23,7 +24,7 @@ from kd_runner.deploy.commands import (
 )
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.files.run_folder import SETTINGS
-from kd_runner.files.stages import TEACHER
+from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, percent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--teacher", type=Path, metavar="FILE", help="a network to compare the others with")
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
+    add_network_argument(parser, several=True)
     add_shared_arguments(parser, FORMATS)
     return parser
 
@@ -76,10 +78,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
         from kd_runner.deploy.measured import measure
     predictors = _predictors(arguments)
     judged = _judged(predictors, arguments)
+    name = described(predictors)
     content = {
         "model": str(arguments.model),
         "data": "the run's test images" if arguments.data is None else str(arguments.data),
-        **measure(judged.logits, judged.labels, list(predictors.values())[-1].classes),
+        "described": name,
+        **measure(judged.logits, judged.labels, predictors[name].classes),
         "unreadable": [{"image": name, "reason": reason} for name, reason in judged.unreadable.items()],
     }
     if form == "json":
@@ -91,18 +95,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
-    """The networks to evaluate, by name: the typed teacher, and those of a run's folder or of one file, which is last.
+    """The networks to evaluate, by name: the typed teacher, and those of a run's folder or that of one file.
 
     Raises:
         SettingsError: one of them cannot be loaded.
     """
-    from kd_runner.deploy.model_files import run_files
     from kd_runner.deploy.predictor import load
 
-    model = arguments.model.expanduser()
-    files = run_files(model) if model.is_dir() else {"network": model}
-    if not files:
-        raise SettingsError(f"{model} has no weights yet")
+    files = _files(arguments)
     if arguments.teacher is not None:
         files = {TEACHER: arguments.teacher.expanduser(), **{name: files[name] for name in files if name != TEACHER}}
     predictors = {name: load(file, arguments.trust, arguments.max_pixels) for name, file in files.items()}
@@ -112,14 +112,37 @@ def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
     return predictors
 
 
+def _files(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The files of a run's networks, all or those that `--network` names; or the one file, as 'network'.
+
+    Raises:
+        SettingsError: one of them is not there.
+    """
+    from kd_runner.deploy.model_files import model_file, refuse_missing, run_files
+
+    model, chosen = arguments.model.expanduser(), arguments.network
+    if not model.is_dir():
+        return {"network": model_file(model, chosen[0] if chosen else None)}
+    files = run_files(model)
+    for name in chosen or list(files) or [STUDENT]:
+        refuse_missing(model, files, name)
+    return {name: path for name, path in files.items() if name in (chosen or files)}
+
+
+def described(names: Iterable[str]) -> str:
+    """The name of the network whose classes and mistakes are shown: the student after its last epoch, else the last."""
+    names = list(names)
+    return STUDENT if STUDENT in names else names[-1]
+
+
 def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -> Judged:
     """The logits of the networks for the pictures that the arguments name.
 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
+    from kd_runner.datasets.labelled_folder import labelled_folder
     from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
-    from kd_runner.deploy.labelled_folder import labelled_folder
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:
@@ -130,9 +153,10 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
     for predictor in predictors.values():
         predictor.refuse_no_pictures()
-    data = labelled_folder(arguments.data.expanduser(), list(predictors.values())[-1].classes)
+    name = described(predictors)
+    data = labelled_folder(arguments.data.expanduser(), predictors[name].classes)
     with progress(len(data.paths)) as advance:
-        judged = judged_on_folder(predictors, data, size, workers, advance)
+        judged = judged_on_folder(predictors, name, data, size, workers, advance)
     for name, reason in list(judged.unreadable.items())[:SAID]:
         say(COMMAND, f"{name} cannot be read: {reason}")
     if judged.unreadable:
@@ -166,7 +190,8 @@ def as_table(content: Mapping[str, Any], width: int) -> str:
 def _class_lines(content: Mapping[str, Any], width: int) -> list[str]:
     """A table with a row for each class: its images, the accuracy of each network, and what it is taken for."""
     networks, classes, images = content["networks"], content["classes"], content["images_of_class"]
-    last = list(networks.values())[-1]
+    name = content["described"]
+    last = networks[name]
     tested = [number for number in range(len(classes)) if images[number]]
     worst = sorted(tested, key=lambda number: (last["class_accuracy"][number], number))[:SHOWN]
     shown = sorted(worst) if len(tested) <= SHOWN else worst
@@ -180,9 +205,8 @@ def _class_lines(content: Mapping[str, Any], width: int) -> list[str]:
     taken = [last["most_taken_for"][number] for number in shown]
     texts = ["" if other is None else f"{classes[other['class']]} ({count(other['images'])})" for other in taken]
     columns.append(TextColumn("most taken for", texts, keep=5, folds=True))
-    name = list(networks)[-1].replace("_", " ")
     lines = [
-        f"Accuracy in each class, and the class that {name} takes most of its mistakes for:",
+        f"Accuracy in each class, and the class that {name.replace('_', ' ')} takes most of its mistakes for:",
         *table_lines(columns, width)[0],
     ]
     if len(tested) > len(shown):

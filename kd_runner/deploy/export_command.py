@@ -7,16 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_runner.deploy.commands import run_command, say, trust_packages
+from kd_runner.deploy.commands import add_network_argument, run_command, say, trust_packages
 from kd_runner.errors import COMPLETED, SettingsError
-from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
+from kd_runner.files.stages import STUDENT
 from kd_runner.plain_text import printable
 from kd_runner.quick_imports import quick_imports
 
 COMMAND = "kd-export"
 FORMATS = ("onnx", "torch_export", "openvino", "executorch", "safetensors")
 QUANTIZED = ("int8", "bf16", "fp16")
-NETWORKS = (STUDENT, "student_best", BASELINE, TEACHER)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -40,11 +39,12 @@ def _parser() -> argparse.ArgumentParser:
         const="nhwc",
         choices=("nhwc", "nchw"),
         dest="layout",
-        help="the file takes bytes, [N, H, W, C] (nhwc, the default) or [N, C, H, W], and normalises them",
+        help="the file takes bytes, [N, H, W, C] (nhwc, the default) or [N, C, H, W], of any size where the format can",
     )
+    add("--fixed-size", action="store_true", help="with preprocessing, but pictures have the network's own size")
     add("--output", type=Path, metavar="FILE", help="default: export/NAME beside the weights")
     add("--overwrite", action="store_true", help="replace a file that is there")
-    add("--network", choices=NETWORKS, default=STUDENT, help="of a run (default: student, after its last epoch)")
+    add_network_argument(parser)
     add("--run", type=Path, metavar="RUN", help="the run whose images check MODEL (default: MODEL's folder)")
     add("--root", metavar="FOLDER", help="where the run's own data set is now")
     add("--without-images", action="store_true", help="check on noise: the run's images are not here")
@@ -79,7 +79,7 @@ def check_words(arguments: argparse.Namespace) -> None:
         raise SettingsError(f"--format: must be given, one of {', '.join(FORMATS)}; or --hub-folder")
     if arguments.hub_folder is not None and not arguments.source.is_dir():
         raise SettingsError(f"--hub-folder: needs the folder of a run, got {arguments.source}")
-    if arguments.hub_folder is not None and arguments.network != STUDENT:
+    if arguments.hub_folder is not None and arguments.network not in (None, STUDENT):
         raise SettingsError(f"--hub-folder: is for the student after its last epoch, got --network {arguments.network}")
     if arguments.allow_loss is not None and arguments.quantize is None:
         raise SettingsError("--allow-loss: has no effect without --quantize")
@@ -93,7 +93,7 @@ def _hand_on(arguments: argparse.Namespace, files: Sequence[Path]) -> None:
     """Write the model card beside the exported file of a run's student, and the folder for the Hub."""
     from kd_runner.deploy.hub_folder import write_card, write_hub_folder
 
-    if files and arguments.source.is_dir() and arguments.network == STUDENT:
+    if files and arguments.source.is_dir() and arguments.network in (None, STUDENT):
         try:
             print(printable(f"{write_card(arguments.source, files[0].parent)}: the model card"))
         except SettingsError as error:

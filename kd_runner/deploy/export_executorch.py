@@ -88,4 +88,4 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(nothing)
 
 
-FORMAT = Format(".pte", ("executorch",), "executorch", {INT8: ("torchao",)}, True, write, open_file)
+FORMAT = Format(".pte", ("executorch.exir",), "executorch", {INT8: quantize.TORCHAO}, True, write, open_file)

@@ -11,7 +11,7 @@ import torch
 
 from kd_runner.deploy import quantize
 from kd_runner.deploy.export_torch import exported_program
-from kd_runner.deploy.formats import BATCH, FP16, INPUT, INT8, OUTPUT, Export, Format, Runtime, not_exportable
+from kd_runner.deploy.formats import BATCH, FP16, INPUT, INT8, OUTPUT, SIDES, Export, Format, Runtime, not_exportable
 from kd_runner.deploy.silence import silence
 
 
@@ -21,7 +21,7 @@ def write(export: Export, path: Path) -> None:
     Raises:
         SettingsError: the network cannot be exported.
     """
-    program = exported_program(quantize.inside(export.network, export.quantize), export.sample)
+    program = exported_program(quantize.inside(export.network, export.quantize), export.sample, free=export.free)
     try:
         with silence():
             onnx_program = torch.onnx.export(
@@ -34,21 +34,22 @@ def write(export: Export, path: Path) -> None:
     if export.quantize == INT8:
         assert export.calibration is not None
         with silence():
-            quantize.int8_onnx(path, export.calibration)
+            quantize.int8_onnx(path, export.calibration, "scale" if export.free else "")
     finish(path, export.metadata)
 
 
 def finish(path: Path, metadata: Mapping[str, str]) -> None:
-    """Name the dimension of the batch, take paths of this machine out of the file, and add the metadata."""
+    """Name the dimensions that may have any size, take paths of this machine out of the file, and add the metadata."""
     import onnx
 
     model = onnx.load(str(path))
-    dimension = model.graph.input[0].type.tensor_type.shape.dim[0]
-    symbol = dimension.dim_param
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    symbols = [dimension.dim_param for dimension in dimensions if dimension.dim_param]
+    names = dict(zip(symbols, (BATCH, *SIDES), strict=False))
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
-            if size.dim_param == symbol:
-                size.dim_param = BATCH
+            if size.dim_param in names:
+                size.dim_param = names[size.dim_param]
     for node in model.graph.node:
         del node.metadata_props[:]  # stack traces, with the paths of sources
         node.doc_string = ""
@@ -83,4 +84,6 @@ def open_file(path: Path) -> Runtime:
     return Runtime(f"ONNX Runtime {onnxruntime.__version__}", run)
 
 
-FORMAT = Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), "export", {INT8: (), FP16: ()}, True, write, open_file)
+FORMAT = Format(
+    ".onnx", ("onnx", "onnxscript", "onnxruntime"), "export", {INT8: (), FP16: ()}, True, write, open_file, True
+)

@@ -67,5 +67,5 @@ def open_file(path: Path) -> Runtime:
 
 
 FORMAT = Format(
-    ".xml", ("openvino", *export_onnx.FORMAT.libraries), "openvino", {INT8: (), FP16: ()}, True, write, open_file
+    ".xml", ("openvino", *export_onnx.FORMAT.libraries), "openvino", {INT8: (), FP16: ()}, True, write, open_file, True
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,31 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from kd_runner.deploy import quantize
-from kd_runner.deploy.formats import BATCH, BF16, FP16, INT8, Export, Format, Runtime, not_exportable
+from kd_runner.deploy.formats import BATCH, BF16, FP16, INT8, SIDES, Export, Format, Runtime, not_exportable
 from kd_runner.deploy.silence import silence
 
 METADATA = "kd_runner.json"  # among the file's extra files
+LARGEST_SIDE = 2**16  # pixels of a picture's height or width
 
 
-def exported_program(network: nn.Module, sample: torch.Tensor, largest: int | None = None) -> ExportedProgram:
+def exported_program(
+    network: nn.Module, sample: torch.Tensor, largest: int | None = None, free: Sequence[int] = ()
+) -> ExportedProgram:
     """The network as torch.export traces it, for any number of images.
 
     Args:
         sample: Two images as the network takes them.
         largest: The most images at once; None: any number.
+        free: The dimensions that may have any size, as in `Export`.
 
     Raises:
         SettingsError: it cannot be traced, or works for one number of images alone.
     """
-    batch = Dim(BATCH, min=1, max=largest)
+    sizes = {0: Dim(BATCH, min=1, max=largest)}
+    sizes |= {number: Dim(name, min=1, max=LARGEST_SIDE) for number, name in zip(free, SIDES, strict=False)}
     try:
         with silence(), torch.no_grad():  # where tracing fails, torch prints the graph so far
-            return torch.export.export(network, (sample,), dynamic_shapes=({0: batch},), strict=False)
+            return torch.export.export(network, (sample,), dynamic_shapes=(sizes,), strict=False)
     except Exception as error:  # anyone's network
         raise not_exportable(error, "torch.export") from error
 
@@ -53,8 +58,9 @@ def write(export: Export, path: Path) -> None:
     """
     network = quantize.inside(export.network, export.quantize)
     if export.quantize == INT8:
-        network = quantize.int8_graph(exported_program(network, export.sample), quantize.for_pytorch(), export)
-    save_program(exported_program(network, export.sample), export.metadata, path)
+        program = exported_program(network, export.sample, free=export.free)
+        network = quantize.int8_graph(program, quantize.for_pytorch(), export)
+    save_program(exported_program(network, export.sample, free=export.free), export.metadata, path)
 
 
 def metadata_of(path: Path) -> dict[str, Any]:
@@ -80,4 +86,4 @@ def open_file(path: Path) -> Runtime:
     return Runtime(f"torch.export of PyTorch {torch.__version__}", run)
 
 
-FORMAT = Format(".pt2", (), "export", {INT8: ("torchao",), BF16: (), FP16: ()}, True, write, open_file)
+FORMAT = Format(".pt2", (), "export", {INT8: quantize.TORCHAO, BF16: (), FP16: ()}, True, write, open_file, True)

@@ -11,10 +11,9 @@ from typing import Any
 from torch import nn
 
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
-from kd_runner.deploy.model_files import FILES, run_files
+from kd_runner.deploy.model_files import model_file
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import SETTINGS
-from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
 
 
@@ -38,18 +37,18 @@ class Exportable:
 
 
 def load_exportable(
-    path: Path, network: str = STUDENT, run: Path | None = None, trust: Iterable[str] = ()
+    path: Path, network: str | None = None, run: Path | None = None, trust: Iterable[str] = ()
 ) -> Exportable:
     """The network in `path`, which is the folder of a run or a file of weights that kd-runner saved.
 
     Args:
-        network: The network of a run that is meant: 'student', 'student_best', 'baseline' or 'teacher'.
+        network: The network of a run that is meant, as in `model_file`.
         run: The folder of the run whose images check a file; None: the folder that the file lies in, where it is one.
 
     Raises:
         SettingsError: no such file, no file of kd-runner, or a folder without the network.
     """
-    file = file_of(path, network)
+    file = model_file(path, network)
     module, info = checkpoints.load(file, trust)
     try:
         image_input = input_of_metadata(info)
@@ -59,22 +58,6 @@ def load_exportable(
     if run is not None and not (run / SETTINGS).is_file():
         raise SettingsError(f"--run: must be the folder of a run, with {SETTINGS} in it, got {run}")
     return Exportable(module, info, image_input, file, folder if (folder / SETTINGS).is_file() else None)
-
-
-def file_of(path: Path, network: str) -> Path:
-    """The file of a network in the folder `path`, or `path` itself where it is a file.
-
-    Raises:
-        SettingsError: there is none.
-    """
-    if not path.is_dir():
-        if network != STUDENT:
-            raise SettingsError(f"--network: has no effect on a file, which holds one network, got {network}")
-        return path
-    file = run_files(path).get(network)
-    if file is None:
-        raise SettingsError(f"{path}: the run has no {FILES[network]}: it did not end, or has no {network}")
-    return file
 
 
 def file_digest(path: Path) -> str:

@@ -18,6 +18,7 @@ from kd_runner.deploy.exported_check import CHUNK, Check, compare, refusal
 from kd_runner.deploy.formats import INT8, SAMPLE, Export, Format, Runtime, format_of
 from kd_runner.deploy.metadata import metadata
 from kd_runner.deploy.preprocessing import Preprocessed, input_of
+from kd_runner.deploy.resizing_check import ResizingCheck, check_resizing
 from kd_runner.deploy.run_images import RunImages, images_of_run
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files import atomic
@@ -39,23 +40,42 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
     """
     chosen = format_of(arguments.format, arguments.quantize, arguments.layout is not None)
     exportable = load_exportable(arguments.source, arguments.network, arguments.run, arguments.trust)
+    arguments.resizes = has_resizing(arguments, exportable, chosen)
     output = output_of(arguments, exportable, chosen)
     with run_images(exportable, arguments) as images, unfinished_folder(output) as folder:
         written = folder / output.name
         chosen.write(what_to_write(exportable, images, arguments), written)
         try:
-            check = checked(exportable, chosen.open(written), images, arguments)
+            runtime = chosen.open(written)
+            check = checked(exportable, runtime, images, arguments)
+            resizing = (
+                check_resizing(runtime, exportable.image_input, arguments.layout, images) if arguments.resizes else None
+            )
         except RuntimeError as error:  # of a runtime's own
             raise RunFailed(f"{output} was not written: its runtime cannot run it: {one_line(error)}") from error
-        reason = refusal(check, arguments.quantize, arguments.allow_loss)
+        reason = refusal(check, arguments.quantize, arguments.allow_loss) or (resizing.refusal if resizing else "")
         if reason:
             raise RunFailed(f"{output} was not written: {reason}")
         files = sorted(folder.iterdir(), key=lambda path: path == written)
         size = sum(path.stat().st_size for path in files)
         for path in files:  # the file that was named last
             os.replace(path, output.parent / path.name)
-    atomic.write_json(output.with_name(output.name + RECORD), record_of(exportable, check, size, arguments))
-    return [output.parent / path.name for path in reversed(files)], summary(output, size, check, arguments)
+    atomic.write_json(output.with_name(output.name + RECORD), record_of(exportable, check, resizing, size, arguments))
+    return [output.parent / path.name for path in reversed(files)], summary(output, size, check, resizing, arguments)
+
+
+def has_resizing(arguments: argparse.Namespace, exportable: Exportable, chosen: Format) -> bool:
+    """True where the file is to resize pictures of any size: with preprocessing, unless the format has one size alone.
+
+    Raises:
+        SettingsError: one size was asked for, and the file has no other.
+    """
+    if arguments.fixed_size and arguments.layout is None:
+        raise SettingsError("--fixed-size: has no effect without --with-preprocessing")
+    if arguments.fixed_size and not chosen.any_size:
+        raise SettingsError(f"--fixed-size: has no effect with --format {arguments.format}, which has one size alone")
+    takes_pictures = exportable.image_input.color is not None
+    return arguments.layout is not None and chosen.any_size and takes_pictures and not arguments.fixed_size
 
 
 @contextmanager
@@ -108,7 +128,7 @@ def run_images(exportable: Exportable, arguments: argparse.Namespace) -> Iterato
             f"{exportable.path}: no run with {SETTINGS} lies beside it: --run RUN names the one whose test images "
             f"check the file{without}"
         )
-    opened = images_of_run(exportable.run, arguments.trust, arguments.root)
+    opened = images_of_run(exportable.run, arguments.trust, arguments.root, with_files=arguments.resizes)
     try:
         images = opened.__enter__()
     except SettingsError as error:
@@ -127,9 +147,14 @@ def run_images(exportable: Exportable, arguments: argparse.Namespace) -> Iterato
 def what_to_write(exportable: Exportable, images: RunImages | None, arguments: argparse.Namespace) -> Export:
     """The network as it is written, with its metadata and, for 8 bits, the training images that calibrate it."""
     network, rule, layout = exportable.network, exportable.image_input, arguments.layout
-    if layout is not None:
-        network = Preprocessed(network, rule.mean, rule.std, layout).eval()
     channels, height, width = rule.image_shape
+    free: tuple[int, ...] = ()
+    if layout is not None:
+        size = (height, width) if arguments.resizes else None
+        network = Preprocessed(network, rule.mean, rule.std, layout, size).eval()
+    if arguments.resizes:
+        free = (1, 2) if layout == "nhwc" else (2, 3)
+        height, width = height + 3, width + 5  # as traced: a size of its own, so that none becomes a constant
     calibration = None
     if arguments.quantize == INT8:
         assert images is not None
@@ -137,9 +162,10 @@ def what_to_write(exportable: Exportable, images: RunImages | None, arguments: a
     return Export(
         network,
         input_of(torch.zeros(SAMPLE, height, width, channels, dtype=torch.uint8), rule.mean, rule.std, layout),
-        metadata(exportable, arguments.quantize, layout),
+        metadata(exportable, arguments.quantize, layout, arguments.resizes),
         arguments.quantize,
         calibration,
+        free,
     )
 
 
@@ -163,9 +189,11 @@ def noise(image_shape: tuple[int, int, int]) -> Iterator[tuple[Tensor, None]]:
         yield torch.randint(0, 256, (CHUNK, height, width, channels), dtype=torch.uint8, generator=generator), None
 
 
-def record_of(exportable: Exportable, check: Check, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def record_of(
+    exportable: Exportable, check: Check, resizing: ResizingCheck | None, size: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
     """The record of an export, for the file beside it."""
-    texts = metadata(exportable, arguments.quantize, arguments.layout)
+    texts = metadata(exportable, arguments.quantize, arguments.layout, arguments.resizes)
     return {
         "format": arguments.format,
         "quantize": arguments.quantize,
@@ -173,11 +201,14 @@ def record_of(exportable: Exportable, check: Check, size: int, arguments: argpar
         "bytes": size,
         "checked_on": "noise" if check.accuracy is None else "test images",
         "check": check.record(),
+        "resizing": resizing and resizing.record(),
         "metadata": {name: text for name, text in texts.items() if name != "kd_runner"},
     }
 
 
-def summary(output: Path, size: int, check: Check, arguments: argparse.Namespace) -> list[str]:
+def summary(
+    output: Path, size: int, check: Check, resizing: ResizingCheck | None, arguments: argparse.Namespace
+) -> list[str]:
     """The lines that say what was written, and what the check gave."""
     numbers = arguments.quantize or "float32"
     lines = [f"{output}: {arguments.format}, {numbers}, {megabytes(size)}; the check stands in {output.name}{RECORD}"]
@@ -187,6 +218,10 @@ def summary(output: Path, size: int, check: Check, arguments: argparse.Namespace
     else:
         accuracies = f"accuracy {percent(check.accuracy)} (in PyTorch {percent(check.network_accuracy)})"
         lines.append(f"checked on {check.images:,} test images in {check.runtime}: {accuracies}, {differs}")
+    if resizing is not None:
+        lines.append(resizing.sentence)
+    elif arguments.layout is not None:
+        lines.append("resizing is not in the file: pictures must be resized and cut as its `preprocessing` says")
     times = [
         f"{1000 * check.latency[size]:.2f} ms for {size} image{'s' if size > 1 else ''} at once "
         f"(PyTorch {1000 * check.network_latency[size]:.2f} ms)"

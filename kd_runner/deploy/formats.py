@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kd_runner.deploy.silence import silence
 from kd_runner.errors import SettingsError, one_line
 
 # The module of each format, which is imported when it is asked for: their libraries take seconds.
@@ -23,6 +25,7 @@ MODULES = {
     "safetensors": "kd_runner.deploy.export_safetensors",
 }
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"  # names in an exported file
+SIDES = ("height", "width")  # names of the input's dimensions where they may have any size
 SAMPLE = 2  # images that a network is traced with: with one, PyTorch takes the batch for a constant
 INT8, BF16, FP16 = "int8", "bf16", "fp16"
 HALVES = {BF16: torch.bfloat16, FP16: torch.float16}
@@ -39,6 +42,7 @@ class Export:
         metadata: Texts by name, for the file.
         quantize: The numbers inside: int8, bf16 or fp16; None: float32.
         calibration: Training images as the network takes them, for int8.
+        free: The dimensions of the input, beside the first, that may have any size: height and width of pictures.
     """
 
     network: nn.Module
@@ -46,6 +50,7 @@ class Export:
     metadata: Mapping[str, str]
     quantize: str | None = None
     calibration: Tensor | None = None
+    free: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,13 @@ class Format:
 
     Args:
         ending: Of the file's name, with its dot.
-        libraries: The modules that must be installed.
+        libraries: The modules that must be there, by their whole names.
         extra: The extra of kd-runner that installs them.
         quantized: What `--quantize` may be, and the modules that each needs beside.
         graph: True where the file holds the computation, and not weights alone.
         write: Writes the file, and perhaps others beside it that begin with its stem.
         open: Opens it in its own runtime.
+        any_size: True where its input may have any height and width, so that resizing can be in the file.
     """
 
     ending: str
@@ -84,6 +90,7 @@ class Format:
     graph: bool
     write: Callable[[Export, Path], None]
     open: Callable[[Path], Runtime]
+    any_size: bool = False
 
 
 def format_of(name: str, quantize: str | None, preprocessing: bool) -> Format:
@@ -99,13 +106,32 @@ def format_of(name: str, quantize: str | None, preprocessing: bool) -> Format:
     if preprocessing and not chosen.graph:
         raise SettingsError(f"--with-preprocessing: has no effect with --format {name}, which holds weights alone")
     needed = [*chosen.libraries, *(chosen.quantized[quantize] if quantize else ())]
-    missing = [library for library in needed if not is_installed(library)]
+    missing = [_library(module) for module in needed if not is_installed(_library(module))]
+    install = f"pip install 'kd-runner[{chosen.extra}]'"
     if missing:
-        raise SettingsError(
-            f"--format {name}: needs {' and '.join(missing)}, not installed here: "
-            f"pip install 'kd-runner[{chosen.extra}]'"
-        )
+        raise SettingsError(f"--format {name}: needs {' and '.join(missing)}, not installed here: {install}")
+    for module in needed:
+        try:
+            with silence():
+                importlib.import_module(module)
+        except Exception as error:  # of a version that fits neither Python, PyTorch nor another library here
+            raise SettingsError(
+                f"--format {name}: {_library(module)} {version_of(_library(module))} cannot be used here, with PyTorch "
+                f"{torch.__version__} ({one_line(error)[:150]}): another version of it may fit: {install}"
+            ) from error
     return chosen
+
+
+def _library(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def version_of(library: str) -> str:
+    """The version of an installed library, for a message."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "(of an unknown version)"
 
 
 def is_installed(library: str) -> bool:
@@ -118,5 +144,10 @@ def is_installed(library: str) -> bool:
 
 def not_exportable(error: Exception, step: str) -> SettingsError:
     """The error for a network that a library cannot export: the step, and its reason in one line, not too long."""
-    reason = one_line(error)
+    reason, cause = one_line(error), error.__cause__ or error
+    if isinstance(error, ImportError) or isinstance(cause, ImportError):  # the network is not to blame
+        return SettingsError(
+            f"{step} of PyTorch {torch.__version__} does not go together with another library here ({reason[:200]}): "
+            "pip install --upgrade 'kd-runner[export]'"
+        )
     return SettingsError(f"this network cannot be exported ({step}): {reason[:300]}{'…' * (len(reason) > 300)}")

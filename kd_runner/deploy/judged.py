@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.labelled_folder import LabelledFolder
 from kd_runner.datasets.tree import printable
-from kd_runner.deploy.labelled_folder import LabelledFolder
 from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.deploy.reading import read_in_batches
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.predictions import predict
-from kd_runner.input_pipeline.batches import PlainBatches, evaluation_batch
+from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.notes import note
@@ -58,10 +58,9 @@ def judged_on_own_test(
     logits: dict[str, Tensor] = {}
     labels = torch.empty(0)
     with own_test(folder, trust, root) as test:
-        if test.threads is not None:
-            torch.set_num_threads(test.threads)  # it shows in the last bits
         for name, predictor in predictors.items():
             _refuse_other_images(predictor, test)
+            test.settle(predictor.device)
             workers = workers or min(8, os.cpu_count() or 1)
             source = source_of(test.splits.test, predictor.device, "auto", workers)
             predictions = predict(
@@ -83,15 +82,15 @@ def _refuse_other_images(predictor: Predictor, test: OwnTest) -> None:
 
 def _batches(source: Source, predictor: Predictor, test: OwnTest, batch_size: int | None) -> PlainBatches:
     """The batches that the run made of its test images, normalised as the network's file says."""
-    memory_format = torch.channels_last if test.channels_last else torch.contiguous_format
-    predictor.network.to(memory_format=memory_format)
+    predictor.network.to(memory_format=test.memory_format)
     wanted = predictor.input
-    view = View(torch.tensor(wanted.mean), torch.tensor(wanted.std), memory_format=memory_format)
-    return PlainBatches(source, view, batch_size or max(test.batch_size, evaluation_batch(wanted.height, wanted.width)))
+    view = View(torch.tensor(wanted.mean), torch.tensor(wanted.std), memory_format=test.memory_format)
+    return PlainBatches(source, view, batch_size or test.batch_size)
 
 
 def judged_on_folder(
     predictors: Mapping[str, Predictor],
+    described: str,
     data: LabelledFolder,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -100,13 +99,14 @@ def judged_on_folder(
     """The logits for the pictures of a folder, each read as the network's own images were.
 
     Args:
-        data: Pictures with labels of the last network's classes; those of others are found by name.
+        described: The name of the network whose classes the labels are of.
+        data: Pictures with their labels; the classes of the other networks are found by name.
         advance: Called with the number of files that were read since the last time.
 
     Raises:
         SettingsError: no picture can be read.
     """
-    judged = list(predictors.values())[-1]
+    judged = predictors[described]
     columns = {name: _columns(predictor, judged.classes) for name, predictor in predictors.items()}
     inputs = list(dict.fromkeys(predictor.input for predictor in predictors.values()))
     logits: dict[str, list[Tensor]] = {name: [] for name in predictors}

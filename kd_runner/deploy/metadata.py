@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from kd_runner import __version__
+from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.exportable import Exportable, file_digest
 from kd_runner.deploy.preprocessing import Layout
 from kd_runner.files import atomic
@@ -20,7 +21,9 @@ from kd_runner.files.run_folder import RESULT
 PATH = re.compile(r"[/\\~]")  # in a value that is a place on the machine of the training
 
 
-def metadata(exportable: Exportable, quantize: str | None, layout: Layout | None) -> dict[str, str]:
+def metadata(
+    exportable: Exportable, quantize: str | None, layout: Layout | None, resizes: bool = False
+) -> dict[str, str]:
     """The metadata of an exported file: texts by name, all but the first two in JSON.
 
     input: The input in words. output: The outputs in words. classes: Their names, in order. preprocessing: The rule
@@ -33,10 +36,11 @@ def metadata(exportable: Exportable, quantize: str | None, layout: Layout | None
         "image_shape": list(image_input.image_shape),
         "mean": list(image_input.mean),
         "std": list(image_input.std),
+        "resized_in_the_graph": resizes,
         "normalised_in_the_graph": layout is not None,
     }
     return {
-        "input": input_in_words(image_input.image_shape, layout),
+        "input": input_in_words(image_input, layout, resizes),
         "output": f"logits, float32 [N, {len(image_input.classes)}]: a softmax makes them probabilities",
         "classes": json.dumps(list(image_input.classes)),
         "preprocessing": json.dumps(rule),
@@ -45,13 +49,18 @@ def metadata(exportable: Exportable, quantize: str | None, layout: Layout | None
     }
 
 
-def input_in_words(image_shape: tuple[int, int, int], layout: Layout | None) -> str:
-    """The input of an exported file in one sentence."""
-    channels, height, width = image_shape
+def input_in_words(image_input: ImageInput, layout: Layout | None, resizes: bool) -> str:
+    """The input of an exported file in one sentence, with what its caller must do before."""
+    channels, *size = map(str, image_input.image_shape)
     if layout is None:
-        return f"normalised images, float32 [N, {channels}, {height}, {width}]"
-    sizes = (height, width, channels) if layout == "nhwc" else (channels, height, width)
-    return f"bytes of images, uint8 [N, {', '.join(map(str, sizes))}]: the file normalises them"
+        shape = ", ".join([channels, *size])
+        return f"normalised images, float32 [N, {shape}]: the caller resizes, cuts and normalises, as in preprocessing"
+    size = ["height", "width"] if resizes else size
+    shape = ", ".join([*size, channels] if layout == "nhwc" else [channels, *size])
+    color = f", {image_input.color}" if image_input.color else ""
+    if resizes:
+        return f"bytes of upright, opaque pictures of any size{color}, uint8 [N, {shape}]: the file does the rest"
+    return f"bytes of images{color}, uint8 [N, {shape}]: the caller resizes and cuts, the file normalises"
 
 
 def provenance(exportable: Exportable, quantize: str | None) -> dict[str, Any]:

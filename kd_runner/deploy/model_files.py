@@ -1,7 +1,12 @@
-"""The file of weights that a person means by a path: the file itself, or that of the best student in a run's folder."""
+"""The file of weights that a person means by a path: the file itself, or that of one network in a run's folder.
+
+One rule for all commands: a run's folder stands for its student after its last epoch, of which the run's result, its
+report and its model card speak.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kd_runner.errors import SettingsError
@@ -16,21 +21,28 @@ FILES = {
     STUDENT: STUDENT_LAST,
     BEST: STUDENT_BEST,
 }
+NETWORKS = (STUDENT, BEST, BASELINE, TEACHER)  # as `--network` names them, the one that is meant without it first
 
 
-def model_file(path: str | Path) -> Path:
-    """The file of weights at `path`, or that of the best student where `path` is a run's folder.
+def model_file(path: str | Path, network: str | None = None) -> Path:
+    """The file of weights at `path`, or that of a network where `path` is a run's folder.
+
+    Args:
+        network: 'student', 'student_best', 'baseline' or 'teacher' of a run; None: the student after its last epoch.
 
     Raises:
         SettingsError: the folder has no such file; the message says what it holds.
     """
     path = Path(path).expanduser()
-    if not path.is_dir():
-        return path
-    files = run_files(path)
-    if BEST not in files:
-        raise SettingsError(f"{path} has no {STUDENT_BEST}: its run was not completed; {_others(files)}")
-    return files[BEST]
+    if network is not None and network not in NETWORKS:
+        raise SettingsError(f"network: must be one of {', '.join(NETWORKS)}, got {network}")
+    if path.is_dir():
+        files = run_files(path)
+        refuse_missing(path, files, network or STUDENT)
+        return files[network or STUDENT]
+    if network is not None:
+        raise SettingsError(f"network: has no effect on {path}, which is no folder of a run, got {network}")
+    return path
 
 
 def run_files(folder: Path) -> dict[str, Path]:
@@ -48,10 +60,16 @@ def run_files(folder: Path) -> dict[str, Path]:
     if links:
         raise SettingsError(f"{folder / links[0]} is a link, and links are not followed in the folder of a run")
     if not files and not holds_a_run(folder) and not (folder / RESULT).exists():
-        raise SettingsError(f"{folder} is not the folder of a run: it has no {STUDENT_BEST}; name a file of weights")
+        raise SettingsError(f"{folder} is not the folder of a run: it has no {STUDENT_LAST}; name a file of weights")
     return files
 
 
-def _others(files: dict[str, Path]) -> str:
-    names = ", ".join(path.name for path in files.values())
-    return f"it has {names}, which can be named instead" if names else "it has no weights yet"
+def refuse_missing(folder: Path, files: Mapping[str, Path], network: str) -> None:
+    """Raise SettingsError where the files of the run in `folder` have none of the network; it says what there is."""
+    if network in files:
+        return
+    if not files:
+        raise SettingsError(f"{folder} has no weights yet")
+    reason = "its run was not completed" if network in (STUDENT, BEST) else f"its run has no {network}"
+    others = ", ".join(f"{name} ({path.name})" for name, path in files.items())
+    raise SettingsError(f"{folder} has no {FILES[network]}: {reason}; it has {others}, which can be named instead")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_runner.deploy.commands import (
+    add_network_argument,
     add_shared_arguments,
     check_output,
     chosen_format,
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--top", type=whole_number, default=TOP, metavar="K", help=f"classes of each picture (default: {TOP})"
     )
+    add_network_argument(parser)
     add_shared_arguments(parser)
     return parser
 
@@ -81,7 +83,7 @@ def predict(arguments: argparse.Namespace) -> int:
     trust_packages(arguments.trust)
     with quick_imports():
         from kd_runner.deploy.predictor import load
-    predictor = load(arguments.model, arguments.trust, arguments.max_pixels)
+    predictor = load(arguments.model, arguments.trust, arguments.max_pixels, arguments.network)
     predictor.refuse_no_pictures()
     predictor.network.to(device_called(arguments.device))
     paths = picture_files(arguments.images)

@@ -195,7 +195,9 @@ def _assumption(image_input: ImageInput) -> str:
     return f"does not say how its pictures were resized (it is of an earlier version); assumed: {rule}, on white"
 
 
-def load(path: str | Path, trust: Iterable[str] = (), max_pixels: int = MAX_PIXELS) -> Predictor:
+def load(
+    path: str | Path, trust: Iterable[str] = (), max_pixels: int = MAX_PIXELS, network: str | None = None
+) -> Predictor:
     """The network that kd-runner saved at `path`, as a predictor.
 
     `network, about = load(path)` are the bare network in evaluation mode, and the information saved with it: a
@@ -204,17 +206,19 @@ def load(path: str | Path, trust: Iterable[str] = (), max_pixels: int = MAX_PIXE
     and `input` (how pictures become such images; not in files of earlier versions).
 
     Args:
-        path: A file of weights, or a run's folder, whose best student is taken.
+        path: A file of weights, or a run's folder.
         trust: Packages of a person's own that the file may name networks of.
         max_pixels: The most pixels of a picture, width times height.
+        network: The network of a run that is meant: 'student', 'student_best', 'baseline' or 'teacher'; None: the
+            student after its last epoch, of which the run's result speaks.
 
     Raises:
         SettingsError: no such file, or not one that kd-runner saved.
     """
-    file = model_file(path)
-    network, about = checkpoints.load(file, trust)
+    file = model_file(path, network)
+    module, about = checkpoints.load(file, trust)
     image_input, outputs = input_of_metadata(about), about["num_classes"]
     if len(image_input.classes) != outputs:
         reason = f"classes must be {outputs} names, one for each output, got {len(image_input.classes)}"
         raise unreadable_file(file, f"{checkpoints.DAMAGED} ({reason})")
-    return Predictor(network, about, image_input, str(file), max_pixels)
+    return Predictor(module, about, image_input, str(file), max_pixels)

@@ -1,4 +1,4 @@
-"""The step from a picture's bytes to logits as one network, so that whoever runs the file needs no mean and std."""
+"""The step from a picture's bytes to logits as one network: whoever runs the file need not resize and normalise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kd_runner.deploy.resizing import Resized
 from kd_runner.input_pipeline.view import View
 
 Layout = Literal["nhwc", "nchw"]
@@ -16,17 +17,24 @@ Layout = Literal["nhwc", "nchw"]
 class Preprocessed(nn.Module):
     """Bytes uint8 of 0 to 255 to logits [N, K]: normalised as `View.normalise` does, then through the network.
 
-    Pictures must have the network's height, width and channels: how they are resized and cut stands in the metadata.
-
     Args:
         layout: Order of the bytes: nhwc [N, H, W, C], as files are decoded, or nchw [N, C, H, W].
+        size: Height and width that pictures of any size are resized and cut to; None: they have the network's.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], layout: Layout) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        layout: Layout,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
+        self.resized = None if size is None else Resized(*size)
         self.network, self.layout = network, layout
         means, deviations = torch.tensor(mean), torch.tensor(std)
         shape = (1, -1, 1, 1)
@@ -36,7 +44,8 @@ class Preprocessed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.layout == "nhwc":
             images = images.permute(0, 3, 1, 2)
-        logits: Tensor = self.network(images.float() * self.scale - self.shift)
+        values = images.float() if self.resized is None else self.resized(images)
+        logits: Tensor = self.network(values * self.scale - self.shift)
         return logits
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kd_runner.deploy.formats import HALVES, INPUT, Export, not_exportable
 from kd_runner.deploy.silence import silence
 
 CHUNK = 64  # calibration images at a time
+TORCHAO = ("torchao.quantization.pt2e.quantize_pt2e",)  # the part of torchao that is needed here
 # Convolutions, matrix products, and what lies between them. Normalisation and softmax stay in float32.
 QUANTIZED_OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
 
@@ -39,11 +41,15 @@ def inside(network: nn.Module, quantize: str | None) -> nn.Module:
     return Inside(copy.deepcopy(network), HALVES[quantize]).eval() if quantize in HALVES else network
 
 
-def int8_onnx(path: Path, calibration: Tensor) -> None:
+def int8_onnx(path: Path, calibration: Tensor, first: str = "") -> None:
     """Make the ONNX file at `path` one of 8 bits: weights by channel, activations by the range that images gave them.
 
     Nodes that quantize and dequantize (QDQ) stand around each operation, which runtimes fuse.
+
+    Args:
+        first: The name of a constant that the network's first own operation reads; what lies before stays in float32.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -64,6 +70,7 @@ def int8_onnx(path: Path, calibration: Tensor) -> None:
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED_OPERATIONS),
+            nodes_to_exclude=_nodes_before(onnx.load(str(simpler)).graph.node, first),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -72,6 +79,19 @@ def int8_onnx(path: Path, calibration: Tensor) -> None:
         raise not_exportable(error, "quantizing the ONNX graph") from error
     finally:
         simpler.unlink(missing_ok=True)
+
+
+def _nodes_before(nodes: Sequence[Any], constant: str) -> list[str]:
+    """The names of the nodes of an ONNX graph from which the one that reads `constant` gets its input."""
+    makers = {output: node for node in nodes for output in node.output}
+    waiting = [name for node in nodes if constant and constant in node.input for name in node.input]
+    before: dict[str, None] = {}
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and node.name not in before:
+            before[node.name] = None
+            waiting += node.input
+    return list(before)
 
 
 def for_pytorch() -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.files import ImageFiles
 from kd_runner.deploy.own_test import own_test
 from kd_runner.input_pipeline.sources import Source, source_of
+from kd_runner.notes import collected_notes
 
 CPU = torch.device("cpu")
 CALIBRATION = 512  # training images from which the ranges of int8 are read
@@ -24,10 +26,12 @@ class RunImages:
     Args:
         test: The test images.
         train: The training images.
+        files: The test pictures as they lie in files; None where they came as arrays, or were not asked for.
     """
 
     test: Source
     train: Source
+    files: ImageFiles | None = None
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images, uint8 [M, H, W, C], and their labels, int64 [M], up to `size` at a time."""
@@ -42,11 +46,22 @@ class RunImages:
 
 
 @contextmanager
-def images_of_run(folder: Path, trust: Sequence[str] = (), root: str | None = None) -> Iterator[RunImages]:
+def images_of_run(
+    folder: Path, trust: Sequence[str] = (), root: str | None = None, with_files: bool = False
+) -> Iterator[RunImages]:
     """The images of the run in `folder`, which may be anyone's; as `own_test` reads them.
+
+    Args:
+        with_files: Also give the test pictures in their own sizes, where they are files.
 
     Raises:
         SettingsError: the settings or the images cannot be read.
     """
-    with own_test(folder, trust, root) as test:
-        yield RunImages(source_of(test.splits.test, CPU, "auto"), source_of(test.splits.train, CPU, "auto"))
+    with ExitStack() as stack:
+        test = stack.enter_context(own_test(folder, trust, root))
+        files = None
+        if with_files and test.splits.pixels is not None:
+            with collected_notes():  # which were given when the images were read before
+                unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
+            files = unread.splits.test if isinstance(unread.splits.test, ImageFiles) else None
+        yield RunImages(source_of(test.splits.test, CPU, "auto"), source_of(test.splits.train, CPU, "auto"), files)

@@ -28,10 +28,12 @@ class FSP(nn.Module):
     """Σ over neighbouring layers of mean (flow of the student − flow of the teacher)² (equation 2).
 
     The paper has equal widths. Where they differ, a 1x1 convolution brings the student's layer to the teacher's.
-    As in the paper, `init_share` of the stage initialises the student by this loss alone.
+    As in the paper, the first flow is that of the first stage: from what the first convolution gives to the stage's
+    end, in networks that have more than one convolution there. `init_share` of the training initialises the student by
+    this loss alone.
     """
 
-    needs = Needs(student="stages", teacher="stages")
+    needs = Needs(student="beginning and stages", teacher="beginning and stages")
 
     def adapt(self, example: AdapterExample) -> None:
         """Builds the adapters.

@@ -41,7 +41,7 @@ class Fusion(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(width, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, layer: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
-        """(maps of `size` to compare with the teacher's layer, fused maps for the next shallower layer).
+        """(maps of `size` to compare with the teacher's layer, fused maps of `size` for the next shallower layer).
 
         Args:
             layer: [N, inputs, H, W], the student's.
@@ -54,7 +54,7 @@ class Fusion(nn.Module):
             shares = self.attention(torch.cat([fused, deeper], dim=1))
             fused = fused * shares[:, :1] + deeper * shares[:, 1:]
         resized = fused if fused.shape[2:] == size else F.interpolate(fused, size)
-        return self.out(resized), fused
+        return self.out(resized), resized
 
 
 class ReviewKD(nn.Module):

@@ -71,6 +71,20 @@ def calibrations(
     }
 
 
+def calibrated(
+    logits: Tensor, labels: Tensor, validation_logits: Tensor, validation_labels: Tensor
+) -> dict[str, float | None]:
+    """The temperature of `calibrations`, and NLL in nats and ECE of the logits divided by it.
+
+    The predicted classes stay as they are, and with them the accuracy. All are None where there is no best temperature.
+    """
+    temperature = best_temperature(validation_logits, validation_labels)
+    if temperature is None:
+        return {"temperature": None, "nll": None, "ece": None}
+    reliability = Reliability.of(logits.double() / temperature, labels)
+    return {"temperature": temperature, "nll": reliability.nll, "ece": reliability.ece}
+
+
 def best_temperature(logits: Tensor, labels: Tensor) -> float | None:
     """The temperature at which `logits` [N, K] have the smallest negative log-likelihood, within 0.01 and 100.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from kd_runner.files.atomic import UNFINISHED as BEING_WRITTEN
 from kd_runner.files.run_folder import (
     ANALYSIS,
+    BASELINE_EMA,
     BEGUN,
     CONSOLE,
     CONTACT_SHEET,
@@ -21,9 +22,11 @@ from kd_runner.files.run_folder import (
     LOG,
     NOW,
     PAGE,
+    PROFILE,
     RESULT,
     SETTINGS,
     STUDENT_BEST,
+    STUDENT_EMA,
     STUDENT_LAST,
     UNFINISHED,
 )
@@ -34,7 +37,7 @@ SYSTEM_PREFIXES = ("._", ".nfs", ".fuse_hidden")
 RUN = frozenset(
     [
         *(SETTINGS, RESULT, ANALYSIS, PAGE, LOG, NOW, CONSOLE, CONTACT_SHEET),
-        *(STUDENT_LAST, STUDENT_BEST, UNFINISHED, HYDRA, EVENTS),
+        *(STUDENT_LAST, STUDENT_BEST, STUDENT_EMA, BASELINE_EMA, UNFINISHED, HYDRA, EVENTS, PROFILE),
     ]
 )
 WEIGHTS = r"(teacher|teachers\..+|baseline)\.safetensors"

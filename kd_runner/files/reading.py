@@ -20,6 +20,8 @@ from kd_runner.files.plain_files import read_plain
 
 SHOWN = 8  # keys that are named where more are left out
 UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control characters, and half letters of UTF-16
+# JSON of these bytes alone has no such characters, and needs no look at each of its texts.
+PLAIN = bytes({*b"\t\n", *range(32, 127)} - {*b"\\"})
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Real = Annotated[float, Field(strict=True, ge=-1e30, le=1e30, allow_inf_nan=False)]
@@ -116,6 +118,40 @@ class _MadeImages(_Part):
     seconds: Amount | None = None
 
 
+class _Calibrated(_Part):
+    temperature: Amount | None = None
+    nll: Real | None = None
+    ece: Share | None = None
+
+
+class _Shifted(_Part):
+    accuracy: Share
+    nll: Real | None = None
+    ece: Share | None = None
+    agreement: Share | None = None
+    images: Whole | None = None
+
+
+class _UnderCorruption(_Part):
+    accuracy: list[Share]
+    nll: list[Real] | None = None
+    ece: list[Share] | None = None
+    agreement: list[Share] | None = None
+    error_beside_baseline: Amount | None = None
+
+
+class _Corruptions(_Shifted):
+    parameters: Text | None = None
+    error_beside_baseline: Amount | None = None
+    by_corruption: dict[str, _UnderCorruption] | None = None
+
+
+class _Average(_Part):
+    decay: Share
+    accuracy: Share
+    val_accuracy: Share | None = None
+
+
 class _Stage(_Part):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
@@ -144,8 +180,12 @@ class _Stage(_Part):
     made_images: _MadeImages | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
+    ema: _Average | None = None
     judged: _Judged | None = None
     on_training_images: _OnTrainingImages | None = None
+    calibrated: _Calibrated | None = None
+    also: dict[str, _Shifted] | None = None
+    corruptions: _Corruptions | None = None
 
 
 class _Spent(_Part):
@@ -220,8 +260,15 @@ class _TeacherOutputs(_Part):
     passes_saved: Real | None = None
 
 
+class _Described(_Part):
+    name: Text | None = None
+    notes: Text | None = None
+    tags: list[Text] | None = None
+
+
 class _Result(_Part):
     status: Text | None = None
+    described: _Described | None = None
     error: Text | None = None
     overrides: list[Text] | None = None
     seed: Seed = None
@@ -329,12 +376,11 @@ RESULT, ANALYSIS, SEARCH = TypeAdapter(_Result), TypeAdapter(_Analysis), TypeAda
 def json_of(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object at `path`, and what is wrong with the file, empty where it is one; the object is then empty."""
     try:
-        content = json.loads(read_plain(path))
-        return (
-            (readable(content), "")
-            if isinstance(content, dict)
-            else ({}, f"holds {kind_of(content)} in place of an object")
-        )
+        raw = read_plain(path)
+        content = json.loads(raw)
+        if not isinstance(content, dict):
+            return {}, f"holds {kind_of(content)} in place of an object"
+        return (readable(content) if raw.translate(None, PLAIN) else content), ""
     except FileNotFoundError:
         return {}, "is not there"
     except OSError as error:

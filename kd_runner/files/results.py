@@ -28,7 +28,12 @@ ASIDE = (  # overrides that do not change the result
     "dataset.cache=",
     "trainer.threads=",
     "trainer.log_every=",
+    "trainer.profile=",
+    "evaluate.",
     "tracking.",
+    "name=",
+    "notes=",
+    "tags=",
 )
 SEEDS = ("seed", "data_seed")
 STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a search

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -55,6 +56,8 @@ class Augmentation:
         random_erasing: Share of the images that lose a random rectangle to the mean.
         mixup, cutmix: Concentration of the Beta distribution from which the share of a batch is drawn; 0 turns it off.
             With both, every batch draws one of the two.
+        random_resized_crop: As `resized_crop`, of the whole picture in the image's file: the source of the images cuts
+            it when it decodes them (`whole_pictures`).
     """
 
     crop_padding: int = 0
@@ -66,6 +69,14 @@ class Augmentation:
     random_erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    random_resized_crop: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """All settings as plain data, as older versions wrote them where what they did not have is off."""
+        content = asdict(self)
+        if not self.random_resized_crop:
+            del content["random_resized_crop"]
+        return content
 
     @property
     def mixes(self) -> bool:

@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils.data import WeightedRandomSampler
 
 from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source
+from kd_runner.input_pipeline.step_plan import StepPlan
 from kd_runner.input_pipeline.view import View
+from kd_runner.input_pipeline.whole_pictures import Windows
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks, Rows
 
@@ -58,6 +61,7 @@ class TrainingBatches:
             None: every epoch draws a new one.
         ranks: The processes that share each batch.
         budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
+        balanced: True where an epoch draws as many images as there are, with replacement, all classes equally often.
     """
 
     def __init__(
@@ -72,10 +76,12 @@ class TrainingBatches:
         views: int | None = None,
         ranks: Ranks = ALONE,
         budget: StepBudget | None = None,
+        balanced: bool = False,
     ) -> None:
         self.budget = budget
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
         self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
+        self.balanced = balanced
         batch_values = batch_size * math.prod(source.image_shape)
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
@@ -96,7 +102,7 @@ class TrainingBatches:
     @property
     def lacks_labels(self) -> bool:
         """True where some of the images have no labels. Waits for the device."""
-        return bool((self.source.labels < 0).any())
+        return bool((self.labels < 0).any())
 
     def steps_before(self, epoch: int) -> int:
         """The number of steps before an epoch, counted from 0."""
@@ -115,12 +121,23 @@ class TrainingBatches:
         """
         number = self.epoch if number is None else number
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", number))
+        if self.balanced:
+            return balanced_draw(self.labels.cpu(), generator)[: self._images_per_epoch]
         if self.part is None:
             return torch.randperm(len(self.source), generator=generator)[: self._images_per_epoch]
         positions = torch.full((self.part.of,), -1)
         positions[self.part.numbers] = torch.arange(len(self.part.numbers))
         order = positions[torch.randperm(self.part.of, generator=generator)]
         return order[order >= 0][: self._images_per_epoch]
+
+    def plan(self, accumulate: int) -> StepPlan:
+        """The plan by which `accumulate` batches of an epoch make a step together."""
+        return StepPlan(self.count, self._images_per_epoch, self.batch_size, accumulate)
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of all images, int64 [N], on the device."""
+        return self.source.labels
 
     @property
     def largest(self) -> int:
@@ -164,14 +181,28 @@ class TrainingBatches:
         for batch, its_rows in zip(self._batches_of(torch.cat(own), len(own[0]), number), rows, strict=True):
             yield replace(batch, rows=its_rows)
 
+    def _keys(self, order: Tensor) -> Tensor:
+        """The numbers that decide the augmentation of the images of an order, int64 [N]: those of the images.
+
+        An image that is drawn several times in an epoch looks different each time, unless its views are kept.
+        """
+        numbers = order if self.part is None else self.part.numbers[order]
+        if not self.balanced or self.views is not None:
+            return numbers
+        return numbers + occurrences(order) * (len(self.source) if self.part is None else self.part.of)
+
     def _batches_of(self, order: Tensor, size: int, number: int) -> Iterator[Batch]:
         """The batches of up to `size` images at the indices `order`, in the views of a pass."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
         drawn = number if self.views is None else number % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
-        for indices, images, labels in self.source.read_chunks(order, self.chunk * size):
-            numbers = indices if self.part is None else self.part.numbers[indices]
+        keys = self._keys(order)
+        windows, least = None, augmentation.random_resized_crop
+        if least:
+            windows = Windows(keys, derived_seed(seed, "random_resized_crop"), least)
+        chunks = self.source.read_chunks(order, self.chunk * size, windows)
+        for (indices, images, labels), numbers in zip(chunks, keys.split(self.chunk * size), strict=True):
             views = [augmentation.augment_bytes(images, numbers, seed)]
             if self.strong:
                 views.append(STRONG.augment_bytes(views[0], numbers, derived_seed(seed, "strong")))
@@ -185,6 +216,31 @@ class TrainingBatches:
                     strong = second_view[0] if second_view else None
                     batch = Batch(batch_images, batch_labels, batch_indices, strong=strong, view=replayed)
                     yield augmentation.mix(batch, seed, batch_numbers)
+
+
+def balanced_draw(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As many images as there are, drawn with replacement so that each class that occurs is drawn equally often.
+
+    PyTorch's WeightedRandomSampler with the weight 1 / (number of images of its class) for each image.
+
+    Args:
+        labels: int64 [N].
+
+    Returns:
+        The indices of the images, int64 [N].
+    """
+    weights = 1 / torch.bincount(labels).double()[labels]
+    return torch.tensor(list(WeightedRandomSampler(weights, len(labels), True, generator)))  # type: ignore[arg-type]
+
+
+def occurrences(order: Tensor) -> Tensor:
+    """How often each image came before in an order, int64 [N]."""
+    positions = torch.argsort(order, stable=True)
+    ordered = order[positions]
+    first = torch.searchsorted(ordered, ordered)
+    counted = torch.empty_like(order)
+    counted[positions] = torch.arange(len(order)) - first
+    return counted
 
 
 def _split_alike(tensors: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, ...]]:

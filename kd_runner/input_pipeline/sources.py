@@ -6,18 +6,19 @@ import math
 import multiprocessing
 import shutil
 import sys
-from collections.abc import Iterator
-from typing import Protocol, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from kd_runner.config.settings import Residency
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.whole_pictures import Window, WindowedFiles, Windows
 from kd_runner.notes import note
 from kd_runner.temporary import settle_socket_folder
 
@@ -35,10 +36,16 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def read_chunks(
+        self, order: Tensor, count: int, windows: Windows | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The images at the indices `order`, up to `count` at a time.
 
         Each is a tuple of indices, int64 [M], images, uint8 [M, H, W, C], and labels, int64 [M].
+
+        Args:
+            windows: Random windows of the whole pictures, for images that stay in their files; None: images as they
+                are evaluated.
         """
 
 
@@ -53,7 +60,10 @@ class MemorySource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def read_chunks(
+        self, order: Tensor, count: int, windows: Windows | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        assert windows is None, "images in memory are no whole pictures"
         for indices in order.split(count):
             # index_select copies whole images and is many times faster than indexing.
             indices_there = sent(indices, self.device)
@@ -74,12 +84,14 @@ class FileSource:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read_chunks(self, order: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        self._order.indices = order.tolist()
+    def read_chunks(
+        self, order: Tensor, count: int, windows: Windows | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        self._order.items = order.tolist() if windows is None else list(windows.items(order))
         if count not in self._loaders:  # a loader is used again in the next epoch, and its workers with it
             workers = workers_with_room(self.workers, count * math.prod(self.image_shape))
             self._loaders[count] = DataLoader(
-                cast("Dataset[Tensor]", self.files),
+                WindowedFiles(self.files),
                 batch_size=count,
                 sampler=self._order,
                 num_workers=workers,
@@ -122,17 +134,17 @@ def workers_with_room(workers: int, chunk_bytes: int) -> int:
     return min(workers, room)
 
 
-class Order(Sampler[int]):
-    """Indices that change from epoch to epoch under a DataLoader that stays."""
+class Order(Sampler[Any]):
+    """Indices, or windows of images, that change from epoch to epoch under a DataLoader that stays."""
 
     def __init__(self) -> None:
-        self.indices: list[int] = []
+        self.items: Sequence[int] | Sequence[Window] = []
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
+    def __iter__(self) -> Iterator[int | Window]:
+        return iter(self.items)
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.items)
 
 
 def source_of(split: Images, device: torch.device, residency: Residency, workers: int = 0) -> Source:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,10 @@ class Layers:
             dense layer.
         head: The name of this dense layer.
         channels_last: Names of layers whose outputs are [N, H, W, C], recognised by the layer norms around them.
+        beginning: The name of the input of the second convolution, where it has the size of the first stage without
+            being its output: what the first layer gives. None else.
+        heads: Names of two dense layers whose mean the logits are; none: the network has no such.
+        kinds: The type of each layer, such as Conv2d, and behind it what an activation does to its output.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -53,6 +58,9 @@ class Layers:
     embedding: str | None
     head: str | None
     channels_last: frozenset[str] = frozenset()
+    beginning: str | None = None
+    heads: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The names that a role stands for.
@@ -64,8 +72,17 @@ class Layers:
             if self.embedding is None:
                 raise ValueError("must end in a dense layer, whose input is the embedding; name a layer instead")
             return (self.embedding,)
+        if role == "heads":
+            if not self.heads:
+                raise ValueError(
+                    "must have two dense layers whose mean the logits are, as a vision transformer with a distillation "
+                    "token has (student=vit)"
+                )
+            return self.heads
         if not self.stages:
             raise ValueError("has no layers that could be found; name them")
+        if role == "beginning and stages":
+            return (*([] if self.beginning is None else [self.beginning]), *self.stages)
         if role == "map":
             return self.stages[-1:]
         if role == "hint":
@@ -77,6 +94,12 @@ class Layers:
     def sizes(self) -> dict[str, str]:
         """`shapes` as texts, such as 16x8x8."""
         return {name: "x".join(map(str, shape)) or "no tensor" for name, shape in self.shapes.items()}
+
+    def lines(self) -> list[str]:
+        """A line for each layer: its name, the shape of its output, its type and where it stands to an activation."""
+        rows = [(name, size, self.kinds.get(name, "")) for name, size in self.sizes().items()]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+        return [f"{name:{widths[0]}}  {size:{widths[1]}}  {kind}".rstrip() for name, size, kind in rows]
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {size}" for name, size in self.sizes().items())
@@ -109,7 +132,62 @@ def layers_of(network: nn.Module, images: Tensor, num_classes: int) -> Layers:
     head = next((call.name for call in calls if call.output is logits and isinstance(call.module, nn.Linear)), None)
     stages = _stages([call for call in calls if call.output is not None and call.output is not logits])
     preactivations = tuple(_preactivation(name, calls) for name in stages)
-    return Layers(shapes, stages, preactivations, f"{head}{INPUT}" if head else None, head, _channels_last(calls))
+    return Layers(
+        shapes,
+        stages,
+        preactivations,
+        f"{head}{INPUT}" if head else None,
+        head,
+        _channels_last(calls),
+        _beginning(stages, calls),
+        _heads(logits, calls),
+        _kinds(calls),
+    )
+
+
+def _beginning(stages: tuple[str, ...], calls: list[Call]) -> str | None:
+    """The input of the second convolution, where it has the size of the first stage and is not its output."""
+    convolutions = [call for call in calls if isinstance(call.module, nn.Conv2d)]
+    if not stages or len(convolutions) < 2 or convolutions[1].input is None:
+        return None
+    second = convolutions[1]
+    stage = next(call.output for call in reversed(calls) if call.name == stages[0])
+    if second.input is None or second.input is stage or stage is None or second.input.shape[2:] != stage.shape[2:]:
+        return None
+    return f"{second.name}{INPUT}"
+
+
+def _heads(logits: Tensor, calls: list[Call]) -> tuple[str, ...]:
+    """Two dense layers whose mean the logits are."""
+    dense = [
+        (call.name, call.output)
+        for call in calls
+        if isinstance(call.module, nn.Linear) and call.output is not None and call.output.shape == logits.shape
+    ]
+    for (first, first_logits), (second, second_logits) in itertools.combinations(dense, 2):
+        if torch.allclose((first_logits + second_logits) / 2, logits, rtol=1e-4, atol=1e-6):
+            return (first, second)
+    return ()
+
+
+def _kinds(calls: list[Call]) -> dict[str, str]:
+    """The type of each layer, and where it stands to an activation: behind one, in front of one, or being one."""
+    activations = [call for call in calls if isinstance(call.module, ACTIVATIONS)]
+    kinds = {}
+    for call in calls:
+        kind = type(call.module).__name__
+        if isinstance(call.module, ACTIVATIONS):
+            kind += f", its input: {call.name}{INPUT}"
+        elif call.output is not None:
+            behind = next((other for other in activations if other.output is call.output), None)
+            before = next((other for other in activations if other.input is call.output), None)
+            if behind is not None:
+                name = type(behind.module).__name__
+                kind += f", after its {name}, whose input is {behind.name}{INPUT}"
+            elif before is not None:
+                kind += f", before the {type(before.module).__name__} {before.name}"
+        kinds[call.name] = kind
+    return kinds
 
 
 def _channels_last(calls: list[Call]) -> frozenset[str]:

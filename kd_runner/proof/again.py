@@ -12,6 +12,7 @@ from typing import Any
 from kd_runner.command_line.again import Again
 from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.config.settings import Settings, check
+from kd_runner.deploy.stored_run import thread_count
 from kd_runner.environment import environment
 from kd_runner.errors import COMPLETED, FAILED, SettingsError, one_line
 from kd_runner.files import reading
@@ -22,7 +23,7 @@ from kd_runner.masking import MASK
 from kd_runner.networks import checkpoints
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
-from kd_runner.proof.machine import differences, thread_count
+from kd_runner.proof.machine import differences
 from kd_runner.proof.numbers import Pair, leaves, pair_lines
 from kd_runner.training.device import device_of
 
@@ -47,12 +48,14 @@ def as_before(again: Again, settings: Settings) -> Iterator[tuple[Settings, list
     """
     with ExitStack() as stack:
         notes = stack.enter_context(collected_notes())
-        before: Mapping[str, Any] = {}
+        result: Mapping[str, Any] = {}
         try:
-            before = completed_result(again.folder)[0].get("environment") or {}
+            result = completed_result(again.folder)[0]
         except SettingsError as error:
             note("again", f"there is nothing to compare with: {one_line(error)}")
-        others = differences(before, environment(device_of(settings.trainer)) | {"threads": None})
+        others = differences(
+            result.get("environment") or {}, environment(device_of(settings.trainer)) | {"threads": None}
+        )
         if others:
             note("again", f"the run was made with others: {'; '.join(others)}")
         if not again.changes:
@@ -60,7 +63,7 @@ def as_before(again: Again, settings: Settings) -> Iterator[tuple[Settings, list
         changes: dict[str, Any] = {}
         if not again.has_store:
             changes["store"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="kd-runner-again-"))
-        threads = thread_count(before)
+        threads = thread_count(result)
         if threads is not None and not again.has_threads:
             changes["trainer"] = settings.trainer.model_copy(update={"threads": threads})
         yield settings.model_copy(update=changes), list(notes)

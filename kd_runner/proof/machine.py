@@ -7,7 +7,6 @@ from typing import Any
 
 # What the last bits of a prediction depend on.
 DECISIVE = ("device", "processor", "torch", "threads")
-MOST_THREADS = 1024  # of a result of anyone's
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -25,10 +24,3 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def is_same_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """True where predictions must be the same to the digit; results of older versions do not say."""
     return all(before.get(name) is not None and before[name] == now.get(name) for name in DECISIVE)
-
-
-def thread_count(before: Mapping[str, Any]) -> int | None:
-    """The CPU threads that a result was made with; None where it does not say."""
-    threads = before.get("threads")
-    is_count = isinstance(threads, int) and not isinstance(threads, bool) and 1 <= threads <= MOST_THREADS
-    return threads if is_count else None

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_runner.errors import COMPLETED, FAILED
+from kd_runner.deploy.commands import in_words_of_commands, trust_packages
+from kd_runner.deploy.model_files import NETWORKS
+from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.plain_text import printable
 from kd_runner.reports import command
 
@@ -16,7 +18,7 @@ def main() -> int:
     return command.main(verify_runs)
 
 
-def verify_runs(folders: Sequence[Path], root: str | None, trust: Sequence[str]) -> int:
+def verify_runs(folders: Sequence[Path], root: str | None, trust: Sequence[str], networks: Sequence[str] = ()) -> int:
     """Verify each run and print its table; returns 1 where a number is not as reported.
 
     Raises:
@@ -27,11 +29,16 @@ def verify_runs(folders: Sequence[Path], root: str | None, trust: Sequence[str])
     with quick_imports():
         from kd_runner.proof.verify import verify
 
-    if trust:
-        sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
+    for name in networks:
+        if name not in NETWORKS:
+            raise SettingsError(f"--network: must be one of {', '.join(NETWORKS)}, got {name}")
+    trust_packages(trust)
     code = COMPLETED
     for number, folder in enumerate(folders):
-        verification = verify(folder, root, trust)
+        try:
+            verification = verify(folder, root, trust, networks)
+        except SettingsError as error:
+            raise SettingsError(in_words_of_commands(str(error))) from error
         print(("\n" if number else "") + printable(verification.text()))
         code = code if verification.holds else FAILED
     return code

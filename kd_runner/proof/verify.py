@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.datasets.splits import Splits
+from kd_runner.deploy.model_files import BEST, FILES, refuse_missing
 from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.environment import environment
 from kd_runner.errors import SettingsError
@@ -23,23 +24,15 @@ from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files import reading
 from kd_runner.files.results import completed_result, unpack_bits
-from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
-from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
-from kd_runner.input_pipeline.batches import PlainBatches, evaluation_batch
+from kd_runner.files.stages import STUDENT, TEACHER
+from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints
 from kd_runner.plain_text import Lines, lines
-from kd_runner.proof.machine import differences, is_same_machine, thread_count
+from kd_runner.proof.machine import differences, is_same_machine
 from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines
-from kd_runner.runs.student import BEST
 
-FILES = {
-    TEACHER: weights_file(TEACHER),
-    BASELINE: weights_file(BASELINE),
-    STUDENT: STUDENT_LAST,
-    BEST: STUDENT_BEST,
-}
 SHOWN = 5  # numbers that the last sentence names
 LAST_DIGITS = 1e-6  # a difference that comes from the order of sums
 MACS = 0.01  # the share by which another version of PyTorch may count other multiply-accumulates
@@ -97,28 +90,34 @@ class Verification:
         return lines([str(self.folder), *pair_lines(self.pairs), *self.remarks, self.sentence])
 
 
-def verify(folder: Path, root: str | None = None, trust: Sequence[str] = ()) -> Verification:
+def verify(
+    folder: Path, root: str | None = None, trust: Sequence[str] = (), chosen: Collection[str] = ()
+) -> Verification:
     """Evaluate the networks in the folder of a run on the run's test images.
 
     Args:
         root: Where the images are now; None: where they were.
         trust: Packages of a person's own that the run's networks and data may come from.
+        chosen: Names of the networks whose numbers are compared; none: all that there are.
 
     Raises:
         SettingsError: the folder has no result, no student, or settings that cannot be used; the images are not
             there, or are none that its student is for.
     """
     result, left_out = completed_result(folder)
-    files, missing = _files(folder, result)
+    files, missing = _files(folder, result, chosen)
     networks, student = _load(files, trust)
-    device = _settle(folder, result)
     with _quiet_notes(), own_test(folder, trust, root) as test:
+        device = torch.device("cpu") if test.settings.has_cpu else torch.device("cuda", torch.cuda.current_device())
+        test.settle(device)
         _refuse_other_shape(test.splits, student, folder)
         predictions = _predict(networks, student, test, device)
         images = _other_images(result, test.splits)
     same, others = _surroundings(result, device)
     sizes = {name: _sizes(network, files[name], student, device) for name, network in networks.items()}
-    pairs = list(_pairs(result, predictions, sizes, same))
+    pairs = [
+        pair for name in (chosen or predictions.logits) for pair in _pairs(name, result, predictions, sizes[name], same)
+    ]
     return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *others], same)
 
 
@@ -134,7 +133,7 @@ def _quiet_notes() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _files(folder: Path, result: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
+def _files(folder: Path, result: Mapping[str, Any], chosen: Collection[str]) -> tuple[dict[str, Path], list[str]]:
     """The files of the run's networks by name, and a line for each that is not there.
 
     Raises:
@@ -147,6 +146,8 @@ def _files(folder: Path, result: Mapping[str, Any]) -> tuple[dict[str, Path], li
     if not paths[STUDENT].is_file():
         raise SettingsError(f"{paths[STUDENT]} is not there: there is no student to evaluate")
     missing = [name for name, path in paths.items() if not path.is_file()]
+    for name in chosen:
+        refuse_missing(folder, {name: path for name, path in paths.items() if name not in missing}, name)
     remarks = [f"{FILES[name]} is not there: its numbers are not measured." for name in missing]
     return {name: path for name, path in paths.items() if name not in missing}, remarks
 
@@ -161,30 +162,14 @@ def _load(files: Mapping[str, Path], trust: Sequence[str]) -> tuple[dict[str, nn
     return {name: network for name, (network, _) in loaded.items()}, loaded[STUDENT][1]
 
 
-def _settle(folder: Path, result: Mapping[str, Any]) -> torch.device:
-    """The device to compute on. The process gets the run's CPU threads and its choice of algorithms."""
-    trainer = reading.json_of(folder / SETTINGS)[0].get("trainer")
-    trainer = trainer if isinstance(trainer, dict) else {}
-    is_gpu = trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
-    threads = thread_count(result.get("environment") or {})
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if is_gpu and trainer.get("deterministic", True):
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda", torch.cuda.current_device()) if is_gpu else torch.device("cpu")
-
-
 def _predict(
     networks: Mapping[str, nn.Module], student: Mapping[str, Any], test: OwnTest, device: torch.device
 ) -> Predictions:
     """The logits of the networks for the test images, in the batches of the run and seen as its student wants them."""
     mean, std = (torch.tensor(student[name], dtype=torch.float32) for name in ("mean", "std"))
-    memory_format = torch.channels_last if test.channels_last else torch.contiguous_format
-    _, height, width = test.splits.image_shape
-    size = max(test.batch_size, evaluation_batch(height, width))
     source = source_of(test.splits.test, device, "auto", min(8, os.cpu_count() or 1))
-    batches = PlainBatches(source, View(mean, std, memory_format=memory_format), size)
-    as_stored = {name: network.to(memory_format=memory_format) for name, network in networks.items()}
+    batches = PlainBatches(source, View(mean, std, memory_format=test.memory_format), test.batch_size)
+    as_stored = {name: network.to(memory_format=test.memory_format) for name, network in networks.items()}
     return predict(as_stored, batches, device)
 
 
@@ -223,32 +208,31 @@ def _sizes(network: nn.Module, path: Path, student: Mapping[str, Any], device: t
 
 
 def _pairs(
-    result: Mapping[str, Any], predictions: Predictions, sizes: Mapping[str, Mapping[str, Any]], same: bool
+    name: str, result: Mapping[str, Any], predictions: Predictions, sizes: Mapping[str, Any], same: bool
 ) -> Iterator[Pair]:
-    """Each number of the result that was measured again."""
+    """Each number of a network in the result that was measured again."""
     images = len(predictions.labels)
     tolerance = 0.0 if same else max(TOLERANCE, 1.01 / images)
-    for name, logits in predictions.logits.items():
-        if name == BEST:
-            accuracy = classification_metrics(logits, predictions.labels)["accuracy"]
-            reported = (result[STUDENT].get("best_val") or {}).get("accuracy")
-            if reported is not None:
-                yield Pair("best epoch", "accuracy", reported, accuracy, tolerance)
-            continue
-        measured: dict[str, Any] = classification_metrics(logits, predictions.labels)
-        if name == STUDENT and TEACHER in predictions.logits:
-            measured |= pair_metrics(logits, predictions.logits[TEACHER])
-        reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
-        for metric, number in leaves(measured):
-            if metric in reported_leaves:
-                reported = reported_leaves[metric]
-                yield Pair(name, metric, reported, number, _scaled(tolerance, reported))
-        for metric, number in sizes[name].items():
-            if metric in reported_leaves:
-                reported = reported_leaves[metric]
-                macs = MACS * (reported or 0) if metric == "macs" and not same else 0.0
-                yield Pair(name, metric, reported, number, macs)
-        yield from _right_images(name, result[name].get("correct"), logits, predictions.labels, same)
+    logits = predictions.logits[name]
+    measured: dict[str, Any] = classification_metrics(logits, predictions.labels)
+    if name == BEST:
+        reported = (result[STUDENT].get("best_val") or {}).get("accuracy")
+        if reported is not None:
+            yield Pair("best epoch", "accuracy", reported, measured["accuracy"], tolerance)
+        return
+    if name == STUDENT and TEACHER in predictions.logits:
+        measured |= pair_metrics(logits, predictions.logits[TEACHER])
+    reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
+    for metric, number in leaves(measured):
+        if metric in reported_leaves:
+            reported = reported_leaves[metric]
+            yield Pair(name, metric, reported, number, _scaled(tolerance, reported))
+    for metric, number in sizes.items():
+        if metric in reported_leaves:
+            reported = reported_leaves[metric]
+            macs = MACS * (reported or 0) if metric == "macs" and not same else 0.0
+            yield Pair(name, metric, reported, number, macs)
+    yield from _right_images(name, result[name].get("correct"), logits, predictions.labels, same)
 
 
 def _scaled(tolerance: float, reported: float | None) -> float:

@@ -13,8 +13,8 @@ from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
 from kd_runner.plain_text import printable
 from kd_runner.reports.sweep_report import report
 
-# Verifies runs: their folders, the root of their images, trusted packages; returns the exit code.
-Verify = Callable[[Sequence[Path], "str | None", Sequence[str]], int]
+# Verifies runs: their folders, the root of their images, trusted packages, names of networks; returns the exit code.
+Verify = Callable[[Sequence[Path], "str | None", Sequence[str], Sequence[str]], int]
 SUFFIXES_OF_FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
 
 
@@ -31,9 +31,9 @@ def main(verify: Verify | None = None) -> int:
     try:
         if verify is not None and arguments.verify:
             _refuse_beside_verify(arguments)
-            return verify(arguments.folders, arguments.root, arguments.trust)
-        if verify is not None and (arguments.root is not None or arguments.trust):
-            raise SettingsError("--root and --trust: have no effect without --verify")
+            return verify(arguments.folders, arguments.root, arguments.trust, arguments.network)
+        if verify is not None and (arguments.root is not None or arguments.trust or arguments.network):
+            raise SettingsError("--root, --network and --trust: have no effect without --verify")
         print(printable(write_page(arguments.folders, arguments.out, arguments.reference)))
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
@@ -50,6 +50,8 @@ def _parser(verifies: bool) -> argparse.ArgumentParser:
         verify_help = "evaluate a run's networks again and compare with its result.json (exit code 1: a number differs)"
         parser.add_argument("--verify", action="store_true", help=verify_help)
         parser.add_argument("--root", metavar="PATH", help="of --verify: where the images are now")
+        network_help = "of --verify: student, student_best, baseline or teacher (may be repeated; default: all)"
+        parser.add_argument("--network", action="append", default=[], metavar="NAME", help=network_help)
         trust_help = "of --verify: a package of your own, which a network or data set comes from (may be repeated)"
         parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust_help)
     return parser

@@ -17,10 +17,11 @@ from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
+from kd_runner.reports.described import described_rows
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
-from kd_runner.terminal import TextColumn, fold_text, table_lines
+from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # ranks that a sentence names
@@ -34,7 +35,8 @@ COLUMNS = (
     "gain_p_corrected", "gap_closed", "gap_note", "teacher", "baseline", "agreement", "nll", "ece", "parameters",
     "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
-    "p",
+    "p", "nll_scaled", "ece_scaled", "corruption_accuracy", "baseline_corruption_accuracy", "corruption_error",
+    "name", "notes",
 )  # fmt: skip
 
 
@@ -49,7 +51,9 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     interval that agrees with it. `difference` and what follows it are corrected for all rows. `gap_closed` is the share
     of `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those
     of the student's stage, `times_baseline` its training's multiply-accumulates, its teacher's passes included, divided
-    by those of the baseline's, `latency` seconds of one image on the run's device.
+    by those of the baseline's, `latency` seconds of one image on the run's device. `nll_scaled` and `ece_scaled` are
+    after temperature scaling, `corruption_accuracy` and the baseline's are means over 15 corruptions at 5 severities,
+    and `corruption_error` is the student's mean corruption error as a share of the baseline's.
     """
     for rank, group in enumerate(groups, 1):
         against = group.against
@@ -59,6 +63,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
             "difference_low": against and against.low,
             "difference_high": against and against.high,
             "p": against and against.p,
+            **described_rows(group.runs),
         }
 
 
@@ -96,9 +101,13 @@ def _gains(group: Group) -> dict[str, Any]:
 def _means(group: Group) -> dict[str, float | None]:
     """The means of numbers that are in the results of a group's runs."""
     of_student = ("agreement", "nll", "ece", "parameters", "macs", "file_bytes", "latency", "images_seen")
-    keys = {name: ("student", name) for name in of_student}
+    keys: dict[str, tuple[str, ...]] = {name: ("student", name) for name in of_student}
     keys |= {f"teacher_{name}": ("teacher", name) for name in ("parameters", "macs", "latency")}
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
+    keys |= {f"{name}_scaled": ("student", "calibrated", name) for name in ("nll", "ece")}
+    keys |= {"corruption_accuracy": ("student", "corruptions", "accuracy")}
+    keys |= {"baseline_corruption_accuracy": ("baseline", "corruptions", "accuracy")}
+    keys |= {"corruption_error": ("student", "corruptions", "error_beside_baseline")}
     keys |= {"seconds": ("seconds", "student"), "times_baseline": ("budget", "times_baseline")}
     return {name: _mean(group.values(*path)) for name, path in keys.items()}
 
@@ -165,6 +174,10 @@ def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else three_digits(1000 * seconds)
 
 
+def _corruption_error(row: Mapping[str, Any]) -> str:
+    return "" if row["corruption_error"] is None else three_digits(row["corruption_error"])
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of the leaderboard for people, in percent and points.
@@ -184,6 +197,7 @@ class Column:
 SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
     Column("settings", "settings", lambda row: row["settings"]),
+    Column("name", "name", lambda row: row["name"] or "", 8),
     Column("n", "n", _seeds, 8),
     Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 100),
     Column("test accuracy, %", "test_accuracy", _accuracy),
@@ -193,6 +207,8 @@ SHOWN = (
     Column("gap closed", "gap_closed", _gap_closed, 4),
     Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
     Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
+    Column("under corruptions, %", "corruption_accuracy", lambda row: bare_percent(row["corruption_accuracy"], ""), 6),
+    Column("corruption error, × baseline's", "corruption_error", _corruption_error, 3),
     Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
     Column("size beside the teacher", "parameters", lambda row: _beside_teacher(row, "parameters", FEWER), 3),
     Column("one image, ms", "latency", lambda row: _milliseconds(row["latency"]), 1),
@@ -201,7 +217,11 @@ SHOWN = (
     Column("compute, × baseline's", "times_baseline", lambda row: times(row["times_baseline"]), 2),
     Column("seconds", "seconds", lambda row: count(row["seconds"], ""), 1),
     Column("against the reference, points", "difference", _difference, 10),
+    Column("notes", "notes", lambda row: row["notes"] or "", 2),
 )
+
+
+TEXTS = ("settings", "name", "notes")  # columns of text
 
 
 @dataclass(frozen=True)
@@ -291,16 +311,16 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
 
 
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
-    """The leaderboard as text, with the columns that fit into `width`; with all columns where it is None."""
+    """The leaderboard as text, with the columns that fit into `width`; None where there is no terminal."""
     texts = [
-        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key == "settings")
+        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key in TEXTS)
         for column in leaderboard.columns
     ]
     lines = []
     for search in leaderboard.searches:
         lines += [fold_text(line, width) for line in search.lines()]
         lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
-    table, left_out = table_lines(texts, width)
+    table, left_out = table_lines(texts, width or PIPED)
     lines += table
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))

@@ -17,6 +17,8 @@ from kd_runner.files.run_folder import SETTINGS
 # cli.py and Hydra add these to the overrides. A command with a typed folder would replace the results in it.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)  # one for all values of thousands of runs
+
 
 def settings_in(folder: Path) -> tuple[dict[str, str], str]:
     """The settings of a run by their keys with dots, and the fault of their file in words, or an empty text."""
@@ -28,7 +30,7 @@ def settings_in(folder: Path) -> tuple[dict[str, str], str]:
 
 
 def _as_typed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else _ENCODER.encode(value)
 
 
 def common_provenance(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from kd_runner.files.stages import STAGES
 from kd_runner.formats import four_digits, percent
 from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
+from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
+from kd_runner.reports.shift_tables import calibration_rows, corruption_tables, further_tables
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, speed_sentence, table
 from kd_runner.reports.verdict import verdict_of
 from kd_runner.terminal import fold_text, terminal_width
@@ -115,7 +117,7 @@ def run_page(folder: Folder) -> str:
     return render(
         "run.html",
         title=f"Distillation: {run.folder.resolve().name}",
-        subtitle=" ".join(run.words) or "all settings at their defaults",
+        subtitle=": ".join(filter(None, [label_of(result), " ".join(run.words) or "all settings at their defaults"])),
         verdict=verdict,
         sentences=[*verdict.sentences, *result_sentences, *_teacher_sentence(result)],
         stages=[stage for stage in STAGES if result.get(stage)],
@@ -124,7 +126,9 @@ def run_page(folder: Folder) -> str:
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
-        numbers=list(_numbers(result, len(classes) if classes else None)),
+        numbers=[*_numbers(result, len(classes) if classes else None), *calibration_rows(result)],
+        corruptions=corruption_tables(result),
+        further=further_tables(result),
         charts=folder.charts,
         cost=cost_rows(result),
         cost_headings=cost_headings(result),

@@ -9,8 +9,10 @@ from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
+from kd_runner.reports.described import sentence_of
 from kd_runner.reports.reasons import reasons
-from kd_runner.terminal import TextColumn, fold_text, table_lines
+from kd_runner.reports.shift_tables import shift_sentences
+from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
 FEW_IMAGES = 100  # among fewer images, one image is more than a point of accuracy
@@ -35,7 +37,7 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
 
     Args:
         finetuned: Epochs that the student trained beyond the baseline's.
-        width: Number of columns of the terminal; None for a table of any width.
+        width: Number of columns of the terminal; None where there is none: sentences are not folded then.
     """
     stages = [(stage, result[stage]) for stage in STAGES if result.get(stage)]
     columns = [TextColumn("", [stage for stage, _ in stages], folds=True)]
@@ -43,7 +45,7 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
         cells = ["" if numbers.get(key) is None else text(numbers[key]) for _, numbers in stages]
         if any(cells) and not (key == "top5_accuracy" and top5_says_nothing(result)):
             columns.append(TextColumn(name, cells, keep))
-    lines, _ = table_lines(columns, width)
+    lines, _ = table_lines(columns, width or PIPED)
     images = test_images(result)
     conclusions = [*sentences(result, finetuned), *few_images(images)]
     heading = f"On the {images:,} test images:" if images else "On the test images:"
@@ -84,9 +86,11 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
     Last come reasons why distillation may not have helped, where it did not. `finetuned` is as in `table`.
     """
     candidates = [
+        sentence_of(result),
         _gain_sentence(result, finetuned),
         part_of_images(result),
         _absent_classes_sentence(result),
+        *shift_sentences(result),
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),
@@ -94,6 +98,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
+        *_average_sentences(result),
         _best_epoch_sentence(result),
     ]
     return [*(sentence for sentence in candidates if sentence), *reasons(result)]
@@ -246,6 +251,17 @@ def _injected_sentence(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline began" if result.get("baseline") else "The student began"
     share = percent(injected["share"])
     return f"{subject} with weights of the teacher: {count(injected['parameters'])} of the parameters, {share}."
+
+
+def _average_sentences(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the average of the weights of each network that has one."""
+    averages = {stage: (result.get(stage) or {}).get("ema") for stage in STAGES}
+    return [
+        f"The average of the {stage}'s weights (decay {average['decay']:g}) is right on "
+        f"{percent(average['accuracy'])} of the test images."
+        for stage, average in averages.items()
+        if average
+    ]
 
 
 def _stopping_sentences(result: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settin
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
+from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
@@ -29,14 +30,25 @@ from kd_runner.runs.data import (
     chosen_images,
     classes_without_images,
     data_set_name,
+    is_teacher,
     read_data,
     student_choices,
     view_of,
     views_of_teachers,
 )
 from kd_runner.runs.data_free import images_to_be_made
+from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.training_switches import (
+    check_class_weights,
+    check_modes,
+    check_optimizer,
+    check_switches,
+    freeze_layers,
+    switches_of,
+    without_layer_decay,
+)
 from kd_runner.runs.transfer import images_to_teach_on
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.device import device_of
@@ -65,6 +77,7 @@ def assemble(
     _check_trainer(settings.trainer)
     if settings.student.pruning.amount and settings.student.pruning.structured:
         refuse_missing_library("student.pruning.structured")
+    check_switches(settings)
     if not ranks.rank:
         _check_store(settings.store)
     if settings.trainer.threads:
@@ -74,22 +87,32 @@ def assemble(
     recipes[FINETUNE] = _recipe(settings, FINETUNE, settings.finetune)
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
+    check_modes(settings, modes)
 
     data = _data(settings, splits, companions or Companions(), ranks)
     splits, view = data.splits, data.view
+    if settings.evaluate.corruptions and splits.image_shape[0] not in CHANNELS:
+        raise SettingsError(
+            f"evaluate.corruptions: must be false for images of other than 1 or 3 channels, got true and "
+            f"{splits.image_shape[0]} channels"
+        )
+    check_class_weights(settings, splits)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
         teachers[name] = _network(settings, name, teacher.node, splits)
         if teacher.checkpoint is not None:
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
+        freeze_layers(teachers[name], name, teacher.freeze)
     student = _network(settings, STUDENT, settings.student.node, splits)
+    freeze_layers(student, STUDENT, settings.student.freeze)
     if settings.trainer.quantize and not round_layers(student):
         raise SettingsError(
             "trainer.quantize: must be null for a student without convolutions and dense layers of PyTorch's own "
             f"kinds, got {settings.trainer.quantize}"
         )
-    return Parts(settings, data, teachers, student, recipes, modes, temperature)
+    further = further_tests(settings, splits, view)
+    return Parts(settings, data, teachers, student, recipes, modes, temperature, further)
 
 
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
@@ -138,6 +161,10 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError("trainer.graph: must be auto or off on a CPU, which has no CUDA graphs, got on")
     if trainer.precision == "16-mixed" and device_of(trainer).type == "cpu":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed on a CPU, got 16-mixed")
+    if trainer.profile == "nvtx" and device_of(trainer).type == "cpu":
+        raise SettingsError(
+            "trainer.profile: must be torch or null on a CPU, nvtx marks are for NVIDIA's GPUs, got nvtx"
+        )
     if trainer.quantize and trainer.process_count > 1:
         raise SettingsError(
             f"trainer.quantize: must be null where {trainer.process_count} devices share the run, as the range of a "
@@ -200,7 +227,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
     Messages name the key that the person can change: the stage's where it has one, else the shared one.
     """
     optimizer_key = f"{stage}.optimizer" if section.optimizer else "optimizer"
-    node = settings.for_stage(section.optimizer, "optimizer")
+    node = without_layer_decay(settings.for_stage(section.optimizer, "optimizer"))
     make = build_partial(node, optimizer_key, "params", settings.trust)
     try:
         parameter = nn.Parameter(torch.zeros(1))
@@ -214,6 +241,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(optimizer).__name__}")
     if hasattr(optimizer, "keep") and settings.trainer.precision == "16-mixed":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed with this optimizer, got 16-mixed")
+    check_optimizer(settings, hasattr(optimizer, "keep"))
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer
     steps = settings.student.steps if stage == STUDENT else None
@@ -225,11 +253,12 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.precision,
         trainer.compile,
         trainer.log_every,
-        settings.teacher.label_smoothing if stage.startswith("teacher") else 0.0,
+        settings.teacher.label_smoothing if is_teacher(stage) else settings.student.label_smoothing,
         derived_seed(settings.order_seed_of(stage), stage),
-        trainer.graph != "off" and device_of(trainer).type == "cuda",
+        trainer.graph != "off" and device_of(trainer).type == "cuda" and trainer.accumulate_grad_batches == 1,
         Stopping.of(settings.early_stopping_of(stage)),
         _pruning(settings, stage),
+        switches_of(settings, stage),
         steps,
     )
 

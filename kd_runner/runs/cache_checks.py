@@ -23,7 +23,15 @@ from kd_runner.store.logits import BYTES
 from kd_runner.training.cached_teacher import TOLERANCE
 from kd_runner.training.mode import learns_from_teacher, strong_view
 
-OF_ONE_IMAGE = ("crop_padding", "flip", "resized_crop", "rand_augment", "cutout", "random_erasing")
+OF_ONE_IMAGE = (
+    "crop_padding",
+    "flip",
+    "resized_crop",
+    "random_resized_crop",
+    "rand_augment",
+    "cutout",
+    "random_erasing",
+)
 MIXING = ("mixup", "cutmix")
 HEADER = 1000  # bytes, more than what stands before the logits in their file
 

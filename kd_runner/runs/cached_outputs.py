@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Reci
         "num_classes": data.splits.num_classes,
         "mean": data.view.mean.tolist(),
         "std": data.view.std.tolist(),
-        "augmentation": asdict(augmentation),
+        "augmentation": augmentation.record(),
         "augmentation_seed": recipe.batches_seed if is_augmented(augmentation) else None,
         "views": settings.replayed_views,
         "batch_size": batch,

@@ -15,6 +15,7 @@ from kd_runner.config.build import build
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
 from kd_runner.datasets.few_images import shots_of_each_class
+from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
@@ -85,6 +86,7 @@ class Data:
                 recipe.batches_seed,
                 strong=strong,
                 ranks=self.ranks,
+                balanced=self.settings.balanced_sampling,
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
@@ -100,6 +102,7 @@ class Data:
             views=views,
             ranks=self.ranks,
             budget=recipe.budget,
+            balanced=self.settings.balanced_sampling,
         )
 
     def view_of(self, role: str) -> View:
@@ -352,6 +355,22 @@ def _augmentation(data: DatasetSettings) -> Augmentation:
     return Augmentation(**{setting.name: getattr(data, setting.name) for setting in fields(Augmentation)})
 
 
+def _check_whole_pictures(data: DatasetSettings, splits: Splits, key: str) -> None:
+    """Raise SettingsError where there are no whole pictures, or another setting cuts windows, too."""
+    share = f"got {data.random_resized_crop:g}"
+    if not isinstance(splits.train, ImageFiles):
+        raise SettingsError(
+            f"{key}.random_resized_crop: must be 0 for images that are decoded once, which are no whole pictures; "
+            f"dataset.residency=stream reads files while training, {share}"
+        )
+    for name in ("crop_padding", "resized_crop"):
+        if getattr(data, name):
+            raise SettingsError(
+                f"{key}.random_resized_crop: must be 0 where dataset.{name} is above 0 ({getattr(data, name):g}), "
+                f"{share}"
+            )
+
+
 def _check_view(data: DatasetSettings, splits: Splits, key: str = "dataset") -> None:
     """Raise SettingsError where a setting does not fit the size of the images, or another setting.
 
@@ -369,6 +388,8 @@ def _check_view(data: DatasetSettings, splits: Splits, key: str = "dataset") -> 
             f"{key}.cutout: must be at most the longer side, {max(height, width)}, got {data.cutout}: it would blank "
             "images"
         )
+    if data.random_resized_crop:
+        _check_whole_pictures(data, splits, key)
     if data.resized_crop and data.crop_padding:
         raise SettingsError(
             f"{key}.resized_crop: must be 0 where {key}.crop_padding or dataset.crop_padding is above 0 "

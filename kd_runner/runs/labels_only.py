@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import shutil
@@ -13,18 +14,18 @@ from torch import nn
 
 from kd_runner import masking
 from kd_runner.config.build import source_digest
-from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
+from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, older_node, without_defaults
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
 from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
-from kd_runner.files.run_folder import weights_file
+from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
-from kd_runner.store.entries import Stored, file_digest, trained_once
+from kd_runner.store.entries import Stored, file_digest, is_stored, key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.recipe import Recipe
@@ -61,11 +62,13 @@ class TrainedNetwork:
     Args:
         epochs: The metrics of each epoch.
         seconds_before: The seconds that this run trained it before an interruption.
+        average_path: The file of the average of its weights, where there is one.
     """
 
     path: Path
     epochs: list[dict[str, float]]
     seconds_before: float
+    average_path: Path | None = None
 
 
 def train_or_load(
@@ -76,20 +79,34 @@ def train_or_load(
     trained_now: list[Outcome] = []
 
     def train(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
-        trained_now.append(train_on_labels(trainee, settings, data, logger, resume_state))
+        if not trained_now:  # for the average of its weights
+            trained_now.append(train_on_labels(trainee, settings, data, logger, resume_state))
         return trainee.network, trained_now[-1].epochs
+
+    def train_average(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
+        train(resume_state)
+        average = copy.deepcopy(trainee.network)
+        average.load_state_dict(trained_now[-1].average or {})
+        return average, []  # the epochs' metrics are those of the network that trained
 
     root = Path(settings.store).expanduser()
     info = data.record(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
     made_of = ingredients(trainee, settings, data)
+    average_path, decay = None, trainee.recipe.switches.ema
+    if decay is not None:
+        average_of = {**made_of, "ema": decay}
+        if is_stored(root, key_of(made_of)) and not is_stored(root, key_of(average_of)):
+            log.info("%-9s trains again, for the average of its weights (student.ema)", stage)
+        average = trained_once(root, stage, average_of, info, train_average, masked_ingredients(average_of, role))
+        average_path = take_weights(average, folder / BASELINE_EMA)
     stored = trained_once(root, stage, made_of, info, train, masked_ingredients(made_of, role))
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
-    if stored.reused:
+    if stored.reused and not trained_now:
         logger.retell(stage, stored.epochs)
     note_flat_loss(stage, stored.epochs, "train_loss", f"{settings.rate_key(role)}, {role}.epochs")
     seconds_before = sum(outcome.seconds_before for outcome in trained_now)
-    return TrainedNetwork(path, stored.epochs, seconds_before)
+    return TrainedNetwork(path, stored.epochs, seconds_before, average_path)
 
 
 def train_on_labels(
@@ -117,8 +134,8 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "std": settings.dataset.std,
         "source": [source_digest(node, trainee.role, settings.trust) for node in (section.node, optimizer, scheduler)],
         "role": trainee.role,
-        "optimizer": optimizer,
-        "scheduler": scheduler,
+        "optimizer": older_node(optimizer),
+        "scheduler": older_node(scheduler),
         "label_smoothing": recipe.label_smoothing,
         "epochs": recipe.epochs,
         "batch_size": settings.batch_size,
@@ -131,12 +148,13 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "device": data.device.type,
         "deterministic": settings.trainer.deterministic,
         "data": data.splits.training_fingerprint,
-        "augmentation": asdict(data.view_of(trainee.role).augmentation),
+        "augmentation": data.view_of(trainee.role).augmentation.record(),
         **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
         **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
         **_early_end(recipe),
+        **_switches(recipe, settings),
         **_injected_start(trainee, settings),
     }
 
@@ -172,6 +190,12 @@ def _early_end(recipe: Recipe) -> dict[str, Any]:
     """The ingredients that are the rule of stopping early and the pruning; none where there is neither."""
     parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning}
     return {name: asdict(part) for name, part in parts.items() if part is not None}
+
+
+def _switches(recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    """The ingredients that are what is switched on for the training of a stage, and how images are drawn for it."""
+    drawn = {"balanced_sampling": True} if settings.dataset.balanced_sampling else {}
+    return {**recipe.switches.changes(), **drawn}
 
 
 def _injected_start(trainee: LabelsOnly, settings: Settings) -> dict[str, str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from kd_runner.config.settings import TrainerSettings
 from kd_runner.networks.records import kept_epoch
 from kd_runner.runs.data import Data
@@ -25,11 +27,13 @@ class Outcome:
         epochs: The metrics of each epoch.
         seconds_before: The seconds that were spent before an interruption.
         best: The best epoch on the validation split, with its weights.
+        average: The average of the weights over the steps, where there is one.
     """
 
     epochs: list[dict[str, float]]
     seconds_before: float
     best: Best
+    average: dict[str, Tensor] | None = None
 
 
 def stopping_record(recipe: Recipe, epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -54,4 +58,4 @@ def fit_to_best(
     """Fit `module` for all epochs of its recipe, and return them and the best of them."""
     fit(module, data.shared_validation(), trainer, logger, resume_state)
     assert module.best is not None
-    return Outcome(module.history, module.seconds_before, module.best)
+    return Outcome(module.history, module.seconds_before, module.best, module.averaged_weights())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings
+from kd_runner.datasets.files import ImageFiles
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -39,6 +40,7 @@ class Parts:
         recipes: Recipes by stage: the teachers' names, 'student' (for the baseline, too) and 'finetune'.
         modes: Distillation losses without adapters, which `teacher_student_pair` makes.
         temperature: The temperature by the share of the stage that is done.
+        further: More test images, by the paths of their folders.
     """
 
     settings: Settings
@@ -48,6 +50,7 @@ class Parts:
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
+    further: Mapping[str, ImageFiles] = field(default_factory=dict)
 
     @property
     def teacher(self) -> nn.Module:
@@ -123,6 +126,7 @@ class Parts:
         """Changes with whatever changes the images that the student learns from, and how it sees them."""
         data = self.data
         looks = [data.view.mean.tolist(), data.view.std.tolist(), repr(data.view.augmentation), data.replayed_views]
+        looks += [data.settings.balanced_sampling]
         looks += [str(data.view.memory_format), data.batch_size, str(data.device)]
         return digest([data.splits.training_fingerprint, data.splits.fingerprint, data.taught_key, looks])
 
@@ -145,5 +149,7 @@ class Parts:
         """16 hexadecimal digits that change with whatever can change the result."""
         paths = [settings.checkpoint for settings in self.settings.all_teachers.values()]
         weights = [path and hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest() for path in paths]
+        further = [files.fingerprint() for files in self.further.values()]
         transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
-        return digest([self.settings.decisive(), self.data.splits.fingerprint, weights, *transfer])[:16]
+        images = [self.data.splits.fingerprint, *further]
+        return digest([self.settings.decisive(), *images, weights, *transfer])[:16]

@@ -87,6 +87,7 @@ def run(
         prepare_folder(folder, fingerprint, content, parts)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
+        result |= description(settings)
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
         result["environment"] |= {"processes": parts.data.ranks.size} if parts.data.ranks.are_several else {}
         return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
@@ -187,6 +188,12 @@ def unlabelled_record(settings: Settings, data: Data) -> dict[str, int]:
     if data.transfer is None:
         return {}
     return {"unlabelled" if settings.data_free is None else "made": data.transfer.unlabelled}
+
+
+def description(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The part of a result that is what a person said about the run; empty where nothing was said."""
+    described = {"name": settings.name, "notes": settings.notes, "tags": settings.tags}
+    return {"described": described} if any(described.values()) else {}
 
 
 def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,8 @@ from torch import nn
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
+from kd_runner.evaluation.calibration import calibrated
+from kd_runner.evaluation.corruptions.judged import judged_under_corruptions
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
@@ -22,6 +24,8 @@ from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
+from kd_runner.randomness import derived_seed
+from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
@@ -34,6 +38,7 @@ from kd_runner.runs.evaluation import (
     log_test_metrics,
     show_in_tensorboard,
 )
+from kd_runner.runs.further_tests import judged_on_further_tests
 from kd_runner.runs.injected import in_words, inject_teacher, record
 from kd_runner.runs.judgement import (
     ENSEMBLE,
@@ -46,7 +51,7 @@ from kd_runner.runs.judgement import (
     note_student,
     summary_of_teachers,
 )
-from kd_runner.runs.labels_only import LabelsOnly, train_on_labels, train_or_load
+from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
@@ -96,7 +101,7 @@ class StageRunner:
             self.note_soft_targets(tempered)
         if self.settings.baseline:
             with self.state.at(BASELINE):
-                files[BASELINE] = self.train_baseline()
+                files |= self.train_baseline()
         with self.state.at(STUDENT):
             student_files, best, node = self.train_student()
             files |= student_files
@@ -161,21 +166,27 @@ class StageRunner:
         node, temperature = self.parts.teacher_node(), self.parts.temperature
         note_soft_targets(modes, networks, node, temperature, self.settings, self.data, self.companions)
 
-    def train_baseline(self) -> Path:
-        """Train the student's network without a teacher, judge it, and note where the teacher is not better."""
-        path = self.train_or_load(self.parts.labels_only(BASELINE))
+    def train_baseline(self) -> dict[str, Path]:
+        """Train the student's network without a teacher, judge it, and note where the teacher is not better.
+
+        Returns:
+            Its file, and that of the average of its weights where there is one.
+        """
+        trained = self.train_labels_only(self.parts.labels_only(BASELINE))
+        path = trained.path
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
         if learns_from_teacher(self.parts.modes):
             note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
-        return path
+        averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
+        return {BASELINE: path, **averages}
 
     def train_student(self) -> tuple[dict[str, Path], Best, Node]:
         """Distil the student, finetune it where that is asked for, and save it.
 
         Returns:
-            The files of the student after its last epoch and after its best, the best epoch, and the node that builds
-            the student as it was saved.
+            The files of the student after its last epoch, after its best, and of the average of its weights where
+            there is one, the best epoch, and the node that builds the student as it was saved.
         """
         self.data.ranks.send(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
@@ -200,6 +211,8 @@ class StageRunner:
         self.state.unpruned = {BASELINE: self.parts.labels_only(BASELINE).network, STUDENT: network}
         network, node, best = self.without_removed_channels(network, pairing.node, best)
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
+        if outcome.average is not None:
+            files[AVERAGES[STUDENT]] = save_average(network, outcome.average, node, self.data, self.folder)
         note_student(
             self.parts.modes,
             self.parts.temperature,
@@ -231,6 +244,7 @@ class StageRunner:
             node: The node that builds the student as it was saved.
         """
         nodes = {STUDENT: node, BEST: node, TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
+        nodes |= {name: nodes[stage] for stage, name in AVERAGES.items()}
         networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
         pruning = self.settings.student.pruning
         if BASELINE in networks and pruning.amount and pruning.structured:
@@ -247,6 +261,7 @@ class StageRunner:
         }
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
+        self.add_averages(stages, files, nodes, networks, predictions)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
@@ -255,6 +270,8 @@ class StageRunner:
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
         self.add_absent_classes(stages, nodes, networks, predictions)
+        self.add_calibrated(stages, nodes, networks, predictions)
+        self.add_shifts(stages, networks)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
         log_test_metrics(self.logger, stages, self.settings, trained)
         try:
@@ -286,6 +303,23 @@ class StageRunner:
             of_finetuning = stopping_record(self.parts.recipes[FINETUNE], self.state.epochs[FINETUNE])
             stages[STUDENT]["finetune_early_stopping"] = of_finetuning
 
+    def add_averages(
+        self,
+        stages: Mapping[str, Any],
+        files: Mapping[str, Path],
+        nodes: Mapping[str, Node],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
+        """Say of student and baseline what the averages of their weights are right on, where there are such."""
+        averages = {name: networks[name] for name in AVERAGES.values() if name in networks}
+        decay = self.settings.student.ema
+        if averages and decay is not None:
+            validation = self.companions.predictions("val", averages, nodes, self.data)
+            for stage, name in AVERAGES.items():
+                if name in averages:
+                    stages[stage]["ema"] = average_record(stage, decay, files[name], predictions, validation)
+
     def add_absent_classes(
         self,
         stages: Mapping[str, Any],
@@ -301,6 +335,34 @@ class StageRunner:
             for stage in own:
                 numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
                 stages[stage]["absent_classes"] = absent_classes(*numbers, absent)
+
+    def add_calibrated(
+        self,
+        stages: Mapping[str, Any],
+        nodes: Mapping[str, Node],
+        networks: Mapping[str, nn.Module],
+        predictions: Predictions,
+    ) -> None:
+        """Add the temperature that fits each network's logits for the validation images, and what it gives the test."""
+        judged = {stage: networks[stage] for stage in STAGES if stage in networks}
+        validation = self.companions.predictions("val", judged, nodes, self.data)
+        for stage in judged:
+            numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
+            stages[stage]["calibrated"] = calibrated(*numbers)
+
+    def add_shifts(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module]) -> None:
+        """Add how good the networks are on further test images and under corruptions, where that is asked for."""
+        judged = {stage: networks[stage] for stage in STAGES if stage in networks}
+        if self.parts.further:
+            for stage, results in judged_on_further_tests(self.parts.further, judged, self.data).items():
+                stages[stage]["also"] = results
+        if self.settings.evaluate.corruptions:
+            source = self.data.source("test")
+            log.info("evaluate  the %s test images under 15 corruptions at 5 severities", f"{len(source):,}")
+            seed = derived_seed(self.settings.data_seed, "evaluate.corruptions")
+            batch = self.data.evaluation_batch
+            for stage, results in judged_under_corruptions(judged, source, self.data.view, batch, seed).items():
+                stages[stage]["corruptions"] = results
 
     def val_accuracies(self) -> dict[str, float]:
         """The accuracy of each stage's network on the validation images, with its final weights."""
@@ -327,9 +389,13 @@ class StageRunner:
 
     def train_or_load(self, trainee: LabelsOnly) -> Path:
         """The file of a network trained on labels alone, from the store or trained now."""
+        return self.train_labels_only(trainee).path
+
+    def train_labels_only(self, trainee: LabelsOnly) -> TrainedNetwork:
+        """A network trained on labels alone, from the store or trained now."""
         trained = train_or_load(trainee, self.settings, self.data, self.logger, self.folder)
         self.state.add(trainee.stage, trained.epochs, trained.seconds_before)
-        return trained.path
+        return trained
 
     def judge_trained(self, stage: str, network: nn.Module) -> Judgement:
         """The judgement of a network that was trained on labels alone."""

@@ -25,7 +25,10 @@ from kd_runner.training.mode import Mode
 
 log = logging.getLogger(__name__)
 
-PAIRED_ROLES = ("stages", "preactivations", "stages and embedding", "preactivations and embedding")
+PAIRED_ROLES = (
+    *("stages", "beginning and stages", "preactivations"),
+    *("stages and embedding", "preactivations and embedding"),
+)
 ROLES = ("student", "teacher")
 
 
@@ -138,8 +141,7 @@ def _layers(role: str, network: nn.Module, images: Tensor, num_classes: int) -> 
 def _check_named_layers(role: str, names: Sequence[str] | str, networks: Networks) -> None:
     """Answer a question for the layers of a network, and refuse names of layers that it does not have."""
     if names == ASKED:
-        sizes = networks.layers[role].sizes()
-        raise Answer(lines(f"{name}  {size}" for name, size in sizes.items()))
+        raise Answer(lines(networks.layers[role].lines()))
     networks.observe(role, names).release()
 
 

@@ -329,7 +329,7 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|dataset|label_smoothing|seed)", given_teacher),
+    (rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|dataset|label_smoothing|seed|freeze)", given_teacher),
     (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
     (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
@@ -369,21 +369,23 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
 ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
+    r"dataset\.(class_weights|balanced_sampling|random_resized_crop)",
     rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|shots_per_class|steps)",
-    r"student\.unlabelled_fraction",
-    r"dataset\.unlabelled",
-    r"data_free",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|ema|freeze|label_smoothing)",
+    r"student\.(shots_per_class|steps|unlabelled_fraction)",
+    r"(dataset\.unlabelled|data_free)",
     r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
-    r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|threads)",
+    r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
+    r"trainer\.(gradient_clip_val|accumulate_grad_batches)",
     r"(order_)?seed",
+    r"evaluate\.(corruptions|also)",
     r"tracking\.(images|graph|embedding)",
-    r"resume",
+    r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
 ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"

@@ -21,6 +21,10 @@ def check_labels(settings: Settings, modes: Sequence[Mode]) -> None:
                 f"{mode.key}: must be a mode that looks at no labels where images have none ({', '.join(asked)}), "
                 f"got {type(mode.loss).__name__}"
             )
+    if settings.dataset.balanced_sampling:
+        raise SettingsError(
+            f"dataset.balanced_sampling: must be false where images have no labels ({', '.join(asked)}), got true"
+        )
     if not learns_from_teacher(modes):
         raise SettingsError(
             f"distillation: must be a mode that looks at the teacher, which alone tells something of images without "

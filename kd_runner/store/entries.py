@@ -22,7 +22,7 @@ import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from kd_runner.config.fingerprint import digest, flat_keys
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, contents, ownership
 from kd_runner.files.plain_files import read_plain
+from kd_runner.formats import network_and_seed
 from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
@@ -352,7 +353,7 @@ def made_once(
     _refuse_read_only(root, entry.key, topic)
     if entry.root != root:
         entry.root.mkdir(mode=0o700, exist_ok=True)
-    with _lease(entry, topic, work) as has_lease:
+    with _lease(entry, topic, f"{_in_words(content)}, which {{}} is {work}") as has_lease:
         if has_lease and entry_in(root, entry.key)[0] == entry and not _usable(entry, topic, content, misfit):
             made = make(entry, _written_ingredients(content, shown))
             if made is not None:
@@ -456,8 +457,14 @@ def _plain(info: dict[str, Any], name: str) -> Any:
     return {key: value for key, value in flat.items() if key.rpartition(".")[2] != "pretrained"}
 
 
+def _in_words(ingredients: Mapping[str, Any]) -> str:
+    """The network that is made of these ingredients, with its seed; of logits, that they are such."""
+    network = ingredients.get("network")
+    return network_and_seed(network, ingredients.get("seed")) if isinstance(network, dict) else "logits"
+
+
 def _reuse(entry: Entry, stage: str) -> Stored:
-    log.info("%-9s %s reused from %s", stage, entry.key, entry.folder)
+    log.info("%-9s %s: reused from %s", stage, _in_words(atomic.read_json(entry.folder / MADE_OF)), entry.root)
     with suppress(OSError):  # a store that may only be read
         os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
     epochs = atomic.read_json(entry.folder / EPOCHS).get("epochs", [])  # entries of older versions have none
@@ -474,14 +481,18 @@ def _remove_abandoned_lease(entry: Entry) -> None:
 
 
 @contextmanager
-def _lease(entry: Entry, stage: str, work: str) -> Iterator[bool]:
-    """The right to train `entry`: True with it, False once another job has published it."""
+def _lease(entry: Entry, stage: str, awaited: str) -> Iterator[bool]:
+    """The right to train `entry`: True with it, False once another job has published it.
+
+    Args:
+        awaited: What a job waits for, in words, with {} for the job that makes it.
+    """
     lease = SoftFileLease(entry.lease, lease_duration=LEASE, timeout=-1, thread_local=False)
     try:
         try:
             lease.acquire(timeout=0)
         except Timeout:
-            log.info("%-9s waiting for %s, which %s is %s", stage, entry.key, entry.holder(), work)
+            log.info("%-9s waiting for %s", stage, awaited.replace("{}", entry.holder()))
             try:
                 lease.acquire(poll_interval=POLL, cancel_check=entry.folder.is_dir)
             except Timeout:

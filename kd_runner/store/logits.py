@@ -93,7 +93,7 @@ def computed_once(
         return opened(entry, reused=False) if is_published else None
 
     def reuse(entry: Entry) -> StoredLogits:
-        log.info("logits    %s reused from %s", entry.key, entry.folder)
+        log.info("logits    of the teacher reused from %s", entry.root)
         with suppress(OSError):  # a store that may only be read
             os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
         return opened(entry, reused=True)

@@ -58,7 +58,7 @@ def training_tasks(
     Args:
         missing: The networks that the store does not have, as `kd_runner.sweeps.preflight.examine` writes them.
     """
-    tasks = {}
+    tasks: dict[str, Task] = {}
     for key, network in missing.items():
         stage, jobs = network["stage"], network["jobs"]
         if len(jobs) > 1:
@@ -66,7 +66,10 @@ def training_tasks(
             words = [str(folder / CHECKED / "jobs.json"), jobs[0], stage, str(log_folder)]
             serves = frozenset(int(job) for job in jobs)
             call = "kd_runner.sweeps.preflight:prepare"
-            tasks[key] = Task(f"{stage} {key}", log_folder, words, words, call=call, serves=serves, variables=variables)
+            name = f"{stage} {network.get('name', key)}"
+            if any(task.name == name for task in tasks.values()):  # one with other epochs, say
+                name = f"{name}, {key}"
+            tasks[key] = Task(name, log_folder, words, words, call=call, serves=serves, variables=variables)
     return tasks
 
 

@@ -17,6 +17,7 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import Answer, SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.formats import network_and_seed
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients, train_or_load
@@ -30,7 +31,9 @@ from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
 from kd_runner.tracking.logger import RunLogger
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
-HARMLESS = ("seed", "tracking", "store", "resume")
+# Optimizers are tried for each job when they are built.
+HARMLESS = ("seed", "tracking", "store", "resume", "name", "notes", "tags", "optimizer", "scheduler")
+STAGES_WITH_RECIPES = ("teacher", "student", "finetune")
 
 
 def examine(words: Sequence[str]) -> int:
@@ -53,9 +56,9 @@ class Examination:
     """Tries jobs one after the other. It reads each data set once, and rehearses jobs once that are alike.
 
     Attributes:
-        report: {"errors": {job: message}, "networks": {key: {"stage": …, "jobs": […]}}, "unused": {job: {setting:
-            reason}}, "shared_work": {job: digits}, "bytes": {job: number}, "free_bytes": number or None}. The networks
-            are those trained on labels alone that the store does not have. The unused settings are those that have no
+        report: {"errors": {job: message}, "networks": {key: {"stage": …, "name": …, "jobs": […]}}, "unused": {job:
+            {setting: reason}}, "shared_work": {job: digits}, "bytes": {job: number}, "free_bytes": number or None}.
+            The networks are those trained on labels alone that the store does not have. The unused settings have no
             effect. Jobs with the same shared work can run side by side (`kd_runner.sweeps.packs.needs`).
     """
 
@@ -78,13 +81,16 @@ class Examination:
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)
-            # Other jobs have their processes for themselves: several of them, or one whose compiler knows one job.
-            if parts.settings.trainer.process_count == 1 and not parts.settings.trainer.compile:
+            # Other jobs have their processes for themselves: several of them, or one whose compiler or profiler knows
+            # one job.
+            trainer = parts.settings.trainer
+            if trainer.process_count == 1 and not trainer.compile and trainer.profile is None:
                 self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")
             for key, stage in missing_networks(parts).items():
-                self.report["networks"].setdefault(key, {"stage": stage, "jobs": []})["jobs"].append(job)
+                network = {"stage": stage, "name": name_of(stage, parts), "jobs": []}
+                self.report["networks"].setdefault(key, network)["jobs"].append(job)
         except Exception as error:  # of anyone's code, in one of the jobs
             self.report["errors"][job] = one_line(error)
 
@@ -99,13 +105,23 @@ class Examination:
 
     def _rehearse(self, content: dict[str, Any], parts: Parts) -> Rehearsal | str:
         """The findings of a rehearsal, or the reason why the job cannot work."""
-        kind = digest({name: value for name, value in content.items() if name not in HARMLESS})
+        kind = digest(_decisive(content))
         if kind not in self._rehearsals:
             try:
                 self._rehearsals[kind] = rehearse(parts)
             except (SettingsError, Answer) as error:
                 self._rehearsals[kind] = str(error)
         return self._rehearsals[kind]
+
+
+def _decisive(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide whether a job is possible, those of each stage included."""
+    sections = {stage: _without_harmless(content[stage]) for stage in STAGES_WITH_RECIPES if stage in content}
+    return {**_without_harmless(content), **sections}
+
+
+def _without_harmless(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in HARMLESS}
 
 
 def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +139,12 @@ def missing_networks(parts: Parts) -> dict[str, str]:
     for stage in stages_on_labels(parts.settings):
         stages[key_of(ingredients(parts.labels_only(stage), parts.settings, parts.data))] = stage
     return {key: stage for key, stage in stages.items() if not is_stored(store, key)}
+
+
+def name_of(stage: str, parts: Parts) -> str:
+    """The network of a stage and its seed, in words."""
+    trainee = parts.labels_only(stage)
+    return network_and_seed(trainee.section(parts.settings).node, parts.settings.seed_of(trainee.role))
 
 
 def stages_on_labels(settings: Settings) -> list[str]:

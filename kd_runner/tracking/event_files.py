@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shlex
 from collections.abc import Callable, Iterable
@@ -24,17 +25,33 @@ def event_folder_of(run: Path) -> Path:
     """
     run = run.absolute()
     for sweep in run.parents:
-        content, _ = reading.json_of(sweep / GRID)
-        if not content:
+        grid = sweep / GRID
+        if not grid.is_file():
             continue
-        relative = str(run.relative_to(sweep))
-        folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
-        names = {job: name for job, name in zip(folders, jobs, strict=False) if is_file_name(name)}
+        about, relative = grid.stat(), str(run.relative_to(sweep))
+        names = _names_of_jobs(grid, about.st_ino, about.st_mtime_ns, about.st_size)
+        if names is None:
+            continue
         if relative in names:
             return sweep / FOLDER / names[relative]
         if run.parent == sweep / NETWORKS:
             return sweep / FOLDER / run.name
     return run / FOLDER
+
+
+@functools.lru_cache(maxsize=8)  # a report of a sweep asks for each of its jobs
+def _names_of_jobs(grid: Path, *_: int) -> dict[str, str] | None:
+    """The names of a sweep's jobs by their folders, from a file that is read again when it changes; None for no sweep.
+
+    Args:
+        grid: The sweep's file.
+        _: What changes with the file.
+    """
+    content, _wrong = reading.json_of(grid)
+    if not content:
+        return None
+    folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
+    return {job: name for job, name in zip(folders, jobs, strict=False) if is_file_name(name)}
 
 
 def command(folder: Path) -> str:

@@ -153,7 +153,7 @@ def _message(tag: str, **content: Any) -> Summary:
 
 
 def write_events(folder: Path, messages: Iterable[Summary]) -> None:
-    """Write an event file with these messages into `folder`; it replaces that of an earlier call."""
+    """Write an event file with these messages into `folder`; it replaces that of an earlier call, where it differs."""
     content = io.BytesIO()
     writer = RecordWriter(content)
     writer.write(Event(file_version="brain.Event:2").SerializeToString())
@@ -161,4 +161,7 @@ def write_events(folder: Path, messages: Iterable[Summary]) -> None:
         writer.write(Event(summary=message).SerializeToString())
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.write(folder / FILE, content.getvalue())
+    path = folder / FILE
+    is_there = path.is_file() and not path.is_symlink() and path.read_bytes() == content.getvalue()
+    if not is_there:
+        atomic.write(path, content.getvalue(), survives_power_cut=False)  # another report writes it again

@@ -17,14 +17,19 @@ from kd_runner.clock import run_seconds
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
+from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
 from kd_runner.networks.faster import compile_call
+from kd_runner.networks.freezing import hold_statistics
 from kd_runner.networks.observed import Observed
 from kd_runner.networks.records import KEPT
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
+from kd_runner.training.averaging import WeightAverage
 from kd_runner.training.batch_norms import SharedBatchNorms
 from kd_runner.training.best import Best, better_of, copy_of_weights
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
+from kd_runner.training.label_loss import LabelLoss
+from kd_runner.training.layer_rates import groups_by_layer, scale_rates
 from kd_runner.training.precision import Mixed
 from kd_runner.training.pruning import Pruner
 from kd_runner.training.recipe import Recipe
@@ -43,7 +48,10 @@ class Classifier(LightningModule):
         self.automatic_optimization = False
         self.stage, self.observed, self.network = stage, observed, observed.network
         self.batches, self.recipe = batches, recipe
-        self.steps = batches.steps_before(recipe.epochs)
+        self.steps = batches.steps_before(recipe.epochs)  # of batches, of which the optimizer may take several at once
+        self.plan = batches.plan(recipe.switches.accumulate)
+        self.updates = self.steps if batches.budget else recipe.epochs * self.plan.steps_per_epoch
+        self.label_loss = LabelLoss(recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels)
         self.step = 0
         self.best: Best | None = None  # of the epochs after which nothing is left to prune
         self.kept: tuple[int, dict[str, Tensor]] | None = None  # number and weights of the epoch that stopping keeps
@@ -52,11 +60,15 @@ class Classifier(LightningModule):
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
         self.ranks = batches.ranks
+        self.watch: Callable[[Iterator[Batch]], Iterable[Batch]] = iter  # a profiler puts its own in this place
         self._batch_norms = SharedBatchNorms(self.ranks)
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._graphs: StepGraphs | None = None
         self._pruner: Pruner | None = None
         self._pruned: dict[str, Any] | None = None  # the pruner's state before an interruption
+        self.average: WeightAverage | None = None
+        self._averaged: dict[str, Any] | None = None  # the average's state before an interruption
+        self._lasting_factor = 1.0  # of the learning rate in this epoch, by a schedule that follows the training
         self._epoch_metrics = EpochMetrics()
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
@@ -86,6 +98,7 @@ class Classifier(LightningModule):
             "history": self.history,
         }
         state |= {"kept": self.kept} if self.kept else {}
+        state |= {"averaged": self.average.state()} if self.average else {}
         return state | ({"pruned": self._pruner.state()} if self._pruner else {})
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -97,6 +110,7 @@ class Classifier(LightningModule):
         self.best = None if state["best"] is None else Best(**state["best"])
         self.metrics, self.history = state["metrics"], state["history"]
         self.kept, self._pruned = state.get("kept"), state.get("pruned")
+        self._averaged = state.get("averaged")
         self._look_whether_to_stop()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -112,8 +126,7 @@ class Classifier(LightningModule):
             progress: Share of the stage that is done, in [0, 1).
         """
         logits = self.network_outputs(batch.images).logits
-        smoothing = self.recipe.label_smoothing
-        loss = loss_over_labels(batch, lambda labels: F.cross_entropy(logits, labels, label_smoothing=smoothing))
+        loss = loss_over_labels(batch, functools.partial(self.label_loss, logits))
         return {"loss": loss}, logits
 
     def network_outputs(self, images: Tensor) -> Outputs:
@@ -123,20 +136,25 @@ class Classifier(LightningModule):
         return outputs.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.recipe.optimizer(self.parameter_groups())
+        return scale_rates(self.recipe.optimizer(self.parameter_groups()))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The parameters that train, in groups for the optimizer."""
+        if self.recipe.switches.layer_decay != 1:
+            return groups_by_layer(self.network, self.recipe.switches.layer_decay)
         return [{"params": [parameter for parameter in self.network.parameters() if parameter.requires_grad]}]
 
     def prepare(self, device: torch.device) -> None:
         """Do what takes long and must be done before the first step, while signals still end the process at once."""
 
     def on_fit_start(self) -> None:
-        self._mixed = Mixed(self.recipe.precision, self.device, self.ranks)
+        self._mixed = Mixed(self.recipe.precision, self.device, self.ranks, self.recipe.switches.clip)
         self._batch_norms.share(self.modules_of_rows())
         self._graphs = graphs_of(self.recipe.graph and not self.ranks.are_several, self.device)
         self.network.train()  # it may have been built in evaluation mode
+        if self.recipe.switches.freeze:
+            hold_statistics(self.network)
+        self._begin_average()
         if self.recipe.pruning is not None:
             self._pruner = Pruner(self.network, self.recipe.pruning, self.batches.source.image_shape)
             if self._pruned is not None:
@@ -144,6 +162,14 @@ class Classifier(LightningModule):
             self._pruner.after_step(self.step / self.steps)
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
+
+    def _begin_average(self) -> None:
+        """Begin the average of the weights where the recipe asks for one, or go on with it."""
+        decay = self.recipe.switches.ema
+        if decay is not None:
+            self.average = WeightAverage(self.network, decay)
+            if self._averaged is not None:
+                self.average.restore(self._averaged)
 
     def modules_of_rows(self) -> list[nn.Module]:
         """The modules that train and see, where several processes share a batch, this one's rows only."""
@@ -165,6 +191,8 @@ class Classifier(LightningModule):
         self.batches.epoch = self.epoch
         self.seed_dropout(derived_seed(self.recipe.seed, "epoch", self.epoch))
         self._epoch_metrics = EpochMetrics(self.ranks)
+        after = getattr(self.recipe.schedule, "after", None)
+        self._lasting_factor = 1.0 if after is None else after(self.history)
 
     def seed_dropout(self, seed: int) -> None:
         """Seed PyTorch's generator: by `seed`, and by the number of the process where it is not the first."""
@@ -173,17 +201,18 @@ class Classifier(LightningModule):
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
         optimizer = self._optimizer()
         records = []
-        for batch in chunk:
-            progress = self.step / self.steps
-            set_rate(optimizer, self.recipe.schedule(progress))
-            step = functools.partial(self._take_step, optimizer, progress)
+        for batch in self.watch(chunk):
+            part, update = self.plan.part(self.step), self.plan.step_of(self.step)
+            progress = update / self.updates
+            set_rate(optimizer, self._rate_factor(update))
+            step = functools.partial(self._take_step, optimizer, progress, part)
             if self._graphs is None:
                 parts, logits = step(batch)
             else:
                 parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
             self.step += 1
-            if self._pruner is not None:
-                self._pruner.after_step(self.step / self.steps)
+            if part.is_last:
+                self._after_update((update + 1) / self.updates)
             records.append(_record(parts, logits, batch))
         if not records:  # of epochs with different numbers of steps, a shorter one has no batch left for its last chunk
             return
@@ -191,14 +220,32 @@ class Classifier(LightningModule):
         loss = sum_of(sums[f"train_{name}"] for name in records[0].losses)
         self._log_steps(loss, sum(len(record.labels) for record in records))
 
-    def _take_step(self, optimizer: torch.optim.Optimizer, progress: float, batch: Batch) -> StepResult:
-        """A step on the batch; returns the parts of the loss by name, and the logits."""
+    def _rate_factor(self, update: int) -> float:
+        """The factor on the learning rate at a step of the optimizer, by its number in the stage."""
+        schedule = self.recipe.schedule
+        at_step = getattr(schedule, "at_step", None)
+        factor = schedule(update / self.updates) if at_step is None else at_step(update, self.updates)
+        return factor * self._lasting_factor
+
+    def _after_update(self, progress: float) -> None:
+        """Prune and average the weights after a step of the optimizer."""
+        if self._pruner is not None:
+            self._pruner.after_step(progress)
+        if self.average is not None:
+            self.average.after_step()
+
+    def _take_step(
+        self, optimizer: torch.optim.Optimizer, progress: float, part: PartOfStep, batch: Batch
+    ) -> StepResult:
+        """A step, or a part of it, on the batch; returns the parts of the loss by name, and the logits."""
         self._batch_norms.rows = batch.rows
         losses, logits = self.losses(batch, progress)
         parts = {name: loss.detach() for name, loss in losses.items()}
         if batch.rows is not None:  # the gradients of all processes are summed
             losses = {name: loss * batch.rows.share for name, loss in losses.items()}
-        self._mixed.step(losses, optimizer)
+        if part is not WHOLE:
+            losses = {name: loss * part.weight for name, loss in losses.items()}
+        self._mixed.step(losses, optimizer, part)
         return parts, logits.detach()
 
     def numbers_at(self, progress: float) -> Hashable:
@@ -262,6 +309,8 @@ class Classifier(LightningModule):
             return
         if best == len(candidates) - 1:
             self.kept = self.epoch + 1, copy_of_weights(self.network)
+            if self.average is not None:
+                self.average.keep()
         self._look_whether_to_stop()
         if self.stopped:
             self.trainer.should_stop = True
@@ -281,6 +330,12 @@ class Classifier(LightningModule):
             epoch, weights = self.kept
             self.network.load_state_dict(weights)
             self.history[epoch - 1] = {**self.history[epoch - 1], KEPT: 1.0}
+
+    def averaged_weights(self) -> dict[str, Tensor] | None:
+        """The average of the weights, on the CPU, where the recipe asks for one."""
+        if self.average is None:  # nothing was left to train
+            self._begin_average()
+        return None if self.average is None else self.average.final_weights()
 
     def _loss_error(self) -> RunFailed:
         """The error about a loss that is not finite: it names the first such step of the epoch, else the validation."""

@@ -9,10 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.datasets.unlabelled import UNLABELLED
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.input_pipeline.transfer import sent
@@ -22,6 +20,7 @@ from kd_runner.randomness import generator_state, set_generator_state
 from kd_runner.tensors import mean_kl
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
+from kd_runner.training.label_loss import LossWhereLabelled
 from kd_runner.training.mode import Mode, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
@@ -56,7 +55,10 @@ class Distiller(Classifier):
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
         self.teacher = teacher
-        self._cross_entropy = cross_entropy_where_labelled if batches.lacks_labels else F.cross_entropy
+        if batches.lacks_labels:
+            self.label_loss = LossWhereLabelled(
+                recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels
+            )
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
 
     def prepare(self, device: torch.device) -> None:
@@ -101,7 +103,7 @@ class Distiller(Classifier):
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
         label_loss = (0.0 if initialising else self.label_weight) * loss_over_labels(
-            batch, lambda labels: sum_of(self._cross_entropy(view.logits, labels) for view in views(student))
+            batch, lambda labels: sum_of(self.label_loss(view.logits, labels) for view in views(student))
         )
         losses = {"label_loss": label_loss}
         if self.modes:
@@ -162,19 +164,6 @@ class Distiller(Classifier):
     def metrics_to_log(self) -> dict[str, float]:
         with torch.no_grad():
             return {**super().metrics_to_log(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
-
-
-def cross_entropy_where_labelled(logits: Tensor, labels: Tensor) -> Tensor:
-    """The cross-entropy of images, mean over the batch: 0 for an image without a label, whose logits get no gradient.
-
-    A sum over all images, and not a mean over those with labels, so that each of these counts as much as it does among
-    images that all have labels, and a batch without any is no exception.
-
-    Args:
-        logits: [N, K].
-        labels: int64 [N]; UNLABELLED where there is none.
-    """
-    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum") / len(labels)
 
 
 def _loss_of(mode: Mode, batch: Batch, student: Outputs, teacher: Outputs, temperature: float) -> Tensor:

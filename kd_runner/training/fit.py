@@ -24,6 +24,7 @@ from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.callbacks import EpochBar, EpochLines, SaveResumeState
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.device import device_of
+from kd_runner.training.profile import profiler_of
 from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def fit(
     logger.remove_records_after(module.stage, module.epoch, module.step)
     started = run_seconds()
     callbacks: list[Callback] = [EpochBar() if sys.stdout.isatty() else EpochLines()]
+    callbacks += profiler_of(settings, module, None if logger is None else logger.folder)
     if resume_state:
         callbacks.insert(0, SaveResumeState(resume_state, started - module.seconds_before))
     trainer = _trainer(settings, module, logger, callbacks)

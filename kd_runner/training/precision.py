@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.settings import Precision
+from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
 from kd_runner.ranks import ALONE, Ranks
 
 DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -29,38 +30,53 @@ class Mixed:
     """Automatic mixed precision: networks run under `autocast`, and `step` scales the loss where float16 needs it.
 
     Where several processes share each batch, a step is along the sum of their gradients.
+
+    Args:
+        clip: The norm to which the gradient of a step is clipped; None for none.
     """
 
-    def __init__(self, precision: Precision, device: torch.device, ranks: Ranks = ALONE) -> None:
-        self.dtype, self.device, self.ranks = DTYPES[precision], device, ranks
+    def __init__(
+        self, precision: Precision, device: torch.device, ranks: Ranks = ALONE, clip: float | None = None
+    ) -> None:
+        self.dtype, self.device, self.ranks, self.clip = DTYPES[precision], device, ranks, clip
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
 
     def autocast(self) -> AbstractContextManager[Any]:
         """A context for the networks. It must end before the optimizer steps, as it caches low-precision weights."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
 
-    def step(self, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """A step along the gradient of the sum of `losses`.
+    def step(self, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, part: PartOfStep = WHOLE) -> None:
+        """A step along the gradient of the sum of `losses`; of a part of a step, its gradient, and the step at its end.
 
         An optimizer with a method `keep(name)` is shown the gradient of each loss by itself before it steps.
         """
         keep = getattr(optimizer, "keep", None)
         if keep is None:
-            self._backward(functools.reduce(torch.add, losses.values()), optimizer)
+            self._backward(functools.reduce(torch.add, losses.values()), optimizer, part=part)
         else:
             for number, (name, loss) in enumerate(losses.items(), 1):
                 if loss.requires_grad:
                     self._backward(loss, optimizer, retain_graph=number < len(losses))
                     keep(name)
+        if not part.is_last:
+            return
+        if self.clip is not None:
+            self.scaler.unscale_(optimizer)  # nothing where the loss is not scaled
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip)
         if self.scaler.is_enabled():
             self.scaler.step(optimizer)
             self.scaler.update()
         else:
             optimizer.step()
 
-    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer, retain_graph: bool = False) -> None:
-        for group in optimizer.param_groups:  # as zero_grad does, without its profiling
-            for parameter in group["params"]:
-                parameter.grad = None
+    def _backward(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, retain_graph: bool = False, part: PartOfStep = WHOLE
+    ) -> None:
+        if part.is_first:
+            for group in optimizer.param_groups:  # as zero_grad does, without its profiling
+                for parameter in group["params"]:
+                    parameter.grad = None
         self.scaler.scale(loss).backward(retain_graph=retain_graph)
-        self.ranks.sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+        if part.is_last:
+            self.ranks.sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])

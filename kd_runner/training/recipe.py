@@ -12,6 +12,7 @@ from kd_runner.config.settings import Precision
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.training.pruning import Pruning
 from kd_runner.training.stopping import Stopping
+from kd_runner.training.switches import NO_SWITCHES, Switches
 
 Schedule = Callable[[float], float]
 
@@ -29,10 +30,11 @@ class Recipe:
         precision: Precision of the networks; losses are computed in float32.
         compile: True to run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
-        label_smoothing: Smoothing of the labels in stages on labels alone, in [0, 1).
+        label_smoothing: Smoothing of the labels in the label loss, in [0, 1).
         graph: True to take steps as CUDA graphs where that works.
         stopping: The rule by which the stage stops early; None to train for all epochs.
         pruning: The weights that are set to zero while the network trains; None for none.
+        switches: What else is switched on.
         steps: The number of steps, of which each epoch is an equal part; None where an epoch is a pass over the images.
     """
 
@@ -48,6 +50,7 @@ class Recipe:
     graph: bool = False
     stopping: Stopping | None = None
     pruning: Pruning | None = None
+    switches: Switches = NO_SWITCHES
     steps: int | None = None
 
     @property

@@ -228,7 +228,16 @@ class BatchesOfStream(TrainingBatches):
 
     def __init__(self, alone: TrainingBatches, stream: SharedStream) -> None:
         sizes = alone.batch_size, alone.seed, alone.chunk
-        super().__init__(alone.source, alone.view, *sizes, alone.strong, alone.part, alone.views, budget=alone.budget)
+        super().__init__(
+            alone.source,
+            alone.view,
+            *sizes,
+            alone.strong,
+            alone.part,
+            alone.views,
+            balanced=alone.balanced,
+            budget=alone.budget,
+        )
         self.stream = stream
         if alone.strong and not stream.batches.strong:
             stream.batches.strong = True

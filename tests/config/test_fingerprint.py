@@ -47,6 +47,7 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
         ("seed=1", True), ("batch_size=32", True), ("teacher.epochs=3", True), ("trainer.precision=bf16-mixed", True),
         ("store=elsewhere", False), ("trainer.threads=1", False), ("trainer.log_every=7", False),
         ("dataset.workers=1", False), ("dataset.residency=host", False), ("tracking.graph=true", False),
+        ("trainer.profile=torch", False), ("evaluate.also=[a]", False), ("evaluate.corruptions=true", True),
         ("trainer.devices=4", False), ("trainer.nodes=2", False),
     ],
 )  # fmt: skip

@@ -67,8 +67,18 @@ def test_a_prediction_is_the_runs_own(folder: Path) -> None:
     paths = sorted((folder / "data/test").glob("*/*.png"), key=lambda path: (path.parent.name, path.name))
     names = predict(paths).names
     right = sum(name == path.parent.name for name, path in zip(names, paths, strict=True))
-    best = json.loads((folder / "run/result.json").read_text())["student"]["best_val"]
-    assert right / len(paths) == pytest.approx(best["accuracy"])
+    student = json.loads((folder / "run/result.json").read_text())["student"]
+    assert right / len(paths) == pytest.approx(student["accuracy"])
+    names = kd_runner.load(folder / "run", network="student_best")(paths).names
+    right = sum(name == path.parent.name for name, path in zip(names, paths, strict=True))
+    assert right / len(paths) == pytest.approx(student["best_val"]["accuracy"])
+
+
+def test_the_networks_that_are_chosen(folder: Path, capsys: Printed) -> None:
+    assert printed_json(capsys, str(folder / "run"))["described"] == "student"
+    content = printed_json(capsys, str(folder / "run"), "--network", "student_best", "--network", "baseline")
+    assert list(content["networks"]) == ["baseline", "student_best"]
+    assert content["described"] == "student_best"
 
 
 def test_one_network_beside_a_teacher(folder: Path, capsys: Printed) -> None:

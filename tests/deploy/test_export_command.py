@@ -111,6 +111,18 @@ def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, ca
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_library_of_a_version_that_cannot_be_imported_is_one_line(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "old_library.py").write_text("print('hello')\nimport math\nmath.gone_by_now\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    needs_it = dataclasses.replace(export_safetensors.FORMAT, libraries=("old_library",))
+    monkeypatch.setattr(export_safetensors, "FORMAT", needs_it)
+    line = refused(capsys, run, "--format", "safetensors", "--overwrite")
+    assert line.startswith(
+        "--format safetensors: old_library (of an unknown version) cannot be used here, with PyTorch "
+    )
+    assert "has no attribute 'gone_by_now'): another version of it may fit: pip install" in line
+
+
 def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
     def broken(path: Path) -> Runtime:
         raise RuntimeError("no kernel\nfor this")
@@ -171,11 +183,12 @@ def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
         ("--format safetensors --quantize int8", "--quantize: must be bf16 or fp16 with --format safetensors, got"),
         ("--format onnx --quantize bf16", "--quantize: must be int8 or fp16 with --format onnx, got bf16"),
         ("--format safetensors --with-preprocessing", "--with-preprocessing: has no effect with --format safetensors"),
+        ("--format torch_export --fixed-size", "--fixed-size: has no effect without --with-preprocessing"),
         ("--format safetensors --allow-loss 1", "--allow-loss: has no effect without --quantize"),
         ("--format safetensors --quantize bf16 --allow-loss nan", "--allow-loss: must be points from 0 to 100"),
         ("--format safetensors --quantize bf16 --without-images", "--without-images: --quantize needs the images"),
         ("--format safetensors --output out.onnx", "--output: must end in .safetensors for --format safetensors"),
-        ("--format safetensors --network student_best", "the run has no student_best.safetensors"),
+        ("--format safetensors --network student_best", "has no student_best.safetensors: its run was not completed;"),
         ("--format safetensors --root /tmp", "--root: has no effect, the run's data set has no root, got /tmp"),
         ("--format safetensors --run nowhere", "--run: must be the folder of a run, with settings.json in it, got"),
     ],
@@ -192,6 +205,8 @@ def test_a_source_that_is_none_is_one_line(tmp_path, capsys):
     assert "is not the folder of a run" in refused(capsys, tmp_path / "empty", "--format", "safetensors")
     assert "text.safetensors" in refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors")
     assert "nothing" in refused(capsys, tmp_path / "nothing", "--format", "safetensors")
+    line = refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors", "--network", "student")
+    assert line.startswith(f"--network: has no effect on {tmp_path}/text.safetensors")
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), "--format", "tflite"])
     assert ended.value.code == 2

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save_network
+from PIL import Image
 from torch import nn
 
 import kd_runner
@@ -92,11 +93,63 @@ def test_a_file_with_preprocessing_takes_bytes_and_says_so(tmp_path, name, layou
     np.testing.assert_allclose(chosen.open(output).run(pixels), expected, atol=1e-4)
 
     metadata: dict[str, Any] = importlib.import_module(MODULES[name]).metadata_of(output)
-    assert metadata["input"].startswith(f"bytes of images, uint8 [N, {'8, 8, 1' if layout == 'nhwc' else '1, 8, 8'}]")
+    resizes = name != "executorch"
+    sides = "height, width" if resizes else "8, 8"
+    assert f"uint8 [N, {f'{sides}, 1' if layout == 'nhwc' else f'1, {sides}'}]" in metadata["input"]
+    assert json.loads(metadata["preprocessing"])["resized_in_the_graph"] is resizes
     assert json.loads(metadata["classes"]) == list("0123456789")
     assert json.loads(metadata["preprocessing"])["normalised_in_the_graph"] is True
     assert json.loads(metadata["provenance"])["run"]["fingerprint"] == "0123456789abcdef"
     assert json.loads(metadata["kd_runner"]) == json.loads(json.dumps(info))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "quantize"), [("onnx", None), ("onnx", "int8"), ("torch_export", None), ("openvino", "int8")]
+)
+def test_a_file_with_preprocessing_resizes_pictures_as_the_predictor_does(tmp_path, name, quantize, capsys):
+    chosen = format_named(name)
+    run, output = run_folder(tmp_path / "run"), tmp_path / f"out{chosen.ending}"
+    words = [str(run), "--format", name, "--output", str(output), "--with-preprocessing"]
+    assert main([*words, *(["--quantize", quantize, "--allow-loss", "5"] if quantize else [])]) == 0
+    out, err = capsys.readouterr()
+    assert "resizing in the file, beside Pillow's, on 100 images at other sizes: agreement " in out, err
+    predict, runtime = kd_runner.load(run), chosen.open(output)
+    pictures = [
+        np.asarray(Image.effect_noise(size, 60).convert("L")) for size in ((8, 8), (23, 9), (10, 61), (200, 90))
+    ]
+    for pixels in pictures:
+        (expected,) = predict([Image.fromarray(pixels)]).logits.numpy()
+        given = runtime.run(np.stack([pixels, pixels])[..., None])
+        np.testing.assert_allclose(given, [expected] * 2, atol=0.3 if quantize else 0.05)
+    record = json.loads(output.with_name(f"{output.name}.json").read_text())
+    assert record["resizing"]["agreement"] >= 0.99
+    if name == "onnx":
+        assert dimensions_of(output) == ["batch", "height", "width", 1]
+        assert has_int8(output) is (quantize is not None)
+        assert resizing_is_float(output)
+
+
+def dimensions_of(path: Path) -> list[str | int]:
+    import onnx
+
+    sizes = onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim
+    return [size.dim_param or size.dim_value for size in sizes]
+
+
+def resizing_is_float(path: Path) -> bool:
+    """True where nothing that is rounded to 8 bits flows into the two roundings to whole bytes."""
+    import onnx
+
+    nodes = onnx.load(str(path)).graph.node
+    makers = {output: node for node in nodes for output in node.output}
+    waiting, kinds = [name for node in nodes if node.op_type == "Clip" for name in node.input], set()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None:
+            kinds.add(node.op_type)
+            waiting += node.input
+    return "MatMul" in kinds and "QuantizeLinear" not in kinds
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from image_folders import write_classes
 from stored_networks import store_network
 
 import kd_runner
+from kd_runner.datasets.labelled_folder import labelled_folder
 from kd_runner.deploy.judged import judged_on_folder
-from kd_runner.deploy.labelled_folder import labelled_folder
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 
@@ -25,7 +25,7 @@ def test_each_network_has_its_own_input_and_order_of_classes(tmp_path: Path) -> 
     data = labelled_folder(tmp_path / "data", CLASSES)
     counts: list[int] = []
     with collected_notes() as notes:
-        judged = judged_on_folder(predictors, data, 4, 2, counts.append)
+        judged = judged_on_folder(predictors, "net", data, 4, 2, counts.append)
     assert judged.unreadable == {str(tmp_path / "data/bee/1.png"): "it is empty"}
     assert counts == [4, 4, 1]
     assert judged.labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
@@ -41,12 +41,13 @@ def test_a_teacher_must_know_the_classes(tmp_path: Path) -> None:
     store_network(tmp_path / "net.safetensors", CLASSES)
     predictors = {name: kd_runner.load(tmp_path / f"{name}.safetensors") for name in ("teacher", "net")}
     with pytest.raises(SettingsError, match=r"teacher\.safetensors does not know the class cat"):
-        judged_on_folder(predictors, labelled_folder(tmp_path / "data", CLASSES))
+        judged_on_folder(predictors, "net", labelled_folder(tmp_path / "data", CLASSES))
 
 
 def test_nothing_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "ant").mkdir()
     (tmp_path / "ant/x.png").write_bytes(b"%PDF")
     store_network(tmp_path / "net.safetensors", CLASSES)
+    data = labelled_folder(tmp_path, CLASSES)
     with pytest.raises(SettingsError, match=r"none of the 1 pictures under .* can be read: it is PDF"):
-        judged_on_folder({"net": kd_runner.load(tmp_path / "net.safetensors")}, labelled_folder(tmp_path, CLASSES))
+        judged_on_folder({"net": kd_runner.load(tmp_path / "net.safetensors")}, "net", data)

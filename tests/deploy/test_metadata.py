@@ -7,6 +7,7 @@ import json
 
 from exported_cases import MEAN, STD, TINY, run_folder
 
+from kd_runner.datasets.image_input import input_of_images
 from kd_runner.deploy.exportable import load_exportable
 from kd_runner.deploy.metadata import input_in_words, metadata
 
@@ -15,7 +16,9 @@ def test_input_classes_rule_and_origin_without_a_path_of_the_machine(tmp_path):
     run = run_folder(tmp_path / "run")
     exportable = load_exportable(run)
     texts = metadata(exportable, "int8", "nhwc")
-    assert texts["input"] == "bytes of images, uint8 [N, 8, 8, 1]: the file normalises them"
+    assert (
+        texts["input"] == "bytes of images, gray, uint8 [N, 8, 8, 1]: the caller resizes and cuts, the file normalises"
+    )
     assert texts["output"] == "logits, float32 [N, 10]: a softmax makes them probabilities"
     assert json.loads(texts["classes"]) == list("0123456789")
     rule = json.loads(texts["preprocessing"])
@@ -31,6 +34,14 @@ def test_input_classes_rule_and_origin_without_a_path_of_the_machine(tmp_path):
     assert "somebody" not in json.dumps(texts)
 
 
-def test_the_input_in_words():
-    assert input_in_words((3, 32, 30), None) == "normalised images, float32 [N, 3, 32, 30]"
-    assert input_in_words((3, 32, 30), "nchw") == "bytes of images, uint8 [N, 3, 32, 30]: the file normalises them"
+def test_the_input_in_words_says_what_is_left_to_the_caller():
+    image_input = input_of_images((3, 32, 30), ["a", "b"], [0.0] * 3, [1.0] * 3)
+    assert input_in_words(image_input, None, False) == (
+        "normalised images, float32 [N, 3, 32, 30]: the caller resizes, cuts and normalises, as in preprocessing"
+    )
+    assert input_in_words(image_input, "nchw", False) == (
+        "bytes of images, rgb, uint8 [N, 3, 32, 30]: the caller resizes and cuts, the file normalises"
+    )
+    assert input_in_words(image_input, "nhwc", True) == (
+        "bytes of upright, opaque pictures of any size, rgb, uint8 [N, height, width, 3]: the file does the rest"
+    )

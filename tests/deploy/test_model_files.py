@@ -11,7 +11,12 @@ from kd_runner.errors import SettingsError
 def test_the_files_of_a_run(tmp_path: Path) -> None:
     for name in ("teacher", "student_last", "student_best"):
         (tmp_path / f"{name}.safetensors").touch()
-    assert model_file(tmp_path) == tmp_path / "student_best.safetensors"
+    assert model_file(tmp_path) == tmp_path / "student_last.safetensors"
+    assert model_file(tmp_path, "student_best") == tmp_path / "student_best.safetensors"
+    with pytest.raises(SettingsError, match=r"has no baseline.safetensors: its run has no baseline; it has teacher"):
+        model_file(tmp_path, "baseline")
+    with pytest.raises(SettingsError, match=r"^network: has no effect on .*, which is no folder of a run, got teacher"):
+        model_file(tmp_path / "teacher.safetensors", "teacher")
     assert model_file(str(tmp_path / "teacher.safetensors")) == tmp_path / "teacher.safetensors"
     assert list(run_files(tmp_path)) == ["teacher", "student", "student_best"]
 
@@ -19,9 +24,12 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], r"is not the folder of a run: it has no student_best\.safetensors"),
-        (["settings.json"], "its run was not completed; it has no weights yet"),
-        (["settings.json", "teacher.safetensors"], "it has teacher.safetensors, which can be named instead"),
+        ([], r"is not the folder of a run: it has no student_last\.safetensors"),
+        (["settings.json"], "has no weights yet"),
+        (
+            ["settings.json", "teacher.safetensors"],
+            r"completed; it has teacher \(teacher.safetensors\), which can be named instead",
+        ),
         (["sweep.json"], "is the folder of a sweep: name the folder of one of its runs, such as .*/0"),
     ],
 )

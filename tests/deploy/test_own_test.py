@@ -10,6 +10,7 @@ from image_folders import write_classes
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy.own_test import own_test
+from kd_runner.deploy.stored_run import thread_count
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 
@@ -39,7 +40,8 @@ def test_the_test_images_of_a_run(folder: Path) -> None:
     with own_test(folder) as test:
         expected = image_folder(str(folder / "data"), 3, image_size=5, cache=None).test
         assert torch.equal(test.splits.test.sample(99), expected.sample(99))
-        assert (test.batch_size, test.channels_last, test.threads) == (8, True, 3)
+        assert (test.settings.batch_size, test.memory_format) == (8, torch.channels_last)
+        assert thread_count(test.result) == 3
     assert not (folder / "cache").exists()  # a folder of anyone's does not say where to write
 
 

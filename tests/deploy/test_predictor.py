@@ -120,8 +120,10 @@ def test_an_earlier_file_says_what_is_assumed(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_folder_of_a_run_stands_for_its_best_student(tmp_path: Path) -> None:
-    store_network(tmp_path / "run/student_best.safetensors")
-    assert kd_runner.load(tmp_path / "run").name.endswith("student_best.safetensors")
+    for name in ("student_last", "student_best"):
+        store_network(tmp_path / f"run/{name}.safetensors")
+    assert kd_runner.load(tmp_path / "run").name.endswith("student_last.safetensors")
+    assert kd_runner.load(tmp_path / "run", network="student_best").name.endswith("student_best.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def arguments(node: dict[str, Any]) -> set[str]:
 
 TEACHERLESS = {"none"}  # whose weight is 0
 OF_FEATURES = {
-    "ab", "at", "catkd", "cc", "crd", "fitnets", "fsp", "ft", "ickd", "mgd", "nst", "ofa", "ofd", "pkt", "reviewkd",
-    "rkd", "sdd", "simkd", "sp", "srd", "srrl", "vid",
+    "ab", "at", "catkd", "cc", "crd", "cwd", "fitnets", "fsp", "ft", "ickd", "kdsvd", "mgd", "nst", "ofa", "ofd", "pad",
+    "pkt", "reviewkd", "rkd", "sdd", "semckd", "simkd", "sp", "srd", "srrl", "vid",
 }  # fmt: skip
 OF_LOGITS = set(MODES) - OF_FEATURES - TEACHERLESS | {"ofa"}
 # (where, modes that have no gradient, modes of which a part has none, modes that refuse by themselves)
@@ -97,8 +97,8 @@ CASES: list[tuple[dict[str, int], set[str], dict[str, tuple[str, ...]], set[str]
     ),
     ({"images": 2}, {"rkd"}, {"dist": ("intra_weight",)}, set()),
     ({"channels": 1}, {"cc", "pkt"}, {"rkd": ("angle_weight",)}, set()),
-    ({"side": 1}, {"catkd", "nst"}, {}, {"at"}),
-    ({"channels": 1, "side": 1}, {"catkd", "cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at"}),
+    ({"side": 1}, {"catkd", "nst"}, {}, {"at", "cwd"}),
+    ({"channels": 1, "side": 1}, {"catkd", "cc", "ft", "nst", "pkt"}, {"rkd": ("angle_weight",)}, {"at", "cwd"}),
 ]
 
 

@@ -352,6 +352,15 @@ def test_a_fusion_shares_each_place_between_a_layer_and_the_deeper_ones() -> Non
     np.testing.assert_allclose(numpy_of(fused), reduced * shares[:, :1] + larger * shares[:, 1:], rtol=1e-9)
 
 
+def test_a_fusion_passes_on_what_it_compares() -> None:
+    """As published: where the student's maps have another size, the shallower layers see them resized."""
+    fusion = adapted(ReviewKD(width=4), [MS, FS], [halved(MT), FT_]).fusions[0]
+    fusion.out = nn.Identity()
+    compared, passed = fusion(torch.tensor(MS), torch.tensor(FS)[:, :4, None, None], torch.Size((2, 2)))
+    assert passed.shape == (4, 4, 2, 2)
+    torch.testing.assert_close(compared, passed)
+
+
 def test_reviewkd_reviews_deep_to_shallow() -> None:
     """A shallow layer's comparison depends on the deeper layers, never the reverse; maps and the embedding all fit."""
     ours, theirs = [MS, halved(MS), FS], [MT, halved(MT), FT_]

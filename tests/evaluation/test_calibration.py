@@ -82,3 +82,25 @@ def test_ends_of_the_temperature(labels: list[int], expected: float | None) -> N
     assert found == (expected if expected is None else pytest.approx(expected, rel=1e-6))
     fitted = calibration.calibrations(*some_logits(20, 2), torch.tensor([[3.0, 0.0], [2.0, 0.0]]), torch.tensor(labels))
     assert (fitted["after"] is None) == (expected is None)
+
+
+def test_the_temperature_is_the_one_that_lbfgs_finds_and_scales_the_test_images_alone() -> None:
+    (logits, labels), (test_logits, test_labels) = some_logits(400, 5), some_logits(300, 5)
+    logits, test_logits = 3 * logits.double(), 3 * test_logits.double().flip(1)
+    scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale], lr=0.1, max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-15)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(logits / scale, labels)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    found = calibration.calibrated(test_logits, test_labels, logits, labels)
+    assert found["temperature"] == pytest.approx(scale.item(), rel=1e-6)
+    scaled = classification_metrics(test_logits / scale.item(), test_labels)
+    assert (found["nll"], found["ece"]) == pytest.approx((scaled["nll"], scaled["ece"]), rel=1e-5)
+    assert scaled["accuracy"] == classification_metrics(test_logits, test_labels)["accuracy"]
+    right = torch.tensor([[3.0, 0.0]]), torch.tensor([0])
+    assert calibration.calibrated(*right, *right) == {"temperature": None, "nll": None, "ece": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,16 @@ def test_misshapen_parts_are_taken_out_with_what_lacks_a_part() -> None:
     assert "baseline" not in content
 
 
-def test_signs_that_cannot_be_shown_are_replaced() -> None:
+@pytest.mark.parametrize(
+    "text", ["\x00", "\x1b[31m", "\x08", "\x0c", "\r", "\x7f", "\ud800", "ä\x85 b", "a\\b", "\t\n"]
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_signs_that_cannot_be_shown_are_replaced(text: str, ascii_only: bool, tmp_path: Path) -> None:
     assert reading.readable({"a\x00": ["b\x1b[31m", 1, None]}) == {"a\ufffd": ["b\ufffd[31m", 1, None]}
+    content = json.dumps({f"key{text}": [f"a{text}b", 1]}, ensure_ascii=ascii_only, indent=2)
+    (tmp_path / "a.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    shown = reading.UNREADABLE.sub("\ufffd", text)
+    assert reading.json_of(tmp_path / "a.json") == ({f"key{shown}": [f"a{shown}b", 1]}, "")
 
 
 def test_a_line_names_some_of_the_keys_that_are_left_out() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from batch_cases import CPU, channels_last, source, split, view
+from torch.utils.data import WeightedRandomSampler
 
+from kd_runner.datasets.splits import Split
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import MemorySource, source_of
@@ -164,3 +166,30 @@ def test_several_processes_share_plain_batches() -> None:
     parts = [PlainBatches(source(11), view(), 4, Ranks(rank, 3)) for rank in range(3)]
     assert [len(part) for part in parts] == [1, 1, 1]
     assert torch.cat([batch.indices for part in parts for batch in part]).tolist() == list(range(11))
+
+
+def test_a_balanced_epoch_draws_all_classes_equally_often_and_each_image_anew() -> None:
+    images = torch.randint(0, 256, (600, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.where(torch.arange(600) < 540, 0, 1 + torch.arange(600) % 2)  # 540, 30 and 30 images
+    memory = MemorySource(Split(images, labels), CPU, CPU)
+    batches = TrainingBatches(memory, view(Augmentation(crop_padding=2)), 64, seed=3, balanced=True)
+    order = batches.order()
+    # Restated: PyTorch's sampler, with the generator of the epoch's order.
+    generator = torch.Generator().manual_seed(derived_seed(3, "order", 0))
+    weights = 1 / torch.tensor([540.0, 30.0, 30.0], dtype=torch.float64)[labels]
+    assert order.tolist() == list(WeightedRandomSampler(weights.tolist(), 600, generator=generator))
+    counts = torch.bincount(labels[order])
+    assert bool((counts - 200).abs().max() < 50)  # of a binomial distribution with a deviation of 12
+    seen = {}
+    for batch in batches.batches():
+        for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
+            seen.setdefault(index, []).append(image)
+    several = [shown for shown in seen.values() if len(shown) > 3]
+    assert several
+    assert all(any(not torch.equal(shown[0], image) for image in shown[1:]) for shown in several)
+    batches.epoch = 1
+    assert not torch.equal(order, batches.order())
+    replayed = TrainingBatches(memory, view(Augmentation(crop_padding=2)), 64, seed=3, balanced=True, views=2)
+    for batch in replayed.batches():  # kept logits are those of a view: each time, an image looks the same
+        for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
+            assert torch.equal(seen[index][0], image)

@@ -10,8 +10,10 @@ from torchvision.models import densenet121
 
 from kd_runner.models.mobilenet_v2 import MobileNetV2
 from kd_runner.models.resnet import ResNet
+from kd_runner.models.shufflenet_v2 import ShuffleNetV2
 from kd_runner.models.torchvision_classifier import torchvision_classifier
 from kd_runner.models.vgg import vgg
+from kd_runner.models.vit import ViT
 from kd_runner.models.wide_resnet import WideResNet
 from kd_runner.networks.layers import Layers, layers_of
 from kd_runner.networks.observed import Observed
@@ -101,6 +103,44 @@ class Sums(nn.Module):
 def test_preactivations_before_a_relu_that_no_hook_tells_apart(shared: bool) -> None:
     network = Sums(shared)
     assert layers(network, 5).preactivations == ("bn1", "relu.input" if shared else "bn2")
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (ResNet(10, CIFAR, 8, (16, 16, 32, 64)), ("layer1.0.conv1.input", "layer1", "layer2", "layer3")),
+        (vgg(10, CIFAR, 8), ("2", "6", "10", "14", "18")),  # whose first stage is its first convolution
+    ],
+)
+def test_the_first_flow_begins_behind_the_first_convolution(network: nn.Module, expected: tuple[str, ...]) -> None:
+    assert layers(network).of("beginning and stages") == expected
+    if expected[0].endswith(".input"):
+        features = Observed(network.eval(), expected)(torch.ones(2, *CIFAR)).features
+        torch.testing.assert_close(features[expected[0]], F.relu(network.bn1(network.conv1(torch.ones(2, *CIFAR)))))
+
+
+@pytest.mark.parametrize(
+    ("network", "last", "published"),
+    [(MobileNetV2(10, CIFAR, 0.5, 6), "conv2", "stages.6"), (ShuffleNetV2(10, CIFAR, 1), "conv2", "layer3")],
+)
+def test_the_last_maps_of_light_networks_are_behind_their_last_convolution(
+    network: nn.Module, last: str, published: str
+) -> None:
+    """Published tables take the maps in front of it: docs/methods.md says so, and how to name them."""
+    found = layers(network)
+    assert found.of("map") == (last,)
+    assert found.shapes[published][1:] == found.shapes[last][1:]
+    assert list(found.shapes).index(published) < list(found.shapes).index(last)
+
+
+def test_heads_are_two_dense_layers_whose_mean_the_logits_are() -> None:
+    assert layers(ViT(10, CIFAR, 8, 8, 1, 2)).of("heads") == ("head", "head_of_token")
+    with pytest.raises(ValueError, match="must have two dense layers whose mean the logits are, as a vision transf"):
+        layers(ViT(10, CIFAR, 8, 8, 1, 2, distillation_token=False)).of("heads")
+    timm = pytest.importorskip("timm", reason="needs timm")
+    small = {"depth": 1, "embed_dim": 8, "num_heads": 1}
+    distilled = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=10, **small)
+    assert layers(distilled).of("heads") == ("head", "head_dist")
 
 
 def test_a_transformers_layers_are_its_blocks_and_not_what_does_nothing() -> None:

@@ -115,13 +115,35 @@ def test_networks_that_are_not_there_are_said_and_the_student_must_be(run: Path,
     assert err == f"kd-report: {run}/student_last.safetensors is not there: there is no student to evaluate\n"
 
 
+def test_the_networks_that_are_chosen_are_compared(run: Path, report: Report) -> None:
+    code, out, _ = report("--verify", run, "--network", "student")
+    assert code == 0
+    assert "Verified: all 21 numbers are as reported, to the digit." in out
+    (run / "baseline.safetensors").unlink()
+    code, out, err = report("--verify", run, "--network", "baseline")
+    assert (code, out) == (2, "")
+    assert "has no baseline.safetensors: its run has no baseline; it has teacher (teacher.safetensors), student" in err
+    assert "--network: must be one of student, student_best," in report("--verify", run, "--network", "best")[2]
+
+
+def test_a_package_to_trust_is_typed_as_this_command_has_it(run: Path, report: Report) -> None:
+    state, info = checkpoints.read_checkpoint(run / "student_last.safetensors")
+    assert info is not None
+    info["network"] = {"_target_": "my_networks.net"}
+    checkpoints.save(run / "student_last.safetensors", state, info)
+    code, _, err = report("--verify", run)
+    assert code == 2
+    assert "--trust my_networks" in err
+    assert "trust=[" not in err
+
+
 def test_what_cannot_be_verified_is_one_line(run: Path, tmp_path: Path, report: Report) -> None:
     cases = [
         (["--verify", tmp_path / "none"], f"no folder {tmp_path}/none"),
         (["--verify", tmp_path], f"{tmp_path} has no result of a completed run: result.json is not there"),
         (["--verify", run, "--out", tmp_path / "x"], "--out: has no effect beside --verify"),
         (["--verify", run, "--root", "x"], "--root: has no effect, the run's data set has no root, got x"),
-        ([run, "--trust", "x"], "--root and --trust: have no effect without --verify"),
+        ([run, "--trust", "x"], "--root, --network and --trust: have no effect without --verify"),
     ]
     for words, message in cases:
         code, out, err = report(*words)

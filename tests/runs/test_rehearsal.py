@@ -82,6 +82,9 @@ def test_a_memory_of_images_refuses_mixed_ones(settings: Make, name: str) -> Non
     words = ("distillation=crd", "distillation.negatives=20", f"dataset.{name}=0.5")
     with pytest.raises(SettingsError, match=rf"^dataset\.{name}: must be 0 with distillation, .* got 0\.5$"):
         rehearse(assemble(settings(*words)))
+    beside = ("+distillation@plus.crd=crd", "plus.crd.negatives=20", f"dataset.{name}=0.5")
+    with pytest.raises(SettingsError, match=rf"^dataset\.{name}: must be 0 with plus\.crd, .* got 0\.5$"):
+        rehearse(assemble(settings(*beside)))
     rehearse(assemble(settings("distillation=crd", "distillation.form=in_batch", f"dataset.{name}=0.5")))
     rehearse(assemble(settings(*words[:2])))
     rehearse(assemble(settings(*words, "distillation.weight=0")))

@@ -24,7 +24,7 @@ from kd_runner.training import distiller
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
 RunIt = Callable[..., dict[str, Any]]
-MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml"))
+MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml") if path.stem != "deit")  # in test_deit
 METRICS = {
     "accuracy",
     "val_accuracy",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from logged_scalars import scalars
 from torch.utils.tensorboard import SummaryWriter
 
-from kd_runner.files import atomic
+from kd_runner.files import atomic, reading
 from kd_runner.files.run_folder import GRID
 from kd_runner.tracking import event_files
 
@@ -22,6 +23,16 @@ def test_a_run_has_its_own_place_and_jobs_are_beside_each_other(tmp_path: Path) 
     assert event_files.event_folder_of(sweep / "elsewhere") == sweep / "elsewhere" / "tensorboard"
     atomic.write_json(sweep / GRID, {"jobs": ["a"], "folders": ["0"]})  # an older version's
     assert event_files.event_folder_of(sweep / "0") == sweep / "0" / "tensorboard"
+
+
+def test_a_sweep_is_read_once_for_all_of_its_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    atomic.write_json(tmp_path / GRID, {"folders": ["0", "1"], "names": ["a", "b"]})
+    read = []
+    json_of = reading.json_of
+    monkeypatch.setattr(reading, "json_of", lambda path: read.append(path) or json_of(path))
+    for job, name in (("0", "a"), ("1", "b"), ("0", "a")):
+        assert event_files.event_folder_of(tmp_path / job) == tmp_path / "tensorboard" / name
+    assert read == [tmp_path / GRID]
 
 
 def test_records_are_removed(tmp_path: Path) -> None:

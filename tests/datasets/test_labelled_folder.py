@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from image_folders import write_classes, write_image
 
-from kd_runner.deploy.labelled_folder import LabelledFolder, labelled_folder
+from kd_runner.datasets.labelled_folder import LabelledFolder, labelled_folder
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 

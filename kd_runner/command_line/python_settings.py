@@ -1,0 +1,124 @@
+"""Settings that a Python program gives, composed as those of a command line are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from kd_runner.command_line.composition import keys_from_environment, settings_of
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.foreign_files import guarded_composition
+from kd_runner.command_line.in_short import in_short
+from kd_runner.command_line.messages import messages_about, one_line_message
+from kd_runner.command_line.overrides import expand_modes
+from kd_runner.command_line.own_folder import refuse_ignored_files
+from kd_runner.command_line.typed_texts import as_hydra_reads_it
+from kd_runner.config.settings import Settings
+from kd_runner.errors import SettingsError
+
+TARGET = "_target_"
+NOT_HERE = ("resume", "hydra")  # keys that are for commands
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Checked settings with what a run must know beside them.
+
+    Args:
+        overrides: The words that say how they differ from the defaults.
+        secrets: Keys of settings that came from the environment.
+        in_short: The run in a few words.
+    """
+
+    settings: Settings
+    overrides: list[str]
+    secrets: list[str]
+    in_short: str
+
+
+def composed_settings(
+    words: Sequence[str], given: Mapping[str, Any], trust: Sequence[str] = (), config_dir: str | Path | None = None
+) -> Composed:
+    """The settings of words as on a command line, and of values by their keys with dots.
+
+    Args:
+        words: Settings as they are typed, such as student.epochs=5; an option of a group, such as teacher=resnet.
+        given: Values by keys: the name of an option, plain values, or dictionaries, which are merged; one with a
+            `_target_` for a group stands in place of its option.
+        trust: Packages that the program vouches for.
+        config_dir: A folder of own options.
+
+    Raises:
+        SettingsError: they cannot be composed, or one is of the wrong kind or out of its range.
+    """
+    folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]
+    overrides = [*folder, *(as_hydra_reads_it(word) for word in words)]
+    values = {}
+    for key, value in given.items():
+        if key.partition(".")[0] in NOT_HERE:
+            raise SettingsError(f"{key}: is for the command kd-runner, and not for kd_runner.run, got {value!r}")
+        if _is_group(key) and isinstance(value, str | list):
+            overrides.append(f"{key}={value}" if isinstance(value, str) else f"{key}=[{','.join(map(str, value))}]")
+        elif _is_group(key) and isinstance(value, Mapping) and TARGET in value:
+            overrides.append(f"~{key}")
+            values[key] = value
+        else:
+            values[key] = value
+    overrides = [expanded for word in overrides for expanded in expand_modes(word)]
+    refuse_ignored_files(overrides)
+    config = _composed(overrides)
+    with open_dict(config):
+        for key, value in values.items():
+            OmegaConf.update(config, key, _plain(value), merge=True, force_add=True)
+        config.trust = [*config.trust, *(package for package in trust if package not in config.trust)]
+    typed = [*(word for word in overrides if not word.startswith(("~", "hydra."))), *_words(values)]
+    return Composed(settings_of(config, typed), typed, keys_from_environment(config), in_short(config))
+
+
+def _is_group(key: str) -> bool:
+    return (CONF_DIR / key).is_dir()
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    earlier = GlobalHydra.instance().hydra  # a program may use Hydra itself
+    GlobalHydra.instance().clear()
+    try:
+        with guarded_composition(), initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return compose("config", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        with messages_about(overrides):
+            raise SettingsError(one_line_message(error)) from None
+    finally:
+        GlobalHydra.instance().clear()
+        if earlier is not None:
+            GlobalHydra.instance().initialize(earlier)
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML could have it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "item") and not isinstance(value, str):  # a number of NumPy
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
+
+
+def _words(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The values as words of a command line, for the report: a word for each leaf of a dictionary."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _words({str(name): inner for name, inner in value.items()}, f"{prefix}{key}.")
+        else:
+            plain = _plain(value)
+            yield f"{prefix}{key}={plain if isinstance(plain, str) else json.dumps(plain)}"

@@ -1,0 +1,46 @@
+"""Words that a person types for people, and paths with ~, as Hydra's grammar wants them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HOME = re.compile(r"(?P<before>(?:=|,|\[|file://)\s*)(?P<quote>['\"]?)~(?=[/,\]'\"]|$)")
+PLAIN = re.compile(r"[\w/.+-]*")  # a path that Hydra reads without quotes
+TEXTS = ("name", "notes")
+TAGS = "tags"
+
+
+def as_hydra_reads_it(word: str) -> str:
+    """The word with ~ as the home folder, and the name, notes and tags of a run in quotes."""
+    key, is_setting, value = word.partition("=")
+    if not is_setting or (word.startswith("-") and not word.startswith("--config-")):
+        return word
+    name = key.removeprefix("++").removeprefix("+")
+    if name in TEXTS:
+        return f"{name}={_quoted(value)}"
+    if name == TAGS:
+        return f"{name}={_list(value)}"
+    return _with_home(word)
+
+
+def _quoted(value: str) -> str:
+    """A text in quotes, unless it has quotes already or is nothing at all."""
+    if value in ("", "null") or re.fullmatch(r"(['\"]).*\1", value, re.DOTALL):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _list(value: str) -> str:
+    """The tags as a list: `tags=first` and `tags=first,small` stand for one."""
+    if value in ("", "null") or value.startswith(("[", "${")):
+        return value
+    return f"[{','.join(_quoted(part.strip()) for part in value.split(','))}]"
+
+
+def _with_home(word: str) -> str:
+    """The word with each ~ at the beginning of a path as the home folder; shells put it there only for some words."""
+    home = str(Path.home())
+    if PLAIN.fullmatch(home):
+        return HOME.sub(lambda match: f"{match['before']}{match['quote']}{home}", word)
+    return re.sub(rf"{HOME.pattern}([^,\]'\"]*)['\"]?", lambda match: f'{match["before"]}"{home}{match[3]}"', word)

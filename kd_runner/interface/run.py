@@ -1,0 +1,93 @@
+"""`kd_runner.run`: one run from a Python program, with the settings of the command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kd_runner.command_line.python_settings import TARGET, composed_settings
+from kd_runner.interface.objects import target_of
+from kd_runner.interface.result import RunResult
+from kd_runner.notes import collected_notes
+from kd_runner.plain_text import PlainFormatter
+from kd_runner.runs.run import run as run_settings
+
+RUNS = Path("outputs/runs")
+PLAIN = (str, int, float, bool, list, tuple, Path, type(None))
+
+
+def run(
+    *words: str,
+    folder: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> RunResult:
+    """Train a teacher, a baseline and a student as `kd-runner` does, and return the result.
+
+    `run(dataset="digits", student="mlp", student__epochs=5)` is `kd-runner dataset=digits student=mlp
+    student.epochs=5`. In place of an option, a network, a mode, a data set or an optimizer may be an object: a class or
+    function that makes it, a `torch.nn.Module`, a loss, `Splits`, or a dictionary with it as `_target_` and its
+    arguments beside it.
+
+    Args:
+        words: Settings as they are typed, such as "teacher.epochs=5".
+        folder: The folder of the run, which must be new or empty; None for one by date below outputs/runs.
+        config_dir: A folder of own options, as behind --config-dir.
+        quiet: True to print nothing.
+        settings: Values of settings by their keys, with two underscores for a dot, and dictionaries for sections.
+
+    Raises:
+        SettingsError: settings that cannot work; nothing was trained.
+        RunFailed: a stage could not be finished.
+    """
+    given, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
+    place = Path(folder).expanduser() if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+    with _printed(quiet):
+        with collected_notes() as notes:
+            composed = composed_settings(words, given, trust, config_dir)
+        logging.getLogger(__name__).info("starting  %s", composed.in_short)
+        result = run_settings(composed.settings, place, composed.overrides, composed.secrets, notes, ())
+    return RunResult(place.absolute(), result)
+
+
+def _with_targets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settings with a `_target_` in place of each object, and the packages that the program vouches for by it."""
+    trust: list[str] = []
+
+    def named(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            inner = {name: named(part, key if name == TARGET else f"{key}.{name}") for name, part in value.items()}
+            target = inner.get(TARGET)
+            return inner | ({TARGET: target[TARGET]} if isinstance(target, dict) else {})
+        if isinstance(value, PLAIN) or hasattr(value, "item"):
+            return value
+        target, package = target_of(value, key)
+        trust.extend([package] if package else [])
+        return {TARGET: target}
+
+    return {key: named(value, key) for key, value in settings.items()}, trust
+
+
+@contextmanager
+def _printed(quiet: bool) -> Iterator[None]:
+    """Print the log's lines of kd-runner in this block, unless the program has a handler of its own."""
+    logger = logging.getLogger("kd_runner")
+    level, handler = logger.level, logging.StreamHandler(sys.stdout)
+    handler.setFormatter(PlainFormatter("%(message)s"))
+    is_handled = logger.hasHandlers()
+    if not quiet and not is_handled:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    elif quiet:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,99 @@
+"""More test images than those of the data set: folders that `evaluate.also` names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_runner.config.settings import Settings
+from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.image_cache import decode_all
+from kd_runner.datasets.image_input import input_of_images
+from kd_runner.datasets.labelled_folder import labelled_folder
+from kd_runner.datasets.splits import Images, Splits
+from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.unreadable import reason_of, unreadable_indices
+from kd_runner.errors import SettingsError
+from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
+from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files.stages import STUDENT, TEACHER
+from kd_runner.input_pipeline.batches import PlainBatches
+from kd_runner.input_pipeline.sources import source_of
+from kd_runner.input_pipeline.view import View
+from kd_runner.notes import note
+from kd_runner.runs.data import Data
+
+KEY = "evaluate.also"
+MOST_BYTES = 2**28  # of images that are decoded at once; more are read from their files by worker processes
+
+
+def further_tests(settings: Settings, splits: Splits, view: View) -> dict[str, ImageFiles]:
+    """The images of the folders, by their paths as they were typed, read as the data set's own images are.
+
+    Notes say which classes a folder lacks, and which of its folders are no class.
+
+    Raises:
+        SettingsError: no such folder, no class of the data set in it, or a first image that cannot be read.
+    """
+    return {path: _images(Path(path).expanduser(), splits, view) for path in settings.evaluate.also}
+
+
+def _images(root: Path, splits: Splits, view: View) -> ImageFiles:
+    classes = [str(name) for name in splits.classes]
+    mean, std = view.mean.tolist(), view.std.tolist()
+    try:
+        image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
+        pixels = image_input.pixel_settings(splits.pixels.max_pixels if splits.pixels else MAX_PIXELS)
+        found = labelled_folder(root, classes)
+        paths = [str(path.relative_to(found.folder)) for path in found.paths]
+        files = ImageFiles(found.folder, paths, torch.tensor(found.labels), pixels)
+        files[0]  # a run of hours must not end at a folder that nobody can read
+    except (ValueError, SettingsError) as error:
+        raise SettingsError(f"{KEY}: {error}") from None
+    return files
+
+
+def judged_on_further_tests(
+    further: Mapping[str, ImageFiles], networks: Mapping[str, nn.Module], data: Data
+) -> dict[str, dict[str, Any]]:
+    """All metrics of each network on each folder: by the network's stage, and by the folder's path.
+
+    Args:
+        networks: The networks by stage.
+    """
+    results: dict[str, dict[str, Any]] = {stage: {} for stage in networks}
+    for path, files in further.items():
+        predictions = _predictions(path, files, networks, data)
+        if predictions is None:
+            continue
+        for stage, logits in predictions.logits.items():
+            results[stage][path] = {
+                "images": len(predictions.labels),
+                **classification_metrics(logits, predictions.labels),
+            }
+        results[STUDENT][path] |= pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER])
+    return results
+
+
+def _predictions(path: str, files: ImageFiles, networks: Mapping[str, nn.Module], data: Data) -> Predictions | None:
+    """The logits for the images of a folder that can be read; None where there are none, which is noted."""
+    broken = unreadable_indices(files, None)
+    if broken:
+        verb = "is" if len(broken) == 1 else "are"
+        names, reason = list_of_names([files.paths[index] for index in broken]), reason_of(files, broken[0])
+        note("data", f"{path}: {count(len(broken), 'image')} cannot be read and {verb} left out: {names} ({reason})")
+        left = torch.ones(len(files), dtype=torch.bool)
+        left[broken] = False
+        files = files.subset(left.nonzero().flatten())
+    if not len(files):
+        return None
+    images: Images = files if files.decoded_bytes > MOST_BYTES else decode_all(files, None)[0]
+    workers = data.settings.workers if data.settings.workers is not None else min(8, os.cpu_count() or 1)
+    source = source_of(images, data.device, data.settings.residency, workers)
+    return predict(networks, PlainBatches(source, data.view, data.evaluation_batch), data.device)

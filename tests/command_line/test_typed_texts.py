@@ -1,0 +1,43 @@
+"""Names, notes and tags as they are typed, and ~ in paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from kd_runner.command_line.typed_texts import as_hydra_reads_it
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        ("dataset.root=~/pictures", "dataset.root", "/home/a b/pictures"),
+        ("store=~", "store", "/home/a b"),
+        ("hydra.run.dir='~/x'", "hydra.run.dir", "/home/a b/x"),
+        ("dataset.root=/data/~old", "dataset.root", None),
+        ('+notes=two, and "three"', "notes", 'two, and "three"'),
+        ("name=a=b", "name", "a=b"),
+        ("name='a, b'", "name", "a, b"),
+        ("name=null", "name", None),
+        ("tags=a,b c", "tags", ["a", "b c"]),
+        ("tags=[a]", "tags", ["a"]),
+    ],
+)
+def test_hydra_reads_what_a_person_meant(typed: str, key: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/a b"))
+    word = as_hydra_reads_it(typed)
+    if "~old" in typed:
+        assert word == typed
+        return
+    override = OverridesParser.create().parse_override(word)
+    assert (override.key_or_group, override.value()) == (key, value)
+
+
+def test_a_sweep_over_folders_and_words_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
+    assert as_hydra_reads_it("dataset.root=~/a,~/b") == "dataset.root=/home/me/a,/home/me/b"
+    assert as_hydra_reads_it("--config-dir=~/conf") == "--config-dir=/home/me/conf"
+    for word in ("-m", "~teacher.layers", "seed=0,1", "'dataset=?'", "hydra.sweeper.trials=3"):
+        assert as_hydra_reads_it(word) == word

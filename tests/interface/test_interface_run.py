@@ -1,0 +1,140 @@
+"""`kd_runner.run` in a program of its own, without Hydra's command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from stored_runs import stored_run  # noqa: F401
+from torch import nn
+
+from kd_runner.errors import SettingsError
+from kd_runner.interface.result import RunResult
+from kd_runner.interface.run import _with_targets, run
+
+PROGRAM = """
+import json
+import kd_runner
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes, image_shape, width=4):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, num_classes))
+    def forward(self, images):
+        return self.inner(images)
+
+def loss(student, teacher, labels, temperature):
+    return kd_runner.losses.dkd(student.logits, teacher.logits, labels, temperature, other_weight=2)
+
+settings = {"dataset": "digits", "teacher": "mlp", "teacher__epochs": 1, "seed": 3, "quiet": True}
+options = {"_target_": Net, "width": 6, "epochs": 1}
+first = kd_runner.run("temperature.value=2", student=options, distillation=loss, folder="first", tags=["a"], **settings)
+again = kd_runner.run("temperature.value=2", student=options, distillation=loss, folder="again", **settings)
+html = first._repr_html_()
+print(json.dumps({
+    "folder": str(first.folder), "accuracy": first.student.accuracy, "again": again.student.accuracy,
+    "parameters": first.student.parameters, "gain": first.gain, "baseline": first.baseline.accuracy,
+    "html": [html.count("<table"), html.count("<img"), html.count("<th style")], "text": str(first).splitlines()[0],
+    "network": type(first.predictor().network).__name__,
+}))
+"""
+
+
+class Tiny(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.inner(images)
+
+
+def test_a_network_is_trained_in_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = Tiny(10)
+    before = network.inner[1].weight.clone()
+    options = {"teacher": "mlp", "teacher__epochs": 1, "student__epochs": 2, "baseline": False, "quiet": True}
+    result = run("finetune.epochs=0", student=network, folder="run", **options)
+    assert capsys.readouterr().out == ""
+    assert torch.equal(network.inner[1].weight, before)
+    trained = result.predictor().network.inner[1].weight
+    assert not torch.equal(trained, before)
+    assert (result.gain, result.baseline, result.student.parameters) == (None, None, 650)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["student"]["accuracy"] == result.student.accuracy
+
+
+@pytest.mark.slow
+def test_a_program_with_a_network_and_a_mode_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1  # quiet
+    told = json.loads(done.stdout)
+    result = json.loads((tmp_path / "first" / "result.json").read_text())
+    assert told["folder"] == str(tmp_path / "first")
+    assert told["accuracy"] == told["again"] == result["student"]["accuracy"]
+    assert told["parameters"] == 64 * 6 + 6 + 6 * 10 + 10
+    assert told["gain"] == pytest.approx(result["student"]["accuracy"] - told["baseline"])
+    assert told["html"][0] == 1
+    assert told["html"][1] >= 4
+    assert told["html"][2] == 3  # a row for each network
+    assert told["text"] == "On the 539 test images:"
+    assert told["network"] == "Net"
+    assert len(list((tmp_path / "outputs" / "store").iterdir())) == 2  # the second run found both networks there
+    overrides = result["overrides"]
+    assert overrides[0] == "temperature.value=2"
+    assert any(word.startswith("student._target_=given.Net_") for word in overrides)
+    assert any(word.startswith("distillation._target_=given.loss_") for word in overrides)
+    assert result["described"] == {"name": None, "notes": None, "tags": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"lr": 0.1}, "lr: no such setting; type optimizer.lr=0.1"),
+        ({"student__depth": 3}, "student.depth: no such setting; kd_runner.models.plain_cnn.plain_cnn takes "),
+        ({"teacher": "resnet99"}, "teacher: must be one of cifar_cnn, "),
+        ({"resume": "x"}, "resume: is for the command kd-runner, and not for kd_runner.run, got 'x'"),
+        ({"temperature": "constnt"}, "temperature: must be one of constant, "),
+        ({"student": {"epochs": 0}}, "student.epochs: must be greater than or equal to 1, got 0"),
+    ],
+)
+def test_what_cannot_work_is_a_value_error_of_one_line(settings: dict, line: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError) as refused:
+        run(quiet=True, **settings)
+    assert str(refused.value).startswith(line)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_objects_deep_in_dictionaries_become_targets() -> None:
+    def mode(student, teacher, labels, temperature):
+        return student.logits.mean()
+
+    settings, trust = _with_targets({"plus": {"mine": {"_target_": mode, "weight": 2}}, "student.epochs": 3})
+    assert trust == []
+    assert settings["plus"]["mine"]["weight"] == 2
+    assert settings["plus"]["mine"]["_target_"].startswith("given.mode_")
+    assert settings["student.epochs"] == 3
+
+
+def test_the_result_of_a_folder(stored_run: Path) -> None:  # noqa: F811
+    result = RunResult.of(stored_run)
+    numbers = json.loads((stored_run / "result.json").read_text())
+    assert result.student.accuracy == numbers["student"]["accuracy"]
+    assert result.student["nll"] == numbers["student"]["nll"]
+    assert result.teacher is not None
+    assert result.notes == numbers["notes"]
+    assert result.report == stored_run / "report.html"
+    assert result.gain is not None
+    assert result.gain < 0
+    assert result.gap_closed is None
