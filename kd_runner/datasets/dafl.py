@@ -89,6 +89,8 @@ class DAFL:
     def loss(self, logits: Tensor, features: Tensor | None) -> Tensor:
         """The generator's loss: L_oh + α · L_a + β · L_ie (equations 2, 3, 5 and 6), in nats.
 
+        L_a is the mean over features, where the paper has their sum: one weight then suits layers of any width.
+
         Args:
             logits: [N, K] of the network for the generated images.
             features: [N, D], the input of the network's last dense layer; None where there is none: L_a is 0 then.

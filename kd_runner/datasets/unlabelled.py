@@ -87,13 +87,16 @@ def joined(first: Images, second: Images) -> Images:
     return Split(torch.cat([first.images, second.images]), labels)
 
 
-def unlabelled_folder(root: Path, image_shape: Sequence[int], pixels: PixelSettings | None, in_memory: bool) -> Images:
+def unlabelled_folder(
+    root: Path, image_shape: Sequence[int], pixels: PixelSettings | None, in_memory: bool, cache: Path | None = None
+) -> Images:
     """The images in a folder and all folders below it, without labels, in the shape of the training images.
 
     Args:
         image_shape: Channels, height and width of the training images.
         pixels: The settings by which files became the training images; None where these came as arrays.
         in_memory: True to decode the images now; False to leave them in their files.
+        cache: The folder that keeps decoded images for the next run; None for none.
 
     Raises:
         ValueError: no such folder, no image in it, an image that cannot be read, or no picture has such a shape.
@@ -109,4 +112,4 @@ def unlabelled_folder(root: Path, image_shape: Sequence[int], pixels: PixelSetti
     color = "gray" if channels == 1 else "rgb"
     settings = pixels or PixelSettings(height, color, max_pixels=MAX_PIXELS, image_width=width)  # type: ignore[arg-type]
     files = ImageFiles(root, paths, torch.full((len(paths),), UNLABELLED), settings)
-    return decode_all(files, None)[0] if in_memory else files
+    return decode_all(files, cache)[0] if in_memory else files

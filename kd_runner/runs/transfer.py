@@ -47,9 +47,10 @@ def images_to_teach_on(
         hidden = _hidden(settings, splits, labelled, absent)
     more = None
     if settings.dataset.unlabelled is not None:
-        root = Path(settings.dataset.unlabelled).expanduser()
+        root, cache = Path(settings.dataset.unlabelled).expanduser(), settings.dataset.node.get("cache")
+        kept = Path(cache).expanduser() if cache else None
         try:
-            more = unlabelled_folder(root, splits.image_shape, splits.pixels, isinstance(splits.train, Split))
+            more = unlabelled_folder(root, splits.image_shape, splits.pixels, isinstance(splits.train, Split), kept)
         except ValueError as error:
             raise SettingsError(f"dataset.unlabelled: {error}") from error
     transfer = transfer_set(splits.train, labelled, hidden, more)
