@@ -49,7 +49,7 @@ ANSWERS = {
     "forward_hook=x": "type 'student.layers=[layer3]' 'teacher.layers=[layer3]' ('student.layers=?' lists the layers)",
     "criterion=soft": "type distillation=soft (kd-runner help distillation lists the modes)",
     "test_only=true": "there is nothing of the kind here: another command evaluates a student: "
-    "kd-evaluate MODEL FOLDER",
+    "kd-evaluate MODEL FOLDER; evaluate.also and evaluate.corruptions are settings of a run",
     "cache_output=x": "type teacher_outputs=cache",
     # mdistiller
     "SOLVER.LR=0.05": "type optimizer.lr=0.05",

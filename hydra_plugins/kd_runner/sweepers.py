@@ -164,6 +164,7 @@ class OptunaSweeper(GridSweeper):
         assert isinstance(self.launcher, PoolLauncher)
         search = validate_section(SearchSettings, plain_settings(self.unchecked), "hydra.sweeper.")
         space = space_of(self.parse_overrides(arguments))
+        log.info("starting  a search of %d trials", search.trials)
         # A note on several trials is said once.
         with folder_goes_where_refused(self.folder), exclusive_study(self.folder, self.is_resumed), collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kd_runner.datasets.decoding import SUFFIXES
-from kd_runner.datasets.survey import count, kinds_in_words, list_of_names
+from kd_runner.datasets.survey import HEIC, HEIC_REMEDY, count, kinds_in_words, list_of_names
 from kd_runner.datasets.tree import Contents, printable
 from kd_runner.notes import note
 
@@ -84,8 +84,8 @@ def _no_images(folder: Path, unread: Counter[str] | None) -> str:
 
 def _readable_suffixes(kinds: Iterable[str]) -> str:
     """The suffixes that are read, and a remedy for HEIC, for the end of a message about files that are no images."""
-    heic = "; HEIC cannot be read here: pip install pillow-heif, or convert the files"
-    return f"{heic if {'.heic', '.heif'} & set(kinds) else ''}; read are {', '.join(sorted(SUFFIXES))}"
+    heic = f"; {HEIC_REMEDY}" if HEIC & set(kinds) else ""
+    return f"{heic}; read are {', '.join(sorted(SUFFIXES))}"
 
 
 def _unknown_classes(train: Path, folder: Path, unknown: Sequence[str], classes: Sequence[str]) -> str:

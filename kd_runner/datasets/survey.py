@@ -28,6 +28,8 @@ IN_WORDS = {
     REPEATED: ("link", " to a folder that is read already"),
 }
 SHOWN = 3  # folders or kinds in one line
+HEIC = {".heic", ".heif"}  # the pictures of many phones, which are left out where the library for them is missing
+HEIC_REMEDY = "HEIC cannot be read here: pip install pillow-heif, or convert the files"
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -73,7 +75,8 @@ class LeftOut:
         folders += f" and {count(len(counts) - SHOWN, 'other folder')} ({more:,})" if more else ""
         images = f"; {self.images:,} of them are images outside the class folders that are read" if self.images else ""
         hidden = f"; {hidden_in_words(self.hidden)} beside them" if self.hidden else ""
-        return f"{kinds_in_words(self.kinds)}, in {folders}{images}{hidden}"
+        remedy = f"; {HEIC_REMEDY}" if HEIC & set(self.kinds) else ""
+        return f"{kinds_in_words(self.kinds)}, in {folders}{images}{hidden}{remedy}"
 
 
 @dataclass(frozen=True)

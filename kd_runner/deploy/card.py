@@ -26,6 +26,7 @@ from kd_runner.reports.cost_table import cost_headings, cost_rows, value_at
 from kd_runner.reports.provenance import NOT_TYPED
 from kd_runner.reports.summary import sentences, test_images
 
+WEIGHTS, PREPROCESSING = "model.safetensors", "preprocessing.json"  # in the folder for the Hub
 TO_FILL_IN = "to-be-filled-in"
 # Data sets by the names that the Hub has for them.
 ON_THE_HUB = {
@@ -65,6 +66,7 @@ class CardSources:
         image_input: How pictures become the student's input; None where its file does not say.
         exports: What was measured of the files that the student was exported to, by their names.
         accuracies: Test accuracies of the runs of a sweep that differ from this one in their seeds, with its own.
+        weights: The file of the weights, as it is called from the folder that the card lies in.
     """
 
     result: Mapping[str, Any]
@@ -73,6 +75,7 @@ class CardSources:
     image_input: ImageInput | None = None
     exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accuracies: Sequence[float] = ()
+    weights: str = WEIGHTS
 
     @property
     def data_name(self) -> str:
@@ -98,9 +101,9 @@ def model_card(sources: CardSources) -> str:
         f"# {markdown_text(sources.student_name)}, distilled on {markdown_text(sources.data_name)}",
         _summary(sources),
         "## Use",
-        _use(),
+        _use(sources.weights),
         "## How pictures become input",
-        _input(sources.image_input),
+        _input(sources.image_input, sources.weights == WEIGHTS),
         "## Classes",
         _classes(sources),
         "## Data",
@@ -172,16 +175,16 @@ def _summary(sources: CardSources) -> str:
     return f"{learned}, with kd-runner. All numbers are of its run."
 
 
-def _use() -> str:
-    code = """import kd_runner
+def _use(weights: str) -> str:
+    code = f"""import kd_runner
 
-predict = kd_runner.load("model.safetensors")
+predict = kd_runner.load("{weights}")
 print(predict("picture.png").top(3))    # the most probable classes, each with its probability
 network, about = predict                # the bare network, and what its file says"""
     return markdown_code(code, "python")
 
 
-def _input(image_input: ImageInput | None) -> str:
+def _input(image_input: ImageInput | None, for_hub: bool) -> str:
     if image_input is None:
         return "The file of the weights does not say it in a way that this version of kd-runner can read."
     channels, height, width = image_input.image_shape
@@ -191,7 +194,7 @@ def _input(image_input: ImageInput | None) -> str:
         "unknown": "The file is of an earlier version, which did not write the rule: it is assumed.",
     }[image_input.origin]
     rows = [
-        ("size", f"{channels} channels, height {height}, width {width}"),
+        ("size", f"{channels} channel{'' if channels == 1 else 's'}, height {height}, width {width}"),
         ("colour", image_input.color or "neither RGB nor gray: it takes arrays alone"),
         ("turned", "as the EXIF orientation says"),
         ("transparent pixels", f"laid on {image_input.background}"),
@@ -201,7 +204,8 @@ def _input(image_input: ImageInput | None) -> str:
         ("normalised", f"mean {_numbers(image_input.mean)}, standard deviation {_numbers(image_input.std)}"),
     ]
     rows += [("white of more than 8 bits", f"{image_input.white:g}")] if image_input.white is not None else []
-    return f"{_table(['step', 'rule'], rows)}\n\n{origin} `preprocessing.json` has the same for programs."
+    holder = f"`{PREPROCESSING}`" if for_hub else "The metadata `preprocessing` of an exported file"
+    return f"{_table(['step', 'rule'], rows)}\n\n{origin} {holder} has the same for programs."
 
 
 def _size_before_cut(image_input: ImageInput) -> str:
@@ -347,10 +351,11 @@ def _exports(exports: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 _text(check.get("runtime")),
                 milliseconds(one),
                 milliseconds(many),
+                _text(section(record, "metadata").get("input")),
             )
         )
     headings = ("file", "format", "numbers", "size", "test accuracy", "agreement with the network", "run by")
-    return ["## Exported files", _table([*headings, "one image, median", "64 images, median"], rows)]
+    return ["## Exported files", _table([*headings, "one image, median", "64 images, median", "input"], rows)]
 
 
 def _again(result: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from kd_runner.errors import (
 )
 from kd_runner.files import atomic
 from kd_runner.files.disk import refusal
+from kd_runner.files.home import typed_path
 from kd_runner.plain_text import printable
 
 PIPED_WIDTH = 120  # columns of a table that goes to no terminal
@@ -141,7 +142,7 @@ def whole_number(text: str) -> int:
 def add_shared_arguments(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
     """The arguments that all commands have which give images to a network."""
     parser.add_argument("--format", choices=formats, help="default: that of --output's suffix, else table")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this new file, not to the terminal")
+    parser.add_argument("--output", type=typed_path, metavar="FILE", help="write to this new file, not to the terminal")
     parser.add_argument(
         "--batch-size", type=whole_number, metavar="N", help="images that go through the network at once"
     )

@@ -23,6 +23,7 @@ from kd_runner.deploy.commands import (
     trust_packages,
 )
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
+from kd_runner.files.home import typed_path
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, percent
@@ -55,12 +56,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Every metric of stored networks, on a folder of class folders or a run's test images.",
     )
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
+        "model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
     )
     parser.add_argument(
-        "data", type=Path, nargs="?", metavar="DATA", help="a folder of class folders (default: the run's test images)"
+        "data",
+        type=typed_path,
+        nargs="?",
+        metavar="DATA",
+        help="a folder of class folders (default: the run's test images)",
     )
-    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a network to compare the others with")
+    parser.add_argument("--teacher", type=typed_path, metavar="FILE", help="a network to compare the others with")
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
     add_network_argument(parser, several=True)
     add_shared_arguments(parser, FORMATS)
@@ -199,9 +204,9 @@ def _class_lines(content: Mapping[str, Any], width: int) -> list[str]:
         TextColumn("class", [classes[number] for number in shown], folds=True),
         TextColumn("images", [count(images[number]) for number in shown]),
     ]
-    for rank, (name, numbers) in enumerate(networks.items()):
+    for rank, (network, numbers) in enumerate(networks.items()):
         cells = [percent(numbers["class_accuracy"][number]) for number in shown]
-        columns.append(TextColumn(name.replace("_", " "), cells, keep=10 + rank))
+        columns.append(TextColumn(network.replace("_", " "), cells, keep=10 + rank))
     taken = [last["most_taken_for"][number] for number in shown]
     texts = ["" if other is None else f"{classes[other['class']]} ({count(other['images'])})" for other in taken]
     columns.append(TextColumn("most taken for", texts, keep=5, folds=True))

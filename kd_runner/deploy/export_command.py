@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kd_runner.deploy.commands import add_network_argument, run_command, say, trust_packages
 from kd_runner.errors import COMPLETED, SettingsError
+from kd_runner.files.home import typed_path
 from kd_runner.files.stages import STUDENT
 from kd_runner.plain_text import printable
 from kd_runner.quick_imports import quick_imports
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a network in another format, and compare the file with it on the run's test images.",
     )
     add = parser.add_argument
-    add("source", type=Path, metavar="RUN|MODEL", help="folder of a run, or a file that kd-runner saved")
+    add("source", type=typed_path, metavar="RUN|MODEL", help="folder of a run, or a file that kd-runner saved")
     add("--format", choices=FORMATS, help="the file's format")
     add("--quantize", choices=QUANTIZED, help="smaller numbers; int8 is calibrated on training images")
     add(
@@ -42,14 +43,14 @@ def _parser() -> argparse.ArgumentParser:
         help="the file takes bytes, [N, H, W, C] (nhwc, the default) or [N, C, H, W], of any size where the format can",
     )
     add("--fixed-size", action="store_true", help="with preprocessing, but pictures have the network's own size")
-    add("--output", type=Path, metavar="FILE", help="default: export/NAME beside the weights")
+    add("--output", type=typed_path, metavar="FILE", help="default: export/NAME beside the weights")
     add("--overwrite", action="store_true", help="replace a file that is there")
     add_network_argument(parser)
-    add("--run", type=Path, metavar="RUN", help="the run whose images check MODEL (default: MODEL's folder)")
+    add("--run", type=typed_path, metavar="RUN", help="the run whose images check MODEL (default: MODEL's folder)")
     add("--root", metavar="FOLDER", help="where the run's own data set is now")
     add("--without-images", action="store_true", help="check on noise: the run's images are not here")
     add("--allow-loss", type=float, metavar="POINTS", help="of accuracy that --quantize may cost (default: 0.5)")
-    add("--hub-folder", type=Path, metavar="FOLDER", help="also lay out a new folder for the Hugging Face Hub")
+    add("--hub-folder", type=typed_path, metavar="FOLDER", help="also lay out a new folder for the Hugging Face Hub")
     add("--trust", action="append", default=[], metavar="PACKAGE", help="your package that the file names a network of")
     return parser
 

@@ -22,9 +22,9 @@ from kd_runner.deploy.resizing_check import ResizingCheck, check_resizing
 from kd_runner.deploy.run_images import RunImages, images_of_run
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files import atomic
-from kd_runner.files.atomic import megabytes
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.formats import percent
+from kd_runner.formats import size as in_bytes
 
 FOLDER = "export"  # beside the weights, for what is exported from them
 NOISE = 256  # images of noise that check a file where there are no others
@@ -211,7 +211,7 @@ def summary(
 ) -> list[str]:
     """The lines that say what was written, and what the check gave."""
     numbers = arguments.quantize or "float32"
-    lines = [f"{output}: {arguments.format}, {numbers}, {megabytes(size)}; the check stands in {output.name}{RECORD}"]
+    lines = [f"{output}: {arguments.format}, {numbers}, {in_bytes(size)}; the check stands in {output.name}{RECORD}"]
     differs = f"agreement {percent(check.agreement)}, largest difference of logits {check.largest_difference:.2g}"
     if check.accuracy is None:
         lines.append(f"checked on {check.images:,} images of noise alone, in {check.runtime}: {differs}")
@@ -227,5 +227,6 @@ def summary(
         f"(PyTorch {1000 * check.network_latency[size]:.2f} ms)"
         for size in check.latency
     ]
-    lines.append(f"latency {', '.join(times)}, with {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    lines.append(f"latency {', '.join(times)}, with {threads} thread{'' if threads == 1 else 's'}")
     return lines

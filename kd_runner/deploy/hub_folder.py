@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from kd_runner import __version__
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
-from kd_runner.deploy.card import CardSources, model_card
+from kd_runner.deploy.card import PREPROCESSING, WEIGHTS, CardSources, model_card
 from kd_runner.deploy.model_files import run_files
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
@@ -22,7 +23,7 @@ from kd_runner.networks import checkpoints
 
 CARD, README = "MODEL_CARD.md", "README.md"  # the Hub shows README.md
 EXPORTS, RECORD = "export", ".json"  # the folder of exported files in a run's, and the end of their records' names
-WEIGHTS, CONFIG, PREPROCESSING = "model.safetensors", "config.json", "preprocessing.json"
+CONFIG = "config.json"
 
 
 def write_hub_folder(run: Path, target: Path, more: Sequence[Path] = ()) -> list[Path]:
@@ -60,7 +61,9 @@ def write_card(run: Path, folder: Path) -> Path:
     card = folder / CARD
     if is_link(card) or (card.exists() and not card.read_bytes().startswith(b"---\n")):
         raise SettingsError(f"{card} is no card of kd-runner, and is not replaced: move it away")
-    atomic.write(card, model_card(card_sources(run)[0]).encode(errors="replace"))
+    weights = f"../{STUDENT_LAST}" if folder.resolve().parent == run.resolve() else STUDENT_LAST
+    sources = dataclasses.replace(card_sources(run)[0], weights=weights)
+    atomic.write(card, model_card(sources).encode(errors="replace"))
     return card
 
 

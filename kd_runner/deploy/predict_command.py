@@ -27,6 +27,7 @@ from kd_runner.deploy.commands import (
     whole_number,
 )
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
+from kd_runner.files.home import typed_path
 from kd_runner.formats import percent
 from kd_runner.plain_text import csv_cell
 from kd_runner.quick_imports import quick_imports
@@ -67,8 +68,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description="The classes of pictures, from a stored network.")
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .safetensors file, or a run's folder")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE|FOLDER", help="folders are read with all below")
+    parser.add_argument("model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder")
+    parser.add_argument(
+        "images", type=typed_path, nargs="+", metavar="IMAGE|FOLDER", help="folders are read with all below"
+    )
     parser.add_argument(
         "--top", type=whole_number, default=TOP, metavar="K", help=f"classes of each picture (default: {TOP})"
     )

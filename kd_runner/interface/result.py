@@ -15,9 +15,8 @@ from kd_runner.charts.run_charts import PICTURES
 from kd_runner.comparison.gap import gap_in
 from kd_runner.deploy.predictor import Predictor, load
 from kd_runner.files.run_folder import PAGE
-from kd_runner.files.stages import STAGES
 from kd_runner.reports.run_page import Folder, read_folder
-from kd_runner.reports.summary import sentences, table
+from kd_runner.reports.summary import sentences, table, table_columns
 
 
 @dataclass(frozen=True)
@@ -123,17 +122,14 @@ class RunResult:
 
 
 def _rows(numbers: Mapping[str, Any]) -> str:
-    """The lines of the terminal's table as a table of HTML."""
-    lines = table(numbers).split("\n\n")[1].splitlines()
-    headings, *rows = (line.split("  ") for line in lines if line.strip() and not set(line.strip()) <= {"─"})
-    cells = [[cell.strip() for cell in row if cell.strip()] for row in (headings, *rows)]
-    stages = [stage for stage in STAGES if numbers.get(stage)]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ["", *cells[0]])
-    body = []
-    for _stage, row in zip(stages, cells[1:], strict=True):
-        texts = "".join(f"<td style='text-align: right'>{html.escape(text)}</td>" for text in row[1:])
-        body.append(f"<tr><th style='text-align: left'>{html.escape(row[0])}</th>{texts}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    """The terminal's table as a table of HTML."""
+    stages, *columns = table_columns(numbers)
+    head = "".join(f"<th>{html.escape(column.heading)}</th>" for column in columns)
+    rows = []
+    for row, stage in enumerate(stages.cells):
+        cells = "".join(f"<td style='text-align: right'>{html.escape(column.cells[row])}</td>" for column in columns)
+        rows.append(f"<tr><th style='text-align: left'>{html.escape(stage)}</th>{cells}</tr>")
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _pictures(folder: Folder) -> Iterator[str]:

@@ -70,6 +70,8 @@ class Verification:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             sentence = f"Not verified: {len(names)} of {count} numbers differ: {', '.join(names[:SHOWN])}{more}."
             return f"{sentence}{self._last_digits}"
+        if equal == count == 1:
+            return "Verified: the one number is as reported, to the digit."
         if equal == count:
             return f"Verified: all {count} numbers are as reported, to the digit."
         return f"Verified: all {count} numbers are as reported, {equal} to the digit, the others within the tolerance."

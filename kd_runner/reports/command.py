@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kd_runner.errors import RunFailed, SettingsError, one_line
+from kd_runner.files.home import typed_path
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
 from kd_runner.plain_text import printable
 from kd_runner.reports.sweep_report import report
@@ -43,9 +44,11 @@ def main(verify: Verify | None = None) -> int:
 
 def _parser(verifies: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of runs or sweeps, running or ended")
+    parser.add_argument(
+        "folders", nargs="+", type=typed_path, metavar="FOLDER", help="of runs or sweeps, running or ended"
+    )
     parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
-    parser.add_argument("--out", type=Path, help="folder for the report (default: FOLDER, where it is one)")
+    parser.add_argument("--out", type=typed_path, help="folder for the report (default: FOLDER, where it is one)")
     if verifies:
         verify_help = "evaluate a run's networks again and compare with its result.json (exit code 1: a number differs)"
         parser.add_argument("--verify", action="store_true", help=verify_help)

@@ -39,17 +39,22 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
         finetuned: Epochs that the student trained beyond the baseline's.
         width: Number of columns of the terminal; None where there is none: sentences are not folded then.
     """
+    lines, _ = table_lines(table_columns(result), width or PIPED)
+    images = test_images(result)
+    conclusions = [*sentences(result, finetuned), *few_images(images)]
+    heading = f"On the {images:,} test images:" if images else "On the test images:"
+    return "\n".join([heading, "", *lines, "", *(fold_text(sentence, width) for sentence in conclusions)])
+
+
+def table_columns(result: Mapping[str, Any]) -> list[TextColumn]:
+    """The columns of the table: the stages, and each metric that any of them has."""
     stages = [(stage, result[stage]) for stage in STAGES if result.get(stage)]
     columns = [TextColumn("", [stage for stage, _ in stages], folds=True)]
     for name, key, keep, text in METRICS:
         cells = ["" if numbers.get(key) is None else text(numbers[key]) for _, numbers in stages]
         if any(cells) and not (key == "top5_accuracy" and top5_says_nothing(result)):
             columns.append(TextColumn(name, cells, keep))
-    lines, _ = table_lines(columns, width or PIPED)
-    images = test_images(result)
-    conclusions = [*sentences(result, finetuned), *few_images(images)]
-    heading = f"On the {images:,} test images:" if images else "On the test images:"
-    return "\n".join([heading, "", *lines, "", *(fold_text(sentence, width) for sentence in conclusions)])
+    return columns
 
 
 def layer_lines(layers: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:

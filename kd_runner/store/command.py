@@ -20,6 +20,7 @@ from kd_runner.errors import BAD_SETTINGS, one_line
 from kd_runner.files import atomic
 from kd_runner.files.atomic import megabytes
 from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_written, is_link
+from kd_runner.files.home import typed_path
 from kd_runner.plain_text import printable
 from kd_runner.store.entries import HOLDER, LEASE, LOGITS, MADE_OF, MANIFEST, NAMES, Entry
 
@@ -48,7 +49,9 @@ def main(words: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kd-runner store", description=__doc__)
-    parser.add_argument("--store", type=Path, default=Path("outputs/store"), help="its folder (default: outputs/store)")
+    parser.add_argument(
+        "--store", type=typed_path, default=Path("outputs/store"), help="its folder (default: outputs/store)"
+    )
     commands = parser.add_subparsers(dest="command", metavar="{list,verify,prune}")
     commands.add_parser("list", help="the networks and logits in the store (the default)")
     commands.add_parser("verify", help="compare every file with what was written")

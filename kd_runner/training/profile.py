@@ -81,7 +81,7 @@ class Trace(Callback):
         self._profiler = profile(
             activities=activities,
             schedule=schedule(wait=skipped, warmup=warmup, active=recorded, repeat=1),
-            on_trace_ready=lambda profiler: self._write(profiler, module.stage, recorded),
+            on_trace_ready=lambda profiler: self._write(profiler, module.stage, profiler.step_num - skipped - warmup),
         )
         self._profiler.start()
         self._module = module
@@ -94,6 +94,7 @@ class Trace(Callback):
                 self._profiler.step()
 
     def _write(self, profiler: profile, stage: str, steps: int) -> None:
+        """Write the trace and the table of a stage, of which `steps` were recorded: fewer where it stopped early."""
         self.folder.mkdir(parents=True, exist_ok=True)
         profiler.export_chrome_trace(str(self.folder / f"{stage}{SUFFIX}"))
         lines = dearest_operations(profiler.key_averages(), steps, self.on_gpu)

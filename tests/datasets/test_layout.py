@@ -52,6 +52,7 @@ def test_everything_that_is_not_read_is_counted_by_kind_and_place(tmp_path: Path
     )
     assert line.endswith(
         "; 1 of them are images outside the class folders that are read; 4 hidden files or folders beside them"
+        "; HEIC cannot be read here: pip install pillow-heif, or convert the files"
     )
     assert "8 files left out" in survey.line(splits)
 

@@ -100,9 +100,10 @@ def test_exported_files_have_a_row_each() -> None:
     record = {
         "format": "onnx", "quantize": "int8", "bytes": 12_345,
         "check": {"runtime": "ort", "accuracy": 0.89, "agreement": 0.99, "latency": {"1": 0.0004, "64": "x"}},
+        "metadata": {"input": "bytes, uint8"},
     }  # fmt: skip
     card = model_card(CardSources(result(), SETTINGS, {}, INPUT, {"student_last.int8.onnx": record}))
-    row = "| student_last.int8.onnx | onnx | int8 | 12.3 kB | 89.00 % | 99.00 % | ort | 0.4 ms | – |"
+    row = "| student_last.int8.onnx | onnx | int8 | 12.3 kB | 89.00 % | 99.00 % | ort | 0.4 ms | – | bytes, uint8 |"
     assert row in card.splitlines()
     assert "Exported files" not in model_card(CardSources(result(), SETTINGS, {}, INPUT))
 

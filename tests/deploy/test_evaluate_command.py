@@ -98,6 +98,7 @@ def test_the_table(folder: Path, capsys: Printed) -> None:
         assert f"{100 * result[stage]['accuracy']:.2f} %" in rows[stage]
     assert f"{100 * result['student']['agreement']:.2f} %" in rows["student"]
     assert {"student best", "ant", "bee", "cat"} <= set(rows)
+    assert "Accuracy in each class, and the class that student takes most of its mistakes for:" in output
     assert max(map(len, output.splitlines())) <= 120
 
 

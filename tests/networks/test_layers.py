@@ -157,3 +157,23 @@ def test_maps_with_their_channels_last_are_named() -> None:
         sized = {"img_size": 64} if other.startswith("vit") else {}
         network = timm.create_model(other, num_classes=10, **sized)
         assert not layers(network, side=64).channels_last & set(layers(network, side=64).stages), other
+
+
+def test_the_type_of_a_layer_and_what_its_activation_sees() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.relu = nn.BatchNorm2d(2), nn.ReLU(inplace=True)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.relu(self.norm(images))
+
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), Block(), nn.Flatten(), nn.Linear(32, 3))
+    assert layers_of(network, torch.rand(2, 1, 4, 4), 3).lines() == [
+        "0       2x4x4  Conv2d",
+        "1.norm  2x4x4  BatchNorm2d, before the ReLU 1.relu",
+        "1.relu  2x4x4  ReLU, its input: 1.relu.input",
+        "1       2x4x4  Block, after its ReLU, whose input is 1.relu.input",
+        "2       32     Flatten",
+        "3       3      Linear",
+    ]
