@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kd_runner.datasets.made_images import Source, as_bytes, frozen, inputs_of, is_told
 
-BATCH_NORM = nn.modules.batchnorm._BatchNorm
+BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class DeepInversion:
@@ -98,7 +98,7 @@ class DeepInversion:
         return pixels.roll((down, right), (2, 3))
 
     def loss(
-        self, logits: Tensor, labels: Tensor, images: Tensor, inputs: Sequence[Tensor], norms: Sequence[nn.Module]
+        self, logits: Tensor, labels: Tensor, images: Tensor, inputs: Sequence[Tensor], norms: Sequence[BatchNorm]
     ) -> Tensor:
         """CE(logits, labels) + α_tv · TV + α_l2 · ‖images‖ + α_f · Σ (‖μ − running mean‖ + ‖σ² − running variance‖).
 
@@ -114,13 +114,13 @@ class DeepInversion:
         return loss + self.bn_weight * statistics_distance(inputs, norms)
 
 
-def batch_norms(network: nn.Module) -> list[nn.Module]:
+def batch_norms(network: nn.Module) -> list[BatchNorm]:
     """The batch norms that know the mean and the variance of their inputs while the network was trained."""
-    norms = [module for module in network.modules() if isinstance(module, BATCH_NORM)]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     return [norm for norm in norms if norm.running_mean is not None]
 
 
-def statistics_distance(inputs: Sequence[Tensor], norms: Sequence[nn.Module]) -> Tensor:
+def statistics_distance(inputs: Sequence[Tensor], norms: Sequence[BatchNorm]) -> Tensor:
     """The sum over batch norms of the distances of mean and variance of their inputs to what they know (equation 4).
 
     Args:
@@ -130,5 +130,7 @@ def statistics_distance(inputs: Sequence[Tensor], norms: Sequence[nn.Module]) ->
     for maps, norm in zip(inputs, norms, strict=True):
         channels = maps.transpose(0, 1).flatten(1)
         mean, variance = channels.mean(1), channels.var(1, unbiased=False)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         distances.append((mean - norm.running_mean).norm() + (variance - norm.running_var).norm())
     return torch.stack(distances).sum()
