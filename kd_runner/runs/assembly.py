@@ -15,6 +15,7 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
+from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
@@ -128,7 +129,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     chosen = chosen_images(settings, splits)
     if chosen is not None:
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
-    transfer = images_to_be_made(settings, splits.image_shape)
+    transfer: TransferSet | None = images_to_be_made(settings, splits.image_shape)
     if transfer is None:
         transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
     views = views_of_teachers(settings, splits, view)

@@ -183,7 +183,7 @@ def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
     views = data.replayed_views
     recipe = trainee.recipe
     all_new = not views or (recipe.steps is None and views >= recipe.epochs)
-    return {} if is_teacher(trainee.role) or all_new else {"views": views}
+    return {} if is_teacher(trainee.role) or all_new or views is None else {"views": views}
 
 
 def _early_end(recipe: Recipe) -> dict[str, Any]:
