@@ -41,9 +41,9 @@ def test_a_student_is_taught_on_made_images_and_asks_for_no_training_image(
         names[id(found)] = split
         return found
 
-    def noted(self: MemorySource, order: Tensor, count: int) -> Iterator[Any]:
+    def noted(self: MemorySource, order: Tensor, count: int, *windows: Any) -> Iterator[Any]:
         asked.append(names[id(self)])
-        return read(self, order, count)
+        return read(self, order, count, *windows)
 
     monkeypatch.setattr(Data, "source", named)
     monkeypatch.setattr(MemorySource, "read_chunks", noted)
