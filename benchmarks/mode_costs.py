@@ -63,6 +63,7 @@ def main() -> None:
             {mode: steps_of(mode, *words), "reference": steps_of("soft", *words)}, given.rounds, clock
         )
         ratios[mode] = round(ratio_of_medians(seconds[mode], seconds["reference"]), 3)
+        print(mode, ratios[mode], flush=True)
     show("A training step, of soft's", ["mode", "ratio"], [[mode, f"{ratio:.2f}"] for mode, ratio in ratios.items()])
     content = {"machine": machine(device(given.device)), "rounds": given.rounds}
     if given.modes:

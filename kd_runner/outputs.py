@@ -41,6 +41,8 @@ class Outputs:
             A mode is given those of its layers only.
         indices: int64 [N], positions of the images in the training split, on the logits' device.
         strong: Outputs for the strongly augmented view of the images, for modes that need it.
+        clean: The student's outputs for the images as they are, where the others are for attacked ones; None where
+            nothing asks for them.
         progress: Share of the student's training that is done, 0 to 1.
     """
 
@@ -49,6 +51,7 @@ class Outputs:
     indices: Tensor | None = None
     strong: Outputs | None = None
     progress: float = 0.0
+    clean: Outputs | None = None
 
     def float(self) -> Outputs:
         """The outputs in float32, in which every loss is computed."""
@@ -61,12 +64,14 @@ class Outputs:
         """The outputs with the features of `layers` only, in that order."""
         features = {name: self.features[name] for name in layers}
         strong = self.strong.of(layers) if self.strong is not None else None
-        return dataclasses.replace(self, features=features, strong=strong)
+        clean = self.clean.of(layers) if self.clean is not None else None
+        return dataclasses.replace(self, features=features, strong=strong, clean=clean)
 
     def standardize(self) -> Outputs:
         """The outputs with standardized logits."""
         strong = self.strong.standardize() if self.strong is not None else None
-        return dataclasses.replace(self, logits=standardize(self.logits), strong=strong)
+        clean = self.clean.standardize() if self.clean is not None else None
+        return dataclasses.replace(self, logits=standardize(self.logits), strong=strong, clean=clean)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,9 @@ class Needs:
             that it sets anew: its steps are not repeated as one CUDA graph.
         whole_batch: True where the loss compares images with one another, so that it is not a mean over losses of
             single images. Where several processes share a batch, each then gets the outputs for all of its images.
+        attacked: True where the student must be shown attacked images (`adversarial.eps` above 0). The label loss is
+            then that of the images as they are.
+        clean_view: True where the student must also be shown the images as they are (`Outputs.clean`).
     """
 
     student: Role | None = None
@@ -100,6 +108,8 @@ class Needs:
     maps: bool = False
     varies: bool = False
     whole_batch: bool = False
+    attacked: bool = False
+    clean_view: bool = False
 
     @property
     def uses_teacher(self) -> bool:

@@ -53,12 +53,16 @@ class Matrix:
     form: str = ".0f"
 
 
-def confusion(analysis: Mapping[str, Any]) -> Figure:
+def confusion(analysis: Mapping[str, Any]) -> Figure | None:
     """Teacher, student, and student less teacher, in percent of the test images of each row's label.
+
+    None for a teacher without logits.
 
     Raises:
         ValueError: a matrix is not of those classes, or has more images than there are.
     """
+    if "teacher" not in analysis["networks"]:
+        return None
     shown = analysis["confusion_classes"]
     totals = np.array(analysis["test_images"], float)[shown, None]
     teacher, student = (shares_of_labels(analysis, role, totals) for role in ("teacher", "student"))

@@ -16,8 +16,10 @@ GUESS_WIDTH, GUESS_LINE = 166.0, 17.0
 TARGET_WIDTH, TARGET_LINE, TARGET_LEFT = 330.0, 19.2, THUMBNAIL + 12
 
 
-def disagreements(analysis: Mapping[str, Any]) -> Figure:
-    """The images on which teacher and student differ most, with the prediction of each."""
+def disagreements(analysis: Mapping[str, Any]) -> Figure | None:
+    """The images on which teacher and student differ most, with the prediction of each; None where there are none."""
+    if not analysis["disagreements"]:
+        return None
     caption = "The test images on which teacher and student differ most; a wrong prediction is red and underlined."
     names = class_names(analysis)
     return Figure([_disagreement(example, names) for example in analysis["disagreements"]], caption, columns=6)
@@ -44,8 +46,13 @@ def _disagreement(example: Mapping[str, Any], names: list[dict[str, str]]) -> Ch
     return figure
 
 
-def soft_targets(analysis: Mapping[str, Any]) -> Figure:
-    """The teacher's most probable classes of some training images, at the temperature that it teaches with."""
+def soft_targets(analysis: Mapping[str, Any]) -> Figure | None:
+    """The teacher's most probable classes of some training images, at the temperature that it teaches with.
+
+    None for a teacher without logits.
+    """
+    if analysis["soft_targets"] is None:
+        return None
     targets, names = analysis["soft_targets"], class_names(analysis)
     made = bool(targets.get("made"))
     images, more = (

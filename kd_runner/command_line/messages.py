@@ -134,10 +134,13 @@ def _unknown_key(key: str) -> str:
     part = re.fullmatch(r"(\w+\.(?:optimizer|scheduler))\.(\w+)", key)
     if part:  # a stage's own settings are null until it has some
         return f"write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
-    teacher = re.fullmatch(r"(teachers\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler)", key)
+    teacher = re.fullmatch(
+        r"((?:teacher|assistant)s\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler|input(\.\w+)?)", key
+    )
     if teacher:  # the settings of a second teacher are added one by one
         added = any(f"@{teacher[1]}=" in word for word in _typed_words())
-        return f"write '+{key}=…'" + ("" if added else f", beside +teacher@{teacher[1]}=…, which adds it")
+        group = "teacher" if key.startswith("teachers.") else "student"
+        return f"write '+{key}=…'" + ("" if added else f", beside +{group}@{teacher[1]}=…, which adds it")
     value = _typed_value(key)
     if answer := answer_for(key, value, exact=True):
         return f"no such setting; {answer}"

@@ -90,13 +90,14 @@ def _prepare(
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     settable = [name for name in parameters if name not in offered]
     hints = _hints(target)
+    inside = target.offered_inside(node, offered) if hasattr(target, "offered_inside") else offered
     arguments: dict[str, Any] = {}
     for name, value in node.items():
         if name == "_target_":
             continue
         if name not in settable and (not takes_any or name in offered):
             raise SettingsError(_unknown(f"{key}.{name}", name, settable, node["_target_"], value))
-        arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, groups, offered)
+        arguments[name] = _argument(value, hints.get(name), f"{key}.{name}", trust, groups, inside)
     for name, parameter in parameters.items():
         if name in offered:
             arguments[name] = offered[name]

@@ -34,6 +34,7 @@ MADE_BY_RUNS = (
     "kd_runner.distillation.simkd.Reused",
     "kd_runner.models.ensemble.Ensemble",
     "kd_runner.models.narrowed.narrowed",
+    "kd_runner.models.own_input.OwnInput",
 )
 # timm's other packages read and write files: data, utils, task.
 LIBRARIES = (

@@ -10,7 +10,8 @@ from typing import Any
 INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags")  # settings that change no result
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
-ADDED_TO_STAGES = {"early_stopping": None}
+ADDED_TO_STAGES = {"early_stopping": None, "adversarial": None}
+OWN_INPUT = {"mean": None, "std": None, "size": None, "channels": None}
 ADDED: dict[str, Any] = {
     **ADDED_TO_STAGES,
     "checkpoint_key": None,
@@ -21,6 +22,8 @@ ADDED: dict[str, Any] = {
     "max_pixels": 100_000_000,
     "white": None,
     "label_noise": 0.0,
+    "input": OWN_INPUT,
+    "head": "trained",
     "class_weights": None,
     "balanced_sampling": False,
     "random_resized_crop": 0.0,
@@ -36,7 +39,15 @@ ADDED_TO_TRAINERS = {
 }
 WITHOUT_WARM_UP = ("kd_runner.schedule.Constant", "kd_runner.schedule.Steps")  # in older versions
 EARLY_STOPPING = {"metric": None, "patience": 5, "min_delta": 0.0, "target": None}
-ADDED_TO_RUNS = {"teacher_outputs": "online", "teacher_outputs_dtype": "float32", "order_seed": None, "data_free": None}
+ADDED_TO_RUNS: dict[str, Any] = {
+    "teacher_outputs": "online",
+    "teacher_outputs_dtype": "float32",
+    "order_seed": None,
+    "adversarial": {},
+    "assistants": {},
+    "generations": 1,
+    "data_free": None,
+}
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],
@@ -44,6 +55,7 @@ ADDED_TO_STUDENTS: dict[str, Any] = {
     "steps": None,
     "unlabelled_fraction": 0.0,
     "init": "random",
+    "input": OWN_INPUT,
     "label_smoothing": 0.0,
     "ema": None,
     "freeze": [],
@@ -62,7 +74,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     without = {
         "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
-        "distillation": ("default_temperature",),
+        "distillation": ("default_temperature", "default_eps", "default_objective"),
         "trainer": ("threads", "keep_memory", "log_every", "profile"),
         "evaluate": ("also",),  # whose images are in the digest of a run
     }
@@ -89,6 +101,8 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content["finetune"] = without_defaults(content["finetune"], ADDED_TO_STAGES)
     if content.get("early_stopping") == EARLY_STOPPING:
         content.pop("early_stopping")
+    if "adversarial" in content:
+        content["adversarial"] = _decisive_attacks(content)
     return without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE})
 
 
@@ -106,6 +120,19 @@ def older_node(node: Mapping[str, Any]) -> dict[str, Any]:
         if node.get("_target_") in WITHOUT_WARM_UP:
             node.pop("warmup")
     return node
+
+
+def _decisive_attacks(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of attacks that change something: those of training where a stage may attack its images."""
+    shared = content["adversarial"]
+    stages = [content["teacher"], *content["teachers"].values(), content["student"], content.get("finetune", {})]
+    tested = {"test_eps": shared["test_eps"]} if shared.get("test_eps") else {}
+    is_attacked = shared["eps"] or any((stage.get("adversarial") or {}).get("eps") for stage in stages)
+    return (
+        {name: value for name, value in shared.items() if name != "test_eps" or value is not None}
+        if is_attacked
+        else tested
+    )
 
 
 def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

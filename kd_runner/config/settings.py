@@ -198,6 +198,38 @@ def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
+OWN_INPUT = "kd_runner.models.own_input.OwnInput"
+
+
+class InputSettings(Section):
+    """How a network sees the images, where it does not see them as the run normalises them and in their size."""
+
+    mean: list[Number] | None = None
+    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    channels: Count | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that are not left out."""
+        return {name: value for name, value in self if value is not None}
+
+
+class NetworkSettings(_Built):
+    """A network, which may have its own input."""
+
+    input: InputSettings = InputSettings()
+
+    @property
+    def bare_node(self) -> Node:
+        """The network's callable and its arguments, without its own input."""
+        return super().node
+
+    @property
+    def node(self) -> Node:
+        changes = self.input.changes()
+        return {"_target_": OWN_INPUT, "network": self.bare_node, **changes} if changes else self.bare_node
+
+
 class EarlyStoppingSettings(Section):
     """When a stage stops before its last epoch; the weights of the best epoch by `metric` are kept."""
 
@@ -225,7 +257,54 @@ class PruningSettings(Section):
         return value
 
 
-class TeacherSettings(_Built):
+def _fraction(value: Any) -> Any:
+    """The number that a fraction in digits is, such as 8/255, in which the literature gives changes of pixels."""
+    digits = str(value).split("/")
+    is_fraction = (
+        isinstance(value, str) and len(digits) == 2 and all(text.isascii() and text.isdigit() for text in digits)
+    )
+    return int(digits[0]) / int(digits[1]) if is_fraction and int(digits[1]) else value
+
+
+PixelChange = Annotated[float, Field(strict=True, ge=0, le=1), BeforeValidator(_fraction)]
+StepSize = Annotated[float, Field(strict=True, gt=0, le=1), BeforeValidator(_fraction)]
+Objective = Literal["labels", "teacher", "teacher_entropy"]
+
+
+class AttackSettings(Section):
+    """How the images that a stage learns from are attacked, in pixels of [0, 1]."""
+
+    eps: PixelChange = 0.0
+    steps: Count = 10
+    step_size: StepSize | None = None
+    random_start: Flag = True
+    objective: Objective = "labels"
+
+
+class AdversarialSettings(AttackSettings):
+    """How the stages' images are attacked, and how strongly the test images are at the end."""
+
+    test_eps: PixelChange | None = None
+
+    @property
+    def strength_of_test(self) -> float:
+        """The largest change of a pixel of the test images; 0 where they are not attacked."""
+        return self.eps if self.test_eps is None else self.test_eps
+
+
+class _Teacher(NetworkSettings):
+    """What all teachers have."""
+
+    checkpoint: FilePath = None
+    head: Literal["trained", "probe", "none"] = "trained"
+
+    @property
+    def is_trained(self) -> bool:
+        """True where the network is trained here, as a whole: its weights come from no file, and all of them learn."""
+        return self.checkpoint is None and self.head == "trained"
+
+
+class TeacherSettings(_Teacher):
     epochs: Count
     checkpoint: FilePath
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None
@@ -236,6 +315,7 @@ class TeacherSettings(_Built):
     optimizer: Node | None
     scheduler: Node | None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
     freeze: list[LayerName] = []
@@ -243,10 +323,12 @@ class TeacherSettings(_Built):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
-SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "dataset", "seed")
+OF_STUDENTS = ("fraction", "without_classes", "label_smoothing")  # what assistants have as the student has it
+STAGE_KEYS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial")
+SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial", "dataset", "seed")
 
 
-class ExtraTeacherSettings(_Built):
+class ExtraTeacherSettings(_Teacher):
     """One of several teachers; it takes from the first teacher what it leaves out."""
 
     epochs: Count | None = None
@@ -256,6 +338,7 @@ class ExtraTeacherSettings(_Built):
     optimizer: Node | None = None
     scheduler: Node | None = None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
     dataset: TeacherView | None = None
     seed: Seed | None = None
     freeze: list[LayerName] = []
@@ -264,11 +347,35 @@ class ExtraTeacherSettings(_Built):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
+class AssistantSettings(Section):
+    """A network between teacher and student; it takes from the student what its own settings lack.
+
+    With a `_target_` it is another network, whose arguments are its own; without one, it is the student's network
+    with some other arguments.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    target: str | None = Field(None, alias="_target_")
+    epochs: Count | None = None
+    layers: Layers = []
+    optimizer: Node | None = None
+    scheduler: Node | None = None
+    early_stopping: Node | None = None
+    input: InputSettings | None = None
+
+
+def _by_number(value: Any) -> Any:
+    """A list of networks has their numbers as names; null is none."""
+    value = {} if value is None else value
+    return {str(number): item for number, item in enumerate(value, 1)} if isinstance(value, list) else value
+
+
 def _class_name(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # YAML reads 3 as a number
 
 
-class StudentSettings(_Built):
+class StudentSettings(NetworkSettings):
     epochs: Count
     fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     shots_per_class: Count | None = None
@@ -279,6 +386,7 @@ class StudentSettings(_Built):
     optimizer: Node | None
     scheduler: Node | None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
     init: Literal["random", "inject"] = "random"
     label_smoothing: Smoothing = 0.0
     ema: Decay | None = None
@@ -291,6 +399,7 @@ class FinetuneSettings(Section):
     optimizer: Node | None
     scheduler: Node | None
     early_stopping: Node | None = None
+    adversarial: Node | None = None
 
 
 class DistillationSettings(_Built):
@@ -303,6 +412,8 @@ class DistillationSettings(_Built):
     student_layers: list[LayerName] = []
     teacher_layers: list[LayerName] = []
     default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
+    default_eps: PixelChange | None = None  # read by adversarial.eps
+    default_objective: Objective | None = None  # read by adversarial.objective
 
 
 def _on_or_off(value: Any) -> Any:
@@ -362,6 +473,8 @@ class Settings(Section):
     dataset: DatasetSettings
     teacher: TeacherSettings
     teachers: dict[str, ExtraTeacherSettings]
+    assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number)] = {}
+    generations: Count = 1
     student: StudentSettings
     finetune: FinetuneSettings
     baseline: Flag
@@ -372,6 +485,7 @@ class Settings(Section):
     optimizer: Optimizer
     scheduler: Node
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+    adversarial: AdversarialSettings = AdversarialSettings()
     batch_size: Annotated[int, Field(strict=True, ge=2)]
     trainer: TrainerSettings
     seed: Seed
@@ -405,6 +519,25 @@ class Settings(Section):
             shared = {key: getattr(self.teacher, key) for key in missing}
             teachers[f"teachers.{name}"] = extra.model_copy(update=shared)
         return teachers
+
+    @property
+    def chain(self) -> dict[str, StudentSettings]:
+        """The students that teach another one before the student itself, in their order, by their stages.
+
+        First the assistants, 'assistants.NAME', then the generations before the last, 'generations.NUMBER'.
+        """
+        links = {f"assistants.{name}": self._as_student(assistant) for name, assistant in self.assistants.items()}
+        generation = self.student.model_copy(update={"pruning": PruningSettings(), "ema": None})
+        return links | {f"generations.{number}": generation for number in range(1, self.generations)}
+
+    def _as_student(self, assistant: AssistantSettings) -> StudentSettings:
+        """An assistant's settings as those of a student."""
+        own = assistant.model_dump(by_alias=True, exclude_unset=True)
+        own = {name: value for name, value in own.items() if value is not None}
+        student = self.student.model_dump(by_alias=True, exclude={"pruning", "layers", "init", "ema", "freeze"})
+        if "_target_" in own:
+            student = {name: student[name] for name in (*STAGE_KEYS, *OF_STUDENTS)}
+        return StudentSettings.model_validate({**student, "layers": [], **own})
 
     @property
     def replayed_views(self) -> int | None:
@@ -457,10 +590,12 @@ class Settings(Section):
         Raises:
             SettingsError: a wrong value among the stage's own, or a metric that the stage does not have.
         """
-        own = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[stage].early_stopping or {}
+        chain = self.chain
+        sections = {**self.all_teachers, **chain, "student": self.student, "finetune": self.finetune}
+        own = sections[stage].early_stopping or {}
         merged = {**self.early_stopping.model_dump(), **own}
         settings = validate_section(EarlyStoppingSettings, merged, f"{stage}.early_stopping.")
-        if stage == "student" or settings.metric not in OF_TEACHER_AND_STUDENT:
+        if stage == "student" or stage in chain or settings.metric not in OF_TEACHER_AND_STUDENT:
             return settings
         if own.get("metric") in OF_TEACHER_AND_STUDENT:
             known = ", ".join(name for name in METRICS if name not in OF_TEACHER_AND_STUDENT)
@@ -470,9 +605,29 @@ class Settings(Section):
             )
         return settings.model_copy(update={"metric": None})
 
+    def adversarial_of(self, stage: str) -> AttackSettings:
+        """How the images of a stage are attacked: the shared settings, with the stage's own keys over them.
+
+        Args:
+            stage: The section that the stage trains with: a teacher's name, 'student' or 'finetune'.
+
+        Raises:
+            SettingsError: a wrong value among the stage's own, or an objective that asks for a teacher it has not.
+        """
+        taught = {"student": self.student, **self.chain}
+        own = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].adversarial or {}
+        if stage not in taught and own.get("objective", "labels") in ("teacher", "teacher_entropy"):
+            raise SettingsError(
+                f"{stage}.adversarial.objective: must be labels, as this stage has no teacher, got {own['objective']}"
+            )
+        shared = self.adversarial.model_dump(include=set(AttackSettings.model_fields))
+        return validate_section(AttackSettings, {**shared, **own}, f"{stage}.adversarial.")
+
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""
-        node = {**self.all_teachers, "student": self.student, "finetune": self.finetune}[role].optimizer or {}
+        role = "student" if role.startswith("generations.") else role
+        sections = {**self.all_teachers, **self.chain, "student": self.student, "finetune": self.finetune}
+        node = sections[role].optimizer or {}
         return f"{role}.optimizer.lr" if "_target_" in node or "lr" in node else "optimizer.lr"
 
 

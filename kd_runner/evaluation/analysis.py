@@ -82,8 +82,8 @@ def analysis(
             }
             for role in roles
         },
-        "disagreements": disagreements(test, images),
-        "soft_targets": dict(teacher_examples),
+        "disagreements": disagreements(test, images) if "teacher" in test.logits else [],
+        "soft_targets": dict(teacher_examples) if teacher_examples else None,
     }
 
 

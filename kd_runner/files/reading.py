@@ -176,6 +176,9 @@ class _Stage(_Part):
     nonzero_parameters: Amount | None = None
     nonzero_macs: Amount | None = None
     macs_in_training: Amount | None = None
+    pgd_accuracy: Share | None = None
+    fgsm_accuracy: Share | None = None
+    attacked_by: Share | None = None
     injected: _Injected | None = None
     made_images: _MadeImages | None = None
     early_stopping: _EarlyStopping | None = None
@@ -186,6 +189,24 @@ class _Stage(_Part):
     calibrated: _Calibrated | None = None
     also: dict[str, _Shifted] | None = None
     corruptions: _Corruptions | None = None
+
+
+class _Link(_Part):
+    stage: Text
+    taught_by: Text
+    accuracy: Share
+    parameters: Amount | None = None
+    images_seen: Amount | None = None
+
+
+class _Ensemble(_Part):
+    networks: Whole
+    accuracy: Share
+
+
+class _Chain(_Part):
+    links: list[_Link]
+    ensemble: _Ensemble | None = None
 
 
 class _Spent(_Part):
@@ -203,6 +224,8 @@ class _StageBudget(_Part):
     teacher_backwards: Amount | None = None
     student_validations: Amount | None = None
     teacher_validations: Amount | None = None
+    student_attacks: Amount | None = None
+    teacher_attacks: Amount | None = None
     macs: _Spent | None = None
 
 
@@ -277,6 +300,7 @@ class _Result(_Part):
     baseline: _Stage | None = None
     student: _Stage | None = None
     gap_closed: Real | None = None
+    chain: _Chain | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
     teacher_outputs: _TeacherOutputs | None = None

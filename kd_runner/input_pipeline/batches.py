@@ -168,17 +168,21 @@ class TrainingBatches:
         Args:
             number: The number of the pass, which decides the views of the images.
         """
-        size = self.batch_size
+        size, keys = self.batch_size, self._keys(order)
         if not self.ranks.are_several:
-            yield from self._batches_of(order, size, number)
+            yield from self._batches_of(order, keys, size, number)
             return
         rows = [self.ranks.rows(len(indices)) for indices in order.split(size)]
         if self.view.augmentation.mixes:  # which needs the neighbours of an image: all of a batch is made and mixed
-            for batch, its_rows in zip(self._batches_of(order, size, number), rows, strict=True):
+            for batch, its_rows in zip(self._batches_of(order, keys, size, number), rows, strict=True):
                 yield _part_of(batch, its_rows)
             return
-        own = [indices[_taken(its_rows)] for indices, its_rows in zip(order.split(size), rows, strict=True)]
-        for batch, its_rows in zip(self._batches_of(torch.cat(own), len(own[0]), number), rows, strict=True):
+        own, own_keys = (
+            [numbers[_taken(its_rows)] for numbers, its_rows in zip(whole.split(size), rows, strict=True)]
+            for whole in (order, keys)
+        )
+        batches = self._batches_of(torch.cat(own), torch.cat(own_keys), len(own[0]), number)
+        for batch, its_rows in zip(batches, rows, strict=True):
             yield replace(batch, rows=its_rows)
 
     def _keys(self, order: Tensor) -> Tensor:
@@ -191,13 +195,12 @@ class TrainingBatches:
             return numbers
         return numbers + occurrences(order) * (len(self.source) if self.part is None else self.part.of)
 
-    def _batches_of(self, order: Tensor, size: int, number: int) -> Iterator[Batch]:
-        """The batches of up to `size` images at the indices `order`, in the views of a pass."""
+    def _batches_of(self, order: Tensor, keys: Tensor, size: int, number: int) -> Iterator[Batch]:
+        """The batches of up to `size` images at the indices `order`, in the views of a pass, which `keys` decide."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
         drawn = number if self.views is None else number % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
-        keys = self._keys(order)
         windows, least = None, augmentation.random_resized_crop
         if least:
             windows = Windows(keys, derived_seed(seed, "random_resized_crop"), least)

@@ -36,7 +36,7 @@ COLUMNS = (
     "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
     "p", "nll_scaled", "ece_scaled", "corruption_accuracy", "baseline_corruption_accuracy", "corruption_error",
-    "name", "notes",
+    "pgd_accuracy", "baseline_pgd_accuracy", "name", "notes",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     by those of the baseline's, `latency` seconds of one image on the run's device. `nll_scaled` and `ece_scaled` are
     after temperature scaling, `corruption_accuracy` and the baseline's are means over 15 corruptions at 5 severities,
     and `corruption_error` is the student's mean corruption error as a share of the baseline's.
+    `pgd_accuracy` and the baseline's are for attacked test images.
     """
     for rank, group in enumerate(groups, 1):
         against = group.against
@@ -104,6 +105,7 @@ def _means(group: Group) -> dict[str, float | None]:
     keys: dict[str, tuple[str, ...]] = {name: ("student", name) for name in of_student}
     keys |= {f"teacher_{name}": ("teacher", name) for name in ("parameters", "macs", "latency")}
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
+    keys |= {"pgd_accuracy": ("student", "pgd_accuracy"), "baseline_pgd_accuracy": ("baseline", "pgd_accuracy")}
     keys |= {f"{name}_scaled": ("student", "calibrated", name) for name in ("nll", "ece")}
     keys |= {"corruption_accuracy": ("student", "corruptions", "accuracy")}
     keys |= {"baseline_corruption_accuracy": ("baseline", "corruptions", "accuracy")}
@@ -170,6 +172,10 @@ def _beside_teacher(row: Mapping[str, Any], key: str, words: Words) -> str:
     return beside(row[key], row[f"teacher_{key}"], words)
 
 
+def _baseline_under_attack(row: Mapping[str, Any]) -> str:
+    return bare_percent(row["baseline_pgd_accuracy"], "")
+
+
 def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else three_digits(1000 * seconds)
 
@@ -201,6 +207,8 @@ SHOWN = (
     Column("n", "n", _seeds, 8),
     Column("val accuracy, %", "val_accuracy", lambda row: bare_percent(row["val_accuracy"], ""), 100),
     Column("test accuracy, %", "test_accuracy", _accuracy),
+    Column("PGD-20, %", "pgd_accuracy", lambda row: bare_percent(row["pgd_accuracy"], ""), 9),
+    Column("baseline's PGD-20, %", "baseline_pgd_accuracy", _baseline_under_attack, 4),
     Column("95 %", "ci95", _interval, 5),
     Column("gain, points", "gain", _gain, 9),
     Column("p", "gain_p_corrected", _p, 7),

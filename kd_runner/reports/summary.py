@@ -20,6 +20,8 @@ FEW_IMAGES = 100  # among fewer images, one image is more than a point of accura
 # The columns of the table: heading, key in a stage's result, rank (the lowest is left out first), text of a number.
 METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
     ("accuracy", "accuracy", 100, percent),
+    ("PGD-20", "pgd_accuracy", 9, percent),
+    ("FGSM", "fgsm_accuracy", 2, percent),
     ("top-5", "top5_accuracy", 1, percent),
     ("F1", "f1", 4, four_digits),
     ("NLL", "nll", 5, four_digits),
@@ -95,11 +97,13 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _gain_sentence(result, finetuned),
         part_of_images(result),
         _absent_classes_sentence(result),
+        attacked_sentence(result),
         *shift_sentences(result),
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),
         _injected_sentence(result),
+        *_chain_sentences(result),
         speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
@@ -113,6 +117,10 @@ def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
     gap, taught = gap_in(result), run_of(result).taught
     if not taught:
         return _nothing_distilled_sentence(result, finetuned)
+    baseline = result.get("baseline")
+    if gap is None and baseline and result.get("teacher_features"):
+        gain = points(result["student"]["accuracy"] - baseline["accuracy"])
+        return f"Distillation gave {gain} points over the baseline, from the features of a teacher without a head."
     if gap is None:
         return ""
     subject = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
@@ -175,6 +183,18 @@ def _absent_classes_sentence(result: Mapping[str, Any]) -> str:
                 f"{percent(found['shifted_accuracy_of_all'])} of all"
             )
     return f"Of the test images of classes that it never saw, {'; '.join(clauses)}." if clauses else ""
+
+
+def attacked_sentence(result: Mapping[str, Any]) -> str:
+    """A sentence on the accuracies for attacked test images."""
+    stages = [(stage, result[stage]) for stage in reversed(STAGES) if (result.get(stage) or {}).get("attacked_by")]
+    accuracies = [
+        f"the {stage} {percent(numbers['pgd_accuracy'])}" for stage, numbers in stages if "pgd_accuracy" in numbers
+    ]
+    if not accuracies:
+        return ""
+    change = four_digits(stages[0][1]["attacked_by"])
+    return f"Under attack (20 steps of PGD, pixels changed by up to {change} of their range): {', '.join(accuracies)}."
 
 
 def own_views(result: Mapping[str, Any]) -> str:
@@ -256,6 +276,23 @@ def _injected_sentence(result: Mapping[str, Any]) -> str:
     subject = "Student and baseline began" if result.get("baseline") else "The student began"
     share = percent(injected["share"])
     return f"{subject} with weights of the teacher: {count(injected['parameters'])} of the parameters, {share}."
+
+
+def _chain_sentences(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on the networks between teacher and student, and one on the mean of the generations."""
+    chain = result.get("chain") or {}
+    if not chain.get("links"):
+        return []
+    links = [f"{link['stage']} ({percent(link['accuracy'])})" for link in chain["links"]]
+    accuracy = (result.get("teacher") or {}).get("accuracy")
+    first = "The teacher" + (f" ({percent(accuracy)})" if accuracy is not None else "")
+    student = f"the student ({percent(result['student']['accuracy'])})"
+    sentences = [f"{first} taught {', which taught '.join([*links, student])}."]
+    ensemble = chain.get("ensemble")
+    if ensemble:
+        which = f"The mean of the predictions of all {ensemble['networks']} generations"
+        sentences.append(f"{which} is right on {percent(ensemble['accuracy'])}.")
+    return sentences
 
 
 def _average_sentences(result: Mapping[str, Any]) -> list[str]:

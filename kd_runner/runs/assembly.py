@@ -12,19 +12,21 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import ONLINE, DistillationSettings, Node, Settings, TrainerSettings
+from kd_runner.config.settings import ONLINE, DistillationSettings, NetworkSettings, Settings, TrainerSettings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
+from kd_runner.models.own_input import OwnInput, own_shape
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.runs.chain_checks import refuse_chain
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
     Data,
@@ -40,7 +42,9 @@ from kd_runner.runs.data import (
 from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
-from kd_runner.runs.parts import Parts
+from kd_runner.runs.headless import is_headless, refuse_headless, silence
+from kd_runner.runs.parts import Link, Parts
+from kd_runner.runs.probe import head_name, note_first_weights
 from kd_runner.runs.training_switches import (
     check_class_weights,
     check_modes,
@@ -52,6 +56,7 @@ from kd_runner.runs.training_switches import (
 )
 from kd_runner.runs.transfer import images_to_teach_on
 from kd_runner.training.allocator import keep_memory
+from kd_runner.training.attack import attack_of
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.precision import slow_bfloat16
@@ -88,6 +93,8 @@ def assemble(
     recipes[FINETUNE] = _recipe(settings, FINETUNE, settings.finetune)
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
+    refuse_chain(settings, modes)
+    refuse_headless(settings, modes)
     check_modes(settings, modes)
 
     data = _data(settings, splits, companions or Companions(), ranks)
@@ -101,11 +108,17 @@ def assemble(
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
-        teachers[name] = _network(settings, name, teacher.node, splits)
+        teachers[name] = _network(settings, name, teacher, data)
         if teacher.checkpoint is not None:
             load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
+        elif teacher.head != "trained":
+            note_first_weights(name, teacher)
+        if teacher.head != "trained":
+            head = head_name(teachers[name], name, splits)  # which is refused where there is none
+            if is_headless(settings):
+                silence(teachers[name], head)
         freeze_layers(teachers[name], name, teacher.freeze)
-    student = _network(settings, STUDENT, settings.student.node, splits)
+    student = _network(settings, STUDENT, settings.student, data)
     freeze_layers(student, STUDENT, settings.student.freeze)
     if settings.trainer.quantize and not round_layers(student):
         raise SettingsError(
@@ -113,7 +126,18 @@ def assemble(
             f"kinds, got {settings.trainer.quantize}"
         )
     further = further_tests(settings, splits, view)
-    return Parts(settings, data, teachers, student, recipes, modes, temperature, further)
+    return Parts(settings, data, teachers, student, recipes, modes, temperature, further, _chain(settings, data))
+
+
+def _chain(settings: Settings, data: Data) -> tuple[Link, ...]:
+    """The networks between teacher and student, with their first weights."""
+    links = []
+    for stage, section in settings.chain.items():
+        network = _network(settings, stage, section, data)
+        freeze_layers(network, stage, section.freeze)
+        as_student = settings.model_copy(update={"student": section})
+        links.append(Link(stage, section, network, _recipe(as_student, stage, section)))
+    return tuple(links)
 
 
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
@@ -259,6 +283,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         trainer.graph != "off" and device_of(trainer).type == "cuda" and trainer.accumulate_grad_batches == 1,
         Stopping.of(settings.early_stopping_of(stage)),
         _pruning(settings, stage),
+        attack_of(settings, stage),
         switches_of(settings, stage),
         steps,
     )
@@ -312,12 +337,24 @@ def _prepare_device(trainer: TrainerSettings) -> torch.device:
     return device
 
 
-def _network(settings: Settings, role: str, node: Node, splits: Splits) -> nn.Module:
-    """The network that `node` builds. Another student, mode or data order leaves a teacher's first weights alone."""
+def _network(settings: Settings, role: str, section: NetworkSettings, data: Data) -> nn.Module:
+    """The network of a section. Another student, mode or data order leaves a teacher's first weights alone."""
+    node, splits, own = section.bare_node, data.splits, section.input.changes()
+    shape = own_shape(splits.image_shape, **own)
     with seeded_generator(settings.seed_of(role), role, "weights"):
-        network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=splits.image_shape)
-    if isinstance(network, nn.Module) and settings.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+        network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=shape)
     if not isinstance(network, nn.Module):
         raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
-    return network
+    if own:
+        network = _with_own_input(network, role, own, data)
+    return network.to(memory_format=torch.channels_last) if settings.trainer.channels_last else network
+
+
+def _with_own_input(network: nn.Module, role: str, own: dict[str, Any], data: Data) -> nn.Module:
+    """The network behind its own normalisation, channels and size."""
+    try:
+        wrapped = OwnInput(network, data.splits.image_shape, **own)
+    except ValueError as error:
+        raise SettingsError(f"{role}.input.{error}") from error
+    wrapped.sees(data.view.mean, data.view.std)
+    return wrapped

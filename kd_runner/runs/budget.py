@@ -22,12 +22,15 @@ from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
 from kd_runner.outputs import UNDECLARED
+from kd_runner.runs.chain import untrained
 from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
-from kd_runner.training.mode import Mode, strong_view
+from kd_runner.training.attack import Attack, attack_of
+from kd_runner.training.mode import Mode, clean_view, strong_view
 
 BACKWARD = 2  # multiply-accumulates of a backward pass for each of a forward pass: gradients of inputs and of weights
+FOR_PIXELS = 2  # the same of an attack's step: a forward pass, and gradients of inputs alone
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Passes:
         teacher_forwards, teacher_backwards: Passes of them through the teacher, with those that fill up a last batch;
             backwards where the teacher trains.
         student_validations, teacher_validations: Passes of validation images, after each epoch or once.
+        student_attacks, teacher_attacks: Passes of training images on their way to be attacked, through the network
+            whose loss grows: a forward pass, and a backward one that gives the gradient of the pixels alone.
         losses: How often the loss of each mode was computed, by the mode's key and the size of the batch.
     """
 
@@ -50,14 +55,17 @@ class Passes:
     teacher_backwards: int = 0
     student_validations: int = 0
     teacher_validations: int = 0
+    student_attacks: int = 0
+    teacher_attacks: int = 0
     losses: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def __add__(self, other: Passes) -> Passes:
         return Passes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def counts(self) -> dict[str, int]:
-        """The numbers of passes by name, for result.json."""
-        return {name: value for name, value in vars(self).items() if name != "losses"}
+        """The numbers of passes by name, for result.json; those of attacks where there are any."""
+        counts = {name: value for name, value in vars(self).items() if name != "losses"}
+        return {name: value for name, value in counts.items() if value or not name.endswith("_attacks")}
 
 
 def batch_sizes(images: int, batch_size: int) -> Counter[int]:
@@ -72,6 +80,7 @@ def label_passes(
     images: int,
     batch_size: int,
     validation: int,
+    attack: Attack | None = None,
     budget: StepBudget | None = None,
 ) -> Passes:
     """The passes of a stage on labels alone.
@@ -79,13 +88,14 @@ def label_passes(
     Args:
         network: The network that trains.
         images, validation: Number of training images, and of validation images.
+        attack: The attack on its images.
         budget: The steps of the stage, where its epochs are parts of them.
     """
     steps = _steps(epochs, batch_sizes(images, batch_size).total(), budget)
     seen = images_of_steps(steps, images, batch_size)
-    if network == "teacher":
-        return Passes(seen, teacher_forwards=seen, teacher_backwards=seen, teacher_validations=epochs * validation)
-    return Passes(seen, student_forwards=seen, student_backwards=seen, student_validations=epochs * validation)
+    counts = {"forwards": seen, "backwards": seen, "validations": epochs * validation}
+    counts |= {"attacks": seen * attack.steps} if attack is not None else {}
+    return Passes(seen, **{f"{network}_{name}": count for name, count in counts.items()})  # type: ignore[arg-type]
 
 
 def distillation_passes(
@@ -97,6 +107,8 @@ def distillation_passes(
     by_loss: bool = False,
     filled: bool = False,
     trained: int | None = None,
+    attack: Attack | None = None,
+    has_clean_view: bool = False,
     budget: StepBudget | None = None,
 ) -> Passes:
     """The passes of a student's stage with a teacher.
@@ -106,6 +118,8 @@ def distillation_passes(
         by_loss: True for an optimizer that is shown the gradient of each loss by itself.
         filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
         trained: The number of epochs that were trained of the planned `epochs`; None for all.
+        attack: The attack on the images.
+        has_clean_view: True where the student is shown attacked images as they are, too.
         budget: The steps of the stage, where its epochs are parts of them.
     """
     active = [mode for mode in modes if mode.weight > 0]
@@ -116,14 +130,15 @@ def distillation_passes(
     epochs = epochs if trained is None else trained
     steps = _steps(epochs, len(order), budget)
     constant = not any(mode.warmup or mode.init_share for mode in active)
-    seen = views * images_of_steps(steps, images, batch_size)
+    seen = (2 if has_clean_view else views) * images_of_steps(steps, images, batch_size)
+    asks_teacher = attack is not None and attack.objective == "teacher"
     whole_passes, rest = divmod(steps, len(order))
     teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
     # Where nothing changes over the stage, one pass over the images stands for all.
     for step in range(min(len(order), steps) if constant else steps):
         size, times = order[step % len(order)], whole_passes + (step < rest) if constant else 1
         taking_part = modes_at(active, step / planned_steps)
-        if any(mode.needs.uses_teacher for mode in taking_part):
+        if asks_teacher or any(mode.needs.uses_teacher for mode in taking_part):
             teacher += times * views * (order[0] if filled else size)
         if by_loss and taking_part:
             backwards += times * (views if strong_view(taking_part) else 1) * size
@@ -136,12 +151,21 @@ def distillation_passes(
         student_validations=epochs * validation,
         teacher_validations=validation,  # a teacher does not change: its first answer stands
         losses=losses,
+        **attack_passes(attack, epochs * sum(order)),
     )
 
 
 def _steps(epochs: int, batches: int, budget: StepBudget | None) -> int:
     """The number of steps of so many epochs, each a pass of `batches` or a part of the budget."""
     return epochs * batches if budget is None else budget.before(epochs)
+
+
+def attack_passes(attack: Attack | None, images: int) -> dict[str, int]:
+    """The passes of a student's stage whose images, so many in all epochs, are attacked."""
+    if attack is None:
+        return {}
+    network = "teacher" if attack.changes_teacher_images else "student"
+    return {f"{network}_attacks": attack.steps * images}
 
 
 def modes_at(modes: Sequence[Mode], progress: float) -> list[Mode]:
@@ -176,22 +200,38 @@ def passes_of(
     images, validation = len(data.images_of(stage)), len(data.splits.val)
     if stage in settings.all_teachers:
         section = settings.all_teachers[stage]
-        if section.checkpoint is not None:
+        if section.head == "probe":
+            return Passes(images, teacher_forwards=images, teacher_validations=validation)
+        if not section.is_trained:
             return Passes()
         assert section.epochs is not None
-        return label_passes("teacher", trained.get(stage, section.epochs), images, settings.batch_size, validation)
+        counts = (trained.get(stage, section.epochs), images, settings.batch_size, validation)
+        return label_passes("teacher", *counts, attack_of(settings, stage))
     budget = step_budget(settings)
     epochs = settings.student.epochs if budget is None else budget.parts
     if stage == BASELINE:
-        return label_passes("student", trained.get(stage, epochs), images, settings.batch_size, validation, budget)
+        counts = (trained.get(stage, epochs), images, settings.batch_size, validation)
+        return label_passes("student", *counts, attack_of(settings, stage), budget)
     filled = not looks_into_teacher(modes, settings)
+    attack = attack_of(settings, STUDENT)
     passes = distillation_passes(
-        modes, epochs, images, settings.batch_size, validation, by_loss, filled, trained.get(STUDENT), budget
+        modes,
+        epochs,
+        images,
+        settings.batch_size,
+        validation,
+        by_loss,
+        filled,
+        trained.get(STUDENT),
+        attack,
+        attack is not None and clean_view(modes, settings.distillation.label_weight),
+        budget,
     )
     if not settings.finetune.epochs:
         return passes
     finetuned, images = trained.get(FINETUNE, settings.finetune.epochs), len(data.images_of(FINETUNE))
-    return passes + label_passes("student", finetuned, images, settings.batch_size, validation)
+    attack = attack_of(settings, FINETUNE)
+    return passes + label_passes("student", finetuned, images, settings.batch_size, validation, attack)
 
 
 def budget_of(
@@ -199,6 +239,7 @@ def budget_of(
     stages: Mapping[str, Any],
     loss_macs: Mapping[str, Sequence[int] | None],
     trained: Mapping[str, int] | None = None,
+    link_loss_macs: Mapping[str, Mapping[str, Sequence[int] | None]] | None = None,
 ) -> dict[str, Any]:
     """The section `budget` of result.json: the passes of each stage that the run has, and what they cost.
 
@@ -208,9 +249,10 @@ def budget_of(
         stages: The stages' part of the result, with the multiply-accumulates of each network for one image.
         loss_macs: Those of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
         trained: As in `passes_of`.
+        link_loss_macs: `loss_macs` of the networks between teacher and student, by their stages.
     """
     settings, data = parts.settings, parts.data
-    by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
+    *links, student_parts = untrained(parts)
     macs = {stage: _macs_in_training(stages.get(stage) or {}) for stage in STAGES}
     budget: dict[str, Any] = dict.fromkeys(STAGES)
     of_teachers = {
@@ -224,15 +266,40 @@ def budget_of(
         passes = passes_of(BASELINE, settings, parts.modes, data, trained=trained)
         costs = {"student": _macs(passes, "student", macs[BASELINE]), "teacher": 0, "losses": 0}
         budget[BASELINE] = _section(passes, costs)
-    passes = passes_of(STUDENT, settings, parts.modes, data, by_loss, trained)
-    costs = {
-        "student": _macs(passes, "student", macs[STUDENT]),
-        "teacher": _macs(passes, "teacher", macs[TEACHER]),
-        "losses": _macs_of_losses(passes, parts, loss_macs),
-    }
-    budget[STUDENT] = _section(passes, costs)
+    teacher, of_links = macs[TEACHER], dict[str, Any]()
+    for link, record in zip(links, (stages.get("chain") or {}).get("links", []), strict=True):
+        losses = (link_loss_macs or {}).get(link.stage, {})
+        of_links[link.stage] = _section_of_student(link, record["macs"], teacher, losses, trained)
+        teacher = record["macs"]
+    budget |= {"chain": of_links} if of_links else {}
+    budget[STUDENT] = _section_of_student(student_parts, macs[STUDENT], teacher, loss_macs, trained)
     budget["times_baseline"] = _times_baseline(budget, parts, macs)
     return budget
+
+
+def _section_of_student(
+    parts: Parts,
+    student: int | None,
+    teacher: int | None,
+    loss_macs: Mapping[str, Sequence[int] | None],
+    trained: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    """The budget of a student's stage, or of a link between teacher and student.
+
+    Args:
+        student, teacher: The multiply-accumulates of the two networks for one image.
+    """
+    by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
+    trained = trained or {}
+    if parts.stage != STUDENT:
+        trained = {STUDENT: trained[parts.stage]} if parts.stage in trained else {}
+    passes = passes_of(STUDENT, parts.settings, parts.modes, parts.data, by_loss, trained)
+    costs = {
+        "student": _macs(passes, "student", student),
+        "teacher": _macs(passes, "teacher", teacher),
+        "losses": _macs_of_losses(passes, parts, loss_macs),
+    }
+    return _section(passes, costs)
 
 
 def _macs_in_training(stage: Mapping[str, Any]) -> int | None:
@@ -249,10 +316,11 @@ def _section(passes: Passes, macs: dict[str, int | None]) -> dict[str, Any]:
 
 def _macs(passes: Passes, network: str, for_one_image: int | None) -> int | None:
     """Multiply-accumulates of the training passes through a network; None where its own are not known."""
-    forwards, backwards = (getattr(passes, f"{network}_{way}") for way in ("forwards", "backwards"))
+    forwards, backwards, attacks = (getattr(passes, f"{network}_{way}") for way in ("forwards", "backwards", "attacks"))
     if not forwards:
         return 0
-    return None if for_one_image is None else (forwards + BACKWARD * backwards) * for_one_image
+    passes_forward = forwards + BACKWARD * backwards + FOR_PIXELS * attacks
+    return None if for_one_image is None else passes_forward * for_one_image
 
 
 def _macs_of_teachers(parts: Parts, trained: Mapping[str, Passes], of_all: int | None) -> int | None:
@@ -285,8 +353,13 @@ def _macs_of_losses(passes: Passes, parts: Parts, counts: Mapping[str, Sequence[
 
 
 def _times_baseline(budget: Mapping[str, Any], parts: Parts, macs: Mapping[str, int | None]) -> float | None:
-    """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained."""
-    total = budget[STUDENT]["macs"]["sum"]
+    """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained.
+
+    The training of the networks between teacher and student counts, too.
+    """
+    sections = [*budget.get("chain", {}).values(), budget[STUDENT]]
+    sums = [section["macs"]["sum"] for section in sections]
+    total = None if None in sums else sum(sums)
     baseline = (budget[BASELINE] or {}).get("macs", {}).get("sum")
     if budget[BASELINE] is None and not any(hasattr(mode.loss, "deployed") for mode in parts.modes):
         passes = passes_of(BASELINE, parts.settings, parts.modes, parts.data)

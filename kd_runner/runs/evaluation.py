@@ -22,8 +22,9 @@ from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
+from kd_runner.training.attack import attack_of
 from kd_runner.training.best import Best
-from kd_runner.training.mode import Mode, strong_view
+from kd_runner.training.mode import Mode, clean_view, strong_view
 from kd_runner.training.recipe import Schedule
 
 
@@ -98,7 +99,8 @@ def images_seen(
     """Views of training images that a stage's network was trained on; None where its weights came from a file.
 
     An image counts once an epoch and, for a student whose mode has a strong view, twice: both views go through the
-    network, the label loss and the mode. A mode's adapters, first shares (`init_share`) and memories see no others.
+    network, the label loss and the mode. So it does for a student that is shown attacked images as they are, too. A
+    mode's adapters, first shares (`init_share`) and memories see no others.
 
     Args:
         images: The number of training images that it learns from.
@@ -109,10 +111,11 @@ def images_seen(
     whole = images - (images % settings.batch_size == 1)  # a last batch of one image is left out
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
-        if settings.teacher.checkpoint is not None:
+        if not settings.teacher.is_trained:
             return None
     elif stage == STUDENT:
-        views = 2 if strong_view(modes) else 1
+        is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
+        views = 2 if strong_view(modes) or is_shown_twice else 1
         finetuned = trained.get(FINETUNE, settings.finetune.epochs)
         labelled = whole if labelled is None else labelled - (labelled % settings.batch_size == 1)
         return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * labelled
@@ -130,10 +133,16 @@ def _images_of_epochs(settings: Settings, images: int, epochs: int | None) -> in
 
 
 def analyse_predictions(
-    teacher: nn.Module, predictions: Predictions, validation: Predictions, temperature: Schedule, data: Data
+    teacher: nn.Module | None, predictions: Predictions, validation: Predictions, temperature: Schedule, data: Data
 ) -> dict[str, Any]:
-    """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images."""
+    """The numbers that pictures are drawn from: those of the test images, calibrated on the validation images.
+
+    Args:
+        teacher: None for one without logits.
+    """
     splits = data.splits
+    if teacher is None:
+        return analysis.analysis(predictions, validation, splits.test, splits.classes, {})
     made = data.is_made
     shown = data.taught_images if made else data.student_images
     indices = analysis.spread(len(shown), analysis.EXAMPLES)
@@ -175,6 +184,7 @@ def log_test_metrics(
         trained: The number of epochs that each stage was trained for, where it was trained.
     """
     tags = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
+    tags |= {"pgd_accuracy": "test_pgd_accuracy", "fgsm_accuracy": "test_fgsm_accuracy"}
     epochs = {TEACHER: settings.teacher.epochs, BASELINE: settings.student.epochs, STUDENT: settings.student.epochs}
     for stage, last_epoch in epochs.items():
         numbers = stages[stage] or {}

@@ -40,6 +40,7 @@ def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
     images = {stage: len(parts.data.images_of(stage)) for stage in parts.recipes}
     note_stages_that_do_not_stop(settings)
     note_steps(settings, parts.recipes, parts.modes, images)
+    note_long_average(settings, parts.recipes["student"], images["student"])
     note_low_temperature(parts.modes, parts.temperature, settings, tempered)
 
 
@@ -121,7 +122,7 @@ def note_steps(
         recipes: The recipes of the stages.
         images: The number of training images of each stage.
     """
-    from_files = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is not None]
+    from_files = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
     trained = {stage: recipe for stage, recipe in recipes.items() if recipe.epochs and stage not in from_files}
     size = settings.batch_size
     by_pass = {stage: recipe for stage, recipe in trained.items() if recipe.steps is None}
@@ -143,6 +144,24 @@ def note_steps(
 def _steps_of_stage(recipe: Recipe, images: int, batch_size: int) -> int:
     """The number of steps of a stage."""
     return recipe.epochs * _steps_of_epoch(images, batch_size) if recipe.steps is None else recipe.steps
+
+
+def note_long_average(settings: Settings, recipe: Recipe, images: int) -> None:
+    """Note where an average of the weights reaches back beyond the first steps of the student's stage.
+
+    Args:
+        recipe: The student's recipe.
+        images: The number of training images that it learns from.
+    """
+    decay = recipe.switches.ema
+    steps = -(-_steps_of_epoch(images, settings.batch_size) // recipe.switches.accumulate) * recipe.epochs
+    steps = steps if recipe.steps is None else recipe.steps
+    if decay is not None and 2 / (1 - decay) > steps:
+        note(
+            "settings",
+            f"student.ema={decay:g} is an average over about {round(1 / (1 - decay)):,} steps, of {steps:,} that the "
+            "student trains for: much of it are weights that had hardly begun to learn; a smaller decay forgets them",
+        )
 
 
 def _steps_of_epoch(images: int, batch_size: int) -> int:

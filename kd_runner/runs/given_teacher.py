@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,51 @@ import torch
 from torch import nn
 
 from kd_runner.config.fingerprint import flat_keys
-from kd_runner.config.settings import DatasetSettings, ExtraTeacherSettings, TeacherSettings
+from kd_runner.config.settings import OWN_INPUT, DatasetSettings, ExtraTeacherSettings, TeacherSettings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
+from kd_runner.models.own_input import inner, own_shape
 from kd_runner.networks import checkpoints
 from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.published_weights import renamed_entries
+from kd_runner.networks.weight_files import Entry
 from kd_runner.notes import note
 from kd_runner.runs.data import without_fetching
+from kd_runner.runs.probe import entries_without_head, head_name, without_head
 
 ROUNDING = 1e-3  # of a mean or std between 0 and 1: a quarter of a level of 8 bits
+INSIDE = "network."  # begins the names of the layers of a network with its own input
 FOREIGN = 0.05  # a difference of mean or std that means other images
 
 TeacherNode = TeacherSettings | ExtraTeacherSettings
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a teacher sees the images of this run.
+
+    Args:
+        key: The key of its settings.
+        own: The settings of its own input.
+        image_shape: [channels, height, width].
+        mean, std: One a channel.
+    """
+
+    key: str
+    own: Mapping[str, Any]
+    image_shape: list[int]
+    mean: list[float]
+    std: list[float]
+
+    @classmethod
+    def by(cls, settings: TeacherNode, key: str, splits: Splits, view: View) -> Seen:
+        """The way in which a teacher of these settings sees the images of this view."""
+        own = settings.input.changes()
+        shape = own_shape(splits.image_shape, **own)
+        mean, std = (_of_channels(own.get(name, getattr(view, name).tolist()), shape[0]) for name in ("mean", "std"))
+        return cls(key, own, list(shape), mean, std)
 
 
 def load_given_weights(
@@ -40,21 +71,28 @@ def load_given_weights(
     """
     path = Path(str(settings.checkpoint)).expanduser()
     setting = f"{key}.checkpoint"
+    head = None if settings.head == "trained" else head_name(teacher, key, splits).removeprefix(INSIDE)
+    teacher, seen = inner(teacher), Seen.by(settings, key, splits, view)
     try:
         entries, info = checkpoints.entries_of(path)
         if info is not None:
-            _refuse_other_images(info, settings, splits, view, path)
+            _refuse_other_images(info, settings, splits, seen, path)
+            entries = _bare_entries(entries, info)
         if settings.checkpoint_format is not None:  # both formats have the same names
             entries = renamed_entries(entries)
     except SettingsError as error:
         raise SettingsError(f"{setting}: {error}") from error
-    weights = weights_of(teacher, entries, settings.checkpoint_key, setting, str(path), bare=info is not None)
+    bare = teacher
+    if head is not None:
+        bare = without_head(teacher, head)
+        entries = entries_without_head(entries, bare, head)
+    weights = weights_of(bare, entries, settings.checkpoint_key, setting, str(path), bare=info is not None)
     try:
-        teacher.load_state_dict(weights.state)
+        teacher.load_state_dict({**teacher.state_dict(), **weights.state})
     except RuntimeError as error:  # what is no tensor in a network of someone's own
         raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
     if info is None:
-        note("teacher", _unknown_origin(path, data, splits, view))
+        note("teacher", _unknown_origin(path, data, splits, seen))
         if hasattr(teacher, "fitted"):
             note("teacher", f"{path}: its weights are put into a network {teacher.fitted}, not into the published one")
     else:
@@ -63,8 +101,31 @@ def load_given_weights(
         note("teacher", text)
 
 
+def _bare_entries(entries: Sequence[Entry], info: Mapping[str, Any]) -> Sequence[Entry]:
+    """The tensors of the network alone, of a file of kd-runner whose network had its own input."""
+    if info["network"].get("_target_") != OWN_INPUT:
+        return entries
+    inside = [entry for entry in entries if entry.path[-1].startswith(INSIDE)]
+    return [replace(entry, path=(*entry.path[:-1], entry.path[-1].removeprefix(INSIDE))) for entry in inside]
+
+
+def _seen_in_file(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The image_shape, mean and std with which the network in a file of kd-runner saw its images."""
+    node = info["network"]
+    own = node if node.get("_target_") == OWN_INPUT else {}
+    given = {name: own.get(name) for name in ("mean", "std", "size", "channels")}
+    shape = own_shape(info["image_shape"], **given)
+    values = {name: _of_channels(given[name] or info[name], shape[0]) for name in ("mean", "std")}
+    return {"image_shape": list(shape), **values}
+
+
+def _of_channels(values: Sequence[float], channels: int) -> list[float]:
+    """One value for each channel; one value stands for all."""
+    return list(values) * (channels if len(values) == 1 else 1)
+
+
 def _refuse_other_images(
-    info: Mapping[str, Any], settings: TeacherNode, splits: Splits, view: View, path: Path
+    info: Mapping[str, Any], settings: TeacherNode, splits: Splits, seen: Seen, path: Path
 ) -> None:
     """Refuse a teacher that kd-runner trained on images unlike these: it would answer, and be wrong.
 
@@ -74,36 +135,51 @@ def _refuse_other_images(
         if getattr(settings, name) is not None:
             raise SettingsError(f"{path} was saved by kd-runner: {name} must be null")
     checkpoints.check_info(info, path)
-    for name, value in (("image_shape", list(splits.image_shape)), ("classes", list(splits.classes))):
-        if info[name] != value:
-            raise SettingsError(f"{path} was trained with {name} {info[name]}, this data set has {value}")
-    for name, values in (("mean", view.mean.tolist()), ("std", view.std.tolist())):
-        difference = max(abs(saved - value) for saved, value in zip(info[name], values, strict=True))
+    saved = _seen_in_file(info)
+    if saved["image_shape"] != seen.image_shape:
+        raise SettingsError(
+            f"{path} was trained with image_shape {saved['image_shape']}, this run shows it {seen.image_shape} "
+            f"({seen.key}.input.size gives it its own)"
+        )
+    if settings.head == "trained" and info["classes"] != list(splits.classes):
+        raise SettingsError(
+            f"{path} was trained with classes {info['classes']}, this data set has {list(splits.classes)}"
+        )
+    for name, values in (("mean", seen.mean), ("std", seen.std)):
+        difference = max(abs(before - value) for before, value in zip(saved[name], values, strict=True))
+        setting = f"{seen.key}.input.{name}" if name in seen.own else f"dataset.{name}"
         if difference > FOREIGN:
-            raise SettingsError(f"{path} was trained with dataset.{name}={info[name]}, this run has {values}")
+            raise SettingsError(
+                f"{path} was trained with {setting}={saved[name]}, this run has {values} "
+                f"({seen.key}.input.{name} gives it its own)"
+            )
         if difference > ROUNDING:
             note(
                 "teacher",
-                f"{path} was trained with dataset.{name}={_round_values(info[name])}, and is given images with "
+                f"{path} was trained with {setting}={_round_values(saved[name])}, and is given images with "
                 f"{_round_values(values)}, as this run has it",
             )
 
 
-def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, view: View) -> str:
+def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, seen: Seen) -> str:
     """The note on a teacher whose file does not say what it was trained on."""
     measured = "measured on the training images"
-    mean, std = (measured if values is None else "as set" for values in (data.mean, data.std))
+    mean, std = (
+        measured if name not in seen.own and getattr(data, name) is None else "as set" for name in ("mean", "std")
+    )
+    keys = ", ".join(f"{seen.key}.input.{name}" if seen.own else f"dataset.{name}" for name in ("mean", "std"))
     origin = mean if mean == std else f"mean {mean}, std {std}"
     classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
     return (
-        f"{path} does not say how its images were normalised: it is given mean {_round_values(view.mean)} and std "
-        f"{_round_values(view.std)}, {origin} (dataset.mean, dataset.std); its outputs are taken as {classes}"
+        f"{path} does not say how its images were normalised: it is given mean {_round_values(seen.mean)} and std "
+        f"{_round_values(seen.std)}, {origin} ({keys}); its outputs are taken as {classes}"
     )
 
 
 def _note_other_settings(info: Mapping[str, Any], settings: TeacherNode, path: Path) -> None:
     """Note where a network was saved with settings that its weights do not show, such as its number of poolings."""
-    nodes = (info["network"], without_fetching(settings.node))
+    of_file = info["network"]["network"] if info["network"].get("_target_") == OWN_INPUT else info["network"]
+    nodes = (of_file, without_fetching(settings.bare_node))
     saved, built = (dict(flat_keys(masked_data(node))) for node in nodes)
     changed = [name for name in {**saved, **built} if saved.get(name) != built.get(name)]
     if changed:

@@ -19,6 +19,7 @@ from kd_runner.comparison.statistics import SURE
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.crd import CRD
+from kd_runner.distillation.logit_discriminator import LogitDiscriminator
 from kd_runner.errors import RunFailed
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT, TEACHER
 from kd_runner.formats import percent
@@ -106,7 +107,8 @@ def judge_given(
     record = record_of(path)
     doubt = _doubt(right, largest, record)
     normalised = record is not None and record.normalised
-    is_tried = doubt is not None or not normalised
+    own = settings.all_teachers[name].input.changes()
+    is_tried = (doubt is not None or not normalised) and not {"mean", "std"} & set(own)  # which are not the run's
     causes = companions.once(
         ("causes", network_key(network, node, data), digest([settings.dataset.mean, settings.dataset.std]), is_tried),
         lambda: doubts.causes(network, logits, labels, data, look_at_normalisation=is_tried),
@@ -205,7 +207,7 @@ def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> 
         return
     if not worse and _too_few(len(teacher.right), teacher.largest):
         return
-    from_files = all(section.checkpoint is not None for section in settings.all_teachers.values())
+    from_files = all(not section.is_trained for section in settings.all_teachers.values())
     better_teacher = "a better teacher (teacher.checkpoint)" if from_files else "more epochs for it (teacher.epochs)"
     than, verb = ("is worse than", "is") if worse else ("may be no better than", "may be")
     note(
@@ -278,15 +280,16 @@ def _comparable(modes: Sequence[Mode], temperature: Schedule) -> bool:
     """True where the distillation loss is one distance to the teacher in every epoch.
 
     The loss of a mode without a teacher, such as confidence_penalty, grows while the student gets surer. The loss of a
-    mode with a memory of embeddings grows with the number of embeddings in it.
+    mode with a memory of embeddings grows with the number of embeddings in it, and that of a mode with a discriminator
+    with what the discriminator learns.
     """
     active = [mode for mode in modes if mode.weight > 0]
     same = isinstance(temperature, Constant) and not any(mode.warmup or mode.init_share for mode in active)
-    return bool(active) and same and all(mode.needs.uses_teacher and not _has_memory(mode) for mode in active)
+    return bool(active) and same and all(mode.needs.uses_teacher and not _is_no_distance(mode) for mode in active)
 
 
-def _has_memory(mode: Mode) -> bool:
-    return isinstance(mode.loss, CRD) and mode.loss.form == "memory"
+def _is_no_distance(mode: Mode) -> bool:
+    return isinstance(mode.loss, LogitDiscriminator) or (isinstance(mode.loss, CRD) and mode.loss.form == "memory")
 
 
 def _too_few(images: int, largest: float) -> bool:

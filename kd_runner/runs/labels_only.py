@@ -187,8 +187,8 @@ def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
 
 
 def _early_end(recipe: Recipe) -> dict[str, Any]:
-    """The ingredients that are the rule of stopping early and the pruning; none where there is neither."""
-    parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning}
+    """The ingredients that are the rule of stopping early, pruning and attack; none where there is nothing of them."""
+    parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning, "adversarial": recipe.attack}
     return {name: asdict(part) for name, part in parts.items() if part is not None}
 
 
@@ -216,7 +216,10 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
         "augmentation": [f"{role}.dataset", "teacher.dataset", "dataset"],
         "precision": ["trainer.precision"],
     }
-    sections |= {name: [f"{role}.{name}", name] for name in ("optimizer", "scheduler", "early_stopping", "pruning")}
+    sections |= {
+        name: [f"{role}.{name}", name]
+        for name in ("optimizer", "scheduler", "early_stopping", "pruning", "adversarial")
+    }
     sections |= {name: [f"{role}.{name}", f"teacher.{name}"] for name in ("epochs", "label_smoothing")}
     sections |= {name: [f"dataset.{name}"] for name in ("mean", "std")}
     sections |= {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings
+from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings, StudentSettings
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
@@ -20,11 +20,31 @@ from kd_runner.networks import checkpoints
 from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
+from kd_runner.runs.headless import is_headless
 from kd_runner.runs.labels_only import LabelsOnly
 from kd_runner.runs.teacher_student import Pairing, pair_networks
+from kd_runner.training.attack import attack_of
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Recipe, Schedule
+from kd_runner.training.teacher_outputs import OnlineTeacher
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network that learns from a teacher and teaches the next one, between the teacher and the student.
+
+    Args:
+        stage: 'assistants.NAME' or 'generations.NUMBER'.
+        section: Its settings, as those of a student.
+        network: The network with its first weights.
+        recipe: The recipe of its training.
+    """
+
+    stage: str
+    section: StudentSettings
+    network: nn.Module
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,8 @@ class Parts:
         modes: Distillation losses without adapters, which `teacher_student_pair` makes.
         temperature: The temperature by the share of the stage that is done.
         further: More test images, by the paths of their folders.
+        chain: The networks between teacher and student, in their order.
+        stage: The stage that the student trains as: 'student', or that of a link of the chain.
     """
 
     settings: Settings
@@ -51,6 +73,8 @@ class Parts:
     modes: tuple[Mode, ...]
     temperature: Schedule
     further: Mapping[str, ImageFiles] = field(default_factory=dict)
+    chain: tuple[Link, ...] = ()
+    stage: str = STUDENT
 
     @property
     def teacher(self) -> nn.Module:
@@ -66,8 +90,8 @@ class Parts:
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The teachers and the student."""
-        return [*self.teachers.values(), self.student]
+        """The teachers, the student, and the networks between them."""
+        return [*self.teachers.values(), *(link.network for link in self.chain), self.student]
 
     def teacher_node(self) -> Node:
         """The node that builds `teacher`."""
@@ -78,10 +102,11 @@ class Parts:
         return {"_target_": target, "members": members, "weights": self.teacher_weights}
 
     def recipe_of(self, stage: str) -> Recipe:
-        """The recipe of a stage; the baseline's is the student's, less a rule of stopping that asks for a teacher."""
+        """The recipe of a stage; the baseline's is the student's, less what needs a teacher in stopping and attack."""
         if stage != BASELINE:
             return self.recipes[stage]
         recipe = self.recipes[STUDENT]
+        recipe = replace(recipe, attack=attack_of(self.settings, BASELINE))
         is_for_both = recipe.stopping is None or recipe.stopping.metric not in OF_TEACHER_AND_STUDENT
         return recipe if is_for_both else replace(recipe, stopping=None)
 
@@ -109,6 +134,8 @@ class Parts:
         key = self.stream_key(pairing.teacher.network)
         images = "" if companions.count == 1 else self.images_key()
         batches, teacher = companions.training(key, batches, pairing.teacher, images)
+        if recipe.attack is not None and recipe.attack.changes_teacher_images:  # by this student's random numbers
+            teacher = OnlineTeacher(pairing.teacher)
         validation_logits: list[Tensor] = []
         if self.settings.teacher_outputs != ONLINE:  # all who read kept logits have the same folded teacher
             validation_logits = companions.once(("validation logits", self.images_key(), *key), list)
@@ -120,6 +147,8 @@ class Parts:
             self.temperature,
             batches,
             recipe,
+            self.stage,
+            compares=not is_headless(self.settings),
         )
 
     def images_key(self) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
+from kd_runner.files.stages import STUDENT
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
+from kd_runner.runs.attack_checks import check_attacks
 from kd_runner.runs.cache_checks import MIXING, check_cache
+from kd_runner.runs.chain import untrained
 from kd_runner.runs.data_free import check_data_free
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
@@ -38,11 +41,13 @@ class Rehearsal:
         layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
         loss_macs: The multiply-accumulates of each active mode's loss (`loss_cost.loss_macs`), by the same keys; none
             where they were not asked for.
+        links: The same of the networks between teacher and student, by their stages.
     """
 
     tempered: frozenset[str]
     layers: dict[str, dict[str, list[str]]]
     loss_macs: dict[str, list[int] | None]
+    links: dict[str, dict[str, list[int] | None]] = field(default_factory=dict)
 
 
 def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
@@ -56,6 +61,18 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
             [N, num_classes], a loss that cannot take what the networks give.
         Answer: what was asked for in place of a run.
     """
+    *links, student = untrained(parts)
+    macs_of_links = {}
+    for link in links:
+        try:
+            macs_of_links[link.stage] = _rehearse(link, count_macs).loss_macs
+        except SettingsError as error:
+            raise SettingsError(f"{link.stage}: {error}") from error
+    return replace(_rehearse(student, count_macs), links=macs_of_links)
+
+
+def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
+    """The rehearsal of a student with its teacher."""
     check_injection(parts)
     check_labels(parts.settings, parts.modes)
     check_data_free(parts)
@@ -64,6 +81,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
     classes = f"with {splits.num_classes} classes"
     circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
     labels = torch.arange(count) % splits.num_classes
+    check_attacks(parts.settings, parts.recipes[STUDENT].attack, pairing.modes)
     check_cache(parts.settings, parts.data, pairing)
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
     first = attempts[0]
@@ -149,6 +167,6 @@ def _check_effects(mode: Mode, attempts: Sequence[Attempt], circumstances: str) 
 
 
 def _log_smoothed_teacher(settings: Settings) -> None:
-    trains = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
+    trains = any(teacher.is_trained for teacher in settings.all_teachers.values())
     if settings.teacher.label_smoothing and trains:
         log.info("note      a teacher trained with label smoothing usually distils worse (arXiv:1906.02629)")

@@ -31,6 +31,7 @@ from kd_runner.runs.choices import log_choices
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
 from kd_runner.runs.foresight import note_what_is_foreseen
+from kd_runner.runs.headless import as_features, is_headless
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
@@ -127,7 +128,9 @@ def train_and_evaluate(
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
         result |= runner.run(rehearsal.tempered)
-        result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained)
+        result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained, rehearsal.links)
+        if is_headless(parts.settings):
+            as_features(result)
     finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
     return result
 
@@ -202,7 +205,7 @@ def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:
     return {
         role: teacher.dataset.changes()
         for role, teacher in teachers.items()
-        if teacher.checkpoint is None and teacher.dataset is not None
+        if teacher.is_trained and teacher.dataset is not None
     }
 
 

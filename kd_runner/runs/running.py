@@ -27,12 +27,14 @@ class RunState:
         injected: What the student has of its teacher's weights at its start; None where it begins without them.
         made_images: What the images were made by that the student was taught on; None for training images.
         unpruned: The networks of baseline and student with all channels that they train with.
+        seconds_of_links: The seconds that each network between teacher and student took, which are the student's, too.
         judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
     stage: str | None = None
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMED))
     epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    seconds_of_links: dict[str, float] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
     teacher_outputs: dict[str, Any] | None = None
     injected: Injected | None = None

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from kd_runner.clock import run_seconds
+from kd_runner.comparison.chance import largest_class
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
@@ -25,8 +27,11 @@ from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.randomness import derived_seed
+from kd_runner.runs.attacked import add_accuracy_under_attack
 from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
+from kd_runner.runs.chain import Chain, Taught, last_link
+from kd_runner.runs.chain_result import chain_result
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.data_free import with_made_images
@@ -39,6 +44,7 @@ from kd_runner.runs.evaluation import (
     show_in_tensorboard,
 )
 from kd_runner.runs.further_tests import judged_on_further_tests
+from kd_runner.runs.headless import is_headless, take_logits_out
 from kd_runner.runs.injected import in_words, inject_teacher, record
 from kd_runner.runs.judgement import (
     ENSEMBLE,
@@ -54,6 +60,7 @@ from kd_runner.runs.judgement import (
 from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.probe import probe_or_load
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
@@ -88,6 +95,8 @@ class StageRunner:
         self.companions = companions or Companions()
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
+        self.chain = Chain(parts, logger, folder)
+        self.is_headless = is_headless(parts.settings)
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
@@ -118,8 +127,16 @@ class StageRunner:
             The file of the teacher's weights, or of the mean of several teachers.
         """
         teachers, judgements = self.parts.teachers, self.state.judgements
-        by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].checkpoint is None)
+        by_file = sorted(self.settings.all_teachers.items(), key=lambda teacher: teacher[1].is_trained)
         for name, teacher in by_file:
+            if teacher.head == "probe":
+                path = self.probe(name)
+                judgements[name] = self.judge_trained(name, teachers[name])
+                continue
+            if teacher.head == "none":
+                labels = self.data.splits.val.labels
+                judgements[name] = Judgement(name, labels != labels, largest_class(labels)[1])
+                continue
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
                 path = Path(teacher.checkpoint).expanduser()
@@ -135,11 +152,18 @@ class StageRunner:
             )
         return self.save_teacher(judgement_of_teachers(judgements).accuracy)
 
+    def probe(self, name: str) -> Path:
+        """Fit the last layer of a teacher whose backbone is given."""
+        probed = probe_or_load(name, self.parts.teachers[name], self.settings, self.data, self.logger, self.folder)
+        self.state.add(name, probed.epochs, probed.seconds_before)
+        return probed.path
+
     def save_teacher(self, accuracy: float) -> Path:
         """Save the teacher, or the mean of several, with its accuracy on the validation images."""
         path = self.folder / weights_file(TEACHER)
         path.unlink(missing_ok=True)
-        record = validation_record([{"val_accuracy": accuracy}], len(self.data.splits.val))
+        metrics = [] if self.is_headless else [{"val_accuracy": accuracy}]
+        record = validation_record(metrics, len(self.data.splits.val))
         info = self.data.record(self.parts.teacher_node()) | record
         checkpoints.save(path, self.parts.teacher.state_dict(), info)
         return path
@@ -176,7 +200,7 @@ class StageRunner:
         path = trained.path
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
-        if learns_from_teacher(self.parts.modes):
+        if learns_from_teacher(self.parts.modes) and not self.is_headless:
             note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
         return {BASELINE: path, **averages}
@@ -192,14 +216,15 @@ class StageRunner:
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
         self.make_images()
-        pairing = self.parts.teacher_student_pair()
+        parts = self.parts if not self.parts.chain else self.train_chain()
+        pairing = parts.teacher_student_pair()
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
-        distiller = self.parts.distiller(pairing, self.companions)
+        distiller = parts.distiller(pairing, self.companions)
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
-        self.state.teacher_outputs = outputs_record(distiller.teacher, self.settings, self.data, len(outcome.epochs))
+        self.state.teacher_outputs = outputs_record(distiller.teacher, parts.settings, self.data, len(outcome.epochs))
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:
@@ -219,9 +244,18 @@ class StageRunner:
             self.settings,
             self.data,
             self.state.epochs,
-            self.state.judgements,
+            {} if self.is_headless else self.state.judgements,
         )
         return files, best, node
+
+    def train_chain(self) -> Parts:
+        """Train the networks between teacher and student; returns the student's parts, with the last as its teacher."""
+        for link in self.parts.chain:
+            started = run_seconds()
+            taught = self.chain.train(link)
+            self.state.add(link.stage, taught.epochs, taught.seconds_before)
+            self.state.seconds_of_links[link.stage] = round(taught.seconds_before + run_seconds() - started, 3)
+        return self.chain.parts_of(last_link(self.parts))
 
     def without_removed_channels(self, network: nn.Module, node: Node, best: Best) -> tuple[nn.Module, Node, Best]:
         """The student after its last and after its best epoch, and its node, without channels that were pruned away."""
@@ -261,11 +295,18 @@ class StageRunner:
         }
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
+        add_accuracy_under_attack(stages, networks, nodes, self.settings, self.data, self.companions)
+        if self.chain.links:
+            epochs = self.state.epochs[STUDENT]
+            student = Taught(STUDENT, networks[STUDENT], node, files[STUDENT], epochs, 0.0, reused=False)
+            chain = chain_result(self.chain.links, student, predictions, self.parts, self.state, self.companions)
+            stages[STUDENT]["images_seen"] += sum(link["images_seen"] for link in chain["links"])
+            stages["chain"] = chain
         self.add_averages(stages, files, nodes, networks, predictions)
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
-        if learns_from_teacher(self.parts.modes) and self.settings.data_free is None:
+        if learns_from_teacher(self.parts.modes) and not self.is_headless and self.settings.data_free is None:
             stages[TEACHER]["on_training_images"] = certainty(
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
@@ -273,6 +314,8 @@ class StageRunner:
         self.add_calibrated(stages, nodes, networks, predictions)
         self.add_shifts(stages, networks)
         stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
+        if self.is_headless:
+            take_logits_out(stages)
         log_test_metrics(self.logger, stages, self.settings, trained)
         try:
             self.show(stages, nodes, networks, predictions)
@@ -297,6 +340,8 @@ class StageRunner:
             stages[STUDENT]["injected"] = record(self.state.injected)
         for stage in STAGES:
             recipe = self.parts.recipe_of(stage)
+            if stage == TEACHER and not self.settings.teacher.is_trained:
+                continue
             if stages[stage] is not None and stage in self.state.epochs and recipe.stopping is not None:
                 stages[stage]["early_stopping"] = stopping_record(recipe, self.state.epochs[stage])
         if FINETUNE in self.state.epochs and self.parts.recipes[FINETUNE].stopping is not None:
@@ -379,9 +424,14 @@ class StageRunner:
         predictions: Predictions,
     ) -> None:
         """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
-        stage_networks = {stage: networks[stage] for stage in STAGES if stage in networks}
+        shown = [stage for stage in STAGES if stage in networks and not (stage == TEACHER and self.is_headless)]
+        stage_networks = {stage: networks[stage] for stage in shown}
+        if self.is_headless:
+            predictions = Predictions({name: predictions.logits[name] for name in shown}, predictions.labels)
         validation = self.companions.predictions("val", stage_networks, nodes, self.data)
-        analysed = analyse_predictions(networks[TEACHER], predictions, validation, self.parts.temperature, self.data)
+        analysed = analyse_predictions(
+            stage_networks.get(TEACHER), predictions, validation, self.parts.temperature, self.data
+        )
         analysed["epochs"] = self.state.epochs
         atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
         tracking, student = self.settings.tracking, networks[STUDENT]

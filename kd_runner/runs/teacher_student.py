@@ -20,6 +20,7 @@ from kd_runner.notes import note
 from kd_runner.outputs import INPUT, UNDECLARED, AdapterExample, Outputs
 from kd_runner.plain_text import lines
 from kd_runner.randomness import seeded_generator
+from kd_runner.runs.headless import is_silent
 from kd_runner.tensors import SAME_NUMBERS
 from kd_runner.training.mode import Mode
 
@@ -234,6 +235,7 @@ def _adapter_example(mode: Mode, networks: Networks) -> AdapterExample:
     head = networks.layers["teacher"].head
     dense_layer = teacher.get_submodule(head) if head is not None else None
     assert dense_layer is None or isinstance(dense_layer, nn.Linear)
+    dense_layer = None if is_silent(dense_layer) else dense_layer
     return AdapterExample(
         outputs["student"],
         outputs["teacher"],

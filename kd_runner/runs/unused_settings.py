@@ -67,7 +67,7 @@ class Case:
     def has_checkpoint(self, role: str) -> bool | None:
         """True where a teacher's weights come from a file; None where '~teachers.NAME' has removed the teacher."""
         teacher = self.settings.all_teachers.get(role)
-        return None if teacher is None else teacher.checkpoint is not None
+        return None if teacher is None else not teacher.is_trained
 
     def options(self) -> str:
         """The modes in words."""
@@ -85,18 +85,24 @@ def _plus(settings: Settings) -> dict[str, DistillationSettings]:
 def given_teacher(case: Case, key: str) -> str | None:
     """Weights from a file are not trained. More teachers take from the first what their own settings lack."""
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
-    trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.checkpoint is None}
+    trained = {role for role, teacher in case.settings.all_teachers.items() if teacher.is_trained}
     if role == "teacher":
         heirs = {
             f"teachers.{n}" for n, teacher in case.settings.teachers.items() if getattr(teacher, name, None) is None
         }
-        return None if trained & {role, *heirs} else f"{role}.checkpoint gives the weights, no teacher is trained"
-    return f"{role}.checkpoint gives the weights" if case.has_checkpoint(role) else None
+        return None if trained & {role, *heirs} else f"{_giver(case, role)}, no teacher is trained"
+    return _giver(case, role) if case.has_checkpoint(role) else None
+
+
+def _giver(case: Case, role: str) -> str:
+    teacher = case.settings.all_teachers[role]
+    return f"{role}.checkpoint gives the weights" if teacher.head == "trained" else f"{role}.head is {teacher.head}"
 
 
 def replaced_weights(case: Case, key: str) -> str | None:
     role = key.rpartition(".")[0]
-    replaced = case.has_checkpoint(role) and case.typed[key] is not False
+    teacher = case.settings.all_teachers.get(role)
+    replaced = teacher is not None and teacher.checkpoint is not None and case.typed[key] is not False
     return f"{role}.checkpoint gives the weights" if replaced else None
 
 
@@ -117,12 +123,27 @@ def nothing_is_pruned(case: Case, key: str) -> str | None:
     return None if case.settings.student.pruning.amount else "student.pruning.amount is 0"
 
 
+def nothing_is_attacked(case: Case, key: str) -> str | None:
+    """Settings of attacks that no stage makes; the seed of the starts is no setting of theirs."""
+    is_attacked = any(recipe.attack for recipe in case.parts.recipes.values())
+    return None if is_attacked else "adversarial.eps is 0, no stage attacks its images"
+
+
+def other_attack(case: Case, key: str) -> str | None:
+    """Defaults of a mode for the attack, which counts where nothing else is said."""
+    if key.startswith("plus."):
+        return "the modes share one attack: adversarial.eps, adversarial.objective"
+    name = key.rpartition(".default_")[2]
+    is_default = getattr(case.settings.adversarial, name) == getattr(case.settings.distillation, f"default_{name}")
+    return None if is_default else f"adversarial.{name} has another value"
+
+
 def shared_by_none(case: Case, key: str) -> str | None:
     """A stage with a `_target_` of its own shares nothing, and its own keys lie over the shared ones."""
     kind, _, argument = key.partition(".")
     settings = case.settings
     teachers = settings.all_teachers.values()
-    stages: list[Any] = [settings.student, *(teacher for teacher in teachers if teacher.checkpoint is None)]
+    stages: list[Any] = [settings.student, *(teacher for teacher in teachers if teacher.is_trained)]
     stages += [settings.finetune] if settings.finetune.epochs else []
     for node in (getattr(stage, kind) for stage in stages):
         if node is None or ("_target_" not in node and argument.partition(".")[0] not in node):
@@ -172,7 +193,7 @@ def other_temperature(case: Case, key: str) -> str | None:
 
 def weightless(case: Case, key: str) -> str | None:
     mode = case.mode(key)
-    if key.endswith((".weight", ".default_temperature")):
+    if key.endswith((".weight", ".default_temperature", ".default_eps", ".default_objective")):
         return None
     return f"{mode.key}.weight is 0" if mode is not None and mode.weight == 0 else None
 
@@ -297,8 +318,9 @@ def no_graphs(case: Case, key: str) -> str | None:
 
 def nothing_stored(case: Case, key: str) -> str | None:
     settings = case.settings
-    trained = any(teacher.checkpoint is None for teacher in settings.all_teachers.values())
-    used = trained or settings.baseline or settings.teacher_outputs != ONLINE
+    trained = any(teacher.is_trained for teacher in settings.all_teachers.values())
+    probed = any(teacher.head == "probe" for teacher in settings.all_teachers.values())
+    used = trained or probed or settings.baseline or settings.teacher_outputs != ONLINE
     return None if used else "nothing is trained on labels alone, so nothing is stored"
 
 
@@ -329,19 +351,24 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
-    (rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|dataset|label_smoothing|seed|freeze)", given_teacher),
+    (
+        rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|adversarial|dataset|label_smoothing|seed|freeze)",
+        given_teacher,
+    ),
     (rf"{TEACHER}\.dataset\.rand_augment_magnitude", no_own_rand_augment),
     (rf"{TEACHER}\.dataset\.\w+", as_shared),
     (rf"{TEACHER}\.pretrained", replaced_weights),
     (r"teacher\.weight", single_teacher),
-    (r"finetune\.(optimizer|scheduler|early_stopping)", no_finetuning),
+    (r"finetune\.(optimizer|scheduler|early_stopping|adversarial)", no_finetuning),
+    (r"adversarial\.(steps|step_size|random_start|objective)", nothing_is_attacked),
+    (rf"{MODE}\.default_(eps|objective)", other_attack),
     (r"early_stopping\.(patience|min_delta|target)", nothing_stops),
     (r"student\.pruning\.(scope|structured|start|end|times)", nothing_is_pruned),
     (r"(optimizer|scheduler)", shared_by_none),
     (rf"(({TEACHER}|student|finetune)\.)?optimizer\.delta", single_loss),
     (r"temperature", temperature_is_unused),
     (rf"{MODE}\.default_temperature", other_temperature),
-    (r"distillation\.(?!weight|label_weight|default_temperature)\w+", weightless),
+    (r"distillation\.(?!weight|label_weight|default_)\w+", weightless),
     (r"plus\.[^.]+", weightless),
     (rf"{MODE}\.adapter_weight_decay", no_adapters),
     (r"distillation\.label_weight", resting_labels),
@@ -370,14 +397,16 @@ ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
     r"dataset\.(class_weights|balanced_sampling|random_resized_crop)",
-    rf"{TEACHER}\.checkpoint(_key|_format)?",  # without a checkpoint, these are refused
+    rf"{TEACHER}\.(head|checkpoint(_key|_format)?)",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
-    r"student\.(epochs|optimizer|scheduler|early_stopping|init|without_classes|ema|freeze|label_smoothing)",
+    rf"({TEACHER}|student)\.input\.(mean|std|size|channels)",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|adversarial|init|without_classes|ema|freeze|label_smoothing)",
+    r"(student\.pruning\.amount|early_stopping\.metric|adversarial\.(eps|test_eps))",
     r"student\.(shots_per_class|steps|unlabelled_fraction)",
     r"(dataset\.unlabelled|data_free)",
-    r"(student\.pruning\.amount|early_stopping\.metric)",
     r"finetune\.epochs",
     r"baseline",
+    r"(assistants|generations)",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
@@ -388,7 +417,7 @@ ALWAYS: tuple[str, ...] = (
     r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
-ARGUMENTS = r"(dataset|teacher|teachers\.[^.]+|student)\.\w+"
+ARGUMENTS = r"(dataset|teacher|(teachers|assistants)\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:

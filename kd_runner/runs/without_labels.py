@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
+from kd_runner.files.stages import STUDENT
 from kd_runner.runs.transfer import asked_for
+from kd_runner.training.attack import attack_of
 from kd_runner.training.mode import Mode, learns_from_teacher
 
 
@@ -24,6 +26,12 @@ def check_labels(settings: Settings, modes: Sequence[Mode]) -> None:
     if settings.dataset.balanced_sampling:
         raise SettingsError(
             f"dataset.balanced_sampling: must be false where images have no labels ({', '.join(asked)}), got true"
+        )
+    attack = attack_of(settings, STUDENT)
+    if attack is not None and attack.objective == "labels":
+        raise SettingsError(
+            f"adversarial.objective: must be one that looks at no labels where images have none ({', '.join(asked)}), "
+            "got labels"
         )
     if not learns_from_teacher(modes):
         raise SettingsError(

@@ -81,10 +81,11 @@ class Examination:
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)
-            # Other jobs have their processes for themselves: several of them, or one whose compiler or profiler knows
-            # one job.
+            # Other jobs have their processes for themselves: several of them, one whose compiler or profiler knows one
+            # job, or students that teach others, so that each has another teacher.
             trainer = parts.settings.trainer
-            if trainer.process_count == 1 and not trainer.compile and trainer.profile is None:
+            is_alone = trainer.process_count > 1 or trainer.compile or trainer.profile is not None
+            if not is_alone and not parts.chain:
                 self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")
@@ -149,7 +150,7 @@ def name_of(stage: str, parts: Parts) -> str:
 
 def stages_on_labels(settings: Settings) -> list[str]:
     """The networks of a job that are trained on labels alone, and need no other network for that."""
-    teachers = [name for name, teacher in settings.all_teachers.items() if teacher.checkpoint is None]
+    teachers = [name for name, teacher in settings.all_teachers.items() if teacher.is_trained]
     # A baseline that begins with its teacher's weights comes after it, in the job itself.
     return [*teachers, *(["baseline"] if settings.baseline and settings.student.init == "random" else [])]
 

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and the pixels of their longer side
 SHOWN = ("teacher", "student")  # networks by whose predictions the projector can colour its points
 PROJECTOR = "projector_config.pbtxt"  # its file, to which TensorBoard's writer appends
-NETWORKS = "(teacher|baseline|student|finetune)"
+NETWORKS = "(teacher|baseline|student|finetune|(assistants|generations)[.].+)"
 # The group of each chart, its title, and the tags of its curves as regular expressions.
 LAYOUT = {
     "Teacher, baseline, student": {

@@ -24,6 +24,7 @@ from kd_runner.networks.observed import Observed
 from kd_runner.networks.records import KEPT
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
+from kd_runner.training.attack import Attacker, label_losses
 from kd_runner.training.averaging import WeightAverage
 from kd_runner.training.batch_norms import SharedBatchNorms
 from kd_runner.training.best import Best, better_of, copy_of_weights
@@ -65,6 +66,7 @@ class Classifier(LightningModule):
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._graphs: StepGraphs | None = None
         self._pruner: Pruner | None = None
+        self._attacker: Attacker | None = None
         self._pruned: dict[str, Any] | None = None  # the pruner's state before an interruption
         self.average: WeightAverage | None = None
         self._averaged: dict[str, Any] | None = None  # the average's state before an interruption
@@ -125,9 +127,17 @@ class Classifier(LightningModule):
         Args:
             progress: Share of the stage that is done, in [0, 1).
         """
-        logits = self.network_outputs(batch.images).logits
+        logits = self.network_outputs(self.images_to_learn_from(batch)).logits
         loss = loss_over_labels(batch, functools.partial(self.label_loss, logits))
         return {"loss": loss}, logits
+
+    def images_to_learn_from(self, batch: Batch) -> Tensor:
+        """The images of a batch, attacked where the recipe says so, so that the label loss of the network grows."""
+        if self._attacker is None:
+            return batch.images
+        return self._attacker.images(
+            batch, self.epoch, self.network, lambda images: label_losses(self.network_outputs(images).logits, batch)
+        )
 
     def network_outputs(self, images: Tensor) -> Outputs:
         """The outputs of the network that trains, in float32."""
@@ -160,6 +170,8 @@ class Classifier(LightningModule):
             if self._pruned is not None:
                 self._pruner.restore(self._pruned)
             self._pruner.after_step(self.step / self.steps)
+        if self.recipe.attack is not None:
+            self._attacker = Attacker(self.recipe.attack, self.batches.view, self.recipe.seed, self.device)
         if self.recipe.compile:
             self.observed.call = compile_call(self.network)
 
@@ -250,7 +262,7 @@ class Classifier(LightningModule):
 
     def numbers_at(self, progress: float) -> Hashable:
         """All numbers of the CPU that a step depends on, beside the learning rate; None where there are others."""
-        return None if self._mixed.scaler.is_enabled() else ()
+        return None if self._mixed.scaler.is_enabled() or self._attacker is not None else ()
 
     def _log_steps(self, loss: Tensor, images: int) -> None:
         """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""

@@ -18,10 +18,11 @@ from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state
 from kd_runner.tensors import mean_kl
+from kd_runner.training.attack import divergences, entropies
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
 from kd_runner.training.label_loss import LossWhereLabelled
-from kd_runner.training.mode import Mode, learns_from_teacher
+from kd_runner.training.mode import Mode, clean_view, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 from kd_runner.training.whole_batches import whole_outputs
@@ -38,6 +39,8 @@ class Distiller(Classifier):
 
     Args:
         teacher: What gives the teacher's outputs for each batch.
+        stage: The stage that names the metrics.
+        compares: False where the teacher has no logits to compare with on the validation images.
     """
 
     def __init__(
@@ -49,12 +52,16 @@ class Distiller(Classifier):
         temperature: Schedule,
         batches: TrainingBatches,
         recipe: Recipe,
+        stage: str = "student",
+        compares: bool = True,
     ) -> None:
-        super().__init__("student", student, batches, recipe)
+        super().__init__(stage, student, batches, recipe)
         self.label_weight, self.temperature = label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
         self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
-        self.teacher = teacher
+        self.teacher, self._compares = teacher, compares
+        self.has_clean_view = clean_view(self.modes, label_weight)
+        self._asked: tuple[Batch, Outputs] | None = None  # the teacher's outputs that the last attack asked for
         if batches.lacks_labels:
             self.label_loss = LossWhereLabelled(
                 recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels
@@ -97,18 +104,51 @@ class Distiller(Classifier):
         super().seed_dropout(seed)
 
     def losses(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Tensor]:
-        student = self.network_outputs(batch.images)
+        images = self.images_to_learn_from(batch)
+        student = self.network_outputs(images)
         if batch.strong is not None:
             student = replace(student, strong=self.network_outputs(batch.strong))
+        if self._attacker is not None and self._attacker.attack.changes_teacher_images:
+            batch = replace(batch, images=images)
+        elif self._attacker is not None and self.has_clean_view:
+            student = replace(student, clean=self.network_outputs(batch.images))
+        labelled = student if student.clean is None else student.clean
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
         label_loss = (0.0 if initialising else self.label_weight) * loss_over_labels(
-            batch, lambda labels: sum_of(self.label_loss(view.logits, labels) for view in views(student))
+            batch, lambda labels: sum_of(self.label_loss(view.logits, labels) for view in views(labelled))
         )
         losses = {"label_loss": label_loss}
         if self.modes:
             losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)
         return losses, student.logits
+
+    def images_to_learn_from(self, batch: Batch) -> Tensor:
+        """The images of a batch that the student is shown, attacked where the recipe says so."""
+        if self._attacker is None or self._attacker.attack.objective == "labels":
+            return super().images_to_learn_from(batch)
+        if self._attacker.attack.objective == "teacher":
+            teacher_logits = self._teacher_outputs(batch).logits
+            return self._attacker.images(
+                batch,
+                self.epoch,
+                self.network,
+                lambda images: divergences(self.network_outputs(images).logits, teacher_logits),
+            )
+        assert isinstance(self.teacher, OnlineTeacher)
+        teacher = self.teacher
+        network = teacher.teacher.network
+        return self._attacker.images(
+            batch, self.epoch, network, lambda images: entropies(teacher.logits_with_gradient(images))
+        )
+
+    def _teacher_outputs(self, batch: Batch) -> Outputs:
+        """The teacher's outputs for a batch; those for an attack are those of its step."""
+        if self._attacker is None or self._attacker.attack.objective != "teacher":
+            return self.teacher.of_batch(batch)
+        if self._asked is None or self._asked[0] is not batch:
+            self._asked = batch, self.teacher.of_batch(batch)
+        return self._asked[1]
 
     def numbers_at(self, progress: float) -> Hashable:
         numbers = super().numbers_at(progress)
@@ -130,7 +170,7 @@ class Distiller(Classifier):
         student = replace(student, indices=indices, progress=progress)
         teacher = Outputs(student.logits.detach())  # for modes that do not look at it
         if any(mode.needs.uses_teacher for mode, _ in active):
-            teacher = self.teacher.of_batch(batch)
+            teacher = self._teacher_outputs(batch)
         teacher = replace(teacher, indices=indices, progress=progress)
         temperature = self.temperature(progress)
         comparing = [mode for mode, _ in active if mode.needs.whole_batch] if batch.rows is not None else []
@@ -156,7 +196,9 @@ class Distiller(Classifier):
         set_generator_state(self.device, own)
 
     def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats."""
+        """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats, where it has logits."""
+        if not self._compares:
+            return {}
         teacher = self.teacher.of_validation(batch, batch_index)
         kl = mean_kl(logits.log_softmax(1), teacher.log_softmax(1))
         return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}

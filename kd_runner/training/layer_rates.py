@@ -48,5 +48,6 @@ def groups_by_layer(network: nn.Module, decay: float) -> list[dict[str, Any]]:
 def scale_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The optimizer, with the rate of each group that has a factor multiplied by it."""
     for group in optimizer.param_groups:
-        group["lr"] = group["lr"] * group.get(SCALE, 1.0)
+        if SCALE in group:
+            group["lr"] = group["lr"] * group[SCALE]
     return optimizer

@@ -60,6 +60,12 @@ def strong_view(modes: Sequence[Mode]) -> bool:
     return any(mode.needs.strong_view for mode in modes if mode.weight > 0)
 
 
+def clean_view(modes: Sequence[Mode], label_weight: float) -> bool:
+    """True where a student that is shown attacked images is shown them as they are, too."""
+    active = [mode for mode in modes if mode.weight > 0]
+    return any(mode.needs.clean_view or (mode.needs.attacked and label_weight > 0) for mode in active)
+
+
 def learns_from_teacher(modes: Sequence[Mode]) -> bool:
     """True where one of the modes that count looks at the teacher."""
     return any(mode.weight > 0 and mode.needs.uses_teacher for mode in modes)

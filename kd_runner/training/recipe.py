@@ -10,6 +10,7 @@ import torch
 
 from kd_runner.config.settings import Precision
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
+from kd_runner.training.attack import Attack
 from kd_runner.training.pruning import Pruning
 from kd_runner.training.stopping import Stopping
 from kd_runner.training.switches import NO_SWITCHES, Switches
@@ -34,6 +35,7 @@ class Recipe:
         graph: True to take steps as CUDA graphs where that works.
         stopping: The rule by which the stage stops early; None to train for all epochs.
         pruning: The weights that are set to zero while the network trains; None for none.
+        attack: What is done to the images before they are learned from; None for nothing.
         switches: What else is switched on.
         steps: The number of steps, of which each epoch is an equal part; None where an epoch is a pass over the images.
     """
@@ -50,6 +52,7 @@ class Recipe:
     graph: bool = False
     stopping: Stopping | None = None
     pruning: Pruning | None = None
+    attack: Attack | None = None
     switches: Switches = NO_SWITCHES
     steps: int | None = None
 

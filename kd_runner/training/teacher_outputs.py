@@ -73,6 +73,12 @@ class OnlineTeacher:
         """The logits [N, K] for up to a batch of images, with the bits that `of_batch` gives them in any batch."""
         return self._run_in_full(images).logits
 
+    def logits_with_gradient(self, images: Tensor) -> Tensor:
+        """The logits [N, K] of the network itself, through which a gradient flows back to the images."""
+        with self._mixed.autocast():
+            logits: Tensor = self.teacher.network(images)
+        return logits.float()
+
     def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
         """The logits [N, K]; computed the first time, for a teacher does not change."""
         if batch_index == len(self.validation_logits):

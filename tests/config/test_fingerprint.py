@@ -26,6 +26,11 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
         ("dataset", "max_pixels"),
         ("dataset", "white"),
         ("teacher", "checkpoint_key"),
+        *(("dataset", name) for name in ("class_weights", "balanced_sampling", "random_resized_crop", "resize_size")),
+        *(("student", name) for name in ("label_smoothing", "ema", "freeze")),
+        *(("trainer", name) for name in ("gradient_clip_val", "accumulate_grad_batches")),
+        ("teacher", "freeze"),
+        ("scheduler", "warmup_start"),
     ):
         del older[section][key]
     del older["teachers"]["second"]["checkpoint_key"], older["teacher_outputs"], older["teacher_outputs_dtype"]
@@ -37,6 +42,8 @@ def test_settings_that_older_versions_lacked_count_where_they_are_not_at_their_d
         "teacher.checkpoint_key=ema",
         "teacher_outputs=cache",
         "teacher_outputs_dtype=float16",
+        "student.ema=0.9",
+        "scheduler.warmup=0.1",
     ):
         assert check(composed(*words, word)).decisive() != decisive(older)
 

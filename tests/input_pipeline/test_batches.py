@@ -187,6 +187,12 @@ def test_a_balanced_epoch_draws_all_classes_equally_often_and_each_image_anew() 
     several = [shown for shown in seen.values() if len(shown) > 3]
     assert several
     assert all(any(not torch.equal(shown[0], image) for image in shown[1:]) for shown in several)
+    ranks = [
+        TrainingBatches(memory, batches.view, 64, seed=3, balanced=True, ranks=Ranks(rank, 2)).batches()
+        for rank in range(2)
+    ]
+    for batch, first, second in zip(batches.batches(), *ranks, strict=True):  # however many processes share it
+        assert torch.equal(batch.images, torch.cat([first.images, second.images]))
     batches.epoch = 1
     assert not torch.equal(order, batches.order())
     replayed = TrainingBatches(memory, view(Augmentation(crop_padding=2)), 64, seed=3, balanced=True, views=2)

@@ -115,3 +115,9 @@ def test_a_given_teacher_has_no_steps(settings: MakeSettings) -> None:
     with collected_notes() as notes:
         note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})), {"distillation"})
     assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step (30 of the student)"]
+
+
+def test_an_average_that_remembers_the_first_steps_is_noted(settings: MakeSettings) -> None:
+    (text,) = foreseen(settings("student.ema=0.99", "student.epochs=2"))  # two epochs of 32 steps
+    assert text.startswith("student.ema=0.99 is an average over about 100 steps, of 64 that the student trains for: ")
+    assert foreseen(settings("student.ema=0.95", "student.epochs=2")) == []

@@ -40,3 +40,19 @@ def test_another_number_of_classes_is_refused(result_of: RunIt, tmp_path: Path) 
     torch.save(state | {"3.bias": torch.zeros(7)}, tmp_path / "seven.pth")
     with pytest.raises(SettingsError, match=r"seven\.pth has 7 classes, the data set has 10: they must be equal"):
         result_of("teacher=mlp", "teacher.hidden=[4]", f"teacher.checkpoint={tmp_path / 'seven.pth'}")
+
+
+def test_a_teacher_with_its_own_input_answers_the_same_in_a_run_with_another_normalisation(
+    result_of: RunIt, tmp_path: Path
+) -> None:
+    words = ("baseline=false", "student=tiny_mlp", "teacher=mlp", "teacher.hidden=[4]", "teacher.input.size=6")
+    trained = result_of(*words, "dataset.mean=[0.3]", "dataset.std=[0.4]")
+    given = f"teacher.checkpoint={tmp_path / 'run0' / 'teacher.safetensors'}"
+    other = ("dataset.mean=[0.0]", "dataset.std=[1.0]", given)
+    with pytest.raises(SettingsError, match=r"this run has \[0\.0\] \(teacher\.input\.mean gives it its own\)$"):
+        result_of(*words, *other)
+    with pytest.raises(SettingsError, match=r"with image_shape \[1, 6, 6\], this run shows it \[1, 8, 8\] \(teacher"):
+        result_of(*words[:-1], *other)
+    again = result_of(*words, *other, "teacher.input.mean=[0.3]", "teacher.input.std=[0.4]")
+    assert again["teacher"]["nll"] == pytest.approx(trained["teacher"]["nll"], rel=1e-4)
+    assert again["student"]["nll"] != trained["student"]["nll"]  # which sees the run's normalisation

@@ -44,8 +44,8 @@ EXPERIMENTS = [
     if "cifar100_" not in name or name.endswith(("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1"))
 ]
 TEMPERED = {
-    "cwd", "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "normkd",
-    "ofa", "sdd", "soft", "tf_kd_reg", "tf_kd_self", "ttm", "wsld", "wttm",
+    "ard", "cwd", "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "normkd",
+    "ofa", "rslad", "sdd", "soft", "tf_kd_reg", "tf_kd_self", "ttm", "wsld", "wttm",
 }  # fmt: skip
 
 
@@ -307,7 +307,7 @@ def test_no_setting_is_forgotten() -> None:
     keys |= {*Settings.model_fields, "experiment", "plus.at", "teachers.second"} - {"teachers", "plus"}
     own = {f"{section}.{name}" for section, model in fields.items() for name in model.model_fields}
     patterns = [*ALWAYS, *(pattern for pattern, _ in RULES if pattern != r"dataset\.\w+")]
-    sections = {"finetune", "tracking", "early_stopping", "student.pruning"}
+    sections = {"finetune", "tracking", "early_stopping", "adversarial", "student.pruning"}
     forgotten = [
         key
         for key in keys - sections

@@ -12,6 +12,7 @@ import torch
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.files.stages import STUDENT
+from kd_runner.networks.checkpoints import state_digest
 from kd_runner.runs.labels_only import ingredients
 from kd_runner.runs.parts import Parts
 from kd_runner.store.entries import key_of
@@ -29,7 +30,9 @@ def shared_work(parts: Parts) -> str:
     settings, data, recipe = parts.settings, parts.data, parts.recipes[STUDENT]
     teachers = [
         key_of(ingredients(parts.labels_only(name), settings, data))
-        if teacher.checkpoint is None
+        if teacher.is_trained
+        else [teacher.head, state_digest(parts.teachers[name].state_dict())]
+        if teacher.checkpoint is None or teacher.head != "trained"
         else hashlib.sha256(Path(teacher.checkpoint).expanduser().read_bytes()).hexdigest()
         for name, teacher in settings.all_teachers.items()
     ]

@@ -178,3 +178,17 @@ def test_students_that_are_pruned_or_stop_early_share_a_pack(tmp_path: Path) -> 
     assert_same(tmp_path / "packed", tmp_path / "alone", 4)
     stopped = [result_in(tmp_path / "packed" / str(job))["student"].get("early_stopping") for job in range(4)]
     assert any(record is not None and record["epochs"] < record["planned"] for record in stopped)
+
+
+@pytest.mark.slow
+def test_students_with_other_switches_share_a_pack(tmp_path: Path) -> None:
+    words = ("student.ema=null,0.5", "student.label_smoothing=0.0,0.1", 'student.freeze=["0"]')
+    words += ("dataset.balanced_sampling=true", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1.0")
+    words += ("student.optimizer={layer_decay: 0.5}", "+scheduler@student.scheduler=plateau", "student.epochs=4")
+    words += (*TINY[:1], *TINY[3:], *ONE_SLOT)
+    out, _ = swept(tmp_path, *words, "hydra.sweep.dir=packed")
+    assert "4 side by side" in out
+    swept(tmp_path, *words, "hydra.sweep.dir=alone", "hydra.launcher.pack=off")
+    assert_same(tmp_path / "packed", tmp_path / "alone", 4)
+    averages = [result_in(tmp_path / "packed" / str(job))["student"].get("ema") for job in range(4)]
+    assert [average is None for average in averages] == [True, True, False, False]

@@ -1,0 +1,85 @@
+"""The networks of a chain in the result: how right each is, whom it learned from, and the mean of the generations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd_runner.evaluation.cost import cost
+from kd_runner.evaluation.metrics import classification_metrics
+from kd_runner.evaluation.predictions import Predictions
+from kd_runner.files.stages import STUDENT, TEACHER
+from kd_runner.runs.chain import Taught
+from kd_runner.runs.companions import Companions
+from kd_runner.runs.evaluation import images_seen
+from kd_runner.runs.parts import Parts
+from kd_runner.runs.running import RunState
+
+OF_NETWORKS = ("accuracy", "nll", "ece")
+
+
+def chain_result(
+    links: Sequence[Taught],
+    student: Taught,
+    predictions: Predictions,
+    parts: Parts,
+    state: RunState,
+    companions: Companions,
+) -> dict[str, Any]:
+    """The section `chain` of result.json, from the predictions of the test images.
+
+    Args:
+        links: The networks between teacher and student, in the order in which they were trained.
+        predictions: Those of teacher and student.
+    """
+    networks = {link.stage: link.network for link in links}
+    nodes = {link.stage: link.node for link in links}
+    of_links = companions.predictions("test", networks, nodes, parts.data)
+    logits = {**of_links.logits, **{stage: predictions.logits[stage] for stage in (TEACHER, STUDENT)}}
+    before = [TEACHER, *networks]
+    return {
+        "links": [_record(link, before[n], logits, of_links.labels, parts, state) for n, link in enumerate(links)],
+        "student": {"taught_by": before[-1], "agreement": _agreement(logits[STUDENT], logits[before[-1]])},
+        "ensemble": _ensemble([*networks, STUDENT], logits, of_links.labels),
+    }
+
+
+def _record(
+    link: Taught, teacher: str, logits: Mapping[str, Tensor], labels: Tensor, parts: Parts, state: RunState
+) -> dict[str, Any]:
+    """The record of one network."""
+    data, settings = parts.data, parts.settings
+    metrics = classification_metrics(logits[link.stage], labels)
+    settings = settings.model_copy(update={"student": settings.chain[link.stage]})
+    no_finetuning = {STUDENT: len(link.epochs), "finetune": 0}
+    return {
+        "stage": link.stage,
+        "taught_by": teacher,
+        **{name: metrics[name] for name in OF_NETWORKS},
+        "val_accuracy": link.val_accuracy,
+        "agreement": _agreement(logits[link.stage], logits[teacher]),
+        **cost(link.network, torch.zeros(1, *data.splits.image_shape, device=data.device), link.stage),
+        "epochs": len(link.epochs),
+        "images_seen": images_seen(STUDENT, settings, parts.modes, len(data.student_images), no_finetuning),
+        "reused": link.reused,
+        "seconds": state.seconds_of_links[link.stage],
+        "checkpoint": str(link.path),
+    }
+
+
+def _agreement(logits: Tensor, of_teacher: Tensor) -> float:
+    """The share of images on which a network predicts its teacher's class."""
+    return float((logits.argmax(1) == of_teacher.argmax(1)).double().mean())
+
+
+def _ensemble(stages: Sequence[str], logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Any] | None:
+    """The mean of the generations' predicted probabilities, the student's with them; None where there is but one."""
+    generations = [stage for stage in stages if stage == STUDENT or stage.startswith("generations.")]
+    if len(generations) < 2:
+        return None
+    mean = torch.stack([logits[stage].double().softmax(1) for stage in generations]).mean(0)
+    metrics = classification_metrics(mean.clamp_min(1e-300).log(), labels)
+    return {"networks": len(generations), **{name: metrics[name] for name in OF_NETWORKS}}

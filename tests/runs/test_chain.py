@@ -1,0 +1,130 @@
+"""Networks between teacher and student: assistants and earlier generations."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import kd_runner
+from kd_runner.config.settings import Settings, check
+from kd_runner.errors import SettingsError
+from kd_runner.networks.checkpoints import load
+from kd_runner.reports.summary import sentences
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.run import run
+from kd_runner.training.classifier import Classifier
+
+SMALL = ("teacher=mlp", "teacher.hidden=[12]", "student=mlp", "student.hidden=[6]", "student.epochs=2")
+CHAIN = ("assistants=[{hidden: [8], epochs: 1}]", "generations=2")
+
+
+def test_links_take_from_the_student_what_they_lack(settings: Callable[..., Settings]) -> None:
+    chain = settings(*SMALL, *CHAIN, "student.pruning.amount=0.5", "student.layers=['1']").chain
+    assert list(chain) == ["assistants.1", "generations.1"]
+    assistant, generation = chain.values()
+    assert assistant.node == {"_target_": "kd_runner.models.mlp.mlp", "hidden": [8], "dropout": None}
+    assert (assistant.epochs, assistant.layers, generation.epochs, generation.layers) == (1, [], 2, ["1"])
+    assert generation.pruning.amount == 0.0  # the last generation alone is pruned
+    named = settings(*SMALL, "+student@assistants.cnn=small_cnn", "student.fraction=0.5").chain["assistants.cnn"]
+    assert "hidden" not in named.node or named.node["hidden"] != [6]
+    assert (named.target, named.epochs, named.fraction) == ("kd_runner.models.plain_cnn.plain_cnn", 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("generations=0",), "generations: must be greater than or equal to 1, got 0"),
+        (
+            ("generations=3", "distillation=label_smoothing"),
+            "generations: must be 1 with modes that look at no teacher, got 3",
+        ),
+        (
+            (*CHAIN, "student.init=inject"),
+            "student.init: must be random with assistants, whose students begin with weights of their own, got inject",
+        ),
+        (("assistants=[{hiden: [8]}]",), "assistants.1.hiden: no such setting (did you mean hidden?)"),
+        (("assistants=[{epochs: 0}]",), "assistants.1.epochs: must be greater than or equal to 1, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    settings: Callable[..., Settings], words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
+        assemble(settings(*SMALL, *words))
+
+
+@pytest.mark.slow
+def test_each_link_learns_from_the_one_before_and_goes_on_to_the_bit_where_it_was_cut_off(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = run(settings(*SMALL, *CHAIN), tmp_path / "whole")
+    check_chain(whole, tmp_path / "whole")
+    cut = settings(*SMALL, *CHAIN, f"store={tmp_path / 'other'}")
+    end_of_epoch = Classifier.on_validation_epoch_end
+
+    def killed(self: Classifier) -> None:
+        if self.stage == "generations.1" and self.epoch == 1:
+            raise KeyboardInterrupt
+        end_of_epoch(self)
+
+    monkeypatch.setattr(Classifier, "on_validation_epoch_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(cut, tmp_path / "cut")
+    monkeypatch.setattr(Classifier, "on_validation_epoch_end", end_of_epoch)
+    caplog.set_level("INFO", "kd_runner")
+    caplog.clear()
+    resumed = run(cut.model_copy(update={"resume": str(tmp_path / "cut")}), tmp_path / "cut")
+    assert "generations.1 goes on after epoch 1 of 2" in caplog.text
+    assert [link["reused"] for link in resumed["chain"]["links"]] == [True, False]
+    for name in ("assistants.1.safetensors", "generations.1.safetensors", "student_last.safetensors"):
+        states = [kd_runner.load(tmp_path / folder / name)[0].state_dict() for folder in ("whole", "cut")]
+        assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    harder = run(settings(*SMALL, *CHAIN, "temperature.value=2"), tmp_path / "harder")
+    assert [link["reused"] for link in harder["chain"]["links"]] == [False, False]  # another distillation
+
+
+def check_chain(result: dict[str, Any], folder: Path) -> None:
+    """The numbers of a chain beside those of its files, computed again."""
+    first, second = result["chain"]["links"]
+    assert [(link["stage"], link["taught_by"]) for link in (first, second)] == [
+        ("assistants.1", "teacher"),
+        ("generations.1", "assistants.1"),
+    ]
+    assert (first["parameters"], second["parameters"]) == (8 * 65 + 90, result["student"]["parameters"])
+    parts = assemble(check(read_settings(folder)))
+    batch = next(iter(parts.data.plain_batches("test")))
+    names = ("teacher", "assistants.1", "generations.1", "student_last")
+    with torch.inference_mode():
+        logits = {name: load(folder / f"{name}.safetensors")[0](batch.images) for name in names}
+    classes = {name: values.argmax(1) for name, values in logits.items()}
+    for link, teacher in ((first, "teacher"), (second, "assistants.1")):
+        agreement = (classes[link["stage"]] == classes[teacher]).double().mean()
+        assert link["agreement"] == pytest.approx(float(agreement))
+        assert link["accuracy"] == pytest.approx(float((classes[link["stage"]] == batch.labels).double().mean()))
+    mean = logits["generations.1"].softmax(1) + logits["student_last"].softmax(1)
+    expected = float((mean.argmax(1) == batch.labels).double().mean())
+    assert result["chain"]["ensemble"]["accuracy"] == pytest.approx(expected, abs=1e-3)
+    images = result["data"]["train"] - (result["data"]["train"] % 64 == 1)
+    assert [link["images_seen"] for link in (first, second)] == [images, 2 * images]
+    assert result["student"]["images_seen"] == 5 * images
+    budget = result["budget"]
+    forwards = [section["student_forwards"] for section in (*budget["chain"].values(), budget["student"])]
+    assert forwards == [images, 2 * images, 2 * images]
+    sums = [section["macs"]["sum"] for section in (*budget["chain"].values(), budget["student"])]
+    assert budget["times_baseline"] == pytest.approx(sum(sums) / budget["baseline"]["macs"]["sum"])
+    of_generation = budget["chain"]["generations.1"]
+    assert of_generation["macs"]["teacher"] == first["macs"] * of_generation["teacher_forwards"]
+    text = " ".join(sentences(result, 0))
+    assert re.search(r"The teacher \(\S+ %\) taught assistants\.1 \(\S+ %\), which taught generations\.1 \(", text)
+    assert "The mean of the predictions of all 2 generations is right on" in text
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "settings.json").read_text())
+    return content
