@@ -12,7 +12,14 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import ONLINE, DistillationSettings, NetworkSettings, Settings, TrainerSettings
+from kd_runner.config.settings import (
+    ONLINE,
+    DistillationSettings,
+    NetworkSettings,
+    Settings,
+    StudentSettings,
+    TrainerSettings,
+)
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.unlabelled import TransferSet
@@ -269,7 +276,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
     check_optimizer(settings, hasattr(optimizer, "keep"))
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer
-    steps = settings.student.steps if stage == STUDENT else None
+    steps = section.steps if isinstance(section, StudentSettings) else None
     return Recipe(
         make,
         build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
