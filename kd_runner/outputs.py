@@ -84,6 +84,8 @@ class Needs:
             of both images.
         teacher_logits: True where the loss depends on the teacher's logits. Without them and without layers of the
             teacher, the teacher does not run.
+        classes: True where the mode looks up the labels of the training images when it is built
+            (`AdapterExample.labels`).
         strong_view: True where both networks must also see a strongly augmented view (`Outputs.strong`).
         indices: True where the mode must know which images are in the batch (`Outputs.indices`).
         maps: True where features must have a height and a width.
@@ -99,6 +101,7 @@ class Needs:
     student: Role | None = None
     teacher: Role | None = None
     labels: bool = False
+    classes: bool = False
     teacher_logits: bool = False
     strong_view: bool = False
     indices: bool = False

@@ -54,19 +54,24 @@ def soft_targets(analysis: Mapping[str, Any]) -> Figure | None:
     if analysis["soft_targets"] is None:
         return None
     targets, names = analysis["soft_targets"], class_names(analysis)
-    caption = (
-        "What the student is taught: the most probable classes of training images by the teacher, at temperature "
-        f"{targets['temperature']:.3g}; the label's bar is blue."
+    made = bool(targets.get("made"))
+    images, more = (
+        ("training images", "; the label's bar is blue") if not made else ("images that were made from it", "")
     )
-    return Figure([_soft_target(example, names) for example in targets["examples"]], caption)
+    caption = (
+        f"What the student is taught: the most probable classes of {images} by the teacher, at temperature "
+        f"{targets['temperature']:.3g}{more}."
+    )
+    kind = "image that was made" if made else "training image"
+    return Figure([_soft_target(example, names, kind) for example in targets["examples"]], caption)
 
 
-def _soft_target(example: Mapping[str, Any], names: list[dict[str, str]]) -> Chart:
+def _soft_target(example: Mapping[str, Any], names: list[dict[str, str]], kind: str) -> Chart:
     guesses = [
         (names[guess["class"]], guess["probability"], guess["class"] == example["label"]) for guess in example["top"]
     ]
     spoken = ", ".join(f"{name['full']} {short_percent(share)}" for name, share, _ in guesses)
-    figure = chart(TARGET_WIDTH, THUMBNAIL, f"training image {example['index']}: {spoken}")
+    figure = chart(TARGET_WIDTH, THUMBNAIL, f"{kind} {example['index']}: {spoken}")
     add_image(figure.root, checked_thumbnail(example["image"]), 0, 0, THUMBNAIL, THUMBNAIL)
     width = TARGET_WIDTH - TARGET_LEFT
     for number, (name, share, is_label) in enumerate(guesses):

@@ -46,10 +46,14 @@ ADDED_TO_RUNS: dict[str, Any] = {
     "adversarial": {},
     "assistants": {},
     "generations": 1,
+    "data_free": None,
 }
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],
+    "shots_per_class": None,
+    "steps": None,
+    "unlabelled_fraction": 0.0,
     "init": "random",
     "input": OWN_INPUT,
     "label_smoothing": 0.0,
@@ -68,7 +72,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
-        "dataset": ("root", "residency", "workers", "cache", "default_fraction", "default_lr"),
+        "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature", "default_eps", "default_objective"),
         "trainer": ("threads", "keep_memory", "log_every", "profile"),

@@ -81,6 +81,24 @@ def _metric(value: Any) -> str | None:
 Metric = Annotated[str | None, BeforeValidator(_metric)]
 
 
+def _path(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be the path of a file, or null")
+    return value
+
+
+FilePath = Annotated[str | None, BeforeValidator(_path)]
+
+
+def _folder(value: Any) -> Any:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be the path of a folder, or null")
+    return value
+
+
+FolderPath = Annotated[str | None, BeforeValidator(_folder)]
+
+
 def _without_even_rates(node: Any) -> Any:
     """The shared optimizer without a layer_decay of 1, which is off: what is left are the optimizer's arguments."""
     if not isinstance(node, dict) or type(node.get("layer_decay")) not in (int, float) or node["layer_decay"] != 1:
@@ -138,6 +156,7 @@ class DatasetSettings(_Built):
     mixup: Weight
     cutmix: Weight
     label_noise: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    unlabelled: FolderPath = None
     class_weights: ClassWeightsSetting = None
     balanced_sampling: Flag = False
     residency: Residency
@@ -171,15 +190,6 @@ class TeacherView(Section):
     def changes(self) -> dict[str, Any]:
         """The settings that are not left out."""
         return {name: value for name, value in self if value is not None}
-
-
-def _path(value: Any) -> Any:
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise ValueError("must be the path of a file, or null")
-    return value
-
-
-FilePath = Annotated[str | None, BeforeValidator(_path)]
 
 
 def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
@@ -368,7 +378,10 @@ def _class_name(value: Any) -> Any:
 class StudentSettings(NetworkSettings):
     epochs: Count
     fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    shots_per_class: Count | None = None
     without_classes: list[Annotated[str, BeforeValidator(_class_name)]] = []
+    steps: Count | None = None
+    unlabelled_fraction: Share = 0.0
     layers: Layers
     optimizer: Node | None
     scheduler: Node | None
@@ -467,6 +480,7 @@ class Settings(Section):
     baseline: Flag
     distillation: DistillationSettings
     plus: dict[str, DistillationSettings]
+    data_free: Node | None = None
     temperature: Node
     optimizer: Optimizer
     scheduler: Node

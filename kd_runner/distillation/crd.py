@@ -39,7 +39,7 @@ class CRD(nn.Module):
         ValueError: a number outside its range.
     """
 
-    needs = Needs(student="embedding", teacher="embedding", indices=True, whole_batch=True)
+    needs = Needs(student="embedding", teacher="embedding", classes=True, indices=True, whole_batch=True)
 
     memory_student: Tensor
     memory_teacher: Tensor
@@ -67,7 +67,7 @@ class CRD(nn.Module):
             raise ValueError(f"momentum must be 0 or more and below 1, got {momentum:g}")
         self.form, self.dimensions, self.negatives = form, dimensions, negatives
         if form == "in_batch":  # which looks no image up, and so can take mixed ones
-            self.needs = replace(CRD.needs, indices=False)
+            self.needs = replace(CRD.needs, classes=False, indices=False)
         self.sharpness, self.momentum = sharpness, momentum
         self._constants: dict[str, Tensor] = {}
 

@@ -118,7 +118,12 @@ def disagreements(test: Predictions, images: Images) -> list[dict[str, Any]]:
 def soft_targets(logits: Tensor, labels: Tensor, indices: Tensor, images: Images, temperature: float) -> dict[str, Any]:
     """The teacher's most probable classes for a few training images, from its `logits` [N, K] at the temperature."""
     examples = [
-        {"index": index, "label": label, "image": picture, "top": top_classes(row.softmax(0), TOP)}
+        {
+            "index": index,
+            "label": label if label >= 0 else None,
+            "image": picture,
+            "top": top_classes(row.softmax(0), TOP),
+        }
         for index, label, picture, row in zip(
             indices.tolist(), labels.tolist(), thumbnails(images, indices), logits / temperature, strict=True
         )

@@ -111,6 +111,13 @@ class _Inference(_Part):
     threads: Whole | None = None
 
 
+class _MadeImages(_Part):
+    method: Text | None = None
+    images: Whole | None = None
+    reused: bool | None = None
+    seconds: Amount | None = None
+
+
 class _Calibrated(_Part):
     temperature: Amount | None = None
     nll: Real | None = None
@@ -173,6 +180,7 @@ class _Stage(_Part):
     fgsm_accuracy: Share | None = None
     attacked_by: Share | None = None
     injected: _Injected | None = None
+    made_images: _MadeImages | None = None
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
     ema: _Average | None = None
@@ -253,6 +261,8 @@ class _Data(_Part):
     classes: Whole | None = None
     train: Whole | None = None
     student: Whole | None = None
+    unlabelled: Whole | None = None
+    made: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None
@@ -347,13 +357,14 @@ class _Disagreement(_Part):
 
 class _Example(_Part):
     index: Whole
-    label: Whole
+    label: Whole | None = None
     image: Text
     top: list[_Guess]
 
 
 class _SoftTargets(_Part):
     temperature: Amount
+    made: bool | None = None
     examples: list[_Example]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import WeightedRandomSampler
 
 from kd_runner.input_pipeline.augmentation import STRONG, Batch
+from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.step_plan import StepPlan
 from kd_runner.input_pipeline.view import View
@@ -59,6 +60,7 @@ class TrainingBatches:
         views: The number of views of each image, which the epochs replay in turn; view 0 is that of the first epoch.
             None: every epoch draws a new one.
         ranks: The processes that share each batch.
+        budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
         balanced: True where an epoch draws as many images as there are, with replacement, all classes equally often.
     """
 
@@ -73,8 +75,10 @@ class TrainingBatches:
         part: Part | None = None,
         views: int | None = None,
         ranks: Ranks = ALONE,
+        budget: StepBudget | None = None,
         balanced: bool = False,
     ) -> None:
+        self.budget = budget
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
         self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
         self.balanced = balanced
@@ -83,20 +87,40 @@ class TrainingBatches:
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
         self.epoch = 0
         remainder = len(source) % batch_size
-        self.count = len(source) // batch_size + (remainder > 1)
+        self.count = len(source) // batch_size + (remainder > 1)  # batches of a pass over the images
         self._images_per_epoch = len(source) - (remainder == 1)
 
     def __len__(self) -> int:
-        return -(-self.count // self.chunk)
+        longest = self.count if self.budget is None else self.budget.longest
+        return -(-longest // self.chunk)
 
     def __iter__(self) -> Iterator[Iterator[Batch]]:
         batches = self.batches()
         for _ in range(len(self)):
             yield itertools.islice(batches, self.chunk)
 
-    def order(self) -> Tensor:
-        """The indices of the current epoch, in its order; int64 [images of an epoch]."""
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
+    @property
+    def lacks_labels(self) -> bool:
+        """True where some of the images have no labels. Waits for the device."""
+        return bool((self.labels < 0).any())
+
+    def steps_before(self, epoch: int) -> int:
+        """The number of steps before an epoch, counted from 0."""
+        return epoch * self.count if self.budget is None else self.budget.before(epoch)
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """The number of steps of the current epoch."""
+        return self.steps_before(self.epoch + 1) - self.steps_before(self.epoch)
+
+    def order(self, number: int | None = None) -> Tensor:
+        """The indices of a pass over the images, in its order; int64 [images of a pass].
+
+        Args:
+            number: The number of the pass; None: that of the current epoch, where each epoch is a pass.
+        """
+        number = self.epoch if number is None else number
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", number))
         if self.balanced:
             return balanced_draw(self.labels.cpu(), generator)[: self._images_per_epoch]
         if self.part is None:
@@ -124,23 +148,40 @@ class TrainingBatches:
         """The batches of the current epoch; of each, the rows of this process.
 
         Args:
-            order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the epoch.
+            order: The indices of the images, int64 [N], in place of the epoch's; their views are those of the pass
+                with the number of the epoch.
         """
-        order, size = self.order() if order is None else order, self.batch_size
-        keys = self._keys(order)
+        if order is not None or self.budget is None:
+            yield from self._batches_of_rows(self.order() if order is None else order, self.epoch)
+            return
+        step, end = self.steps_before(self.epoch), self.steps_before(self.epoch + 1)
+        while step < end:
+            number, first = divmod(step, self.count)
+            last = min(first + end - step, self.count)
+            part = slice(first * self.batch_size, last * self.batch_size)
+            yield from self._batches_of_rows(self.order(number)[part], number)
+            step += last - first
+
+    def _batches_of_rows(self, order: Tensor, number: int) -> Iterator[Batch]:
+        """The batches of the images at the indices `order`, of each the rows of this process.
+
+        Args:
+            number: The number of the pass, which decides the views of the images.
+        """
+        size, keys = self.batch_size, self._keys(order)
         if not self.ranks.are_several:
-            yield from self._batches_of(order, keys, size)
+            yield from self._batches_of(order, keys, size, number)
             return
         rows = [self.ranks.rows(len(indices)) for indices in order.split(size)]
         if self.view.augmentation.mixes:  # which needs the neighbours of an image: all of a batch is made and mixed
-            for batch, its_rows in zip(self._batches_of(order, keys, size), rows, strict=True):
+            for batch, its_rows in zip(self._batches_of(order, keys, size, number), rows, strict=True):
                 yield _part_of(batch, its_rows)
             return
         own, own_keys = (
             [numbers[_taken(its_rows)] for numbers, its_rows in zip(whole.split(size), rows, strict=True)]
             for whole in (order, keys)
         )
-        batches = self._batches_of(torch.cat(own), torch.cat(own_keys), len(own[0]))
+        batches = self._batches_of(torch.cat(own), torch.cat(own_keys), len(own[0]), number)
         for batch, its_rows in zip(batches, rows, strict=True):
             yield replace(batch, rows=its_rows)
 
@@ -154,10 +195,10 @@ class TrainingBatches:
             return numbers
         return numbers + occurrences(order) * (len(self.source) if self.part is None else self.part.of)
 
-    def _batches_of(self, order: Tensor, keys: Tensor, size: int) -> Iterator[Batch]:
-        """The batches of up to `size` images at the indices `order`, whose augmentation `keys` decide."""
+    def _batches_of(self, order: Tensor, keys: Tensor, size: int, number: int) -> Iterator[Batch]:
+        """The batches of up to `size` images at the indices `order`, in the views of a pass, which `keys` decide."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
-        drawn = self.epoch if self.views is None else self.epoch % self.views
+        drawn = number if self.views is None else number % self.views
         seed = derived_seed(self.seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
         windows, least = None, augmentation.random_resized_crop

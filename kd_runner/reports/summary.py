@@ -144,11 +144,31 @@ def part_of_images(result: Mapping[str, Any]) -> str:
     """A sentence on the images that the student learned from, where these are not all training images."""
     data, teacher = result.get("data") or {}, result.get("teacher") or {}
     student, images = data.get("student"), data.get("train")
+    if data.get("made"):
+        return _made_images_sentence(result, data["made"])
+    unlabelled = data.get("unlabelled")
+    taught = (
+        f"The student was also taught on {unlabelled:,} images without labels, by its teacher alone."
+        if unlabelled
+        else ""
+    )
     if student is None or images is None or student >= images:
-        return ""
+        return taught
     subject = "Student and baseline" if result.get("baseline") else "The student"
     of_teacher = ", the teacher from all" if teacher.get("images_seen") else ""
-    return f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+    sentence = f"{subject} learned from {student:,} of the {images:,} training images{of_teacher}."
+    return f"{sentence} {taught}" if taught else sentence
+
+
+def _made_images_sentence(result: Mapping[str, Any], made: int) -> str:
+    """A sentence on a student that saw no training image."""
+    method = ((result.get("student") or {}).get("made_images") or {}).get("method")
+    by = f" by {method}" if method else ""
+    baseline = ", its baseline on training images with labels" if result.get("baseline") else ""
+    return (
+        f"The student saw no training image: it was taught on {made:,} images that were made from its teacher{by}"
+        f"{baseline}. The validation and test images are real."
+    )
 
 
 def _absent_classes_sentence(result: Mapping[str, Any]) -> str:

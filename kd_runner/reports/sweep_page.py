@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from kd_runner.charts.little_data import over_compute, over_images
 from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
@@ -58,6 +59,8 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
         columns=[column for column in leaderboard.columns if column.key not in COST_KEYS],
         strips=strips(leaderboard.groups),
         pareto=pareto(leaderboard.groups),
+        over_images=over_images(leaderboard.groups),
+        over_compute=over_compute(leaderboard.groups),
         two_settings=two_settings(leaderboard.groups),
         runs=list(_run_rows(leaderboard.groups, out)),
         cost=_cost_table(leaderboard.groups),

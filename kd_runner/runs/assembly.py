@@ -12,9 +12,17 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial, refusal
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import ONLINE, DistillationSettings, NetworkSettings, Settings, TrainerSettings
+from kd_runner.config.settings import (
+    ONLINE,
+    DistillationSettings,
+    NetworkSettings,
+    Settings,
+    StudentSettings,
+    TrainerSettings,
+)
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
+from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
@@ -30,6 +38,7 @@ from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
     Data,
     chosen_images,
+    classes_without_images,
     data_set_name,
     is_teacher,
     read_data,
@@ -37,6 +46,7 @@ from kd_runner.runs.data import (
     view_of,
     views_of_teachers,
 )
+from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
@@ -51,6 +61,7 @@ from kd_runner.runs.training_switches import (
     switches_of,
     without_layer_decay,
 )
+from kd_runner.runs.transfer import images_to_teach_on
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.attack import attack_of
 from kd_runner.training.device import device_of
@@ -149,14 +160,27 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     chosen = chosen_images(settings, splits)
     if chosen is not None:
         log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
+    transfer: TransferSet | None = images_to_be_made(settings, splits.image_shape)
+    if transfer is None:
+        transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
     views = views_of_teachers(settings, splits, view)
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
-    looks += [settings.replayed_views, settings.student.without_classes]
+    looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
+    looks += [None if transfer is None else transfer.digest]
     looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),
         lambda: Data(
-            settings.dataset, splits, view, device, settings.batch_size, chosen, views, settings.replayed_views, ranks
+            settings.dataset,
+            splits,
+            view,
+            device,
+            settings.batch_size,
+            chosen,
+            views,
+            settings.replayed_views,
+            ranks,
+            transfer,
         ),
     )
 
@@ -252,10 +276,11 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
     check_optimizer(settings, hasattr(optimizer, "keep"))
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer
+    steps = section.steps if isinstance(section, StudentSettings) else None
     return Recipe(
         make,
         build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
-        section.epochs,
+        section.epochs if steps is None else min(section.epochs, steps),
         derived_seed(settings.seed_of(stage), stage),
         trainer.precision,
         trainer.compile,
@@ -267,6 +292,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         _pruning(settings, stage),
         attack_of(settings, stage),
         switches_of(settings, stage),
+        steps,
     )
 
 

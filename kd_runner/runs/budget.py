@@ -20,9 +20,10 @@ import torch
 from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
+from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
 from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.chain import untrained
-from kd_runner.runs.data import Data
+from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
 from kd_runner.training.attack import Attack, attack_of
@@ -80,6 +81,7 @@ def label_passes(
     batch_size: int,
     validation: int,
     attack: Attack | None = None,
+    budget: StepBudget | None = None,
 ) -> Passes:
     """The passes of a stage on labels alone.
 
@@ -87,8 +89,10 @@ def label_passes(
         network: The network that trains.
         images, validation: Number of training images, and of validation images.
         attack: The attack on its images.
+        budget: The steps of the stage, where its epochs are parts of them.
     """
-    seen = epochs * sum(size * count for size, count in batch_sizes(images, batch_size).items())
+    steps = _steps(epochs, batch_sizes(images, batch_size).total(), budget)
+    seen = images_of_steps(steps, images, batch_size)
     counts = {"forwards": seen, "backwards": seen, "validations": epochs * validation}
     counts |= {"attacks": seen * attack.steps} if attack is not None else {}
     return Passes(seen, **{f"{network}_{name}": count for name, count in counts.items()})  # type: ignore[arg-type]
@@ -105,6 +109,7 @@ def distillation_passes(
     trained: int | None = None,
     attack: Attack | None = None,
     has_clean_view: bool = False,
+    budget: StepBudget | None = None,
 ) -> Passes:
     """The passes of a student's stage with a teacher.
 
@@ -115,20 +120,23 @@ def distillation_passes(
         trained: The number of epochs that were trained of the planned `epochs`; None for all.
         attack: The attack on the images.
         has_clean_view: True where the student is shown attacked images as they are, too.
+        budget: The steps of the stage, where its epochs are parts of them.
     """
     active = [mode for mode in modes if mode.weight > 0]
     views = 2 if strong_view(active) else 1
     sizes = batch_sizes(images, batch_size)
     order = [size for size, count in sizes.items() for _ in range(count)]  # a smaller batch is the last of an epoch
-    planned_steps = epochs * len(order)
+    planned_steps = _steps(epochs, len(order), budget)
     epochs = epochs if trained is None else trained
+    steps = _steps(epochs, len(order), budget)
     constant = not any(mode.warmup or mode.init_share for mode in active)
-    seen = (2 if has_clean_view else views) * epochs * sum(order)
+    seen = (2 if has_clean_view else views) * images_of_steps(steps, images, batch_size)
     asks_teacher = attack is not None and attack.objective == "teacher"
+    whole_passes, rest = divmod(steps, len(order))
     teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
-    # Where nothing changes over the stage, one epoch stands for all.
-    for step in range(len(order) if constant else epochs * len(order)):
-        size, times = order[step % len(order)], epochs if constant else 1
+    # Where nothing changes over the stage, one pass over the images stands for all.
+    for step in range(min(len(order), steps) if constant else steps):
+        size, times = order[step % len(order)], whole_passes + (step < rest) if constant else 1
         taking_part = modes_at(active, step / planned_steps)
         if asks_teacher or any(mode.needs.uses_teacher for mode in taking_part):
             teacher += times * views * (order[0] if filled else size)
@@ -145,6 +153,11 @@ def distillation_passes(
         losses=losses,
         **attack_passes(attack, epochs * sum(order)),
     )
+
+
+def _steps(epochs: int, batches: int, budget: StepBudget | None) -> int:
+    """The number of steps of so many epochs, each a pass of `batches` or a part of the budget."""
+    return epochs * batches if budget is None else budget.before(epochs)
 
 
 def attack_passes(attack: Attack | None, images: int) -> dict[str, int]:
@@ -194,10 +207,11 @@ def passes_of(
         assert section.epochs is not None
         counts = (trained.get(stage, section.epochs), images, settings.batch_size, validation)
         return label_passes("teacher", *counts, attack_of(settings, stage))
-    epochs = settings.student.epochs
+    budget = step_budget(settings)
+    epochs = settings.student.epochs if budget is None else budget.parts
     if stage == BASELINE:
         counts = (trained.get(stage, epochs), images, settings.batch_size, validation)
-        return label_passes("student", *counts, attack_of(settings, stage))
+        return label_passes("student", *counts, attack_of(settings, stage), budget)
     filled = not looks_into_teacher(modes, settings)
     attack = attack_of(settings, STUDENT)
     passes = distillation_passes(
@@ -211,10 +225,11 @@ def passes_of(
         trained.get(STUDENT),
         attack,
         attack is not None and clean_view(modes, settings.distillation.label_weight),
+        budget,
     )
     if not settings.finetune.epochs:
         return passes
-    finetuned = trained.get(FINETUNE, settings.finetune.epochs)
+    finetuned, images = trained.get(FINETUNE, settings.finetune.epochs), len(data.images_of(FINETUNE))
     attack = attack_of(settings, FINETUNE)
     return passes + label_passes("student", finetuned, images, settings.batch_size, validation, attack)
 

@@ -79,10 +79,25 @@ def refuse_augmentation(settings: Settings, data: Data) -> None:
             f"teacher_outputs: must be cache or online where training images are not augmented: all views would be the "
             f"same, got {settings.teacher_outputs}"
         )
-    if views and views > settings.student.epochs:
+    if views and settings.student.steps is not None:
+        refuse_views_beyond_steps(settings, data, views)
+    elif views and views > settings.student.epochs:
         raise SettingsError(
             f"teacher_outputs: must have at most a view for each of student.epochs={settings.student.epochs}, or be "
             f"online, got {settings.teacher_outputs}"
+        )
+
+
+def refuse_views_beyond_steps(settings: Settings, data: Data, views: int) -> None:
+    """Raise SettingsError where the steps of the student are not enough for every view to be seen."""
+    images = len(data.taught_images) - (len(data.taught_images) % settings.batch_size == 1)
+    steps = settings.student.steps
+    assert steps is not None
+    passes = -(-steps // -(-images // settings.batch_size))
+    if views > passes:
+        raise SettingsError(
+            f"teacher_outputs: must have at most a view for each of the {passes} passes over the images that "
+            f"student.steps={steps} makes, or be online, got {settings.teacher_outputs}"
         )
 
 

@@ -19,8 +19,9 @@ from kd_runner.config.settings import ONLINE, Settings
 from kd_runner.environment import processor_name
 from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.augmentation import Augmentation
+from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.notes import note
-from kd_runner.runs.data import Data, without_fetching
+from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.teacher_student import Pairing
 from kd_runner.store.logits import Computation, Shape, StoredLogits, computed_once
 from kd_runner.training.cached_teacher import CachedTeacher, TeacherPass
@@ -92,7 +93,7 @@ class LogitsInStore:
 
 def shape_of(settings: Settings, data: Data) -> Shape:
     """The number of views, of images and of classes for which logits are kept."""
-    return settings.replayed_views or 1, len(data.student_images), data.splits.num_classes
+    return settings.replayed_views or 1, len(data.taught_images), data.splits.num_classes
 
 
 def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Recipe, batch: int) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def ingredients(network: nn.Module, settings: Settings, data: Data, recipe: Reci
         ),
         "weights": weights_digest(network),
         "data": data.splits.training_fingerprint,
-        "images": None if data.chosen is None else digest(data.chosen.tolist()),
+        "images": data.taught_key,
         "image_shape": list(data.splits.image_shape),
         "num_classes": data.splits.num_classes,
         "mean": data.view.mean.tolist(),
@@ -166,8 +167,11 @@ def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epoc
     Args:
         epochs: The number of epochs that the student was trained for.
     """
-    images = len(data.student_images)
+    images = len(data.taught_images)
+    budget = step_budget(settings)
     online = (images - (images % settings.batch_size == 1)) * epochs
+    if budget is not None:
+        online = images_of_steps(budget.before(epochs), images, settings.batch_size)
     stored = outputs.load.stored if isinstance(outputs, CachedTeacher) else None  # type: ignore[attr-defined]
     if stored is None:
         return {"source": ONLINE}

@@ -14,13 +14,17 @@ from torch import Tensor
 from kd_runner.config.build import build
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
+from kd_runner.datasets.few_images import shots_of_each_class
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
+from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
+from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches, evaluation_batch
+from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
@@ -32,7 +36,7 @@ from kd_runner.training.recipe import Recipe
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
 LEAST_STD = 1e-3  # of a channel that is the same in all images
 NAMES = 10  # of classes, in a message
-SplitName = Literal["train", "student", "val", "test"]
+SplitName = Literal["train", "student", "transfer", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Data:
             epoch draws anew.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
         ranks: The processes that share the run.
+        transfer: The images that the student is taught on, where some have no labels; None: those of its baseline.
     """
 
     settings: DatasetSettings
@@ -61,13 +66,17 @@ class Data:
     views: Mapping[str, View] = field(default_factory=dict)
     replayed_views: int | None = None
     ranks: Ranks = ALONE
+    transfer: TransferSet | None = None
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
-    def training_batches(self, role: str, recipe: Recipe, strong: bool = False) -> TrainingBatches:
+    def training_batches(
+        self, role: str, recipe: Recipe, strong: bool = False, taught: bool = False
+    ) -> TrainingBatches:
         """Batches of the images that a role learns from, in the order and with the augmentation of the recipe's seed.
 
         Args:
             role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
+            taught: True for the batches of the student beside its teacher, which may have images without labels.
         """
         if is_teacher(role):
             return TrainingBatches(
@@ -81,6 +90,8 @@ class Data:
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
+        if taught and self.transfer is not None:
+            source, part = self.source("transfer"), Part(self.transfer.numbers, self.transfer.of)
         return TrainingBatches(
             source,
             self.view,
@@ -90,6 +101,7 @@ class Data:
             part=part,
             views=views,
             ranks=self.ranks,
+            budget=recipe.budget,
             balanced=self.settings.balanced_sampling,
         )
 
@@ -98,8 +110,27 @@ class Data:
         return self.views.get(role, self.view)
 
     def images_of(self, role: str) -> Images:
-        """The training images that a role or a stage learns from: all for a teacher, perhaps fewer for the student."""
-        return self.splits.train if is_teacher(role) else self.student_images
+        """The images that a role or a stage learns from: all for a teacher, perhaps fewer or others for the student."""
+        if is_teacher(role):
+            return self.splits.train
+        return self.taught_images if role == STUDENT else self.student_images
+
+    @property
+    def taught_images(self) -> Images:
+        """The images that the student is taught on by its teacher; some may have no labels."""
+        return self.student_images if self.transfer is None else self.transfer.images
+
+    @property
+    def is_made(self) -> bool:
+        """True where the student is taught on images that were made from its teacher, and on no training image."""
+        return self.transfer is not None and self.transfer.is_made
+
+    @property
+    def taught_key(self) -> str | None:
+        """Changes with the images that the student is taught on; None where these are all training images."""
+        if self.transfer is not None:
+            return self.transfer.digest
+        return None if self.chosen is None else digest(self.chosen.tolist())
 
     @functools.cached_property
     def student_images(self) -> Images:
@@ -111,8 +142,7 @@ class Data:
     def evaluation_key(self) -> str:
         """Changes with whatever changes the images of the splits and of the student, and how evaluation sees them."""
         looks = [self.view.mean.tolist(), self.view.std.tolist(), str(self.view.memory_format), self.evaluation_batch]
-        chosen = None if self.chosen is None else self.chosen.tolist()
-        return digest([self.splits.fingerprint, chosen, looks, str(self.device)])
+        return digest([self.splits.fingerprint, self.taught_key, looks, str(self.device)])
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
@@ -127,7 +157,8 @@ class Data:
         split = "train" if split == "student" and self.chosen is None else split
         if split not in self._sources:
             workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
-            images = self.student_images if split == "student" else getattr(self.splits, split)
+            parts = {"student": lambda: self.student_images, "transfer": lambda: self.taught_images}
+            images = parts[split]() if split in parts else getattr(self.splits, split)
             self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
         return self._sources[split]
 
@@ -166,9 +197,12 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     """The numbers of the training images that baseline and student learn from; None where these are all.
 
     Raises:
-        SettingsError: fewer than two images are left.
+        SettingsError: fewer than two images are left, or a class has fewer than its number.
     """
     fraction, labels = settings.student.fraction, splits.train.labels
+    if settings.student.shots_per_class is not None:
+        chosen = _shots(settings, splits)
+        return None if len(chosen) == len(labels) else chosen
     if fraction == 1 and not settings.student.without_classes:
         return None
     chosen = share_of_each_class(labels, fraction, derived_seed(settings.data_seed, "student.fraction"))
@@ -184,10 +218,41 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     return None if len(chosen) == len(labels) else chosen
 
 
+def _shots(settings: Settings, splits: Splits) -> Tensor:
+    """The numbers of the images of `student.shots_per_class`. A share that is the data set's default gives way."""
+    student, labels = settings.student, splits.train.labels
+    assert student.shots_per_class is not None
+    if student.fraction < 1 and student.fraction != settings.dataset.default_fraction:
+        raise SettingsError(
+            f"student.fraction: must be 1 where student.shots_per_class={student.shots_per_class} chooses the images, "
+            f"got {student.fraction:g}"
+        )
+    seed, absent = derived_seed(settings.data_seed, "student.fraction"), classes_without_images(settings, splits)
+    names = [str(name) for name in splits.classes]
+    try:
+        chosen = shots_of_each_class(labels, student.shots_per_class, seed, absent, names)
+    except ValueError as error:
+        raise SettingsError(f"student.shots_per_class: {error}") from error
+    if len(chosen) < 2:
+        raise SettingsError(
+            f"student.shots_per_class: must leave two training images or more, got {student.shots_per_class}: it "
+            f"leaves {len(chosen)}"
+        )
+    return chosen
+
+
+def step_budget(settings: Settings) -> StepBudget | None:
+    """The steps of student and baseline and their parts; None where their epochs are passes over the images."""
+    student = settings.student
+    return None if student.steps is None else StepBudget(student.steps, min(student.epochs, student.steps))
+
+
 def student_choices(settings: Settings) -> list[str]:
     """The names of the settings that choose images for the student."""
     student = settings.student
-    asked = {"student.fraction": student.fraction < 1, "student.without_classes": bool(student.without_classes)}
+    by_number = student.shots_per_class is not None
+    asked = {"student.fraction": student.fraction < 1 and not by_number, "student.shots_per_class": by_number}
+    asked |= {"student.without_classes": bool(student.without_classes)}
     return [name for name, used in asked.items() if used]
 
 

@@ -16,8 +16,9 @@ from kd_runner.evaluation.cost import cost, inference
 from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
+from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.networks import checkpoints
-from kd_runner.runs.data import Data, without_fetching
+from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import RunLogger
@@ -88,7 +89,12 @@ def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Te
 
 
 def images_seen(
-    stage: str, settings: Settings, modes: Sequence[Mode], images: int, trained: Mapping[str, int] | None = None
+    stage: str,
+    settings: Settings,
+    modes: Sequence[Mode],
+    images: int,
+    trained: Mapping[str, int] | None = None,
+    labelled: int | None = None,
 ) -> int | None:
     """Views of training images that a stage's network was trained on; None where its weights came from a file.
 
@@ -99,8 +105,10 @@ def images_seen(
     Args:
         images: The number of training images that it learns from.
         trained: The number of epochs that each stage was trained for; all that were planned where it says nothing.
+        labelled: The number of images with labels, from which finetuning learns; None: all of them.
     """
     trained = trained or {}
+    whole = images - (images % settings.batch_size == 1)  # a last batch of one image is left out
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
         if not settings.teacher.is_trained:
@@ -108,11 +116,20 @@ def images_seen(
     elif stage == STUDENT:
         is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
         views = 2 if strong_view(modes) or is_shown_twice else 1
-        passes = views * trained.get(stage, settings.student.epochs) + trained.get(FINETUNE, settings.finetune.epochs)
+        finetuned = trained.get(FINETUNE, settings.finetune.epochs)
+        labelled = whole if labelled is None else labelled - (labelled % settings.batch_size == 1)
+        return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * labelled
     else:
-        passes = trained.get(stage, settings.student.epochs)
-    images -= images % settings.batch_size == 1  # a last batch of one image is left out
-    return images * passes
+        return _images_of_epochs(settings, images, trained.get(stage))
+    return whole * passes
+
+
+def _images_of_epochs(settings: Settings, images: int, epochs: int | None) -> int:
+    """The images in so many epochs of student or baseline, or in all that are planned, each as often as it is seen."""
+    budget, size = step_budget(settings), settings.batch_size
+    if budget is not None:
+        return images_of_steps(budget.before(budget.parts if epochs is None else epochs), images, size)
+    return (settings.student.epochs if epochs is None else epochs) * (images - (images % size == 1))
 
 
 def analyse_predictions(
@@ -126,12 +143,14 @@ def analyse_predictions(
     splits = data.splits
     if teacher is None:
         return analysis.analysis(predictions, validation, splits.test, splits.classes, {})
-    indices = analysis.spread(len(data.student_images), analysis.EXAMPLES)
-    _, images, labels = next(data.source("student").read_chunks(indices, len(indices)))
+    made = data.is_made
+    shown = data.taught_images if made else data.student_images
+    indices = analysis.spread(len(shown), analysis.EXAMPLES)
+    _, images, labels = next(data.source("transfer" if made else "student").read_chunks(indices, len(indices)))
     with torch.inference_mode():
         logits = teacher(data.view.normalise(images)).float()
         at_the_end = float(temperature(1.0))
-    soft_targets = analysis.soft_targets(logits, labels, indices, data.student_images, at_the_end)
+    soft_targets = analysis.soft_targets(logits, labels, indices, shown, at_the_end) | ({"made": True} if made else {})
     return analysis.analysis(predictions, validation, splits.test, splits.classes, soft_targets)
 
 

@@ -125,20 +125,25 @@ def note_steps(
     from_files = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
     trained = {stage: recipe for stage, recipe in recipes.items() if recipe.epochs and stage not in from_files}
     size = settings.batch_size
-    for count in dict.fromkeys(images[stage] for stage in trained if size >= images[stage]):
-        stages = {stage: recipe for stage, recipe in trained.items() if images[stage] == count}
+    by_pass = {stage: recipe for stage, recipe in trained.items() if recipe.steps is None}
+    for count in dict.fromkeys(images[stage] for stage in by_pass if size >= images[stage]):
+        stages = {stage: recipe for stage, recipe in by_pass.items() if images[stage] == count}
         epochs = ", ".join(f"{recipe.epochs} of the {stage}" for stage, recipe in stages.items())
         note("settings", f"batch_size={size} is all {count:,} training images: every epoch is one step ({epochs})")
     for stage, recipe in trained.items():
-        steps = _steps_of_epoch(images[stage], size) * recipe.epochs
-        if steps < FEW_STEPS and size < images[stage]:  # the note above tells it of one step an epoch
-            note(
-                "settings",
-                f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({stage}.epochs, batch_size)",
-            )
+        steps = _steps_of_stage(recipe, images[stage], size)
+        is_told = size >= images[stage] and recipe.steps is None  # by the note above, of one step an epoch
+        if steps < FEW_STEPS and not is_told:
+            keys = f"{stage}.epochs, batch_size" if recipe.steps is None else f"{stage}.steps"
+            note("settings", f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({keys})")
         _note_rate(stage, recipe, settings.rate_key(stage), _points(steps))
-    steps = _steps_of_epoch(images["student"], size) * recipes["student"].epochs
+    steps = _steps_of_stage(recipes["student"], images["student"], size)
     _note_modes(modes, settings.distillation.label_weight, _points(steps))
+
+
+def _steps_of_stage(recipe: Recipe, images: int, batch_size: int) -> int:
+    """The number of steps of a stage."""
+    return recipe.epochs * _steps_of_epoch(images, batch_size) if recipe.steps is None else recipe.steps
 
 
 def note_long_average(settings: Settings, recipe: Recipe, images: int) -> None:
@@ -150,6 +155,7 @@ def note_long_average(settings: Settings, recipe: Recipe, images: int) -> None:
     """
     decay = recipe.switches.ema
     steps = -(-_steps_of_epoch(images, settings.batch_size) // recipe.switches.accumulate) * recipe.epochs
+    steps = steps if recipe.steps is None else recipe.steps
     if decay is not None and 2 / (1 - decay) > steps:
         note(
             "settings",

@@ -151,6 +151,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         "augmentation": data.view_of(trainee.role).augmentation.record(),
         **_order(trainee.role, settings),
         **_part_of_images(trainee.role, data),
+        **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
         **_early_end(recipe),
         **_switches(recipe, settings),
@@ -180,7 +181,9 @@ def _part_of_images(role: str, data: Data) -> dict[str, str]:
 def _replayed_views(trainee: LabelsOnly, data: Data) -> dict[str, int]:
     """The ingredient that is the number of replayed views; none where every epoch has a view of its own."""
     views = data.replayed_views
-    return {} if is_teacher(trainee.role) or not views or views >= trainee.recipe.epochs else {"views": views}
+    recipe = trainee.recipe
+    all_new = not views or (recipe.steps is None and views >= recipe.epochs)
+    return {} if is_teacher(trainee.role) or all_new or views is None else {"views": views}
 
 
 def _early_end(recipe: Recipe) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Parts:
         if copies:
             teacher, student = copy.deepcopy(teacher), copy.deepcopy(student)
             modes = tuple(replace(mode, loss=copy.deepcopy(mode.loss)) for mode in modes)
-        return pair_networks(self.settings, self.data.splits, teacher, student, modes, self.data.student_images.labels)
+        return pair_networks(self.settings, self.data.splits, teacher, student, modes, self.data.taught_images.labels)
 
     def distiller(self, pairing: Pairing, companions: Companions | None = None) -> Distiller:
         """The module that trains the student of `pairing` on labels and on its teacher, beside its companions."""
@@ -130,7 +130,7 @@ class Parts:
         companions = companions or Companions()
         if companions.count > 1:  # a graph of a step would hold what others share
             recipe = replace(recipe, graph=False)
-        batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes))
+        batches = self.data.training_batches(STUDENT, recipe, strong_view(pairing.modes), taught=True)
         key = self.stream_key(pairing.teacher.network)
         images = "" if companions.count == 1 else self.images_key()
         batches, teacher = companions.training(key, batches, pairing.teacher, images)
@@ -154,11 +154,10 @@ class Parts:
     def images_key(self) -> str:
         """Changes with whatever changes the images that the student learns from, and how it sees them."""
         data = self.data
-        chosen = None if data.chosen is None else data.chosen.tolist()
         looks = [data.view.mean.tolist(), data.view.std.tolist(), repr(data.view.augmentation), data.replayed_views]
         looks += [data.settings.balanced_sampling]
         looks += [str(data.view.memory_format), data.batch_size, str(data.device)]
-        return digest([data.splits.training_fingerprint, data.splits.fingerprint, chosen, looks])
+        return digest([data.splits.training_fingerprint, data.splits.fingerprint, data.taught_key, looks])
 
     def stream_key(self, teacher: nn.Module) -> tuple[object, ...]:
         """Changes with whatever changes the batches of the student's training, or what its teacher gives for them.
@@ -180,5 +179,6 @@ class Parts:
         paths = [settings.checkpoint for settings in self.settings.all_teachers.values()]
         weights = [path and hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest() for path in paths]
         further = [files.fingerprint() for files in self.further.values()]
+        transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
         images = [self.data.splits.fingerprint, *further]
-        return digest([self.settings.decisive(), *images, weights])[:16]
+        return digest([self.settings.decisive(), *images, weights, *transfer])[:16]

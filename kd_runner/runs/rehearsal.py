@@ -16,10 +16,12 @@ from kd_runner.outputs import Outputs
 from kd_runner.runs.attack_checks import check_attacks
 from kd_runner.runs.cache_checks import MIXING, check_cache
 from kd_runner.runs.chain import untrained
+from kd_runner.runs.data_free import check_data_free
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
+from kd_runner.runs.without_labels import check_labels
 from kd_runner.training.gradients import Attempt, effects
 from kd_runner.training.mode import Mode
 from kd_runner.training.temperature_probe import depends_on_temperature
@@ -72,6 +74,8 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
 def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     """The rehearsal of a student with its teacher."""
     check_injection(parts)
+    check_labels(parts.settings, parts.modes)
+    check_data_free(parts)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
     count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)
     classes = f"with {splits.num_classes} classes"

@@ -179,11 +179,18 @@ def blank_result(
         "layers": layers,
         "teacher_outputs": None,
         "views": own_views(settings, data),
-        "data": survey.record(data.splits, len(data.student_images)),
+        "data": survey.record(data.splits, len(data.student_images)) | unlabelled_record(settings, data),
         "seconds": {},
         "budget": {},
         "environment": environment(data.device),
     }
+
+
+def unlabelled_record(settings: Settings, data: Data) -> dict[str, int]:
+    """The number of images without labels that the student is taught on: real ones, or images that are made."""
+    if data.transfer is None:
+        return {}
+    return {"unlabelled" if settings.data_free is None else "made": data.transfer.unlabelled}
 
 
 def description(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,7 @@ class RunState:
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
         teacher_outputs: Where the teacher's outputs for training images came from.
         injected: What the student has of its teacher's weights at its start; None where it begins without them.
+        made_images: What the images were made by that the student was taught on; None for training images.
         unpruned: The networks of baseline and student with all channels that they train with.
         seconds_of_links: The seconds that each network between teacher and student took, which are the student's, too.
         judgements: The judgements of the teachers, by their names, and of the baseline.
@@ -37,6 +38,7 @@ class RunState:
     judgements: dict[str, Judgement] = field(default_factory=dict)
     teacher_outputs: dict[str, Any] | None = None
     injected: Injected | None = None
+    made_images: dict[str, Any] | None = None
     unpruned: dict[str, nn.Module] = field(default_factory=dict)
     _seconds_before: float = 0.0
 

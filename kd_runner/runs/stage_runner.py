@@ -34,6 +34,7 @@ from kd_runner.runs.chain import Chain, Taught, last_link
 from kd_runner.runs.chain_result import chain_result
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import classes_without_images
+from kd_runner.runs.data_free import with_made_images
 from kd_runner.runs.evaluation import (
     analyse_predictions,
     evaluate,
@@ -174,8 +175,16 @@ class StageRunner:
             log.info("student   begins with its teacher's weights: %s", in_words(injected))
             self.state.injected = injected
 
+    def make_images(self) -> None:
+        """Make the images that the student is taught on, where the settings ask for that."""
+        if self.settings.data_free is not None:
+            self.parts, self.state.made_images = with_made_images(self.parts)
+            self.data = self.parts.data
+
     def note_soft_targets(self, tempered: Collection[str]) -> None:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
+        if self.settings.data_free is not None:  # on training images, which the student will not see
+            return
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
         node, temperature = self.parts.teacher_node(), self.parts.temperature
@@ -206,6 +215,7 @@ class StageRunner:
         self.data.ranks.send(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
+        self.make_images()
         parts = self.parts if not self.parts.chain else self.train_chain()
         pairing = parts.teacher_student_pair()
         network = pairing.student.network
@@ -278,7 +288,11 @@ class StageRunner:
         predictions = self.companions.predictions("test", networks, nodes, self.data)
         trained = self.state.epochs_trained
         images = {stage: len(self.data.images_of(stage)) for stage in files}
-        seen = {stage: images_seen(stage, self.settings, self.parts.modes, images[stage], trained) for stage in files}
+        modes, labelled = self.parts.modes, len(self.data.images_of(FINETUNE))
+        seen = {
+            stage: images_seen(stage, self.settings, modes, number, trained, labelled)
+            for stage, number in images.items()
+        }
         stages = evaluate(files, networks, predictions, seen, best, self.data)
         self.add_to_stages(stages, networks)
         add_accuracy_under_attack(stages, networks, nodes, self.settings, self.data, self.companions)
@@ -292,7 +306,7 @@ class StageRunner:
         stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         for stage, accuracy in self.val_accuracies().items():
             stages[stage]["val_accuracy"] = accuracy
-        if learns_from_teacher(self.parts.modes) and not self.is_headless:
+        if learns_from_teacher(self.parts.modes) and not self.is_headless and self.settings.data_free is None:
             stages[TEACHER]["on_training_images"] = certainty(
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
@@ -320,6 +334,8 @@ class StageRunner:
                 stages[stage] |= sparsity(networks[stage], image, count_weights(unpruned))
                 if count_weights(unpruned) != count_weights(networks[stage]):
                     stages[stage]["macs_in_training"] = multiply_accumulates(unpruned, image, stage)
+        if self.state.made_images is not None:
+            stages[STUDENT]["made_images"] = self.state.made_images
         if self.state.injected is not None:
             stages[STUDENT]["injected"] = record(self.state.injected)
         for stage in STAGES:

@@ -69,6 +69,11 @@ def check_switches(settings: Settings) -> None:
             "student.ema: must be null with trainer.quantize, whose ranges belong to the weights that train, "
             f"got {student.ema:g}"
         )
+    if student.steps is not None and trainer.accumulate_grad_batches > 1:
+        raise SettingsError(
+            f"trainer.accumulate_grad_batches: must be 1 where student.steps={student.steps} counts the steps, got "
+            f"{trainer.accumulate_grad_batches}"
+        )
     if trainer.graph == "on" and trainer.accumulate_grad_batches > 1:
         raise SettingsError(
             "trainer.graph: must be auto or off where trainer.accumulate_grad_batches is above 1 "

@@ -296,6 +296,8 @@ def uncut_data(case: Case, key: str) -> str | None:
 
 def leaves_no_image_out(case: Case, key: str) -> str | None:
     asked = case.settings.student.fraction < 1
+    if asked and case.settings.student.shots_per_class is not None:
+        return "student.shots_per_class chooses the images"
     return "rounded for each class, it is all images" if asked and case.parts.data.chosen is None else None
 
 
@@ -400,6 +402,8 @@ ALWAYS: tuple[str, ...] = (
     rf"({TEACHER}|student)\.input\.(mean|std|size|channels)",
     r"student\.(epochs|optimizer|scheduler|early_stopping|adversarial|init|without_classes|ema|freeze|label_smoothing)",
     r"(student\.pruning\.amount|early_stopping\.metric|adversarial\.(eps|test_eps))",
+    r"student\.(shots_per_class|steps|unlabelled_fraction)",
+    r"(dataset\.unlabelled|data_free)",
     r"finetune\.epochs",
     r"baseline",
     r"(assistants|generations)",

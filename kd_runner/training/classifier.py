@@ -49,9 +49,9 @@ class Classifier(LightningModule):
         self.automatic_optimization = False
         self.stage, self.observed, self.network = stage, observed, observed.network
         self.batches, self.recipe = batches, recipe
-        self.steps = recipe.epochs * batches.count  # of batches, of which the optimizer may take several at once
+        self.steps = batches.steps_before(recipe.epochs)  # of batches, of which the optimizer may take several at once
         self.plan = batches.plan(recipe.switches.accumulate)
-        self.updates = recipe.epochs * self.plan.steps_per_epoch
+        self.updates = self.steps if batches.budget else recipe.epochs * self.plan.steps_per_epoch
         self.label_loss = LabelLoss(recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels)
         self.step = 0
         self.best: Best | None = None  # of the epochs after which nothing is left to prune
@@ -106,7 +106,7 @@ class Classifier(LightningModule):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the `training_state` and the seconds of an interrupted training, to the same bits at the end."""
         self._first_epoch, self.seconds_before = state["epochs"], state["seconds"]
-        self.step = self._logged_step = self._first_epoch * self.batches.count
+        self.step = self._logged_step = self.batches.steps_before(self._first_epoch)
         self.load_state_dict(state["module"])
         self._resumed = state["optimizer"], state["scaler"]
         self.best = None if state["best"] is None else Best(**state["best"])
@@ -226,6 +226,8 @@ class Classifier(LightningModule):
             if part.is_last:
                 self._after_update((update + 1) / self.updates)
             records.append(_record(parts, logits, batch))
+        if not records:  # of epochs with different numbers of steps, a shorter one has no batch left for its last chunk
+            return
         sums = self._epoch_metrics.add("train", records)
         loss = sum_of(sums[f"train_{name}"] for name in records[0].losses)
         self._log_steps(loss, sum(len(record.labels) for record in records))
@@ -309,7 +311,7 @@ class Classifier(LightningModule):
     def _is_candidate(self, epoch: int) -> bool:
         """True where an epoch, from 1, may be the best: earlier ones had weights that are pruned away."""
         pruning = self.recipe.pruning
-        return pruning is None or pruning.is_done(epoch * self.batches.count / self.steps)
+        return pruning is None or pruning.is_done(self.batches.steps_before(epoch) / self.steps)
 
     def _stop_or_go_on(self) -> None:
         """Keep the weights of the best epoch so far, and stop where the rule of the recipe says so."""
@@ -353,7 +355,7 @@ class Classifier(LightningModule):
         bad_step = self._epoch_metrics.first_step_without_a_number()
         if bad_step is not None:
             step, losses = bad_step
-            return RunFailed(f"{start}, step {step} of {self.batches.count}: {_in_words(losses)}")
+            return RunFailed(f"{start}, step {step} of {self.batches.steps_of_epoch}: {_in_words(losses)}")
         validation_losses = {name: value for name, value in self.metrics.items() if name.startswith("val")}
         return RunFailed(f"{start}, on the validation images: {_in_words(validation_losses)}")
 

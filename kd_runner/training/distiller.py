@@ -21,6 +21,7 @@ from kd_runner.tensors import mean_kl
 from kd_runner.training.attack import divergences, entropies
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
+from kd_runner.training.label_loss import LossWhereLabelled
 from kd_runner.training.mode import Mode, clean_view, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
@@ -61,6 +62,10 @@ class Distiller(Classifier):
         self.teacher, self._compares = teacher, compares
         self.has_clean_view = clean_view(self.modes, label_weight)
         self._asked: tuple[Batch, Outputs] | None = None  # the teacher's outputs that the last attack asked for
+        if batches.lacks_labels:
+            self.label_loss = LossWhereLabelled(
+                recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels
+            )
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
 
     def prepare(self, device: torch.device) -> None:

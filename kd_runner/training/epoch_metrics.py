@@ -12,6 +12,7 @@ from torch import Tensor
 from kd_runner.input_pipeline.transfer import sent
 from kd_runner.ranks import ALONE, Ranks
 
+LABELLED = "labelled"  # sum of the images with labels
 PARTS = ("label_loss", "distillation_loss")  # their sum is the training loss of a student
 
 
@@ -53,11 +54,14 @@ class EpochMetrics:
             self._step_weights.append(weights)
         sums = {f"{split}_{name}": (values * weights).sum() for name, values in by_step.items()}
         classes = torch.cat(logits).argmax(1)
-        hits = (classes == torch.cat(labels)).double()
+        all_labels = torch.cat(labels)
+        hits, labelled = (classes == all_labels).double(), (all_labels >= 0).double()
         if partners[0] is not None:
             share = sent(torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes), device)
-            hits = share * hits + (1 - share) * (classes == torch.cat(partners)).double()
-        sums[f"{split}_accuracy"] = hits.sum()
+            other_labels = torch.cat(partners)
+            hits = share * hits + (1 - share) * (classes == other_labels).double()
+            labelled = share * labelled + (1 - share) * (other_labels >= 0).double()
+        sums[f"{split}_accuracy"], sums[f"{split}_{LABELLED}"] = hits.sum(), labelled.sum()
         for name, value in sums.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.images[split] += int(sizes.sum())
@@ -71,8 +75,15 @@ class EpochMetrics:
         stacked = torch.stack([value.double() for value in self._sums.values()])
         sums = self._total(stacked).tolist()
         means = {}
-        for name, value in zip(self._sums, sums, strict=True):
-            mean = value / self.images[name.partition("_")[0]]
+        by_name = dict(zip(self._sums, sums, strict=True))
+        labelled = {
+            split: by_name.pop(f"{split}_{LABELLED}") for split in self.images if f"{split}_{LABELLED}" in by_name
+        }
+        for name, value in by_name.items():
+            split, _, metric = name.partition("_")
+            if metric == "accuracy" and not labelled[split]:  # of images without labels, nothing is right or wrong
+                continue
+            mean = value / (labelled[split] if metric == "accuracy" else self.images[split])
             means[name.removeprefix("train_") if name.endswith(PARTS) else name] = mean
         parts = [value for name, value in means.items() if name in PARTS]
         if parts:

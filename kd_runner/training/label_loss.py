@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_runner.datasets.unlabelled import UNLABELLED
 from kd_runner.training.switches import ClassWeights
 
 
@@ -56,3 +57,25 @@ class LabelLoss:
             self._weights = weights_of_classes(self.class_weights, self.labels(), logits.shape[1])
         weights = self._weights
         return F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing, reduction="none").mean()
+
+
+class LossWhereLabelled(LabelLoss):
+    """The same where images may have no label: their loss is 0, and the mean is that over all images.
+
+    A mean over the images with labels alone would make such an image count more, the fewer there are in its batch, and
+    a batch without any would be no number.
+    """
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.class_weights is not None and self._weights is None:
+            known = self.labels()
+            self._weights = weights_of_classes(self.class_weights, known[known != UNLABELLED], logits.shape[1])
+        losses = F.cross_entropy(
+            logits,
+            labels,
+            self._weights,
+            ignore_index=UNLABELLED,
+            label_smoothing=self.smoothing,
+            reduction="none",
+        )
+        return losses.mean()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from kd_runner.config.settings import Precision
+from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.training.attack import Attack
 from kd_runner.training.pruning import Pruning
 from kd_runner.training.stopping import Stopping
@@ -36,6 +37,7 @@ class Recipe:
         pruning: The weights that are set to zero while the network trains; None for none.
         attack: What is done to the images before they are learned from; None for nothing.
         switches: What else is switched on.
+        steps: The number of steps, of which each epoch is an equal part; None where an epoch is a pass over the images.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]
@@ -52,6 +54,12 @@ class Recipe:
     pruning: Pruning | None = None
     attack: Attack | None = None
     switches: Switches = NO_SWITCHES
+    steps: int | None = None
+
+    @property
+    def budget(self) -> StepBudget | None:
+        """The steps of the stage and its epochs as parts of them; None where an epoch is a pass over the images."""
+        return None if self.steps is None else StepBudget(self.steps, self.epochs)
 
     @property
     def batches_seed(self) -> int:

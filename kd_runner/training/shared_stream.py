@@ -90,7 +90,7 @@ class SharedStream:
     def numbered_images(self, strong: bool) -> dict[int, Tensor]:
         """The images of the block, or their strong views, by numbers that grow over the training, from 1."""
         epoch, start = self._position
-        first = epoch * self.batches.count + start
+        first = self.batches.steps_before(epoch) + start
         views = [batch.strong if strong else batch.images for batch in self.block]
         return {2 * (first + n) + 1 + strong: view for n, view in enumerate(views) if view is not None}
 
@@ -229,7 +229,14 @@ class BatchesOfStream(TrainingBatches):
     def __init__(self, alone: TrainingBatches, stream: SharedStream) -> None:
         sizes = alone.batch_size, alone.seed, alone.chunk
         super().__init__(
-            alone.source, alone.view, *sizes, alone.strong, alone.part, alone.views, balanced=alone.balanced
+            alone.source,
+            alone.view,
+            *sizes,
+            alone.strong,
+            alone.part,
+            alone.views,
+            balanced=alone.balanced,
+            budget=alone.budget,
         )
         self.stream = stream
         if alone.strong and not stream.batches.strong:
@@ -241,7 +248,7 @@ class BatchesOfStream(TrainingBatches):
             yield from super().batches(order)
             return
         start = 0
-        while start < self.count:
+        while start < self.steps_of_epoch:
             block = self.stream.block_at(self.epoch, start)
             for number, batch in enumerate(block):
                 self.stream.check_images(number)

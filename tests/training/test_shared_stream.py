@@ -137,6 +137,26 @@ def test_students_are_what_they_would_be_alone(
     }
 
 
+def test_students_with_a_budget_in_steps_are_what_they_would_be_alone(settings: Make, tmp_path: Path) -> None:
+    """Parts of 5, 5 and 6 of passes of 13 batches, half of whose images have no labels."""
+    shared = Companions()
+    steps = ("student.steps=16", "student=tiny_mlp", "student.unlabelled_fraction=0.1")
+    alone = [
+        Student(assembled(settings, (*steps, mode)), tmp_path / mode)
+        for mode in ("distillation=soft", "distillation=logits_l2")
+    ]
+    for student in alone:
+        student.train()
+    seeds = ("teacher.seed=0", "order_seed=0", "teacher.optimizer={lr: 0.01}")
+    packed = [
+        Student(assemble(settings(*SHARED, *seeds, *steps, mode), companions=shared), tmp_path / f"{mode} packed")
+        for mode in ("distillation=soft", "distillation=logits_l2")
+    ]
+    side_by_side([student.train for student in packed])
+    assert all(map(equal, alone, packed))
+    assert [len(student.numbers()[1]) for student in packed] == [3, 3]
+
+
 def test_a_student_that_goes_on_later_catches_up_with_nobody(settings: Make, tmp_path: Path) -> None:
     """Two students were interrupted after different epochs: the one behind trains alone until both are there."""
     words = {"soft": MEMBERS["soft"], "dkd": MEMBERS["dkd"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def shared_work(parts: Parts) -> str:
     nodes = [teacher.node for teacher in settings.all_teachers.values()]
     images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
     batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
-    batches += [settings.replayed_views]
+    batches += [] if data.transfer is None else [data.transfer.digest]
+    batches += [] if settings.data_free is None else [uuid.uuid4().hex]  # images are made alone, and batches of them
+    batches += [settings.replayed_views, *([] if recipe.steps is None else [recipe.steps])]
     return digest([teachers, nodes, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[
         :16
     ]

@@ -1,0 +1,115 @@
+"""Images without labels, and the images that a student is taught on where some of them have none."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from kd_runner.datasets.decoding import MAX_PIXELS, SUFFIXES
+from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.image_cache import decode_all
+from kd_runner.datasets.splits import Images, Split
+from kd_runner.datasets.tree import contents_of
+
+UNLABELLED = -1  # in place of a label
+COLORS = {1: "gray", 3: "rgb"}
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """The images that a student is taught on, some of them without labels (the name is that of arXiv:1503.02531).
+
+    Args:
+        images: The images, whose labels are UNLABELLED where they have none.
+        numbers: Their own numbers, int64 [N], ascending; they decide order and augmentation.
+        of: The number of all images that the numbers count.
+        is_made: True where all images were made from a network, and none is a training image.
+    """
+
+    images: Images
+    numbers: Tensor
+    of: int
+    is_made: bool = False
+
+    @property
+    def unlabelled(self) -> int:
+        """The number of images without labels."""
+        return int((self.images.labels == UNLABELLED).sum())
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the images, of the labels that they have, and of their numbers."""
+        return hashlib.sha256(repr((self.images.fingerprint(), self.numbers.tolist(), self.of)).encode()).hexdigest()
+
+
+def transfer_set(train: Images, labelled: Tensor | None, unlabelled: Tensor, more: Images | None) -> TransferSet:
+    """The training images with and without labels, and after them more images, which have none.
+
+    Args:
+        train: The training images. The labels of those in `unlabelled` are not looked at.
+        labelled: The numbers of those that keep their labels, int64; None: all.
+        unlabelled: The numbers of those that lose them, int64.
+        more: Images of a kind with `train`: in memory or in files.
+    """
+    numbers = torch.arange(len(train)) if labelled is None else torch.cat([labelled, unlabelled]).sort().values
+    keeps = torch.ones(len(numbers), dtype=torch.bool) if labelled is None else torch.isin(numbers, labelled)
+    labels = torch.full((len(numbers),), UNLABELLED)
+    labels[keeps] = train.labels[numbers[keeps]]
+    images = with_labels(train.subset(numbers), labels)
+    if more is None:
+        return TransferSet(images, numbers, len(train))
+    more_numbers = len(train) + torch.arange(len(more))
+    return TransferSet(joined(images, more), torch.cat([numbers, more_numbers]), len(train) + len(more))
+
+
+def with_labels(images: Images, labels: Tensor) -> Images:
+    """The images with other labels, int64 [N]."""
+    assert isinstance(images, (Split, ImageFiles))
+    return replace(images, labels=labels)
+
+
+def joined(first: Images, second: Images) -> Images:
+    """The images of both, in memory or in files as both are."""
+    labels = torch.cat([first.labels, second.labels])
+    if isinstance(first, ImageFiles):
+        files = cast("ImageFiles", second)
+        paths = [str((part.folder / path).absolute()) for part in (first, files) for path in part.paths]
+        return replace(first, folder=Path("/"), paths=paths, labels=labels)
+    assert isinstance(first, Split)
+    assert isinstance(second, Split)
+    return Split(torch.cat([first.images, second.images]), labels)
+
+
+def unlabelled_folder(
+    root: Path, image_shape: Sequence[int], pixels: PixelSettings | None, in_memory: bool, cache: Path | None = None
+) -> Images:
+    """The images in a folder and all folders below it, without labels, in the shape of the training images.
+
+    Args:
+        image_shape: Channels, height and width of the training images.
+        pixels: The settings by which files became the training images; None where these came as arrays.
+        in_memory: True to decode the images now; False to leave them in their files.
+        cache: The folder that keeps decoded images for the next run; None for none.
+
+    Raises:
+        ValueError: no such folder, no image in it, an image that cannot be read, or no picture has such a shape.
+    """
+    channels, height, width = image_shape
+    if not root.is_dir():
+        raise ValueError(f"must be a folder of images, got {root}, which is none")
+    if channels not in COLORS:
+        raise ValueError(f"must be null for images of {channels} channels, which no picture has, got {root}")
+    paths = contents_of(root).images
+    if not paths:
+        raise ValueError(f"must be a folder of images ({', '.join(sorted(SUFFIXES))}), got {root}, which has none")
+    color = "gray" if channels == 1 else "rgb"
+    settings = pixels or PixelSettings(height, color, max_pixels=MAX_PIXELS, image_width=width)  # type: ignore[arg-type]
+    files = ImageFiles(root, paths, torch.full((len(paths),), UNLABELLED), settings)
+    return decode_all(files, cache)[0] if in_memory else files

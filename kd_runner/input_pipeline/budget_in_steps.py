@@ -1,0 +1,41 @@
+"""A stage that ends after a number of steps, however many images it learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepBudget:
+    """The steps of a stage, in parts that take the place of its epochs and are equal up to one step.
+
+    The batches go on from part to part: a part may be less than a pass over the images, or many passes.
+
+    Args:
+        steps: The number of steps, 1 or more.
+        parts: The number of parts, 1 to `steps`.
+    """
+
+    steps: int
+    parts: int
+
+    def before(self, part: int) -> int:
+        """The number of steps before a part, counted from 0."""
+        return part * self.steps // self.parts
+
+    @property
+    def longest(self) -> int:
+        """The number of steps of the longest part."""
+        return -(-self.steps // self.parts)
+
+
+def images_of_steps(steps: int, images: int, batch_size: int) -> int:
+    """The number of images in the first steps of a training, each counted as often as it is seen.
+
+    Args:
+        steps: The number of steps, over as many passes as they take.
+        images: The number of images of a pass. A last batch of one image is left out.
+    """
+    images -= images % batch_size == 1
+    passes, rest = divmod(steps, -(-images // batch_size))
+    return passes * images + rest * batch_size

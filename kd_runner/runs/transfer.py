@@ -1,0 +1,81 @@
+"""The images that a student is taught on without their labels, as the settings ask for them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_runner.config.settings import Settings
+from kd_runner.datasets.splits import Split, Splits
+from kd_runner.datasets.survey import count
+from kd_runner.datasets.unlabelled import TransferSet, transfer_set, unlabelled_folder
+from kd_runner.errors import SettingsError
+from kd_runner.randomness import derived_seed
+
+log = logging.getLogger(__name__)
+
+
+def asked_for(settings: Settings) -> list[str]:
+    """The names of the settings that give the student images without labels."""
+    asked = {
+        "student.unlabelled_fraction": settings.student.unlabelled_fraction > 0,
+        "dataset.unlabelled": settings.dataset.unlabelled is not None,
+    }
+    return [name for name, used in asked.items() if used]
+
+
+def images_to_teach_on(
+    settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]
+) -> TransferSet | None:
+    """The images that the student is taught on; None where these are the images that its baseline learns from.
+
+    Args:
+        labelled: The numbers of the training images that keep their labels; None: all.
+        absent: The classes of which the student sees no image.
+
+    Raises:
+        SettingsError: no image is left that could lose its label, or the folder cannot be read.
+    """
+    if not asked_for(settings):
+        return None
+    hidden = torch.empty(0, dtype=torch.int64)
+    if settings.student.unlabelled_fraction:
+        hidden = _hidden(settings, splits, labelled, absent)
+    more = None
+    if settings.dataset.unlabelled is not None:
+        root, cache = Path(settings.dataset.unlabelled).expanduser(), settings.dataset.node.get("cache")
+        kept = Path(cache).expanduser() if cache else None
+        try:
+            more = unlabelled_folder(root, splits.image_shape, splits.pixels, isinstance(splits.train, Split), kept)
+        except ValueError as error:
+            raise SettingsError(f"dataset.unlabelled: {error}") from error
+    transfer = transfer_set(splits.train, labelled, hidden, more)
+    log.info("student   %s", line(transfer, settings))
+    return transfer
+
+
+def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]) -> Tensor:
+    """The numbers of the training images whose labels are hidden: by chance, without a look at their labels."""
+    fraction, left_out = settings.student.unlabelled_fraction, torch.ones(len(splits.train), dtype=torch.bool)
+    left_out[slice(None) if labelled is None else labelled] = False
+    if absent:
+        left_out &= ~torch.isin(splits.train.labels, torch.tensor(absent))
+    numbers = left_out.nonzero().flatten().numpy()
+    if not len(numbers):
+        raise SettingsError(
+            "student.unlabelled_fraction: must be 0 where student.fraction and student.shots_per_class leave no image "
+            f"out, got {fraction:g}"
+        )
+    seed = derived_seed(settings.data_seed, "student.unlabelled_fraction")
+    order = np.random.default_rng(seed).permutation(numbers)
+    return torch.from_numpy(np.sort(order[: max(1, round(fraction * len(order)))]))
+
+
+def line(transfer: TransferSet, settings: Settings) -> str:
+    """A line on the images without labels."""
+    images = count(transfer.unlabelled, "image")
+    return f"the student is taught on {images} without labels ({' and '.join(asked_for(settings))})"

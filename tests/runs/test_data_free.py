@@ -1,0 +1,93 @@
+"""A student that sees no training image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_runner.config.settings import Settings
+from kd_runner.errors import SettingsError
+from kd_runner.input_pipeline.sources import MemorySource
+from kd_runner.reports import run_page
+from kd_runner.runs.assembly import assemble
+from kd_runner.runs.data import Data
+from kd_runner.runs.rehearsal import rehearse
+
+Make = Callable[..., Settings]
+RunIt = Callable[..., dict[str, Any]]
+DAFL = ("data_free=dafl", "data_free.images=70", "data_free.steps=4", "data_free.batch_size=20", "data_free.width=4")
+INVERSION = ("data_free=deep_inversion", "data_free.images=70", "data_free.steps=3", "data_free.batch_size=40")
+ALONE = ("baseline=false", "student=tiny_mlp", "trainer.accelerator=cpu")
+
+
+@pytest.mark.parametrize("words", [DAFL, INVERSION], ids=["dafl", "deep inversion"])
+def test_a_student_is_taught_on_made_images_and_asks_for_no_training_image(
+    result_of: RunIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Its teacher is in the store by then, so that nobody has a reason to ask for one."""
+    first = result_of(*words, *ALONE)
+    asked: list[str] = []
+    read, source = MemorySource.read_chunks, Data.source
+    names: dict[int, str] = {}
+
+    def named(self: Data, split: Any) -> Any:
+        found = source(self, split)
+        names[id(found)] = split
+        return found
+
+    def noted(self: MemorySource, order: Tensor, count: int, *windows: Any) -> Iterator[Any]:
+        asked.append(names[id(self)])
+        return read(self, order, count, *windows)
+
+    monkeypatch.setattr(Data, "source", named)
+    monkeypatch.setattr(MemorySource, "read_chunks", noted)
+    result = result_of(*words, *ALONE)
+    assert set(asked) == {"transfer", "val", "test"}
+    assert result["student"]["nll"] == first["student"]["nll"]
+    assert (result["student"]["images_seen"], result["data"]["made"]) == (70, 70)
+    assert [run["student"]["made_images"]["reused"] for run in (first, result)] == [False, True]
+    assert "on_training_images" not in result["teacher"]
+    folder = tmp_path / "run1"
+    targets = json.loads((folder / "analysis.json").read_text())["soft_targets"]
+    assert targets["made"] is True
+    assert {example["label"] for example in targets["examples"]} == {None}
+    page = run_page.run_page(run_page.read_folder(folder))
+    method = "DAFL" if words is DAFL else "DeepInversion"
+    assert f"it was taught on 70 images that were made from its teacher by {method}. The validation" in page
+    assert "the most probable classes of images that were made from it" in page
+    assert page.count("image that was made") == len(targets["examples"])
+
+
+def test_cached_logits_of_made_images_give_the_same_bits(result_of: RunIt) -> None:
+    online, cached = (result_of(*DAFL, *ALONE, f"teacher_outputs={source}") for source in ("online", "cache"))
+    assert online["student"]["nll"] == cached["student"]["nll"]
+    assert cached["teacher_outputs"]["passes"] == 70
+
+
+def test_the_maker_and_its_settings_are_part_of_the_fingerprint(settings: Make) -> None:
+    words: list[tuple[str, ...]] = [(), DAFL, INVERSION, (*DAFL, "data_free.lr=0.1"), (*DAFL, "data_free.images=71")]
+    assert len({assemble(settings(*these)).fingerprint() for these in words}) == 5
+    data = assemble(settings(*DAFL)).data
+    assert len(data.images_of("student")) == 70
+    assert len(data.images_of("baseline")) == 1132
+    assert bool((data.taught_images.labels == torch.full((70,), -1)).all())
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ((*DAFL, "distillation=dkd"), "distillation: must be a mode that looks at no labels where images have none (data_"),
+    ((*DAFL, "finetune.epochs=2"), "finetune.epochs: must be 0 with data_free, as it learns from training images"),
+    ((*DAFL, "student.unlabelled_fraction=1"), "student.unlabelled_fraction: must be 0 with data_free"),
+    ((*DAFL, "data_free.images=1"), "data_free.images must be 2 or more, got 1"),
+    ((*INVERSION, "teacher=mlp"), "data_free: must be a method that needs no batch norms, such as dafl"),
+])  # fmt: skip
+def test_what_needs_training_images_is_refused(settings: Make, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        rehearse(assemble(settings(*words)))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
