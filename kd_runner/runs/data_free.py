@@ -101,8 +101,8 @@ def check_data_free(parts: Parts) -> None:
         if value:
             raise SettingsError(f"{key}: must be {'null' if off is None else off} with data_free, got {value}")
     if settings.assistants or settings.generations > 1:
-        key, off = ("assistants", "{}") if settings.assistants else ("generations", "1")
-        raise SettingsError(f"{key}: must be {off} with data_free, which makes images from one teacher for one student")
+        key, empty = ("assistants", "{}") if settings.assistants else ("generations", "1")
+        raise SettingsError(f"{key}: must be {empty} with data_free, which makes images from one teacher for one student")
     if settings.trainer.process_count > 1:
         count = settings.trainer.process_count
         raise SettingsError(f"data_free: must be null where {count} devices share the run")
