@@ -102,7 +102,9 @@ def check_data_free(parts: Parts) -> None:
             raise SettingsError(f"{key}: must be {'null' if off is None else off} with data_free, got {value}")
     if settings.assistants or settings.generations > 1:
         key, empty = ("assistants", "{}") if settings.assistants else ("generations", "1")
-        raise SettingsError(f"{key}: must be {empty} with data_free, which makes images from one teacher for one student")
+        raise SettingsError(
+            f"{key}: must be {empty} with data_free, which makes images from one teacher for one student"
+        )
     if settings.trainer.process_count > 1:
         count = settings.trainer.process_count
         raise SettingsError(f"data_free: must be null where {count} devices share the run")
