@@ -39,6 +39,7 @@ ABOUT = {
     "temperature": "how soft the teacher's targets are, over time",
     "optimizer": "how both are trained",
     "scheduler": "the learning rate over time",
+    "data_free": "images made from the teacher",
     "trainer": "device and precision",
     "experiment": "complete recipes",
 }
