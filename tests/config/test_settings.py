@@ -34,7 +34,8 @@ def test_every_option_composes_and_its_parts_build(option: str) -> None:
 def test_every_group_but_the_trainer_offers_a_choice() -> None:
     groups = {option.partition("=")[0] for option in OPTIONS}
     assert groups == {
-        "data_free", "dataset", "distillation", "experiment", "optimizer", "scheduler", "student", "teacher", "temperature",
+        "data_free", "dataset", "distillation", "experiment",
+        "optimizer", "scheduler", "student", "teacher", "temperature",
     }  # fmt: skip
 
 
