@@ -51,7 +51,7 @@ def test_a_baseline_starts_from_a_copy_of_the_student(settings: Make) -> None:
     parts = assemble(settings(*SMALL))
     baseline, teacher = parts.labels_only("baseline"), parts.labels_only("teacher")
     assert (baseline.role, teacher.role) == ("student", "teacher")
-    assert baseline.recipe is parts.recipes["student"]
+    assert baseline.recipe == parts.recipes["student"]
     assert teacher.network is parts.teacher
     for value, original in zip(baseline.network.parameters(), parts.student.parameters(), strict=True):
         assert torch.equal(value, original)
