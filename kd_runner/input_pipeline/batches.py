@@ -62,6 +62,7 @@ class TrainingBatches:
         ranks: The processes that share each batch.
         budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
         balanced: True where an epoch draws as many images as there are, with replacement, all classes equally often.
+        lacks_labels: True where some of the images may have no labels.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class TrainingBatches:
         ranks: Ranks = ALONE,
         budget: StepBudget | None = None,
         balanced: bool = False,
+        lacks_labels: bool = False,
     ) -> None:
-        self.budget = budget
+        self.budget, self.lacks_labels = budget, lacks_labels
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
         self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
         self.balanced = balanced
@@ -98,11 +100,6 @@ class TrainingBatches:
         batches = self.batches()
         for _ in range(len(self)):
             yield itertools.islice(batches, self.chunk)
-
-    @property
-    def lacks_labels(self) -> bool:
-        """True where some of the images have no labels. Waits for the device."""
-        return bool((self.labels < 0).any())
 
     def steps_before(self, epoch: int) -> int:
         """The number of steps before an epoch, counted from 0."""

@@ -90,6 +90,7 @@ class Data:
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
+        lacks_labels = taught and self.transfer is not None
         if taught and self.transfer is not None:
             source, part = self.source("transfer"), Part(self.transfer.numbers, self.transfer.of)
         return TrainingBatches(
@@ -103,6 +104,7 @@ class Data:
             ranks=self.ranks,
             budget=recipe.budget,
             balanced=self.settings.balanced_sampling,
+            lacks_labels=lacks_labels,
         )
 
     def view_of(self, role: str) -> View:

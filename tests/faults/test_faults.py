@@ -29,6 +29,7 @@ WORDS = (
     "teacher.epochs=4", "student.epochs=4", "finetune.epochs=3", "teacher=mlp", "teacher.hidden=[64]",
     "dataset.crop_padding=1", "dataset.flip=true", "distillation=[crd,dkd]", "distillation.negatives=64",
     "temperature=learned", "optimizer=sgd", "store=store", "student.fraction=1",
+    "trainer.threads=1",  # the fastest number depends on what else runs, and the last bits on the number
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from kd_runner.config.door import OPTIONS as GROUPS
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
+from kd_runner.runs.training_switches import _layer_decay, without_layer_decay
 
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
@@ -66,7 +67,10 @@ def refusal(content: Mapping[str, Any]) -> str | None:
         }  # fmt: skip
         for key, node in nodes.items():
             _prepare(node, key, (), GROUPS, OFFERED)
-        _prepare(settings.optimizer, "optimizer", (), GROUPS, {"params": None})
+        _layer_decay(settings, "student")
+        _prepare(without_layer_decay(settings.optimizer), "optimizer", (), GROUPS, {"params": None})
+        if settings.data_free:
+            _prepare(settings.data_free, "data_free", (), GROUPS, {})
         _prepare(settings.scheduler, "scheduler", (), GROUPS, {})
     except SettingsError as error:
         return str(error)

@@ -240,7 +240,7 @@ def test_small_differences_of_a_saved_teacher_are_said(tmp_path: Path, changes: 
         (
             {"image_shape": [1, 16, 16]},
             (),
-            r"was trained with image_shape \[1, 16, 16\], this data set has \[1, 8, 8\]",
+            r"was trained with image_shape \[1, 16, 16\], this run shows it \[1, 8, 8\] \(teacher.input.size",
         ),
         ({"classes": [*"1023456789"]}, (), r"was trained with classes \['1', '0', .*this data set has \['0', '1'"),
         ({}, ("teacher.checkpoint_key=model",), r"was saved by kd-runner: checkpoint_key must be null"),

@@ -86,6 +86,6 @@ def test_what_a_mode_cannot_use_is_said_first(settings: Make, words: list[str], 
 
 
 def test_a_question_mark_asks_for_the_layers(settings: Make) -> None:
-    with pytest.raises(Answer, match=r"0  4x8x8\n1  4x8x8\n") as answer:
+    with pytest.raises(Answer, match=r"0  4x8x8  Conv2d\n1  4x8x8  BatchNorm2d\n") as answer:
         rehearse(assemble(settings(*SMALL, "student.layers=?")))
-    assert str(answer.value).endswith("9  10")
+    assert str(answer.value).endswith("9  10     Linear")

@@ -80,9 +80,13 @@ def test_every_call_that_opens_an_image_names_its_formats() -> None:
         for line in path.read_text().splitlines()
         if "Image.open(" in line
     ]
-    # The second opens the picture that kd-runner has just drawn.
-    assert sorted(file for file, _ in calls) == ["charts/png.py", "datasets/decoding.py"]
-    assert all("formats=" in line for file, line in calls if file.startswith("datasets"))
+    # Two open pictures that kd-runner has just drawn or written.
+    assert sorted(file for file, _ in calls) == [
+        "charts/png.py",
+        "datasets/decoding.py",
+        "evaluation/corruptions/digital.py",
+    ]
+    assert all("formats=" in line for file, line in calls if not file.startswith("charts"))
 
 
 @pytest.mark.parametrize(

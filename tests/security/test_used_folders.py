@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from kd_runner import cli
 from kd_runner.command_line.composition import FromEnvironment
+from kd_runner.command_line.traces import remove_traces
 from kd_runner.command_line.used_folder import (
     RefuseUsedFolder,
     refuse_no_run,
@@ -169,7 +170,7 @@ def test_the_record_of_a_command_stays_in_its_folder(name: str) -> None:
 
 def test_a_refused_command_removes_its_own_record_alone(tmp_path: Path) -> None:
     put(tmp_path, ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/notes.txt")
-    cli._remove_traces(tmp_path, ".hydra")
+    remove_traces(tmp_path, ".hydra")
     assert content_of(tmp_path) == {".hydra/notes.txt": "precious .hydra/notes.txt"}
 
 

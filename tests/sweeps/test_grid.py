@@ -21,7 +21,7 @@ def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
     words = ("temperature.value=1,4", "distillation=soft,hard", *SHORT, "baseline=true")
     out, err = swept(tmp_path, *words)
     assert err == ""
-    assert len(re.findall(r"start     (teacher|baseline) \w+ on", out)) == 2
+    assert len(re.findall(r"start     (teacher|baseline) .+ on cpu", out)) == 2
     results = [result_in(tmp_path / "sweep" / str(job)) for job in range(4)]
     assert len({result["teacher"]["nll"] for result in results}) == 1
     assert len({result["student"]["nll"] for result in results}) == 3  # hard looks at no temperature

@@ -50,7 +50,7 @@ def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     """A picture uint8 [H, W, C] after it was written and read as JPEG."""
     file = io.BytesIO()
     Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file)).reshape(picture.shape)
+    return np.asarray(Image.open(file, formats=["JPEG"])).reshape(picture.shape)
 
 
 def elastic(images: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
