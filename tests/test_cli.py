@@ -112,7 +112,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
             ["-m", "teacher=resnet", "teacher.dept=8", "seed=0,1"],
             "teacher.dept: no such setting (did you mean teacher.dep",
         ),
-        (["experiment=article_mlp", "optimizer=adam"], "optimizer.momentum: no such setting; torch"),
+        (["experiment=article_mlp", "optimizer=adam"], "optimizer.momentum: no such setting; type optimizer=sgd"),
         (["+typo=1"], "typo: no such setting, got 1"),
         (["teacher.epochs=0"], "teacher.epochs: must be greater than or equal to 1, got 0"),
         (["student.epochs=${nope}"], "Interpolation key 'nope' not found"),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import Golden, softmax
+from small_training import data, sgd, view
 from torch import nn
 
 from kd_runner.distillation.soft import Soft
+from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
-from kd_runner.ranks import ALONE
+from kd_runner.schedule import Constant as ConstantRate
 from kd_runner.temperature import Constant, Cosine, Learned, Linear
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode
+from kd_runner.training.recipe import Recipe
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
 
@@ -116,8 +118,8 @@ def test_a_learned_temperature_trains_without_decay_and_is_not_the_students() ->
         [Mode("soft", Soft(), 1.0)],
         1.0,
         learned,
-        SimpleNamespace(count=1, ranks=ALONE),  # type: ignore[arg-type]
-        SimpleNamespace(epochs=1, precision="32"),  # type: ignore[arg-type]
+        TrainingBatches(data(), view(), 8, seed=0),
+        Recipe(sgd, ConstantRate(), 1, 0),
     )
     groups = [group for group in distiller.parameter_groups() if any(p is learned.theta for p in group["params"])]
     assert len(groups) == 1

@@ -237,6 +237,7 @@ class BatchesOfStream(TrainingBatches):
             alone.views,
             balanced=alone.balanced,
             budget=alone.budget,
+            lacks_labels=alone.lacks_labels,
         )
         self.stream = stream
         if alone.strong and not stream.batches.strong:
