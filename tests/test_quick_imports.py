@@ -24,6 +24,7 @@ def run(modules: str, check: str) -> None:
     subprocess.run([sys.executable, "-c", IN_A_PROCESS.format(modules=modules, check=check)], check=True)
 
 
+@pytest.mark.slow
 def test_lightning_comes_without_scipy_signal_which_is_there_for_whoever_needs_it() -> None:
     check = (
         "assert not any(name.startswith('scipy.signal') for name in sys.modules)\n"

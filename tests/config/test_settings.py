@@ -91,6 +91,7 @@ def test_a_stages_own_optimizer_keys_lie_over_the_shared_ones() -> None:
     assert "betas" not in own
 
 
+@pytest.mark.slow
 def test_yaml_lists_every_argument_worth_overriding() -> None:
     """A class's setting that its YAML does not show would be invisible in --help."""
     import inspect

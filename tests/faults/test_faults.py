@@ -82,7 +82,10 @@ def assert_nothing_lost(folder: Path, log: str, undisturbed: Path) -> None:
     assert sorted(path.name for path in (folder / "store").iterdir() if path.name.startswith(".")) == []
 
 
-@pytest.mark.parametrize("epochs", [2, 6, 10])  # in the teacher, the baseline and the student
+# In the teacher, the baseline and the student.
+@pytest.mark.parametrize(
+    "epochs", [pytest.param(2, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.slow), 10]
+)
 def test_a_killed_run_goes_on(tmp_path: Path, undisturbed: Path, epochs: int) -> None:
     log = killed_and_resumed(tmp_path, epochs, 0.05)
     assert_nothing_lost(tmp_path, log, undisturbed)

@@ -101,7 +101,13 @@ def test_every_setting_of_a_run_has_a_kind() -> None:
     assert accepted(content, ("",)) == []
 
 
-@pytest.mark.parametrize("group", sorted({option.partition("=")[0] for option in OPTIONS}))
+LARGE = ("distillation", "student")  # groups; a teacher's options are a student's, too
+GROUPS_OF_OPTIONS = sorted({option.partition("=")[0] for option in OPTIONS})
+
+
+@pytest.mark.parametrize(
+    "group", [pytest.param(group, marks=pytest.mark.slow if group in LARGE else ()) for group in GROUPS_OF_OPTIONS]
+)
 def test_every_argument_of_every_option_has_a_kind(group: str) -> None:
     for option in OPTIONS:
         if option.startswith(f"{group}="):

@@ -51,6 +51,7 @@ def test_a_streamed_image_that_cannot_be_read_is_named(tmp_path: Path, workers: 
         list(batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_reading_files_leaves_the_global_generator_alone(tmp_path: Path, workers: int) -> None:
     noisy_folder(tmp_path / "images")

@@ -69,12 +69,14 @@ def test_without_augmentation_cache_equals_online(result_of: RunIt, tmp_path: Pa
     assert online["fingerprint"] != kept["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_first_view_is_that_of_the_first_epoch(result_of: RunIt, tmp_path: Path) -> None:
     result_of(*AUGMENTED, "baseline=false")
     result_of(*AUGMENTED, "baseline=false", "teacher_outputs=views:1")
     assert equal(student(tmp_path / "run0"), student(tmp_path / "run1"))
 
 
+@pytest.mark.slow
 def test_float16_is_within_rounding(result_of: RunIt, tmp_path: Path) -> None:
     exact = result_of(*SHORT, "teacher_outputs=cache")
     rounded = result_of(*SHORT, "teacher_outputs=cache", "teacher_outputs_dtype=float16")
@@ -83,6 +85,7 @@ def test_float16_is_within_rounding(result_of: RunIt, tmp_path: Path) -> None:
     assert rounded["teacher_outputs"]["bytes"] < 0.6 * exact["teacher_outputs"]["bytes"]
 
 
+@pytest.mark.slow
 def test_a_part_of_the_images_and_several_teachers(result_of: RunIt, tmp_path: Path) -> None:
     words = (*SHORT, "student.fraction=0.3", "+teacher@teachers.second=mlp")
     result_of(*words)
@@ -113,6 +116,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert resumed["teacher_outputs"]["reused"]
 
 
+@pytest.mark.slow
 def test_broken_logits_are_computed_anew_with_the_same_result(result_of: RunIt, tmp_path: Path) -> None:
     first = result_of(*SHORT, "teacher_outputs=cache")
     path = tmp_path / "store" / first["teacher_outputs"]["key"] / LOGITS

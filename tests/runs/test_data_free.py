@@ -64,6 +64,7 @@ def test_a_student_is_taught_on_made_images_and_asks_for_no_training_image(
     assert page.count("image that was made") == len(targets["examples"])
 
 
+@pytest.mark.slow
 def test_cached_logits_of_made_images_give_the_same_bits(result_of: RunIt) -> None:
     online, cached = (result_of(*DAFL, *ALONE, f"teacher_outputs={source}") for source in ("online", "cache"))
     assert online["student"]["nll"] == cached["student"]["nll"]

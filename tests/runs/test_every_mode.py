@@ -204,6 +204,7 @@ def test_dot_moves_a_student_like_no_other_optimizer(settings: Make, tmp_path: P
     assert not torch.equal(students[0]["0.weight"], students[1]["0.weight"])
 
 
+@pytest.mark.slow
 def test_dots_baseline_is_plain_sgd(settings: Make, tmp_path: Path) -> None:
     results = []
     for name in ("dot", "sgd"):

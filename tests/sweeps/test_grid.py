@@ -109,6 +109,7 @@ def _changed_at(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
+@pytest.mark.slow
 def test_failures_are_named_and_the_others_go_on(naughty_folder: Path) -> None:  # noqa: F811
     told = ("distillation.raising=[1]", "distillation.killed=[2]", "distillation.number=range(4)")
     words = (*NAUGHTY_WORDS, *told, "hydra.launcher.pack=off")

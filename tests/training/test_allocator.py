@@ -19,6 +19,7 @@ print(sum([faults() for _ in range(30)][15:]))  # the heap takes a few rounds to
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_comes_back_without_page_faults() -> None:
     printed = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout

@@ -101,7 +101,9 @@ def side_by_side(works: list[Callable[[Companions], None]]) -> None:
     turns.run([partial(work, companions) for work in works], torch.get_num_threads())
 
 
-@pytest.mark.parametrize("augmentation", [(), AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize(
+    "augmentation", [pytest.param((), marks=pytest.mark.slow), AUGMENTED], ids=["plain", "augmented"]
+)
 def test_students_are_what_they_would_be_alone(
     settings: Make, tmp_path: Path, augmentation: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

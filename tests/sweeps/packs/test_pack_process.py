@@ -53,6 +53,7 @@ def process_of_pack(sweep: Path) -> int:
     raise ProcessLookupError(console)
 
 
+@pytest.mark.slow
 def test_a_pack_gives_what_separate_jobs_give(tmp_path: Path) -> None:
     words = ("distillation=soft,dkd,at", "student.epochs=3", *TINY[:1], *TINY[3:], *ONE_SLOT)
     out, err = swept(tmp_path, *words, "hydra.sweep.dir=packed")
@@ -69,6 +70,7 @@ def test_a_pack_gives_what_separate_jobs_give(tmp_path: Path) -> None:
     assert not (tmp_path / "packed" / ".check").exists()
 
 
+@pytest.mark.slow
 def test_a_pack_reads_kept_logits_as_separate_jobs_do(tmp_path: Path) -> None:
     words = ("distillation=soft,dkd", "teacher_outputs=views:2", "dataset.flip=true", "student.epochs=3")
     words += (*TINY[:1], *TINY[3:], *ONE_SLOT, "baseline=false")
