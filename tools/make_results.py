@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from evidence import PAIRS, Pair, seed_word
+from evidence import LONGER, PAIRS, Pair, seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval
@@ -183,7 +183,10 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
             f"| {row.mode} | {settings} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {gain} | "
             f"{p} | {row.ece:.3f} | {row.compute:.2f} |\n"
         )
-    return text + f"\n{verdict(table)}{same_students(lines)}{verdict_of_more_seeds(pair, lines)}\n"
+    return (
+        text
+        + f"\n{verdict(table)}{same_students(lines)}{verdict_of_more_seeds(pair, lines)}{verdict_against(pair, lines)}\n"
+    )
 
 
 def command(name: str, modes: Sequence[str]) -> str:
@@ -227,6 +230,21 @@ def verdict_of_more_seeds(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
         f" Seeds {pair.seeds[0]} to {pair.seeds[-1]} were run first, and seen; how many more would follow was fixed "
         f"then, before they ran. With these {len(pair.more_seeds)} alone, {len(better)} of {len(table) - 1} rows gain "
         f"({_names(better)}), {len(worse)} lose."
+    )
+
+
+def verdict_against(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
+    """How many rows gain over another mode than `none`; empty where the pair names none."""
+    if not pair.also_against:
+        return ""
+    others = [line for line in lines if line["mode"] not in ("none", LONGER)]
+    renamed = [{**line, "mode": "none"} if line["mode"] == pair.also_against else line for line in others]
+    table = rows(renamed)
+    better, worse = sure_rows(table, 1), sure_rows(table, -1)
+    return (
+        f" How much of this is the learning rate says `{pair.also_against}`, which has almost the labels of `none` at the "
+        f"modes' rate: over its students, {len(better)} of {len(table) - 1} rows gain ({_names(better)}), "
+        f"{len(worse)} lose."
     )
 
 
