@@ -153,7 +153,8 @@ PAIRS = {
         "MNIST, all images: CNN that learned from moved images to an MLP that sees none",
         "The teacher, the same for all seeds, learns for five epochs from images moved by up to two pixels; the "
         "student, an MLP with two layers of 128 units, for ten epochs from the images as they are. In the search, "
-        "students train for five epochs. The rate of `none` is the highest that was tried, four times that of most modes.",
+        "students train for five epochs. The rate of `none` is the highest that was tried, four times that of most "
+        "modes.",
         (
             *("dataset=mnist", "teacher=cnn", "teacher.seed=0", "teacher.epochs=5"),
             "teacher.dataset={crop_padding: 2}",

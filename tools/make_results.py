@@ -183,10 +183,8 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
             f"| {row.mode} | {settings} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {gain} | "
             f"{p} | {row.ece:.3f} | {row.compute:.2f} |\n"
         )
-    return (
-        text
-        + f"\n{verdict(table)}{same_students(lines)}{verdict_of_more_seeds(pair, lines)}{verdict_against(pair, lines)}\n"
-    )
+    verdicts = (verdict(table), same_students(lines), verdict_of_more_seeds(pair, lines), verdict_against(pair, lines))
+    return f"{text}\n{''.join(verdicts)}\n"
 
 
 def command(name: str, modes: Sequence[str]) -> str:
@@ -242,8 +240,8 @@ def verdict_against(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
     table = rows(renamed)
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
     return (
-        f" How much of this is the learning rate says `{pair.also_against}`, which has almost the labels of `none` at the "
-        f"modes' rate: over its students, {len(better)} of {len(table) - 1} rows gain ({_names(better)}), "
+        f" How much of this is the learning rate says `{pair.also_against}`, which has almost the labels of `none` at "
+        f"the modes' rate: over its students, {len(better)} of {len(table) - 1} rows gain ({_names(better)}), "
         f"{len(worse)} lose."
     )
 
