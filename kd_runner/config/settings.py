@@ -201,12 +201,20 @@ def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
 OWN_INPUT = "kd_runner.models.own_input.OwnInput"
 
 
+def _check_size(size: Any) -> Any:
+    """One rule in one line for a number of pixels, or a height and a width."""
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    if size is not None and not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError("must be a whole number of pixels above 0, or a list of two such as [224,192]")
+    return size
+
+
 class InputSettings(Section):
     """How a network sees the images, where it does not see them as the run normalises them and in their size."""
 
     mean: list[Number] | None = None
     std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
-    size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    size: Annotated[int | list[int] | None, BeforeValidator(_check_size)] = None
     channels: Count | None = None
 
     def changes(self) -> dict[str, Any]:

@@ -53,6 +53,8 @@ def misspelt(seed: int, count: int) -> list[str]:
 def wrong_values() -> Iterator[str]:
     """For every setting, a value of the wrong kind, and for every number one outside its range, or no number."""
     for key, value in leaves(composed()):
+        if key in ("name", "notes", "tags"):  # texts for people, which are taken as they are typed
+            continue
         if key.endswith("_target_"):
             yield f"{key}=nowhere.nothing"
             yield f"{key}=os.system"
@@ -293,7 +295,7 @@ def test_a_broken_option(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "conf" / "distillation"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_bytes(OPTIONS[kind].encode(errors="surrogateescape"))
-    assert_one_line(tmp_path, "--config-dir", "conf", "distillation=mine", mistakes=3 if kind == "text" else 1)
+    assert_one_line(tmp_path, "--config-dir", "conf", "distillation=mine")
 
 
 @pytest.mark.parametrize("policy", ["error", "skip"])

@@ -139,5 +139,6 @@ def numbers_of(result: dict[str, Any]) -> dict[str, Any]:
             result[stage].pop("checkpoint")
             result[stage].pop("latency")
             result[stage].pop("inference")
+            result[stage].get("ema", {}).pop("checkpoint", None)
     result["environment"].pop("side_by_side", None)
     return {name: value for name, value in result.items() if name not in ("seconds", "overrides")}
