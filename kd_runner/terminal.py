@@ -70,7 +70,9 @@ def table_lines(columns: Sequence[TextColumn], width: int | None) -> tuple[list[
         table.add_row(*map(escape, row))
     full_width = 3 * len(shown) + sum(column.width for column in shown)
     text = io.StringIO()
-    Console(file=text, width=min(full_width, width or full_width), color_system=None).print(table)
+    # In a notebook, a console would show the table there in place of writing it.
+    columns = min(full_width, width or full_width)
+    Console(file=text, width=columns, color_system=None, force_jupyter=False).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()], left_out
 
 
