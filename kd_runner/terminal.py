@@ -71,8 +71,8 @@ def table_lines(columns: Sequence[TextColumn], width: int | None) -> tuple[list[
     full_width = 3 * len(shown) + sum(column.width for column in shown)
     text = io.StringIO()
     # In a notebook, a console would show the table there in place of writing it.
-    columns = min(full_width, width or full_width)
-    Console(file=text, width=columns, color_system=None, force_jupyter=False).print(table)
+    room = min(full_width, width or full_width)
+    Console(file=text, width=room, color_system=None, force_jupyter=False).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()], left_out
 
 
