@@ -104,6 +104,7 @@ def test_kills_at_random_instants_lose_nothing(tmp_path: Path, undisturbed: Path
     assert len(resumed) >= 3, resumed  # the instants met several stages
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: Path) -> None:
     run, words = tmp_path / "run", WORDS
     for stage in ("teacher", "student"):
@@ -208,6 +209,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path, word: str) -> None:
     assert job.text("err").startswith("kd-runner: resume: must be the folder of a run or a sweep")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     words = (
         "-m",
@@ -307,7 +309,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("what", ["run", "store"])
+@pytest.mark.parametrize("what", [pytest.param("run", marks=pytest.mark.slow), "store"])
 def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, tmp_path: Path, undisturbed: Path, what: str) -> None:
     (small_disk / "ballast").write_bytes(bytes(300_000 if what == "run" else 330_000))
     places = {"run": f"hydra.run.dir={small_disk if what == 'run' else tmp_path}/run"}

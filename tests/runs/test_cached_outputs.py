@@ -35,7 +35,10 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("words", [("teacher_outputs=cache",), ("teacher_outputs=views:2", *AUGMENTED)])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(("teacher_outputs=cache",), marks=pytest.mark.slow), ("teacher_outputs=views:2", *AUGMENTED)],
+)
 def test_a_run_with_kept_logits_equals_an_online_run_bit_for_bit(
     result_of: RunIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
@@ -133,6 +136,7 @@ def key_for(settings: Settings, change: Callable[[torch.nn.Module], None] = lamb
     return key_of(ingredients(parts.teacher, settings, parts.data, parts.recipes["student"], settings.batch_size))
 
 
+@pytest.mark.slow
 def test_whatever_decides_the_logits_gives_another_key(settings: Callable[..., Settings]) -> None:
     words = ("teacher_outputs=cache",)
     first = key_for(settings(*words))

@@ -33,7 +33,7 @@ def write_splits(root: Path) -> None:
     (root / "labels.csv").write_text("x")
 
 
-@pytest.mark.parametrize("residency", ["auto", "stream"])
+@pytest.mark.parametrize("residency", ["auto", pytest.param("stream", marks=pytest.mark.slow)])
 def test_the_answer_about_a_folder(tmp_path: Path, residency: str) -> None:
     write_splits(tmp_path / "images")
     words = ["dataset=image_folder", "dataset.root=images/", "dataset.image_size=16", "dataset.cache=null"]

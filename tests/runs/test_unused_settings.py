@@ -201,6 +201,7 @@ def test_what_counts_is_passed_in_silence(words: list[str], weights: str) -> Non
     assert unused(*(word.replace("WEIGHTS", weights) for word in words)) == {}
 
 
+@pytest.mark.slow
 def test_which_modes_depend_on_the_temperature_is_measured() -> None:
     tempered = set()
     for path in sorted((CONF_DIR / "distillation").glob("*.yaml")):

@@ -94,6 +94,7 @@ def test_what_is_no_run_is_not_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "sweep" / "1" / "cat.png").exists()
 
 
+@pytest.mark.slow
 def test_another_grid_in_an_old_folder_is_refused(tmp_path: Path) -> None:
     swept(tmp_path, *SHORT, "seed=0,1")
     before = _changed_at(tmp_path / "sweep")
