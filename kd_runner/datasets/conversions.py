@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from kd_runner.datasets.decoding import ImageFacts
 from kd_runner.datasets.pixels import Ground, name_of_ground
@@ -63,8 +64,12 @@ def sum_of_counts(parts: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
-def note_brightness(counts: Counter[str], white: float | None) -> None:
-    """Notes of images with more than 8 bits that are dark for their format, and of values above `white`."""
+def note_brightness(counts: Counter[str], white: float | None, place: str = "") -> None:
+    """Notes of images with more than 8 bits that are dark for their format, and of values above `white`.
+
+    Args:
+        place: The beginning of the notes, where others are about other images.
+    """
     deep, measured = counts["bits"], counts[MEASURED]
     images = f"{measured:,} of {deep:,}" if measured < deep else f"{deep:,}"
     plural = "" if deep == 1 else "s"
@@ -85,7 +90,7 @@ def note_brightness(counts: Counter[str], white: float | None) -> None:
             finding = f"{value} of {_number(limit)}: {levels} of 256 levels are left; {remedy}"
         if finding:
             kind = f"image{plural} with more than 8 bits{colour and ' ' + colour}"
-            note("data", f"the brightest value of {images} {kind} is {finding}")
+            note("data", f"{place}the brightest value of {images} {kind} is {finding}")
 
 
 def _number(value: float) -> str:
@@ -99,7 +104,9 @@ def _likely_white(brightest: float, limit: float) -> str:
     return str(next((2**depth - 1 for depth in DEPTHS if brightest < 2**depth), int(brightest)))
 
 
-def note_conversions(counts: Counter[str], images: int, ground: Ground, white: float | None = None) -> None:
+def note_conversions(
+    counts: Counter[str], images: int, ground: Ground, white: float | None = None, folder: Path | None = None
+) -> None:
     """Notes of the conversions in a data set.
 
     Args:
@@ -107,9 +114,11 @@ def note_conversions(counts: Counter[str], images: int, ground: Ground, white: f
         images: Number of images in the data set.
         ground: The colour below transparent images.
         white: The setting `dataset.white`.
+        folder: The folder of the images, for notes that stand beside those of the data set; None for these.
     """
     looked_at = counts[LOOKED_AT]
-    among = "" if looked_at >= images else f"among {looked_at} of {images} images that were looked at, "
+    place = "" if folder is None else f"under {folder}, "
+    among = place + ("" if looked_at >= images else f"among {looked_at} of {images} images that were looked at, ")
     for kind, sentence in SENTENCES.items():
         if count := counts[kind]:
             amount, verb = (f"{count} images", "are") if count > 1 else ("1 image", "is")
@@ -121,4 +130,4 @@ def note_conversions(counts: Counter[str], images: int, ground: Ground, white: f
             f"{among}of {slivers:,} long image{'s' * (slivers > 1)} less than a quarter is read, the middle square: "
             f"{share:.2g} % of the longest",
         )
-    note_brightness(counts, white)
+    note_brightness(counts, white, place)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kd_runner.datasets.split_folders import split_called
-from kd_runner.datasets.survey import LeftOut, count, list_of_names
+from kd_runner.datasets.survey import count, list_of_names, note_left_out
 from kd_runner.datasets.tree import Contents, contents_of, printable
 from kd_runner.errors import SettingsError
 from kd_runner.notes import note
@@ -61,7 +60,7 @@ def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledFolder:
     pairs = [(folder / path, numbers[name]) for name, subfolder in folders.items() for path in images[subfolder]]
     _note_unknown(folder, contents, set(folders.values()), classes)
     _note_missing(folder, classes, folders)
-    _note_left_out(folder, contents)
+    note_left_out(folder, contents)
     return LabelledFolder(folder, [path for path, _ in pairs], [label for _, label in pairs])
 
 
@@ -152,13 +151,3 @@ def _note_missing(folder: Path, classes: Sequence[str], folders: dict[str, str])
             f"{len(missing):,} of {len(classes):,} classes {verb} no picture under {folder} "
             f"({list_of_names(missing)}): precision, recall and F1 are means over the other {len(folders):,}",
         )
-
-
-def _note_left_out(folder: Path, contents: Contents) -> None:
-    kinds, places = Counter[str](), Counter[str]()
-    for (place, kind), number in contents.unread.items():
-        kinds[kind] += number
-        places[place.partition("/")[0] or "."] += number
-    left_out = LeftOut(kinds, places, hidden=contents.hidden)
-    if left_out.files:
-        note("data", f"{count(left_out.files, 'file')} under {folder} left out: {left_out}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL
+from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
@@ -94,6 +94,17 @@ class Survey:
     left_out: LeftOut
     files: Mapping[str, ImageFiles]
     cuts: Sequence[str] = ()
+
+
+def note_left_out(folder: Path, contents: Contents) -> None:
+    """Note the files under a folder that are not read, where there are any."""
+    kinds, places = Counter[str](), Counter[str]()
+    for (place, kind), number in contents.unread.items():
+        kinds[kind] += number
+        places[place.partition("/")[0] or "."] += number
+    left_out = LeftOut(kinds, places, hidden=contents.hidden)
+    if left_out.files:
+        note("data", f"{count(left_out.files, 'file')} under {folder} left out: {left_out}")
 
 
 def most_first(counts: Counter[str]) -> list[tuple[str, int]]:

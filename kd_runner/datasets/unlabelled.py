@@ -12,11 +12,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS, SUFFIXES
 from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.image_cache import decode_all
+from kd_runner.datasets.image_cache import count_conversions, decode_all
 from kd_runner.datasets.splits import Images, Split
+from kd_runner.datasets.survey import note_left_out
 from kd_runner.datasets.tree import contents_of
+from kd_runner.datasets.unreadable import leave_out_unreadable, note_unreadable, unreadable_indices
 
 UNLABELLED = -1  # in place of a label
 COLORS = {1: "gray", 3: "rgb"}
@@ -88,15 +91,23 @@ def joined(first: Images, second: Images) -> Images:
 
 
 def unlabelled_folder(
-    root: Path, image_shape: Sequence[int], pixels: PixelSettings | None, in_memory: bool, cache: Path | None = None
+    root: Path,
+    image_shape: Sequence[int],
+    pixels: PixelSettings | None,
+    in_memory: bool,
+    cache: Path | None = None,
+    skip_unreadable: bool = False,
 ) -> Images:
     """The images in a folder and all folders below it, without labels, in the shape of the training images.
+
+    Notes say what is left out and what is converted, as they do for the data set `image_folder`.
 
     Args:
         image_shape: Channels, height and width of the training images.
         pixels: The settings by which files became the training images; None where these came as arrays.
         in_memory: True to decode the images now; False to leave them in their files.
         cache: The folder that keeps decoded images for the next run; None for none.
+        skip_unreadable: True to leave out images that cannot be read, and name them.
 
     Raises:
         ValueError: no such folder, no image in it, an image that cannot be read, or no picture has such a shape.
@@ -106,10 +117,37 @@ def unlabelled_folder(
         raise ValueError(f"must be a folder of images, got {root}, which is none")
     if channels not in COLORS:
         raise ValueError(f"must be null for images of {channels} channels, which no picture has, got {root}")
-    paths = contents_of(root).images
-    if not paths:
+    contents = contents_of(root)
+    note_left_out(root, contents)
+    if not contents.images:
         raise ValueError(f"must be a folder of images ({', '.join(sorted(SUFFIXES))}), got {root}, which has none")
     color = "gray" if channels == 1 else "rgb"
     settings = pixels or PixelSettings(height, color, max_pixels=MAX_PIXELS, image_width=width)  # type: ignore[arg-type]
-    files = ImageFiles(root, paths, torch.full((len(paths),), UNLABELLED), settings)
-    return decode_all(files, cache)[0] if in_memory else files
+    files = ImageFiles(root, contents.images, torch.full((len(contents.images),), UNLABELLED), settings)
+    files = _readable(files, skip_unreadable, not in_memory, cache)
+    images, counts = decode_all(files, cache) if in_memory else (files, None)
+    counts = counts or count_conversions(files, cache)
+    note_conversions(counts, len(files), settings.ground, settings.white, root)
+    return images
+
+
+def _readable(files: ImageFiles, skip: bool, streams: bool, cache: Path | None) -> ImageFiles:
+    """The images that can be read.
+
+    Args:
+        skip: True to leave out the others.
+        streams: True where images stay in their files: one that cannot be read would end the run when its teacher
+            has been trained.
+
+    Raises:
+        ValueError: an image that cannot be read where none is left out, or no image that can be.
+    """
+    if skip:
+        found, unreadable = leave_out_unreadable({"unlabelled": files}, files.folder, cache)
+        note_unreadable(unreadable.paths, len(files), files.folder)
+        if not len(found["unlabelled"]):
+            raise ValueError(f"no image under {files.folder} can be read, as {files.paths[0]}: {unreadable.reasons[0]}")
+        return found["unlabelled"]
+    if streams and (broken := unreadable_indices(files, cache)):
+        files[broken[0]]  # which raises
+    return files

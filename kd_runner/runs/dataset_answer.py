@@ -31,6 +31,7 @@ from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
 from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
+from kd_runner.runs.transfer import unlabelled_images
 
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
@@ -61,7 +62,9 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         SettingsError: the data set cannot be read.
     """
     with _silent(), collected_notes() as notes:
-        splits = read_data(_lenient(settings))
+        lenient = _lenient(settings)
+        splits = read_data(lenient)
+        more = [] if settings.dataset.unlabelled is None else _unlabelled_lines(lenient, splits)
         pixels = read_pixels(splits)
         survey.write_notes(splits, pixels.copies)
         chosen = chosen_images(settings, splits)
@@ -76,14 +79,27 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         class_table(splits),
         largest_classes(splits),
         file_lines(splits),
+        more,
         [f"mean     [{', '.join(f'{value:.4f}' for value in pixels.mean)}] of the training images, by channel"],
         [f"std      [{', '.join(f'{value:.4f}' for value in pixels.std)}]"],
         unreadable_lines(splits, settings.dataset.node.get("on_bad_image") == "skip"),
         copy_lines(splits, pixels.copies),
-        [f"note     {note}" for note in notes if NOT_READ not in note],  # the line of what is broken says more
+        [
+            f"note     {note}" for note in notes if NOT_READ not in note or _is_of_more(note, settings)
+        ],  # it is said above
         [f"pictures {folder / CONTACT_SHEET}{shown}"],
     ]
     return lines(line for lines in parts for line in lines)
+
+
+def _is_of_more(note: str, settings: Settings) -> bool:
+    """True for a note on the images of `dataset.unlabelled`."""
+    return settings.dataset.unlabelled is not None and f"under {settings.dataset.unlabelled} " in note
+
+
+def _unlabelled_lines(settings: Settings, splits: Splits) -> list[str]:
+    images = len(unlabelled_images(settings, splits))
+    return [f"more     {survey.count(images, 'image')} without labels under {settings.dataset.unlabelled}"]
 
 
 @contextmanager

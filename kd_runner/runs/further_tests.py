@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.image_cache import decode_all
+from kd_runner.datasets.image_cache import count_conversions, decode_all
 from kd_runner.datasets.image_input import input_of_images
 from kd_runner.datasets.labelled_folder import labelled_folder
 from kd_runner.datasets.splits import Images, Splits
@@ -54,6 +55,7 @@ def _images(root: Path, splits: Splits, view: View) -> ImageFiles:
         paths = [str(path.relative_to(found.folder)) for path in found.paths]
         files = ImageFiles(found.folder, paths, torch.tensor(found.labels), pixels)
         files[0]  # a run of hours must not end at a folder that nobody can read
+        note_conversions(count_conversions(files, None), len(files), pixels.ground, pixels.white, found.folder)
     except (ValueError, SettingsError) as error:
         raise SettingsError(f"{KEY}: {error}") from None
     return files

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.settings import Settings
-from kd_runner.datasets.splits import Split, Splits
+from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import count
 from kd_runner.datasets.unlabelled import TransferSet, transfer_set, unlabelled_folder
 from kd_runner.errors import SettingsError
@@ -47,15 +47,28 @@ def images_to_teach_on(
         hidden = _hidden(settings, splits, labelled, absent)
     more = None
     if settings.dataset.unlabelled is not None:
-        root, cache = Path(settings.dataset.unlabelled).expanduser(), settings.dataset.node.get("cache")
-        kept = Path(cache).expanduser() if cache else None
-        try:
-            more = unlabelled_folder(root, splits.image_shape, splits.pixels, isinstance(splits.train, Split), kept)
-        except ValueError as error:
-            raise SettingsError(f"dataset.unlabelled: {error}") from error
+        more = unlabelled_images(settings, splits)
     transfer = transfer_set(splits.train, labelled, hidden, more)
     log.info("student   %s", line(transfer, settings))
     return transfer
+
+
+def unlabelled_images(settings: Settings, splits: Splits) -> Images:
+    """The images of `dataset.unlabelled`.
+
+    Raises:
+        SettingsError: they cannot be read.
+    """
+    node, name = settings.dataset.node, settings.dataset.unlabelled
+    assert name is not None
+    kept = Path(node["cache"]).expanduser() if node.get("cache") else None
+    in_memory, skip = isinstance(splits.train, Split), node.get("on_bad_image") == "skip"
+    try:
+        return unlabelled_folder(Path(name).expanduser(), splits.image_shape, splits.pixels, in_memory, kept, skip)
+    except ValueError as error:
+        can_skip = "cannot be read" in str(error) and node.get("on_bad_image") == "error"
+        remedy = "; dataset.on_bad_image=skip leaves such images out" if can_skip else ""
+        raise SettingsError(f"dataset.unlabelled: {error}{remedy}") from error
 
 
 def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]) -> Tensor:
