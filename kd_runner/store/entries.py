@@ -348,7 +348,7 @@ def made_once(
     if reason is not None:
         _note_foreign(entry, root, topic, reason)
     if _usable(entry, topic, content, misfit):
-        _remove_abandoned_lease(entry)
+        _remove_abandoned_training(entry)
         return reuse(entry)
     _refuse_read_only(root, entry.key, topic)
     if entry.root != root:
@@ -471,12 +471,16 @@ def _reuse(entry: Entry, stage: str) -> Stored:
     return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), True, epochs)
 
 
-def _remove_abandoned_lease(entry: Entry) -> None:
-    """Remove the lease of a job that was killed after it had published the entry, before it gave the lease back."""
-    if entry.lease.is_file() and not entry.lease.is_symlink():
-        lease = SoftFileLease(entry.lease, lease_duration=LEASE, thread_local=False)
-        with suppress(Timeout, OSError):  # of a job that lives, which will remove it, or in a store that is only read
-            lease.acquire(timeout=0)
+def _remove_abandoned_training(entry: Entry) -> None:
+    """Remove what a job left that was killed after it had published the entry: its lease and its resume state."""
+    if (not os.path.lexists(entry.work) and not os.path.lexists(entry.lease)) or entry.lease.is_symlink():
+        return
+    lease = SoftFileLease(entry.lease, lease_duration=LEASE, thread_local=False)
+    with suppress(Timeout, OSError):  # of a job that lives, which will remove them, or in a store that is only read
+        lease.acquire(timeout=0)
+        try:
+            ResumeState(entry.work, entry.key).discard()
+        finally:
             lease.release()
 
 

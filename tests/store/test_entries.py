@@ -98,19 +98,25 @@ os._exit(0)  # as a job that is killed: the lease stays
 """
 
 
-def test_the_lease_of_a_job_that_was_killed_after_it_had_published_goes_with_the_next_use(tmp_path: Path) -> None:
+def test_what_a_job_left_that_was_killed_after_it_had_published_goes_with_the_next_use(tmp_path: Path) -> None:
     entry = Entry(tmp_path, teacher_in(tmp_path, seed=1).path.parent.name)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(entry.lease)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
+    ResumeState(entry.work, entry.key).save({"seconds": 1.0}, 4, 4)
+    entry.sign()
     assert teacher_in(tmp_path, seed=1).reused
     assert entry.lease.exists()  # its holder lives
+    assert (entry.work / "state.pt").exists()
     holder.communicate("")
     assert entry.lease.exists()
     assert teacher_in(tmp_path, seed=1).reused
-    assert not entry.lease.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [entry.key]
+    entry.work.mkdir()  # killed between the last file and the folder, and its lease was taken by another job since
+    assert teacher_in(tmp_path, seed=1).reused
+    assert [path.name for path in tmp_path.iterdir()] == [entry.key]
 
 
 def test_a_key_changes_with_every_ingredient() -> None:
