@@ -63,6 +63,7 @@ class TrainingBatches:
         budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
         balanced: True where an epoch draws as many images as there are, with replacement, all classes equally often.
         lacks_labels: True where some of the images may have no labels.
+        view_seed: Seed of the augmentation, where others see the same images in the same order otherwise; None: `seed`.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class TrainingBatches:
         budget: StepBudget | None = None,
         balanced: bool = False,
         lacks_labels: bool = False,
+        view_seed: int | None = None,
     ) -> None:
+        self.view_seed = seed if view_seed is None else view_seed
         self.budget, self.lacks_labels = budget, lacks_labels
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
         self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
@@ -196,7 +199,7 @@ class TrainingBatches:
         """The batches of up to `size` images at the indices `order`, in the views of a pass, which `keys` decide."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
         drawn = number if self.views is None else number % self.views
-        seed = derived_seed(self.seed, "augmentation", drawn)
+        seed = derived_seed(self.view_seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
         windows, least = None, augmentation.random_resized_crop
         if least:
