@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.parts import Link, Parts
+from kd_runner.runs.peer_checks import refuse_peers
 from kd_runner.runs.probe import head_name, note_first_weights
 from kd_runner.runs.training_switches import (
     check_class_weights,
@@ -101,6 +103,7 @@ def assemble(
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
     refuse_chain(settings, modes)
+    refuse_peers(settings, modes)
     refuse_headless(settings, modes)
     check_modes(settings, modes)
 
@@ -133,13 +136,14 @@ def assemble(
             f"kinds, got {settings.trainer.quantize}"
         )
     further = further_tests(settings, splits, view)
-    return Parts(settings, data, teachers, student, recipes, modes, temperature, further, _chain(settings, data))
+    chain, peers = (_links(sections, settings, data) for sections in (settings.chain, settings.peer_students))
+    return Parts(settings, data, teachers, student, recipes, modes, temperature, further, chain, peers)
 
 
-def _chain(settings: Settings, data: Data) -> tuple[Link, ...]:
-    """The networks between teacher and student, with their first weights."""
+def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Data) -> tuple[Link, ...]:
+    """The networks between teacher and student, or beside the student, with their first weights."""
     links = []
-    for stage, section in settings.chain.items():
+    for stage, section in sections.items():
         network = _network(settings, stage, section, data)
         freeze_layers(network, stage, section.freeze)
         as_student = settings.model_copy(update={"student": section})

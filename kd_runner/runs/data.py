@@ -70,13 +70,14 @@ class Data:
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
     def training_batches(
-        self, role: str, recipe: Recipe, strong: bool = False, taught: bool = False
+        self, role: str, recipe: Recipe, strong: bool = False, taught: bool = False, view_seed: int | None = None
     ) -> TrainingBatches:
         """Batches of the images that a role learns from, in the order and with the augmentation of the recipe's seed.
 
         Args:
             role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
             taught: True for the batches of the student beside its teacher, which may have images without labels.
+            view_seed: Seed of the student's augmentation; None: that of its order.
         """
         if is_teacher(role):
             return TrainingBatches(
@@ -105,6 +106,7 @@ class Data:
             budget=recipe.budget,
             balanced=self.settings.balanced_sampling,
             lacks_labels=lacks_labels,
+            view_seed=view_seed,
         )
 
     def view_of(self, role: str) -> View:

@@ -62,7 +62,7 @@ def evaluate(
         }
     at_best = classification_metrics(predictions.logits[BEST], predictions.labels)
     stages[STUDENT] |= {
-        **pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER]),
+        **(pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER]) if stages[TEACHER] else {}),
         "best_val": {
             "stage": best.stage,
             "epoch": best.epoch,
@@ -71,7 +71,8 @@ def evaluate(
         },
     }
     teacher, baseline, student = (stages[stage] for stage in STAGES)
-    closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if baseline else None
+    has_gap = teacher and baseline
+    closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if has_gap else None
     return {**stages, "gap_closed": closed}
 
 

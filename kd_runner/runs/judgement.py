@@ -245,7 +245,7 @@ def note_student(
         note_not_learned(settings, STUDENT, accuracy, len(labels), largest, [doubt, *cause])
     if teacher is not None and BASELINE not in judgements and learns_from_teacher(modes):
         note_teacher_below(teacher, accuracy)
-    if _comparable(modes, temperature):
+    if _comparable(modes, temperature) and not settings.peers:  # of peers, each is at first as unsure as the others
         keys = f"{settings.rate_key(STUDENT)}, distillation.weight"
         note_flat_loss(STUDENT, epochs[STUDENT], "distillation_loss", keys)
 

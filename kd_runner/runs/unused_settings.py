@@ -82,6 +82,24 @@ def _plus(settings: Settings) -> dict[str, DistillationSettings]:
     return {f"plus.{name}": mode for name, mode in settings.plus.items()}
 
 
+def no_teacher(case: Case, key: str) -> str | None:
+    return "there is no teacher, peers learn from one another" if case.settings.peers else None
+
+
+def no_peers(case: Case, key: str) -> str | None:
+    return None if case.settings.peers else "there are no peers"
+
+
+def other_peers(case: Case, key: str) -> str | None:
+    """Defaults of a mode for the peers, which count where nothing else is said."""
+    name = key.rpartition(".default_")[2]
+    if key.startswith("plus."):
+        return f"it is distillation.default_{name} that counts"
+    value: Any = getattr(case.settings, name)
+    value = len(value) + 1 if name == "peers" else value
+    return None if value == case.typed[key] else f"{name} has another value"
+
+
 def given_teacher(case: Case, key: str) -> str | None:
     """Weights from a file are not trained. More teachers take from the first what their own settings lack."""
     role, name = re.match(r"(teacher|teachers\.[^.]+)\.(\w+)", key).groups()  # type: ignore[union-attr]
@@ -351,6 +369,9 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
+    (rf"({TEACHER}|teacher_outputs(_dtype)?)", no_teacher),
+    (r"peer_(views|updates)", no_peers),
+    (rf"{MODE}\.default_(peers|peer_views|peer_updates)", other_peers),
     (
         rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|adversarial|dataset|label_smoothing|seed|freeze)",
         given_teacher,
@@ -406,7 +427,7 @@ ALWAYS: tuple[str, ...] = (
     r"(dataset\.unlabelled|data_free)",
     r"finetune\.epochs",
     r"baseline",
-    r"(assistants|generations)",
+    r"(assistants|generations|peers)",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
@@ -417,7 +438,7 @@ ALWAYS: tuple[str, ...] = (
     r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
-ARGUMENTS = r"(dataset|teacher|(teachers|assistants)\.[^.]+|student)\.\w+"
+ARGUMENTS = r"(dataset|teacher|(teachers|assistants|peers)\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:

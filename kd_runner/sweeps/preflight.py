@@ -82,10 +82,10 @@ class Examination:
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)
             # Other jobs have their processes for themselves: several of them, one whose compiler or profiler knows one
-            # job, or students that teach others, so that each has another teacher.
+            # job, or students that teach others or one another, so that each has another teacher.
             trainer = parts.settings.trainer
             is_alone = trainer.process_count > 1 or trainer.compile or trainer.profile is not None
-            if not is_alone and not parts.chain:
+            if not is_alone and not parts.chain and not parts.peers:
                 self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")

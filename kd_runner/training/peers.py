@@ -170,14 +170,15 @@ class PeerStudents(Peer):
         own_views: bool,
     ) -> None:
         super().__init__(student, modes, label_weight, temperature, batches, recipe)
-        self.peers = nn.ModuleList(peers)
+        self.peers = list(peers)
+        self.peer_modules = nn.ModuleList(self.peers)  # which are moved and saved with the student
         self.in_turn, self.own_views = in_turn, own_views
         self._views: list[Iterator[Batch]] = []  # of the other peers, in this epoch
 
     @property
     def students(self) -> list[Peer]:
         """The student and its peers, in the order in which they are updated."""
-        return [self, *self.peers]  # type: ignore[list-item]
+        return [self, *self.peers]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         for peer in self.peers:
@@ -230,7 +231,7 @@ class PeerStudents(Peer):
         for student, seen in zip(students, batches, strict=True):
             student.others.outputs = [other.says for other in students if other is not student]
             records.append(student.learn(seen))
-            if self.in_turn and student is not students[-1]:
+            if self.in_turn and self.modes and student is not students[-1]:
                 student.predict_again(seen)
         return records
 
