@@ -395,7 +395,11 @@ def _peers(value: Any) -> Any:
         return {str(number): {} for number in range(1, value)}
     if value is not None and not isinstance(value, (list, dict)):
         raise ValueError("must be the number of students, or a list of what the others are, such as [{}]")
-    return _by_number(value)
+    peers: dict[str, Any] = _by_number(value)
+    for name, peer in peers.items():
+        if not isinstance(peer, (dict, PeerSettings)):
+            raise ValueError(f"must have settings for each peer; another network is +student@peers.{name}={peer}")
+    return peers
 
 
 def _by_number(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
+from kd_runner.reports.peer_sentences import PEERS_COUNT_TOO, peers_in
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
 ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
@@ -72,7 +73,9 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     if word == "unsure" and gain.seeds < FEW:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
     sentences += few_images(test_images(best.runs[0].result))
-    if _saw_more_images(best):
+    if _has_peers(best):
+        sentences.append(PEERS_COUNT_TOO)
+    elif _saw_more_images(best):
         sentences.append(
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
             "is the teacher's."
@@ -86,7 +89,7 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     baseline = 100 * group.baseline.accuracies.mean()
     sentence = (
         f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
-        f"its teacher on {baseline:.2f} %"
+        f"its {'peers' if _has_peers(group) else 'teacher'} on {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."
@@ -119,6 +122,10 @@ def _word(gain: Gain | None) -> Literal["helped", "cost", "unsure", "unknown"]:
     if gain.p >= SURE:
         return "unsure"
     return "helped" if gain.mean > 0 else "cost"
+
+
+def _has_peers(group: Group) -> bool:
+    return any(peers_in(run.result) for run in group.runs)
 
 
 def _saw_more_images(group: Group) -> bool:

@@ -25,7 +25,7 @@ from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.peers import students_of
+from kd_runner.runs.peer_stage import students_of
 from kd_runner.training.attack import Attack, attack_of
 from kd_runner.training.mode import Mode, clean_view, strong_view
 

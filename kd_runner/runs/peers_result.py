@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,9 +53,3 @@ def peers_result(
         "views": parts.settings.peer_views,
         "updates": parts.settings.peer_updates,
     }
-
-
-def peers_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The records of the peers beside the student; none where a run has no peers."""
-    records: list[dict[str, Any]] = (result.get("peers") or {}).get("networks") or []
-    return records

@@ -19,7 +19,7 @@ from kd_runner.runs.data_free import check_data_free
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.peers import students_of
+from kd_runner.runs.peer_stage import students_of
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.runs.without_labels import check_labels
 from kd_runner.training.gradients import Attempt, effects

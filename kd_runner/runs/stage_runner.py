@@ -60,7 +60,7 @@ from kd_runner.runs.judgement import (
 from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.peers import save_peers, training_of_peers
+from kd_runner.runs.peer_stage import save_peers, training_of_peers
 from kd_runner.runs.peers_result import peers_result
 from kd_runner.runs.probe import probe_or_load
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels

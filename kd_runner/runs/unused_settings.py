@@ -90,6 +90,10 @@ def no_peers(case: Case, key: str) -> str | None:
     return None if case.settings.peers else "there are no peers"
 
 
+def replaced_peer(case: Case, key: str) -> str | None:
+    return None if key.split(".")[1] in case.settings.peers else f"peers={case.typed.get('peers')} is all of them"
+
+
 def other_peers(case: Case, key: str) -> str | None:
     """Defaults of a mode for the peers, which count where nothing else is said."""
     name = key.rpartition(".default_")[2]
@@ -371,6 +375,7 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (rf"({TEACHER}|teacher_outputs(_dtype)?)", no_teacher),
     (r"peer_(views|updates)", no_peers),
+    (r"peers\.[^.]+", replaced_peer),
     (rf"{MODE}\.default_(peers|peer_views|peer_updates)", other_peers),
     (
         rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|adversarial|dataset|label_smoothing|seed|freeze)",

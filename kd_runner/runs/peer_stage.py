@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from kd_runner.runs.data import Data
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.teacher_student import Pairing
 from kd_runner.training.peers import Peer, PeerStudents
+
+log = logging.getLogger(__name__)
 
 
 def parts_of_peers(parts: Parts) -> Iterator[Parts]:
@@ -69,5 +72,6 @@ def save_peers(links: Sequence[Link], module: PeerStudents, data: Data, folder: 
         path.unlink(missing_ok=True)
         info = data.record(node) | validation_record(peer.history, len(data.splits.val))
         checkpoints.save(path, peer.network.state_dict(), info)
+        log.info("%-9s val accuracy %.4f", link.stage, peer.metrics["val_accuracy"])
         saved.append(Taught(link.stage, peer.network, node, path, peer.history, 0.0, reused=False))
     return saved
