@@ -69,7 +69,7 @@ def plain_loop(networks: list[nn.Module], in_turn: bool) -> None:
                 optimizer.step()
 
 
-@pytest.mark.parametrize(("count", "in_turn"), [(2, True), (3, True), (3, False)])
+@pytest.mark.parametrize(("count", "in_turn"), [(2, True), (3, False)])
 def test_mutual_learning_is_the_papers_algorithm(count: int, in_turn: bool, tmp_path: Path) -> None:
     trained = [network(seed, batch_norm=False) for seed in range(count)]
     plain = [network(seed, batch_norm=False) for seed in range(count)]
@@ -95,10 +95,10 @@ def test_what_learns_nothing_from_its_peers_is_a_network_trained_alone(tmp_path:
     module = students([beside, Network(2)], Mode("distillation", DML(), 0.0))
     fitted(module, tmp_path / "beside")
     recipe = Recipe(sgd, ConstantRate(), 2, seed=0)
-    fitted(Classifier("baseline", Observed(alone), batches(), recipe), tmp_path / "alone")
+    baseline = fitted(Classifier("baseline", Observed(alone), batches(), recipe), tmp_path / "alone")
     for name, value in alone.state_dict().items():
         assert torch.equal(value, beside.state_dict()[name]), name
-    assert [epoch["val_accuracy"] for epoch in module.history] == [epoch["val_accuracy"] for epoch in module.history]
+    assert [epoch["val_loss"] for epoch in module.history] == [epoch["val_loss"] for epoch in baseline.history]
 
 
 def test_a_loss_of_one_teacher_is_the_mean_over_the_peers(tmp_path: Path) -> None:
