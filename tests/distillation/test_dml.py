@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import Golden, softmax
 
+from kd_runner import losses
 from kd_runner.distillation.dml import DML
 from kd_runner.outputs import Outputs
 
@@ -26,4 +27,6 @@ def test_dml_is_the_mean_over_the_others(golden: Golden) -> None:
         teachers = replace(golden.teacher, others=(other,))
         wanted = temperature**2 * (kl(first, student) + kl(second, student)) / 2
         assert float(DML()(golden.student, teachers, golden.labels, temperature)) == pytest.approx(wanted, rel=1e-9)
+    others = [golden.teacher.logits, other.logits]
+    assert float(losses.dml(golden.student.logits, others, temperature=3.0)) == pytest.approx(wanted, rel=1e-9)
     assert wanted == pytest.approx(4.026179560893964, rel=1e-9)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from mode_names import OF_PEERS
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -44,7 +45,8 @@ EXPERIMENTS = [
     if "cifar100_" not in name or name.endswith(("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1"))
 ]
 TEMPERED = {
-    "ard", "cwd", "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "normkd",
+    "ard", "cwd", "dist", "dkd", "dml", "function_matching", "hybrid", "kdcl", "logit_standardization", "mlkd", "nkd",
+    "normkd",
     "ofa", "rslad", "sdd", "soft", "tf_kd_reg", "tf_kd_self", "ttm", "wsld", "wttm",
 }  # fmt: skip
 
@@ -211,6 +213,7 @@ def test_which_modes_depend_on_the_temperature_is_measured() -> None:
         teacher = plain()["teacher"] | {"hidden": []}
         mode = {"batch_size": plain()["batch_size"]} if path.stem == "semckd" else {}
         content = plain() | {"distillation": option_settings(path) | mode, "teacher": teacher}
+        content["peers"] = 2 if path.stem in OF_PEERS else 1
         content["adversarial"] = content["adversarial"] | {"eps": 0.1 if path.stem in ("ard", "rslad") else 0.0}
         if rehearse(assemble(check(content), digits())).tempered:
             tempered.add(path.stem)
