@@ -5,7 +5,7 @@
 
 Those of features take the features of both networks: a tensor, or a list of them, shallow to deep. Each is what the
 mode adds to the loss, without its weight and without the labels' loss. Arguments by name are those of the mode's class.
-Those of students that learn from one another (`dml`, `kdcl`) take the logits of one other student, or a list of several.
+Those of students that learn from one another (`dml`, `kdcl`) take the logits of one other student or a list of several.
 Modes with modules of their own that train along (`crd`, `fitnets`, …) need to know the networks, and are not here.
 """
 

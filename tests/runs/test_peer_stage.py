@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from kd_runner.config.settings import Settings, check
+from kd_runner.deploy.card import model_card
+from kd_runner.deploy.hub_folder import card_sources
 from kd_runner.files import reading
 from kd_runner.interface.result import RunResult
 from kd_runner.networks.checkpoints import load
@@ -66,6 +68,7 @@ def test_a_run_has_its_peers_in_result_files_and_report(result_of: Callable[...,
     assert "teacher has no effect: there is no teacher, peers learn from one another" in result["notes"]
     assert reading.remove_misshapen(json.loads((folder / "result.json").read_text()), reading.RESULT)[1] == []
     assert RunResult.of(folder).teacher is None
+    assert "learned beside 2 other students (DML)" in model_card(card_sources(folder)[0])
     assert not (folder / "teacher.safetensors").exists()
 
 
