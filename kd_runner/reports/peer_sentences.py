@@ -36,7 +36,8 @@ def peer_sentences(result: Mapping[str, Any]) -> list[str]:
     ensemble = result["peers"].get("ensemble")
     sentences = [f"On the test images, {student} stands beside {_joined(named)}."]
     if ensemble:
-        which = f"The mean of the predictions of all {ensemble['networks']} students"
+        count = ensemble["networks"]
+        which = f"The mean of the predictions of {'both' if count == 2 else f'all {count}'} students"
         sentences.append(f"{which} is right on {percent(ensemble['accuracy'])}.")
     return sentences
 
