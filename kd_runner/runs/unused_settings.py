@@ -26,6 +26,7 @@ from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
 from kd_runner.optimizer import DOT
 from kd_runner.outputs import UNDECLARED
+from kd_runner.runs.cached_outputs import is_augmented
 from kd_runner.runs.parts import Parts
 from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode, learns_from_teacher
@@ -88,6 +89,11 @@ def no_teacher(case: Case, key: str) -> str | None:
 
 def no_peers(case: Case, key: str) -> str | None:
     return None if case.settings.peers else "there are no peers"
+
+
+def same_views(case: Case, key: str) -> str | None:
+    is_changed = is_augmented(case.parts.data.view.augmentation) or case.typed[key] == "shared"
+    return None if is_changed else "training images are not augmented, so that all peers see the same"
 
 
 def replaced_peer(case: Case, key: str) -> str | None:
@@ -375,6 +381,7 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (rf"({TEACHER}|teacher_outputs(_dtype)?)", no_teacher),
     (r"peer_(views|updates)", no_peers),
+    (r"peer_views", same_views),
     (r"peers\.[^.]+", replaced_peer),
     (rf"{MODE}\.default_(peers|peer_views|peer_updates)", other_peers),
     (

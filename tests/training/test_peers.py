@@ -69,7 +69,7 @@ def plain_loop(networks: list[nn.Module], in_turn: bool) -> None:
                 optimizer.step()
 
 
-@pytest.mark.parametrize(("count", "in_turn"), [(2, True), (3, False)])
+@pytest.mark.parametrize(("count", "in_turn"), [(2, True), pytest.param(3, False, marks=pytest.mark.slow)])
 def test_mutual_learning_is_the_papers_algorithm(count: int, in_turn: bool, tmp_path: Path) -> None:
     trained = [network(seed, batch_norm=False) for seed in range(count)]
     plain = [network(seed, batch_norm=False) for seed in range(count)]
@@ -101,6 +101,7 @@ def test_what_learns_nothing_from_its_peers_is_a_network_trained_alone(tmp_path:
     assert [epoch["val_loss"] for epoch in module.history] == [epoch["val_loss"] for epoch in baseline.history]
 
 
+@pytest.mark.slow
 def test_a_loss_of_one_teacher_is_the_mean_over_the_peers(tmp_path: Path) -> None:
     trained = [[network(seed) for seed in range(3)] for _ in range(2)]
     for networks, loss in zip(trained, (DML(), Soft()), strict=True):
