@@ -59,7 +59,8 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
     }[words[0]]
     sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
     if len(taught) > 1:
-        sentences.append(_summary_of_rows(words, best.val_accuracy is not None))
+        kind = "a teacher or peers" if any(map(_has_peers, taught)) else "a teacher"
+        sentences.append(_summary_of_rows(words, kind, best.val_accuracy is not None))
     if not groups[0].taught:
         sentences.append("The first row of all has no teacher.")
     return Verdict(words[0], headline, sentences, best)
@@ -133,8 +134,12 @@ def _saw_more_images(group: Group) -> bool:
     return len(student) > 0 and len(baseline) > 0 and student.mean() > baseline.mean()
 
 
-def _summary_of_rows(words: Sequence[str], by_validation: bool) -> str:
-    """The rows' verdicts counted, and how the row was chosen that the headline is about."""
+def _summary_of_rows(words: Sequence[str], kind: str, by_validation: bool) -> str:
+    """The rows' verdicts counted, and how the row was chosen that the headline is about.
+
+    Args:
+        kind: What the rows have, such as 'a teacher'.
+    """
     meanings = {
         "helped": "gained",
         "cost": "lost",
@@ -149,4 +154,4 @@ def _summary_of_rows(words: Sequence[str], by_validation: bool) -> str:
         else "This one was chosen by the test images that it is measured on, which flatters it: its results have no "
         "accuracy on validation images."
     )
-    return f"Of {len(words)} rows with a teacher, {', '.join(counts)}{tested}. {chosen}"
+    return f"Of {len(words)} rows with {kind}, {', '.join(counts)}{tested}. {chosen}"
