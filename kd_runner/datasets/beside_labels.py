@@ -1,0 +1,73 @@
+"""What an image may have beside its label: its weight in the label loss, and the group that it belongs to."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypedDict
+
+import torch
+from torch import Tensor
+
+
+class BesideLabels(TypedDict):
+    """The fields of a split for its weights and its groups; None where its images have none."""
+
+    weights: Tensor | None
+    groups: Tensor | None
+
+
+class HasBoth(Protocol):
+    """A split that may have weights and groups."""
+
+    @property
+    def weights(self) -> Tensor | None: ...
+
+    @property
+    def groups(self) -> Tensor | None: ...
+
+    def __len__(self) -> int: ...
+
+
+def beside_labels_at(images: HasBoth, indices: Tensor) -> BesideLabels:
+    """The weights and groups of the images at `indices`, int64 [M]."""
+    return {
+        "weights": None if images.weights is None else images.weights[indices],
+        "groups": None if images.groups is None else images.groups[indices],
+    }
+
+
+def joined_beside_labels(first: HasBoth, second: HasBoth) -> BesideLabels:
+    """The weights and groups of two splits, one behind the other.
+
+    An image without a weight beside images that have one counts 1. Where only one of the splits has groups, there are
+    none.
+    """
+    weights = groups = None
+    if first.weights is not None or second.weights is not None:
+        weights = torch.cat([_weights_or_ones(first), _weights_or_ones(second)])
+    if first.groups is not None and second.groups is not None:
+        groups = torch.cat([first.groups, second.groups])
+    return {"weights": weights, "groups": groups}
+
+
+def _weights_or_ones(images: HasBoth) -> Tensor:
+    return torch.ones(len(images)) if images.weights is None else images.weights
+
+
+def weights_with_mean_one(images: HasBoth, is_labelled: Tensor) -> Tensor | None:
+    """The weights of a split, float32 [N], whose mean over its images with labels is 1; None where it has none.
+
+    The label loss so keeps its size, and with it the learning rate its meaning.
+
+    Args:
+        is_labelled: bool [N].
+
+    Raises:
+        ValueError: all images with labels have the weight 0.
+    """
+    if images.weights is None:
+        return None
+    weights = images.weights.double()
+    mean = weights[is_labelled].mean()
+    if not float(mean) > 0:
+        raise ValueError("weight must be above 0 for one of the images that a network learns from, all are 0")
+    return (weights / mean).float()

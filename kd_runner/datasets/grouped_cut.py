@@ -1,0 +1,63 @@
+"""A cut of images that separates no group: all images of one patient, say, are on one side."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the images that remain, and of about a `fraction` of each class; both ascending, int64.
+
+    The groups come in a random order, the largest first, and each one is set aside where that brings the numbers of
+    the classes nearer to their fractions. No class is set aside as a whole, and a class that stands in several groups
+    has images on either side where that can be.
+
+    Args:
+        labels: int64 [N].
+        groups: The number of each image's group, int64 [N].
+
+    Raises:
+        ValueError: no group can be set aside without all images of a class.
+    """
+    counts = _counts(labels, groups)
+    total = counts.sum(0)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+    taken, chosen = np.zeros(len(counts), dtype=bool), np.zeros_like(total)
+    for group in order:
+        larger = chosen + counts[group]
+        if _may_take(counts[group], chosen, total) and _distance(larger, total, fraction) < _distance(
+            chosen, total, fraction
+        ):
+            taken[group], chosen = True, larger
+    for label in range(len(total)):  # classes of which nothing is set aside
+        candidates = [group for group in order[::-1] if not taken[group] and counts[group][label]]
+        for group in candidates if not chosen[label] else []:  # the smallest group first
+            if _may_take(counts[group], chosen, total):
+                taken[group], chosen = True, chosen + counts[group]
+                break
+    if not taken.any():
+        raise ValueError("group must leave several groups of a class to be cut: each class here has all its images in one")
+    is_chosen = torch.from_numpy(taken)[groups.unique(return_inverse=True)[1]]
+    return torch.nonzero(~is_chosen).flatten(), torch.nonzero(is_chosen).flatten()
+
+
+def _counts(labels: Tensor, groups: Tensor) -> np.ndarray:
+    """The number of images of each group, in the order of their numbers, and class that occurs; int64 [G, K]."""
+    _, group_rows = groups.unique(return_inverse=True)
+    _, class_columns = labels.unique(return_inverse=True)
+    counts = np.zeros((int(group_rows.max()) + 1, int(class_columns.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (group_rows.numpy(), class_columns.numpy()), 1)
+    return counts
+
+
+def _may_take(group: np.ndarray, chosen: np.ndarray, total: np.ndarray) -> bool:
+    """True where every class of the group has images left that remain."""
+    return bool((chosen + group < total)[group > 0].all())
+
+
+def _distance(chosen: np.ndarray, total: np.ndarray, fraction: float) -> float:
+    """How far the shares of the classes are from the fraction."""
+    return float(np.square(chosen / total - fraction).sum())
