@@ -10,9 +10,9 @@ from torch import Tensor
 def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the images that remain, and of about a `fraction` of each class; both ascending, int64.
 
-    The groups come in a random order, the largest first, and each one is set aside where that brings the numbers of
-    the classes nearer to their fractions. No class is set aside as a whole, and a class that stands in several groups
-    has images on either side where that can be.
+    The groups come in a random order, the largest first, and each one goes to the side that lacks its classes more, so
+    that large and small groups are on either side. No class is set aside as a whole, and a class that stands in several
+    groups has images on either side where that can be.
 
     Args:
         labels: int64 [N].
@@ -25,13 +25,14 @@ def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) 
     total = counts.sum(0)
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(1), kind="stable")]
-    taken, chosen = np.zeros(len(counts), dtype=bool), np.zeros_like(total)
+    taken, chosen, remaining = np.zeros(len(counts), dtype=bool), np.zeros_like(total), np.zeros_like(total)
     for group in order:
-        larger = chosen + counts[group]
-        if _may_take(counts[group], chosen, total) and _distance(larger, total, fraction) < _distance(
-            chosen, total, fraction
-        ):
-            taken[group], chosen = True, larger
+        images = counts[group]
+        cost_of_taking = _cost(images, chosen, total * fraction, total)
+        if cost_of_taking < _cost(images, remaining, total * (1 - fraction), total) and _may_take(images, chosen, total):
+            taken[group], chosen = True, chosen + images
+        else:
+            remaining = remaining + images
     for label in range(len(total)):  # classes of which nothing is set aside
         candidates = [group for group in order[::-1] if not taken[group] and counts[group][label]]
         for group in candidates if not chosen[label] else []:  # the smallest group first
@@ -58,6 +59,13 @@ def _may_take(group: np.ndarray, chosen: np.ndarray, total: np.ndarray) -> bool:
     return bool((chosen + group < total)[group > 0].all())
 
 
-def _distance(chosen: np.ndarray, total: np.ndarray, fraction: float) -> float:
-    """How far the shares of the classes are from the fraction."""
-    return float(np.square(chosen / total - fraction).sum())
+def _cost(images: np.ndarray, side: np.ndarray, wanted: np.ndarray, total: np.ndarray) -> float:
+    """How much fuller than the other a side becomes by a group: the growth of its squared numbers, over those wanted.
+
+    Args:
+        images: The number of the group's images of each class, [K].
+        side: Those that the side has already.
+        wanted: Those that it is to have in the end.
+        total: Those of both sides.
+    """
+    return float(((np.square(side + images) - np.square(side)) / (wanted * total)).sum())
