@@ -15,8 +15,14 @@ class BesideLabels(TypedDict):
     groups: Tensor | None
 
 
+UNLABELLED = -1  # in place of a label
+
+
 class HasBoth(Protocol):
     """A split that may have weights and groups."""
+
+    @property
+    def labels(self) -> Tensor: ...
 
     @property
     def weights(self) -> Tensor | None: ...
@@ -53,21 +59,13 @@ def _weights_or_ones(images: HasBoth) -> Tensor:
     return torch.ones(len(images)) if images.weights is None else images.weights
 
 
-def weights_with_mean_one(images: HasBoth, is_labelled: Tensor) -> Tensor | None:
+def weights_with_mean_one(images: HasBoth) -> Tensor | None:
     """The weights of a split, float32 [N], whose mean over its images with labels is 1; None where it has none.
 
-    The label loss so keeps its size, and with it the learning rate its meaning.
-
-    Args:
-        is_labelled: bool [N].
-
-    Raises:
-        ValueError: all images with labels have the weight 0.
+    The label loss so keeps its size, and with it the learning rate its meaning. Where all weights are 0, they stay so.
     """
     if images.weights is None:
         return None
     weights = images.weights.double()
-    mean = weights[is_labelled].mean()
-    if not float(mean) > 0:
-        raise ValueError("weight must be above 0 for one of the images that a network learns from, all are 0")
-    return (weights / mean).float()
+    mean = weights[images.labels != UNLABELLED].mean()
+    return (weights / mean if float(mean) > 0 else weights).float()
