@@ -29,7 +29,9 @@ def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) 
     for group in order:
         images = counts[group]
         cost_of_taking = _cost(images, chosen, total * fraction, total)
-        if cost_of_taking < _cost(images, remaining, total * (1 - fraction), total) and _may_take(images, chosen, total):
+        if cost_of_taking < _cost(images, remaining, total * (1 - fraction), total) and _may_take(
+            images, chosen, total
+        ):
             taken[group], chosen = True, chosen + images
         else:
             remaining = remaining + images
@@ -40,7 +42,9 @@ def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) 
                 taken[group], chosen = True, chosen + counts[group]
                 break
     if not taken.any():
-        raise ValueError("group must leave several groups of a class to be cut: each class here has all its images in one")
+        raise ValueError(
+            "group must leave several groups of a class to be cut: each class here has all its images in one"
+        )
     is_chosen = torch.from_numpy(taken)[groups.unique(return_inverse=True)[1]]
     return torch.nonzero(~is_chosen).flatten(), torch.nonzero(is_chosen).flatten()
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.class_folders import note_similar_names
+from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
-from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.manifest_paths import NamedFiles, named_files, similar_file
 from kd_runner.datasets.manifest_rows import COLUMNS, GROUP, SPLIT, WEIGHT, Row, each_once, refuse_split_groups, rows_of
 from kd_runner.datasets.manifest_table import read_table
@@ -135,7 +135,10 @@ def _kept_rows(rows: Sequence[Row], named: NamedFiles, on_empty_label: str, file
     if on_empty_label == "unlabelled":
         return kept
     verb = "is" if len(without) == 1 else "are"
-    note("data", f"{count(len(without), 'image')} of {file} without a label {verb} left out (dataset.on_empty_label): {shown}")
+    note(
+        "data",
+        f"{count(len(without), 'image')} of {file} without a label {verb} left out (dataset.on_empty_label): {shown}",
+    )
     return [position for position in kept if rows[position].label]
 
 
@@ -270,7 +273,9 @@ def _readable(
     """
     if not skip:
         return dict(files), missing
-    readable, broken = leave_out_unreadable({name: _numbered(part) for name, part in files.items()}, files["train"].folder, cache)
+    readable, broken = leave_out_unreadable(
+        {name: _numbered(part) for name, part in files.items()}, files["train"].folder, cache
+    )
     result: dict[str, ImageFiles] = {}
     for name, part in files.items():
         images = _labelled(readable[name], part)

@@ -74,7 +74,7 @@ def _path_of(name: str, home: str, roots: Sequence[str]) -> tuple[str, str]:
         return name, "be paths of files, not addresses: download the images first"
     if os.sep == "/" and WINDOWS_ROOT.match(name):
         return name, "be relative to the folder of the images, not of another machine"
-    if os.sep == "/" and "\\" in name and not os.path.lexists(os.path.join(home, name)):  # noqa: PTH110, PTH118
+    if os.sep == "/" and "\\" in name and not os.path.lexists(os.path.join(home, name)):  # noqa: PTH118
         name = name.replace("\\", "/")
     path = os.path.normpath(os.path.join(home, name))  # noqa: PTH118
     if not any(_is_in(path, root) for root in roots):
@@ -100,7 +100,9 @@ def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], said: Callab
     real_roots = [os.path.realpath(root) for root in roots]
     parents = {os.path.dirname(path) for path in files.paths}  # noqa: PTH120
     with ThreadPoolExecutor() as pool:
-        real_parents = dict(zip(parents, pool.map(lambda parent: os.path.realpath(folder / parent), parents), strict=True))
+        real_parents = dict(
+            zip(parents, pool.map(lambda parent: os.path.realpath(folder / parent), parents), strict=True)
+        )
         found = list(pool.map(lambda path: _status(folder / path), files.paths))
     stamps, outside = [], []
     for position, (path, (status, reason, is_link)) in enumerate(zip(files.paths, found, strict=True)):

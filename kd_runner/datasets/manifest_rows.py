@@ -20,9 +20,37 @@ NEEDED = (PATH, LABEL)
 SEVERAL_LABELS = "labels"  # the column of several labels for each image
 # What others call these columns, without signs between words.
 OTHER_NAMES = {
-    PATH: "file filename filepath image imagefile imagename imagepath img imgname imgpath imageid id name fname".split(),
-    LABEL: "class classname category categoryname target y labelname diagnosis species breed classid labelid".split(),
-    SPLIT: "set subset partition fold phase".split(),
+    PATH: [
+        "file",
+        "filename",
+        "filepath",
+        "image",
+        "imagefile",
+        "imagename",
+        "imagepath",
+        "img",
+        "imgname",
+        "imgpath",
+        "imageid",
+        "id",
+        "name",
+        "fname",
+    ],
+    LABEL: [
+        "class",
+        "classname",
+        "category",
+        "categoryname",
+        "target",
+        "y",
+        "labelname",
+        "diagnosis",
+        "species",
+        "breed",
+        "classid",
+        "labelid",
+    ],
+    SPLIT: ["set", "subset", "partition", "fold", "phase"],
 }
 UNLABELLED_SPLIT = ("unlabelled", "unlabeled")
 SHOWN = 3  # rows in one message
@@ -70,7 +98,10 @@ def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
     unread = [name for number, name in enumerate(table.columns) if number not in columns.values()]
     if unread:
         verb = "is" if len(unread) == 1 else "are"
-        note("data", f"{count(len(unread), 'column')} of {table.file} {verb} not read: {list_of_names(map(printable, unread))}")
+        note(
+            "data",
+            f"{count(len(unread), 'column')} of {table.file} {verb} not read: {list_of_names(map(printable, unread))}",
+        )
     kind = "row" if table.file.suffix.lower() in PARQUET else "line"
     rows = []
     for line, fields in zip(table.lines, table.rows, strict=True):
@@ -174,7 +205,10 @@ def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
                 raise ValueError(_twice(column, path, values, one.place, other.place))
         repeated.append(printable(path))
     if repeated:
-        note("data", f"{count(len(repeated), 'row')} of images that stand in the manifest already left out: {list_of_names(repeated)}")
+        note(
+            "data",
+            f"{count(len(repeated), 'row')} of images that stand in the manifest already left out: {list_of_names(repeated)}",
+        )
     return list(first.values())
 
 

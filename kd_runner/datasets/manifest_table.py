@@ -20,7 +20,12 @@ from kd_runner.datasets.tree import printable
 
 DELIMITERS = (",", ";", "\t")
 CSV, PARQUET = (".csv", ".tsv"), (".parquet", ".pq")
-NO_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a spreadsheet or an archive", b"PAR1": "Parquet"}
+NO_TEXT = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PK\x03\x04": "a spreadsheet or an archive",
+    b"PAR1": "Parquet",
+}
 LEAST_ROWS = 1
 
 
@@ -49,7 +54,9 @@ def read_table(file: Path) -> Table:
         ValueError: the file cannot be read as a table; the message begins with 'root'.
     """
     if file.is_dir():
-        raise ValueError(f"root must be the file of a manifest ({_suffixes()}), got the folder {file}{_tables_in(file)}")
+        raise ValueError(
+            f"root must be the file of a manifest ({_suffixes()}), got the folder {file}{_tables_in(file)}"
+        )
     if not file.is_file():
         raise FileNotFoundError(f"no file {file.absolute()}: it must be a manifest ({_suffixes()})")
     suffix = file.suffix.lower()
@@ -93,7 +100,11 @@ def _read_csv(file: Path) -> Table:
     rows = list(_rows_of(file, lines, first, delimiter))
     (_, header), body = rows[0], rows[1:]
     # What a spreadsheet leaves behind the last column has no name and no content.
-    while len(header) > 1 and not header[-1] and not any(len(row) >= len(header) and row[len(header) - 1] for _, row in body):
+    while (
+        len(header) > 1
+        and not header[-1]
+        and not any(len(row) >= len(header) and row[len(header) - 1] for _, row in body)
+    ):
         header.pop()
         for _, row in body:
             del row[len(header) :]

@@ -50,6 +50,7 @@ from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
+from kd_runner.runs.image_weights import check_image_weights
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.probe import head_name, note_first_weights
 from kd_runner.runs.training_switches import (
@@ -112,6 +113,7 @@ def assemble(
             f"{splits.image_shape[0]} channels"
         )
     check_class_weights(settings, splits)
+    check_image_weights(settings, data)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
