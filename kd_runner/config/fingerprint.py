@@ -47,6 +47,8 @@ ADDED_TO_RUNS: dict[str, Any] = {
     "assistants": {},
     "generations": 1,
     "data_free": None,
+    "folds": None,
+    "fold": None,
 }
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict
+from dataclasses import replace
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class BesideLabels(TypedDict):
 
 
 UNLABELLED = -1  # in place of a label
+AnySplit = TypeVar("AnySplit", bound="HasBoth")
 
 
 class HasBoth(Protocol):
@@ -69,3 +71,14 @@ def weights_with_mean_one(images: HasBoth) -> Tensor | None:
     weights = images.weights.double()
     mean = weights[images.labels != UNLABELLED].mean()
     return (weights / mean if float(mean) > 0 else weights).float()
+
+
+def unweighted(images: AnySplit) -> AnySplit:
+    """The images of a split where all count alike, as they do in an evaluation."""
+    if images.weights is None:
+        return images
+    plain: Any = replace(images, weights=None)  # type: ignore[type-var]
+    if "stamps" in images.__dict__:  # of files, which are asked for once
+        plain.__dict__["stamps"] = images.__dict__["stamps"]
+    result: AnySplit = plain
+    return result

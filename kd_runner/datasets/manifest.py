@@ -20,6 +20,7 @@ from kd_runner.datasets.class_folders import note_similar_names
 from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
 from kd_runner.datasets.manifest_paths import NamedFiles, named_files, similar_file
 from kd_runner.datasets.manifest_rows import COLUMNS, GROUP, SPLIT, WEIGHT, Row, each_once, refuse_split_groups, rows_of
@@ -100,17 +101,15 @@ def manifest(
     loaded, conversions = load({name: _numbered(part) for name, part in files.items()}, residency, cache_folder)
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, white)
     parts = {name: _labelled(loaded[name], part) for name, part in files.items()}
-    unlabelled, unlabelled_files = parts.pop(WITHOUT_LABELS, None), files.pop(WITHOUT_LABELS, None)
+    unlabelled = parts.pop(WITHOUT_LABELS, None)
+    files.pop(WITHOUT_LABELS, None)
     cuts = {name: share for name, share in (("val", val_fraction), ("test", test_fraction)) if name not in files}
     split_files = cut_off(files, cuts, seed)  # the same cuts as those of the images
     sizes = {name: len(part) for name, part in split_files.items()}
     survey = Survey(folder, left_out, split_files, [cut_in_words(name, share, sizes) for name, share in cuts.items()])
     unused = settings_without_effect(files, conversions) | _columns_without_effect(rows.rows, rows.columns)
-    splits = cut_off(parts, cuts, seed)
     result = Splits(
-        train=splits["train"],
-        val=without_weights(splits["val"]),
-        test=without_weights(splits["test"]),
+        **cut_off(parts, cuts, seed),
         classes=[printable(name) for name in classes],
         survey=survey,
         unused=unused,
@@ -187,6 +186,7 @@ def _parts(
     numbers = {name: number for number, name in enumerate(classes)}
     weights = torch.tensor([row.weight for row in rows])
     groups = _group_numbers(rows)
+    is_weighted = len({row.weight for row in rows if row.label}) > 1
     parts: dict[str, ImageFiles] = {}
     for name in (*SPLITS, WITHOUT_LABELS):
         if name not in positions:
@@ -196,13 +196,12 @@ def _parts(
         if unknown:
             _refuse_unknown_classes([rows[position] for position in unknown], classes)
         labels = [numbers[rows[position].label] if name in SPLITS else UNLABELLED for position in chosen]
-        weighted = name == "train" and len({rows[position].weight for position in chosen}) > 1
         parts[name] = ImageFiles(
             folder,
             [named.paths[position] for position in chosen],
             torch.tensor(labels),
             pixels,
-            weights[chosen] if weighted else None,
+            weights[chosen] if is_weighted and name in SPLITS else None,
             None if groups is None else groups[chosen],
         )
         parts[name].__dict__["stamps"] = named.stamps[chosen]  # each file is asked for once
@@ -312,32 +311,3 @@ def _columns_without_effect(rows: Sequence[Row], columns: frozenset[str]) -> dic
         unused["split"] = "the manifest has no such column"
     unused |= {name: "the manifest has no such column" for name in (WEIGHT, GROUP) if name not in columns}
     return unused
-
-
-def without_weights(images: Images) -> Images:
-    """Images for evaluation, in which all count alike."""
-    assert isinstance(images, (Split, ImageFiles))
-    if images.weights is None:
-        return images
-    plain = replace(images, weights=None)
-    if isinstance(images, ImageFiles):
-        plain.__dict__["stamps"] = images.stamps
-    return plain
-
-
-def without_held_out_groups(splits: Splits) -> Splits:
-    """The splits less the images without labels whose group has validation or test images."""
-    unlabelled = splits.unlabelled
-    if unlabelled is None or unlabelled.groups is None:
-        return splits
-    held_out = [part.groups for part in (splits.val, splits.test) if part.groups is not None]
-    remains = ~torch.isin(unlabelled.groups, torch.cat(held_out)) if held_out else torch.ones(len(unlabelled)).bool()
-    if bool(remains.all()):
-        return splits
-    number = int((~remains).sum())
-    note(
-        "data",
-        f"{count(number, 'image')} without a label left out, as validation or test images are of the same groups",
-    )
-    rest = unlabelled.subset(torch.nonzero(remains).flatten())
-    return replace(splits, unlabelled=rest if len(rest) else None)

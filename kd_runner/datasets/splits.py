@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import beside_labels_at
+from kd_runner.datasets.beside_labels import beside_labels_at, unweighted
 from kd_runner.datasets.copies import Copies, copies_in_memory
 from kd_runner.datasets.grouped_cut import grouped_indices
 
@@ -115,7 +115,6 @@ class Splits:
         unused: Arguments of the data set's function that had no effect on these images, and why.
         pixels: The settings by which files became these images; None where they came as arrays.
         unlabelled: Images without labels that came with them; None where there are none.
-        whole: The splits that folds were dealt from; None where these are no folds.
 
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
@@ -129,7 +128,6 @@ class Splits:
     unused: Mapping[str, str] = field(default_factory=dict)
     pixels: PixelSettings | None = None
     unlabelled: Images | None = None
-    whole: Splits | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -173,12 +171,12 @@ class Splits:
     @functools.cached_property
     def val_fingerprint(self) -> str:
         """SHA-256 of the validation images and their labels."""
-        return self.val.fingerprint()
+        return unweighted(self.val).fingerprint()
 
     @functools.cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of the test images and their labels."""
-        return self.test.fingerprint()
+        return unweighted(self.test).fingerprint()
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -69,7 +69,7 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     sentences = []
     if best.lacking:
         sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
-    if word == "unsure" and gain.seeds < FEW:
+    if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
     sentences += few_images(test_images(best.runs[0].result))
     if _saw_more_images(best):
@@ -82,7 +82,8 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
 
 def certainty_sentence(group: Group, gain: Gain) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
-    seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
+    noun = "fold" if group.has_folds else "seed"
+    seeds = f"Over {gain.seeds} {noun}s" if gain.seeds > 1 else f"With one {noun}"
     baseline = 100 * group.baseline.accuracies.mean()
     sentence = (
         f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
@@ -91,8 +92,8 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."
     test = (
-        "paired t-test over seeds"
-        if gain.over == "seeds"
+        f"paired t-test over {gain.over}"
+        if gain.over in ("seeds", "folds")
         else "sign test over images"
         if gain.seeds > 1
         else "McNemar's"

@@ -152,7 +152,7 @@ def _chain(settings: Settings, data: Data) -> tuple[Link, ...]:
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
-    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise])
+    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise, settings.folds, settings.fold])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
