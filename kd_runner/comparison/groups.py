@@ -26,14 +26,14 @@ class Pairs:
     Args:
         difference: int [images], the number of the group's runs that are right on an image less the reference's number.
         gains: float64 [runs], the accuracy of each of the group's runs less the reference's of the same seeds.
-        sample: The gains as a sample: for folds, one for each.
-        repeats: The number of runs whose answers on an image are added up.
+        of_folds: The gains of a cross-validation as a sample; None without folds.
+        repeats: The number of runs whose answers on an image are added up; None: that of all runs.
     """
 
     difference: np.ndarray
     gains: np.ndarray
-    sample: Sample
-    repeats: int
+    of_folds: Sample | None = None
+    repeats: int | None = None
 
     @staticmethod
     def of(group: Group, reference: Group) -> Pairs | None:
@@ -55,8 +55,12 @@ class Pairs:
             np.stack([correct for correct in column if correct is not None]) for column in zip(*answers, strict=True)
         )
         differences = group_correct.astype(int) - reference_correct.astype(int)
-        gains = differences.mean(1)
-        return Pairs(differences.sum(0), gains, Sample(gains), len(gains))
+        return Pairs(differences.sum(0), differences.mean(1))
+
+    @property
+    def sample(self) -> Sample:
+        """The gains as a sample: for folds, one for each."""
+        return self.of_folds or Sample(self.gains)
 
     @property
     def seeds(self) -> int:
@@ -75,7 +79,7 @@ class Pairs:
         (Efron 1979) does not, and is not exact where they are few. The interval spans both, but that an end of the
         bootstrap's never contradicts the exact test.
         """
-        scale = len(self.difference) * self.repeats
+        scale = len(self.difference) * (self.repeats or len(self.gains))
         low, high = (end / scale for end in SignFlips(self.difference).interval(error))
         # The bootstrap cannot tell images with equal differences apart, so it draws how many there are of each.
         values, counts = np.unique(self.difference, return_counts=True)

@@ -245,7 +245,7 @@ def _check_classes(files: Mapping[str, ImageFiles], classes: Sequence[str], file
 
 
 def _numbered(part: ImageFiles) -> ImageFiles:
-    """The files of a part with their positions as labels, so that no cache depends on what the manifest says of them."""
+    """The files of a part, their positions as labels: so no cache depends on what the manifest says of them."""
     numbered = replace(part, labels=torch.arange(len(part)), weights=None, groups=None)
     numbered.__dict__["stamps"] = part.stamps
     return numbered

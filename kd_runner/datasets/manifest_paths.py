@@ -1,4 +1,4 @@
-"""The files that a manifest names. It may be anybody's: a path leads out of its folder only where a person allows it."""
+"""The files that a manifest names. It may be anybody's: no path leads out of its folder unless a person allows it."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
     """The number of each column that is there."""
     if SEVERAL_LABELS in table.columns and _find(table.columns, names[LABEL]) is None:
         raise ValueError(
-            f"label must be a column with one label for each image; {table.file} has {SEVERAL_LABELS}, and several labels "
-            "for an image are not read from a manifest"
+            f"label must be a column with one label for each image; {table.file} has {SEVERAL_LABELS}, and several "
+            "labels for an image are not read from a manifest"
         )
     columns: dict[str, int] = {}
     for column in COLUMNS:
@@ -207,7 +207,8 @@ def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
     if repeated:
         note(
             "data",
-            f"{count(len(repeated), 'row')} of images that stand in the manifest already left out: {list_of_names(repeated)}",
+            f"{count(len(repeated), 'row')} of images that stand in the manifest already left out: "
+            f"{list_of_names(repeated)}",
         )
     return list(first.values())
 

@@ -76,9 +76,9 @@ class Run:
 
     @property
     def folds(self) -> int | None:
-        """The number of folds; None where there are none, or their number is not among the overrides."""
-        typed = [word.partition("=")[2] for word in self.words if word.startswith("folds=")]
-        return int(typed[0]) if typed and typed[0].isdecimal() and int(typed[0]) > 1 else None
+        """The number of folds; None where there are none."""
+        folds = (self.result.get("data") or {}).get("folds")
+        return folds if folds and folds > 1 else None
 
     @property
     def tested_on(self) -> tuple[Any, Any]:
@@ -241,7 +241,9 @@ def completed_result(folder: Path) -> tuple[dict[str, Any], str]:
 def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that can change the result, without the seeds, sorted."""
     return tuple(
-        sorted(word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in (*SEEDS, FOLD))
+        sorted(
+            word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in (*SEEDS, FOLD)
+        )
     )
 
 

@@ -156,6 +156,8 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
+    if settings.folds is not None:
+        log.info("data      the test is fold %s of %s, from 0", settings.fold, settings.folds)
     survey.write_notes(splits, splits.copies)
     device = _prepare_device(trainer)
     view = view_of(settings.dataset, splits, trainer.channels_last)

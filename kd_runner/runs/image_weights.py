@@ -29,5 +29,5 @@ def check_image_weights(settings: Settings, data: Data) -> None:
     weights = data.student_images.weights
     if weights is not None and not bool((weights > 0).any()):
         raise SettingsError(
-            f"dataset.weight: must be above 0 for one of the {count(len(weights), 'image')} that the student learns from"
+            f"dataset.weight: must be above 0 for one of the {len(weights):,} images that the student learns from"
         )

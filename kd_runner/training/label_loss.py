@@ -35,9 +35,10 @@ def weights_of_classes(asked: ClassWeights, labels: Tensor, classes: int) -> Ten
 class LabelLoss:
     """The cross-entropy of logits [N, K] with labels [N], as a mean over the images.
 
-    With weights of classes or of images, or both, which multiply, each image's loss counts as often as the weights say, and the sum is divided by the
-    number of images. PyTorch divides by the sum of the weights in the batch, which is the same over all training
-    images, but makes an image count less that comes with many of its class; and parts of a batch could not be added.
+    With weights of classes, of images, or of both, which multiply, each image's loss counts as often as they say, and
+    the sum is divided by the number of images. PyTorch divides by the sum of the weights in the batch, which is the
+    same over all training images, but makes an image count less that comes with many of its class; and parts of a batch
+    could not be added.
 
     Args:
         smoothing: Smoothing of the labels, in [0, 1).
