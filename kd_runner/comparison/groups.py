@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import special
 
-from kd_runner.comparison.folds import Sample, fold_key, sample_of
+from kd_runner.comparison.fold_samples import Sample, fold_key, sample_of
 from kd_runner.comparison.sign_flips import SignFlips
 from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, holm_factors, interval
 from kd_runner.files.results import Run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import warnings
@@ -12,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import unweighted
+from kd_runner.datasets.beside_labels import joined_beside_labels, unweighted
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.held_out_groups import without_held_out_groups
-from kd_runner.datasets.splits import Images, Split, Splits, cut
+from kd_runner.datasets.splits import Images, Split, Splits, cut_indices
 from kd_runner.datasets.survey import SPLITS, count, list_of_names
 from kd_runner.datasets.unlabelled import joined
 from kd_runner.notes import note
@@ -41,55 +42,59 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
     files = _joined_files(splits)
     images = _joined([splits.train, splits.val, splits.test])
     order = _order(images, files, splits)
-    images = images.subset(order)
-    _check(images, folds, splits.classes)
-    test = test_indices(images.labels, images.groups, folds, seed)[fold]
-    is_test = torch.zeros(len(images), dtype=torch.bool)
+    labels, groups = images.labels[order], None if images.groups is None else images.groups[order]
+    _check(labels, groups, folds, splits.classes)
+    test = indices_of_folds(labels, groups, folds, seed)[fold]
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
     is_test[test] = True
     others = torch.nonzero(~is_test).flatten()
-    train, val = cut(images.subset(others), val_fraction, cut_seed, "val_fraction")
+    other_groups = None if groups is None else groups[others]
+    train, val = cut_indices(labels[others], other_groups, val_fraction, cut_seed, "val_fraction")
+    chosen = {"train": order[others[train]], "val": order[others[val]], "test": order[test]}
     survey = splits.survey
     if survey is not None and files is not None:
-        files = files.subset(order)
-        train_files, val_files = cut(files.subset(others), val_fraction, cut_seed, "val_fraction")
-        parts = {"train": train_files, "val": val_files, "test": files.subset(test)}
+        parts = {split: files.subset(indices) for split, indices in chosen.items()}
         survey = replace(survey, files=parts, cuts=[f"{SPLITS['val']} (val_fraction={val_fraction:g})"])
     unused = {name: reason for name, reason in splits.unused.items() if name not in ("val_fraction", "seed")}
     unused["test_fraction"] = f"folds={folds} chooses the test images"
     result = replace(
         splits,
-        train=train,
-        val=unweighted(val),
-        test=unweighted(images.subset(test)),
+        train=images.subset(chosen["train"]),
+        val=unweighted(images.subset(chosen["val"])),
+        test=unweighted(images.subset(chosen["test"])),
         survey=survey,
         unused=unused,
     )
     return without_held_out_groups(result)
 
 
-def test_indices(labels: Tensor, groups: Tensor | None, folds: int, seed: int) -> list[Tensor]:
+def indices_of_folds(labels: Tensor, groups: Tensor | None, folds: int, seed: int) -> list[Tensor]:
     """The indices of the images of each fold; ascending, int64. Every image is in one fold.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N]; where an image may have several, uint8 [N, K], and folds are random.
         groups: The number of each image's group, int64 [N]; None: each image is one by itself.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # which takes a second to import
 
+    strata = labels if labels.dim() == 1 else torch.zeros(len(labels), dtype=torch.int64)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with few images, of which a note of ours tells
-        dealt = list(splitter.split(np.zeros(len(labels)), labels.numpy(), None if groups is None else groups.numpy()))
+        dealt = list(splitter.split(np.zeros(len(labels)), strata.numpy(), None if groups is None else groups.numpy()))
+    if not all(len(test) for _, test in dealt):
+        raise ValueError(f"folds must be fewer for so few groups of such sizes, of {folds} folds one would be empty")
     return [torch.from_numpy(np.sort(test)) for _, test in dealt]
 
 
-def _check(images: Images, folds: int, classes: Sequence[str]) -> None:
-    counts = torch.bincount(images.labels, minlength=len(classes))
+def _check(labels: Tensor, groups: Tensor | None, folds: int, classes: Sequence[str]) -> None:
+    """Raise ValueError where there are too few images or groups, and note classes that some folds have none of."""
+    counts = torch.bincount(labels, minlength=len(classes)) if labels.dim() == 1 else labels.long().sum(0)
     if folds > int(counts.max()):
         raise ValueError(f"folds must be at most {int(counts.max())}, the images of the largest class, got {folds}")
-    if images.groups is not None and folds > len(images.groups.unique()):
-        raise ValueError(f"folds must be at most {len(images.groups.unique())}, the number of groups, got {folds}")
+    if groups is not None and folds > len(groups.unique()):
+        raise ValueError(f"folds must be at most {len(groups.unique())}, the number of groups, got {folds}")
     few = [f"{classes[label]} ({int(number)})" for label, number in enumerate(counts) if number < folds]
     if few:
         note(
@@ -100,10 +105,19 @@ def _check(images: Images, folds: int, classes: Sequence[str]) -> None:
 
 
 def _joined(parts: Sequence[Images]) -> Images:
-    images = parts[0]
-    for part in parts[1:]:
-        images = joined(images, part)
-    return images
+    """The images of all parts, one behind the other."""
+    return functools.reduce(_both, parts)
+
+
+def _both(first: Images, second: Images) -> Images:
+    """The images of both; files of one folder, or images in one file, stay relative to it."""
+    if not (isinstance(first, ImageFiles) and isinstance(second, ImageFiles) and first.folder == second.folder):
+        return joined(first, second)
+    labels = torch.cat([first.labels, second.labels])
+    both = replace(first, paths=[*first.paths, *second.paths], labels=labels, **joined_beside_labels(first, second))
+    if "stamps" in first.__dict__ and "stamps" in second.__dict__:  # each file is asked for once
+        both.__dict__["stamps"] = np.concatenate([first.stamps, second.stamps])
+    return both
 
 
 def _joined_files(splits: Splits) -> ImageFiles | None:

@@ -15,7 +15,7 @@ def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) 
     groups has images on either side where that can be.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N]; uint8 [N, K] where an image may have several.
         groups: The number of each image's group, int64 [N].
 
     Raises:
@@ -50,12 +50,17 @@ def grouped_indices(labels: Tensor, groups: Tensor, fraction: float, seed: int) 
 
 
 def _counts(labels: Tensor, groups: Tensor) -> np.ndarray:
-    """The number of images of each group, in the order of their numbers, and class that occurs; int64 [G, K]."""
+    """The number of images of each group, in the order of their numbers, and class that occurs; int64 [G, K].
+
+    Where an image may have several labels, the last column is the number of all images.
+    """
     _, group_rows = groups.unique(return_inverse=True)
-    _, class_columns = labels.unique(return_inverse=True)
-    counts = np.zeros((int(group_rows.max()) + 1, int(class_columns.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (group_rows.numpy(), class_columns.numpy()), 1)
-    return counts
+    if labels.dim() == 1:
+        labels = torch.nn.functional.one_hot(labels.unique(return_inverse=True)[1])
+    else:
+        labels = torch.cat([labels[:, labels.sum(0) > 0], torch.ones_like(labels[:, :1])], 1)
+    counts = torch.zeros(int(group_rows.max()) + 1, labels.shape[1], dtype=torch.int64)
+    return counts.index_add(0, group_rows, labels.long()).numpy()
 
 
 def _may_take(group: np.ndarray, chosen: np.ndarray, total: np.ndarray) -> bool:

@@ -254,10 +254,16 @@ def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[Any
     Raises:
         ValueError: a fraction outside 0 to 1 (both excluded), no class with two images, or groups that cannot be cut.
     """
+    remaining, chosen = cut_indices(split.labels, split.groups, fraction, seed, setting)
+    return split.subset(remaining), split.subset(chosen)
+
+
+def cut_indices(
+    labels: Tensor, groups: Tensor | None, fraction: float, seed: int, setting: str
+) -> tuple[Tensor, Tensor]:
+    """The indices of the two parts that `cut` makes of images with these labels and groups."""
     if not 0 < fraction < 1:
         raise ValueError(f"{setting} must be between 0 and 1, got {fraction:g}")
-    if split.groups is None:
-        remaining, chosen = stratified_indices(split.labels, fraction, seed)
-    else:
-        remaining, chosen = grouped_indices(split.labels, split.groups, fraction, seed)
-    return split.subset(remaining), split.subset(chosen)
+    if groups is None:
+        return stratified_indices(labels, fraction, seed)
+    return grouped_indices(labels, groups, fraction, seed)

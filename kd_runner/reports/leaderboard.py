@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_runner.comparison.folds import sample_of
+from kd_runner.comparison.fold_samples import sample_of
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval

@@ -325,8 +325,8 @@ def fold_of_settings(settings: Settings, splits: Splits) -> Splits:
         try:
             splits = fold_of(splits, settings.folds, settings.fold, seed, settings.data_seed, share)
         except ValueError as error:
-            key = "" if str(error).startswith("folds ") else "dataset."
-            raise SettingsError(f"{key}{error}") from error
+            name, _, rest = str(error).partition(" ")
+            raise SettingsError(f"folds: {rest}" if name == "folds" else f"dataset.{error}") from error
     if data.label_noise:
         seed = derived_seed(settings.data_seed, "dataset.label_noise")
         labels = noisy_labels(splits.train.labels, data.label_noise, splits.num_classes, seed)

@@ -39,7 +39,6 @@ EXTREMES = 5
 NAMED = 5  # files
 LONGEST_NAME = 40  # letters of a class's name
 BLOCK = 256  # images at a time
-CAN_SKIP = ("kd_runner.datasets.image_folder.image_folder", "kd_runner.datasets.manifest.manifest")
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _silent() -> Iterator[None]:
 
 def _lenient(settings: Settings) -> Settings:
     """The settings with which files that cannot be read are counted and named, not an error."""
-    if settings.dataset.target not in CAN_SKIP:
+    if "on_bad_image" not in settings.dataset.node:
         return settings
     dataset = settings.dataset.model_copy()
     assert dataset.model_extra is not None

@@ -391,13 +391,14 @@ def loss_over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
     return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.partners)
 
 
-def label_loss_of(batch: Batch, loss: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
-    """The same for a `loss` that also takes the weights of the images."""
+def label_loss_of(batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
+    """The same for a `loss` that also takes the weights of the images, where these have some."""
+    if batch.weights is None:
+        return loss_over_labels(batch, loss)
+    own = loss(batch.labels, batch.weights)
     if batch.partners is None:
-        return loss(batch.labels, batch.weights)
-    return batch.share * loss(batch.labels, batch.weights) + (1 - batch.share) * loss(
-        batch.partners, batch.partner_weights
-    )
+        return own
+    return batch.share * own + (1 - batch.share) * loss(batch.partners, batch.partner_weights)
 
 
 def sum_of(tensors: Iterable[Tensor]) -> Tensor:

@@ -117,7 +117,7 @@ class Distiller(Classifier):
         initialising = [mode for mode in self.modes if progress < mode.init_share]
         label_loss = (0.0 if initialising else self.label_weight) * label_loss_of(
             batch,
-            lambda labels, weights: sum_of(self.label_loss(view.logits, labels, weights) for view in views(labelled)),
+            lambda labels, *weights: sum_of(self.label_loss(view.logits, labels, *weights) for view in views(labelled)),
         )
         losses = {"label_loss": label_loss}
         if self.modes:
