@@ -153,7 +153,7 @@ def _less_missing(
     if missing and (not skip or len(missing) == len(kept)):
         shown = [f"{printable(named.paths[position])} ({rows[position].place})" for position in missing]
         raise ValueError(
-            f"path must lead to an image, but {len(missing):,} of {len(kept):,} do not start from {folder}: "
+            f"path must lead to an image, but {len(missing):,} of {len(kept):,} lead to none from {folder}: "
             f"{list_of_names(shown, 3)}: {named.missing[missing[0]]}{similar_file(folder, named.paths[missing[0]])}"
             + _remedy(len(missing) == len(kept))
         )
