@@ -30,7 +30,7 @@ from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unlabelled import UNLABELLED
-from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of
+from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of, unreadable_indices
 from kd_runner.notes import note
 
 WITHOUT_LABELS = "unlabelled"  # the part of the images without labels, beside the splits
@@ -102,6 +102,8 @@ def manifest(
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, white)
     parts = {name: _labelled(loaded[name], part) for name, part in files.items()}
     unlabelled = parts.pop(WITHOUT_LABELS, None)
+    if isinstance(unlabelled, ImageFiles) and on_bad_image == "error":
+        _refuse_unreadable(files[WITHOUT_LABELS], cache_folder)
     files.pop(WITHOUT_LABELS, None)
     cuts = {name: share for name, share in (("val", val_fraction), ("test", test_fraction)) if name not in files}
     split_files = cut_off(files, cuts, seed)  # the same cuts as those of the images
@@ -291,6 +293,12 @@ def _readable(
         unreadable=[*missing.unreadable, *broken.paths], reasons=[*missing.reasons, *broken.reasons][:SHOWN]
     )
     return result, unreadable
+
+
+def _refuse_unreadable(files: ImageFiles, cache: Path | None) -> None:
+    """Raise ValueError for a file that cannot be read: without a label, it would end the run after its teacher."""
+    for index in unreadable_indices(_numbered(files), cache):
+        files[index]  # which raises
 
 
 def _note_unreadable(left_out: LeftOut, images: int, file: Path) -> None:
