@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kd_runner.comparison.fold_samples import fold_key
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
@@ -71,13 +72,22 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
         sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
     if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
-    sentences += few_images(test_images(best.runs[0].result))
+    sentences += few_images(_images_of(best))
     if _saw_more_images(best):
         sentences.append(
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
             "is the teacher's."
         )
     return sentences
+
+
+def _images_of(group: Group) -> int | None:
+    """The number of test images of a row: those of a run, or of a cross-validation all that are in one of its folds."""
+    if not group.has_folds:
+        return test_images(group.runs[0].result)
+    of_fold = {fold_key(run): test_images(run.result) for run in group.runs}
+    deal = next(iter(of_fold))[0]
+    return sum(number or 0 for (data_seed, _), number in of_fold.items() if data_seed == deal)
 
 
 def certainty_sentence(group: Group, gain: Gain) -> str:
