@@ -74,7 +74,10 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
-        "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
+        "dataset": (
+            *("root", "image_root", "may_lead_to", "unlabelled"),
+            *("residency", "workers", "cache", "default_fraction", "default_lr"),
+        ),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": ("default_temperature", "default_eps", "default_objective"),
         "trainer": ("threads", "keep_memory", "log_every", "profile"),

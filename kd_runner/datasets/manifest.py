@@ -39,7 +39,7 @@ WITHOUT_LABELS = "unlabelled"  # the part of the images without labels, beside t
 def manifest(
     root: str,
     seed: int,
-    images: str | None = None,
+    image_root: str | None = None,
     may_lead_to: Sequence[str] = (),
     path: str = "path",
     label: str = "label",
@@ -63,7 +63,7 @@ def manifest(
 
     Args:
         root: The file of the manifest: .csv, .tsv, .parquet; `~` is expanded.
-        images: The folder that paths start from, and stay in; None: the folder of the manifest.
+        image_root: The folder that paths start from, and stay in; None: the folder of the manifest.
         may_lead_to: Further folders to which paths and links may lead.
         path, label, split, weight, group: The columns' names in the file; None for one that is not to be read.
         on_empty_label: `unlabelled` gives images without a label to the student, for its teacher alone to teach it on;
@@ -82,9 +82,9 @@ def manifest(
     file = Path(root).expanduser()
     table = read_table(file)
     rows = rows_of(table, dict(zip(COLUMNS, (path, label, split, weight, group), strict=True)))
-    folder = Path(images).expanduser() if images else file.parent
+    folder = Path(image_root).expanduser() if image_root else file.parent
     if not folder.is_dir():
-        raise ValueError(f"images must be a folder, or null for that of the manifest, got {folder}")
+        raise ValueError(f"image_root must be a folder, or null for that of the manifest, got {folder}")
     allowed = [Path(name).expanduser() for name in may_lead_to]
     places = [row.place for row in rows.rows]
     named = named_files([row.path for row in rows.rows], places.__getitem__, folder, allowed)
@@ -168,7 +168,7 @@ def _less_missing(
 
 def _remedy(all_missing: bool) -> str:
     if all_missing:
-        return "; dataset.images=FOLDER names another folder that they start from"
+        return "; dataset.image_root=FOLDER names another folder that they start from"
     return "; dataset.on_bad_image=skip leaves them out"
 
 

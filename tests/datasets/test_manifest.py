@@ -134,9 +134,9 @@ def test_what_is_missing_or_broken_ends_the_run_or_is_left_out_by_name(tmp_path:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "img").rename(tmp_path / "elsewhere" / "img")
     assert refused(file).endswith(
-        "there is no folder img in it; dataset.images=FOLDER names another folder that they start from"
+        "there is no folder img in it; dataset.image_root=FOLDER names another folder that they start from"
     )
-    assert len(read(file, images=str(tmp_path / "elsewhere"), on_bad_image="skip")[0].train) == len(splits.train)
+    assert len(read(file, image_root=str(tmp_path / "elsewhere"), on_bad_image="skip")[0].train) == len(splits.train)
 
 
 def test_classes_are_in_the_order_of_their_numbers_or_their_names(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_classes_are_in_the_order_of_their_numbers_or_their_names(tmp_path: Path
             {},
             "weight must be above 0 for some training images, it is 0 for all",
         ),
-        ([("img/0.png", "a")], ("path", "label"), {"images": "nowhere"}, "images must be a folder, or null"),
+        ([("img/0.png", "a")], ("path", "label"), {"image_root": "nowhere"}, "image_root must be a folder, or null"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(
