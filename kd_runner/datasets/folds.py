@@ -45,16 +45,12 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
     labels, groups = images.labels[order], None if images.groups is None else images.groups[order]
     _check(labels, groups, folds, splits.classes)
     test = indices_of_folds(labels, groups, folds, seed)[fold]
-    is_test = torch.zeros(len(labels), dtype=torch.bool)
-    is_test[test] = True
-    others = torch.nonzero(~is_test).flatten()
-    other_groups = None if groups is None else groups[others]
-    train, val = cut_indices(labels[others], other_groups, val_fraction, cut_seed, "val_fraction")
-    chosen = {"train": order[others[train]], "val": order[others[val]], "test": order[test]}
+    parts = _parts(labels, groups, test, val_fraction, cut_seed)
+    chosen = {split: order[indices] for split, indices in parts.items()}
     survey = splits.survey
     if survey is not None and files is not None:
-        parts = {split: files.subset(indices) for split, indices in chosen.items()}
-        survey = replace(survey, files=parts, cuts=[f"{SPLITS['val']} (val_fraction={val_fraction:g})"])
+        of_splits = {split: files.subset(indices) for split, indices in chosen.items()}
+        survey = replace(survey, files=of_splits, cuts=[f"{SPLITS['val']} (val_fraction={val_fraction:g})"])
     unused = {name: reason for name, reason in splits.unused.items() if name not in ("val_fraction", "seed")}
     unused["test_fraction"] = f"folds={folds} chooses the test images"
     result = replace(
@@ -66,6 +62,18 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
         unused=unused,
     )
     return without_held_out_groups(result)
+
+
+def _parts(
+    labels: Tensor, groups: Tensor | None, test: Tensor, val_fraction: float, cut_seed: int
+) -> dict[str, Tensor]:
+    """The indices of each split, whose test is given; the validation images are cut from all others."""
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    is_test[test] = True
+    others = torch.nonzero(~is_test).flatten()
+    other_groups = None if groups is None else groups[others]
+    train, val = cut_indices(labels[others], other_groups, val_fraction, cut_seed, "val_fraction")
+    return {"train": others[train], "val": others[val], "test": test}
 
 
 def indices_of_folds(labels: Tensor, groups: Tensor | None, folds: int, seed: int) -> list[Tensor]:
