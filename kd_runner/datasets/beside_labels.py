@@ -69,7 +69,8 @@ def weights_with_mean_one(images: HasBoth) -> Tensor | None:
     if images.weights is None:
         return None
     weights = images.weights.double()
-    mean = weights[images.labels != UNLABELLED].mean()
+    has_label = images.labels != UNLABELLED
+    mean = weights[has_label if has_label.dim() == 1 else has_label.any(1)].mean()
     return (weights / mean if float(mean) > 0 else weights).float()
 
 

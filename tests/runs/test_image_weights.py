@@ -39,8 +39,7 @@ def words(tmp_path: Path) -> Callable[..., list[str]]:
     return make
 
 
-@pytest.mark.parametrize("mixing", ["", "dataset.mixup=1.0"])
-@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize(("role", "mixing"), [("teacher", ""), ("student", "dataset.mixup=1.0")])
 def test_each_image_has_its_weight_in_every_epoch(
     settings: Make, words: Callable[..., list[str]], role: str, mixing: str
 ) -> None:
@@ -98,10 +97,11 @@ def test_weights_that_no_stage_could_use_are_refused(settings: Make, words: Call
         assemble(settings(*words(half_weigh_nothing), "student.without_classes=[b]"))
 
 
-def test_images_without_labels_go_to_the_student_alone(settings: Make, words: Callable[..., list[str]]) -> None:
-    def a_third_without(number: int, row: list[object]) -> list[object]:
-        return [row[0], "", 1, "train"] if number % 3 == 0 and number < 21 else row
+def a_third_without(number: int, row: list[object]) -> list[object]:
+    return [row[0], "", 1, "train"] if number % 3 == 0 and number < 21 else row
 
+
+def test_images_without_labels_go_to_the_student_alone(settings: Make, words: Callable[..., list[str]]) -> None:
     asked = words(a_third_without)
     parts = assemble(settings(*asked))
     rehearse(parts)
@@ -111,6 +111,13 @@ def test_images_without_labels_go_to_the_student_alone(settings: Make, words: Ca
     taught = data.training_batches("student", parts.recipes["student"], taught=True)
     weights = torch.cat([batch.weights[batch.labels >= 0] for batch in taught.batches() if batch.weights is not None])
     assert float(weights.mean()) == pytest.approx(1, abs=0.2)  # a last batch of one image is left out
+
+
+@pytest.mark.slow  # three runs are put together
+def test_images_without_labels_are_refused_or_left_out_where_none_can_use_them(
+    settings: Make, words: Callable[..., list[str]]
+) -> None:
+    asked = words(a_third_without)
     with pytest.raises(SettingsError, match=r"have none \(dataset.on_empty_label=unlabelled\), got DKD$"):
         rehearse(assemble(settings(*asked, "distillation=dkd")))
     left_out = assemble(settings(*asked, "dataset.on_empty_label=skip"))
