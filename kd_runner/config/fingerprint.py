@@ -53,6 +53,8 @@ ADDED_TO_RUNS: dict[str, Any] = {
     "generations": 1,
     "data_free": None,
     "peers": {},
+    "folds": None,
+    "fold": None,
 }
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
@@ -78,7 +80,10 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
-        "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
+        "dataset": (
+            *("root", "image_root", "may_lead_to", "unlabelled"),
+            *("residency", "workers", "cache", "default_fraction", "default_lr"),
+        ),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": DEFAULTS_OF_MODES,
         "trainer": ("threads", "keep_memory", "log_every", "profile"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -483,6 +484,17 @@ class TrainerSettings(Section):
         return self.devices * self.nodes
 
 
+def _is_of_folds(value: int | None, info: ValidationInfo) -> int | None:
+    folds = info.data.get("folds")
+    if folds is None and value is not None:
+        raise ValueError("must be null without folds, such as folds=5")
+    if folds is not None and value is None:
+        raise ValueError(f"must be 0 to {folds - 1} where folds={folds}; all of them are a sweep: -m folds={folds}")
+    if folds is not None and value is not None and value >= folds:
+        raise ValueError(f"must be 0 to {folds - 1} where folds={folds}")
+    return value
+
+
 Folder = Annotated[str, BeforeValidator(_path)]
 
 
@@ -534,6 +546,8 @@ class Settings(Section):
     seed: Seed
     order_seed: Seed | None = None
     data_seed: Seed
+    folds: Annotated[int, Field(strict=True, ge=2)] | None = None
+    fold: Annotated[Annotated[int, Field(strict=True, ge=0)] | None, AfterValidator(_is_of_folds)] = None
     teacher_outputs: OutputsSource = ONLINE
     teacher_outputs_dtype: LogitsDtype = "float32"
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -18,6 +18,7 @@ import torch
 from kd_runner.config.build import build
 from kd_runner.config.settings import DatasetSettings, Residency
 from kd_runner.datasets.archives import is_archive
+from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.splits import Splits
 from kd_runner.deploy.stored_run import StoredSettings, read_settings
 from kd_runner.errors import SettingsError
@@ -25,6 +26,7 @@ from kd_runner.files import reading
 from kd_runner.files.run_folder import RESULT, SETTINGS
 from kd_runner.input_pipeline.batches import evaluation_batch
 from kd_runner.notes import note
+from kd_runner.runs.data import VAL_FRACTION, fold_seed
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,23 @@ def own_test(
             raise SettingsError(f"{folder / SETTINGS}: {error}{moved}") from error
         if not isinstance(splits, Splits):
             raise SettingsError(f"{folder / SETTINGS}: dataset: must return Splits, got {type(splits).__name__}")
+        if settings.folds is not None:
+            splits = _fold(folder, settings, splits)
         result = reading.json_of(folder / RESULT)[0]
         _note_other_images(folder, result, splits)
         yield OwnTest(splits, settings, result)
+
+
+def _fold(folder: Path, settings: StoredSettings, splits: Splits) -> Splits:
+    """The splits of the run's fold."""
+    folds, fold, share = settings.folds or 0, settings.fold, settings.dataset.get("val_fraction", VAL_FRACTION)
+    share = share if type(share) is float else VAL_FRACTION
+    if fold is None or fold >= folds:
+        raise SettingsError(f"{folder / SETTINGS}: fold: must be 0 to {folds - 1} where folds={folds}, got {fold}")
+    try:
+        return fold_of(splits, folds, fold, fold_seed(settings.data_seed), settings.data_seed, share)
+    except ValueError as error:
+        raise SettingsError(f"{folder / SETTINGS}: {error}") from error
 
 
 def _note_other_images(folder: Path, result: dict[str, Any], splits: Splits) -> None:

@@ -277,6 +277,8 @@ class _Data(_Part):
     student: Whole | None = None
     unlabelled: Whole | None = None
     made: Whole | None = None
+    folds: Whole | None = None
+    fold: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None

@@ -15,6 +15,7 @@ from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.step_plan import StepPlan
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.input_pipeline.view import View
 from kd_runner.input_pipeline.whole_pictures import Windows
 from kd_runner.randomness import derived_seed
@@ -217,7 +218,12 @@ class TrainingBatches:
                 for pieces in _split_alike([block_indices, block_numbers, block_labels, *floats], size):
                     batch_indices, batch_numbers, batch_labels, batch_images, *second_view = pieces
                     strong = second_view[0] if second_view else None
-                    batch = Batch(batch_images, batch_labels, batch_indices, strong=strong, view=replayed)
+                    weights = self.source.weights
+                    if weights is not None:
+                        weights = sent(weights.index_select(0, batch_indices), batch_images.device)
+                    batch = Batch(
+                        batch_images, batch_labels, batch_indices, strong=strong, view=replayed, weights=weights
+                    )
                     yield augmentation.mix(batch, seed, batch_numbers)
 
 
@@ -265,6 +271,8 @@ def _part_of(batch: Batch, rows: Rows) -> Batch:
         labels=batch.labels[taken],
         indices=batch.indices[taken],
         partners=None if batch.partners is None else batch.partners[taken],
+        weights=None if batch.weights is None else batch.weights[taken],
+        partner_weights=None if batch.partner_weights is None else batch.partner_weights[taken],
         strong=None if batch.strong is None else batch.strong[taken],
         rows=rows,
     )

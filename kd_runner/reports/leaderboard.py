@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_runner.comparison.fold_samples import sample_of
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
@@ -70,7 +71,8 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 def _accuracies(group: Group) -> dict[str, Any]:
     """The accuracies of a group's students, and the 95 % interval of their mean."""
-    half_width = interval(group.accuracies)
+    sample = sample_of(group.runs, group.accuracies) if len(group.accuracies) == len(group.runs) else None
+    half_width = float("nan") if sample is None else interval(sample.values) * sample.widening
     return {
         "n": len(group.accuracies),
         "n_planned": max(group.planned, len(group.accuracies)),
@@ -257,7 +259,8 @@ class Leaderboard:
     def note(self) -> str:
         """The meaning of the columns, in sentences."""
         compared = any(row["difference"] is not None for row in self.rows)
-        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes, *self.order_notes])
+        folds = [FOLDS_NOTE] if any(group.has_folds for group in self.groups) else []
+        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *folds, *self.gap_notes, *self.order_notes])
 
     @property
     def order_notes(self) -> list[str]:
@@ -387,6 +390,11 @@ NOTE = (
 COMPUTE_NOTE = (
     "Compute: multiply-accumulates of the student's training, its teacher's passes included, as a multiple of the "
     "baseline's."
+)
+FOLDS_NOTE = (
+    "Rows of a cross-validation (folds): n and the standard deviation are of all its runs. Its interval and its p are "
+    "over folds, each the mean over its seeds, and widened for the training images that folds share (Nadeau and Bengio "
+    "2003)."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "

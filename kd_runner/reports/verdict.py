@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kd_runner.comparison.fold_samples import fold_key
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.reports.peer_sentences import PEERS_COUNT_TOO, peers_in
@@ -71,9 +72,9 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     sentences = []
     if best.lacking:
         sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
-    if word == "unsure" and gain.seeds < FEW:
+    if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
-    sentences += few_images(test_images(best.runs[0].result))
+    sentences += few_images(_images_of(best))
     if _has_peers(best):
         sentences.append(PEERS_COUNT_TOO)
     elif _saw_more_images(best):
@@ -84,9 +85,19 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     return sentences
 
 
+def _images_of(group: Group) -> int | None:
+    """The number of test images of a row: those of a run, or of a cross-validation all that are in one of its folds."""
+    if not group.has_folds:
+        return test_images(group.runs[0].result)
+    of_fold = {fold_key(run): test_images(run.result) for run in group.runs}
+    deal = next(iter(of_fold))[0]
+    return sum(number or 0 for (data_seed, _), number in of_fold.items() if data_seed == deal)
+
+
 def certainty_sentence(group: Group, gain: Gain) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
-    seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
+    noun = "fold" if group.has_folds else "seed"
+    seeds = f"Over {gain.seeds} {noun}s" if gain.seeds > 1 else f"With one {noun}"
     baseline = 100 * group.baseline.accuracies.mean()
     sentence = (
         f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
@@ -95,8 +106,8 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."
     test = (
-        "paired t-test over seeds"
-        if gain.over == "seeds"
+        f"paired t-test over {gain.over}"
+        if gain.over in ("seeds", "folds")
         else "sign test over images"
         if gain.seeds > 1
         else "McNemar's"

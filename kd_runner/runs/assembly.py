@@ -51,6 +51,7 @@ from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
+from kd_runner.runs.image_weights import check_image_weights
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.peer_checks import refuse_peers
 from kd_runner.runs.probe import head_name, note_first_weights
@@ -115,6 +116,7 @@ def assemble(
             f"{splits.image_shape[0]} channels"
         )
     check_class_weights(settings, splits)
+    check_image_weights(settings, data)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
@@ -154,10 +156,12 @@ def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Da
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
-    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise])
+    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise, settings.folds, settings.fold])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
+    if settings.folds is not None:
+        log.info("data      the test is fold %s of %s, from 0", settings.fold, settings.folds)
     survey.write_notes(splits, splits.copies)
     device = _prepare_device(trainer)
     view = view_of(settings.dataset, splits, trainer.channels_last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,6 @@ EXTREMES = 5
 NAMED = 5  # files
 LONGEST_NAME = 40  # letters of a class's name
 BLOCK = 256  # images at a time
-IMAGE_FOLDER = "kd_runner.datasets.image_folder.image_folder"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
     with _silent(), collected_notes() as notes:
         lenient = _lenient(settings)
         splits = read_data(lenient)
-        more = [] if settings.dataset.unlabelled is None else _unlabelled_lines(lenient, splits)
+        more = _unlabelled_lines(lenient, splits)
         pixels = read_pixels(splits)
         survey.write_notes(splits, pixels.copies)
         chosen = chosen_images(settings, splits)
@@ -98,8 +98,15 @@ def _is_of_more(note: str, settings: Settings) -> bool:
 
 
 def _unlabelled_lines(settings: Settings, splits: Splits) -> list[str]:
-    images = len(unlabelled_images(settings, splits))
-    return [f"more     {survey.count(images, 'image')} without labels under {settings.dataset.unlabelled}"]
+    lines = []
+    if splits.unlabelled is not None:
+        lines.append(
+            f"more     {survey.count(len(splits.unlabelled), 'image')} without labels (dataset.on_empty_label)"
+        )
+    if settings.dataset.unlabelled is not None:
+        images = len(unlabelled_images(settings, splits))
+        lines.append(f"more     {survey.count(images, 'image')} without labels under {settings.dataset.unlabelled}")
+    return lines
 
 
 @contextmanager
@@ -117,7 +124,7 @@ def _silent() -> Iterator[None]:
 
 def _lenient(settings: Settings) -> Settings:
     """The settings with which files that cannot be read are counted and named, not an error."""
-    if settings.dataset.target != IMAGE_FOLDER:
+    if "on_bad_image" not in settings.dataset.node:
         return settings
     dataset = settings.dataset.model_copy()
     assert dataset.model_extra is not None
@@ -259,5 +266,4 @@ def name_of(splits: Splits, image: Position) -> str:
     if splits.survey is None:
         return f"{split} {image[1]}"
     files = splits.survey.files[split]
-    path = files.folder / files.paths[image[1]]
-    return printable(str(path.relative_to(splits.survey.root)))
+    return printable(os.path.relpath(files.folder / files.paths[image[1]], splits.survey.root))

@@ -74,7 +74,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
 def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     """The rehearsal of a student with its teacher."""
     check_injection(parts)
-    check_labels(parts.settings, parts.modes)
+    check_labels(parts.settings, parts.modes, parts.data.splits)
     check_data_free(parts)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
     count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)

@@ -315,8 +315,8 @@ def unused_by_data(case: Case, key: str) -> str | None:
 
 
 def uncut_data(case: Case, key: str) -> str | None:
-    if case.parts.data.chosen is not None:
-        return None  # it chooses the student's images, too
+    if case.parts.data.chosen is not None or case.settings.folds is not None:
+        return None  # it chooses the student's images, too, or the folds
     if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
         return "the data set takes no seed"
     return case.parts.data.splits.unused.get("seed")
@@ -445,6 +445,7 @@ ALWAYS: tuple[str, ...] = (
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
     r"trainer\.(gradient_clip_val|accumulate_grad_batches)",
     r"(order_)?seed",
+    r"(folds|fold)",
     r"evaluate\.(corruptions|also)",
     r"tracking\.(images|graph|embedding)",
     r"(resume|name|notes|tags)",

@@ -128,7 +128,7 @@ class Classifier(LightningModule):
             progress: Share of the stage that is done, in [0, 1).
         """
         logits = self.network_outputs(self.images_to_learn_from(batch)).logits
-        loss = loss_over_labels(batch, functools.partial(self.label_loss, logits))
+        loss = label_loss_of(batch, functools.partial(self.label_loss, logits))
         return {"loss": loss}, logits
 
     def images_to_learn_from(self, batch: Batch) -> Tensor:
@@ -401,6 +401,16 @@ def loss_over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
     if batch.partners is None:
         return loss(batch.labels)
     return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.partners)
+
+
+def label_loss_of(batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
+    """The same for a `loss` that also takes the weights of the images, where these have some."""
+    if batch.weights is None:
+        return loss_over_labels(batch, loss)
+    own = loss(batch.labels, batch.weights)
+    if batch.partners is None:
+        return own
+    return batch.share * own + (1 - batch.share) * loss(batch.partners, batch.partner_weights)
 
 
 def sum_of(tensors: Iterable[Tensor]) -> Tensor:
