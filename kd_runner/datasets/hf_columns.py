@@ -55,9 +55,9 @@ def find_columns(features: Mapping[str, Any], image: str | None, label: str | No
             if _name(features[label]) in ("List", "LargeList", "Sequence")
             else ""
         )
+        given = f"{label} ({_kind(features[label])}){many}"
         raise ValueError(
-            f"label_column must be a ClassLabel, or whole numbers or texts, got {label} ({_kind(features[label])}){many}; "
-            f"columns are {kinds}"
+            f"label_column must be a ClassLabel, or whole numbers or texts, got {given}; columns are {kinds}"
         )
     names = [str(name) for name in features[label].names] if label in labels else None
     return Columns(image, label, _name(features[image]) == "Image" or isinstance(features[image], dict), names)

@@ -92,7 +92,7 @@ def hf_disk(
     classes, labels = classes_and_labels({split: part.values for split, part in rows.items()}, names)
     pack = _pack(tables, folders, rows, columns)
     files = {
-        split: PackedImages(folder, part.names, torch.tensor(labels[split]), pixels, pack)
+        split: PackedImages(folder, part.names, torch.tensor(labels[split]), pixels, pack=pack)
         for split, part in rows.items()
     }
     problems = Problems(

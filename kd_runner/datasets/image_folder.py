@@ -31,7 +31,7 @@ from kd_runner.datasets.image_cache import count_conversions, decode_all
 from kd_runner.datasets.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.pixels import Color, parse_background
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
-from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, count
+from kd_runner.datasets.survey import SPLITS, Survey, count
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import check_training_classes, leave_out_unreadable, note_unreadable
 from kd_runner.notes import note
@@ -74,39 +74,14 @@ def image_folder(
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
     cache_folder = Path(cache).expanduser() if cache else None
     layout, files = _find_files(Path(root).expanduser(), pixels, cache_folder, on_bad_image == "skip")
+    images, conversions = load(files, residency, cache_folder)
+    note_conversions(conversions, sum(map(len, files.values())), pixels.ground, white)
     fractions = {"val": val_fraction, "test": test_fraction}
-    classes = [printable(name) for name in layout.classes]
-    return splits_of_files(files, classes, layout.root, layout.left_out, fractions, seed, residency, cache_folder)
-
-
-def splits_of_files(
-    files: Mapping[str, ImageFiles],
-    classes: Sequence[str],
-    root: Path,
-    left_out: LeftOut,
-    fractions: Mapping[str, float],
-    seed: int,
-    residency: str,
-    cache: Path | None,
-) -> Splits:
-    """The splits of images in files of any kind: decoded or left there, with what is converted in them noted.
-
-    Args:
-        files: The images of each split that has files of its own; 'train' is among them.
-        root: The folder of the data set.
-        left_out: What lies there and is not read.
-        fractions: The share to cut from the training images for 'val' and for 'test', where `files` has none.
-
-    Raises:
-        ValueError: an image that cannot be read.
-    """
-    pixels = files["train"].pixels
-    images, conversions = _load(files, residency, cache)
-    note_conversions(conversions, sum(map(len, files.values())), pixels.ground, pixels.white)
     cuts = {split: fraction for split, fraction in fractions.items() if split not in files}
-    splits = _cut_off(images, cuts, seed)
-    survey = _survey_of(root, left_out, _cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
-    unused = _settings_without_effect(files, conversions)
+    splits = cut_off(images, cuts, seed)
+    survey = _survey_of(layout, cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
+    classes = [printable(name) for name in layout.classes]
+    unused = settings_without_effect(files, conversions)
     return Splits(**splits, classes=classes, survey=survey, unused=unused, pixels=pixels)
 
 
@@ -159,7 +134,7 @@ def _image_files(folder: Path, paths_by_label: Iterable[Sequence[str]], pixels: 
     return ImageFiles(folder, [path for paths in groups for path in paths], labels, pixels)
 
 
-def _load(
+def load(
     files: Mapping[str, ImageFiles], residency: str, cache: Path | None
 ) -> tuple[Mapping[str, Split | ImageFiles], Counter[str]]:
     """The images of each split, decoded or left in their files, and the counts of what is converted in them."""
@@ -183,7 +158,7 @@ def _decide_to_stream(needed: int, residency: str) -> bool:
     return True
 
 
-def _cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: int) -> dict[str, AnyImages]:
+def cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: int) -> dict[str, AnyImages]:
     """All three splits; those in `cuts` are cut from the training images, the test split first.
 
     Args:
@@ -196,14 +171,14 @@ def _cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: i
     return parts
 
 
-def _survey_of(root: Path, left_out: LeftOut, files: Mapping[str, ImageFiles], cuts: Mapping[str, float]) -> Survey:
+def _survey_of(layout: Layout, files: Mapping[str, ImageFiles], cuts: Mapping[str, float]) -> Survey:
     """The files of all three splits, the files that are left out, and the cuts in words."""
     sizes = {split: len(part) for split, part in files.items()}
-    words = [_cut_in_words(split, fraction, sizes) for split, fraction in cuts.items()]
-    return Survey(root, left_out, files, words)
+    words = [cut_in_words(split, fraction, sizes) for split, fraction in cuts.items()]
+    return Survey(layout.root, layout.left_out, files, words)
 
 
-def _settings_without_effect(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
+def settings_without_effect(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
     """The arguments of `image_folder` without an effect on the images in `files`, and why."""
     unused = unused_cuts(files)
     if not conversions["bits"] and conversions[LOOKED_AT] == sum(map(len, files.values())):
@@ -211,7 +186,7 @@ def _settings_without_effect(files: Mapping[str, ImageFiles], conversions: Count
     return unused
 
 
-def _cut_in_words(split: str, fraction: float, sizes: Mapping[str, int]) -> str:
+def cut_in_words(split: str, fraction: float, sizes: Mapping[str, int]) -> str:
     """The name of a split that is cut, its setting, and its real share where that differs by more than a fifth.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, Protocol
 
@@ -60,7 +60,7 @@ class PackedImages(ImageFiles):
         pack: The files that hold the images.
     """
 
-    pack: Pack
+    pack: Pack = field(kw_only=True)
 
     def file(self, index: int) -> PictureFile:
         name = self.paths[index]

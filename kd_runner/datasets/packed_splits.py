@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
+from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.image_folder import splits_of_files
+from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
 from kd_runner.datasets.packed import PackedImages
 from kd_runner.datasets.splits import Splits
-from kd_runner.datasets.survey import LeftOut, count, list_of_names
+from kd_runner.datasets.survey import LeftOut, Survey, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import SHOWN, leave_out_unreadable, note_unreadable, reason_of
 from kd_runner.notes import note
@@ -49,8 +50,10 @@ def splits_of_packed(
     """The splits of images in packs.
 
     Args:
+        files: The images of each split that has files of its own; 'train' is among them.
+        left_out: What lies beside them and is not read.
+        fractions: The share to cut from the training images for 'val' and for 'test', where `files` has none.
         on_bad_image: `error` or `skip`.
-        files, classes, left_out, fractions, seed, residency, cache: As in `splits_of_files`.
 
     Raises:
         ValueError: what cannot be read where nothing is left out, or a class of which no training image is left.
@@ -66,7 +69,15 @@ def splits_of_packed(
         _note_problems(problems, folder)
         paths, reasons = [*problems.names, *unreadable.paths], [*problems.reasons, *unreadable.reasons][:SHOWN]
         left_out = replace(left_out, unreadable=paths, reasons=reasons)
-    return splits_of_files(readable, classes, folder, left_out, fractions, seed, residency, cache)
+    pixels = files["train"].pixels
+    images, conversions = load(readable, residency, cache)
+    note_conversions(conversions, sum(map(len, readable.values())), pixels.ground, pixels.white)
+    cuts = {split: fraction for split, fraction in fractions.items() if split not in files}
+    in_files = cut_off(readable, cuts, seed)
+    sizes = {split: len(part) for split, part in in_files.items()}
+    survey = Survey(folder, left_out, in_files, [cut_in_words(split, cuts[split], sizes) for split in cuts])
+    unused = settings_without_effect(readable, conversions)
+    return Splits(**cut_off(images, cuts, seed), classes=classes, survey=survey, unused=unused, pixels=pixels)
 
 
 def _refuse(problems: Problems, folder: Path) -> None:

@@ -209,7 +209,7 @@ def _images(
     times = np.array([path.stat().st_mtime_ns for path in paths], dtype=np.int64)
     pack = TarPack(paths, times, numbers, np.array(places, dtype=np.int64))
     return {
-        split: PackedImages(shards.folder, part, torch.tensor(labels[split]), pixels, pack)
+        split: PackedImages(shards.folder, part, torch.tensor(labels[split]), pixels, pack=pack)
         for split, part in names.items()
     }
 
