@@ -86,7 +86,7 @@ def test_broken_images_are_refused_or_left_out(
     )
     assert splits.survey is not None
     assert splits.survey.left_out.record()["unreadable"] == 1
-    with pytest.raises(ValueError, match=r"64 pixels are more than 63|8 x 8 pixels are more than 63"):
+    with pytest.raises(ValueError, match=r"8 x 8 pixels are more than 63"):
         read(reader, root, max_pixels=63)
 
 
