@@ -86,5 +86,7 @@ def test_what_is_unclear_is_refused(tmp_path: Path, files: list[str], patterns: 
 
 
 def test_a_root_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no shard .*nowhere: it must be a folder of .tar files, or name them"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no shard .*nowhere: it must be a folder of \.tar files, or name them"
+    ):
         find_shards(str(tmp_path / "nowhere"), NONE)
