@@ -19,7 +19,7 @@ from kd_runner.evaluation.metrics import classification_metrics, confusion_matri
 
 
 def cases(classes: int, seed: int = 0, count: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, multiples of an eighth so that some are equal, and labels of all classes but the last of three or more."""
+    """Logits, multiples of an eighth so that some are equal; labels of all classes but the last of three or more."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, max(2, classes - 1), count)
     logits = np.round(8 * rng.normal(0, 1, (count, classes)) + 12 * np.eye(classes)[labels]) / 8
