@@ -9,7 +9,7 @@ import pytest
 from kd_runner.datasets.hf_columns import find_columns
 
 pytest.importorskip("datasets.arrow_dataset", reason="needs Hugging Face datasets")
-from datasets import ClassLabel, Features, Image, List, Value
+from datasets import ClassLabel, Features, Image, Sequence, Value
 
 PAIR = ClassLabel(names=["cat", "dog"])
 NUMBER, TEXT, BYTES = Value("int64"), Value("string"), Value("binary")
@@ -59,7 +59,11 @@ def test_columns_are_found(features: dict[str, Any], typed: tuple[Any, Any], exp
             ("label", None),
             r"image_column must be one of images or of their bytes, got label",
         ),
-        ({"image": Image(), "label": List(PAIR)}, (None, None), "got label .*; several labels an image are not read"),
+        (
+            {"image": Image(), "label": Sequence(PAIR)},
+            (None, None),
+            "got label .*; several labels an image are not read",
+        ),
         (
             {"image": Image(), "label": Value("float32")},
             (None, "label"),
