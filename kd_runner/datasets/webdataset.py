@@ -143,8 +143,9 @@ def _index_file(shard: Path, keys: Keys, cache: Path | None) -> Path | None:
     return cache / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.samples.json"
 
 
-def _name(shards: Shards, shard: Path, name: str) -> str:
-    return f"{os.path.relpath(shard, shards.folder or '.')}/{name}"
+def _place(shards: Shards, shard: Path) -> str:
+    """The path of a shard relative to the folder of the data set."""
+    return os.path.relpath(shard, shards.folder)
 
 
 def _problems(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Problems:
@@ -152,7 +153,7 @@ def _problems(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Pr
     names, reasons, broken = [], [], []
     for split, paths in shards.splits.items():
         for shard, index in zip(paths, indices[split], strict=True):
-            names += [_name(shards, shard, name) for name, _ in index["problems"]]
+            names += [f"{_place(shards, shard)}/{name}" for name, _ in index["problems"]]
             reasons += [reason for _, reason in index["problems"]]
             if index["broken"]:
                 found = count(len(index["samples"]), "image")
@@ -199,8 +200,8 @@ def _images(
     ]
     names = {
         split: [
-            _name(shards, shard, sample[0])
-            for shard, index in zip(part, indices[split], strict=True)
+            f"{place}/{sample[0]}"
+            for place, index in zip([_place(shards, shard) for shard in part], indices[split], strict=True)
             for sample in index["samples"]
         ]
         for split, part in shards.splits.items()
@@ -224,5 +225,5 @@ def _left_out(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Le
             hidden += index["hidden"]
             kinds.update(index["unread"])
             if index["unread"]:
-                folders[os.path.relpath(shard, shards.folder or ".")] += sum(index["unread"].values())
+                folders[_place(shards, shard)] += sum(index["unread"].values())
     return LeftOut(kinds, folders, hidden=hidden)
