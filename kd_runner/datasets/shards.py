@@ -56,8 +56,19 @@ def find_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
         if "train" not in given:
             raise ValueError(f"train must be a pattern of shards where {' and '.join(given)} is one, got null")
         splits = {split: _matches(path, pattern, split) for split, pattern in given.items()}
+        _refuse_repeated(splits)
         return Shards(path, splits)
     return _of_folder(path)
+
+
+def _refuse_repeated(splits: Mapping[str, list[Path]]) -> None:
+    """Raise ValueError for a shard that patterns name twice."""
+    seen: dict[Path, str] = {}
+    for split, paths in splits.items():
+        for path in paths:
+            if path in seen:
+                raise ValueError(f"{split} must name each shard once, and none of {seen[path]}, got {path} again")
+            seen[path] = split
 
 
 def expand(pattern: str) -> Iterator[str]:

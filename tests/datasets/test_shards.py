@@ -76,6 +76,11 @@ def test_splits_are_found_by_folders_and_by_names(tmp_path: Path) -> None:
         (["0.tar", "train/0.tar"], {}, "both directly in it and in train"),
         (["train/0.tar", "training/0.tar"], {}, "two folders of shards for the train split"),
         (["0.tar"], {"train": "{0..2}.tar"}, r"no shard .*1\.tar, nor 1 more of 3"),
+        (
+            ["0.tar", "1.tar"],
+            {"train": "*.tar", "val": "1.tar"},
+            r"val must name each shard once, and none of train, got",
+        ),
         (["0.tar"], {"train": "x*.tar"}, r"no shards .*x\*\.tar"),
         (["0.tar"], {"test": "0.tar"}, "train must be a pattern of shards where test is one, got null"),
     ],
