@@ -218,6 +218,7 @@ SHOWN = (
     Column("gap closed", "gap_closed", _gap_closed, 4),
     Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
     Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
+    Column("AUROC", "auroc", lambda row: four_digits(row["auroc"], ""), 6),
     Column("under corruptions, %", "corruption_accuracy", lambda row: bare_percent(row["corruption_accuracy"], ""), 6),
     Column("corruption error, × baseline's", "corruption_error", _corruption_error, 3),
     Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
