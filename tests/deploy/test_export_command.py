@@ -88,12 +88,14 @@ def test_the_default_place_is_a_folder_beside_the_weights_and_nothing_there_is_r
 
 def test_the_model_card_beside_it_and_the_folder_for_the_hub_have_the_file(stored_run, tmp_path, capsys):
     run, hub = Path(shutil.copytree(stored_run, tmp_path / "run")), tmp_path / "hub"
+    (run / "student_best.safetensors").write_bytes(b"another network")
     assert main([str(run), "--format", "safetensors", "--quantize", "fp16", "--hub-folder", str(hub)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "MODEL_CARD.md: the model card" in out
     assert "| student_last.fp16.safetensors | safetensors | fp16 |" in (run / "export" / "MODEL_CARD.md").read_text()
     assert (hub / "student_last.fp16.safetensors").exists()
+    assert (hub / "model.safetensors").read_bytes() == (run / "student_last.safetensors").read_bytes()
     in_run = (run / "export" / "MODEL_CARD.md").read_text()
     assert 'kd_runner.load("../student_last.safetensors")' in in_run  # each names a file that lies there
     assert 'kd_runner.load("model.safetensors")' in (hub / "README.md").read_text()

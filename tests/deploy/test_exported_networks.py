@@ -148,7 +148,7 @@ def test_a_file_keeps_the_middle_of_larger_pictures_where_training_did(tmp_path,
     assert main(words) == 0, capsys.readouterr().err
     record = json.loads(output.with_name(f"{output.name}.json").read_text())
     assert json.loads(record["metadata"]["preprocessing"])["resize_size"] == 11
-    assert record["check"]["largest_difference"] < (0.1 if quantize else 1e-4) * record["check"]["largest_logit"]
+    assert record["check"]["largest_difference"] < (0.2 if quantize else 1e-4) * record["check"]["largest_logit"]
     pictures = [Image.effect_noise(size, 60).convert("L") for size in ((8, 8), (23, 9), (30, 41))]
     expected, runtime = kd_runner.load(run)(pictures).logits.numpy(), chosen.open(output)
     covering = middle_only(run, pictures)  # what a file gives that leaves `resize_size` out
