@@ -45,6 +45,7 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
     with run_images(exportable, arguments) as images, unfinished_folder(output) as folder:
         written = folder / output.name
         chosen.write(what_to_write(exportable, images, arguments), written)
+        _refuse_to_replace(output, folder, arguments.overwrite)
         try:
             runtime = chosen.open(written)
             check = checked(exportable, runtime, images, arguments)
@@ -110,6 +111,14 @@ def output_of(arguments: argparse.Namespace, exportable: Exportable, chosen: For
     if output.exists() and (not arguments.overwrite or output.samefile(exportable.path)):
         raise SettingsError(f"--output: {output} is there already: another name, or --overwrite")
     return output
+
+
+def _refuse_to_replace(output: Path, folder: Path, overwrite: bool) -> None:
+    """Raise SettingsError where a file that belongs to `output`, such as OpenVINO's .bin, would replace another one."""
+    for path in sorted(folder.iterdir()):
+        there = output.parent / path.name
+        if there.is_dir() or there.is_symlink() or (there.exists() and not overwrite):
+            raise SettingsError(f"--output: {there}, which goes with {output.name}, is there already: another name")
 
 
 @contextmanager

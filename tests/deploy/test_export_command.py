@@ -15,7 +15,7 @@ from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save
 import kd_runner
 from kd_runner.deploy import export_safetensors, exported_check, formats
 from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
-from kd_runner.deploy.formats import Runtime
+from kd_runner.deploy.formats import Export, Runtime
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +133,22 @@ def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, open=broken))
     assert main([str(run), "--format", "safetensors", "--output", str(tmp_path / "x.safetensors")]) == 1
     assert capsys.readouterr().err.endswith("its runtime cannot run it: no kernel for this\n")
+
+
+def test_a_second_file_of_the_format_replaces_none(run, tmp_path, capsys, monkeypatch):
+    def write(export: Export, path: Path) -> None:
+        export_safetensors.write(export, path)
+        path.with_suffix(".bin").write_bytes(b"ours")
+
+    monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, write=write))
+    (tmp_path / "x.bin").write_bytes(b"mine")
+    words = [run, "--format", "safetensors", "--output", tmp_path / "x.safetensors"]
+    line = refused(capsys, *words)
+    assert line == f"--output: {tmp_path / 'x.bin'}, which goes with x.safetensors, is there already: another name"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.bin"]
+    assert (tmp_path / "x.bin").read_bytes() == b"mine"
+    assert main([str(word) for word in [*words, "--overwrite"]]) == 0
+    assert (tmp_path / "x.bin").read_bytes() == b"ours"
 
 
 def test_a_missing_library_is_a_line_with_the_command_that_installs_it(run, capsys, monkeypatch):
