@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,14 @@ class Inside(nn.Module):
 
 
 def inside(network: nn.Module, quantize: str | None) -> nn.Module:
-    """The network, or a copy that computes in the 16 bits that `quantize` names; pictures become its input in 32."""
-    import copy
-
+    """The network, or a copy that computes in the 16 bits that `quantize` names; preprocessing stays in float32."""
     if quantize not in HALVES:
         return network
     copied = copy.deepcopy(network)
-    if isinstance(copied, Preprocessed):
-        copied.network = Inside(copied.network, HALVES[quantize])
-        return copied.eval()
-    return Inside(copied, HALVES[quantize]).eval()
+    if not isinstance(copied, Preprocessed):
+        return Inside(copied, HALVES[quantize]).eval()
+    copied.network = Inside(copied.network, HALVES[quantize])
+    return copied.eval()
 
 
 def int8_onnx(path: Path, calibration: Tensor, first: str = "") -> None:

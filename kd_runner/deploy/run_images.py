@@ -60,11 +60,11 @@ def images_of_run(
         SettingsError: the settings or the images cannot be read.
     """
     with ExitStack() as stack:
+        stack.enter_context(collected_notes())
         test = stack.enter_context(own_test(folder, trust, root))
         files = None
         if with_files and test.splits.pixels is not None:
-            with collected_notes():  # which were given when the images were read before
-                unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
+            unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
             files = unread.splits.test if isinstance(unread.splits.test, ImageFiles) else None
         sources = [source_of(split, CPU, "auto") for split in (test.splits.test, test.splits.train)]
         yield RunImages(*sources, files, tuple(map(str, test.splits.classes)))

@@ -107,8 +107,10 @@ def test_a_file_with_preprocessing_takes_bytes_and_says_so(tmp_path, name, layou
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "quantize"), [("onnx", None), ("onnx", "int8"), ("torch_export", None), ("openvino", "int8")]
-)
+    ("name", "quantize"),
+    [("onnx", None), ("onnx", "int8"), ("onnx", "fp16"), ("torch_export", None), ("torch_export", "bf16"),
+     ("openvino", "int8"), ("openvino", "fp16")],
+)  # fmt: skip
 def test_a_file_with_preprocessing_resizes_pictures_as_the_predictor_does(tmp_path, name, quantize, capsys):
     chosen = format_named(name)
     run, output = run_folder(tmp_path / "run"), tmp_path / f"out{chosen.ending}"
@@ -128,7 +130,7 @@ def test_a_file_with_preprocessing_resizes_pictures_as_the_predictor_does(tmp_pa
     assert record["resizing"]["agreement"] >= 0.99
     if name == "onnx":
         assert dimensions_of(output) == ["batch", "height", "width", 1]
-        assert has_int8(output) is (quantize is not None)
+        assert has_int8(output) is (quantize == "int8")
         assert resizing_is_float(output)
 
 
@@ -255,3 +257,10 @@ def test_a_network_that_cannot_be_exported_is_one_line(tmp_path, capsys, monkeyp
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("kd-export: this network cannot be exported (torch.export): ")
     assert list((run / "export").iterdir()) == []
+
+
+def test_an_onnx_file_that_its_runtime_cannot_read_is_an_error_of_the_kind_that_is_one_line(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "x.onnx").write_bytes(b"no graph")
+    with pytest.raises(RuntimeError, match=r"x\.onnx"):
+        format_named("onnx").open(tmp_path / "x.onnx")
