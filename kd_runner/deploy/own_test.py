@@ -78,13 +78,13 @@ def own_test(
     node = {name: value for name, value in settings.dataset.items() if name not in fields}
     if "download" in node:
         node["download"] = False
-    residency = residency or settings.dataset.get("residency", "auto")
+    kept = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
         if "cache" in node:
             in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
             node["cache"] = unpacked if in_archive else None
         try:
-            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=residency)
+            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=kept)
         except SettingsError as error:
             is_gone = str(error).startswith("dataset.root: no ")
             moved = "; where the images lie elsewhere now, name their folder with --root" if is_gone else ""
@@ -94,7 +94,8 @@ def own_test(
         if settings.folds is not None:
             splits = _fold(folder, settings, splits)
         result = reading.json_of(folder / RESULT)[0]
-        _note_other_images(folder, result, splits)
+        if residency is None:  # images that are read in another way than the run's have another fingerprint
+            _note_other_images(folder, result, splits)
         yield OwnTest(splits, settings, result)
 
 

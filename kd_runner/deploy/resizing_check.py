@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.decoding import open_picture
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.formats import Runtime
-from kd_runner.deploy.preprocessing import Layout
+from kd_runner.deploy.preprocessing import Layout, in_pictures
 from kd_runner.deploy.run_images import RunImages
 from kd_runner.formats import percent
 
@@ -73,7 +72,7 @@ def check_resizing(
     """
     settings = image_input.pixel_settings(MAX_PIXELS)
     pairs = [
-        [runtime.run(in_layout(pixels, layout)) for pixels in (whole_picture(picture), settings.cut(picture))]
+        [runtime.run(in_layout(pixels, layout)) for pixels in (whole_picture(picture), cut_picture(picture, settings))]
         for picture in pictures(settings, images)
     ]
     whole, cut = (torch.from_numpy(np.concatenate(parts)).float() for parts in zip(*pairs, strict=True))
@@ -103,11 +102,9 @@ def pictures(settings: PixelSettings, images: RunImages | None) -> Iterator[Imag
 
 def pictures_in_files(files: ImageFiles) -> Iterator[Image.Image]:
     """Some of the test pictures as they are in their files, read as training reads them, but for the cutting."""
-    settings = files.pixels
     numbers = torch.linspace(0, len(files) - 1, min(PICTURES, len(files))).long().unique().tolist()
     for number in numbers:
-        path = files.folder / files.paths[number]
-        with open_picture(path, settings.color, settings.ground, settings.max_pixels, settings.white) as (picture, _):
+        with files.picture(number) as picture:
             if picture.width * picture.height <= MAX_PIXELS or number == numbers[0]:
                 yield picture
 
@@ -115,6 +112,12 @@ def pictures_in_files(files: ImageFiles) -> Iterator[Image.Image]:
 def whole_picture(picture: Image.Image) -> Tensor:
     """The bytes of a picture, uint8 [C, H, W]."""
     return torch.from_numpy(np.array(picture).reshape(picture.height, picture.width, -1)).permute(2, 0, 1)
+
+
+def cut_picture(picture: Image.Image, settings: PixelSettings) -> Tensor:
+    """The bytes of a picture that Pillow resized and cut, uint8 [C, H, W], in a picture that the file leaves so."""
+    cut = settings.cut(picture).permute(1, 2, 0)
+    return in_pictures(cut[None], settings.resize_size)[0].permute(2, 0, 1)
 
 
 def in_layout(pixels: Tensor, layout: Layout) -> np.ndarray:

@@ -222,9 +222,9 @@ def file_lines(splits: Splits) -> list[str]:
 
 def headers_of(splits: Sequence[ImageFiles]) -> list[ImageFacts]:
     """The facts in the headers of all files."""
-    paths = [split.folder / path for split in splits for path in split.paths]
+    files = [split.file(index) for split in splits for index in range(len(split))]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(facts, paths))
+        return list(pool.map(facts, files))
 
 
 def unreadable_lines(splits: Splits, skipped: bool) -> list[str]:

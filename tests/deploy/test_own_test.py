@@ -11,6 +11,7 @@ from image_folders import write_classes
 from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy.own_test import own_test
+from kd_runner.deploy.run_images import images_of_run
 from kd_runner.deploy.stored_run import thread_count
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
@@ -65,6 +66,21 @@ def test_other_test_images_are_noted(folder: Path) -> None:
         assert notes == [
             f"the test images are not those that {folder} was evaluated on (or have another place or time of change)"
         ]
+
+
+def test_the_pictures_in_their_own_sizes_are_the_same_images_and_give_no_notes_of_their_own(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "data" / "a" / "about.txt").write_text("not a picture")
+    with own_test(folder) as test:
+        of = test.splits.test_fingerprint[:16]
+    (folder / "result.json").write_text(json.dumps({"student": {"correct": {"of": of}}}))
+    caplog.clear()
+    with images_of_run(folder, with_files=True) as images:
+        assert images.files is not None
+        assert len(images.files) == len(images.test)
+    (line,) = caplog.messages
+    assert "1 .txt" in line
 
 
 @pytest.mark.parametrize(
