@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kd_runner.tensors import SILENT, inverse, maps, standardize
+from kd_runner.tensors import SILENT, inverse, maps, one_versus_all, standardize
 
 INPUT = ".input"  # at the end of a layer's name: the input of the layer, not its output
 
@@ -73,6 +73,12 @@ class Outputs:
         clean = self.clean.standardize() if self.clean is not None else None
         return dataclasses.replace(self, logits=standardize(self.logits), strong=strong, clean=clean)
 
+    def pairs(self) -> Outputs:
+        """The outputs with two logits for each image and label, [N·K, 2], each label against all others."""
+        strong = self.strong.pairs() if self.strong is not None else None
+        clean = self.clean.pairs() if self.clean is not None else None
+        return dataclasses.replace(self, logits=one_versus_all(self.logits), strong=strong, clean=clean)
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -96,6 +102,9 @@ class Needs:
         attacked: True where the student must be shown attacked images (`adversarial.eps` above 0). The label loss is
             then that of the images as they are.
         clean_view: True where the student must also be shown the images as they are (`Outputs.clean`).
+        several_labels: How the loss is computed where an image may have several labels: 'pairs', of two logits (z, 0)
+            for each image and label, whose softmax is the label's sigmoid; 'logits', of the logits as they are; 'no',
+            not at all; None: 'logits' for a mode that looks at no logits and no labels, else 'no'.
     """
 
     student: Role | None = None
@@ -110,6 +119,14 @@ class Needs:
     whole_batch: bool = False
     attacked: bool = False
     clean_view: bool = False
+    several_labels: Literal["pairs", "logits", "no"] | None = None
+
+    @property
+    def way_with_several_labels(self) -> Literal["pairs", "logits", "no"]:
+        """`several_labels`, with what None stands for."""
+        if self.several_labels is not None:
+            return self.several_labels
+        return "no" if self.labels or self.classes or self.teacher_logits else "logits"
 
     @property
     def uses_teacher(self) -> bool:

@@ -13,6 +13,7 @@ from scipy import special
 from kd_runner.comparison.sign_flips import SignFlips
 from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, holm_factors, interval
 from kd_runner.files.results import Run
+from kd_runner.files.scores import has_map
 
 if TYPE_CHECKING:
     from kd_runner.comparison.gap import Gap
@@ -86,8 +87,25 @@ def gain_over(group: Group, reference: Group, error: float = SURE) -> Gain | Non
     """
     pairs = Pairs.of(group, reference)
     if pairs is None:
-        return None
+        return _gain_without_images(group, reference, error)
     return _gain_over_seeds(pairs.gains, error) or _gain_over_images(pairs, float(pairs.gains.mean()), error)
+
+
+def _gain_without_images(group: Group, reference: Group, error: float) -> Gain | None:
+    """The gain over another group where no result says which images it is right on, as with mAP; None without seeds."""
+    partners = {
+        (run.seeds, run.tested_on): run.result["student"]["accuracy"] for run in reference.runs if has_map(run.result)
+    }
+    gains = np.array(
+        [
+            run.result["student"]["accuracy"] - partners[run.seeds, run.tested_on]
+            for run in group.runs
+            if has_map(run.result) and (run.seeds, run.tested_on) in partners
+        ]
+    )
+    if not len(gains):
+        return None
+    return _gain_over_seeds(gains, error) or Gain(float(gains.mean()), len(gains))
 
 
 def gain_of(group: Group, error: float = SURE) -> Gain | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
+from kd_runner.files.scores import ScoreWords, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
@@ -251,13 +252,21 @@ class Leaderboard:
     @property
     def columns(self) -> list[Column]:
         """The columns that have a text in any row."""
-        return [column for column in SHOWN if any(column.text(row) for row in self.rows)]
+        shown = [column for column in SHOWN if any(column.text(row) for row in self.rows)]
+        return [replace(column, heading=self.words.instead(column.heading)) for column in shown]
+
+    @property
+    def words(self) -> ScoreWords:
+        """The words for the score of the runs."""
+        return words_of_all(run.result for run in self.runs)
 
     @property
     def note(self) -> str:
         """The meaning of the columns, in sentences."""
         compared = any(row["difference"] is not None for row in self.rows)
-        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *self.gap_notes, *self.order_notes])
+        return " ".join(
+            [self.words.instead(NOTE), *([REFERENCE_NOTE] if compared else []), *self.gap_notes, *self.order_notes]
+        )
 
     @property
     def order_notes(self) -> list[str]:
@@ -275,7 +284,7 @@ class Leaderboard:
             notes.append(
                 f"Rows that lack the results of some seeds stand below complete ones (row {_first_ranks(incomplete)})."
             )
-        return notes
+        return [self.words.instead(text) for text in notes]
 
     @property
     def gap_notes(self) -> list[str]:

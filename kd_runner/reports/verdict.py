@@ -8,6 +8,7 @@ from typing import Literal
 
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
+from kd_runner.files.scores import words_of
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
 ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
@@ -52,13 +53,14 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
     points = f"{100 * gain.mean:+.2f} points"
     headline = {
         "helped": f"Distillation helped: {points}",
-        "cost": f"Distillation cost accuracy: {points}",
+        "cost": f"Distillation cost {words_of(best.runs[0].result).name}: {points}",
         "unsure": f"No sure difference: {points}",
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
     sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
     if len(taught) > 1:
-        sentences.append(_summary_of_rows(words, best.val_accuracy is not None))
+        summary = _summary_of_rows(words, best.val_accuracy is not None)
+        sentences.append(words_of(best.runs[0].result).instead(summary))
     if not groups[0].taught:
         sentences.append("The first row of all has no teacher.")
     return Verdict(words[0], headline, sentences, best)
@@ -71,7 +73,7 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
         sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
     if word == "unsure" and gain.seeds < FEW:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
-    sentences += few_images(test_images(best.runs[0].result))
+    sentences += few_images(test_images(best.runs[0].result), words_of(best.runs[0].result))
     if _saw_more_images(best):
         sentences.append(
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
@@ -84,9 +86,10 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
     seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
     baseline = 100 * group.baseline.accuracies.mean()
+    words = words_of(group.runs[0].result)
     sentence = (
-        f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
-        f"its teacher on {baseline:.2f} %"
+        f"{seeds}, the student {words(f'{baseline + 100 * gain.mean + ROUNDING:.2f} %')}, without "
+        f"its teacher {words.short} {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."

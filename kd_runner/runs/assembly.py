@@ -52,6 +52,7 @@ from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.probe import head_name, note_first_weights
+from kd_runner.runs.several_labels import modes_for
 from kd_runner.runs.training_switches import (
     check_class_weights,
     check_modes,
@@ -112,6 +113,7 @@ def assemble(
             f"{splits.image_shape[0]} channels"
         )
     check_class_weights(settings, splits)
+    modes = modes_for(splits, settings, modes, recipes)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():

@@ -35,7 +35,8 @@ def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
     """
     settings, splits = parts.settings, parts.data.splits
     note_small_splits(splits, "val_fraction" in settings.dataset.node)
-    note_labels(splits)
+    if not splits.several_labels:
+        note_labels(splits)
     note_images(splits.train)
     images = {stage: len(parts.data.images_of(stage)) for stage in parts.recipes}
     note_stages_that_do_not_stop(settings)
