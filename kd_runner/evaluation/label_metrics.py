@@ -7,7 +7,6 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import multilabel_average_precision
 
 from kd_runner.tensors import mean_kl, one_versus_all
 
@@ -21,6 +20,8 @@ def average_precisions(logits: Tensor, labels: Tensor) -> list[float | None]:
         logits: [N, K].
         labels: uint8 [N, K].
     """
+    from torchmetrics.functional.classification import multilabel_average_precision  # which takes a second
+
     known = labels.bool().any(0).cpu()
     # In float64, so that large logits do not become equal probabilities. On the CPU, where all steps are deterministic.
     probabilities, truth = logits.cpu().double().sigmoid()[:, known], labels.cpu().long()[:, known]

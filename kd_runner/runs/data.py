@@ -175,7 +175,7 @@ class Data:
         splits, view = self.splits, self.view
         classes = [str(name) for name in splits.classes]
         mean, std = view.mean.tolist(), view.std.tolist()
-        image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
+        image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels, splits.several_labels)
         return {**self.describe(node), RECORD: image_input.record()}
 
     def describe(self, node: Node) -> dict[str, Any]:
