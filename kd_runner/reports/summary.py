@@ -360,6 +360,6 @@ def _best_epoch_sentence(result: Mapping[str, Any]) -> str:
     ]
     sentence = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
     images = (result.get("data") or {}).get("val")
-    if images and images < FEW_IMAGES:
+    if images and images < FEW_IMAGES and not has_map(result):
         sentence += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
     return sentence

@@ -50,9 +50,9 @@ from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
+from kd_runner.runs.label_checks import modes_for, refuse_settings
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.probe import head_name, note_first_weights
-from kd_runner.runs.several_labels import modes_for
 from kd_runner.runs.training_switches import (
     check_class_weights,
     check_modes,
@@ -154,6 +154,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
     key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
+    refuse_settings(settings, splits)
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
     survey.write_notes(splits, splits.copies)

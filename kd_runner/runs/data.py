@@ -30,6 +30,7 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.runs.label_checks import refuse_settings
 from kd_runner.tensors import one_thread
 from kd_runner.training.recipe import Recipe
 
@@ -301,6 +302,7 @@ def read_data(settings: Settings) -> Splits:
         raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):
         raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
+    refuse_settings(settings, splits)
     if data.label_noise:
         seed = derived_seed(settings.data_seed, "dataset.label_noise")
         labels = noisy_labels(splits.train.labels, data.label_noise, splits.num_classes, seed)

@@ -52,6 +52,13 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
         val_fraction: The data set has the setting `val_fraction`.
     """
     val, test = len(splits.val), len(splits.test)
+    if splits.several_labels:
+        for count, name in ((val, "validation"), (test, "test")):
+            if count < FEW_IMAGES:
+                note(
+                    "data", f"{count} {name} images: mAP on so few is known but roughly, as some labels are rare there"
+                )
+        return
     if val < FEW_IMAGES:
         setting = "dataset.val_fraction" if val_fraction else "the validation split"
         note(

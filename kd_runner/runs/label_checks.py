@@ -9,6 +9,7 @@ from typing import Any
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
+from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.training.mode import Mode
 from kd_runner.training.recipe import Recipe
 
@@ -30,11 +31,15 @@ def modes_for(
     _refuse_other_score(splits, settings, recipes)
     if not splits.several_labels:
         return tuple(modes)
-    for key, rule, given in _refused_settings(settings, recipes):
-        raise SettingsError(f"{key}: must be {rule} {WHERE}, got {given}")
     for mode in modes:
         _refuse_mode(mode)
     return tuple(replace(mode, pairs=mode.needs.way_with_several_labels == "pairs") for mode in modes)
+
+
+def refuse_settings(settings: Settings, splits: Splits) -> None:
+    """Raise SettingsError for a setting that needs one label for each image, where an image may have several."""
+    for key, rule, given in _refused_settings(settings) if splits.several_labels else ():
+        raise SettingsError(f"{key}: must be {rule} {WHERE}, got {given}")
 
 
 def _refuse_mode(mode: Mode) -> None:
@@ -50,7 +55,7 @@ def _refuse_mode(mode: Mode) -> None:
         )
 
 
-def _refused_settings(settings: Settings, recipes: Mapping[str, Recipe]) -> Iterator[tuple[str, str, Any]]:
+def _refused_settings(settings: Settings) -> Iterator[tuple[str, str, Any]]:
     """The keys of settings that need one label for each image, what they must be, and what they are."""
     dataset, student, trainer = settings.dataset, settings.student, settings.trainer
     asked: list[tuple[str, Any, str]] = [
@@ -62,8 +67,8 @@ def _refused_settings(settings: Settings, recipes: Mapping[str, Recipe]) -> Iter
         ("teacher.label_smoothing", settings.teacher.label_smoothing, "0"),
         ("student.shots_per_class", student.shots_per_class, "null"),
         ("student.without_classes", student.without_classes, "[]"),
+        ("adversarial.eps", settings.adversarial.eps, "0"),
         ("adversarial.test_eps", settings.adversarial.strength_of_test, "0"),
-        ("adversarial.eps", next((recipe.attack.eps for recipe in recipes.values() if recipe.attack), 0), "0"),
         ("assistants", list(settings.assistants), "{}"),
         ("generations", settings.generations - 1 and settings.generations, "1"),
         ("evaluate.corruptions", settings.evaluate.corruptions, "false"),
@@ -71,6 +76,8 @@ def _refused_settings(settings: Settings, recipes: Mapping[str, Recipe]) -> Iter
         ("tracking.embedding", settings.tracking.embedding, "false"),
         ("trainer.devices", trainer.process_count - 1 and trainer.process_count, "1"),
     ]
+    stages = (*settings.all_teachers, STUDENT, FINETUNE)
+    asked += [(f"{stage}.adversarial.eps", settings.adversarial_of(stage).eps, "0") for stage in stages]
     asked += [
         (f"{name}.head", None if teacher.head == "trained" else teacher.head, "trained")
         for name, teacher in settings.all_teachers.items()
