@@ -30,19 +30,8 @@ from kd_runner.training.device import device_of
 # Parts of a result that are not the same twice, by the end of their keys.
 MEASURED_ANEW = ("latency", "checkpoint", "file_bytes")
 # Of the rows that are shown where settings were changed.
-HEADLINES = (
-    "accuracy",
-    "val_accuracy",
-    "map",
-    "val_map",
-    "nll",
-    "ece",
-    "agreement",
-    "kl_to_teacher",
-    "parameters",
-    "macs",
-    "gap_closed",
-)
+HEADLINES = ("accuracy", "val_accuracy", "nll", "ece", "agreement", "kl_to_teacher", "parameters", "macs", "gap_closed")
+OF_SEVERAL_LABELS = ("map", "val_map")  # of the same rows, where an image may have several labels
 COMPARED = (*STAGES, "gap_closed", "budget")
 WEIGHTS = (weights_file(TEACHER), weights_file(BASELINE), STUDENT_LAST, STUDENT_BEST)
 MOST_ROWS = 30  # numbers that differ and are shown
@@ -169,7 +158,9 @@ class Comparison:
         return lines(["", *table, *more, *self.remarks, *self.sentences])
 
     def _is_shown(self, pair: Pair) -> bool:
-        return pair.metric in HEADLINES if self.changes else pair.metric in ("accuracy", "map") or not pair.is_equal
+        if pair.metric in OF_SEVERAL_LABELS:
+            return True
+        return pair.metric in HEADLINES if self.changes else pair.metric == "accuracy" or not pair.is_equal
 
 
 def _farthest(pairs: list[Pair]) -> str:

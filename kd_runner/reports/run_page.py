@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,23 +185,29 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
     """The name of each metric, and its text for each stage of the run; `classes` as in `top5_says_nothing`."""
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
 
+    if has_map(result):
+        yield from _numbers_of_several_labels(numbers)
+        return
     for name, key, text in (
-        OF_SEVERAL_LABELS
-        if has_map(result)
-        else (
-            ("test accuracy", "accuracy", percent),
-            ("validation accuracy", "val_accuracy", percent),
-            ("top-5 accuracy", "top5_accuracy", percent),
-            ("precision", "precision", four_digits),
-            ("recall", "recall", four_digits),
-            ("F1", "f1", four_digits),
-            ("NLL, nats", "nll", four_digits),
-            ("ECE", "ece", four_digits),
-            ("agreement with the teacher", "agreement", percent),
-            ("KL to the teacher, nats", "kl_to_teacher", four_digits),
-        )
+        ("test accuracy", "accuracy", percent),
+        ("validation accuracy", "val_accuracy", percent),
+        ("top-5 accuracy", "top5_accuracy", percent),
+        ("precision", "precision", four_digits),
+        ("recall", "recall", four_digits),
+        ("F1", "f1", four_digits),
+        ("NLL, nats", "nll", four_digits),
+        ("ECE", "ece", four_digits),
+        ("agreement with the teacher", "agreement", percent),
+        ("KL to the teacher, nats", "kl_to_teacher", four_digits),
     ):
         if key == "top5_accuracy" and top5_says_nothing(result, classes):
             continue
         if any(stage.get(key) is not None for stage in numbers):
             yield name, [text(stage.get(key)) for stage in numbers]
+
+
+def _numbers_of_several_labels(stages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """The same where an image may have several labels."""
+    for name, key, text in OF_SEVERAL_LABELS:
+        if any(stage.get(key) is not None for stage in stages):
+            yield name, [text(stage.get(key)) for stage in stages]

@@ -152,10 +152,10 @@ def add_curve(writer: SummaryWriter, tag: str, curves: Mapping[str, Any], number
 def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     """Log the result as a table in Markdown; all numbers but the sizes are of the test images."""
     numbers = ["accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement"]
+    if top5_says_nothing(result):
+        numbers.remove("top5_accuracy")
     if has_map(result):
         numbers = ["map", "f1", "micro_f1", "label_accuracy", "exact_match", "bce", "brier", *numbers[-3:]]
-    elif top5_says_nothing(result):
-        numbers.remove("top5_accuracy")
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
     for role in STAGES:
         if result[role]:
