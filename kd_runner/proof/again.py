@@ -31,10 +31,10 @@ from kd_runner.training.device import device_of
 MEASURED_ANEW = ("latency", "checkpoint", "file_bytes")
 # Of the rows that are shown where settings were changed.
 HEADLINES = ("accuracy", "val_accuracy", "nll", "ece", "agreement", "kl_to_teacher", "parameters", "macs", "gap_closed")
-OF_SEVERAL_LABELS = ("map", "val_map")  # of the same rows, where an image may have several labels
 COMPARED = (*STAGES, "gap_closed", "budget")
 WEIGHTS = (weights_file(TEACHER), weights_file(BASELINE), STUDENT_LAST, STUDENT_BEST)
 MOST_ROWS = 30  # numbers that differ and are shown
+OF_SEVERAL_LABELS = ("map", "val_map")  # of the same rows, where an image may have several labels
 MOST_SETTINGS = 5  # settings in a note
 
 

@@ -155,7 +155,8 @@ def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     if top5_says_nothing(result):
         numbers.remove("top5_accuracy")
     if has_map(result):
-        numbers = ["map", "f1", "micro_f1", "label_accuracy", "exact_match", "bce", "brier", *numbers[-3:]]
+        numbers = ["map", "f1", "micro_f1", "label_accuracy", "exact_match", "bce", "brier"]
+        numbers += ["parameters", "macs", "agreement"]
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
     for role in STAGES:
         if result[role]:
