@@ -212,7 +212,8 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     if len(chosen) < 2:
         raise SettingsError(f"student.fraction: must leave two training images or more, got {fraction:g}: it leaves 1")
     absent = torch.tensor(classes_without_images(settings, splits), dtype=torch.int64)
-    chosen = chosen[~torch.isin(labels[chosen], absent)]
+    if len(absent):
+        chosen = chosen[~torch.isin(labels[chosen], absent)]
     if len(chosen) < 2:
         raise SettingsError(
             f"student.without_classes: must leave two training images or more, got {settings.student.without_classes}: "

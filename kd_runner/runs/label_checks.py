@@ -65,6 +65,7 @@ def _refused_settings(settings: Settings) -> Iterator[tuple[str, str, Any]]:
         ("data_free", (settings.data_free or {}).get("_target_"), "null"),
         ("student.label_smoothing", student.label_smoothing, "0"),
         ("teacher.label_smoothing", settings.teacher.label_smoothing, "0"),
+        ("student.unlabelled_fraction", student.unlabelled_fraction, "0"),
         ("student.shots_per_class", student.shots_per_class, "null"),
         ("student.without_classes", student.without_classes, "[]"),
         ("adversarial.eps", settings.adversarial.eps, "0"),

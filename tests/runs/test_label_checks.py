@@ -35,6 +35,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("dataset.label_noise", 0.1, "must be 0 .*, got 0.1"),
     ("student.label_smoothing", 0.1, "must be 0 .*, got 0.1"),
     ("teacher.label_smoothing", 0.2, "must be 0 .*, got 0.2"),
+    ("student.unlabelled_fraction", 0.5, "must be 0 .*, got 0.5"),
     ("student.shots_per_class", 2, "must be null .*, got 2"),
     ("student.without_classes", ["1"], r"must be \[\] .*, got \['1'\]"),
     ("adversarial.eps", 0.1, "must be 0 .*, got 0.1"),
@@ -93,7 +94,9 @@ def test_a_run_says_so_before_it_looks_at_labels(plain: Callable[..., Settings])
     for key, value in (("dataset.label_noise", 0.1), ("student.without_classes", ["1"])):
         with pytest.raises(SettingsError, match="where an image may have several labels"):
             assemble(plain({key: value}))
-    assert [mode.pairs for mode in assemble(plain()).modes] == [True]
+    parts = assemble(plain({"student.fraction": 0.5}))
+    assert [mode.pairs for mode in parts.modes] == [True]
+    assert len(parts.data.student_images) == 4
 
 
 def test_modes_are_taken_or_refused_by_their_needs(plain: Callable[..., Settings]) -> None:
