@@ -18,8 +18,11 @@ from kd_runner.deploy.silence import silence
 
 CHUNK = 64  # calibration images at a time
 TORCHAO = ("torchao.quantization.pt2e.quantize_pt2e",)  # the part of torchao that is needed here
-# Convolutions, matrix products, and what lies between them. Normalisation and softmax stay in float32.
-QUANTIZED_OPERATIONS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
+# Convolutions, matrix products, and what lies between them. Normalisation and softmax stay in float32. Relu and Clip
+# become part of what is before them, so that the 255 steps are those of what they let through.
+QUANTIZED_OPERATIONS = (
+    *("Conv", "Gemm", "MatMul", "Relu", "Clip", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"),
+)  # fmt: skip
 
 
 class Inside(nn.Module):

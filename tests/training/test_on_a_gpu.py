@@ -47,6 +47,7 @@ SMALL = {
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps
     "sdd": ["teacher.hidden=[]"],
 }
+WAITING = {"kdsvd"}  # PyTorch's decomposition looks whether it failed, as the mode's page says
 ON_THE_GPU = TrainerSettings(
     accelerator="gpu", devices=1, precision="32", channels_last=True, compile=False, keep_memory=False,
     deterministic=True, log_every=100, threads=None,
@@ -79,7 +80,7 @@ def step_of(settings: Settings) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in WAITING])
 def test_no_step_waits_for_the_gpu(settings: Callable[..., Settings], mode: str, precision: str) -> None:
     step = step_of(
         settings(
@@ -161,7 +162,8 @@ def test_steps_through_graphs_train_as_steps_without(tmp_path: Path, precision: 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_steps_of_a_mode_are_captured(settings: Callable[..., Settings], mode: str) -> None:
-    words = ("trainer.accelerator=gpu", "trainer.graph=auto", f"distillation={mode}", "distillation.warmup=0")
+    words = ["trainer.accelerator=gpu", "trainer.graph=auto", f"distillation={mode}"]
+    words += [] if mode == "none" else ["distillation.warmup=0"]
     parts = assemble(settings(*words, *SMALL.get(mode, ())))
     module = parts.distiller(parts.teacher_student_pair())
     module.to(parts.data.device).on_fit_start()
