@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packed_cases import saved_of_folder, write_shard
 from PIL import Image
 
 import kd_runner
+
+HAS_DATASETS = bool((found := find_spec("datasets")) and found.origin)  # and no mere folder of that name
 
 TOP = Path(__file__).resolve().parent.parent
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
@@ -96,6 +100,19 @@ def make_pictures(root: Path) -> None:
         Image.fromarray(image + np.uint8(100 * (number % 2))).save(folder / f"{number}.png")
 
 
+def make_other_forms(home: Path) -> None:
+    """The same pictures as shards, as a saved data set where its library is there, and as an .npz."""
+    paths = sorted((home / "pictures").rglob("*.png"))
+    files = [((f"{n}.png", path.read_bytes()), (f"{n}.cls", path.parent.name.encode())) for n, path in enumerate(paths)]
+    write_shard(home / "shards" / "000.tar", [file for pair in files for file in pair])
+    arrays = {"train_images": np.stack([np.asarray(Image.open(path).resize((28, 28)).convert("L")) for path in paths])}
+    np.savez(home / "pneumoniamnist.npz", **arrays, train_labels=[[int(path.parent.name == "dogs")] for path in paths])
+    if HAS_DATASETS:
+        for split in ("train", "test"):
+            shutil.copytree(home / "pictures", home / "to_save" / split)
+        saved_of_folder(home / "to_save", home / "saved")
+
+
 def make_package(folder: Path) -> None:
     """The package and the YAML file that docs/extending.md shows, under the names that it gives them."""
     text = (TOP / "docs" / "extending.md").read_text()
@@ -164,6 +181,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     make_pictures(folder / "pictures")
     make_pictures(folder / "other_pictures")
     make_pictures(folder / "holiday")
+    make_other_forms(folder)
     for number, name in enumerate(("cat.jpg", "dog.png")):
         Image.new("RGB", (60, 40), (90 * number, 40, 40)).save(folder / name)
     make_package(folder)
@@ -187,6 +205,8 @@ def test_every_command_runs(desk: Desk, command: str) -> None:
         pytest.skip("run by .ci/run, or by tests/clusters")
     if "experiment=" in command and "KD_RUNNER_DATA" not in os.environ:
         pytest.skip("KD_RUNNER_DATA is not set")
+    if "dataset=hf_disk" in command and not HAS_DATASETS:
+        pytest.skip("needs Hugging Face datasets")
     if command.startswith("tensorboard "):
         assert "http://" in serve(desk, command)
         return

@@ -112,7 +112,10 @@ def _behind(remedy: str | None) -> str:
 def _meant_option(group: str, option: str, choices: list[str]) -> str:
     """The end of a message about an unknown option: its name here, else the nearest name."""
     if group == "dataset" and re.search(r"[/.~]", option):
-        return f"; a folder of images is dataset=image_folder dataset.root={option}"
+        form = (
+            "an .npz is dataset=medmnist" if option.endswith(".npz") else "a folder of images is dataset=image_folder"
+        )
+        return f"; {form} dataset.root={option}"
     meant = option_for(group, option)
     if meant is not None and meant.split()[0] in choices:
         return f" (did you mean {group}={meant}?)" if " " in meant else f" (did you mean {meant}?)"

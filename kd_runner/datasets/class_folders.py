@@ -68,9 +68,11 @@ def _no_class_folders(split: str, folder: Path, part: Contents) -> str:
         holds = f"; it holds {count(len(part.images), 'image')} and no folders"
     elif packed:
         holds = f"; it holds {list_of_names(sorted(packed))} files: unpack them, or name one of them as the root"
+        holds += "; shards of images and labels are read by dataset=webdataset" if ".tar" in packed else ""
     elif part.unread:
         kinds = sum(part.unread_by_subfolder.values(), Counter[str]())
         holds = f"; it holds {kinds_in_words(kinds)}"
+        holds += "; what Hugging Face datasets saved is read by dataset=hf_disk" if ".arrow" in kinds else ""
         suffixes = _readable_suffixes(kinds)
     remedy = f"; without a folder {folder.name}, the split is cut from train" if split != "train" else ""
     wanted = "it must hold a folder of images for each class"

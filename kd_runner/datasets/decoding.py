@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
+from typing import IO, Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, features
@@ -70,7 +70,16 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def facts(path: Path) -> ImageFacts:
+class PictureFile(Protocol):
+    """A file with a picture: a `Path`, or a `PackedFile` inside another file. As a text it is its name."""
+
+    @property
+    def suffix(self) -> str: ...
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]: ...
+
+
+def facts(path: PictureFile) -> ImageFacts:
     """The facts in the header of the image file `path`; pixels are not decoded.
 
     Raises:
@@ -82,7 +91,7 @@ def facts(path: Path) -> ImageFacts:
 
 
 def decode(
-    path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
+    path: PictureFile, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> tuple[Image.Image, ImageFacts]:
     """The picture that `open_picture` gives, and the facts of its header."""
     with open_picture(path, color, ground, max_pixels, white) as result:
@@ -91,7 +100,7 @@ def decode(
 
 @contextmanager
 def open_picture(
-    path: Path, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
+    path: PictureFile, color: Color, ground: Ground = WHITE, max_pixels: int = MAX_PIXELS, white: float | None = None
 ) -> Iterator[tuple[Image.Image, ImageFacts]]:
     """The picture in the file `path` as a viewer shows it, in Pillow's mode RGB or L, and the facts of its header.
 
@@ -188,7 +197,7 @@ def _picture_of_opened(
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[ImageFile.ImageFile]:
+def open_image(path: PictureFile) -> Iterator[ImageFile.ImageFile]:
     """Pillow's image of `path`, the one way to a file of others; any error inside becomes one that names the file."""
     suffix = path.suffix.lower()
     formats = [*_formats(), FORMATS_BY_SUFFIX[suffix]] if suffix in FORMATS_BY_SUFFIX else _formats()
@@ -214,7 +223,7 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _reason_unknown(path: Path) -> str:
+def _reason_unknown(path: PictureFile) -> str:
     """Why Pillow knows no image in `path`."""
     with path.open("rb") as file:
         start = file.read(64)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, open_picture
+from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, PictureFile, open_picture
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_of
 
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
@@ -64,7 +64,7 @@ class PixelSettings:
         """Channels, height and width."""
         return (3 if self.color == "rgb" else 1), self.image_size, self.image_width or self.image_size
 
-    def read(self, path: Path) -> tuple[Tensor, ImageFacts]:
+    def read(self, path: PictureFile) -> tuple[Tensor, ImageFacts]:
         """The picture in the file `path`, uint8 [C, H, W], and the facts of its header.
 
         Training, evaluation and prediction read pictures by this function.
@@ -111,14 +111,17 @@ class ImageFiles:
 
     def decode(self, index: int) -> tuple[Tensor, ImageFacts]:
         """One image, uint8 [C, H, W], and the facts of its header. Raises as `files[index]` does."""
-        return self.pixels.read(self.folder / self.paths[index])
+        return self.pixels.read(self.file(index))
+
+    def file(self, index: int) -> PictureFile:
+        """The file of one image."""
+        return self.folder / self.paths[index]
 
     @contextmanager
     def picture(self, index: int) -> Iterator[Image.Image]:
         """The whole picture of one image, in Pillow's mode RGB or L, while the block runs. Raises as `files[index]`."""
-        pixels = self.pixels
-        path = self.folder / self.paths[index]
-        with open_picture(path, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, _):
+        pixels, file = self.pixels, self.file(index)
+        with open_picture(file, pixels.color, pixels.ground, pixels.max_pixels, pixels.white) as (picture, _):
             yield picture
 
     @property

@@ -171,7 +171,7 @@ def _count_by_headers(files: ImageFiles) -> Counter[str]:
 
 def _header_counts(files: ImageFiles, index: int) -> Counter[str]:
     try:
-        return conversion_counts(facts(files.folder / files.paths[index]))
+        return conversion_counts(facts(files.file(index)))
     except ValueError:  # the message comes where the image is decoded
         return Counter({LOOKED_AT: 1})
 

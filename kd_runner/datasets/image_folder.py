@@ -74,14 +74,14 @@ def image_folder(
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
     cache_folder = Path(cache).expanduser() if cache else None
     layout, files = _find_files(Path(root).expanduser(), pixels, cache_folder, on_bad_image == "skip")
-    images, conversions = _load(files, residency, cache_folder)
+    images, conversions = load(files, residency, cache_folder)
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, white)
     fractions = {"val": val_fraction, "test": test_fraction}
     cuts = {split: fraction for split, fraction in fractions.items() if split not in files}
-    splits = _cut_off(images, cuts, seed)
-    survey = _survey_of(layout, _cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
+    splits = cut_off(images, cuts, seed)
+    survey = _survey_of(layout, cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
     classes = [printable(name) for name in layout.classes]
-    unused = _settings_without_effect(files, conversions)
+    unused = settings_without_effect(files, conversions)
     return Splits(**splits, classes=classes, survey=survey, unused=unused, pixels=pixels)
 
 
@@ -134,7 +134,7 @@ def _image_files(folder: Path, paths_by_label: Iterable[Sequence[str]], pixels: 
     return ImageFiles(folder, [path for paths in groups for path in paths], labels, pixels)
 
 
-def _load(
+def load(
     files: Mapping[str, ImageFiles], residency: str, cache: Path | None
 ) -> tuple[Mapping[str, Split | ImageFiles], Counter[str]]:
     """The images of each split, decoded or left in their files, and the counts of what is converted in them."""
@@ -158,7 +158,7 @@ def _decide_to_stream(needed: int, residency: str) -> bool:
     return True
 
 
-def _cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: int) -> dict[str, AnyImages]:
+def cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: int) -> dict[str, AnyImages]:
     """All three splits; those in `cuts` are cut from the training images, the test split first.
 
     Args:
@@ -174,11 +174,11 @@ def _cut_off(splits: Mapping[str, AnyImages], cuts: Mapping[str, float], seed: i
 def _survey_of(layout: Layout, files: Mapping[str, ImageFiles], cuts: Mapping[str, float]) -> Survey:
     """The files of all three splits, the files that are left out, and the cuts in words."""
     sizes = {split: len(part) for split, part in files.items()}
-    words = [_cut_in_words(split, fraction, sizes) for split, fraction in cuts.items()]
+    words = [cut_in_words(split, fraction, sizes) for split, fraction in cuts.items()]
     return Survey(layout.root, layout.left_out, files, words)
 
 
-def _settings_without_effect(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
+def settings_without_effect(files: Mapping[str, ImageFiles], conversions: Counter[str]) -> dict[str, str]:
     """The arguments of `image_folder` without an effect on the images in `files`, and why."""
     unused = unused_cuts(files)
     if not conversions["bits"] and conversions[LOOKED_AT] == sum(map(len, files.values())):
@@ -186,7 +186,7 @@ def _settings_without_effect(files: Mapping[str, ImageFiles], conversions: Count
     return unused
 
 
-def _cut_in_words(split: str, fraction: float, sizes: Mapping[str, int]) -> str:
+def cut_in_words(split: str, fraction: float, sizes: Mapping[str, int]) -> str:
     """The name of a split that is cut, its setting, and its real share where that differs by more than a fifth.
 
     Args:

@@ -267,8 +267,9 @@ def unused_cuts(splits: Collection[str]) -> dict[str, str]:
     Args:
         splits: Names of the splits: 'train', 'val', 'test'.
     """
-    unused = {f"{name}_fraction": f"there is a folder of {name} images" for name in ("val", "test") if name in splits}
-    return {**unused, "seed": "there are folders of val and test images"} if len(unused) == 2 else unused
+    own = "the data has {} images of its own"
+    unused = {f"{name}_fraction": own.format(name) for name in ("val", "test") if name in splits}
+    return {**unused, "seed": own.format("val and test")} if len(unused) == 2 else unused
 
 
 def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[AnyImages, AnyImages]:

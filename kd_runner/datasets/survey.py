@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.tar_members import LINK, SPARSE
+from kd_runner.datasets.tar_members import SPECIAL as SPECIAL_MEMBER
 from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents
 from kd_runner.notes import note
 
@@ -26,6 +28,9 @@ IN_WORDS = {
     SPECIAL: ("special file", ""),
     CLOSED: ("folder", " that cannot be opened"),
     REPEATED: ("link", " to a folder that is read already"),
+    LINK: ("link", " in a tar"),
+    SPARSE: ("sparse file", " in a tar"),
+    SPECIAL_MEMBER: ("special file", " in a tar"),
 }
 SHOWN = 3  # folders or kinds in one line
 HEIC = {".heic", ".heif"}  # the pictures of many phones, which are left out where the library for them is missing

@@ -16,6 +16,7 @@ from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS, SUFFIXES
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_cache import count_conversions, decode_all
+from kd_runner.datasets.packed import PackedImages
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.datasets.survey import note_left_out
 from kd_runner.datasets.tree import contents_of
@@ -83,6 +84,9 @@ def joined(first: Images, second: Images) -> Images:
     labels = torch.cat([first.labels, second.labels])
     if isinstance(first, ImageFiles):
         files = cast("ImageFiles", second)
+        if isinstance(first, PackedImages):  # whose own paths are no files; absolute ones are
+            further = [str((files.folder / path).absolute()) for path in files.paths]
+            return replace(first, paths=[*first.paths, *further], labels=labels)
         paths = [str((part.folder / path).absolute()) for part in (first, files) for path in part.paths]
         return replace(first, folder=Path("/"), paths=paths, labels=labels)
     assert isinstance(first, Split)

@@ -311,7 +311,11 @@ def _calibration(sources: CardSources) -> str:
         bce, brier = four_digits(numbers.get("bce")), four_digits(numbers.get("brier"))
         return f"- binary cross-entropy {bce} nats, Brier score {brier}, means over test images and labels"
     nll, ece = four_digits(numbers.get("nll")), four_digits(numbers.get("ece"))
-    lines = [f"- NLL {nll} nats, ECE {ece} (15 bins), on the test images"]
+    brier = f", Brier score {four_digits(numbers['brier'])}" if numbers.get("brier") is not None else ""
+    lines = [f"- NLL {nll} nats, ECE {ece} (15 bins){brier}, on the test images"]
+    if numbers.get("auroc") is not None:
+        area, mean = four_digits(numbers["auroc"]), four_digits(numbers.get("average_precision"))
+        lines.append(f"- AUROC {area}, average precision {mean}, of the second class on the test images")
     temperature = value_at(sources.analysis, ("networks", STUDENT, "temperature"))
     after = section(value_at(sources.analysis, ("networks", STUDENT)), "after")
     if temperature is not None and after:

@@ -188,6 +188,8 @@ def as_table(content: Mapping[str, Any], width: int) -> str:
         ("F1", "f1", 6, four_digits),
         ("NLL", "nll", 7, four_digits),
         ("ECE", "ece", 5, four_digits),
+        ("Brier", "brier", 2, four_digits),
+        ("AUROC", "auroc", 9, four_digits),
         ("agreement", "agreement", 8, percent),
     ]
     columns = [TextColumn("", [name.replace("_", " ") for name in networks], folds=True)]

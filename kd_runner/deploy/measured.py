@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kd_runner.evaluation.analysis import most_confused
 from kd_runner.evaluation.calibration import calibration, ratios
+from kd_runner.evaluation.class_metrics import metrics_of_classes
 from kd_runner.evaluation.metrics import classification_metrics, confusion_matrix, pair_metrics
 from kd_runner.evaluation.precision_recall import precision_recall
 from kd_runner.files.stages import TEACHER
@@ -32,7 +33,7 @@ def measure(logits: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]
             **classification_metrics(part, labels),
             **of_pair,
             "class_accuracy": ratios(confusion.diagonal(), confusion.sum(1)),
-            "class_precision": ratios(confusion.diagonal(), confusion.sum(0)),
+            **metrics_of_classes(confusion),
             "confusion": confusion[shown][:, shown].tolist(),
             "calibration": calibration(part, labels),
             "precision_recall": precision_recall(part, labels),

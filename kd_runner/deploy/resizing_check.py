@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.decoding import open_picture
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.exported_check import agreement_of
@@ -104,11 +103,9 @@ def pictures(settings: PixelSettings, images: RunImages | None) -> Iterator[Imag
 
 def pictures_in_files(files: ImageFiles) -> Iterator[Image.Image]:
     """Some of the test pictures as they are in their files, read as training reads them, but for the cutting."""
-    settings = files.pixels
     numbers = torch.linspace(0, len(files) - 1, min(PICTURES, len(files))).long().unique().tolist()
     for number in numbers:
-        path = files.folder / files.paths[number]
-        with open_picture(path, settings.color, settings.ground, settings.max_pixels, settings.white) as (picture, _):
+        with files.picture(number) as picture:
             if picture.width * picture.height <= MAX_PIXELS or number == numbers[0]:
                 yield picture
 

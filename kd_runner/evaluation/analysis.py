@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kd_runner.datasets.splits import Images
 from kd_runner.evaluation.calibration import calibrations, ratios
+from kd_runner.evaluation.class_metrics import metrics_of_classes
 from kd_runner.evaluation.metrics import confusion_matrix
 from kd_runner.evaluation.precision_recall import precision_recall
 from kd_runner.evaluation.predictions import Predictions
@@ -77,6 +78,7 @@ def analysis(
             role: {
                 "confusion": confusion[role][shown][:, shown].tolist(),
                 "class_accuracy": ratios(confusion[role].diagonal(), confusion[role].sum(1)),
+                **metrics_of_classes(confusion[role]),
                 **calibrations(test.logits[role], test.labels, validation.logits[role], validation.labels),
                 "precision_recall": precision_recall(test.logits[role], test.labels),
             }

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from kd_runner.evaluation.calibration import Reliability
+from kd_runner.evaluation.class_metrics import brier_score, two_class_metrics
 from kd_runner.tensors import mean_kl
 
 
@@ -18,12 +19,13 @@ def pack_bits(correct: Tensor) -> dict[str, Any]:
     return {"images": len(correct), "bits": base64.b64encode(bits.tobytes()).decode()}
 
 
-def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     """Metrics of `logits` [N, K] against `labels` [N].
 
     Accuracies, precision, recall and F1 as means over the classes that occur in the labels,
     negative log-likelihood in nats, and the expected calibration error with 15 bins of equal width
     (Guo et al. 2017, arXiv:1706.04599). With 5 classes or fewer, top-5 accuracy is 1. Sums are of integers or float64.
+    The balanced accuracy is the recall by its other name. Two classes have AUROC and average precision of the second.
     """
     classes = logits.shape[1]
     confusion = confusion_matrix(logits.argmax(1), labels, classes).double()
@@ -33,12 +35,15 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     reliability = Reliability.of(logits, labels)
     return {
         "accuracy": (hits.sum() / confusion.sum()).item(),
+        "balanced_accuracy": (hits / labelled.clamp_min(1))[occurring].mean().item(),
         "top5_accuracy": (top == labels.unsqueeze(1)).any(1).double().mean().item(),
         "precision": (hits / predicted.clamp_min(1))[occurring].mean().item(),
         "recall": (hits / labelled.clamp_min(1))[occurring].mean().item(),
         "f1": (2 * hits / (labelled + predicted).clamp_min(1))[occurring].mean().item(),
         "nll": reliability.nll,
         "ece": reliability.ece,
+        "brier": brier_score(logits, labels),
+        **(two_class_metrics(logits, labels) if classes == 2 else {}),
     }
 
 

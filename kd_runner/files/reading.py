@@ -176,6 +176,10 @@ class _Stage(_WithSeveralLabels):
     f1: Share | None = None
     nll: Real | None = None
     ece: Share | None = None
+    balanced_accuracy: Share | None = None
+    brier: Amount | None = None
+    auroc: Share | None = None
+    average_precision: Share | None = None
     parameters: Amount | None = None
     macs: Amount | None = None
     images_seen: Amount | None = None
@@ -396,6 +400,8 @@ class _Bins(_Part):
 class _Network(_Part):
     confusion: list[list[Whole]] | None = None
     class_accuracy: list[Share | None] | None = None
+    class_precision: list[Share | None] | None = None
+    class_f1: list[Share | None] | None = None
     temperature: Amount | None = None
     before: _Bins | None = None
     after: _Bins | None = None

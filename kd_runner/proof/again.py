@@ -30,7 +30,19 @@ from kd_runner.training.device import device_of
 # Parts of a result that are not the same twice, by the end of their keys.
 MEASURED_ANEW = ("latency", "checkpoint", "file_bytes")
 # Of the rows that are shown where settings were changed.
-HEADLINES = ("accuracy", "val_accuracy", "nll", "ece", "agreement", "kl_to_teacher", "parameters", "macs", "gap_closed")
+HEADLINES = (
+    "accuracy",
+    "val_accuracy",
+    "nll",
+    "ece",
+    "brier",
+    "auroc",
+    "agreement",
+    "kl_to_teacher",
+    "parameters",
+    "macs",
+    "gap_closed",
+)
 COMPARED = (*STAGES, "gap_closed", "budget")
 WEIGHTS = (weights_file(TEACHER), weights_file(BASELINE), STUDENT_LAST, STUDENT_BEST)
 MOST_ROWS = 30  # numbers that differ and are shown

@@ -37,7 +37,8 @@ COLUMNS = (
     "macs", "file_bytes", "latency", "teacher_parameters", "teacher_macs", "teacher_latency", "images_seen",
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
     "p", "nll_scaled", "ece_scaled", "corruption_accuracy", "baseline_corruption_accuracy", "corruption_error",
-    "pgd_accuracy", "baseline_pgd_accuracy", "name", "notes",
+    "pgd_accuracy", "baseline_pgd_accuracy", "balanced_accuracy", "brier", "auroc", "average_precision",
+    "name", "notes",
 )  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     by those of the baseline's, `latency` seconds of one image on the run's device. `nll_scaled` and `ece_scaled` are
     after temperature scaling, `corruption_accuracy` and the baseline's are means over 15 corruptions at 5 severities,
     and `corruption_error` is the student's mean corruption error as a share of the baseline's.
-    `pgd_accuracy` and the baseline's are for attacked test images.
+    `pgd_accuracy` and the baseline's are for attacked test images. `balanced_accuracy`, `brier`, and of two classes
+    `auroc` and `average_precision`, are the student's on the test images after the last epoch.
     """
     for rank, group in enumerate(groups, 1):
         against = group.against
@@ -108,6 +110,7 @@ def _means(group: Group) -> dict[str, float | None]:
     keys |= {stage: (stage, "accuracy") for stage in ("teacher", "baseline")}
     keys |= {"pgd_accuracy": ("student", "pgd_accuracy"), "baseline_pgd_accuracy": ("baseline", "pgd_accuracy")}
     keys |= {f"{name}_scaled": ("student", "calibrated", name) for name in ("nll", "ece")}
+    keys |= {name: ("student", name) for name in ("balanced_accuracy", "brier", "auroc", "average_precision")}
     keys |= {"corruption_accuracy": ("student", "corruptions", "accuracy")}
     keys |= {"baseline_corruption_accuracy": ("baseline", "corruptions", "accuracy")}
     keys |= {"corruption_error": ("student", "corruptions", "error_beside_baseline")}

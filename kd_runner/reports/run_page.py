@@ -16,6 +16,7 @@ from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.scores import has_map, words_of
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import four_digits, percent
+from kd_runner.reports.class_table import class_table
 from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.described import label_of
@@ -146,6 +147,7 @@ def run_page(folder: Folder) -> str:
         numbers=[*_numbers(result, len(classes) if classes else None), *calibration_rows(result)],
         corruptions=corruption_tables(result),
         further=further_tables(result),
+        class_numbers=class_table(folder.analysis),
         charts=folder.charts,
         cost=cost_rows(result),
         cost_headings=cost_headings(result),
@@ -191,12 +193,16 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
     for name, key, text in (
         ("test accuracy", "accuracy", percent),
         ("validation accuracy", "val_accuracy", percent),
+        ("balanced accuracy", "balanced_accuracy", percent),
         ("top-5 accuracy", "top5_accuracy", percent),
         ("precision", "precision", four_digits),
         ("recall", "recall", four_digits),
         ("F1", "f1", four_digits),
         ("NLL, nats", "nll", four_digits),
         ("ECE", "ece", four_digits),
+        ("Brier score", "brier", four_digits),
+        ("AUROC", "auroc", four_digits),
+        ("average precision", "average_precision", four_digits),
         ("agreement with the teacher", "agreement", percent),
         ("KL to the teacher, nats", "kl_to_teacher", four_digits),
     ):

@@ -27,6 +27,7 @@ METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
     ("F1", "f1", 4, four_digits),
     ("NLL", "nll", 5, four_digits),
     ("ECE", "ece", 3, four_digits),
+    ("AUROC", "auroc", 8, four_digits),
     ("parameters", "parameters", 7, count),
     ("MACs", "macs", 2, count),
     ("pruned", "sparsity", 8, percent),
@@ -118,6 +119,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _absent_classes_sentence(result),
         attacked_sentence(result),
         *shift_sentences(result),
+        _one_class_sentence(result),
         own_views(result),
         kept_outputs(result),
         _sizes_sentence(result),
@@ -130,6 +132,15 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _best_epoch_sentence(result),
     ]
     return [*(sentence for sentence in candidates if sentence), *reasons(result)]
+
+
+def _one_class_sentence(result: Mapping[str, Any]) -> str:
+    """A sentence where AUROC is not known, as all test images are of one of the two classes."""
+    data = result.get("data") or {}
+    missing = (data.get("missing_classes") or {}).get("test") or []
+    if data.get("classes") != 2 or not missing:
+        return ""
+    return f"AUROC and average precision are not known, as no test image is of the class {missing[0]}."
 
 
 def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:

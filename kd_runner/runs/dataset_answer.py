@@ -38,7 +38,6 @@ EXTREMES = 5
 NAMED = 5  # files
 LONGEST_NAME = 40  # letters of a class's name
 BLOCK = 256  # images at a time
-IMAGE_FOLDER = "kd_runner.datasets.image_folder.image_folder"
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _silent() -> Iterator[None]:
 
 def _lenient(settings: Settings) -> Settings:
     """The settings with which files that cannot be read are counted and named, not an error."""
-    if settings.dataset.target != IMAGE_FOLDER:
+    if "on_bad_image" not in settings.dataset.node:
         return settings
     dataset = settings.dataset.model_copy()
     assert dataset.model_extra is not None
@@ -217,9 +216,9 @@ def file_lines(splits: Splits) -> list[str]:
 
 def headers_of(splits: Sequence[ImageFiles]) -> list[ImageFacts]:
     """The facts in the headers of all files."""
-    paths = [split.folder / path for split in splits for path in split.paths]
+    files = [split.file(index) for split in splits for index in range(len(split))]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(facts, paths))
+        return list(pool.map(facts, files))
 
 
 def unreadable_lines(splits: Splits, skipped: bool) -> list[str]:

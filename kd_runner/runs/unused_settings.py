@@ -22,6 +22,7 @@ from kd_runner.config.build import names_of, takes
 from kd_runner.config.settings import ASKED, ONLINE, DistillationSettings, Settings
 from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.packed import PackedImages
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
 from kd_runner.optimizer import DOT
@@ -273,6 +274,7 @@ def cache_of_streams(case: Case, key: str) -> str | None:
         not _is_streamed(case)
         or node.get("on_bad_image") == "skip"
         or is_archive(Path(str(node.get("root"))).expanduser())
+        or isinstance(case.parts.data.splits.train, PackedImages)  # whose names and labels are kept there
     )
     return None if used else "the images are read from their files while training"
 

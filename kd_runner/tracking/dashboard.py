@@ -151,8 +151,20 @@ def add_curve(writer: SummaryWriter, tag: str, curves: Mapping[str, Any], number
 
 def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     """Log the result as a table in Markdown; all numbers but the sizes are of the test images."""
-    numbers = ["accuracy", "top5_accuracy", "f1", "nll", "ece", "parameters", "macs", "agreement"]
-    if top5_says_nothing(result):
+    numbers = [
+        "accuracy",
+        "balanced_accuracy",
+        "top5_accuracy",
+        "f1",
+        "nll",
+        "ece",
+        "brier",
+        "auroc",
+        "average_precision",
+    ]
+    numbers += ["parameters", "macs", "agreement"]
+    numbers = [name for name in numbers if any((result[role] or {}).get(name) is not None for role in STAGES)]
+    if top5_says_nothing(result) and "top5_accuracy" in numbers:
         numbers.remove("top5_accuracy")
     if has_map(result):
         numbers = ["map", "f1", "micro_f1", "label_accuracy", "exact_match", "bce", "brier"]

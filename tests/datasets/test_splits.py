@@ -55,5 +55,5 @@ def test_a_cut_keeps_images_and_labels_together() -> None:
 
 def test_arguments_without_a_cut_are_named() -> None:
     assert unused_cuts(["train"]) == {}
-    assert unused_cuts(["train", "val"]) == {"val_fraction": "there is a folder of val images"}
+    assert unused_cuts(["train", "val"]) == {"val_fraction": "the data has val images of its own"}
     assert list(unused_cuts(["train", "val", "test"])) == ["val_fraction", "test_fraction", "seed"]

@@ -37,7 +37,7 @@ def report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_a_run_is_verified_to_the_digit(run: Path, report: Report) -> None:
     code, out, err = report("--verify", run)
     assert (code, err) == (0, "")
-    assert "Verified: all 46 numbers are as reported, to the digit." in out
+    assert "Verified: all 54 numbers are as reported, to the digit." in out
     assert "Made with others" not in out
     accuracy = json.loads((run / "result.json").read_text())["student"]["accuracy"]
     assert any(f"{accuracy:.10g}" in line and line.endswith("equal") for line in out.splitlines())
@@ -47,7 +47,7 @@ def test_a_number_that_was_changed_differs(run: Path, report: Report) -> None:
     change_json(run / "result.json", lambda result: result["student"].update(accuracy=0.99))
     code, out, _ = report("--verify", run)
     assert code == 1
-    assert "Not verified: 1 of 46 numbers differ: student accuracy." in out
+    assert "Not verified: 1 of 54 numbers differ: student accuracy." in out
     assert any("0.99" in line and line.endswith("differs") for line in out.splitlines())
 
 
@@ -89,10 +89,10 @@ def test_elsewhere_there_is_a_tolerance_that_is_said(run: Path, report: Report) 
     assert code == 0
     assert f"Made with others: torch was 2.0.0, is {torch.__version__}; processor was another" in out
     assert "Tolerance elsewhere than on the run's machine: 0.002, or one image." in out
-    assert "Verified: all 46 numbers are as reported, 44 to the digit, the others within the tolerance." in out
+    assert "Verified: all 54 numbers are as reported, 52 to the digit, the others within the tolerance." in out
     change_json(run / "result.json", lambda result: result["student"].update(nll=result["student"]["nll"] * 1.1))
     code, out, _ = report("--verify", run)
-    assert (code, out.splitlines()[-1]) == (1, "Not verified: 1 of 46 numbers differ: student nll.")
+    assert (code, out.splitlines()[-1]) == (1, "Not verified: 1 of 54 numbers differ: student nll.")
 
 
 def test_last_digits_count_on_the_same_machine(run: Path, report: Report) -> None:
@@ -108,7 +108,7 @@ def test_networks_that_are_not_there_are_said_and_the_student_must_be(run: Path,
     code, out, _ = report("--verify", run)
     assert code == 0
     assert "teacher.safetensors is not there: its numbers are not measured." in out
-    assert "Verified: all 24 numbers" in out
+    assert "Verified: all 28 numbers" in out
     (run / "student_last.safetensors").unlink()
     code, out, err = report("--verify", run)
     assert (code, out) == (2, "")
@@ -118,7 +118,7 @@ def test_networks_that_are_not_there_are_said_and_the_student_must_be(run: Path,
 def test_the_networks_that_are_chosen_are_compared(run: Path, report: Report) -> None:
     code, out, _ = report("--verify", run, "--network", "student")
     assert code == 0
-    assert "Verified: all 21 numbers are as reported, to the digit." in out
+    assert "Verified: all 25 numbers are as reported, to the digit." in out
     (run / "baseline.safetensors").unlink()
     code, out, err = report("--verify", run, "--network", "baseline")
     assert (code, out) == (2, "")

@@ -34,6 +34,8 @@ METRICS = {
     "f1",
     "nll",
     "ece",
+    "balanced_accuracy",
+    "brier",
     "parameters",
     "macs",
     "latency",

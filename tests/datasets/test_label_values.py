@@ -1,0 +1,68 @@
+"""Labels in files: numbers and texts, the classes that they are, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kd_runner.datasets.label_values import classes_and_labels, label_value, names_of_classes
+from kd_runner.notes import collected_notes
+
+
+def test_a_label_is_a_number_or_a_text() -> None:
+    values = [" 3\n", "cat", "-2", 4, 2.0, True, "", "  ", None, 2.5, [1], {}, float("nan"), "1.5", "0x1"]
+    expected = [3, "cat", -2, 4, 2, "true", None, None, None, None, None, None, None, "1.5", "0x1"]
+    assert [label_value(value) for value in values] == expected
+
+
+def test_classes_are_the_labels_of_the_training_images() -> None:
+    with collected_notes() as notes:
+        assert classes_and_labels({"train": [2, 0, 1, 10] * 2, "test": [1]})[0] == ["0", "1", "2", "10"]
+    assert notes == [
+        "labels are 0, 1, 2, 10, and become 0 to 3 in this order; a teacher that was trained elsewhere may have them "
+        "as they are: dataset.class_names names all"
+    ]
+    with collected_notes() as notes:
+        classes, labels = classes_and_labels({"train": [1, "b", "a", 1], "val": ["a"]})
+        assert classes == ["1", "a", "b"]
+        assert labels == {"train": [0, 2, 1, 0], "val": [1]}
+        named = classes_and_labels({"train": [0, 2], "test": [1]}, ["cat", "dog", "eel"])
+        assert named == (["cat", "dog", "eel"], {"train": [0, 2], "test": [1]})
+        texts = classes_and_labels({"train": ["eel", "cat"]}, ["eel", "dog", "cat"])
+        assert texts == (["eel", "dog", "cat"], {"train": [0, 2]})
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "says"),
+    [
+        (
+            {"train": [0, 1], "test": [1, 7]},
+            None,
+            "labels of the test split must be those that the training images have; 7 is",
+        ),
+        ({"train": [0, 3]}, ["a", "b"], "train split must be those that dataset.class_names has; 3 is not among them"),
+        ({"train": ["a", "c", "d"]}, ["a", "b"], "c, d are not among them"),
+        ({"train": [5, 5]}, None, "at least two classes, the training images have 5"),
+    ],
+)
+def test_labels_that_are_no_class_are_refused(
+    values: dict[str, list[int | str]], names: list[str] | None, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        classes_and_labels(values, names)
+
+
+def test_names_of_classes_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\n\ndög \n")
+    assert names_of_classes("names.txt", tmp_path) == ["cat", "dög"]
+    assert names_of_classes(["a", "b"], tmp_path) == ["a", "b"]
+    assert names_of_classes(None, tmp_path) is None
+    for given, says in (
+        ("none.txt", "cannot be read"),
+        (["a"], "two names or more"),
+        (["a", "b", "a"], "each once, got a, b, a"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            names_of_classes(given, tmp_path)
