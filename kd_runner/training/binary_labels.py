@@ -38,10 +38,16 @@ class BinaryLabelLoss(LabelLoss):
     With weights, the loss of a label counts as often as its weight says where an image has it, and once where not.
     """
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, labels: Tensor, image_weights: Tensor | None = None) -> Tensor:
+        """The loss.
+
+        Args:
+            image_weights: Weights of the images, [N]; None: all alike.
+        """
         if self.class_weights is not None and self._weights is None:
             self._weights = weights_of_labels(self.class_weights, self.labels())
-        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), pos_weight=self._weights)
+        weights = None if image_weights is None else image_weights.unsqueeze(1)
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weights, pos_weight=self._weights)
 
 
 class MetricsOfSeveralLabels(EpochMetrics):

@@ -44,6 +44,8 @@ def test_the_label_loss_is_a_mean_over_images_and_labels(golden: Golden) -> None
     plain = -(y * np.log(p) + (1 - y) * np.log(1 - p))
     logits = golden.student.logits
     assert float(BinaryLabelLoss(0.0, None, lambda: LABELS)(logits, LABELS)) == pytest.approx(plain.mean())
+    of_images = BinaryLabelLoss(0.0, None, lambda: LABELS)(logits, LABELS, torch.tensor([1.0, 0.0, 2.0, 1.0]))
+    assert float(of_images) == pytest.approx((plain * [[1], [0], [2], [1]]).mean())
     weights = weights_of_labels("balanced", LABELS)
     assert weights.tolist() == [1, 1, 1, 1, 1]  # two of four images have a label, and of two labels no image
     assert weights_of_labels("balanced", LABELS[:3]).tolist() == pytest.approx([0.5, 2, 1, 0.5, 1])
