@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kd_runner.files.scores import (
@@ -14,6 +16,7 @@ from kd_runner.files.scores import (
     words_of,
     words_of_all,
 )
+from kd_runner.interface.result import RunResult
 
 
 def test_a_result_with_map_has_it_as_the_score_too() -> None:
@@ -52,3 +55,11 @@ def test_the_score_of_an_epoch() -> None:
     assert not has_val_map([{"val_accuracy": 0.5}])
     with pytest.raises(KeyError):
         val_score({"val_loss": 1.0})
+
+
+def test_a_result_in_a_program_has_the_score(label_run: Path) -> None:
+    result = RunResult.of(label_run)
+    assert result.student.accuracy == result.student["map"]
+    assert result.baseline is not None
+    assert result.gain == result.student["map"] - result.baseline["map"]
+    assert "mAP" in str(result)
