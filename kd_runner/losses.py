@@ -5,12 +5,14 @@
 
 Those of features take the features of both networks: a tensor, or a list of them, shallow to deep. Each is what the
 mode adds to the loss, without its weight and without the labels' loss. Arguments by name are those of the mode's class.
+Those of students that learn from one another (`dml`, `kdcl`) take the logits of one other student or a list of several.
 Modes with modules of their own that train along (`crd`, `fitnets`, …) need to know the networks, and are not here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -20,9 +22,11 @@ from kd_runner.distillation.cc import CC
 from kd_runner.distillation.confidence_penalty import ConfidencePenalty
 from kd_runner.distillation.dist import DIST
 from kd_runner.distillation.dkd import DKD
+from kd_runner.distillation.dml import DML
 from kd_runner.distillation.function_matching import FunctionMatching
 from kd_runner.distillation.hard import Hard
 from kd_runner.distillation.hybrid import Hybrid
+from kd_runner.distillation.kdcl import KDCL
 from kd_runner.distillation.label_smoothing import LabelSmoothing
 from kd_runner.distillation.logit_standardization import LogitStandardization
 from kd_runner.distillation.logits_l2 import LogitsL2
@@ -53,6 +57,19 @@ class LogitLoss(Protocol):
     ) -> Tensor: ...
 
 
+class PeerLoss(Protocol):
+    """A loss of a student's logits [N, K], those of one other student or a list of several, and labels; a scalar."""
+
+    def __call__(
+        self,
+        student_logits: Tensor,
+        other_logits: Tensor | Sequence[Tensor],
+        labels: Tensor | None = None,
+        temperature: Tensor | float = 1.0,
+        **arguments: Any,
+    ) -> Tensor: ...
+
+
 class FeatureLoss(Protocol):
     """A loss of features: maps [N, C, H, W], tokens [N, L, C] or vectors [N, C], one layer or several; a scalar."""
 
@@ -69,19 +86,42 @@ def _of_logits(mode: Callable[..., Any]) -> LogitLoss:
         temperature: Tensor | float = 4.0,
         **arguments: Any,
     ) -> Tensor:
-        made = mode(**arguments)
-        if labels is None:
-            if made.needs.labels:
-                raise ValueError(f"labels must be given, {_name(mode)} compares with them")
-            labels = student_logits.new_zeros(len(student_logits), dtype=int)  # type: ignore[call-overload]
-        if student_logits.shape != teacher_logits.shape or student_logits.dim() != 2:
-            shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"
-            raise ValueError(f"logits must be [N, K] of both networks, got {shapes}")
-        result: Tensor = made(Outputs(student_logits), Outputs(teacher_logits), labels, temperature)
-        return result
+        return _with_logits(mode(**arguments), student_logits, [teacher_logits], labels, temperature)
 
     loss.__doc__ = mode.__doc__
     return loss
+
+
+def _of_peers(mode: Callable[..., Any]) -> PeerLoss:
+    def loss(
+        student_logits: Tensor,
+        other_logits: Tensor | Sequence[Tensor],
+        labels: Tensor | None = None,
+        temperature: Tensor | float = 1.0,
+        **arguments: Any,
+    ) -> Tensor:
+        others = [other_logits] if isinstance(other_logits, Tensor) else list(other_logits)
+        return _with_logits(mode(**arguments), student_logits, others, labels, temperature)
+
+    loss.__doc__ = mode.__doc__
+    return loss
+
+
+def _with_logits(
+    made: Any, student: Tensor, others: Sequence[Tensor], labels: Tensor | None, temperature: Tensor | float
+) -> Tensor:
+    """The loss of a mode; its teacher's logits, or those of all other peers, are `others`."""
+    if labels is None:
+        if made.needs.labels:
+            raise ValueError(f"labels must be given, {type(made).__name__} compares with them")
+        labels = student.new_zeros(len(student), dtype=int)  # type: ignore[call-overload]
+    for other in others:
+        if student.shape != other.shape or student.dim() != 2:
+            shapes = f"{list(student.shape)} and {list(other.shape)}"
+            raise ValueError(f"logits must be [N, K] of both networks, got {shapes}")
+    first, *rest = map(Outputs, others)
+    result: Tensor = made(Outputs(student), replace(first, others=tuple(rest)), labels, temperature)
+    return result
 
 
 def _of_features(mode: Callable[..., Any]) -> FeatureLoss:
@@ -106,10 +146,6 @@ def _outputs(features: Tensor | Sequence[Tensor]) -> Outputs:
     return Outputs(layers[-1].flatten(1), {f"layer{number}": layer for number, layer in enumerate(layers, 1)})
 
 
-def _name(mode: Callable[..., Any]) -> str:
-    return str(getattr(mode, "__name__", mode))
-
-
 confidence_penalty = _of_logits(ConfidencePenalty)
 dist = _of_logits(DIST)
 dkd = _of_logits(DKD)
@@ -127,6 +163,9 @@ tf_kd_self = _of_logits(SelfTraining)
 ttm = _of_logits(TTM)
 wsld = _of_logits(WSLD)
 wttm = _of_logits(WTTM)
+
+dml = _of_peers(DML)
+kdcl = _of_peers(KDCL)
 
 at = _of_features(AT)
 cc = _of_features(CC)

@@ -44,6 +44,7 @@ class Outputs:
         clean: The student's outputs for the images as they are, where the others are for attacked ones; None where
             nothing asks for them.
         progress: Share of the student's training that is done, 0 to 1.
+        others: Of several peers that teach a student, the outputs of all but the first, whose own these are.
     """
 
     logits: Tensor
@@ -52,6 +53,7 @@ class Outputs:
     strong: Outputs | None = None
     progress: float = 0.0
     clean: Outputs | None = None
+    others: tuple[Outputs, ...] = ()
 
     def float(self) -> Outputs:
         """The outputs in float32, in which every loss is computed."""
@@ -71,7 +73,8 @@ class Outputs:
         """The outputs with standardized logits."""
         strong = self.strong.standardize() if self.strong is not None else None
         clean = self.clean.standardize() if self.clean is not None else None
-        return dataclasses.replace(self, logits=standardize(self.logits), strong=strong, clean=clean)
+        others = tuple(other.standardize() for other in self.others)
+        return dataclasses.replace(self, logits=standardize(self.logits), strong=strong, clean=clean, others=others)
 
     def pairs(self) -> Outputs:
         """The outputs with two logits for each image and label, [N·K, 2], each label against all others."""
@@ -102,6 +105,8 @@ class Needs:
         attacked: True where the student must be shown attacked images (`adversarial.eps` above 0). The label loss is
             then that of the images as they are.
         clean_view: True where the student must also be shown the images as they are (`Outputs.clean`).
+        peers: True where the mode is for students that teach one another, and looks at all of them at once
+            (`Outputs.others`).
         several_labels: How the loss is computed where an image may have several labels: 'pairs', of two logits (z, 0)
             for each image and label, whose softmax is the label's sigmoid; 'logits', of the logits as they are; 'no',
             not at all; None: 'logits' for a mode that looks at no logits and no labels, else 'no'.
@@ -119,6 +124,7 @@ class Needs:
     whole_batch: bool = False
     attacked: bool = False
     clean_view: bool = False
+    peers: bool = False
     several_labels: Literal["pairs", "logits", "no"] | None = None
 
     @property

@@ -32,7 +32,7 @@ RESULT_COLUMNS = (
     *("images_seen", "macs", "parameters", "teacher_parameters"),
 )
 # Modes that ask for another student, or for a teacher without hidden layers.
-OTHER_NETWORKS = ("catkd", "deit", "sdd")
+OTHER_NETWORKS = ("catkd", "deit", "sdd", "dml", "kdcl")
 LATE = 0.1  # share of the epochs, at their end, whose mean decides between trials with equal accuracy
 
 # Three temperatures to try, for modes whose loss has one; the default of the mode is among them.

@@ -22,7 +22,7 @@ Made by `python tools/make_methods.py` from the code, the YAML files and the mea
 is up to date. The loss is `label_weight` · cross-entropy with the labels + `weight` · what the mode measures. Several
 modes add up: `'distillation=[dkd,at]' plus.at.weight=500`. Needs: L logits, F features (by hooks on layers that are
 found by themselves or named by `student.layers`, `teacher.layers`), M modules of its own that train along, B memory or
-indices of images, V a strongly augmented second view, Y labels, – no teacher.
+indices of images, V a strongly augmented second view, Y labels, P peers in a teacher's place, – no teacher.
 
 """
 
@@ -58,6 +58,10 @@ DIFFERENCES = """
   our choice, and so are those of `cwd`, `kdsvd`, `normkd` and `sdd`.
 - `deit`: the mean of both heads is what is evaluated, as there. In the soft variant, the divergence is a mean over
   the images, as in the paper; the authors' code also divides by the number of classes.
+- `dml`, `kdcl`: of students without a teacher ([training.md](training.md#peers)). `dml` has the paper's temperature and
+  weights, and updates the students in turn, as its algorithm does. The text of `kdcl`'s paper was not at hand: its
+  temperature of 2 and its weight are our choice, `naive` and `linear` choose for each image, and `general`, whose
+  weights come from errors on validation images, is not here.
 - DIST+ (Huang et al. 2025, "DIST+: Knowledge Distillation From a Stronger Adaptive Teacher", TPAMI 47(7)) is not
   here. Its summary speaks of a teacher that is adapted to its student, and of correlations of features; the formulas
   could not be read. `dist` is what it builds on.
@@ -96,6 +100,7 @@ def needs_of(target: Any) -> str:
         "B": needs.indices,
         "V": needs.strong_view,
         "Y": needs.labels,
+        "P": needs.peers,
         "–": not needs.uses_teacher and needs.student is None,
     }
     return " ".join(letter for letter, wanted in letters.items() if wanted)

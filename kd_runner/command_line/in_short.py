@@ -24,7 +24,14 @@ def in_short(config: DictConfig) -> str:
     modes += [choices.get(f"distillation@plus.{name}") or name for name in config.plus]
     student = network(config.student, choices.get("student"))
     data = choices.get("dataset") or thing(config.dataset)
+    if peers := number_of_peers(config.peers):
+        return f"{data}, {student} and {peers} peer{'s' if peers > 1 else ''}, {' + '.join(map(str, modes))}"
     return f"{data}, {' and '.join(teachers)} → {student}, {' + '.join(str(mode) for mode in modes)}"
+
+
+def number_of_peers(peers: Any) -> int:
+    """The number of students beside the student, from the setting `peers`."""
+    return max(0, peers - 1) if isinstance(peers, int) else len(peers or ())
 
 
 def network(section: Mapping[str, Any], option: str | None) -> str:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from kd_runner.command_line.again import Again
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
+from kd_runner.command_line.fold_words import with_folds
 from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
@@ -75,6 +76,7 @@ class Invocation:
                 raise SettingsError("dataset: ? asks about the data of one run, leave -m out")
             words += WITHOUT_FILES
         flags, settings = split_flags(words)
+        settings = with_folds(settings, bool(SWEEP_FLAGS & set(flags)), self.asks_for_data)
         self.flags = [flag for flag in flags if flag not in SWEEP_FLAGS]
         return [override for word in [*flags, *settings] for override in expand_modes(word)]
 

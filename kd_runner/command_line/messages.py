@@ -139,7 +139,7 @@ def _unknown_key(key: str) -> str:
         return f"write '{part[1]}={{{part[2]}: …}}', or choose one with +{part[1].split('.')[1]}@{part[1]}=…"
     teacher = re.fullmatch(
         r"((?:teacher|assistant)s\.\w+)\.(checkpoint\w*|epochs|weight|optimizer|scheduler|input(\.\w+)?)", key
-    )
+    ) or re.fullmatch(r"(peers\.[a-z]\w*)\.(optimizer|scheduler|input(\.\w+)?)", key)
     if teacher:  # the settings of a second teacher are added one by one
         added = any(f"@{teacher[1]}=" in word for word in _typed_words())
         group = "teacher" if key.startswith("teachers.") else "student"

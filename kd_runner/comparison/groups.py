@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import special
 
+from kd_runner.comparison.fold_samples import Sample, fold_key, sample_of
 from kd_runner.comparison.sign_flips import SignFlips
 from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, holm_factors, interval
 from kd_runner.files.results import Run
@@ -26,10 +27,14 @@ class Pairs:
     Args:
         difference: int [images], the number of the group's runs that are right on an image less the reference's number.
         gains: float64 [runs], the accuracy of each of the group's runs less the reference's of the same seeds.
+        of_folds: The gains of a cross-validation as a sample; None without folds.
+        repeats: The number of runs whose answers on an image are added up; None: that of all runs.
     """
 
     difference: np.ndarray
     gains: np.ndarray
+    of_folds: Sample | None = None
+    repeats: int | None = None
 
     @staticmethod
     def of(group: Group, reference: Group) -> Pairs | None:
@@ -42,6 +47,8 @@ class Pairs:
         ]
         if not pairs:
             return None
+        if any(run.fold is not None for run, _ in pairs):
+            return _pairs_of_folds(pairs)
         # Images are added up over seeds where they are the same images: the most frequent set of them.
         images = Counter(run.tested_on for run, _ in pairs).most_common(1)[0][0]
         answers = [(run.correct, partner.correct) for run, partner in pairs if run.tested_on == images]
@@ -52,9 +59,14 @@ class Pairs:
         return Pairs(differences.sum(0), differences.mean(1))
 
     @property
+    def sample(self) -> Sample:
+        """The gains as a sample: for folds, one for each."""
+        return self.of_folds or Sample(self.gains)
+
+    @property
     def seeds(self) -> int:
-        """Number of runs in each of the two groups."""
-        return len(self.gains)
+        """Number of runs in each of the two groups; of a cross-validation, that of folds."""
+        return len(self.sample.values)
 
     @property
     def p(self) -> float:
@@ -68,7 +80,7 @@ class Pairs:
         (Efron 1979) does not, and is not exact where they are few. The interval spans both, but that an end of the
         bootstrap's never contradicts the exact test.
         """
-        scale = len(self.difference) * self.seeds
+        scale = len(self.difference) * (self.repeats or len(self.gains))
         low, high = (end / scale for end in SignFlips(self.difference).interval(error))
         # The bootstrap cannot tell images with equal differences apart, so it draws how many there are of each.
         values, counts = np.unique(self.difference, return_counts=True)
@@ -80,6 +92,24 @@ class Pairs:
         )
 
 
+def _pairs_of_folds(pairs: Sequence[tuple[Run, Run]]) -> Pairs:
+    """The pairs of two cross-validations: the images of all folds of one deal, each of which is in one fold."""
+    differences: dict[tuple[str, str | None], list[np.ndarray]] = {}
+    gains = []
+    for run, partner in pairs:
+        assert run.correct is not None
+        assert partner.correct is not None
+        difference = run.correct.astype(int) - partner.correct.astype(int)
+        differences.setdefault(fold_key(run), []).append(difference)
+        gains.append(difference.mean())
+    deal = Counter(data_seed for data_seed, _ in differences).most_common(1)[0][0]
+    of_deal = [of_fold for (data_seed, _), of_fold in differences.items() if data_seed == deal]
+    repeats = min(map(len, of_deal))
+    images = np.concatenate([np.stack(of_fold[:repeats]).sum(0) for of_fold in of_deal])
+    values = np.array(gains)
+    return Pairs(images, values, sample_of([run for run, _ in pairs], values), repeats)
+
+
 def gain_over(group: Group, reference: Group, error: float = SURE) -> Gain | None:
     """The gain in accuracy over another group, on the seeds that both have; None without common seeds.
 
@@ -88,7 +118,7 @@ def gain_over(group: Group, reference: Group, error: float = SURE) -> Gain | Non
     pairs = Pairs.of(group, reference)
     if pairs is None:
         return _gain_without_images(group, reference, error)
-    return _gain_over_seeds(pairs.gains, error) or _gain_over_images(pairs, float(pairs.gains.mean()), error)
+    return _gain_over_seeds(pairs.sample, error) or _gain_over_images(pairs, float(pairs.sample.values.mean()), error)
 
 
 def _gain_without_images(group: Group, reference: Group, error: float) -> Gain | None:
@@ -96,16 +126,12 @@ def _gain_without_images(group: Group, reference: Group, error: float) -> Gain |
     partners = {
         (run.seeds, run.tested_on): run.result["student"]["accuracy"] for run in reference.runs if has_map(run.result)
     }
-    gains = np.array(
-        [
-            run.result["student"]["accuracy"] - partners[run.seeds, run.tested_on]
-            for run in group.runs
-            if has_map(run.result) and (run.seeds, run.tested_on) in partners
-        ]
-    )
-    if not len(gains):
+    runs = [run for run in group.runs if has_map(run.result) and (run.seeds, run.tested_on) in partners]
+    if not runs:
         return None
-    return _gain_over_seeds(gains, error) or Gain(float(gains.mean()), len(gains))
+    gains = np.array([run.result["student"]["accuracy"] - partners[run.seeds, run.tested_on] for run in runs])
+    sample = sample_of(runs, gains)
+    return _gain_over_seeds(sample, error) or Gain(float(sample.values.mean()), len(runs))
 
 
 def gain_of(group: Group, error: float = SURE) -> Gain | None:
@@ -120,21 +146,24 @@ def gain_of(group: Group, error: float = SURE) -> Gain | None:
     gains = group.gains
     if not len(gains):
         return None
-    over_seeds = _gain_over_seeds(gains, error)
+    sample = sample_of(group.runs_with_baseline, gains)
+    over_seeds = _gain_over_seeds(sample, error)
     if over_seeds is not None:
         return over_seeds
-    pairs, mean = Pairs.of(group, group.baseline), float(gains.mean())
-    return _gain_over_images(pairs, mean, error) if pairs is not None else Gain(mean, len(gains))
+    pairs, mean = Pairs.of(group, group.baseline), float(sample.values.mean())
+    return _gain_over_images(pairs, mean, error) if pairs is not None else Gain(mean, len(sample.values))
 
 
-def _gain_over_seeds(gains: np.ndarray, error: float) -> Gain | None:
-    """A paired t-test of gains [runs]; None of one run, or of equal gains, which say nothing about their spread."""
+def _gain_over_seeds(sample: Sample, error: float) -> Gain | None:
+    """A paired t-test of gains; None of one, or of equal gains, which say nothing about their spread."""
+    gains = sample.values
     mean, seeds = float(gains.mean()), len(gains)
     if seeds < 2 or gains.std() <= 1e-12:
         return None
-    half = interval(gains, error)
-    t = mean / (gains.std(ddof=1) / np.sqrt(seeds))
-    return Gain(mean, seeds, mean - half, mean + half, 2 * float(special.stdtr(seeds - 1, -abs(t))), "seeds")
+    half = interval(gains, error) * sample.widening
+    t = mean / (gains.std(ddof=1) / np.sqrt(seeds) * sample.widening)
+    p = 2 * float(special.stdtr(seeds - 1, -abs(t)))
+    return Gain(mean, seeds, mean - half, mean + half, p, "folds" if sample.is_of_folds else "seeds")
 
 
 def _gain_over_images(pairs: Pairs, mean: float, error: float) -> Gain:
@@ -227,8 +256,18 @@ class Group:
     @property
     def gains(self) -> np.ndarray:
         """The student's accuracy less the baseline's, float64 [runs with a baseline]."""
-        results = [run.result for run in self.runs if run.result.get("baseline")]
+        results = [run.result for run in self.runs_with_baseline]
         return np.array([result["student"]["accuracy"] - result["baseline"]["accuracy"] for result in results])
+
+    @property
+    def runs_with_baseline(self) -> list[Run]:
+        """The runs that have a baseline to compare with."""
+        return [run for run in self.runs if run.result.get("baseline")]
+
+    @property
+    def has_folds(self) -> bool:
+        """True for the runs of a cross-validation."""
+        return any(run.fold is not None for run in self.runs)
 
     @property
     def baseline(self) -> Group:

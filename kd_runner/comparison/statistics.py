@@ -59,10 +59,10 @@ class Gain:
 
     Args:
         mean: Mean over the seeds, in [-1, 1].
-        seeds: Number of runs.
+        seeds: Number of runs; of a cross-validation, that of folds.
         low, high: Ends of the 95 % interval; None, like `p`, where nothing says how sure the mean is.
         p: Two-sided p of no gain at all.
-        over: The sample of the interval and of p: seeds where there are several, else test images.
+        over: The sample of the interval and of p: seeds or folds where there are several, else test images.
         rows: The number of rows that p and the interval are corrected for; 1 where they are not.
     """
 
@@ -71,7 +71,7 @@ class Gain:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    over: Literal["seeds", "images"] | None = None
+    over: Literal["seeds", "folds", "images"] | None = None
     rows: int = 1
 
 

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags")  # settings that change no result
+DEFAULTS_OF_MODES = (  # of other settings, which are read there
+    *("default_temperature", "default_eps", "default_objective"),
+    *("default_peers", "default_peer_views", "default_peer_updates"),
+)
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None, "adversarial": None}
@@ -30,6 +34,7 @@ ADDED: dict[str, Any] = {
     "resize_size": None,
     "freeze": [],
 }
+OF_PEERS, OF_TEACHERS = ("peer_views", "peer_updates"), ("teacher", "teachers")  # a run has no more than one of them
 EVALUATE: dict[str, Any] = {"corruptions": False}
 ADDED_TO_TRAINERS = {
     "graph": "off",
@@ -47,6 +52,9 @@ ADDED_TO_RUNS: dict[str, Any] = {
     "assistants": {},
     "generations": 1,
     "data_free": None,
+    "peers": {},
+    "folds": None,
+    "fold": None,
 }
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
@@ -72,9 +80,12 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = {name: value for name, value in content.items() if name not in INDIFFERENT}
     without = {
-        "dataset": ("root", "unlabelled", "residency", "workers", "cache", "default_fraction", "default_lr"),
+        "dataset": (
+            *("root", "image_root", "may_lead_to", "unlabelled"),
+            *("residency", "workers", "cache", "default_fraction", "default_lr"),
+        ),
         "teacher": ("checkpoint", "checkpoint_format"),
-        "distillation": ("default_temperature", "default_eps", "default_objective"),
+        "distillation": DEFAULTS_OF_MODES,
         "trainer": ("threads", "keep_memory", "log_every", "profile"),
         "evaluate": ("also",),  # whose images are in the digest of a run
     }
@@ -103,7 +114,8 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content.pop("early_stopping")
     if "adversarial" in content:
         content["adversarial"] = _decisive_attacks(content)
-    return without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE})
+    unused = OF_TEACHERS if content.get("peers") else OF_PEERS
+    return _without(without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE}), unused)
 
 
 def _with_older_nodes(section: Mapping[str, Any]) -> dict[str, Any]:

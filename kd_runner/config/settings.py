@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -277,6 +278,8 @@ def _fraction(value: Any) -> Any:
 PixelChange = Annotated[float, Field(strict=True, ge=0, le=1), BeforeValidator(_fraction)]
 StepSize = Annotated[float, Field(strict=True, gt=0, le=1), BeforeValidator(_fraction)]
 Objective = Literal["labels", "teacher", "teacher_entropy"]
+PeerViews = Literal["shared", "own"]
+PeerUpdates = Literal["in_turn", "together"]
 
 
 class AttackSettings(Section):
@@ -373,6 +376,33 @@ class AssistantSettings(Section):
     input: InputSettings | None = None
 
 
+class PeerSettings(Section):
+    """A student beside the student, which learns with it; it takes from it what its own settings lack.
+
+    With a `_target_` it is another network, as an assistant is.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    target: str | None = Field(None, alias="_target_")
+    optimizer: Node | None = None
+    scheduler: Node | None = None
+    input: InputSettings | None = None
+
+
+def _peers(value: Any) -> Any:
+    """The peers beside the student by name: a number counts the student among them, a list has their numbers."""
+    if type(value) is int and value > 0:
+        return {str(number): {} for number in range(1, value)}
+    if value is not None and not isinstance(value, (list, dict)):
+        raise ValueError("must be the number of students, or a list of what the others are, such as [{}]")
+    peers: dict[str, Any] = _by_number(value)
+    for name, peer in peers.items():
+        if not isinstance(peer, (dict, PeerSettings)):
+            raise ValueError(f"must have settings for each peer; another network is +student@peers.{name}={peer}")
+    return peers
+
+
 def _by_number(value: Any) -> Any:
     """A list of networks has their numbers as names; null is none."""
     value = {} if value is None else value
@@ -422,6 +452,9 @@ class DistillationSettings(_Built):
     default_temperature: Number | None = None  # read by conf/temperature/constant.yaml
     default_eps: PixelChange | None = None  # read by adversarial.eps
     default_objective: Objective | None = None  # read by adversarial.objective
+    default_peers: Count | None = None  # read by peers
+    default_peer_views: PeerViews | None = None  # read by peer_views
+    default_peer_updates: PeerUpdates | None = None  # read by peer_updates
 
 
 def _on_or_off(value: Any) -> Any:
@@ -449,6 +482,17 @@ class TrainerSettings(Section):
     def process_count(self) -> int:
         """The number of processes that share a run, one for each device."""
         return self.devices * self.nodes
+
+
+def _is_of_folds(value: int | None, info: ValidationInfo) -> int | None:
+    folds = info.data.get("folds")
+    if folds is None and value is not None:
+        raise ValueError("must be null without folds, such as folds=5")
+    if folds is not None and value is None:
+        raise ValueError(f"must be 0 to {folds - 1} where folds={folds}; all of them are a sweep: -m folds={folds}")
+    if folds is not None and value is not None and value >= folds:
+        raise ValueError(f"must be 0 to {folds - 1} where folds={folds}")
+    return value
 
 
 Folder = Annotated[str, BeforeValidator(_path)]
@@ -483,6 +527,9 @@ class Settings(Section):
     teachers: dict[str, ExtraTeacherSettings]
     assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number)] = {}
     generations: Count = 1
+    peers: Annotated[dict[str, PeerSettings], BeforeValidator(_peers)] = {}
+    peer_views: PeerViews = "shared"
+    peer_updates: PeerUpdates = "in_turn"
     student: StudentSettings
     finetune: FinetuneSettings
     baseline: Flag
@@ -499,6 +546,8 @@ class Settings(Section):
     seed: Seed
     order_seed: Seed | None = None
     data_seed: Seed
+    folds: Annotated[int, Field(strict=True, ge=2)] | None = None
+    fold: Annotated[Annotated[int, Field(strict=True, ge=0)] | None, AfterValidator(_is_of_folds)] = None
     teacher_outputs: OutputsSource = ONLINE
     teacher_outputs_dtype: LogitsDtype = "float32"
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -520,7 +569,12 @@ class Settings(Section):
 
     @property
     def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:
-        """The teachers by the names of their stages. Further ones have what they leave out from the first."""
+        """The teachers by the names of their stages. Further ones have what they leave out from the first.
+
+        None where peers learn from one another.
+        """
+        if self.peers:
+            return {}
         teachers: dict[str, TeacherSettings | ExtraTeacherSettings] = {"teacher": self.teacher}
         for name, extra in self.teachers.items():
             missing = [key for key in SHARED_BY_TEACHERS if getattr(extra, key) is None]
@@ -538,8 +592,16 @@ class Settings(Section):
         generation = self.student.model_copy(update={"pruning": PruningSettings(), "ema": None})
         return links | {f"generations.{number}": generation for number in range(1, self.generations)}
 
-    def _as_student(self, assistant: AssistantSettings) -> StudentSettings:
-        """An assistant's settings as those of a student."""
+    @property
+    def peer_students(self) -> dict[str, StudentSettings]:
+        """The settings of the peers beside the student as those of students, by their stages 'peers.NAME'."""
+        # Which go side by side: the student says when the stage ends.
+        as_student = {"steps": self.student.steps, "early_stopping": None}
+        students = {f"peers.{name}": self._as_student(peer) for name, peer in self.peers.items()}
+        return {stage: student.model_copy(update=as_student) for stage, student in students.items()}
+
+    def _as_student(self, assistant: AssistantSettings | PeerSettings) -> StudentSettings:
+        """The settings of an assistant or a peer as those of a student."""
         own = assistant.model_dump(by_alias=True, exclude_unset=True)
         own = {name: value for name, value in own.items() if value is not None}
         student = self.student.model_dump(by_alias=True, exclude={"pruning", "layers", "init", "ema", "freeze"})
@@ -599,8 +661,8 @@ class Settings(Section):
             SettingsError: a wrong value among the stage's own, or a metric that the stage does not have.
         """
         chain = self.chain
-        sections = {**self.all_teachers, **chain, "student": self.student, "finetune": self.finetune}
-        own = sections[stage].early_stopping or {}
+        taught = {**chain, **self.peer_students, "student": self.student}
+        own = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].early_stopping or {}
         merged = {**self.early_stopping.model_dump(), **own}
         settings = validate_section(EarlyStoppingSettings, merged, f"{stage}.early_stopping.")
         if stage == "student" or stage in chain or settings.metric not in OF_TEACHER_AND_STUDENT:
@@ -622,7 +684,7 @@ class Settings(Section):
         Raises:
             SettingsError: a wrong value among the stage's own, or an objective that asks for a teacher it has not.
         """
-        taught = {"student": self.student, **self.chain}
+        taught = {"student": self.student, **self.chain, **self.peer_students}
         own = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].adversarial or {}
         if stage not in taught and own.get("objective", "labels") in ("teacher", "teacher_entropy"):
             raise SettingsError(
@@ -634,8 +696,8 @@ class Settings(Section):
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""
         role = "student" if role.startswith("generations.") else role
-        sections = {**self.all_teachers, **self.chain, "student": self.student, "finetune": self.finetune}
-        node = sections[role].optimizer or {}
+        taught = {**self.chain, **self.peer_students, "student": self.student}
+        node = {**self.all_teachers, **taught, "finetune": self.finetune}[role].optimizer or {}
         return f"{role}.optimizer.lr" if "_target_" in node or "lr" in node else "optimizer.lr"
 
 

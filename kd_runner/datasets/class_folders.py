@@ -42,7 +42,7 @@ def class_names(folders: Mapping[str, Path], parts: Mapping[str, Contents], show
     if len(classes) == 1:
         raise ValueError(f"{folders['train']} has one class folder, {classes[0]}: there must be at least two classes")
     _note_order_of_numbers(classes)
-    _note_similar_names(classes)
+    note_similar_names(classes)
     return classes
 
 
@@ -114,7 +114,12 @@ def _note_order_of_numbers(classes: Sequence[str]) -> None:
         )
 
 
-def _note_similar_names(classes: Sequence[str]) -> None:
+def note_similar_names(classes: Sequence[str], kind: str = "class folders") -> None:
+    """Note names of classes that a person may mean as one.
+
+    Args:
+        kind: What has these names, as the note calls it.
+    """
     groups: dict[str, list[str]] = {}
     for name in classes:
         groups.setdefault(_fold_case(name), []).append(printable(name))
@@ -122,7 +127,7 @@ def _note_similar_names(classes: Sequence[str]) -> None:
     if similar:
         note(
             "data",
-            "class folders that differ only in upper and lower case, spaces or how accents are stored are read as "
+            f"{kind} that differ only in upper and lower case, spaces or how accents are stored are read as "
             f"classes of their own: {list_of_names(similar)}",
         )
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from kd_runner.datasets.beside_labels import beside_labels_at
 from kd_runner.datasets.decoding import MAX_PIXELS, ImageFacts, PictureFile, open_picture
 from kd_runner.datasets.pixels import WHITE, Color, Ground, middle_of
 
@@ -91,12 +92,15 @@ class ImageFiles:
         paths: The image files, in the order of the split.
         labels: int64 [N].
         pixels: The settings of decoding.
+        weights, groups: As in `Split`.
     """
 
     folder: Path
     paths: Sequence[str]
     labels: Tensor
     pixels: PixelSettings
+    weights: Tensor | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -137,7 +141,7 @@ class ImageFiles:
     def subset(self, indices: Tensor) -> ImageFiles:
         """The images at `indices`, int64 [M], in that order."""
         paths = [self.paths[index] for index in indices.tolist()]
-        part = replace(self, paths=paths, labels=self.labels[indices])
+        part = replace(self, paths=paths, labels=self.labels[indices], **beside_labels_at(self, indices))
         if "stamps" in self.__dict__:
             part.__dict__["stamps"] = self.stamps[indices.numpy()]
         return part
@@ -168,6 +172,8 @@ class ImageFiles:
             settings = (*settings, float(pixels.white))
         if pixels.resize_size is not None:
             settings = (*settings, f"resized to {pixels.resize_size}")
+        if self.weights is not None:
+            settings = (*settings, self.weights.tolist())
         digest = hashlib.sha256(repr((str(self.folder.resolve()), settings, self.labels.tolist())).encode())
         for path, (size, changed) in zip(self.paths, self.stamps.tolist(), strict=True):
             digest.update(repr((path, size, changed)).encode())

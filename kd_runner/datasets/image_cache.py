@@ -85,7 +85,7 @@ def _write_json(file: Path | None, content: object) -> None:
 
 
 def _split(files: ImageFiles, images: np.ndarray) -> Split:
-    return Split(torch.from_numpy(images).permute(0, 3, 1, 2), files.labels)
+    return Split(torch.from_numpy(images).permute(0, 3, 1, 2), files.labels, files.weights, files.groups)
 
 
 def _stored_shape(files: ImageFiles) -> tuple[int, int, int, int]:

@@ -6,6 +6,7 @@ rule travels with the weights, and whoever feeds the network (a prediction, an e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -166,6 +167,10 @@ def input_of_metadata(info: Mapping[str, Any]) -> ImageInput:
         raise ValueError(_first_problem(error)) from None
     if not len(checked.mean) == len(checked.std) == checked.image_shape[0]:
         raise ValueError(f"mean and std must have one number for each of {checked.image_shape[0]} channels")
+    shorter, longer = checked.resize_size, max(checked.image_shape[1:])
+    most = math.isqrt(MOST_VALUES // checked.image_shape[0])  # whoever reads a picture pays for its pixels
+    if shorter is not None and not longer <= shorter <= most:
+        raise ValueError(f"{RECORD}.resize_size: must be from {longer} to {most}, got {shorter}")
     if checked.color is not None and COLORS.get(checked.image_shape[0]) != checked.color:
         raise ValueError(f"{RECORD}.color: must fit {checked.image_shape[0]} channels, got {checked.color}")
     return checked

@@ -15,7 +15,7 @@ from kd_runner.datasets.packed import PackedImages
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.survey import LeftOut, Survey, count, list_of_names
 from kd_runner.datasets.tree import printable
-from kd_runner.datasets.unreadable import SHOWN, leave_out_unreadable, note_unreadable, reason_of
+from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, note_unreadable, reason_of
 from kd_runner.notes import note
 
 SKIP = "dataset.on_bad_image=skip leaves such out"
@@ -96,8 +96,8 @@ def _note_problems(problems: Problems, folder: Path) -> None:
         number = len(names)
         note(
             "data",
-            f"{count(number, 'sample')} under {folder} {'is' if number == 1 else 'are'} left out "
-            f"(dataset.on_bad_image): {list_of_names(names, 3)}",
+            f"{count(number, 'sample')} under {folder} {'is' if number == 1 else 'are'} {NOT_READ}"
+            f"{list_of_names(names, 3)}",
         )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.beside_labels import beside_labels_at, unweighted
 from kd_runner.datasets.copies import Copies, copies_in_memory
+from kd_runner.datasets.grouped_cut import grouped_indices
 
 if TYPE_CHECKING:
     from kd_runner.datasets.files import PixelSettings
@@ -31,6 +33,8 @@ class Split:
     Args:
         images: uint8 [N, C, H, W].
         labels: int64 [N]; where an image may have several, uint8 [N, K], 1 for each that it has.
+        weights: Weights of the images in the label loss, float32 [N], 0 or more; None: all count alike.
+        groups: The number of each image's group, int64 [N], of which a cut separates none; None: there are no groups.
 
     Raises:
         ValueError: tensors of other types or shapes.
@@ -38,6 +42,8 @@ class Split:
 
     images: Tensor
     labels: Tensor
+    weights: Tensor | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
@@ -59,15 +65,19 @@ class Split:
         return channels, height, width
 
     def fingerprint(self) -> str:
-        """SHA-256 of the images and labels."""
+        """SHA-256 of the images and labels, and of the weights that the images have."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
+        if self.weights is not None:
+            digest.update(self.weights.contiguous().numpy().data)
         return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> Split:
         """The images at `indices`, int64 [M], in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        return replace(
+            self, images=self.images[indices], labels=self.labels[indices], **beside_labels_at(self, indices)
+        )
 
     def sample(self, count: int) -> Tensor:
         """About `count` images from all over the split, uint8 [M, C, H, W]."""
@@ -90,6 +100,12 @@ class Images(Protocol):
 
     @property
     def labels(self) -> Tensor: ...
+
+    @property
+    def weights(self) -> Tensor | None: ...
+
+    @property
+    def groups(self) -> Tensor | None: ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]: ...
@@ -116,6 +132,7 @@ class Splits:
         survey: The files that the images come from, where a reader knows them.
         unused: Arguments of the data set's function that had no effect on these images, and why.
         pixels: The settings by which files became these images; None where they came as arrays.
+        unlabelled: Images without labels that came with them; None where there are none.
 
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
@@ -128,6 +145,7 @@ class Splits:
     survey: Survey | None = None
     unused: Mapping[str, str] = field(default_factory=dict)
     pixels: PixelSettings | None = None
+    unlabelled: Images | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -192,12 +210,12 @@ class Splits:
     @functools.cached_property
     def val_fingerprint(self) -> str:
         """SHA-256 of the validation images and their labels."""
-        return self.val.fingerprint()
+        return unweighted(self.val).fingerprint()
 
     @functools.cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of the test images and their labels."""
-        return self.test.fingerprint()
+        return unweighted(self.test).fingerprint()
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -275,14 +293,25 @@ def unused_cuts(splits: Collection[str]) -> dict[str, str]:
 def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[AnyImages, AnyImages]:
     """The images of `split` that remain, and a stratified random `fraction` of each class.
 
+    Where the images have groups, each group is on one side, and the fraction is met as nearly as that allows.
+
     Args:
         fraction: The share that is cut off, between 0 and 1.
         setting: Name of the setting of `fraction`, for the message.
 
     Raises:
-        ValueError: a fraction outside 0 to 1 (both excluded), or no class with two images.
+        ValueError: a fraction outside 0 to 1 (both excluded), no class with two images, or groups that cannot be cut.
     """
+    remaining, chosen = cut_indices(split.labels, split.groups, fraction, seed, setting)
+    return split.subset(remaining), split.subset(chosen)
+
+
+def cut_indices(
+    labels: Tensor, groups: Tensor | None, fraction: float, seed: int, setting: str
+) -> tuple[Tensor, Tensor]:
+    """The indices of the two parts that `cut` makes of images with these labels and groups."""
     if not 0 < fraction < 1:
         raise ValueError(f"{setting} must be between 0 and 1, got {fraction:g}")
-    remaining, chosen = stratified_indices(split.labels, fraction, seed)
-    return split.subset(remaining), split.subset(chosen)
+    if groups is None:
+        return stratified_indices(labels, fraction, seed)
+    return grouped_indices(labels, groups, fraction, seed)

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.beside_labels import UNLABELLED, joined_beside_labels
 from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS, SUFFIXES
 from kd_runner.datasets.files import ImageFiles, PixelSettings
@@ -22,7 +23,6 @@ from kd_runner.datasets.survey import note_left_out
 from kd_runner.datasets.tree import contents_of
 from kd_runner.datasets.unreadable import leave_out_unreadable, note_unreadable, unreadable_indices
 
-UNLABELLED = -1  # in place of a label
 COLORS = {1: "gray", 3: "rgb"}
 
 
@@ -88,10 +88,10 @@ def joined(first: Images, second: Images) -> Images:
             further = [str((files.folder / path).absolute()) for path in files.paths]
             return replace(first, paths=[*first.paths, *further], labels=labels)
         paths = [str((part.folder / path).absolute()) for part in (first, files) for path in part.paths]
-        return replace(first, folder=Path("/"), paths=paths, labels=labels)
+        return replace(first, folder=Path("/"), paths=paths, labels=labels, **joined_beside_labels(first, files))
     assert isinstance(first, Split)
     assert isinstance(second, Split)
-    return Split(torch.cat([first.images, second.images]), labels)
+    return Split(torch.cat([first.images, second.images]), labels, **joined_beside_labels(first, second))
 
 
 def unlabelled_folder(

@@ -17,7 +17,7 @@ from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 
 SHOWN = 10  # files that are named in the note, and whose reasons are kept
-NOT_READ = "cannot be read and are left out (dataset.on_bad_image)"  # part of the note
+NOT_READ = "left out (dataset.on_bad_image): "  # part of notes that name images, which `dataset=?` has in its own lines
 
 
 @dataclass(frozen=True)
@@ -101,4 +101,4 @@ def note_unreadable(paths: Sequence[str], images: int, root: Path) -> None:
     """Make a note of the files that cannot be read, out of so many images under `root`."""
     if paths:
         names = list_of_names(map(printable, paths), SHOWN)
-        note("data", f"{len(paths):,} of {images:,} images under {root} {NOT_READ}: {names}")
+        note("data", f"{len(paths):,} of {images:,} images under {root} cannot be read and are {NOT_READ}{names}")

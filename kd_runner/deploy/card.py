@@ -24,6 +24,7 @@ from kd_runner.files.stages import STAGES, STUDENT
 from kd_runner.formats import four_digits, milliseconds, percent, size
 from kd_runner.plain_text import markdown_code, markdown_text, printable
 from kd_runner.reports.cost_table import cost_headings, cost_rows, value_at
+from kd_runner.reports.peer_sentences import peers_in
 from kd_runner.reports.provenance import NOT_TYPED
 from kd_runner.reports.summary import sentences, test_images
 
@@ -186,7 +187,9 @@ def _front_matter(sources: CardSources) -> str:
 def _summary(sources: CardSources) -> str:
     teacher = _last_name(section(sources.settings, "teacher")) or "teacher"
     modes = " and ".join(map(markdown_text, sources.mode_names)) or "labels alone"
-    learned = f"A {markdown_text(sources.student_name)} that learned from a {markdown_text(teacher)} ({modes})"
+    peers = len(peers_in(sources.result))
+    beside = f"beside {peers} other student{'s' if peers > 1 else ''}" if peers else f"from a {markdown_text(teacher)}"
+    learned = f"A {markdown_text(sources.student_name)} that learned {beside} ({modes})"
     return f"{learned}, with kd-runner. All numbers are of its run."
 
 
@@ -254,7 +257,8 @@ def _data(sources: CardSources) -> str:
 
 def _training(sources: CardSources) -> str:
     settings = sources.settings
-    parts = ("teacher", STUDENT, "distillation", "temperature", "optimizer", "scheduler")
+    teacher = () if peers_in(sources.result) else ("teacher",)
+    parts = (*teacher, STUDENT, "distillation", "temperature", "optimizer", "scheduler")
     rows = [(name, _node(section(settings, name))) for name in parts if section(settings, name)]
     rows += [(f"plus.{name}", _node(node)) for name, node in section(settings, "plus").items() if node]
     rows += [(name, _text(sources.result.get(name))) for name in ("seed", "data_seed")]
@@ -328,7 +332,7 @@ def _calibration(sources: CardSources) -> str:
 def _agreement(result: Mapping[str, Any]) -> str:
     numbers = result[STUDENT]
     if numbers.get("agreement") is None:
-        return "Not measured."
+        return "There was no teacher." if peers_in(result) else "Not measured."
     same = "say the same on" if has_map(result) else "predict the same class on"
     of = "labels of the test images" if has_map(result) else "test images"
     text = f"Student and teacher {same} {percent(numbers['agreement'])} of the {of}"

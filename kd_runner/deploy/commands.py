@@ -227,7 +227,7 @@ def device_called(name: str) -> Any:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingsError(f"--device: {name} cannot be used here ({one_line(error)[:100]})") from None
+        raise SettingsError(f"--device: {name} cannot be used here ({one_line(error).partition('. ')[0]})") from None
     if device.type == "meta":
         raise SettingsError("--device: must be a device that computes, such as cpu or cuda, got meta")
     return device

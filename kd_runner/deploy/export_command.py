@@ -17,6 +17,8 @@ from kd_runner.quick_imports import quick_imports
 COMMAND = "kd-export"
 FORMATS = ("onnx", "torch_export", "openvino", "executorch", "safetensors")
 QUANTIZED = ("int8", "bf16", "fp16")
+NEED_FORMAT = ("quantize", "with_preprocessing", "fixed_size", "output", "overwrite", "run", "root", "without_images")
+DESTINATIONS = {"with_preprocessing": "layout"}  # names of arguments that are not the word's
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -78,6 +80,9 @@ def check_words(arguments: argparse.Namespace) -> None:
     """Raise SettingsError for words that do not go together."""
     if arguments.format is None and arguments.hub_folder is None:
         raise SettingsError(f"--format: must be given, one of {', '.join(FORMATS)}; or --hub-folder")
+    needless = [word for word in NEED_FORMAT if getattr(arguments, DESTINATIONS.get(word, word))]
+    if arguments.format is None and needless:
+        raise SettingsError(f"--{needless[0].replace('_', '-')}: has no effect without --format")
     if arguments.hub_folder is not None and not arguments.source.is_dir():
         raise SettingsError(f"--hub-folder: needs the folder of a run, got {arguments.source}")
     if arguments.hub_folder is not None and arguments.network not in (None, STUDENT):
@@ -86,6 +91,8 @@ def check_words(arguments: argparse.Namespace) -> None:
         raise SettingsError("--allow-loss: has no effect without --quantize")
     if arguments.allow_loss is not None and not 0 <= arguments.allow_loss <= 100:
         raise SettingsError(f"--allow-loss: must be points from 0 to 100, got {arguments.allow_loss:g}")
+    if arguments.without_images and arguments.root is not None:
+        raise SettingsError(f"--root: has no effect with --without-images, got {arguments.root}")
     if arguments.without_images and arguments.quantize is not None:
         raise SettingsError("--without-images: --quantize needs the images of the run, to see what it costs")
 

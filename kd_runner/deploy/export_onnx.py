@@ -13,6 +13,7 @@ from kd_runner.deploy import quantize
 from kd_runner.deploy.export_torch import exported_program
 from kd_runner.deploy.formats import BATCH, FP16, INPUT, INT8, OUTPUT, SIDES, Export, Format, Runtime, not_exportable
 from kd_runner.deploy.silence import silence
+from kd_runner.errors import one_line
 
 
 def write(export: Export, path: Path) -> None:
@@ -69,16 +70,26 @@ def metadata_of(path: Path) -> dict[str, Any]:
 
 
 def open_file(path: Path) -> Runtime:
-    """The file in ONNX Runtime, on the CPU, with as many threads as PyTorch has."""
+    """The file in ONNX Runtime, on the CPU, with as many threads as PyTorch has.
+
+    Raises:
+        RuntimeError: it refuses the file.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors are of many classes, and no RuntimeError
+        raise RuntimeError(one_line(error)) from error
 
     def run(images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run([OUTPUT], {INPUT: images})[0]
+        try:
+            logits: np.ndarray = session.run([OUTPUT], {INPUT: images})[0]
+        except Exception as error:
+            raise RuntimeError(one_line(error)) from error
         return logits
 
     return Runtime(f"ONNX Runtime {onnxruntime.__version__}", run)

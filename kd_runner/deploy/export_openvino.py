@@ -67,5 +67,6 @@ def open_file(path: Path) -> Runtime:
 
 
 FORMAT = Format(
-    ".xml", ("openvino", *export_onnx.FORMAT.libraries), "openvino", {INT8: (), FP16: ()}, True, write, open_file, True
-)
+    ".xml", ("openvino", *export_onnx.FORMAT.libraries), "openvino", {INT8: (), FP16: ()}, True, write, open_file, True,
+    (".bin",),
+)  # fmt: skip

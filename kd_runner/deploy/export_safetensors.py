@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ def write(export: Export, path: Path) -> None:
     checkpoints.save(path, state, json.loads(export.metadata["kd_runner"]))
 
 
-def open_file(path: Path) -> Runtime:
+def open_file(path: Path, trust: Sequence[str] = ()) -> Runtime:
     """The file in PyTorch, through `kd_runner.load`."""
-    network = checkpoints.load(path)[0].float()
+    network = checkpoints.load(path, trust)[0].float()
 
     def run(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -54,6 +54,9 @@ def load_exportable(
         image_input = input_of_metadata(info)
     except ValueError as error:
         raise SettingsError(f"{file}: what it says of its images cannot be used: {error}") from error
+    if len(image_input.classes) != info["num_classes"]:
+        names = f"{len(image_input.classes)} classes for {info['num_classes']} outputs"
+        raise SettingsError(f"{file}: what it says of its images cannot be used: it names {names}")
     folder = run or file.parent
     if run is not None and not (run / SETTINGS).is_file():
         raise SettingsError(f"--run: must be the folder of a run, with {SETTINGS} in it, got {run}")

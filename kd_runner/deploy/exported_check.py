@@ -18,6 +18,9 @@ from kd_runner.evaluation.label_metrics import mean_average_precision
 from kd_runner.formats import percent
 
 AGREEMENT = 0.999  # the share of images on which a file of float32 must predict the network's class
+# Noise is often of one class, whatever a file does with it: so logits may differ by this share of their spread over
+# images, or by these last digits of the largest one.
+NOISE_SHARE, LAST_DIGITS = 0.01, 1e-4
 LOSS = 0.5  # points of accuracy that a file with smaller numbers may lose
 CHUNK = 64  # images at a time
 BATCHES = (1, 64)  # images at once whose latency is measured
@@ -39,6 +42,7 @@ class Check:
         network_accuracy: The network's, in PyTorch and float32.
         latency: Median seconds of one pass of the file, by the number of images at once.
         network_latency: That of the network, measured in turns with the file's.
+        spread: The largest difference between the network's logits of one class for two images.
     """
 
     runtime: str
@@ -50,6 +54,7 @@ class Check:
     network_accuracy: float | None
     latency: dict[int, float]
     network_latency: dict[int, float]
+    spread: float = float("inf")
 
     def record(self) -> dict[str, Any]:
         """The check as plain data."""
@@ -102,6 +107,7 @@ def compare(
         None if truth is None else _score(expected, truth),
         latency,
         network_latency,
+        (expected.amax(0) - expected.amin(0)).max().item(),
     )
 
 
@@ -161,6 +167,13 @@ def refusal(check: Check, quantize: str | None, allow_loss: float | None) -> str
     if not np.isfinite(check.largest_difference):
         return f"its logits are not numbers, in {check.runtime}"
     if quantize is None:
+        if check.accuracy is None and check.largest_difference > max(
+            NOISE_SHARE * check.spread, LAST_DIGITS * check.largest_logit
+        ):
+            return (
+                f"its logits for noise differ by {check.largest_difference:.2g} from the network's, which themselves "
+                f"differ by {check.spread:.2g} from image to image"
+            )
         if check.agreement >= AGREEMENT:
             return ""
         return (

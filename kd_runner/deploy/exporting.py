@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.exportable import Exportable, load_exportable
 from kd_runner.deploy.exported_check import CHUNK, Check, compare, refusal
 from kd_runner.deploy.formats import INT8, SAMPLE, Export, Format, Runtime, format_of
 from kd_runner.deploy.metadata import metadata
-from kd_runner.deploy.preprocessing import Preprocessed, input_of
+from kd_runner.deploy.preprocessing import Preprocessed, in_pictures, input_of
 from kd_runner.deploy.resizing_check import ResizingCheck, check_resizing
 from kd_runner.deploy.run_images import RunImages, images_of_run
 from kd_runner.errors import RunFailed, SettingsError, one_line
@@ -46,7 +47,7 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
         written = folder / output.name
         chosen.write(what_to_write(exportable, images, arguments), written)
         try:
-            runtime = chosen.open(written)
+            runtime = chosen.open(written) if chosen.graph else chosen.open(written, arguments.trust)
             check = checked(exportable, runtime, images, arguments)
             resizing = (
                 check_resizing(runtime, exportable.image_input, arguments.layout, images) if arguments.resizes else None
@@ -58,9 +59,12 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
             raise RunFailed(f"{output} was not written: {reason}")
         files = sorted(folder.iterdir(), key=lambda path: path == written)
         size = sum(path.stat().st_size for path in files)
+        record_file(output).unlink(missing_ok=True)  # it speaks of the file that is replaced
+        if len(files) > 1:
+            output.unlink(missing_ok=True)  # it does not fit the new one's weights
         for path in files:  # the file that was named last
             os.replace(path, output.parent / path.name)
-    atomic.write_json(output.with_name(output.name + RECORD), record_of(exportable, check, resizing, size, arguments))
+    atomic.write_json(record_file(output), record_of(exportable, check, resizing, size, arguments))
     said = summary(output, size, check, resizing, arguments, exportable.image_input.several_labels)
     return [output.parent / path.name for path in reversed(files)], said
 
@@ -106,11 +110,18 @@ def output_of(arguments: argparse.Namespace, exportable: Exportable, chosen: For
     output: Path = arguments.output or exportable.path.parent / FOLDER / name
     if output.suffix != chosen.ending:
         raise SettingsError(f"--output: must end in {chosen.ending} for --format {arguments.format}, got {output}")
-    if output.is_dir() or output.is_symlink():
-        raise SettingsError(f"--output: must be a file, got {output}, a {'link' if output.is_symlink() else 'folder'}")
-    if output.exists() and (not arguments.overwrite or output.samefile(exportable.path)):
-        raise SettingsError(f"--output: {output} is there already: another name, or --overwrite")
+    for place in (output, *(output.with_suffix(ending) for ending in chosen.beside), record_file(output)):
+        if place.is_dir() or place.is_symlink():
+            kind = "link" if place.is_symlink() else "folder"
+            raise SettingsError(f"--output: must be a file, got {place}, a {kind}")
+        if place.exists() and (not arguments.overwrite or place.samefile(exportable.path)):
+            raise SettingsError(f"--output: {place} is there already: another name, or --overwrite")
     return output
+
+
+def record_file(output: Path) -> Path:
+    """The path of the file with the check of an exported file."""
+    return output.with_name(output.name + RECORD)
 
 
 @contextmanager
@@ -140,6 +151,8 @@ def run_images(exportable: Exportable, arguments: argparse.Namespace) -> Iterato
                 f"--run: must have images of {list(exportable.image_input.image_shape)}, as the network takes them, "
                 f"got {list(images.test.image_shape)}"
             )
+        if images.classes != exportable.image_input.classes:
+            raise SettingsError(f"{exportable.path} has other classes than the run's test, or in another order")
         yield images
     finally:
         opened.__exit__(None, None, None)
@@ -152,14 +165,14 @@ def what_to_write(exportable: Exportable, images: RunImages | None, arguments: a
     free: tuple[int, ...] = ()
     if layout is not None:
         size = (height, width) if arguments.resizes else None
-        network = Preprocessed(network, rule.mean, rule.std, layout, size).eval()
+        network = Preprocessed(network, rule.mean, rule.std, layout, size, rule.resize_size).eval()
     if arguments.resizes:
         free = (1, 2) if layout == "nhwc" else (2, 3)
         height, width = height + 3, width + 5  # as traced: a size of its own, so that none becomes a constant
     calibration = None
     if arguments.quantize == INT8:
         assert images is not None
-        calibration = input_of(images.calibration(), rule.mean, rule.std, layout)
+        calibration = for_file(images.calibration(), rule, arguments)
     return Export(
         network,
         input_of(torch.zeros(SAMPLE, height, width, channels, dtype=torch.uint8), rule.mean, rule.std, layout),
@@ -170,13 +183,18 @@ def what_to_write(exportable: Exportable, images: RunImages | None, arguments: a
     )
 
 
+def for_file(images: Tensor, rule: ImageInput, arguments: argparse.Namespace) -> Tensor:
+    """The input of the file for images of the network's size, uint8 [N, H, W, C], which its resizing leaves alone."""
+    pictures = in_pictures(images, rule.resize_size) if arguments.resizes else images
+    return input_of(pictures, rule.mean, rule.std, arguments.layout)
+
+
 def checked(exportable: Exportable, runtime: Runtime, images: RunImages | None, arguments: argparse.Namespace) -> Check:
     """The file beside the network, on the test images, or on noise where there are none."""
     rule = exportable.image_input
 
     def prepare(pixels: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = [input_of(pixels, rule.mean, rule.std, layout) for layout in (None, arguments.layout)]
-        return inputs[0], inputs[1]
+        return input_of(pixels, rule.mean, rule.std, None), for_file(pixels, rule, arguments)
 
     chunks = noise(rule.image_shape) if images is None else images.chunks(CHUNK)
     return compare(exportable.network, runtime, chunks, prepare, rule.several_labels)

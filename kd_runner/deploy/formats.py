@@ -79,8 +79,9 @@ class Format:
         quantized: What `--quantize` may be, and the modules that each needs beside.
         graph: True where the file holds the computation, and not weights alone.
         write: Writes the file, and perhaps others beside it that begin with its stem.
-        open: Opens it in its own runtime.
+        open: Opens it in its own runtime; what holds weights alone also takes the packages that are trusted.
         any_size: True where its input may have any height and width, so that resizing can be in the file.
+        beside: The endings of the files that lie beside it and belong to it.
     """
 
     ending: str
@@ -89,8 +90,9 @@ class Format:
     quantized: Mapping[str, tuple[str, ...]]
     graph: bool
     write: Callable[[Export, Path], None]
-    open: Callable[[Path], Runtime]
+    open: Callable[..., Runtime]
     any_size: bool = False
+    beside: tuple[str, ...] = ()
 
 
 def format_of(name: str, quantize: str | None, preprocessing: bool) -> Format:

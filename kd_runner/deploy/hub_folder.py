@@ -12,6 +12,7 @@ from typing import Any
 from kd_runner import __version__
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.card import PREPROCESSING, WEIGHTS, CardSources, model_card
+from kd_runner.deploy.exportable import file_digest
 from kd_runner.deploy.model_files import run_files
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
@@ -22,7 +23,7 @@ from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
 
 CARD, README = "MODEL_CARD.md", "README.md"  # the Hub shows README.md
-EXPORTS, RECORD = "export", ".json"  # the folder of exported files in a run's, and the end of their records' names
+RECORD = ".json"  # the end of the names of exported files' records
 CONFIG = "config.json"
 
 
@@ -40,7 +41,7 @@ def write_hub_folder(run: Path, target: Path, more: Sequence[Path] = ()) -> list
     Raises:
         SettingsError: the run has no result or no student, or `target` is in use.
     """
-    sources, info = card_sources(run)
+    sources, info = card_sources(run, more)
     _refuse_used(target, more)
     target.mkdir(parents=True, exist_ok=True)
     for path in more:
@@ -62,13 +63,17 @@ def write_card(run: Path, folder: Path) -> Path:
     if is_link(card) or (card.exists() and not card.read_bytes().startswith(b"---\n")):
         raise SettingsError(f"{card} is no card of kd-runner, and is not replaced: move it away")
     weights = f"../{STUDENT_LAST}" if folder.resolve().parent == run.resolve() else STUDENT_LAST
-    sources = dataclasses.replace(card_sources(run)[0], weights=weights)
+    exported = [path.with_name(path.name.removesuffix(RECORD)) for path in sorted(folder.glob(f"*{RECORD}"))]
+    sources = dataclasses.replace(card_sources(run, exported)[0], weights=weights)
     atomic.write(card, model_card(sources).encode(errors="replace"))
     return card
 
 
-def card_sources(run: Path) -> tuple[CardSources, dict[str, Any]]:
+def card_sources(run: Path, exported: Sequence[Path] = ()) -> tuple[CardSources, dict[str, Any]]:
     """What the card of the run's student is made of, and the record beside its weights.
+
+    Args:
+        exported: Files of which the card is to tell, where they have a record and are of this student.
 
     Raises:
         SettingsError: the run has no result of a completed run, or no student.
@@ -83,16 +88,27 @@ def card_sources(run: Path) -> tuple[CardSources, dict[str, Any]]:
     checkpoints.check_info(info, path)
     settings, _ = reading.json_of(run / SETTINGS)
     analysis, _ = reading.remove_misshapen(reading.json_of(run / ANALYSIS)[0], reading.ANALYSIS)
-    image_input, exports = _input(info), _exports(run)
+    image_input, exports = _input(info), _exports(exported, file_digest(path))
     return CardSources(result, settings, analysis, image_input, exports, _accuracies_over_seeds(run)), info
 
 
-def _exports(run: Path) -> dict[str, dict[str, Any]]:
-    """The records of the student's exported files that lie in the run's folder, by the names of the files."""
-    stem = Path(STUDENT_LAST).stem
-    records = {path.name.removesuffix(RECORD): path for path in sorted((run / EXPORTS).glob(f"{stem}*{RECORD}"))}
-    contents = {name: reading.json_of(path)[0] for name, path in records.items() if (run / EXPORTS / name).is_file()}
-    return {name: content for name, content in contents.items() if isinstance(content.get("check"), dict)}
+def _exports(files: Sequence[Path], weights: str) -> dict[str, dict[str, Any]]:
+    """The records beside those of the files that were exported from weights of this SHA-256, by the files' names."""
+    records = {path.name: path.with_name(path.name + RECORD) for path in files if path.is_file()}
+    contents = {name: reading.json_of(record)[0] for name, record in records.items() if record.is_file()}
+    return {
+        name: content
+        for name, content in contents.items()
+        if isinstance(content.get("check"), dict) and _weights_of(content) == weights
+    }
+
+
+def _weights_of(record: Mapping[str, Any]) -> Any:
+    """The SHA-256 of the weights that a file was exported from; None where its record does not say."""
+    try:
+        return json.loads(record["metadata"]["provenance"])["weights_sha256"]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _input(info: Mapping[str, Any]) -> ImageInput | None:

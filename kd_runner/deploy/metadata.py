@@ -13,6 +13,7 @@ import torch
 from kd_runner import __version__
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.exportable import Exportable, file_digest
+from kd_runner.deploy.model_files import FILES
 from kd_runner.deploy.preprocessing import Layout
 from kd_runner.files import atomic
 from kd_runner.files.reading import texts
@@ -66,16 +67,27 @@ def input_in_words(image_input: ImageInput, layout: Layout | None, resizes: bool
 
 def provenance(exportable: Exportable, quantize: str | None) -> dict[str, Any]:
     """The origin of an exported file: its weights, their run, and the versions; no path of the machine."""
-    result = _result(exportable.run)
+    digest = file_digest(exportable.path)
+    run = exportable.run if exportable.run is not None and _is_of_run(exportable, digest) else None
+    result = _result(run)
     overrides = [word for word in texts(result.get("overrides")) if not PATH.search(word.partition("=")[2])]
     return {
         "weights": exportable.path.name,
-        "weights_sha256": file_digest(exportable.path),
+        "weights_sha256": digest,
         "quantize": quantize,
-        "run": None if exportable.run is None else {"fingerprint": result.get("fingerprint"), "overrides": overrides},
+        "run": None if run is None else {"fingerprint": result.get("fingerprint"), "overrides": overrides},
         "kd_runner": __version__,
         "torch": torch.__version__,
     }
+
+
+def _is_of_run(exportable: Exportable, digest: str) -> bool:
+    """True where the weights lie in the folder of the run, or are those of a file in it; else it only lends images."""
+    run = exportable.run
+    if run is None or exportable.path.resolve().parent == run.resolve():
+        return run is not None
+    files = [run / name for name in FILES.values()]
+    return any(path.is_file() and not path.is_symlink() and file_digest(path) == digest for path in files)
 
 
 def _result(run: Path | None) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from kd_runner.config.build import build
 from kd_runner.config.settings import DatasetSettings, Residency
 from kd_runner.datasets.archives import is_archive
+from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.splits import Splits
 from kd_runner.deploy.stored_run import StoredSettings, read_settings
 from kd_runner.errors import SettingsError
@@ -25,6 +26,7 @@ from kd_runner.files import reading
 from kd_runner.files.run_folder import RESULT, SETTINGS
 from kd_runner.input_pipeline.batches import evaluation_batch
 from kd_runner.notes import note
+from kd_runner.runs.data import VAL_FRACTION, fold_seed
 
 
 @dataclass(frozen=True)
@@ -76,22 +78,37 @@ def own_test(
     node = {name: value for name, value in settings.dataset.items() if name not in fields}
     if "download" in node:
         node["download"] = False
-    residency = residency or settings.dataset.get("residency", "auto")
+    kept = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
         if "cache" in node:
             in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
             node["cache"] = unpacked if in_archive else None
         try:
-            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=residency)
+            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=kept)
         except SettingsError as error:
             is_gone = str(error).startswith("dataset.root: no ")
             moved = "; where the images lie elsewhere now, name their folder with --root" if is_gone else ""
             raise SettingsError(f"{folder / SETTINGS}: {error}{moved}") from error
         if not isinstance(splits, Splits):
             raise SettingsError(f"{folder / SETTINGS}: dataset: must return Splits, got {type(splits).__name__}")
+        if settings.folds is not None:
+            splits = _fold(folder, settings, splits)
         result = reading.json_of(folder / RESULT)[0]
-        _note_other_images(folder, result, splits)
+        if residency is None:  # images that are read in another way than the run's have another fingerprint
+            _note_other_images(folder, result, splits)
         yield OwnTest(splits, settings, result)
+
+
+def _fold(folder: Path, settings: StoredSettings, splits: Splits) -> Splits:
+    """The splits of the run's fold."""
+    folds, fold, share = settings.folds or 0, settings.fold, settings.dataset.get("val_fraction", VAL_FRACTION)
+    share = share if type(share) is float else VAL_FRACTION
+    if fold is None or fold >= folds:
+        raise SettingsError(f"{folder / SETTINGS}: fold: must be 0 to {folds - 1} where folds={folds}, got {fold}")
+    try:
+        return fold_of(splits, folds, fold, fold_seed(settings.data_seed), settings.data_seed, share)
+    except ValueError as error:
+        raise SettingsError(f"{folder / SETTINGS}: {error}") from error
 
 
 def _note_other_images(folder: Path, result: dict[str, Any], splits: Splits) -> None:

@@ -157,7 +157,8 @@ class Predictor:
     def batch(self, images: GivenImages) -> Tensor:
         """The images as the bare network wants them: float32 [N, C, H, W], normalised, on the network's device."""
         pixels = [self.noted(image) for image in read_images(images, self.input, self.max_pixels)]
-        return self._normalised(torch.stack(pixels))
+        none = torch.empty(0, *self.input.image_shape, dtype=torch.uint8)
+        return self._normalised(torch.stack(pixels) if pixels else none)
 
     def read(self, path: Path) -> Tensor:
         """The picture in a file as bytes in the network's shape, uint8 [C, H, W].

@@ -20,6 +20,7 @@ class Preprocessed(nn.Module):
     Args:
         layout: Order of the bytes: nhwc [N, H, W, C], as files are decoded, or nchw [N, C, H, W].
         size: Height and width that pictures of any size are resized and cut to; None: they have the network's.
+        shorter: The pixels that the shorter side of such a picture is resized to, as in `Resized`.
     """
 
     scale: Tensor
@@ -32,9 +33,10 @@ class Preprocessed(nn.Module):
         std: Sequence[float],
         layout: Layout,
         size: tuple[int, int] | None = None,
+        shorter: int | None = None,
     ) -> None:
         super().__init__()
-        self.resized = None if size is None else Resized(*size)
+        self.resized = None if size is None else Resized(*size, shorter)
         self.network, self.layout = network, layout
         means, deviations = torch.tensor(mean), torch.tensor(std)
         shape = (1, -1, 1, 1)
@@ -47,6 +49,21 @@ class Preprocessed(nn.Module):
         values = images.float() if self.resized is None else self.resized(images)
         logits: Tensor = self.network(values * self.scale - self.shift)
         return logits
+
+
+def in_pictures(images: Tensor, shorter: int | None) -> Tensor:
+    """Pictures uint8 [N, S, S, C] that `Resized` cuts to just these images, uint8 [N, H, W, C].
+
+    Args:
+        shorter: S, the pixels that a picture's shorter side is resized to; None: images are such pictures themselves.
+    """
+    if shorter is None:
+        return images
+    count, height, width, channels = images.shape
+    top, left = round((shorter - height) / 2), round((shorter - width) / 2)
+    pictures = images.new_zeros(count, shorter, shorter, channels)
+    pictures[:, top : top + height, left : left + width] = images
+    return pictures
 
 
 def input_of(images: Tensor, mean: Sequence[float], std: Sequence[float], layout: Layout | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from kd_runner.deploy.formats import HALVES, INPUT, Export, not_exportable
+from kd_runner.deploy.preprocessing import Preprocessed
 from kd_runner.deploy.silence import silence
 
 CHUNK = 64  # calibration images at a time
@@ -38,10 +40,14 @@ class Inside(nn.Module):
 
 
 def inside(network: nn.Module, quantize: str | None) -> nn.Module:
-    """The network, or a copy that computes in the 16 bits that `quantize` names."""
-    import copy
-
-    return Inside(copy.deepcopy(network), HALVES[quantize]).eval() if quantize in HALVES else network
+    """The network, or a copy that computes in the 16 bits that `quantize` names; preprocessing stays in float32."""
+    if quantize not in HALVES:
+        return network
+    copied = copy.deepcopy(network)
+    if not isinstance(copied, Preprocessed):
+        return Inside(copied, HALVES[quantize]).eval()
+    copied.network = Inside(copied.network, HALVES[quantize])
+    return copied.eval()
 
 
 def int8_onnx(path: Path, calibration: Tensor, first: str = "") -> None:
@@ -67,13 +73,16 @@ def int8_onnx(path: Path, calibration: Tensor, first: str = "") -> None:
     simpler = path.with_suffix(".simpler")
     try:
         quant_pre_process(str(path), str(simpler), skip_symbolic_shape=True)
+        kept = _nodes_before(onnx.load(str(simpler)).graph.node, first)
+        if first and not kept:
+            raise ValueError(f"no operation reads {first!r}, so that resizing cannot be told from the network")
         quantize_static(
             str(simpler),
             str(path),
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED_OPERATIONS),
-            nodes_to_exclude=_nodes_before(onnx.load(str(simpler)).graph.node, first),
+            nodes_to_exclude=kept,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -19,20 +19,25 @@ class Resized(nn.Module):
 
     Args:
         height, width: H and W.
+        shorter: The pixels that the shorter side is resized to before the middle is cut out; None: as many as cover.
     """
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, shorter: int | None = None) -> None:
         super().__init__()
-        self.height, self.width = height, width
+        self.height, self.width, self.shorter = height, width, shorter
 
     def forward(self, images: Tensor) -> Tensor:
         rows = torch.arange(images.shape[2], device=images.device)
         columns = torch.arange(images.shape[3], device=images.device)
         stored_height, stored_width = rows[-1] + 1, columns[-1] + 1  # tensors, which every format computes with
-        covering_height = _at_least(self.height, self.width * stored_height, stored_width)
-        covering_width = _at_least(self.width, self.height * stored_width, stored_height)
-        along_rows = weights(columns, stored_width, covering_width, self.width)
-        along_columns = weights(rows, stored_height, covering_height, self.height)
+        if self.shorter is None:
+            resized_height = _at_least(self.height, self.width * stored_height, stored_width)
+            resized_width = _at_least(self.width, self.height * stored_width, stored_height)
+        else:
+            resized_height = _at_least(self.shorter, self.shorter * stored_height, stored_width)
+            resized_width = _at_least(self.shorter, self.shorter * stored_width, stored_height)
+        along_rows = weights(columns, stored_width, resized_width, self.width)
+        along_columns = weights(rows, stored_height, resized_height, self.height)
         narrowed = _whole_bytes(images.float() @ along_rows.T)
         return _whole_bytes(along_columns @ narrowed)
 

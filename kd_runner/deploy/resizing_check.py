@@ -15,7 +15,7 @@ from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.exported_check import agreement_of
 from kd_runner.deploy.formats import Runtime
-from kd_runner.deploy.preprocessing import Layout
+from kd_runner.deploy.preprocessing import Layout, in_pictures
 from kd_runner.deploy.run_images import RunImages
 from kd_runner.formats import percent
 
@@ -73,7 +73,7 @@ def check_resizing(
     """
     settings = image_input.pixel_settings(MAX_PIXELS)
     pairs = [
-        [runtime.run(in_layout(pixels, layout)) for pixels in (whole_picture(picture), settings.cut(picture))]
+        [runtime.run(in_layout(pixels, layout)) for pixels in (whole_picture(picture), cut_picture(picture, settings))]
         for picture in pictures(settings, images)
     ]
     whole, cut = (torch.from_numpy(np.concatenate(parts)).float() for parts in zip(*pairs, strict=True))
@@ -113,6 +113,12 @@ def pictures_in_files(files: ImageFiles) -> Iterator[Image.Image]:
 def whole_picture(picture: Image.Image) -> Tensor:
     """The bytes of a picture, uint8 [C, H, W]."""
     return torch.from_numpy(np.array(picture).reshape(picture.height, picture.width, -1)).permute(2, 0, 1)
+
+
+def cut_picture(picture: Image.Image, settings: PixelSettings) -> Tensor:
+    """The bytes of a picture that Pillow resized and cut, uint8 [C, H, W], in a picture that the file leaves so."""
+    cut = settings.cut(picture).permute(1, 2, 0)
+    return in_pictures(cut[None], settings.resize_size)[0].permute(2, 0, 1)
 
 
 def in_layout(pixels: Tensor, layout: Layout) -> np.ndarray:

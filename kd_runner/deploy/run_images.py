@@ -27,11 +27,13 @@ class RunImages:
         test: The test images.
         train: The training images.
         files: The test pictures as they lie in files; None where they came as arrays, or were not asked for.
+        classes: The names of the labels.
     """
 
     test: Source
     train: Source
     files: ImageFiles | None = None
+    classes: tuple[str, ...] = ()
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images, uint8 [M, H, W, C], and their labels, int64 [M], up to `size` at a time."""
@@ -58,10 +60,11 @@ def images_of_run(
         SettingsError: the settings or the images cannot be read.
     """
     with ExitStack() as stack:
+        stack.enter_context(collected_notes())
         test = stack.enter_context(own_test(folder, trust, root))
         files = None
         if with_files and test.splits.pixels is not None:
-            with collected_notes():  # which were given when the images were read before
-                unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
+            unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
             files = unread.splits.test if isinstance(unread.splits.test, ImageFiles) else None
-        yield RunImages(source_of(test.splits.test, CPU, "auto"), source_of(test.splits.train, CPU, "auto"), files)
+        sources = [source_of(split, CPU, "auto") for split in (test.splits.test, test.splits.train)]
+        yield RunImages(*sources, files, tuple(map(str, test.splits.classes)))

@@ -42,6 +42,8 @@ class StoredSettings(BaseModel):
 
     dataset: dict[str, Any]
     data_seed: Seed
+    folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
+    fold: Annotated[int, Field(strict=True, ge=0, lt=1000)] | None = None
     batch_size: Annotated[int, Field(strict=True, ge=2, le=2**24)]
     trainer: StoredTrainer = StoredTrainer()
 

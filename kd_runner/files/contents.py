@@ -40,7 +40,7 @@ RUN = frozenset(
         *(STUDENT_LAST, STUDENT_BEST, STUDENT_EMA, BASELINE_EMA, UNFINISHED, HYDRA, EVENTS, PROFILE),
     ]
 )
-WEIGHTS = r"(teacher|(teachers|assistants|generations)\..+|baseline)\.safetensors"
+WEIGHTS = r"(teacher|(teachers|assistants|generations|peers)\..+|baseline)\.safetensors"
 RESUME_STATE = ("state.pt", "epoch.json")  # in the folder of a stage that was cut off
 
 

@@ -228,6 +228,20 @@ class _Chain(_Part):
     ensemble: _Ensemble | None = None
 
 
+class _Peer(_Part):
+    stage: Text
+    accuracy: Share
+    val_accuracy: Share | None = None
+    agreement: Share | None = None
+    parameters: Amount | None = None
+    images_seen: Amount | None = None
+
+
+class _Peers(_Part):
+    networks: list[_Peer]
+    ensemble: _Ensemble | None = None
+
+
 class _Spent(_Part):
     student: Amount | None = None
     teacher: Amount | None = None
@@ -283,6 +297,8 @@ class _Data(_Part):
     unlabelled: Whole | None = None
     made: Whole | None = None
     labels_per_image: Amount | None = None
+    folds: Whole | None = None
+    fold: Whole | None = None
     val: Whole | None = None
     test: Whole | None = None
     largest_class: dict[str, _LargestClass] | None = None
@@ -322,6 +338,7 @@ class _Result(_Part):
     student: _Stage | None = None
     gap_closed: Real | None = None
     chain: _Chain | None = None
+    peers: _Peers | None = None
     notes: list[Text] | None = None
     layers: dict[str, dict[str, list[Text]]] | None = None
     teacher_outputs: _TeacherOutputs | None = None

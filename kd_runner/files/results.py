@@ -37,6 +37,7 @@ ASIDE = (  # overrides that do not change the result
     "tags=",
 )
 SEEDS = ("seed", "data_seed")
+FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in their seeds
 STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a search
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
@@ -59,7 +60,7 @@ class Run:
 
     Args:
         words: The overrides that can change the result, without the seeds, sorted.
-        seeds: The values of seed and data_seed.
+        seeds: The values of seed and data_seed, and that of fold where there are folds.
         left_out: One line that says which parts of its result.json are not used; empty where all are.
     """
 
@@ -68,6 +69,17 @@ class Run:
     seeds: tuple[Any, ...]
     result: dict[str, Any]
     left_out: str = ""
+
+    @property
+    def fold(self) -> str | None:
+        """The fold of a cross-validation that it was tested on; None where there are no folds."""
+        return self.seeds[len(SEEDS)] if len(self.seeds) > len(SEEDS) else None
+
+    @property
+    def folds(self) -> int | None:
+        """The number of folds; None where there are none."""
+        folds = (self.result.get("data") or {}).get("folds")
+        return folds if folds and folds > 1 else None
 
     @property
     def tested_on(self) -> tuple[Any, Any]:
@@ -108,7 +120,7 @@ class MissingRun:
 
     Args:
         words: Its overrides, joined with spaces.
-        seeds: The values of seed and data_seed; empty where only its overrides say them.
+        seeds: As those of a run; empty where only its overrides say them.
     """
 
     folder: Path
@@ -198,7 +210,8 @@ def read_run(path: Path) -> Run | MissingRun:
     left_out = reading.left_out(RESULT, gone)
     overrides = result.get("overrides") or []
     status = result.get("status")
-    seeds = tuple(str(result.get(name, typed)) for name, typed in zip(SEEDS, typed_seeds(overrides), strict=True))
+    seeds = tuple(str(result.get(name, typed)) for name, typed in zip(SEEDS, typed_seeds(overrides), strict=False))
+    seeds += typed_seeds(overrides)[len(SEEDS) :]
     if status == "completed" and result.get("student"):
         return Run(path.parent, decisive_words(overrides), seeds, result, left_out)
     if status is not None and status not in STATUSES:
@@ -232,14 +245,16 @@ def completed_result(folder: Path) -> tuple[dict[str, Any], str]:
 def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that can change the result, without the seeds, sorted."""
     return tuple(
-        sorted(word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in SEEDS)
+        sorted(
+            word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in (*SEEDS, FOLD)
+        )
     )
 
 
 def typed_seeds(overrides: Iterable[str]) -> tuple[str, ...]:
-    """The values of seed and data_seed among the overrides."""
+    """The values of seed and data_seed among the overrides, and that of fold where there are folds."""
     typed = dict(word.partition("=")[::2] for word in overrides)
-    return tuple(typed.get(name, "0") for name in SEEDS)
+    return tuple(typed.get(name, "0") for name in SEEDS) + ((typed[FOLD],) if FOLD in typed else ())
 
 
 def _why_missing(folder: Path) -> str:

@@ -26,6 +26,8 @@ class Batch:
         view: The number of the view that the images are shown in, where the batches replay some views; else 0.
         teacher_logits: The teacher's logits for the images, [N, K], where they are kept; None where the teacher runs.
         rows: Where several processes share a batch, the rows of it that these are; None: the batch is whole.
+        weights: Weights of the images in the label loss, float32 [N]; None: all count alike.
+        partner_weights: Weights of the images that were mixed in.
     """
 
     images: Tensor
@@ -37,6 +39,8 @@ class Batch:
     view: int = 0
     teacher_logits: Tensor | None = None
     rows: Rows | None = None
+    weights: Tensor | None = None
+    partner_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Augmentation:
             images=images[0],
             strong=images[1] if len(images) > 1 else None,
             partners=batch.labels.roll(1, 0),
+            partner_weights=None if batch.weights is None else batch.weights.roll(1, 0),
             share=share,
         )
 

@@ -15,6 +15,7 @@ from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.step_plan import StepPlan
+from kd_runner.input_pipeline.transfer import sent
 from kd_runner.input_pipeline.view import View
 from kd_runner.input_pipeline.whole_pictures import Windows
 from kd_runner.randomness import derived_seed
@@ -63,6 +64,7 @@ class TrainingBatches:
         budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
         balanced: True where an epoch draws as many images as there are, with replacement, all classes equally often.
         lacks_labels: True where some of the images may have no labels.
+        view_seed: Seed of the augmentation, where others see the same images in the same order otherwise; None: `seed`.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class TrainingBatches:
         budget: StepBudget | None = None,
         balanced: bool = False,
         lacks_labels: bool = False,
+        view_seed: int | None = None,
     ) -> None:
+        self.view_seed = seed if view_seed is None else view_seed
         self.budget, self.lacks_labels = budget, lacks_labels
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
         self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
@@ -196,7 +200,7 @@ class TrainingBatches:
         """The batches of up to `size` images at the indices `order`, in the views of a pass, which `keys` decide."""
         augmentation, block_size = self.view.augmentation, self._block // self.batch_size * size
         drawn = number if self.views is None else number % self.views
-        seed = derived_seed(self.seed, "augmentation", drawn)
+        seed = derived_seed(self.view_seed, "augmentation", drawn)
         replayed = 0 if self.views is None else drawn
         windows, least = None, augmentation.random_resized_crop
         if least:
@@ -214,7 +218,12 @@ class TrainingBatches:
                 for pieces in _split_alike([block_indices, block_numbers, block_labels, *floats], size):
                     batch_indices, batch_numbers, batch_labels, batch_images, *second_view = pieces
                     strong = second_view[0] if second_view else None
-                    batch = Batch(batch_images, batch_labels, batch_indices, strong=strong, view=replayed)
+                    weights = self.source.weights
+                    if weights is not None:
+                        weights = sent(weights.index_select(0, batch_indices), batch_images.device)
+                    batch = Batch(
+                        batch_images, batch_labels, batch_indices, strong=strong, view=replayed, weights=weights
+                    )
                     yield augmentation.mix(batch, seed, batch_numbers)
 
 
@@ -262,6 +271,8 @@ def _part_of(batch: Batch, rows: Rows) -> Batch:
         labels=batch.labels[taken],
         indices=batch.indices[taken],
         partners=None if batch.partners is None else batch.partners[taken],
+        weights=None if batch.weights is None else batch.weights[taken],
+        partner_weights=None if batch.partner_weights is None else batch.partner_weights[taken],
         strong=None if batch.strong is None else batch.strong[taken],
         rows=rows,
     )

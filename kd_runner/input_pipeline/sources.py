@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from kd_runner.config.settings import Residency
+from kd_runner.datasets.beside_labels import weights_with_mean_one
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.errors import RunFailed
@@ -33,6 +34,7 @@ class Source(Protocol):
 
     image_shape: tuple[int, int, int]  # channels, height, width
     labels: Tensor  # int64 [N], on the device
+    weights: Tensor | None  # float32 [N], on the CPU, with a mean of 1 over the images with labels; None: all alike
 
     def __len__(self) -> int: ...
 
@@ -56,6 +58,7 @@ class MemorySource:
         self.device, self.home, self.image_shape = device, home, split.image_shape
         self.pixels = split.images.permute(0, 2, 3, 1).contiguous().to(home)
         self.labels = split.labels.to(device)
+        self.weights = weights_with_mean_one(split)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,6 +81,7 @@ class FileSource:
     def __init__(self, files: ImageFiles, device: torch.device, workers: int) -> None:
         self.files, self.device, self.workers, self.image_shape = files, device, workers, files.image_shape
         self.labels = files.labels.to(device)
+        self.weights = weights_with_mean_one(files)
         self._order = Order()
         self._loaders: dict[int, DataLoader[Tensor]] = {}
 

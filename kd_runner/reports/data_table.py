@@ -46,7 +46,10 @@ def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def data_lines(data: Mapping[str, Any]) -> list[str]:
     """Sentences about the parts of `data` that are not in the table."""
-    sentences = [
+    sentences = []
+    if data.get("folds"):
+        sentences.append(f"The test is fold {data.get('fold')} of {data['folds']}, from 0 (cross-validation).")
+    sentences += [
         f"Without {SPLITS[split]} images: {survey.list_of_names([_cut(name) for name in names], MOST_NAMES)}."
         for split, names in (data.get("missing_classes") or {}).items()
         if names and split in SPLITS

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_runner.comparison.fold_samples import sample_of
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
@@ -73,7 +74,8 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 def _accuracies(group: Group) -> dict[str, Any]:
     """The accuracies of a group's students, and the 95 % interval of their mean."""
-    half_width = interval(group.accuracies)
+    sample = sample_of(group.runs, group.accuracies) if len(group.accuracies) == len(group.runs) else None
+    half_width = float("nan") if sample is None else interval(sample.values) * sample.widening
     return {
         "n": len(group.accuracies),
         "n_planned": max(group.planned, len(group.accuracies)),
@@ -219,6 +221,7 @@ SHOWN = (
     Column("gap closed", "gap_closed", _gap_closed, 4),
     Column("agreement", "agreement", lambda row: bare_percent(row["agreement"], ""), 3),
     Column("NLL", "nll", lambda row: four_digits(row["nll"], ""), 2),
+    Column("AUROC", "auroc", lambda row: four_digits(row["auroc"], ""), 6),
     Column("under corruptions, %", "corruption_accuracy", lambda row: bare_percent(row["corruption_accuracy"], ""), 6),
     Column("corruption error, × baseline's", "corruption_error", _corruption_error, 3),
     Column("parameters", "parameters", lambda row: count(row["parameters"], ""), 6),
@@ -267,9 +270,9 @@ class Leaderboard:
     def note(self) -> str:
         """The meaning of the columns, in sentences."""
         compared = any(row["difference"] is not None for row in self.rows)
-        return " ".join(
-            [self.words.instead(NOTE), *([REFERENCE_NOTE] if compared else []), *self.gap_notes, *self.order_notes]
-        )
+        folds = [FOLDS_NOTE] if any(group.has_folds for group in self.groups) else []
+        about_columns = [self.words.instead(NOTE), *([REFERENCE_NOTE] if compared else [])]
+        return " ".join([*about_columns, *folds, *self.gap_notes, *self.order_notes])
 
     @property
     def order_notes(self) -> list[str]:
@@ -399,6 +402,11 @@ NOTE = (
 COMPUTE_NOTE = (
     "Compute: multiply-accumulates of the student's training, its teacher's passes included, as a multiple of the "
     "baseline's."
+)
+FOLDS_NOTE = (
+    "Rows of a cross-validation (folds): n and the standard deviation are of all its runs. Its interval and its p are "
+    "over folds, each the mean over its seeds, and widened for the training images that folds share (Nadeau and Bengio "
+    "2003)."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "

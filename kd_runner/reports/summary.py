@@ -11,6 +11,7 @@ from kd_runner.files.scores import ACCURACY, ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
 from kd_runner.reports.described import sentence_of
+from kd_runner.reports.peer_sentences import gain_with_peers, peer_sentences
 from kd_runner.reports.reasons import reasons
 from kd_runner.reports.shift_tables import shift_sentences
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
@@ -125,6 +126,7 @@ def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
         _sizes_sentence(result),
         _injected_sentence(result),
         *_chain_sentences(result),
+        *peer_sentences(result),
         speed_sentence(result),
         _budget_sentence(result),
         *_stopping_sentences(result),
@@ -152,7 +154,7 @@ def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
         gain = points(result["student"]["accuracy"] - baseline["accuracy"])
         return f"Distillation gave {gain} points over the baseline, from the features of a teacher without a head."
     if gap is None:
-        return ""
+        return gain_with_peers(result)
     subject = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
     gave = f"{subject} gave {points(gap.gain)} points"
     if gap.gain >= 0:

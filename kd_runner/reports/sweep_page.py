@@ -13,7 +13,7 @@ from kd_runner.charts.little_data import over_compute, over_images
 from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
-from kd_runner.files.results import SEEDS, Run
+from kd_runner.files.results import FOLD, SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW, PAGE
 from kd_runner.files.stages import STAGES, TIMED
 from kd_runner.formats import UNKNOWN, clock, count, percent, short_count, times
@@ -119,6 +119,7 @@ def _run_rows(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
             gain = None if accuracies["baseline"] is None else accuracies["student"] - accuracies["baseline"]
             relative = os.path.relpath(run.folder, out)
             seeds = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
+            seeds += "" if run.fold is None else f", fold {run.fold}"
             link = quote(os.fsencode(f"{relative}/{PAGE}")) if (run.folder / PAGE).exists() else None
             yield {
                 "rank": rank,
@@ -215,7 +216,7 @@ def _differing_settings(settings: Sequence[dict[str, str]], common: dict[str, st
                 values_of[key].append(value)
     return [
         (key, ", ".join(sorted(values, key=number_or_text)[:MOST_VALUES]) + _more(values))
-        for key, values in sorted(values_of.items(), key=lambda content: content[0] in SEEDS)
+        for key, values in sorted(values_of.items(), key=lambda content: content[0] in (*SEEDS, FOLD))
         if len(values) > 1  # one value: an argument of a mode that the other runs do not use
     ]
 

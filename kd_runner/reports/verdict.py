@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kd_runner.comparison.fold_samples import fold_key
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.files.scores import words_of
+from kd_runner.reports.peer_sentences import PEERS_COUNT_TOO, peers_in
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
 ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
@@ -59,7 +61,8 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
     }[words[0]]
     sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
     if len(taught) > 1:
-        summary = _summary_of_rows(words, best.val_accuracy is not None)
+        kind = "a teacher or peers" if any(map(_has_peers, taught)) else "a teacher"
+        summary = _summary_of_rows(words, kind, best.val_accuracy is not None)
         sentences.append(words_of(best.runs[0].result).instead(summary))
     if not groups[0].taught:
         sentences.append("The first row of all has no teacher.")
@@ -71,10 +74,12 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     sentences = []
     if best.lacking:
         sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
-    if word == "unsure" and gain.seeds < FEW:
+    if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
-    sentences += few_images(test_images(best.runs[0].result), words_of(best.runs[0].result))
-    if _saw_more_images(best):
+    sentences += few_images(_images_of(best), words_of(best.runs[0].result))
+    if _has_peers(best):
+        sentences.append(PEERS_COUNT_TOO)
+    elif _saw_more_images(best):
         sentences.append(
             "The student saw more images than its baseline (finetuning, or a second view of each), so not all of this "
             "is the teacher's."
@@ -82,20 +87,30 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     return sentences
 
 
+def _images_of(group: Group) -> int | None:
+    """The number of test images of a row: those of a run, or of a cross-validation all that are in one of its folds."""
+    if not group.has_folds:
+        return test_images(group.runs[0].result)
+    of_fold = {fold_key(run): test_images(run.result) for run in group.runs}
+    deal = next(iter(of_fold))[0]
+    return sum(number or 0 for (data_seed, _), number in of_fold.items() if data_seed == deal)
+
+
 def certainty_sentence(group: Group, gain: Gain) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
-    seeds = f"Over {gain.seeds} seeds" if gain.seeds > 1 else "With one seed"
+    noun = "fold" if group.has_folds else "seed"
+    seeds = f"Over {gain.seeds} {noun}s" if gain.seeds > 1 else f"With one {noun}"
     baseline = 100 * group.baseline.accuracies.mean()
     words = words_of(group.runs[0].result)
     sentence = (
         f"{seeds}, the student {words(f'{baseline + 100 * gain.mean + ROUNDING:.2f} %')}, without "
-        f"its teacher {words.short} {baseline:.2f} %"
+        f"its {'peers' if _has_peers(group) else 'teacher'} {words.short} {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."
     test = (
-        "paired t-test over seeds"
-        if gain.over == "seeds"
+        f"paired t-test over {gain.over}"
+        if gain.over in ("seeds", "folds")
         else "sign test over images"
         if gain.seeds > 1
         else "McNemar's"
@@ -124,13 +139,21 @@ def _word(gain: Gain | None) -> Literal["helped", "cost", "unsure", "unknown"]:
     return "helped" if gain.mean > 0 else "cost"
 
 
+def _has_peers(group: Group) -> bool:
+    return any(peers_in(run.result) for run in group.runs)
+
+
 def _saw_more_images(group: Group) -> bool:
     student, baseline = group.values("student", "images_seen"), group.values("baseline", "images_seen")
     return len(student) > 0 and len(baseline) > 0 and student.mean() > baseline.mean()
 
 
-def _summary_of_rows(words: Sequence[str], by_validation: bool) -> str:
-    """The rows' verdicts counted, and how the row was chosen that the headline is about."""
+def _summary_of_rows(words: Sequence[str], kind: str, by_validation: bool) -> str:
+    """The rows' verdicts counted, and how the row was chosen that the headline is about.
+
+    Args:
+        kind: What the rows have, such as 'a teacher'.
+    """
     meanings = {
         "helped": "gained",
         "cost": "lost",
@@ -145,4 +168,4 @@ def _summary_of_rows(words: Sequence[str], by_validation: bool) -> str:
         else "This one was chosen by the test images that it is measured on, which flatters it: its results have no "
         "accuracy on validation images."
     )
-    return f"Of {len(words)} rows with a teacher, {', '.join(counts)}{tested}. {chosen}"
+    return f"Of {len(words)} rows with {kind}, {', '.join(counts)}{tested}. {chosen}"

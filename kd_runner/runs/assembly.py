@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,10 @@ from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
+from kd_runner.runs.image_weights import check_image_weights
 from kd_runner.runs.label_checks import modes_for, refuse_settings
 from kd_runner.runs.parts import Link, Parts
+from kd_runner.runs.peer_checks import refuse_peers
 from kd_runner.runs.probe import head_name, note_first_weights
 from kd_runner.runs.training_switches import (
     check_class_weights,
@@ -102,6 +105,7 @@ def assemble(
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
     refuse_chain(settings, modes)
+    refuse_peers(settings, modes)
     refuse_headless(settings, modes)
     check_modes(settings, modes)
 
@@ -113,6 +117,7 @@ def assemble(
             f"{splits.image_shape[0]} channels"
         )
     check_class_weights(settings, splits)
+    check_image_weights(settings, data)
     modes = modes_for(splits, settings, modes, recipes)
 
     teachers = {}
@@ -135,13 +140,14 @@ def assemble(
             f"kinds, got {settings.trainer.quantize}"
         )
     further = further_tests(settings, splits, view)
-    return Parts(settings, data, teachers, student, recipes, modes, temperature, further, _chain(settings, data))
+    chain, peers = (_links(sections, settings, data) for sections in (settings.chain, settings.peer_students))
+    return Parts(settings, data, teachers, student, recipes, modes, temperature, further, chain, peers)
 
 
-def _chain(settings: Settings, data: Data) -> tuple[Link, ...]:
-    """The networks between teacher and student, with their first weights."""
+def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Data) -> tuple[Link, ...]:
+    """The networks between teacher and student, or beside the student, with their first weights."""
     links = []
-    for stage, section in settings.chain.items():
+    for stage, section in sections.items():
         network = _network(settings, stage, section, data)
         freeze_layers(network, stage, section.freeze)
         as_student = settings.model_copy(update={"student": section})
@@ -152,11 +158,13 @@ def _chain(settings: Settings, data: Data) -> tuple[Link, ...]:
 def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
-    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise])
+    key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise, settings.folds, settings.fold])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
     refuse_settings(settings, splits)
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
+    if settings.folds is not None:
+        log.info("data      the test is fold %s of %s, from 0", settings.fold, settings.folds)
     survey.write_notes(splits, splits.copies)
     device = _prepare_device(trainer)
     view = view_of(settings.dataset, splits, trainer.channels_last)

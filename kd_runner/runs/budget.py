@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -22,10 +22,10 @@ from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
 from kd_runner.outputs import UNDECLARED
-from kd_runner.runs.chain import untrained
 from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.peer_stage import students_of
 from kd_runner.training.attack import Attack, attack_of
 from kd_runner.training.mode import Mode, clean_view, strong_view
 
@@ -61,6 +61,21 @@ class Passes:
 
     def __add__(self, other: Passes) -> Passes:
         return Passes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def among_peers(self, others: int, again: int) -> Passes:
+        """These passes of a student whose teachers are its peers, which the peers' own training runs.
+
+        Args:
+            others: The number of peers that it learns from.
+            again: The number of images that it says anew after its updates, for the peers that are updated after it.
+        """
+        return replace(
+            self,
+            student_forwards=self.student_forwards + again,
+            teacher_forwards=0,
+            teacher_validations=0,
+            losses=Counter({key: others * count for key, count in self.losses.items()}),
+        )
 
     def counts(self) -> dict[str, int]:
         """The numbers of passes by name, for result.json; those of attacks where there are any."""
@@ -252,7 +267,7 @@ def budget_of(
         link_loss_macs: `loss_macs` of the networks between teacher and student, by their stages.
     """
     settings, data = parts.settings, parts.data
-    *links, student_parts = untrained(parts)
+    *links, student_parts = students_of(parts)
     macs = {stage: _macs_in_training(stages.get(stage) or {}) for stage in STAGES}
     budget: dict[str, Any] = dict.fromkeys(STAGES)
     of_teachers = {
@@ -266,6 +281,11 @@ def budget_of(
         passes = passes_of(BASELINE, settings, parts.modes, data, trained=trained)
         costs = {"student": _macs(passes, "student", macs[BASELINE]), "teacher": 0, "losses": 0}
         budget[BASELINE] = _section(passes, costs)
+    if parts.peers:
+        losses_of_all = {**(link_loss_macs or {}), STUDENT: loss_macs}
+        budget |= _budget_of_peers(parts, [*links, student_parts], stages, losses_of_all, trained)
+        budget["times_baseline"] = _times_baseline(budget, parts, macs)
+        return budget
     teacher, of_links = macs[TEACHER], dict[str, Any]()
     for link, record in zip(links, (stages.get("chain") or {}).get("links", []), strict=True):
         losses = (link_loss_macs or {}).get(link.stage, {})
@@ -277,23 +297,61 @@ def budget_of(
     return budget
 
 
+def _budget_of_peers(
+    parts: Parts,
+    students: Sequence[Parts],
+    stages: Mapping[str, Any],
+    loss_macs: Mapping[str, Mapping[str, Sequence[int] | None]],
+    trained: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    """The budgets of students that learn from one another: those of the peers under 'peers', and the student's.
+
+    Args:
+        students: The parts of the peers and, last, of the student.
+        loss_macs: The multiply-accumulates of each one's losses, by its stage.
+    """
+    macs = {record["stage"]: record["macs"] for record in (stages.get("peers") or {}).get("networks", [])}
+    macs[STUDENT] = _macs_in_training(stages.get(STUDENT) or {})
+    in_turn = parts.settings.peer_updates == "in_turn" and any(mode.weight > 0 for mode in parts.modes)
+    last = students[-2].stage  # of those that are updated: the student is the first
+    sections = {
+        its.stage: _section_of_student(
+            *(its, macs[its.stage], None, loss_macs.get(its.stage, {}), trained),
+            peers=len(parts.peers),
+            says_again=in_turn and its.stage != last,
+        )
+        for its in students
+    }
+    return {STUDENT: sections.pop(STUDENT), "peers": sections}
+
+
 def _section_of_student(
     parts: Parts,
     student: int | None,
     teacher: int | None,
     loss_macs: Mapping[str, Sequence[int] | None],
     trained: Mapping[str, int] | None,
+    peers: int = 0,
+    says_again: bool = False,
 ) -> dict[str, Any]:
     """The budget of a student's stage, or of a link between teacher and student.
 
     Args:
         student, teacher: The multiply-accumulates of the two networks for one image.
+        peers: The number of peers that teach the student in a teacher's place.
+        says_again: True where it runs once more on each batch, for peers that are updated after it.
     """
     by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
     trained = trained or {}
     if parts.stage != STUDENT:
         trained = {STUDENT: trained[parts.stage]} if parts.stage in trained else {}
     passes = passes_of(STUDENT, parts.settings, parts.modes, parts.data, by_loss, trained)
+    if peers:
+        finetuned = (trained or {}).get(FINETUNE, parts.settings.finetune.epochs)
+        afterwards = label_passes(
+            "student", finetuned, len(parts.data.images_of(FINETUNE)), parts.settings.batch_size, 0
+        )
+        passes = passes.among_peers(peers, passes.images - afterwards.images if says_again else 0)
     costs = {
         "student": _macs(passes, "student", student),
         "teacher": _macs(passes, "teacher", teacher),
@@ -355,9 +413,9 @@ def _macs_of_losses(passes: Passes, parts: Parts, counts: Mapping[str, Sequence[
 def _times_baseline(budget: Mapping[str, Any], parts: Parts, macs: Mapping[str, int | None]) -> float | None:
     """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained.
 
-    The training of the networks between teacher and student counts, too.
+    The training of the networks between teacher and student counts, too, and that of the student's peers.
     """
-    sections = [*budget.get("chain", {}).values(), budget[STUDENT]]
+    sections = [*budget.get("chain", {}).values(), *budget.get("peers", {}).values(), budget[STUDENT]]
     sums = [section["macs"]["sum"] for section in sections]
     total = None if None in sums else sum(sums)
     baseline = (budget[BASELINE] or {}).get("macs", {}).get("sum")

@@ -42,7 +42,7 @@ def chain_result(
     before = [TEACHER, *networks]
     return {
         "links": [_record(link, before[n], logits, of_links.labels, parts, state) for n, link in enumerate(links)],
-        "student": {"taught_by": before[-1], "agreement": _agreement(logits[STUDENT], logits[before[-1]])},
+        "student": {"taught_by": before[-1], "agreement": agreement_of(logits[STUDENT], logits[before[-1]])},
         "ensemble": _ensemble([*networks, STUDENT], logits, of_links.labels),
     }
 
@@ -60,7 +60,7 @@ def _record(
         "taught_by": teacher,
         **{name: metrics[name] for name in OF_NETWORKS},
         "val_accuracy": link.val_accuracy,
-        "agreement": _agreement(logits[link.stage], logits[teacher]),
+        "agreement": agreement_of(logits[link.stage], logits[teacher]),
         **cost(link.network, torch.zeros(1, *data.splits.image_shape, device=data.device), link.stage),
         "epochs": len(link.epochs),
         "images_seen": images_seen(STUDENT, settings, parts.modes, len(data.student_images), no_finetuning),
@@ -70,7 +70,7 @@ def _record(
     }
 
 
-def _agreement(logits: Tensor, of_teacher: Tensor) -> float:
+def agreement_of(logits: Tensor, of_teacher: Tensor) -> float:
     """The share of images on which a network predicts its teacher's class."""
     return float((logits.argmax(1) == of_teacher.argmax(1)).double().mean())
 
@@ -80,6 +80,16 @@ def _ensemble(stages: Sequence[str], logits: Mapping[str, Tensor], labels: Tenso
     generations = [stage for stage in stages if stage == STUDENT or stage.startswith("generations.")]
     if len(generations) < 2:
         return None
-    mean = torch.stack([logits[stage].double().softmax(1) for stage in generations]).mean(0)
+    return mean_of_predictions([logits[stage] for stage in generations], labels)
+
+
+def mean_of_predictions(logits: Sequence[Tensor], labels: Tensor) -> dict[str, Any]:
+    """What the mean of several networks' predicted probabilities is right on, for the result.
+
+    Args:
+        logits: float [N, K], of each network.
+        labels: int64 [N].
+    """
+    mean = torch.stack([of_network.double().softmax(1) for of_network in logits]).mean(0)
     metrics = classification_metrics(mean.clamp_min(1e-300).log(), labels)
-    return {"networks": len(generations), **{name: metrics[name] for name in OF_NETWORKS}}
+    return {"networks": len(logits), **{name: metrics[name] for name in OF_NETWORKS}}

@@ -16,6 +16,7 @@ from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defa
 from kd_runner.config.settings import DatasetSettings, Node, Settings
 from kd_runner.datasets.few_images import shots_of_each_class
 from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
@@ -36,6 +37,7 @@ from kd_runner.training.recipe import Recipe
 
 SAMPLE = 1000  # training images that tell a channel's mean to about a percent, more than normalisation needs
 LEAST_STD = 1e-3  # of a channel that is the same in all images
+VAL_FRACTION = 0.1  # of the images outside a fold that are for validation, where the data set has no such setting
 NAMES = 10  # of classes, in a message
 SplitName = Literal["train", "student", "transfer", "val", "test"]
 
@@ -71,13 +73,14 @@ class Data:
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
     def training_batches(
-        self, role: str, recipe: Recipe, strong: bool = False, taught: bool = False
+        self, role: str, recipe: Recipe, strong: bool = False, taught: bool = False, view_seed: int | None = None
     ) -> TrainingBatches:
         """Batches of the images that a role learns from, in the order and with the augmentation of the recipe's seed.
 
         Args:
             role: The section of the settings that trains: a teacher's name, 'student' or 'finetune'.
             taught: True for the batches of the student beside its teacher, which may have images without labels.
+            view_seed: Seed of the student's augmentation; None: that of its order.
         """
         if is_teacher(role):
             return TrainingBatches(
@@ -106,6 +109,7 @@ class Data:
             budget=recipe.budget,
             balanced=self.settings.balanced_sampling,
             lacks_labels=lacks_labels,
+            view_seed=view_seed,
         )
 
     def view_of(self, role: str) -> View:
@@ -292,11 +296,16 @@ def without_fetching(node: Any) -> Any:
 
 
 def read_data(settings: Settings) -> Splits:
-    """Read the data set that the settings name.
+    """Read the data set that the settings name: with `folds`, dealt into the splits of a fold.
 
     Raises:
         SettingsError: it cannot be read, or not as the settings ask.
     """
+    return fold_of_settings(settings, read_whole(settings))
+
+
+def read_whole(settings: Settings) -> Splits:
+    """Read the data set as it is, before it is dealt into folds and before labels are changed."""
     data = settings.dataset
     splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
     if not isinstance(splits, Splits):
@@ -304,11 +313,35 @@ def read_data(settings: Settings) -> Splits:
     if data.residency == "stream" and isinstance(splits.train, Split):
         raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
     refuse_settings(settings, splits)
+    return splits
+
+
+def fold_of_settings(settings: Settings, splits: Splits) -> Splits:
+    """The splits of a run from those of the data set: of its fold, with the labels that it learns from.
+
+    Raises:
+        SettingsError: the data set cannot be dealt into so many folds.
+    """
+    data = settings.dataset
+    if settings.folds is not None:
+        assert settings.fold is not None
+        share = data.node.get("val_fraction", VAL_FRACTION)
+        seed = fold_seed(settings.data_seed)
+        try:
+            splits = fold_of(splits, settings.folds, settings.fold, seed, settings.data_seed, share)
+        except ValueError as error:
+            name, _, rest = str(error).partition(" ")
+            raise SettingsError(f"folds: {rest}" if name == "folds" else f"dataset.{error}") from error
     if data.label_noise:
         seed = derived_seed(settings.data_seed, "dataset.label_noise")
         labels = noisy_labels(splits.train.labels, data.label_noise, splits.num_classes, seed)
         splits = replace(splits, train=replace(cast("Any", splits.train), labels=labels))
     return splits
+
+
+def fold_seed(data_seed: int) -> int:
+    """The seed by which folds are dealt, which NumPy's older generator takes."""
+    return derived_seed(data_seed, "folds") % 2**32
 
 
 def data_set_name(settings: DatasetSettings) -> str:

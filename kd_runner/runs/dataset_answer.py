@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
     with _silent(), collected_notes() as notes:
         lenient = _lenient(settings)
         splits = read_data(lenient)
-        more = [] if settings.dataset.unlabelled is None else _unlabelled_lines(lenient, splits)
+        more = _unlabelled_lines(lenient, splits)
         pixels = read_pixels(splits)
         survey.write_notes(splits, pixels.copies)
         chosen = chosen_images(settings, splits)
@@ -97,8 +98,15 @@ def _is_of_more(note: str, settings: Settings) -> bool:
 
 
 def _unlabelled_lines(settings: Settings, splits: Splits) -> list[str]:
-    images = len(unlabelled_images(settings, splits))
-    return [f"more     {survey.count(images, 'image')} without labels under {settings.dataset.unlabelled}"]
+    lines = []
+    if splits.unlabelled is not None:
+        lines.append(
+            f"more     {survey.count(len(splits.unlabelled), 'image')} without labels (dataset.on_empty_label)"
+        )
+    if settings.dataset.unlabelled is not None:
+        images = len(unlabelled_images(settings, splits))
+        lines.append(f"more     {survey.count(images, 'image')} without labels under {settings.dataset.unlabelled}")
+    return lines
 
 
 @contextmanager
@@ -268,5 +276,4 @@ def name_of(splits: Splits, image: Position) -> str:
     if splits.survey is None:
         return f"{split} {image[1]}"
     files = splits.survey.files[split]
-    path = files.folder / files.paths[image[1]]
-    return printable(str(path.relative_to(splits.survey.root)))
+    return printable(os.path.relpath(files.folder / files.paths[image[1]], splits.survey.root))

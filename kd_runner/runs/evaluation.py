@@ -66,7 +66,7 @@ def evaluate(
     measures = measures_for(predictions.labels)
     at_best = measures.of_network(predictions.logits[BEST], predictions.labels)
     stages[STUDENT] |= {
-        **measures.of_pair(predictions.logits[STUDENT], predictions.logits[TEACHER]),
+        **(measures.of_pair(predictions.logits[STUDENT], predictions.logits[TEACHER]) if stages[TEACHER] else {}),
         "best_val": {
             "stage": best.stage,
             "epoch": best.epoch,
@@ -75,7 +75,7 @@ def evaluate(
         },
     }
     teacher, baseline, student = (stages[stage] and stages[stage][measures.score] for stage in STAGES)
-    closed = gap_closed(student, baseline, teacher) if stages[BASELINE] else None
+    closed = gap_closed(student, baseline, teacher) if stages[TEACHER] and stages[BASELINE] else None
     return {**stages, "gap_closed": closed, **measures.record}
 
 

@@ -79,7 +79,8 @@ def judged_on_further_tests(
                 "images": len(predictions.labels),
                 **classification_metrics(logits, predictions.labels),
             }
-        results[STUDENT][path] |= pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER])
+        if TEACHER in predictions.logits:
+            results[STUDENT][path] |= pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER])
     return results
 
 

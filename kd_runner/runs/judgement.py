@@ -255,7 +255,7 @@ def note_flat_student(
     epochs: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> None:
     """Note where the student's distillation loss did not fall, though it is one distance in every epoch."""
-    if _comparable(modes, temperature):
+    if _comparable(modes, temperature) and not settings.peers:  # of peers, each is at first as unsure as the others
         keys = f"{settings.rate_key(STUDENT)}, distillation.weight"
         note_flat_loss(STUDENT, epochs[STUDENT], "distillation_loss", keys)
 

@@ -72,6 +72,7 @@ def _refused_settings(settings: Settings) -> Iterator[tuple[str, str, Any]]:
         ("adversarial.test_eps", settings.adversarial.strength_of_test, "0"),
         ("assistants", list(settings.assistants), "{}"),
         ("generations", settings.generations - 1 and settings.generations, "1"),
+        ("peers", list(settings.peers), "{}"),
         ("evaluate.corruptions", settings.evaluate.corruptions, "false"),
         ("evaluate.also", settings.evaluate.also, "[]"),
         ("tracking.embedding", settings.tracking.embedding, "false"),

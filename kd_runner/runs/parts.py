@@ -32,10 +32,10 @@ from kd_runner.training.teacher_outputs import OnlineTeacher
 
 @dataclass(frozen=True)
 class Link:
-    """A network that learns from a teacher and teaches the next one, between the teacher and the student.
+    """A network that learns from a teacher and teaches the next one, between the teacher and the student; or a peer.
 
     Args:
-        stage: 'assistants.NAME' or 'generations.NUMBER'.
+        stage: 'assistants.NAME', 'generations.NUMBER' or 'peers.NAME'.
         section: Its settings, as those of a student.
         network: The network with its first weights.
         recipe: The recipe of its training.
@@ -62,6 +62,7 @@ class Parts:
         temperature: The temperature by the share of the stage that is done.
         further: More test images, by the paths of their folders.
         chain: The networks between teacher and student, in their order.
+        peers: The students that learn beside the student and from it; there are no teachers then.
         stage: The stage that the student trains as: 'student', or that of a link of the chain.
     """
 
@@ -74,6 +75,7 @@ class Parts:
     temperature: Schedule
     further: Mapping[str, ImageFiles] = field(default_factory=dict)
     chain: tuple[Link, ...] = ()
+    peers: tuple[Link, ...] = ()
     stage: str = STUDENT
 
     @property
@@ -90,8 +92,9 @@ class Parts:
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The teachers, the student, and the networks between them."""
-        return [*self.teachers.values(), *(link.network for link in self.chain), self.student]
+        """The teachers, the student, and the networks between or beside them."""
+        links = (*self.chain, *self.peers)
+        return [*self.teachers.values(), *(link.network for link in links), self.student]
 
     def teacher_node(self) -> Node:
         """The node that builds `teacher`."""

@@ -16,11 +16,11 @@ from kd_runner.notes import note
 from kd_runner.outputs import Outputs
 from kd_runner.runs.attack_checks import check_attacks
 from kd_runner.runs.cache_checks import MIXING, check_cache
-from kd_runner.runs.chain import untrained
 from kd_runner.runs.data_free import check_data_free
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.peer_stage import students_of
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.runs.without_labels import check_labels
 from kd_runner.training.gradients import Attempt, effects
@@ -42,7 +42,7 @@ class Rehearsal:
         layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
         loss_macs: The multiply-accumulates of each active mode's loss (`loss_cost.loss_macs`), by the same keys; none
             where they were not asked for.
-        links: The same of the networks between teacher and student, by their stages.
+        links: The same of the networks between teacher and student, or of the student's peers, by their stages.
     """
 
     tempered: frozenset[str]
@@ -62,7 +62,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
             [N, num_classes], a loss that cannot take what the networks give.
         Answer: what was asked for in place of a run.
     """
-    *links, student = untrained(parts)
+    *links, student = students_of(parts)
     macs_of_links = {}
     for link in links:
         try:
@@ -75,7 +75,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
 def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     """The rehearsal of a student with its teacher."""
     check_injection(parts)
-    check_labels(parts.settings, parts.modes)
+    check_labels(parts.settings, parts.modes, parts.data.splits)
     check_data_free(parts)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
     count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)

@@ -180,18 +180,24 @@ def blank_result(
         "layers": layers,
         "teacher_outputs": None,
         "views": own_views(settings, data),
-        "data": survey.record(data.splits, len(data.student_images)) | unlabelled_record(settings, data),
+        "data": survey.record(data.splits, len(data.student_images)) | more_of_data(settings, data),
         "seconds": {},
         "budget": {},
         "environment": environment(data.device),
     }
 
 
-def unlabelled_record(settings: Settings, data: Data) -> dict[str, int]:
-    """The number of images without labels that the student is taught on: real ones, or images that are made."""
-    if data.transfer is None:
-        return {}
-    return {"unlabelled" if settings.data_free is None else "made": data.transfer.unlabelled}
+def more_of_data(settings: Settings, data: Data) -> dict[str, int]:
+    """The fold that the test is, and the number of images without labels that the student is taught on.
+
+    These are real images, or images that are made.
+    """
+    record: dict[str, int] = {}
+    if settings.folds is not None and settings.fold is not None:
+        record |= {"folds": settings.folds, "fold": settings.fold}
+    if data.transfer is not None:
+        record["unlabelled" if settings.data_free is None else "made"] = data.transfer.unlabelled
+    return record
 
 
 def description(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -53,14 +53,19 @@ from kd_runner.runs.judgement import ENSEMBLE, Judgement, judgement_of_teachers,
 from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.peer_stage import save_peers, training_of_peers
+from kd_runner.runs.peers_result import peers_result
 from kd_runner.runs.probe import probe_or_load
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.running import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import BEST, better, log_deployed_form, save_student
+from kd_runner.runs.teacher_student import Pairing
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best, copy_of_weights
+from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import learns_from_teacher
+from kd_runner.training.peers import PeerStudents
 from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
@@ -89,6 +94,7 @@ class StageRunner:
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
         self.chain = Chain(parts, logger, folder)
+        self.peers: list[Taught] = []
         self.is_headless = is_headless(parts.settings)
         self.judging = label_judgement if self.data.splits.several_labels else judgement
 
@@ -98,10 +104,12 @@ class StageRunner:
         Args:
             tempered: The keys of the modes whose loss depends on the temperature.
         """
-        with self.state.at(TEACHER):
-            files = {TEACHER: self.prepare_teachers()}
-            self.inject()
-            self.note_soft_targets(tempered)
+        files: dict[str, Path] = {}
+        if self.parts.teachers:
+            with self.state.at(TEACHER):
+                files[TEACHER] = self.prepare_teachers()
+                self.inject()
+                self.note_soft_targets(tempered)
         if self.settings.baseline:
             with self.state.at(BASELINE):
                 files |= self.train_baseline()
@@ -198,7 +206,7 @@ class StageRunner:
         path = trained.path
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
-        if learns_from_teacher(self.parts.modes) and not self.is_headless:
+        if learns_from_teacher(self.parts.modes) and self.parts.teachers and not self.is_headless:
             self.judging.note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
         return {BASELINE: path, **averages}
@@ -215,14 +223,19 @@ class StageRunner:
         )
         self.make_images()
         parts = self.parts if not self.parts.chain else self.train_chain()
-        pairing = parts.teacher_student_pair()
+        pairing, distiller = self.training_of_student(parts)
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
-        distiller = parts.distiller(pairing, self.companions)
         trainer = self.settings.trainer
         outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
-        self.state.teacher_outputs = outputs_record(distiller.teacher, parts.settings, self.data, len(outcome.epochs))
+        if isinstance(distiller, PeerStudents):
+            self.peers = save_peers(parts.peers, distiller, self.data, self.folder)
+            for peer in self.peers:
+                self.state.add(peer.stage, peer.epochs, 0.0)
+        else:
+            outputs = outputs_record(distiller.teacher, parts.settings, self.data, len(outcome.epochs))
+            self.state.teacher_outputs = outputs
         pairing.student.release()
         best, stage = outcome.best, STUDENT
         if self.settings.finetune.epochs:
@@ -245,6 +258,13 @@ class StageRunner:
             {} if self.is_headless else self.state.judgements,
         )
         return files, best, node
+
+    def training_of_student(self, parts: Parts) -> tuple[Pairing, Distiller]:
+        """The student with its modes, and the module that trains it: beside its teacher, or beside its peers."""
+        if parts.peers:
+            return training_of_peers(parts)
+        pairing = parts.teacher_student_pair()
+        return pairing, parts.distiller(pairing, self.companions)
 
     def train_chain(self) -> Parts:
         """Train the networks between teacher and student; returns the student's parts, with the last as its teacher."""
@@ -275,7 +295,8 @@ class StageRunner:
         Args:
             node: The node that builds the student as it was saved.
         """
-        nodes = {STUDENT: node, BEST: node, TEACHER: self.parts.teacher_node(), BASELINE: self.settings.student.node}
+        nodes = {STUDENT: node, BEST: node, BASELINE: self.settings.student.node}
+        nodes |= {TEACHER: self.parts.teacher_node()} if self.parts.teachers else {}
         nodes |= {name: nodes[stage] for stage, name in AVERAGES.items()}
         networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
         pruning = self.settings.student.pruning
@@ -300,14 +321,18 @@ class StageRunner:
             chain = chain_result(self.chain.links, student, predictions, self.parts, self.state, self.companions)
             stages[STUDENT]["images_seen"] += sum(link["images_seen"] for link in chain["links"])
             stages["chain"] = chain
+        if self.peers:
+            stages["peers"] = peers_result(self.peers, predictions, self.parts, self.companions)
+            stages[STUDENT]["images_seen"] += sum(peer["images_seen"] for peer in stages["peers"]["networks"])
         self.add_averages(stages, files, nodes, networks, predictions)
-        stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
+        if self.parts.teachers:
+            stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         measures = measures_for(self.data.splits.val.labels)
         for stage, score in self.val_scores().items():
             stages[stage][measures.val_score] = score
         has_one_label = not self.data.splits.several_labels
-        is_sure = has_one_label and not self.is_headless and self.settings.data_free is None
-        if learns_from_teacher(self.parts.modes) and is_sure:
+        may_learn = self.parts.teachers and not self.is_headless and self.settings.data_free is None
+        if has_one_label and may_learn and learns_from_teacher(self.parts.modes):
             stages[TEACHER]["on_training_images"] = certainty(
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
@@ -341,7 +366,8 @@ class StageRunner:
             stages[STUDENT]["made_images"] = self.state.made_images
         if self.state.injected is not None:
             stages[STUDENT]["injected"] = record(self.state.injected)
-        for stage in STAGES:
+        trained = [stage for stage in STAGES if stage != TEACHER or self.settings.all_teachers]
+        for stage in trained:
             recipe = self.parts.recipe_of(stage)
             if stage == TEACHER and not self.settings.teacher.is_trained:
                 continue
@@ -415,7 +441,7 @@ class StageRunner:
     def val_scores(self) -> dict[str, float]:
         """The accuracy, or mAP, of each stage's network on the validation images, with its final weights."""
         judgements, epochs = self.state.judgements, self.state.epochs
-        accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy}
+        accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy} if self.parts.teachers else {}
         accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
         return accuracies | {STUDENT: val_score(kept_metrics(epochs.get(FINETUNE, epochs[STUDENT])))}
 

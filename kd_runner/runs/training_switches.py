@@ -43,8 +43,8 @@ def without_layer_decay(node: Node) -> Node:
 
 def _layer_decay(settings: Settings, stage: str) -> float:
     """The learning rate of a layer over that of the next one, from the settings of the stage's optimizer."""
-    sections = {**settings.all_teachers, **settings.chain, STUDENT: settings.student, FINETUNE: settings.finetune}
-    own = sections[stage].optimizer
+    taught = {**settings.chain, **settings.peer_students, STUDENT: settings.student}
+    own = {**settings.all_teachers, **taught, FINETUNE: settings.finetune}[stage].optimizer
     decay = settings.for_stage(own, "optimizer").get(LAYER_DECAY, 1.0)
     if type(decay) not in (int, float) or not 0 < decay <= 1:
         key = f"{stage}.optimizer" if LAYER_DECAY in (own or {}) else "optimizer"

@@ -12,16 +12,21 @@ from torch import Tensor
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import count
-from kd_runner.datasets.unlabelled import TransferSet, transfer_set, unlabelled_folder
+from kd_runner.datasets.unlabelled import TransferSet, joined, transfer_set, unlabelled_folder
 from kd_runner.errors import SettingsError
 from kd_runner.randomness import derived_seed
 
 log = logging.getLogger(__name__)
 
 
-def asked_for(settings: Settings) -> list[str]:
-    """The names of the settings that give the student images without labels."""
+def asked_for(settings: Settings, splits: Splits | None = None) -> list[str]:
+    """The names of the settings that give the student images without labels.
+
+    Args:
+        splits: The data set, which may come with such images; None where it does not.
+    """
     asked = {
+        "dataset.on_empty_label=unlabelled": splits is not None and splits.unlabelled is not None,
         "student.unlabelled_fraction": settings.student.unlabelled_fraction > 0,
         "dataset.unlabelled": settings.dataset.unlabelled is not None,
     }
@@ -40,16 +45,17 @@ def images_to_teach_on(
     Raises:
         SettingsError: no image is left that could lose its label, or the folder cannot be read.
     """
-    if not asked_for(settings):
+    if not asked_for(settings, splits):
         return None
     hidden = torch.empty(0, dtype=torch.int64)
     if settings.student.unlabelled_fraction:
         hidden = _hidden(settings, splits, labelled, absent)
-    more = None
+    more = splits.unlabelled
     if settings.dataset.unlabelled is not None:
-        more = unlabelled_images(settings, splits)
+        images = unlabelled_images(settings, splits)
+        more = images if more is None else joined(more, images)
     transfer = transfer_set(splits.train, labelled, hidden, more)
-    log.info("student   %s", line(transfer, settings))
+    log.info("student   %s", line(transfer, settings, splits))
     return transfer
 
 
@@ -88,7 +94,7 @@ def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent:
     return torch.from_numpy(np.sort(order[: max(1, round(fraction * len(order)))]))
 
 
-def line(transfer: TransferSet, settings: Settings) -> str:
+def line(transfer: TransferSet, settings: Settings, splits: Splits) -> str:
     """A line on the images without labels."""
     images = count(transfer.unlabelled, "image")
-    return f"the student is taught on {images} without labels ({' and '.join(asked_for(settings))})"
+    return f"the student is taught on {images} without labels ({' and '.join(asked_for(settings, splits))})"

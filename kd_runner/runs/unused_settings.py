@@ -27,6 +27,7 @@ from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
 from kd_runner.optimizer import DOT
 from kd_runner.outputs import UNDECLARED
+from kd_runner.runs.cached_outputs import is_augmented
 from kd_runner.runs.parts import Parts
 from kd_runner.temperature import Constant
 from kd_runner.training.mode import Mode, learns_from_teacher
@@ -81,6 +82,33 @@ class Case:
 
 def _plus(settings: Settings) -> dict[str, DistillationSettings]:
     return {f"plus.{name}": mode for name, mode in settings.plus.items()}
+
+
+def no_teacher(case: Case, key: str) -> str | None:
+    return "there is no teacher, peers learn from one another" if case.settings.peers else None
+
+
+def no_peers(case: Case, key: str) -> str | None:
+    return None if case.settings.peers else "there are no peers"
+
+
+def same_views(case: Case, key: str) -> str | None:
+    is_changed = is_augmented(case.parts.data.view.augmentation) or case.typed[key] == "shared"
+    return None if is_changed else "training images are not augmented, so that all peers see the same"
+
+
+def replaced_peer(case: Case, key: str) -> str | None:
+    return None if key.split(".")[1] in case.settings.peers else f"peers={case.typed.get('peers')} is all of them"
+
+
+def other_peers(case: Case, key: str) -> str | None:
+    """Defaults of a mode for the peers, which count where nothing else is said."""
+    name = key.rpartition(".default_")[2]
+    if key.startswith("plus."):
+        return f"it is distillation.default_{name} that counts"
+    value: Any = getattr(case.settings, name)
+    value = len(value) + 1 if name == "peers" else value
+    return None if value == case.typed[key] else f"{name} has another value"
 
 
 def given_teacher(case: Case, key: str) -> str | None:
@@ -289,8 +317,8 @@ def unused_by_data(case: Case, key: str) -> str | None:
 
 
 def uncut_data(case: Case, key: str) -> str | None:
-    if case.parts.data.chosen is not None:
-        return None  # it chooses the student's images, too
+    if case.parts.data.chosen is not None or case.settings.folds is not None:
+        return None  # it chooses the student's images, too, or the folds
     if not takes(case.settings.dataset.node, "dataset", "seed", case.settings.trust):
         return "the data set takes no seed"
     return case.parts.data.splits.unused.get("seed")
@@ -353,6 +381,11 @@ TEACHER, MODE = r"(teacher|teachers\.[^.]+)", r"(distillation|plus\.[^.]+)"
 # Patterns of keys, which stand for the keys below them, too, and functions that return why a key has no effect.
 # All rules that fit a key are asked.
 RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
+    (rf"({TEACHER}|teacher_outputs(_dtype)?)", no_teacher),
+    (r"peer_(views|updates)", no_peers),
+    (r"peer_views", same_views),
+    (r"peers\.[^.]+", replaced_peer),
+    (rf"{MODE}\.default_(peers|peer_views|peer_updates)", other_peers),
     (
         rf"{TEACHER}\.(epochs|optimizer|scheduler|early_stopping|adversarial|dataset|label_smoothing|seed|freeze)",
         given_teacher,
@@ -408,18 +441,19 @@ ALWAYS: tuple[str, ...] = (
     r"(dataset\.unlabelled|data_free)",
     r"finetune\.epochs",
     r"baseline",
-    r"(assistants|generations)",
+    r"(assistants|generations|peers)",
     r"batch_size",  # kd_runner.runs.foresight notes one of more than all images
     rf"{MODE}\.weight",
     r"trainer\.(accelerator|devices|nodes|precision|compile|quantize|deterministic|log_every|profile|threads)",
     r"trainer\.(gradient_clip_val|accumulate_grad_batches)",
     r"(order_)?seed",
+    r"(folds|fold)",
     r"evaluate\.(corruptions|also)",
     r"tracking\.(images|graph|embedding)",
     r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.
-ARGUMENTS = r"(dataset|teacher|(teachers|assistants)\.[^.]+|student)\.\w+"
+ARGUMENTS = r"(dataset|teacher|(teachers|assistants|peers)\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:

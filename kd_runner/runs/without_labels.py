@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
 from kd_runner.runs.transfer import asked_for
@@ -12,9 +13,13 @@ from kd_runner.training.attack import attack_of
 from kd_runner.training.mode import Mode, learns_from_teacher
 
 
-def check_labels(settings: Settings, modes: Sequence[Mode]) -> None:
-    """Raise SettingsError where images have no labels and a mode looks at them, or nothing but labels would teach."""
-    asked = [*asked_for(settings), *([] if settings.data_free is None else ["data_free"])]
+def check_labels(settings: Settings, modes: Sequence[Mode], splits: Splits | None = None) -> None:
+    """Raise SettingsError where images have no labels and a mode looks at them, or nothing but labels would teach.
+
+    Args:
+        splits: The data set, which may come with images without labels.
+    """
+    asked = [*asked_for(settings, splits), *([] if settings.data_free is None else ["data_free"])]
     if not asked:
         return
     for mode in modes:

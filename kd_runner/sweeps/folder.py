@@ -26,7 +26,7 @@ NO_LOCKS = (NotImplementedError, OSError)  # raised where a file system has none
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL}
 LONGEST_NAME = 80
 # The label of a key before its value in the name of a job.
-SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d"}
+SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d", "fold": "f"}
 
 
 def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resumed: bool) -> None:

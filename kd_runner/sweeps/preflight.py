@@ -20,6 +20,7 @@ from kd_runner.files import atomic
 from kd_runner.formats import network_and_seed
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.data import fold_of_settings, read_whole
 from kd_runner.runs.labels_only import ingredients, train_or_load
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
@@ -67,6 +68,7 @@ class Examination:
         self.report: dict[str, Any] = {"errors": {}, "networks": {}, "unused": {}, "shared_work": {}, "bytes": {}}
         self.report["free_bytes"] = None
         self._splits: dict[str, Splits] = {}
+        self._fold_splits: dict[str, Splits] = {}
         self._rehearsals: dict[str, Rehearsal | str] = {}
 
     def try_job(self, job: str, content: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -82,10 +84,10 @@ class Examination:
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)
             # Other jobs have their processes for themselves: several of them, one whose compiler or profiler knows one
-            # job, or students that teach others, so that each has another teacher.
+            # job, or students that teach others or one another, so that each has another teacher.
             trainer = parts.settings.trainer
             is_alone = trainer.process_count > 1 or trainer.compile or trainer.profile is not None
-            if not is_alone and not parts.chain:
+            if not is_alone and not parts.chain and not parts.peers:
                 self.report["shared_work"][job] = shared_work(parts)
             if not self.is_remote:
                 self.report["free_bytes"] = free_bytes(parts.data.device.type == "cpu")
@@ -100,9 +102,21 @@ class Examination:
         if settings.trust and str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
         data = digest([content["dataset"], settings.data_seed])
+        if settings.folds is not None:
+            return assemble(settings, self._fold(settings, data))
         parts = assemble(settings, self._splits.get(data))
         self._splits[data] = parts.data.splits
         return parts
+
+    def _fold(self, settings: Settings, data: str) -> Splits:
+        """The splits of a job's fold: the data set is read once, and the last fold is kept, of which jobs follow."""
+        fold = digest([data, settings.folds, settings.fold])
+        if fold not in self._fold_splits:
+            whole = digest([data, "whole"])
+            if whole not in self._splits:
+                self._splits[whole] = read_whole(settings)
+            self._fold_splits = {fold: fold_of_settings(settings, self._splits[whole])}
+        return self._fold_splits[fold]
 
     def _rehearse(self, content: dict[str, Any], parts: Parts) -> Rehearsal | str:
         """The findings of a rehearsal, or the reason why the job cannot work."""

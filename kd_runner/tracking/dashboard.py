@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and the pixels of their longer side
 SHOWN = ("teacher", "student")  # networks by whose predictions the projector can colour its points
 PROJECTOR = "projector_config.pbtxt"  # its file, to which TensorBoard's writer appends
-NETWORKS = "(teacher|baseline|student|finetune|(assistants|generations)[.].+)"
+NETWORKS = "(teacher|baseline|student|finetune|(assistants|generations|peers)[.].+)"
 # The group of each chart, its title, and the tags of its curves as regular expressions.
 LAYOUT = {
     "Teacher, baseline, student": {
@@ -50,6 +50,7 @@ LAYOUT = {
         "parts of the loss": ["Multiline", ["^student/(label_loss|distillation_loss|train_loss)$"]],
         "agreement with the teacher, validation images": ["Multiline", ["^student/val_agreement$"]],
         "KL(teacher || student), validation images": ["Multiline", ["^student/val_kl_to_teacher$"]],
+        "agreement with the other peers, validation images": ["Multiline", [f"^{NETWORKS}/val_agreement_with_peers$"]],
         "temperature": ["Multiline", ["^student/temperature$"]],
     },
     "Training": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -129,7 +129,7 @@ class Classifier(LightningModule):
             progress: Share of the stage that is done, in [0, 1).
         """
         logits = self.network_outputs(self.images_to_learn_from(batch)).logits
-        loss = loss_over_labels(batch, functools.partial(self.label_loss, logits))
+        loss = label_loss_of(batch, functools.partial(self.label_loss, logits))
         return {"loss": loss}, logits
 
     def images_to_learn_from(self, batch: Batch) -> Tensor:
@@ -213,20 +213,25 @@ class Classifier(LightningModule):
 
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
         optimizer = self._optimizer()
-        records = []
-        for batch in self.watch(chunk):
-            part, update = self.plan.part(self.step), self.plan.step_of(self.step)
-            progress = update / self.updates
-            set_rate(optimizer, self._rate_factor(update))
-            step = functools.partial(self._take_step, optimizer, progress, part)
-            if self._graphs is None:
-                parts, logits = step(batch)
-            else:
-                parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
-            self.step += 1
-            if part.is_last:
-                self._after_update((update + 1) / self.updates)
-            records.append(_record(parts, logits, batch))
+        self.add_steps([self.step_on(batch, optimizer) for batch in self.watch(chunk)])
+
+    def step_on(self, batch: Batch, optimizer: torch.optim.Optimizer) -> StepRecord:
+        """Learn from one batch; returns what the metrics need of it."""
+        part, update = self.plan.part(self.step), self.plan.step_of(self.step)
+        progress = update / self.updates
+        set_rate(optimizer, self._rate_factor(update))
+        step = functools.partial(self._take_step, optimizer, progress, part)
+        if self._graphs is None:
+            parts, logits = step(batch)
+        else:
+            parts, logits = self._graphs.take(step, batch, self.numbers_at(progress))
+        self.step += 1
+        if part.is_last:
+            self._after_update((update + 1) / self.updates)
+        return _record(parts, logits, batch)
+
+    def add_steps(self, records: Sequence[StepRecord]) -> None:
+        """Add the steps of a chunk to the metrics of the epoch, and log them."""
         if not records:  # of epochs with different numbers of steps, a shorter one has no batch left for its last chunk
             return
         sums = self._epoch_metrics.add("train", records)
@@ -285,9 +290,16 @@ class Classifier(LightningModule):
         self._unlogged, self._logged_step = [], self.step
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
+        self.add_validation(self.validation_logits(batch), batch, batch_index)
+
+    def validation_logits(self, batch: Batch) -> Tensor:
+        """The logits [N, K] of a batch of validation images, in float32."""
         with self._mixed.autocast():
-            logits = self.network(batch.images)
-        logits = logits.float()
+            logits: Tensor = self.network(batch.images)
+        return logits.float()
+
+    def add_validation(self, logits: Tensor, batch: Batch, batch_index: int) -> None:
+        """Add a batch of validation images to the metrics of the epoch."""
         loss = self.label_kind.validation_loss(logits, batch.labels)
         losses = {"loss": loss, **self.validation_metrics(logits, batch, batch_index)}
         self._epoch_metrics.add("val", [StepRecord(losses, logits, batch.labels)])
@@ -392,6 +404,16 @@ def loss_over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
     if batch.partners is None:
         return loss(batch.labels)
     return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.partners)
+
+
+def label_loss_of(batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
+    """The same for a `loss` that also takes the weights of the images, where these have some."""
+    if batch.weights is None:
+        return loss_over_labels(batch, loss)
+    own = loss(batch.labels, batch.weights)
+    if batch.partners is None:
+        return own
+    return batch.share * own + (1 - batch.share) * loss(batch.partners, batch.partner_weights)
 
 
 def sum_of(tensors: Iterable[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state
 from kd_runner.training.attack import divergences, entropies
 from kd_runner.training.cached_teacher import CachedTeacher
-from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
+from kd_runner.training.classifier import Classifier, label_loss_of, loss_over_labels, sum_of
 from kd_runner.training.label_loss import LossWhereLabelled
 from kd_runner.training.mode import Mode, clean_view, learns_from_teacher
 from kd_runner.training.recipe import Recipe, Schedule
@@ -114,8 +114,9 @@ class Distiller(Classifier):
         labelled = student if student.clean is None else student.clean
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
-        label_loss = (0.0 if initialising else self.label_weight) * loss_over_labels(
-            batch, lambda labels: sum_of(self.label_loss(view.logits, labels) for view in views(labelled))
+        label_loss = (0.0 if initialising else self.label_weight) * label_loss_of(
+            batch,
+            lambda labels, *weights: sum_of(self.label_loss(view.logits, labels, *weights) for view in views(labelled)),
         )
         losses = {"label_loss": label_loss}
         if self.modes:

@@ -35,9 +35,10 @@ def weights_of_classes(asked: ClassWeights, labels: Tensor, classes: int) -> Ten
 class LabelLoss:
     """The cross-entropy of logits [N, K] with labels [N], as a mean over the images.
 
-    With weights, each image's loss counts as often as the weight of its class says, and the sum is divided by the
-    number of images. PyTorch divides by the sum of the weights in the batch, which is the same over all training
-    images, but makes an image count less that comes with many of its class; and parts of a batch could not be added.
+    With weights of classes, of images, or of both, which multiply, each image's loss counts as often as they say, and
+    the sum is divided by the number of images. PyTorch divides by the sum of the weights in the batch, which is the
+    same over all training images, but makes an image count less that comes with many of its class; and parts of a batch
+    could not be added.
 
     Args:
         smoothing: Smoothing of the labels, in [0, 1).
@@ -50,13 +51,19 @@ class LabelLoss:
     labels: Callable[[], Tensor]
     _weights: Tensor | None = field(default=None, init=False, repr=False)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.class_weights is None:
+    def __call__(self, logits: Tensor, labels: Tensor, image_weights: Tensor | None = None) -> Tensor:
+        """The loss.
+
+        Args:
+            image_weights: Weights of the images, [N], with a mean of 1 over all training images; None: all alike.
+        """
+        if self.class_weights is None and image_weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
-        if self._weights is None:
+        if self.class_weights is not None and self._weights is None:
             self._weights = weights_of_classes(self.class_weights, self.labels(), logits.shape[1])
         weights = self._weights
-        return F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing, reduction="none").mean()
+        losses = F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing, reduction="none")
+        return (losses if image_weights is None else losses * image_weights).mean()
 
 
 class LossWhereLabelled(LabelLoss):
@@ -66,7 +73,7 @@ class LossWhereLabelled(LabelLoss):
     a batch without any would be no number.
     """
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, labels: Tensor, image_weights: Tensor | None = None) -> Tensor:
         if self.class_weights is not None and self._weights is None:
             known = self.labels()
             self._weights = weights_of_classes(self.class_weights, known[known != UNLABELLED], logits.shape[1])
@@ -78,4 +85,4 @@ class LossWhereLabelled(LabelLoss):
             label_smoothing=self.smoothing,
             reduction="none",
         )
-        return losses.mean()
+        return (losses if image_weights is None else losses * image_weights).mean()

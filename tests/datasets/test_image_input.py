@@ -54,6 +54,8 @@ def test_a_file_of_an_earlier_version_does_not_say() -> None:
         ({"script": "os.system"}, "input has 'script', which this version of kd-runner does not know"),
         ({"color": "gray"}, "color: must fit 3 channels, got gray"),
         ({"origin": None}, "origin: must be "),
+        ({"resize_size": 7}, "input.resize_size: must be from 8 to 9459, got 7"),
+        ({"resize_size": 10_000}, "input.resize_size: must be from 8 to 9459, got 10000"),
     ],
 )
 def test_a_wrong_rule_is_named(changes: dict[str, Any], message: str) -> None:

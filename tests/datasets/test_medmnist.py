@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from kd_runner.datasets.medmnist import medmnist
 from kd_runner.datasets.splits import Split
 from kd_runner.notes import collected_notes
+from kd_runner.reports.class_table import class_table
 
 SIZES = {"train": 20, "val": 6, "test": 8}
 
@@ -137,6 +139,12 @@ def test_a_run_on_gray_images_of_two_classes(tmp_path: Path, result_of: Any) -> 
     result = result_of("dataset=medmnist", f"dataset.root={file}", "teacher=mlp", "student=mlp", "baseline=false")
     assert {split: result["data"][split] for split in SIZES} == {"train": 64, "val": 16, "test": 16}
     assert result["teacher"]["accuracy"] > 0.9
+    assert result["teacher"]["auroc"] > 0.9
+    assert 0 <= result["student"]["brier"] <= 1
+    analysis = json.loads((tmp_path / "run0" / "analysis.json").read_text())
+    table = class_table(analysis)
+    assert table is not None
+    assert [(name, texts[0]) for name, texts in table["rows"]] == [("0", "8"), ("1", "8")]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.webdataset import webdataset
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
+from kd_runner.runs.dataset_answer import dataset_answer
 
 
 def png(seed: int, side: int = 6) -> bytes:
@@ -169,3 +170,17 @@ def test_a_run_on_shards(tmp_path: Path, result_of: Any) -> None:
     assert streamed["student"]["accuracy"] == result["student"]["accuracy"]
     assert streamed["student"]["nll"] == result["student"]["nll"]
     assert json.dumps(result["data"]["left_out"]["files"]) == "0"
+
+
+def test_the_answer_names_what_a_run_would_stop_at(tmp_path: Path, settings: Any) -> None:
+    write_shard(
+        tmp_path / "shards" / "0.tar", [*samples(30), ("bad.png", b"x"), ("bad.cls", b"1"), ("none.png", png(1))]
+    )
+    words = ["dataset=webdataset", f"dataset.root={tmp_path / 'shards'}", "dataset.image_size=8", "dataset.cache=null"]
+    lines = dataset_answer(settings(*words), tmp_path).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("broken"))
+    says = "broken   2 of 32 images cannot be read: a run would stop (dataset.on_bad_image=skip leaves them out)"
+    assert lines[start] == says
+    assert lines[start + 1] == "         0.tar/none.png (it has no label (.cls, .json, .txt))"
+    assert lines[start + 2].startswith("         0.tar/bad.png (it is broken at its start")
+    assert not any(line.startswith("note") for line in lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,13 @@ import torch
 from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save_network
 
 import kd_runner
+from kd_runner.datasets.digits import digits
 from kd_runner.deploy import export_safetensors, exported_check, formats
 from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
+from kd_runner.deploy.exportable import load_exportable
+from kd_runner.deploy.exporting import what_to_write
 from kd_runner.deploy.formats import Runtime
+from kd_runner.deploy.run_images import images_of_run
 
 
 @pytest.fixture(autouse=True)
@@ -82,18 +88,29 @@ def test_the_default_place_is_a_folder_beside_the_weights_and_nothing_there_is_r
 
 def test_the_model_card_beside_it_and_the_folder_for_the_hub_have_the_file(stored_run, tmp_path, capsys):
     run, hub = Path(shutil.copytree(stored_run, tmp_path / "run")), tmp_path / "hub"
+    (run / "student_best.safetensors").write_bytes(b"another network")
     assert main([str(run), "--format", "safetensors", "--quantize", "fp16", "--hub-folder", str(hub)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "MODEL_CARD.md: the model card" in out
     assert "| student_last.fp16.safetensors | safetensors | fp16 |" in (run / "export" / "MODEL_CARD.md").read_text()
     assert (hub / "student_last.fp16.safetensors").exists()
+    assert (hub / "model.safetensors").read_bytes() == (run / "student_last.safetensors").read_bytes()
     in_run = (run / "export" / "MODEL_CARD.md").read_text()
     assert 'kd_runner.load("../student_last.safetensors")' in in_run  # each names a file that lies there
     assert 'kd_runner.load("model.safetensors")' in (hub / "README.md").read_text()
     assert "`preprocessing.json` has the same for programs" not in in_run
     check = json.loads((run / "export" / "student_last.fp16.safetensors.json").read_text())["check"]
     assert check["network_accuracy"] == json.loads((run / "result.json").read_text())["student"]["accuracy"]
+    for words in (
+        ["--quantize", "fp16"],
+        ["--with-preprocessing"],
+        ["--output", hub],
+        ["--root", hub],
+        ["--overwrite"],
+    ):
+        line = refused(capsys, run, "--hub-folder", tmp_path / "other", *words)
+        assert line == f"{words[0]}: has no effect without --format"
     assert refused(capsys, run / "student_last.safetensors", "--hub-folder", hub).startswith("--hub-folder: needs the")
     assert refused(capsys, run).startswith("--format: must be given, one of onnx, torch_export, openvino, executorch")
 
@@ -102,7 +119,7 @@ def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, ca
     output = tmp_path / "wrong.safetensors"
     opened = export_safetensors.open_file
 
-    def wrong(path: Path) -> Runtime:
+    def wrong(path: Path, trust: Sequence[str]) -> Runtime:
         runtime = opened(path)
         return dataclasses.replace(runtime, run=lambda images: np.roll(runtime.run(images), 1, axis=1))
 
@@ -112,6 +129,71 @@ def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, ca
     assert error.startswith(f"kd-export: {output} was not written: it agrees with the network on 0.00 % of 539 images")
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_lies_beside_the_file_is_replaced(run, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "small.safetensors"
+    monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, beside=(".bin",)))
+    words = [str(run), "--format", "safetensors", "--output", str(output)]
+    for name in ("small.bin", "small.safetensors.json"):
+        (tmp_path / name).write_text("somebody's")
+        assert refused(capsys, *words) == f"--output: {tmp_path / name} is there already: another name, or --overwrite"
+        assert (tmp_path / name).read_text() == "somebody's"
+        assert main([*words, "--overwrite"]) == 0
+        capsys.readouterr()
+        output.unlink()
+        (tmp_path / "small.safetensors.json").unlink()
+        (tmp_path / "small.bin").unlink(missing_ok=True)
+    (tmp_path / "small.bin").symlink_to(tmp_path / "elsewhere")
+    assert refused(capsys, *words, "--overwrite") == f"--output: must be a file, got {tmp_path}/small.bin, a link"
+
+
+def test_a_network_of_ones_own_in_16_bits(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_networks.py").write_text(
+        "from torch import nn\n\n\ndef dense(num_classes, image_shape):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], num_classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _, info = kd_runner.load(run)
+    state = {"1.weight": torch.randn(10, 64, generator=torch.Generator().manual_seed(0)), "1.bias": torch.zeros(10)}
+    model = tmp_path / "own.safetensors"
+    export_safetensors.checkpoints.save(model, state, info | {"network": {"_target_": "my_networks.dense"}})
+    words = [str(model), "--format", "safetensors", "--without-images", "--output", str(tmp_path / "out.safetensors")]
+    assert "--trust my_networks" in refused(capsys, *words)
+    assert main([*words, "--trust", "my_networks"]) == 0
+    assert torch.equal(
+        kd_runner.load(tmp_path / "out.safetensors", trust=["my_networks"])[0][1].weight, state["1.weight"]
+    )
+
+
+def test_a_run_with_other_classes_checks_nothing(run, tmp_path, capsys):
+    network, info = kd_runner.load(run)
+    model, output = tmp_path / "model.safetensors", tmp_path / "out.safetensors"
+    words = [model, "--format", "safetensors", "--output", output, "--run", run]
+    export_safetensors.checkpoints.save(model, network.state_dict(), info | {"classes": list("1023456789")})
+    assert refused(capsys, *words) == f"{model} has other classes than the run's test, or in another order"
+    export_safetensors.checkpoints.save(model, network.state_dict(), info | {"classes": list("012")})
+    assert refused(capsys, *words).endswith("cannot be used: it names 3 classes for 10 outputs")
+
+
+@pytest.mark.parametrize(("layout", "larger"), [(None, None), ("nhwc", None), ("nchw", 10)])
+def test_8_bits_are_calibrated_on_training_images_as_the_file_takes_them(run, layout, larger):
+    exportable = load_exportable(run)
+    rule = exportable.image_input.model_copy(update={"resize_size": larger})
+    exportable = dataclasses.replace(exportable, image_input=rule)
+    train = digits(val_fraction=0.1, test_fraction=0.3, seed=0).train.images
+    images = train[torch.linspace(0, len(train) - 1, 512).long()]
+    with images_of_run(run) as of_run:
+        arguments = Namespace(layout=layout, resizes=larger is not None, quantize="int8")
+        calibration = what_to_write(exportable, of_run, arguments).calibration
+    if layout is None:
+        torch.testing.assert_close(calibration, (images.float() / 255 - MEAN[0]) / STD[0])
+    elif larger is None:
+        assert torch.equal(calibration, images.permute(0, 2, 3, 1))
+    else:
+        assert calibration.shape == (512, 1, 10, 10)
+        assert torch.equal(calibration[:, :, 1:9, 1:9], images)
 
 
 def test_a_library_of_a_version_that_cannot_be_imported_is_one_line(run, tmp_path, capsys, monkeypatch):
@@ -127,7 +209,7 @@ def test_a_library_of_a_version_that_cannot_be_imported_is_one_line(run, tmp_pat
 
 
 def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
-    def broken(path: Path) -> Runtime:
+    def broken(path: Path, trust: Sequence[str]) -> Runtime:
         raise RuntimeError("no kernel\nfor this")
 
     monkeypatch.setattr(export_safetensors, "FORMAT", dataclasses.replace(export_safetensors.FORMAT, open=broken))
@@ -190,6 +272,7 @@ def test_images_of_another_shape_or_other_images(run, tmp_path, capsys):
         ("--format safetensors --allow-loss 1", "--allow-loss: has no effect without --quantize"),
         ("--format safetensors --quantize bf16 --allow-loss nan", "--allow-loss: must be points from 0 to 100"),
         ("--format safetensors --quantize bf16 --without-images", "--without-images: --quantize needs the images"),
+        ("--format safetensors --without-images --root /tmp", "--root: has no effect with --without-images, got /tmp"),
         ("--format safetensors --output out.onnx", "--output: must end in .safetensors for --format safetensors"),
         ("--format safetensors --network student_best", "has no student_best.safetensors: its run was not completed;"),
         ("--format safetensors --root /tmp", "--root: has no effect, the run's data set has no root, got /tmp"),

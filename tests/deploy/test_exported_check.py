@@ -47,6 +47,18 @@ def test_a_float32_file_must_agree_on_999_of_1000_images():
     )
 
 
+def test_noise_that_is_all_of_one_class_does_not_hide_other_logits():
+    noise = dataclasses.replace(GOOD, accuracy=None, network_accuracy=None, spread=2.0)
+    assert refusal(dataclasses.replace(noise, largest_difference=0.02), None, None) == ""
+    assert refusal(dataclasses.replace(noise, largest_difference=0.021), None, None) == (
+        "its logits for noise differ by 0.021 from the network's, which themselves differ by 2 from image to image"
+    )
+    assert refusal(dataclasses.replace(noise, largest_difference=0.0009, spread=0.0), None, None) == ""  # of 9.0
+    logits = torch.tensor([[3.0, 1.0], [3.5, -1.0]])
+    check = compare(nn.Flatten(), Runtime("", lambda rows: rows), [(logits, None)], lambda rows: (rows, rows))
+    assert check.spread == 2.0
+
+
 def test_smaller_numbers_may_cost_half_a_point_or_what_is_allowed():
     def after(accuracy: float) -> Check:
         return dataclasses.replace(GOOD, accuracy=accuracy, agreement=0.9)

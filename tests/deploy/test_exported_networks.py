@@ -15,9 +15,11 @@ from PIL import Image
 from torch import nn
 
 import kd_runner
+from kd_runner.datasets.image_input import input_of_metadata
 from kd_runner.deploy import exported_check
 from kd_runner.deploy.export_command import main
 from kd_runner.deploy.formats import MODULES, Format, is_installed
+from kd_runner.deploy.predictor import Predictor
 from kd_runner.networks import checkpoints
 
 FORMATS = ("onnx", "torch_export", "openvino", "executorch")
@@ -105,8 +107,10 @@ def test_a_file_with_preprocessing_takes_bytes_and_says_so(tmp_path, name, layou
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "quantize"), [("onnx", None), ("onnx", "int8"), ("torch_export", None), ("openvino", "int8")]
-)
+    ("name", "quantize"),
+    [("onnx", None), ("onnx", "int8"), ("onnx", "fp16"), ("torch_export", None), ("torch_export", "bf16"),
+     ("openvino", "int8"), ("openvino", "fp16")],
+)  # fmt: skip
 def test_a_file_with_preprocessing_resizes_pictures_as_the_predictor_does(tmp_path, name, quantize, capsys):
     chosen = format_named(name)
     run, output = run_folder(tmp_path / "run"), tmp_path / f"out{chosen.ending}"
@@ -126,8 +130,40 @@ def test_a_file_with_preprocessing_resizes_pictures_as_the_predictor_does(tmp_pa
     assert record["resizing"]["agreement"] >= 0.99
     if name == "onnx":
         assert dimensions_of(output) == ["batch", "height", "width", 1]
-        assert has_int8(output) is (quantize is not None)
+        assert has_int8(output) is (quantize == "int8")
         assert resizing_is_float(output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "quantize"),
+    [("onnx", "int8"), ("onnx", "fp16"), ("torch_export", "bf16"), ("openvino", None)],
+)
+def test_a_file_keeps_the_middle_of_larger_pictures_where_training_did(tmp_path, name, quantize, capsys):
+    chosen = format_named(name)
+    run, output = run_folder(tmp_path / "run", RESNET | {"depth": 8}), tmp_path / f"out{chosen.ending}"
+    network, info = kd_runner.load(run)
+    rule = {"color": "gray", "origin": "files", "resize_size": 11}
+    checkpoints.save(run / "student_last.safetensors", network.state_dict(), info | {"input": rule})
+    words = [str(run), "--format", name, "--output", str(output), "--with-preprocessing"]
+    words += ["--quantize", quantize, "--allow-loss", "5"] if quantize else []
+    assert main(words) == 0, capsys.readouterr().err
+    record = json.loads(output.with_name(f"{output.name}.json").read_text())
+    assert json.loads(record["metadata"]["preprocessing"])["resize_size"] == 11
+    assert record["check"]["largest_difference"] < (0.2 if quantize else 1e-4) * record["check"]["largest_logit"]
+    pictures = [Image.effect_noise(size, 60).convert("L") for size in ((8, 8), (23, 9), (30, 41))]
+    expected, runtime = kd_runner.load(run)(pictures).logits.numpy(), chosen.open(output)
+    covering = middle_only(run, pictures)  # what a file gives that leaves `resize_size` out
+    for picture, logits, others in zip(pictures, expected, covering, strict=True):
+        given = runtime.run(np.asarray(picture)[None, :, :, None])[0]
+        assert abs(given - logits).max() < 0.25 * abs(others - logits).max()
+
+
+def middle_only(run: Path, pictures: list[Image.Image]) -> np.ndarray:
+    """The logits of a run's network for pictures that are resized until they just cover its images."""
+    network, info = kd_runner.load(run)
+    network_input = input_of_metadata(info | {"input": {"color": "gray", "origin": "files"}})
+    return Predictor(network, info, network_input)(pictures).logits.numpy()
 
 
 def dimensions_of(path: Path) -> list[str | int]:
@@ -221,3 +257,10 @@ def test_a_network_that_cannot_be_exported_is_one_line(tmp_path, capsys, monkeyp
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("kd-export: this network cannot be exported (torch.export): ")
     assert list((run / "export").iterdir()) == []
+
+
+def test_an_onnx_file_that_its_runtime_cannot_read_is_an_error_of_the_kind_that_is_one_line(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "x.onnx").write_bytes(b"no graph")
+    with pytest.raises(RuntimeError, match=r"x\.onnx"):
+        format_named("onnx").open(tmp_path / "x.onnx")

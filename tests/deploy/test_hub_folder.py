@@ -11,6 +11,7 @@ import torch
 from stored_runs import change_json
 
 import kd_runner
+from kd_runner.deploy.exportable import file_digest
 from kd_runner.deploy.hub_folder import card_sources, write_card, write_hub_folder
 from kd_runner.errors import SettingsError
 from kd_runner.networks import checkpoints
@@ -42,16 +43,21 @@ def test_the_folder_has_weights_that_load_and_says_how_to_feed_them(run: Path, t
     assert "kd-runner teacher.epochs=1 student.epochs=1" in card
 
 
-def test_the_records_of_exported_files_are_found(run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(run, tmp_path / "run"))
-    (folder / "export").mkdir()
-    for name in ("student_last.onnx", "student_best.onnx", "student_last.pt2"):
-        (folder / "export" / f"{name}.json").write_text(json.dumps({"format": name, "check": {}}))
-    (folder / "export" / "student_last.onnx").touch()
-    (folder / "export" / "student_best.onnx").touch()
-    assert list(card_sources(folder)[0].exports) == ["student_last.onnx"], (
-        "of the student after its last epoch, if there"
-    )
+def test_a_card_tells_of_the_files_beside_it_that_are_of_its_student(run: Path, tmp_path: Path) -> None:
+    digests = {"its.onnx": file_digest(run / "student_last.safetensors"), "other.onnx": "0" * 64, "gone.onnx": ""}
+    digests["gone.onnx"] = digests["its.onnx"]
+    for name, digest in digests.items():
+        record = {"format": name, "check": {}, "metadata": {"provenance": json.dumps({"weights_sha256": digest})}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+        (tmp_path / name).touch()
+    (tmp_path / "gone.onnx").unlink()
+    (tmp_path / "mine.json").write_text("[]")
+    (tmp_path / "mine").touch()
+    files = [tmp_path / name for name in (*digests, "mine")]
+    assert list(card_sources(run, files)[0].exports) == ["its.onnx"]
+    assert "| its.onnx |" in write_card(run, tmp_path).read_text()
+    assert "| its.onnx |" in write_hub_folder(run, tmp_path / "with", [tmp_path / "its.onnx"])[0].read_text()
+    assert "its.onnx" not in write_hub_folder(run, tmp_path / "without")[0].read_text()
 
 
 def test_the_seeds_of_a_sweep_are_found_beside_a_run(run: Path, tmp_path: Path) -> None:

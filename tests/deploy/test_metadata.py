@@ -34,6 +34,16 @@ def test_input_classes_rule_and_origin_without_a_path_of_the_machine(tmp_path):
     assert "somebody" not in json.dumps(texts)
 
 
+def test_the_run_is_that_of_the_weights_and_not_one_that_lends_images(tmp_path):
+    run, other = run_folder(tmp_path / "run"), run_folder(tmp_path / "other", seed=1)
+    model = tmp_path / "model.safetensors"
+    for source, expected in ((run, "0123456789abcdef"), (other, None)):
+        model.write_bytes((source / "student_last.safetensors").read_bytes())
+        texts = metadata(load_exportable(model, run=run), None, None)
+        origin = json.loads(texts["provenance"])["run"]
+        assert (origin and origin["fingerprint"]) == expected
+
+
 def test_the_input_in_words_says_what_is_left_to_the_caller():
     image_input = input_of_images((3, 32, 30), ["a", "b"], [0.0] * 3, [1.0] * 3)
     assert input_in_words(image_input, None, False) == (

@@ -8,11 +8,14 @@ import pytest
 import torch
 from image_folders import write_classes
 
+from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy.own_test import own_test
+from kd_runner.deploy.run_images import images_of_run
 from kd_runner.deploy.stored_run import thread_count
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
+from kd_runner.runs.data import fold_seed
 
 
 def settings_of(folder: Path, **dataset: Any) -> dict[str, Any]:
@@ -65,6 +68,21 @@ def test_other_test_images_are_noted(folder: Path) -> None:
         ]
 
 
+def test_the_pictures_in_their_own_sizes_are_the_same_images_and_give_no_notes_of_their_own(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "data" / "a" / "about.txt").write_text("not a picture")
+    with own_test(folder) as test:
+        of = test.splits.test_fingerprint[:16]
+    (folder / "result.json").write_text(json.dumps({"student": {"correct": {"of": of}}}))
+    caplog.clear()
+    with images_of_run(folder, with_files=True) as images:
+        assert images.files is not None
+        assert len(images.files) == len(images.test)
+    (line,) = caplog.messages
+    assert "1 .txt" in line
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -102,3 +120,21 @@ def test_nothing_is_downloaded(folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"and dataset\.download is false"), own_test(folder):
         pass
     assert not (folder / "mnist").exists()
+
+
+def test_the_test_images_of_a_fold(folder: Path) -> None:
+    settings = settings_of(folder) | {"folds": 3, "fold": 1}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with own_test(folder) as test:
+        whole = image_folder(str(folder / "data"), 3, image_size=5, cache=None)
+        expected = fold_of(whole, 3, 1, fold_seed(3), 3, 0.1)
+        assert (test.splits.test_fingerprint, len(test.splits.test)) == (expected.test_fingerprint, 6)
+    for changes, message in (
+        ({"fold": 3}, r"settings.json: fold: must be 0 to 2 where folds=3, got 3"),
+        ({"fold": None}, "fold: must be 0 to 2"),
+        ({"folds": 1}, r"settings.json: folds: .*got 1"),
+        ({"folds": 7}, "settings.json: folds must be at most 6, the images of the largest class, got 7"),
+    ):
+        (folder / "settings.json").write_text(json.dumps(settings | changes))
+        with pytest.raises(SettingsError, match=message), own_test(folder):
+            pass

@@ -48,6 +48,7 @@ def test_the_probabilities_are_those_of_the_network(tmp_path: Path) -> None:
     expected = network(floats[None]).softmax(1).detach()
     predict = kd_runner.load(tmp_path / "net.safetensors")
     tensor = torch.from_numpy(pixels)
+    assert predict.batch([]).shape == (0, 3, 8, 8)
     for given in (
         tmp_path / "x.png",
         str(tmp_path / "x.png"),

@@ -45,3 +45,18 @@ def test_bytes_are_pillows_but_for_ties_of_rounding() -> None:
     assert not apart[0].any()  # pictures of the network's size stay as they are
     assert max(part.max() for part in apart) <= 1
     assert np.mean([part.mean() for part in apart]) < 0.1
+
+
+@pytest.mark.parametrize("shorter", [64, 65, 80])
+def test_the_middle_of_a_larger_picture_is_pillows(shorter: int) -> None:
+    rng = np.random.default_rng(0)
+    for size in ((64, 48), (48, 64), (80, 80), (31, 57), (200, 90), (12, 300), (300, 3)):
+        coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        picture = coarse.resize(size, Image.Resampling.BICUBIC)
+        expected = np.array(middle_of(picture, 64, 48, shorter)).astype(int)
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+        given = Resized(48, 64, shorter)(pixels)[0].permute(1, 2, 0).numpy()
+        apart = np.abs(given - expected)
+        assert apart.max() <= 2
+        assert (apart > 1).sum() <= 1  # a tie along rows that becomes another one along columns
+        assert apart.mean() < 0.1

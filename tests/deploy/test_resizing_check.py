@@ -50,3 +50,21 @@ def test_another_resizing_is_refused() -> None:
     assert (check.pictures, check.origin) == (100, "arrays")
     assert check.refusal.startswith("its resizing is not that of training (")
     assert check.refusal.endswith(": --fixed-size leaves it out")
+
+
+def test_a_resizing_that_leaves_out_the_larger_side_is_refused() -> None:
+    larger = input_of_images(
+        (3, 5, 7), ["a", "b", "c"], [0.0] * 3, [1.0] * 3, PixelSettings(5, "rgb", image_width=7, resize_size=9)
+    )
+
+    def judging(resized: Resized) -> Runtime:
+        """A file that tells the brightest of three corners of red, which another cut moves."""
+        corners = ([0, 0, 4], [0, 6, 0])
+        return Runtime(
+            "a runtime", lambda images: resized(torch.from_numpy(images))[:, 0][:, corners[0], corners[1]].numpy()
+        )
+
+    check = check_resizing(judging(Resized(5, 7, 9)), larger, "nchw", None)
+    assert (check.agreement, check.refusal) == (1.0, "")
+    assert check.largest_difference <= 2  # bytes
+    assert check_resizing(judging(Resized(5, 7)), larger, "nchw", None).refusal.startswith("its resizing is not that")

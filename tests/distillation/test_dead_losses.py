@@ -15,6 +15,7 @@ from test_every_mode import MODES
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
+from kd_runner.config.fingerprint import DEFAULTS_OF_MODES
 from kd_runner.config.settings import Settings
 from kd_runner.distillation.class_maps import ClassMaps
 from kd_runner.errors import SettingsError
@@ -77,7 +78,7 @@ ONE = ("map", "hint", "embedding", "map and embedding")
 
 def arguments(node: dict[str, Any]) -> set[str]:
     settings = {"weight", "label_weight", "warmup", "init_share", "adapter_weight_decay", "student_layers"}
-    defaults = {"default_temperature", "default_eps", "default_objective"}
+    defaults = set(DEFAULTS_OF_MODES)
     return set(node) - settings - defaults - {"teacher_layers", "standardize"}
 
 

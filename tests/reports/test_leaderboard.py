@@ -128,3 +128,16 @@ def test_rows_against_a_reference_are_corrected_for_their_number(tmp_path: Path)
         assert (row["reference"], row["difference"]) == ("distillation=a", pytest.approx(0.06))
         assert row["p"] == 0.0625
         assert row["difference_low"] < 0 < row["difference_high"]
+
+
+def test_two_classes_have_a_column_for_auroc(tmp_path: Path) -> None:
+    for seed, area in enumerate((0.9, 0.94)):
+        folder = write_run(tmp_path / str(seed), [f"seed={seed}"])
+        content = json.loads((folder / "result.json").read_text())
+        content["student"] |= {"auroc": area, "average_precision": 0.8, "brier": 0.1, "balanced_accuracy": 0.75}
+        (folder / "result.json").write_text(json.dumps(content))
+    board = leaderboard_of([tmp_path])
+    (row,) = board.rows
+    assert row["auroc"] == pytest.approx(0.92)
+    assert (row["brier"], row["balanced_accuracy"], row["average_precision"]) == pytest.approx((0.1, 0.75, 0.8))
+    assert [column.text(row) for column in board.columns if column.heading == "AUROC"] == ["0.9200"]

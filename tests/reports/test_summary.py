@@ -144,3 +144,19 @@ def test_the_compute_and_the_views_beside_the_baselines() -> None:
     assert f"{sentence}, on 2.0 times as many views of images." in table(made)
     del made["budget"]
     assert "The student saw 2.0 times as many views of images as its baseline." in table(made)
+
+
+def test_two_classes_have_a_column_for_auroc() -> None:
+    """Or a sentence, where it cannot be known."""
+    content = result(0.95, 0.9, 0.93)
+    assert "AUROC" not in table(content)
+    for stage, area in (("teacher", 0.98), ("baseline", 0.91), ("student", 0.94321)):
+        content[stage]["auroc"] = area
+    assert "AUROC" in table(content)
+    assert "0.9432" in table(content)
+    content["data"] = {"classes": 2, "missing_classes": {"test": ["pneumonia"]}}
+    content |= {stage: {**content[stage], "auroc": None} for stage in ("teacher", "baseline", "student")}
+    unknown = "AUROC and average precision are not known, as no test image is of the class pneumonia."
+    assert unknown in table(content)
+    content["data"]["classes"] = 3
+    assert unknown not in table(content)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from mode_names import modes_with_a_teacher
 from torch import Tensor, nn
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import counted_macs, multiply_accumulates
 from kd_runner.networks.observed import Observed
@@ -31,8 +31,7 @@ from kd_runner.training.gradients import Attempt
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
 Make = Callable[..., Settings]
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 SMALL = (
     "teacher.channels=[4,6]", "teacher.hidden=[8]", "teacher.epochs=2", "student.channels=[2,3]", "student.epochs=2",
     "student.fraction=0.05", "batch_size=12",

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from mode_names import modes_with_a_teacher
 from torch import nn
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.networks import checkpoints
 from kd_runner.outputs import needs_of
@@ -25,8 +25,7 @@ from kd_runner.training.distiller import Distiller
 from kd_runner.training.fit import fit
 
 Make = Callable[..., Settings]
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 SMALL = (
     "teacher.channels=[10,12]",
     "teacher.hidden=[14]",

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 import torch
 from jobs import numbers_of
+from mode_names import modes_with_a_teacher
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 import kd_runner
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.training import distiller
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
 RunIt = Callable[..., dict[str, Any]]
-MODES = sorted(path.stem for path in (CONF_DIR / "distillation").glob("*.yaml") if path.stem != "deit")  # in test_deit
+MODES = modes_with_a_teacher()
 METRICS = {
     "accuracy",
     "val_accuracy",

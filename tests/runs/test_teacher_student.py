@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from mode_names import modes_with_a_teacher
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings
 from kd_runner.errors import Answer, SettingsError
 from kd_runner.outputs import Needs
@@ -16,8 +16,7 @@ from kd_runner.runs.rehearsal import rehearse
 Make = Callable[..., Settings]
 
 
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 
 
 SMALL = (

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from mode_names import OF_PEERS
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -44,7 +45,8 @@ EXPERIMENTS = [
     if "cifar100_" not in name or name.endswith(("cifar100_recipe", "cifar100_wrn40_2_shufflenet_v1"))
 ]
 TEMPERED = {
-    "ard", "cwd", "dist", "dkd", "function_matching", "hybrid", "logit_standardization", "mlkd", "nkd", "normkd",
+    "ard", "cwd", "dist", "dkd", "dml", "function_matching", "hybrid", "kdcl", "logit_standardization", "mlkd", "nkd",
+    "normkd",
     "ofa", "rslad", "sdd", "soft", "tf_kd_reg", "tf_kd_self", "ttm", "wsld", "wttm",
 }  # fmt: skip
 
@@ -156,6 +158,11 @@ SECOND_GIVEN = "+teachers.second.checkpoint=WEIGHTS"
         ([GIVEN, "baseline=false", "store=elsewhere"],
          {"store": "nothing is trained on labels alone, so nothing is stored"}),
         (["teacher_outputs_dtype=float16"], {"teacher_outputs_dtype": "teacher_outputs is online"}),
+        (["peer_updates=together"], {"peer_updates": "there are no peers"}),
+        (["distillation=dml", "peers=3", "peer_views=own", "distillation.default_peers=2", "teacher=mlp"],
+         {"teacher": "there is no teacher, peers learn from one another",
+          "peer_views": "training images are not augmented, so that all peers see the same",
+          "distillation.default_peers": "peers has another value"}),
         (["teacher_outputs=cache", "distillation=label_smoothing", "teacher_outputs_dtype=float32"],
          dict.fromkeys(("teacher_outputs", "teacher_outputs_dtype"),
                        "no mode looks at the teacher (distillation=label_smoothing)")),
@@ -177,6 +184,7 @@ def test_what_has_no_effect_is_named_with_the_reason(words: list[str], reasons: 
          "distillation.adapter_weight_decay=0.1"],
         ["distillation=at", "student.layers=['3','7']", "teacher.layers=['3','7']"],
         ["distillation.weight=0"],
+        ["distillation=kdcl", "peers=3", "peer_views=own", "peer_updates=in_turn", "dataset.flip=true"],
         ["distillation=at", "distillation.weight=0"],  # such a mode is handed no features
         ["distillation=none", "teacher.epochs=3", "distillation.label_weight=0.5"],
         ["teacher_outputs=cache", "teacher_outputs_dtype=float16"],
@@ -211,6 +219,7 @@ def test_which_modes_depend_on_the_temperature_is_measured() -> None:
         teacher = plain()["teacher"] | {"hidden": []}
         mode = {"batch_size": plain()["batch_size"]} if path.stem == "semckd" else {}
         content = plain() | {"distillation": option_settings(path) | mode, "teacher": teacher}
+        content["peers"] = 2 if path.stem in OF_PEERS else 1
         content["adversarial"] = content["adversarial"] | {"eps": 0.1 if path.stem in ("ard", "rslad") else 0.0}
         if rehearse(assemble(check(content), digits())).tempered:
             tempered.add(path.stem)

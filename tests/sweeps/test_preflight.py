@@ -70,3 +70,21 @@ def test_a_job_for_another_machine_is_tried_on_this_one(
         examination = Examination(is_remote)
         examination.try_job("0", on_gpu, [])
         assert bool(examination.report["errors"]) != is_remote
+
+
+@pytest.mark.slow  # two rehearsals
+def test_the_data_are_read_once_for_all_folds(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, deals = [], []
+    read, deal = preflight.read_whole, preflight.fold_of_settings
+    monkeypatch.setattr(preflight, "read_whole", lambda settings: reads.append(1) or read(settings))
+    monkeypatch.setattr(
+        preflight, "fold_of_settings", lambda settings, splits: deals.append(settings.fold) or deal(settings, splits)
+    )
+    examination = Examination(is_remote=False)
+    for job, (fold, seed) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        examination.try_job(str(job), {**content, "folds": 3, "fold": fold, "seed": seed}, [])
+    assert (examination.report["errors"], len(reads), deals) == ({}, 1, [0, 1])
+    networks = examination.report["networks"].values()
+    assert sorted(jobs for network in networks for jobs in network["jobs"]) == ["0", "0", "1", "1", "2", "2"]
+    work = examination.report["shared_work"]
+    assert len({work["0"], work["1"], work["2"]}) == 3  # jobs of different folds share nothing

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from kd_runner.training.label_loss import LabelLoss, weights_of_classes
+from kd_runner.datasets.beside_labels import UNLABELLED
+from kd_runner.training.label_loss import LabelLoss, LossWhereLabelled, weights_of_classes
+from kd_runner.training.switches import ClassWeights
 
 LABELS = torch.tensor([0] * 6 + [1] * 3 + [2] * 1 + [4] * 2)  # class 3 has no image
 
@@ -36,3 +38,29 @@ def test_without_weights_it_is_plain_cross_entropy_with_smoothing() -> None:
     logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     loss = LabelLoss(0.1, None, lambda: LABELS)(logits, LABELS[:4])
     assert torch.equal(loss, F.cross_entropy(logits, LABELS[:4], label_smoothing=0.1))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("class_weights", [None, "balanced"])
+@pytest.mark.parametrize("kind", [LabelLoss, LossWhereLabelled])
+def test_weights_of_images_multiply_their_losses_and_those_of_their_classes(
+    smoothing: float, class_weights: ClassWeights, kind: type[LabelLoss]
+) -> None:
+    random = np.random.default_rng(0)
+    logits, image_weights = random.normal(size=(len(LABELS), 5)), random.uniform(0, 2, len(LABELS))
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    targets = np.full((len(LABELS), 5), smoothing / 5)
+    targets[np.arange(len(LABELS)), LABELS] += 1 - smoothing
+    of_class = weights_of_classes("balanced", LABELS, 5).numpy() if class_weights else np.ones(5)
+    losses = -(targets * log_probabilities * of_class).sum(1)
+    loss = kind(smoothing, class_weights, lambda: LABELS)
+    value = loss(torch.tensor(logits).float(), LABELS, torch.tensor(image_weights).float())
+    assert float(value) == pytest.approx(float((image_weights * losses).mean()), rel=1e-6)
+
+
+def test_an_image_without_a_label_has_no_loss_whatever_its_weight() -> None:
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    labels, weights = torch.tensor([2, UNLABELLED, 4]), torch.tensor([1.0, 7.0, 3.0])
+    losses = F.cross_entropy(logits[[0, 2]], labels[[0, 2]], reduction="none")
+    value = LossWhereLabelled(0.0, None, lambda: labels)(logits, labels, weights)
+    assert float(value) == pytest.approx(float(losses[0] + 3 * losses[1]) / 3, rel=1e-6)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from mode_names import modes_with_a_teacher
 from torch import Tensor
 from waiting import Waits, no_waiting
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings
 from kd_runner.networks.observed import Observed
 from kd_runner.runs import assembly
@@ -17,8 +17,7 @@ from kd_runner.training.classifier import Classifier
 
 Make = Callable[..., Settings]
 GPU = torch.device("meta")
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 OWN = {
     "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps

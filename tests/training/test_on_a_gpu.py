@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mode_names import modes_with_a_teacher
 from PIL import Image
 from torch import Tensor, nn
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Precision, Settings, TrainerSettings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
@@ -40,8 +40,7 @@ from kd_runner.training.teacher_outputs import OnlineTeacher
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")]
 
 SHAPE = (1, 8, 8)
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 SMALL = {
     "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps

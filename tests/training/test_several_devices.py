@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from mode_names import modes_with_a_teacher
 from several_processes import in_processes
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.ranks import ALONE, Ranks
 from kd_runner.runs.assembly import assemble
@@ -20,8 +20,7 @@ from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit, fit_beside
 from kd_runner.training.resume_state import ResumeState
 
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 SMALL = (
     "trainer.accelerator=cpu", "trainer.threads=1", "optimizer=sgd", "optimizer.lr=0.01",
     "teacher.channels=[6,8]", "teacher.hidden=[10]", "student.channels=[4,6]", "student.epochs=2", "teacher.epochs=2",

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mode_names import modes_with_a_teacher
 from torch import Tensor
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
 
-# All but the one of another student, which tests/distillation/test_deit.py tries.
-MODES = sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem != "deit")
+MODES = modes_with_a_teacher()
 OWN = {
     "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps

@@ -24,7 +24,8 @@ def judged_under_corruptions(
     The images are read once, and each batch is spoiled once for all networks: they see the same bytes.
 
     Args:
-        networks: The networks by stage, on the device of the images and in evaluation mode; the teacher among them.
+        networks: The networks by stage, on the device of the images and in evaluation mode; the teacher among them
+            where there is one.
         batch_size: The number of images that are read at a time.
         seed: The seed of the corruptions' random numbers.
     """
@@ -35,7 +36,7 @@ def judged_under_corruptions(
                 for severity in range(1, SEVERITIES + 1):
                     spoiled = view.normalise(corrupt(images, indices, name, severity, seed))
                     logits = {stage: network(spoiled).float() for stage, network in networks.items()}
-                    teacher_classes = logits[TEACHER].argmax(1)
+                    teacher_classes = logits[TEACHER].argmax(1) if TEACHER in logits else None
                     for stage in networks:
                         tallies[stage, name][severity - 1].add(logits[stage], labels, teacher_classes)
     by_stage = {stage: {name: _by_metric(tallies[stage, name]) for name in NAMES} for stage in networks}

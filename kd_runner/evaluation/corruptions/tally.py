@@ -15,19 +15,21 @@ class Tally:
     """The sums of one network on one set of images, batch after batch."""
 
     def __init__(self) -> None:
-        self.images, self.right, self.agreed = 0, 0, 0
+        self.images, self.right = 0, 0
+        self.agreed: int | None = None  # with the teacher, where there is one
         self._reliability: Reliability | None = None
 
-    def add(self, logits: Tensor, labels: Tensor, teacher_classes: Tensor) -> None:
+    def add(self, logits: Tensor, labels: Tensor, teacher_classes: Tensor | None) -> None:
         """Add a batch.
 
         Args:
             logits: [N, K].
-            labels, teacher_classes: int64 [N], the true classes and those that the teacher predicts.
+            labels, teacher_classes: int64 [N], the true classes and those that the teacher predicts, if there is one.
         """
         classes, batch, before = logits.argmax(1), Reliability.of(logits, labels), self._reliability
         self.right += int((classes == labels).sum())
-        self.agreed += int((classes == teacher_classes).sum())
+        if teacher_classes is not None:
+            self.agreed = (self.agreed or 0) + int((classes == teacher_classes).sum())
         images = self.images + len(labels)
         if before is not None:
             nll = (before.nll * self.images + batch.nll * len(labels)) / images
@@ -46,7 +48,7 @@ class Tally:
             "accuracy": self.right / self.images,
             "nll": self._reliability.nll,
             "ece": self._reliability.ece,
-            "agreement": self.agreed / self.images,
+            **({} if self.agreed is None else {"agreement": self.agreed / self.images}),
         }
 
 
@@ -65,7 +67,7 @@ def summary(
     """
     mean_of = {
         metric: _mean([value for name in NAMES for value in by_corruption[name][metric]])
-        for metric in ("accuracy", "nll", "ece", "agreement")
+        for metric in by_corruption[NAMES[0]]
     }
     content: dict[str, dict[str, Any]] = {name: dict(by_corruption[name]) for name in NAMES}
     quotients = []

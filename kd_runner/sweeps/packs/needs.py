@@ -49,8 +49,8 @@ def shared_work(parts: Parts) -> str:
 
 def bytes_of_job(parts: Parts) -> int:
     """An estimate of the memory that a job takes beside the batches and outputs that it shares."""
-    student, *teachers = (_bytes(network) for network in (parts.student, *parts.teachers.values()))
-    return int(COPIES * student + sum(teachers) + OVERHEAD)
+    students = [parts.student, *(peer.network for peer in parts.peers)]
+    return int(COPIES * sum(map(_bytes, students)) + sum(map(_bytes, parts.teachers.values())) + OVERHEAD)
 
 
 def _bytes(network: torch.nn.Module) -> int:

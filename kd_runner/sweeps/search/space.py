@@ -13,7 +13,11 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from kd_runner.errors import SettingsError
 
 DIGITS = 6  # significant digits of numbers that are drawn from an interval
-UNSEARCHABLE = {"seed": "the best of several seeds is luck", "data_seed": "each value has other validation images"}
+UNSEARCHABLE = {
+    "seed": "the best of several seeds is luck",
+    "data_seed": "each value has other validation images",
+    "fold": "each fold has other validation images",
+}
 
 
 @dataclass(frozen=True)

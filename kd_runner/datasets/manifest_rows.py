@@ -1,0 +1,236 @@
+"""The rows of a manifest: what its columns say of each image, checked, and every image once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kd_runner.datasets.manifest_table import PARQUET, Table
+from kd_runner.datasets.split_folders import NAMES, split_called
+from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.tree import printable
+from kd_runner.notes import note
+from kd_runner.suggestions import did_you_mean
+
+PATH, LABEL, SPLIT, WEIGHT, GROUP = COLUMNS = ("path", "label", "split", "weight", "group")
+NEEDED = (PATH, LABEL)
+SEVERAL_LABELS = "labels"  # the column of several labels for each image
+# What others call these columns, without signs between words.
+OTHER_NAMES = {
+    PATH: [
+        "file",
+        "filename",
+        "filepath",
+        "image",
+        "imagefile",
+        "imagename",
+        "imagepath",
+        "img",
+        "imgname",
+        "imgpath",
+        "imageid",
+        "id",
+        "name",
+        "fname",
+    ],
+    LABEL: [
+        "class",
+        "classname",
+        "category",
+        "categoryname",
+        "target",
+        "y",
+        "labelname",
+        "diagnosis",
+        "species",
+        "breed",
+        "classid",
+        "labelid",
+    ],
+    SPLIT: ["set", "subset", "partition", "fold", "phase"],
+}
+UNLABELLED_SPLIT = ("unlabelled", "unlabeled")
+SHOWN = 3  # rows in one message
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a manifest says of one image.
+
+    Args:
+        place: Where it stands in the manifest, such as 'line 3'.
+        path: The path as it is written there.
+        label: The name of its class; empty: it has none.
+        split: 'train', 'val' or 'test'; empty where the manifest has no splits or the image no label.
+        weight: Its weight in the label loss, 0 or more.
+        group: The name of its group; empty: it is in none.
+    """
+
+    place: str
+    path: str
+    label: str
+    split: str = ""
+    weight: float = 1.0
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a manifest, and which of the columns that need not be there it has."""
+
+    rows: Sequence[Row]
+    columns: frozenset[str]
+
+
+def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
+    """The rows of a table.
+
+    Args:
+        names: The name of each of the COLUMNS in the table; None for one that is not to be read.
+
+    Raises:
+        ValueError: a column is missing, or a row says what cannot be; the message begins with the column.
+    """
+    columns = _columns(table, names)
+    unread = [name for number, name in enumerate(table.columns) if number not in columns.values()]
+    if unread:
+        verb = "is" if len(unread) == 1 else "are"
+        note(
+            "data",
+            f"{count(len(unread), 'column')} of {table.file} {verb} not read: {list_of_names(map(printable, unread))}",
+        )
+    kind = "row" if table.file.suffix.lower() in PARQUET else "line"
+    rows = []
+    for line, fields in zip(table.lines, table.rows, strict=True):
+        content = {name: fields[number] for name, number in columns.items()}
+        rows.append(_row(f"{kind} {line}", content))
+    return Rows(rows, frozenset(columns))
+
+
+def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
+    """The number of each column that is there."""
+    if SEVERAL_LABELS in table.columns and _find(table.columns, names[LABEL]) is None:
+        raise ValueError(
+            f"label must be a column with one label for each image; {table.file} has {SEVERAL_LABELS}, and several "
+            "labels for an image are not read from a manifest"
+        )
+    columns: dict[str, int] = {}
+    for column in COLUMNS:
+        number = _find(table.columns, names[column])
+        if number is not None:
+            columns[column] = number
+        elif column in NEEDED or names[column] not in (None, column):
+            raise ValueError(_no_column(table, column, names))
+    return columns
+
+
+def _find(columns: Sequence[str], name: str | None) -> int | None:
+    """The number of the column of a name; of names that differ in upper and lower case, where it is the only one."""
+    if name is None:
+        return None
+    if name in columns:
+        return list(columns).index(name)
+    alike = [number for number, other in enumerate(columns) if other.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _no_column(table: Table, column: str, names: Mapping[str, str | None]) -> str:
+    """The message for a column that is not there, with the columns that may be meant by it and its like."""
+    has = list_of_names(map(printable, table.columns), 10)
+    missing = [name for name in COLUMNS if names[name] == name and _find(table.columns, name) is None]
+    words = [f"dataset.{name}={other}" for name in missing if (other := _meant(table.columns, name))]
+    remedy = f"; is it {' '.join(words)}?" if words else ""
+    if not remedy and names[column] != column:
+        remedy = did_you_mean(str(names[column]), table.columns)
+    return (
+        f"{column} must be the name of a column, which the first line of {table.file} says: it has {has}, "
+        f"got {names[column]}{remedy}"
+    )
+
+
+def _meant(columns: Sequence[str], column: str) -> str | None:
+    for name in columns:
+        if re.sub(r"[\W_]", "", name.casefold()) in OTHER_NAMES.get(column, ()):
+            return f"'{name}'" if re.search(r"\W", name) else name
+    return None
+
+
+def _row(place: str, content: Mapping[str, str]) -> Row:
+    path, label = content[PATH], content[LABEL]
+    if not path:
+        raise ValueError(f"path must be given in each row, {place} has none")
+    split = content.get(SPLIT, "")
+    known = split_called(split)
+    if label and SPLIT in content and known is None:
+        names = "; ".join(", ".join(words) for words in NAMES.values())
+        raise ValueError(f"split must be one of {names}; got {split or 'nothing'} in {place}")
+    if not label and split and known != "train" and split.casefold() not in UNLABELLED_SPLIT:
+        raise ValueError(f"label must be given for images of other splits than train, {place} has none ({split})")
+    weight = _weight(place, content[WEIGHT]) if label and WEIGHT in content else 1.0
+    return Row(place, path, label, known if label and known else "", weight, content.get(GROUP, ""))
+
+
+def _weight(place: str, text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf or "_" in text:
+        raise ValueError(f"weight must be a number of 0 or more such as 0.5, got {text or 'nothing'} in {place}")
+    return weight
+
+
+def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
+    """The positions of the rows, each image once.
+
+    Args:
+        paths: The path of each row, written in one way.
+
+    Raises:
+        ValueError: two rows of one image say different things; the message begins with the column.
+    """
+    first: dict[str, int] = {}
+    repeated: list[str] = []
+    for position, path in enumerate(paths):
+        if path not in first:
+            first[path] = position
+            continue
+        one, other = rows[first[path]], rows[position]
+        for column in (LABEL, SPLIT, WEIGHT, GROUP):
+            values = getattr(one, column), getattr(other, column)
+            if values[0] != values[1]:
+                raise ValueError(_twice(column, path, values, one.place, other.place))
+        repeated.append(printable(path))
+    if repeated:
+        note(
+            "data",
+            f"{count(len(repeated), 'row')} of images that stand in the manifest already left out: "
+            f"{list_of_names(repeated)}",
+        )
+    return list(first.values())
+
+
+def _twice(column: str, path: str, values: tuple[Any, Any], first: str, second: str) -> str:
+    one, other = (value if value != "" else "none" for value in values)
+    return f"{column} must be one for each image, {printable(path)} has {one} ({first}) and {other} ({second})"
+
+
+def refuse_split_groups(rows: Sequence[Row]) -> None:
+    """Raise ValueError where images of one group stand in different splits of the manifest."""
+    first: dict[str, Row] = {}
+    torn: dict[str, tuple[Row, Row]] = {}
+    for row in rows:
+        if row.group and row.label and row.split:
+            one = first.setdefault(row.group, row)
+            if one.split != row.split:
+                torn.setdefault(row.group, (one, row))
+    if torn:
+        name, (one, other) = next(iter(torn.items()))
+        more = f"; so have {len(torn) - 1:,} more groups" if len(torn) > 1 else ""
+        raise ValueError(
+            f"group must have its images in one split, {printable(name)} has {one.split} ({one.place}) and "
+            f"{other.split} ({other.place}){more}; dataset.group=null leaves groups aside"
+        )

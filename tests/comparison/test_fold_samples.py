@@ -1,0 +1,75 @@
+"""The runs of a cross-validation are one row, whose interval knows that folds share most of their training images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from leaderboard_cases import right, write_run
+from scipy import stats
+
+from kd_runner.comparison.grouping import compared_groups
+from kd_runner.files.results import find_runs
+from kd_runner.reports.leaderboard import leaderboard_of, markdown
+
+COUNTS = [80, 84, 77, 82, 90]  # right answers of 100 in each of the five folds, with seed 0
+BASELINE = 0.7
+
+
+def cross_validation(folder: Path, mode: str, change: int = 0, seeds: int = 1, folds: int = 5) -> None:
+    for number, count in enumerate(COUNTS[:folds]):
+        for seed in range(seeds):
+            words = [f"distillation={mode}", "folds=5", f"fold={number}", f"seed={seed}"]
+            correct = right(count + change + 2 * seed)
+            write_run(
+                folder / f"{mode}{number}{seed}",
+                words,
+                correct,
+                seed=seed,
+                data_seed=0,
+                data={"folds": 5, "fold": number, "test": 100},
+                baseline={"accuracy": BASELINE + number / 100, "parameters": 1000},
+            )
+
+
+def test_folds_are_one_row_with_a_widened_interval(tmp_path: Path) -> None:
+    cross_validation(tmp_path, "soft", seeds=2)
+    (group,) = compared_groups(find_runs([tmp_path])[0])
+    assert (len(group.runs), group.planned, group.words) == (10, 10, ("distillation=soft", "folds=5"))
+    gains = (np.array(COUNTS) + 1) / 100 - (BASELINE + np.arange(5) / 100)  # means over two seeds
+    gain = group.gain
+    assert gain is not None
+    assert (gain.seeds, gain.over) == (5, "folds")
+    assert gain.mean == pytest.approx(gains.mean())
+    error = gains.std(ddof=1) * np.sqrt(1 / 5 + 1 / 4)  # Nadeau and Bengio's
+    assert (gain.low, gain.high) == pytest.approx(stats.t.interval(0.95, 4, gains.mean(), error))
+    assert gain.p == pytest.approx(2 * stats.t.sf(gains.mean() / error, 4))
+    accuracies = (np.array(COUNTS) + 1) / 100
+    (row,) = leaderboard_of([tmp_path]).rows
+    assert row["test_accuracy"] == pytest.approx(accuracies.mean())
+    half = stats.t.ppf(0.975, 4) * accuracies.std(ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    assert (row["n"], row["ci95"]) == (10, pytest.approx(half))
+    text = markdown(leaderboard_of([tmp_path]))
+    assert "Over 5 folds, the student is right on 83.60 %" in text
+    assert "paired t-test over folds" in text
+    assert "Nadeau and Bengio 2003" in text
+
+
+def test_two_cross_validations_are_compared_fold_by_fold(tmp_path: Path) -> None:
+    cross_validation(tmp_path, "soft")
+    cross_validation(tmp_path, "dkd", change=-3)
+    groups = compared_groups(find_runs([tmp_path])[0], "dkd")
+    against = groups[0].against
+    assert against is not None
+    assert (against.mean, against.seeds, against.over) == (pytest.approx(0.03), 5, "images")  # no spread over folds
+    # All 500 images of the folds: soft is right on 15 more, and on none less.
+    assert against.p == pytest.approx(2 * 0.5**15)
+
+
+def test_a_row_that_lacks_a_fold_is_incomplete(tmp_path: Path) -> None:
+    cross_validation(tmp_path, "soft", folds=4)
+    words = ["distillation=soft", "folds=5", "fold=4", "seed=0"]
+    write_run(tmp_path / "last", words, status="failed", error="x", student=None, seed=0, data_seed=0)
+    (group,) = compared_groups(*find_runs([tmp_path])[:1], missing=find_runs([tmp_path])[1])
+    assert (group.planned, group.lacking) == (5, 1)

@@ -1,0 +1,13 @@
+"""The names of the modes that tests try one after another."""
+
+from __future__ import annotations
+
+from kd_runner.command_line.conf_dir import CONF_DIR
+
+OF_PEERS = ("dml", "kdcl")  # whose students learn from one another: tests/runs/test_peer_stage.py tries these
+OTHERS = ("deit", *OF_PEERS)  # the first is of another student: tests/distillation/test_deit.py
+
+
+def modes_with_a_teacher() -> list[str]:
+    """The modes that any student can learn with from a teacher."""
+    return sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem not in OTHERS)
