@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kd_runner.tensors import SILENT, inverse, maps, standardize
+from kd_runner.tensors import SILENT, inverse, maps, one_versus_all, standardize
 
 INPUT = ".input"  # at the end of a layer's name: the input of the layer, not its output
 
@@ -76,6 +76,12 @@ class Outputs:
         others = tuple(other.standardize() for other in self.others)
         return dataclasses.replace(self, logits=standardize(self.logits), strong=strong, clean=clean, others=others)
 
+    def pairs(self) -> Outputs:
+        """The outputs with two logits for each image and label, [N·K, 2], each label against all others."""
+        strong = self.strong.pairs() if self.strong is not None else None
+        clean = self.clean.pairs() if self.clean is not None else None
+        return dataclasses.replace(self, logits=one_versus_all(self.logits), strong=strong, clean=clean)
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -101,6 +107,9 @@ class Needs:
         clean_view: True where the student must also be shown the images as they are (`Outputs.clean`).
         peers: True where the mode is for students that teach one another, and looks at all of them at once
             (`Outputs.others`).
+        several_labels: How the loss is computed where an image may have several labels: 'pairs', of two logits (z, 0)
+            for each image and label, whose softmax is the label's sigmoid; 'logits', of the logits as they are; 'no',
+            not at all; None: 'logits' for a mode that looks at no logits and no labels, else 'no'.
     """
 
     student: Role | None = None
@@ -116,6 +125,14 @@ class Needs:
     attacked: bool = False
     clean_view: bool = False
     peers: bool = False
+    several_labels: Literal["pairs", "logits", "no"] | None = None
+
+    @property
+    def way_with_several_labels(self) -> Literal["pairs", "logits", "no"]:
+        """`several_labels`, with what None stands for."""
+        if self.several_labels is not None:
+            return self.several_labels
+        return "no" if self.labels or self.classes or self.teacher_logits or self.peers else "logits"
 
     @property
     def uses_teacher(self) -> bool:

@@ -232,7 +232,8 @@ class Plateau:
     The epochs at which this happens are those of torch.optim.lr_scheduler.ReduceLROnPlateau with the same arguments.
 
     Args:
-        metric: A metric of the validation images that every stage has: 'val_loss' or 'val_accuracy'.
+        metric: A metric of the validation images that every stage has: 'val_loss', 'val_accuracy' or, in place of it
+            where an image may have several labels, 'val_map'.
         factor: Factor above 0 and below 1.
         patience: Epochs without improvement that are borne, 0 or more: the one after them has the smaller rate.
         threshold: An improvement is a change by more than this share of the best value, 0 or more.
@@ -245,7 +246,7 @@ class Plateau:
         ValueError: a setting outside its range.
     """
 
-    metric: Literal["val_loss", "val_accuracy"] = "val_loss"
+    metric: Literal["val_loss", "val_accuracy", "val_map"] = "val_loss"
     factor: float = 0.1
     patience: int = 5
     threshold: float = 1e-4

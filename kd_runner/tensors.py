@@ -65,6 +65,17 @@ def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
     )
 
 
+def one_versus_all(logits: Tensor) -> Tensor:
+    """[N·K, 2]: a row (z, 0) for each image and label of logits [N, K], whose softmax is (sigmoid(z), 1 − sigmoid(z)).
+
+    A loss of logits that is a mean over rows then is one over images and labels, each by itself (the reduction that
+    Yang et al. 2023, "Multi-Label Knowledge Distillation", arXiv:2308.06453, call one-versus-all). At temperature T,
+    the sigmoids are those of z / T.
+    """
+    flat = logits.flatten()
+    return torch.stack([flat, torch.zeros_like(flat)], 1)
+
+
 def without_label(logits: Tensor, labels: Tensor) -> Tensor:
     """[N, K − 1]: the logits [N, K] of all classes but the label."""
     # Not by a mask: every step would wait for the GPU to say how many numbers it leaves. Not by indices: deterministic

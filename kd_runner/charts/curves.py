@@ -8,6 +8,7 @@ from typing import Any
 
 from kd_runner.charts.axis import Axis
 from kd_runner.charts.svg import Chart, Element, add, add_text, fluid_chart
+from kd_runner.files.scores import ACCURACY, MEAN_AVERAGE_PRECISION, has_val_map, val_score
 
 TALL, LOW = 320.0, 176.0  # heights of a chart alone, and of one beside others
 CLOSENESS = (("val_agreement", 100.0, "agreement with the teacher, %"), ("val_kl_to_teacher", 1.0, "KL to it, nats"))
@@ -24,9 +25,11 @@ class Curves:
 def over_epochs(analysis: Mapping[str, Any]) -> Curves | None:
     """Validation accuracy over the epochs, in percent, a line for each stage that was trained."""
     series = {
-        stage: [100 * epoch["val_accuracy"] for epoch in epochs] for stage, epochs in analysis.get("epochs", {}).items()
+        stage: [100 * val_score(epoch) for epoch in epochs] for stage, epochs in analysis.get("epochs", {}).items()
     }
-    return curves(series, "validation accuracy over epochs", TALL)
+    has_map = any(has_val_map(epochs) for epochs in analysis.get("epochs", {}).values())
+    words = MEAN_AVERAGE_PRECISION if has_map else ACCURACY
+    return curves(series, f"validation {words.name} over epochs", TALL)
 
 
 def closeness(analysis: Mapping[str, Any]) -> list[tuple[str, Curves]]:

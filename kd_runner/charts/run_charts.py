@@ -22,6 +22,9 @@ PICTURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
     "closeness": ("closeness to the teacher over the epochs", closeness),
 }
 
+# Those of predictions that are one class an image.
+OF_ONE_LABEL = ("confusion", "change", "reliability", "disagreements", "soft_targets")
+
 
 def run_charts(analysis: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The pictures of an analysis by their keys, None where there is nothing to draw, and the titles of the failed.
@@ -31,6 +34,9 @@ def run_charts(analysis: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     drawn: dict[str, Any] = {}
     failed = []
     for key, (title, picture) in PICTURES.items():
+        if key in OF_ONE_LABEL and "labels" in analysis:
+            drawn[key] = None
+            continue
         try:
             drawn[key] = picture(analysis)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):

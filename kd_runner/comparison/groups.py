@@ -14,6 +14,7 @@ from kd_runner.comparison.fold_samples import Sample, fold_key, sample_of
 from kd_runner.comparison.sign_flips import SignFlips
 from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, holm_factors, interval
 from kd_runner.files.results import Run
+from kd_runner.files.scores import has_map
 
 if TYPE_CHECKING:
     from kd_runner.comparison.gap import Gap
@@ -116,8 +117,21 @@ def gain_over(group: Group, reference: Group, error: float = SURE) -> Gain | Non
     """
     pairs = Pairs.of(group, reference)
     if pairs is None:
-        return None
+        return _gain_without_images(group, reference, error)
     return _gain_over_seeds(pairs.sample, error) or _gain_over_images(pairs, float(pairs.sample.values.mean()), error)
+
+
+def _gain_without_images(group: Group, reference: Group, error: float) -> Gain | None:
+    """The gain over another group where no result says which images it is right on, as with mAP; None without seeds."""
+    partners = {
+        (run.seeds, run.tested_on): run.result["student"]["accuracy"] for run in reference.runs if has_map(run.result)
+    }
+    runs = [run for run in group.runs if has_map(run.result) and (run.seeds, run.tested_on) in partners]
+    if not runs:
+        return None
+    gains = np.array([run.result["student"]["accuracy"] - partners[run.seeds, run.tested_on] for run in runs])
+    sample = sample_of(runs, gains)
+    return _gain_over_seeds(sample, error) or Gain(float(sample.values.mean()), len(runs))
 
 
 def gain_of(group: Group, error: float = SURE) -> Gain | None:

@@ -67,8 +67,8 @@ def _source_of_outputs(value: Any) -> str:
 OutputsSource = Annotated[str, BeforeValidator(_source_of_outputs)]
 
 # The metrics of the validation images by which a stage can stop. The last two compare the student with its teacher.
-HIGHER_IS_BETTER = ("val_accuracy", "val_agreement")
-METRICS = ("val_accuracy", "val_loss", "val_agreement", "val_kl_to_teacher")
+HIGHER_IS_BETTER = ("val_accuracy", "val_map", "val_agreement")
+METRICS = ("val_accuracy", "val_map", "val_loss", "val_agreement", "val_kl_to_teacher")
 OF_TEACHER_AND_STUDENT = ("val_agreement", "val_kl_to_teacher")
 
 

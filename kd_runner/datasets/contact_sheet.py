@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from kd_runner.datasets.splits import Images
+from kd_runner.datasets.splits import Images, has_several_labels
 
 CLASSES, EXAMPLES = 20, 8
 SMALLEST, LARGEST = 64, 160  # longer side in pixels of an image on the sheet
@@ -30,7 +30,7 @@ def contact_sheet(images: Images, classes: Sequence[str]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     labels = images.labels.cpu()
     for row, label in enumerate(chosen):
-        members = torch.nonzero(labels == label).flatten()
+        members = torch.nonzero(labels[:, label] if has_several_labels(labels) else labels == label).flatten()
         top = GAP + row * height
         write(draw, (GAP, top), shorten(str(classes[label])))
         write(draw, (GAP, top + LINE), f"{len(members):,} image{'' if len(members) == 1 else 's'}")

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -25,11 +26,11 @@ class Copies:
 
     Args:
         groups: Two positions or more each: (0 for train, 1 for val, 2 for test; index there).
-        labels: The labels of the three splits.
+        labels: The labels of the three splits; of images that may have several, lists of 0 and 1.
     """
 
     groups: Sequence[Sequence[Position]]
-    labels: Sequence[Sequence[int]]
+    labels: Sequence[Sequence[Any]]
 
     @functools.cached_property
     def across(self) -> dict[str, list[tuple[Position, Position]]]:
@@ -45,11 +46,11 @@ class Copies:
     @functools.cached_property
     def of_two_classes(self) -> list[Position]:
         """The images with a copy that stands under another class."""
-        mixed = [group for group in self.groups if len({self.label(position) for position in group}) > 1]
+        mixed = [group for group in self.groups if any(self.label(place) != self.label(group[0]) for place in group)]
         return [position for group in mixed for position in group]
 
-    def label(self, position: Position) -> int:
-        """The class of an image."""
+    def label(self, position: Position) -> Any:
+        """The class of an image, or which labels it has."""
         split, index = position
         return self.labels[split][index]
 

@@ -57,6 +57,7 @@ class ImageInput(BaseModel):
         exif_rotation: True where pictures are turned as their EXIF orientation says.
         white: The value that is white in pictures of more than 8 bits; None: that of the picture's format.
         resize_size: The pixels that the shorter side is resized to; None: just as many as cover height and width.
+        several_labels: True where an image may have several labels, whose probabilities are sigmoids.
         origin: `files`: the network's own images were read from files by this rule. `arrays`: its own images were
             arrays of this shape, and the rule is kd-runner's for any other picture. `unknown`: the file is of an
             earlier version, which did not write the rule; it is assumed.
@@ -78,6 +79,7 @@ class ImageInput(BaseModel):
     exif_rotation: Literal[True] = True
     white: White | None = None
     resize_size: Size | None = None
+    several_labels: Annotated[bool, Field(strict=True)] = False
     origin: Literal["files", "arrays", "unknown"]
 
     def record(self) -> dict[str, Any]:
@@ -85,6 +87,8 @@ class ImageInput(BaseModel):
         content = self.model_dump(mode="json", exclude={"image_shape", "classes", "mean", "std"})
         if self.resize_size is None:  # which versions before this setting can read
             del content["resize_size"]
+        if not self.several_labels:
+            del content["several_labels"]
         return content
 
     @property
@@ -119,13 +123,16 @@ def input_of_images(
     mean: list[float],
     std: list[float],
     pixels: PixelSettings | None = None,
+    several_labels: bool = False,
 ) -> ImageInput:
     """The input of a network that is trained on these images.
 
     Args:
         pixels: The `PixelSettings` by which the images were read from files; None where they came as arrays.
+        several_labels: True where an image may have several labels.
     """
     described: dict[str, Any] = {"image_shape": image_shape, "classes": tuple(classes)}
+    described |= {"several_labels": several_labels}
     described |= {"mean": tuple(mean), "std": tuple(std)}
     if pixels is None:
         return ImageInput(**described, color=COLORS.get(image_shape[0]), origin="arrays")

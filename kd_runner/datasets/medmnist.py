@@ -1,7 +1,8 @@
 """An .npz as MedMNIST publishes them: `train_images` and `train_labels`, the same for `val` and `test`.
 
 Images are bytes, gray [N, H, W] or in colour [N, H, W, 3], of any size (MedMNIST: 28, 64, 128 and 224 pixels); labels
-are whole numbers, [N, 1] or [N]. Yang et al. 2023, arXiv:2110.14795.
+are whole numbers, [N, 1] or [N], or columns of 0 and 1, one for each label that an image may have (ChestMNIST). Yang et
+al. 2023, arXiv:2110.14795.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from kd_runner.datasets.label_values import classes_and_labels, names_of_classes
+from kd_runner.datasets.several_labels import labels_of_array
 from kd_runner.datasets.splits import Split, Splits, cut, unused_cuts
 from kd_runner.datasets.survey import list_of_names
 from kd_runner.datasets.tree import printable
@@ -44,15 +46,20 @@ def medmnist(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is none of this kind, or has several labels an image.
+        ValueError: the file is none of this kind.
     """
     file = Path(root).expanduser()
     _check_file(file)
     arrays = _read(file)
     splits = {split: arrays[f"{split}_images"] for split in SPLITS if f"{split}_images" in arrays}
-    values = {split: _labels(arrays, split).tolist() for split in splits}
-    classes, labels = classes_and_labels(values, names_of_classes(class_names, file.parent))
-    parts = {split: Split(_images(images, split), torch.tensor(labels[split])) for split, images in splits.items()}
+    names = names_of_classes(class_names, file.parent)
+    if any(_has_columns(arrays[f"{split}_labels"]) for split in splits):
+        classes, labels = _several_labels(arrays, list(splits), names)
+    else:
+        values = {split: _labels(arrays, split).tolist() for split in splits}
+        classes, numbers = classes_and_labels(values, names)
+        labels = {split: torch.tensor(part) for split, part in numbers.items()}
+    parts = {split: Split(_images(images, split), labels[split]) for split, images in splits.items()}
     fractions = {"val": val_fraction, "test": test_fraction}
     for split in ("test", "val"):
         if split not in parts:
@@ -135,18 +142,41 @@ def _images(images: np.ndarray, split: str) -> torch.Tensor:
     raise ValueError(f"{name} must be [N, H, W] or [N, H, W, 3], got {shape}{volumes}")
 
 
+def _has_columns(labels: np.ndarray) -> bool:
+    """True for labels [N, K] of images that may have several."""
+    return labels.ndim == 2 and labels.shape[1] > 1
+
+
+def _several_labels(
+    arrays: Mapping[str, np.ndarray], splits: Sequence[str], names: Sequence[str] | None
+) -> tuple[list[str], dict[str, torch.Tensor]]:
+    """The names of the labels, and uint8 [N, K] of each split.
+
+    Raises:
+        ValueError: other numbers than 0 and 1, other columns than those of the training images, or other names.
+    """
+    columns = arrays["train_labels"].shape[-1]
+    if names is not None and len(names) != columns:
+        raise ValueError(f"class_names must have a name for each of the {columns} labels, got {len(names)}")
+    labels = {}
+    for split in splits:
+        array, images = arrays[f"{split}_labels"], len(arrays[f"{split}_images"])
+        if array.shape != (images, columns):
+            raise ValueError(f"{split}_labels must be [{images}, {columns}], got {list(array.shape)}")
+        try:
+            labels[split] = labels_of_array(array)
+        except ValueError as error:
+            raise ValueError(f"{split}_{error}") from error
+    return list(names or map(str, range(columns))), labels
+
+
 def _labels(arrays: Mapping[str, np.ndarray], split: str) -> np.ndarray:
     """int64 [N].
 
     Raises:
-        ValueError: several labels an image, labels that are no whole numbers, or not one for each image.
+        ValueError: labels that are no whole numbers, or not one for each image.
     """
     labels, name = arrays[f"{split}_labels"], f"{split}_labels"
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise ValueError(
-            f"{name} must be one label an image, [N] or [N, 1], got {list(labels.shape)}: several labels an image, as "
-            "in ChestMNIST, are not read"
-        )
     if labels.ndim not in (1, 2) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{name} must be whole numbers, [N] or [N, 1], got {labels.dtype} {list(labels.shape)}")
     images = len(arrays[f"{split}_images"])

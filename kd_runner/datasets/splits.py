@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from kd_runner.datasets.survey import Survey
 
 
+def has_several_labels(labels: Tensor) -> bool:
+    """True for labels uint8 [N, K] of images that may have several; those of one class for each image are int64 [N]."""
+    return labels.dim() == 2
+
+
 @dataclass(frozen=True)
 class Split:
     """Images in memory, and their labels.
 
     Args:
         images: uint8 [N, C, H, W].
-        labels: int64 [N].
+        labels: int64 [N]; where an image may have several, uint8 [N, K], 1 for each that it has.
         weights: Weights of the images in the label loss, float32 [N], 0 or more; None: all count alike.
         groups: The number of each image's group, int64 [N], of which a cut separates none; None: there are no groups.
 
@@ -43,7 +48,9 @@ class Split:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
             raise ValueError(f"images must be uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+        if has_several_labels(self.labels):
+            check_matrix(self.labels, len(self.images))
+        elif self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels must be int64 [{len(self.images)}], got {self.labels.dtype} {list(self.labels.shape)}"
             )
@@ -75,6 +82,17 @@ class Split:
     def sample(self, count: int) -> Tensor:
         """About `count` images from all over the split, uint8 [M, C, H, W]."""
         return self.images[:: max(1, len(self) // count)]
+
+
+def check_matrix(labels: Tensor, images: int) -> None:
+    """Raise ValueError where labels [N, K] of images that may have several are not uint8, 0 or 1, a row an image."""
+    if labels.dtype != torch.uint8 or len(labels) != images:
+        raise ValueError(
+            f"labels of images that may have several must be uint8 [{images}, K], got {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
+    if labels.numel() and int(labels.max()) > 1:
+        raise ValueError(f"labels of images that may have several must be 0 or 1, got {int(labels.max())}")
 
 
 class Images(Protocol):
@@ -142,9 +160,30 @@ class Splits:
                     f"images must have one shape: the training split has {list(self.image_shape)}, "
                     f"the {name} split {list(split.image_shape)}"
                 )
+            if self._check_several_labels(name, split.labels):
+                continue
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.num_classes:
                 raise ValueError(f"labels must be 0 to {self.num_classes - 1}, the {name} split has {low} to {high}")
+
+    def _check_several_labels(self, name: str, labels: Tensor) -> bool:
+        """True where the images may have several labels, which are then checked."""
+        if has_several_labels(labels) != self.several_labels:
+            raise ValueError(
+                f"labels must have one shape: the training split has {list(self.train.labels.shape)}, the {name} "
+                f"split {list(labels.shape)}"
+            )
+        if self.several_labels and labels.shape[1] != self.num_classes:
+            raise ValueError(
+                f"labels must have a column for each of the {self.num_classes} classes, the {name} split has "
+                f"{labels.shape[1]}"
+            )
+        return self.several_labels
+
+    @property
+    def several_labels(self) -> bool:
+        """True where an image may have several labels, or none: labels are [N, K]."""
+        return has_several_labels(self.train.labels)
 
     @property
     def num_classes(self) -> int:
@@ -191,10 +230,16 @@ class Splits:
         return {split: digest[:16] for split, digest in digests.items()}
 
 
+def strata(labels: Tensor) -> Tensor:
+    """The classes by which images are drawn alike, int64 [N]: their labels; one for all where each may have several."""
+    return torch.zeros(len(labels), dtype=torch.int64) if has_several_labels(labels) else labels
+
+
 def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the images that remain, and of a random `fraction` of each class; both ascending, int64.
 
-    Every class with two images or more has at least one on either side; the only image of a class remains.
+    Every class with two images or more has at least one on either side; the only image of a class remains. Where
+    images may have several labels, the fraction is one of all images.
 
     Raises:
         ValueError: a fraction outside 0 to 1 (both excluded), or no class with two images.
@@ -203,6 +248,7 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
         raise ValueError(f"the share of images to set aside must be between 0 and 1, got {fraction:g}")
     generator = np.random.default_rng(seed)
     chosen_of_class = []
+    labels = strata(labels)
     for label in labels.unique().tolist():
         members = torch.nonzero(labels == label).flatten().numpy()
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
@@ -221,9 +267,10 @@ def share_of_each_class(labels: Tensor, fraction: float, seed: int) -> Tensor:
     Under one seed, a smaller fraction chooses among the images of a larger one.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N], or uint8 [N, K], where the fraction is one of all images.
         fraction: The share, above 0 and at most 1.
     """
+    labels = strata(labels)
     chosen_of_class = []
     for label in labels.unique().tolist():
         members = torch.nonzero(labels == label).flatten().numpy()

@@ -144,7 +144,9 @@ def list_of_names(names: Iterable[str], shown: int = 5) -> str:
 
 
 def class_counts(labels: Tensor, classes: int) -> list[int]:
-    """Number of images of each class."""
+    """Number of images of each class; of labels uint8 [N, K], of images that have each label."""
+    if labels.dim() == 2:
+        return labels.cpu().sum(0, dtype=torch.int64).tolist()
     return torch.bincount(labels.cpu(), minlength=classes).tolist()
 
 
@@ -157,25 +159,35 @@ def record(splits: Splits, student_images: int | None = None) -> dict[str, Any]:
     counts = {split: class_counts(getattr(splits, split).labels, splits.num_classes) for split in SPLITS}
     return {
         "classes": splits.num_classes,
-        **{split: sum(numbers) for split, numbers in counts.items()},
-        "student": sum(counts["train"]) if student_images is None else student_images,
-        "largest_class": {split: _largest(numbers, splits.classes) for split, numbers in counts.items()},
+        **{split: len(getattr(splits, split)) for split in counts},
+        "student": len(splits.train) if student_images is None else student_images,
+        "largest_class": {
+            split: _largest(numbers, splits.classes, len(getattr(splits, split))) for split, numbers in counts.items()
+        },
         "missing_classes": missing_classes(splits),
         "left_out": splits.survey.left_out.record() if splits.survey is not None else None,
         "duplicates": splits.copies.record() if splits.copies is not None else None,
         "fingerprints": splits.fingerprints,
+        **({"labels_per_image": labels_per_image(splits)} if splits.several_labels else {}),
     }
 
 
-def _largest(counts: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+def labels_per_image(splits: Splits) -> float:
+    """The mean number of labels of a training image that may have several."""
+    return float(splits.train.labels.sum(dtype=torch.int64)) / len(splits.train)
+
+
+def _largest(counts: Sequence[int], classes: Sequence[str], images: int) -> dict[str, Any]:
     most = max(range(len(counts)), key=counts.__getitem__)
-    return {"class": str(classes[most]), "images": counts[most], "share": counts[most] / sum(counts)}
+    return {"class": str(classes[most]), "images": counts[most], "share": counts[most] / images}
 
 
 def line(splits: Splits) -> str:
     """One line with the numbers of images, of classes, and of files that are left out."""
     numbers = ", ".join(f"{len(getattr(splits, split)):,} {name}" for split, name in SPLITS.items())
     text = f"{numbers} images of {'x'.join(map(str, splits.image_shape))}, {splits.num_classes} classes"
+    if splits.several_labels:
+        text = f"{text.removesuffix(' classes')} labels, {labels_per_image(splits):.1f} an image"
     if splits.survey is None:
         return text
     cuts, left_out = splits.survey.cuts, splits.survey.left_out
@@ -199,6 +211,7 @@ def student_line(chosen: int, images: int, settings: Sequence[str]) -> str:
 
 def write_notes(splits: Splits, copies: Copies | None) -> None:
     """Make notes of what a reader of accuracies must know: missing classes, and copies of images."""
+    things = "labels" if splits.several_labels else "classes"
     for split, names in missing_classes(splits).items():
         if names:
             scored = splits.num_classes - len(names)
@@ -207,9 +220,15 @@ def write_notes(splits: Splits, copies: Copies | None) -> None:
                 "val": f"validation is scored on the other {scored}",
                 "test": f"the test is scored on the other {scored}",
             }[split]
+            if splits.several_labels:
+                effect = (
+                    f"{'they have' if len(names) > 1 else 'it has'} no average precision"
+                    if split != "train"
+                    else effect
+                )
             note(
                 "data",
-                f"{len(names):,} of {splits.num_classes:,} classes {'has' if len(names) == 1 else 'have'} no "
+                f"{len(names):,} of {splits.num_classes:,} {things} {'has' if len(names) == 1 else 'have'} no "
                 f"{SPLITS[split]} images ({list_of_names(names)}): {effect}",
             )
     if copies is not None:

@@ -19,6 +19,7 @@ from kd_runner.comparison.statistics import interval, wilson_interval
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.files.reading import usable_number
+from kd_runner.files.scores import ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT
 from kd_runner.formats import four_digits, milliseconds, percent, size
 from kd_runner.plain_text import markdown_code, markdown_text, printable
@@ -42,6 +43,15 @@ METRICS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("precision", "precision", four_digits),
     ("recall", "recall", four_digits),
     ("f1", "F1", four_digits),
+)
+OF_SEVERAL_LABELS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
+    ("map", "test mAP", percent),
+    ("f1", "macro F1", four_digits),
+    ("micro_f1", "micro F1", four_digits),
+    ("label_accuracy", "labels right", percent),
+    ("exact_match", "images right in all labels", percent),
+    ("bce", "binary cross-entropy, nats", four_digits),
+    ("brier", "Brier score", four_digits),
 )
 IN_MODEL_INDEX = ("accuracy", "precision", "recall", "f1")  # metrics that the Hub knows by these names
 PLACE = re.compile(r"[/\\~]")  # in a value that is a place on the machine of the training
@@ -77,6 +87,11 @@ class CardSources:
     exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accuracies: Sequence[float] = ()
     weights: str = WEIGHTS
+
+    @property
+    def metrics_of_index(self) -> tuple[str, ...]:
+        """The metrics that stand in the card's front matter."""
+        return ("map", "f1") if has_map(self.result) else IN_MODEL_INDEX
 
     @property
     def data_name(self) -> str:
@@ -121,7 +136,7 @@ def model_card(sources: CardSources) -> str:
         _robustness(sources.result),
         "## Cost",
         _cost(sources.result),
-        *_exports(sources.exports),
+        *_exports(sources.exports, words_of(sources.result)),
         "## Make it again",
         _again(sources.result),
         "## Licence and use: to be filled in",
@@ -141,7 +156,7 @@ def _front_matter(sources: CardSources) -> str:
     slug = _slug(sources.data_name)
     metrics = [
         {"type": key, "value": numbers[key], "name": f"Test {key}"}
-        for key in IN_MODEL_INDEX
+        for key in sources.metrics_of_index
         if isinstance(numbers.get(key), (int, float))
     ]
     dataset = {"type": ON_THE_HUB.get(sources.data_name, slug), "name": sources.data_name, "split": "test"}
@@ -152,7 +167,7 @@ def _front_matter(sources: CardSources) -> str:
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "knowledge-distillation", "kd-runner", *map(_slug, sources.mode_names)],
         "datasets": [ON_THE_HUB.get(sources.data_name, slug)],
-        "metrics": list(IN_MODEL_INDEX),
+        "metrics": list(sources.metrics_of_index),
         "model-index": [
             {
                 "name": f"{sources.student_name} on {sources.data_name}",
@@ -261,7 +276,7 @@ def _results(sources: CardSources) -> str:
     stages = [stage for stage in STAGES if result.get(stage)]
     rows = [
         (name, *(text(result[stage].get(key)) for stage in stages))
-        for key, name, text in METRICS
+        for key, name, text in (OF_SEVERAL_LABELS if has_map(result) else METRICS)
         if any(result[stage].get(key) is not None for stage in stages)
     ]
     images = test_images(result)
@@ -275,7 +290,7 @@ def _results(sources: CardSources) -> str:
 def _certainty(sources: CardSources, images: int | None) -> Iterator[str]:
     """How sure the accuracy is: over test images for one run, and over seeds where there are several."""
     accuracy = sources.result[STUDENT]["accuracy"]
-    if images:
+    if images and not has_map(sources.result):
         low, high = map(percent, wilson_interval(accuracy, images))
         seed = markdown_text(_text(sources.result.get("seed")))
         yield (
@@ -296,6 +311,9 @@ def _certainty(sources: CardSources, images: int | None) -> Iterator[str]:
 
 def _calibration(sources: CardSources) -> str:
     numbers = sources.result[STUDENT]
+    if has_map(sources.result):
+        bce, brier = four_digits(numbers.get("bce")), four_digits(numbers.get("brier"))
+        return f"- binary cross-entropy {bce} nats, Brier score {brier}, means over test images and labels"
     nll, ece = four_digits(numbers.get("nll")), four_digits(numbers.get("ece"))
     brier = f", Brier score {four_digits(numbers['brier'])}" if numbers.get("brier") is not None else ""
     lines = [f"- NLL {nll} nats, ECE {ece} (15 bins){brier}, on the test images"]
@@ -315,7 +333,9 @@ def _agreement(result: Mapping[str, Any]) -> str:
     numbers = result[STUDENT]
     if numbers.get("agreement") is None:
         return "There was no teacher." if peers_in(result) else "Not measured."
-    text = f"Student and teacher predict the same class on {percent(numbers['agreement'])} of the test images"
+    same = "say the same on" if has_map(result) else "predict the same class on"
+    of = "labels of the test images" if has_map(result) else "test images"
+    text = f"Student and teacher {same} {percent(numbers['agreement'])} of the {of}"
     if numbers.get("kl_to_teacher") is not None:
         text += f"; KL to the teacher {four_digits(numbers['kl_to_teacher'])} nats"
     return f"{text}."
@@ -340,7 +360,7 @@ def _cost(result: Mapping[str, Any]) -> str:
     return "\n\n".join(filter(None, [_table(["", *cost_headings(result)], rows), note]))
 
 
-def _exports(exports: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _exports(exports: Mapping[str, Mapping[str, Any]], words: ScoreWords) -> list[str]:
     """A heading and a table of the exported files; nothing where there are none."""
     if not exports:
         return []
@@ -362,7 +382,7 @@ def _exports(exports: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 _text(section(record, "metadata").get("input")),
             )
         )
-    headings = ("file", "format", "numbers", "size", "test accuracy", "agreement with the network", "run by")
+    headings = ("file", "format", "numbers", "size", f"test {words.name}", "agreement with the network", "run by")
     return ["## Exported files", _table([*headings, "one image, median", "64 images, median", "input"], rows)]
 
 

@@ -81,20 +81,23 @@ def evaluate(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--root: has no effect beside {arguments.data}, got {arguments.root}")
     with quick_imports():
         from kd_runner.deploy.measured import measure
+        from kd_runner.deploy.measured_labels import labels_table, measure_labels
     predictors = _predictors(arguments)
     judged = _judged(predictors, arguments)
     name = described(predictors)
+    several_labels = judged.labels.dim() == 2
+    measured = (measure_labels if several_labels else measure)(judged.logits, judged.labels, predictors[name].classes)
     content = {
         "model": str(arguments.model),
         "data": "the run's test images" if arguments.data is None else str(arguments.data),
         "described": name,
-        **measure(judged.logits, judged.labels, predictors[name].classes),
+        **measured,
         "unreadable": [{"image": name, "reason": reason} for name, reason in judged.unreadable.items()],
     }
     if form == "json":
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     else:
-        text = as_table(content, table_width(arguments.output))
+        text = (labels_table if several_labels else as_table)(content, table_width(arguments.output))
     deliver(text, arguments.output)
     return FAILED if judged.unreadable else COMPLETED
 
@@ -158,6 +161,11 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
     for predictor in predictors.values():
         predictor.refuse_no_pictures()
+        if predictor.input.several_labels:
+            raise SettingsError(
+                f"DATA: must be left out for {predictor.name}, whose images may have several labels, where class "
+                f"folders give one; its run's test images are read without it, got {arguments.data}"
+            )
     name = described(predictors)
     data = labelled_folder(arguments.data.expanduser(), predictors[name].classes)
     with progress(len(data.paths)) as advance:

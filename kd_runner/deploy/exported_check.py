@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kd_runner.datasets.splits import has_several_labels
 from kd_runner.deploy.formats import Runtime
+from kd_runner.evaluation.label_metrics import mean_average_precision
 from kd_runner.formats import percent
 
 AGREEMENT = 0.999  # the share of images on which a file of float32 must predict the network's class
@@ -34,8 +36,9 @@ class Check:
         images: The number of images; those of the test, or noise where there are no labels.
         largest_difference: Of two logits.
         largest_logit: The largest of the network's, without its sign.
-        agreement: The share of images on which both predict the same class.
-        accuracy: The file's; None for noise.
+        agreement: The share of images on which both predict the same class; where an image may have several labels, of
+            images and labels of which both say the same.
+        accuracy: The file's, or its mAP where an image may have several labels; None for noise.
         network_accuracy: The network's, in PyTorch and float32.
         latency: Median seconds of one pass of the file, by the number of images at once.
         network_latency: That of the network, measured in turns with the file's.
@@ -70,6 +73,7 @@ def compare(
     runtime: Runtime,
     chunks: Iterable[tuple[Tensor, Tensor | None]],
     prepare: Callable[[Tensor], tuple[Tensor, Tensor]],
+    several_labels: bool = False,
 ) -> Check:
     """Run the same images through the network and through the file.
 
@@ -77,6 +81,7 @@ def compare(
         network: The network itself, of normalised images.
         chunks: Images uint8 [N, H, W, C], and their labels [N] or None, some at a time.
         prepare: From images to what the network takes, and what the file takes.
+        several_labels: True where an image may have several labels.
     """
     network_logits, file_logits, labels = [], [], []
     first: tuple[Tensor, Tensor] | None = None
@@ -97,13 +102,26 @@ def compare(
         len(expected),
         (expected - given).abs().max().item(),
         expected.abs().max().item(),
-        (expected.argmax(1) == given.argmax(1)).double().mean().item(),
-        None if truth is None else (given.argmax(1) == truth).double().mean().item(),
-        None if truth is None else (expected.argmax(1) == truth).double().mean().item(),
+        agreement_of(expected, given, several_labels),
+        None if truth is None else _score(given, truth),
+        None if truth is None else _score(expected, truth),
         latency,
         network_latency,
         (expected.amax(0) - expected.amin(0)).max().item(),
     )
+
+
+def agreement_of(expected: Tensor, given: Tensor, several_labels: bool) -> float:
+    """The share of images, or of images and labels, of which both logits [N, K] say the same."""
+    same = (expected > 0) == (given > 0) if several_labels else expected.argmax(1) == given.argmax(1)
+    return same.double().mean().item()
+
+
+def _score(logits: Tensor, labels: Tensor) -> float:
+    """The accuracy of logits [N, K], or their mAP for labels uint8 [N, K]."""
+    if has_several_labels(labels):
+        return mean_average_precision(logits, labels)
+    return (logits.argmax(1) == labels).double().mean().item()
 
 
 def latencies(

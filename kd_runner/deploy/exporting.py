@@ -65,7 +65,8 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
         for path in files:  # the file that was named last
             os.replace(path, output.parent / path.name)
     atomic.write_json(record_file(output), record_of(exportable, check, resizing, size, arguments))
-    return [output.parent / path.name for path in reversed(files)], summary(output, size, check, resizing, arguments)
+    said = summary(output, size, check, resizing, arguments, exportable.image_input.several_labels)
+    return [output.parent / path.name for path in reversed(files)], said
 
 
 def has_resizing(arguments: argparse.Namespace, exportable: Exportable, chosen: Format) -> bool:
@@ -196,7 +197,7 @@ def checked(exportable: Exportable, runtime: Runtime, images: RunImages | None, 
         return input_of(pixels, rule.mean, rule.std, None), for_file(pixels, rule, arguments)
 
     chunks = noise(rule.image_shape) if images is None else images.chunks(CHUNK)
-    return compare(exportable.network, runtime, chunks, prepare)
+    return compare(exportable.network, runtime, chunks, prepare, rule.several_labels)
 
 
 def noise(image_shape: tuple[int, int, int]) -> Iterator[tuple[Tensor, None]]:
@@ -225,7 +226,12 @@ def record_of(
 
 
 def summary(
-    output: Path, size: int, check: Check, resizing: ResizingCheck | None, arguments: argparse.Namespace
+    output: Path,
+    size: int,
+    check: Check,
+    resizing: ResizingCheck | None,
+    arguments: argparse.Namespace,
+    several_labels: bool = False,
 ) -> list[str]:
     """The lines that say what was written, and what the check gave."""
     numbers = arguments.quantize or "float32"
@@ -234,7 +240,8 @@ def summary(
     if check.accuracy is None:
         lines.append(f"checked on {check.images:,} images of noise alone, in {check.runtime}: {differs}")
     else:
-        accuracies = f"accuracy {percent(check.accuracy)} (in PyTorch {percent(check.network_accuracy)})"
+        score = "mAP" if several_labels else "accuracy"
+        accuracies = f"{score} {percent(check.accuracy)} (in PyTorch {percent(check.network_accuracy)})"
         lines.append(f"checked on {check.images:,} test images in {check.runtime}: {accuracies}, {differs}")
     if resizing is not None:
         lines.append(resizing.sentence)

@@ -29,7 +29,7 @@ class Judged:
 
     Args:
         logits: float32 [N, K] by the network's name, on the CPU.
-        labels: int64 [N].
+        labels: int64 [N], or uint8 [N, K] where an image may have several.
         unreadable: Why other images cannot be read, by their names.
     """
 
@@ -76,6 +76,9 @@ def _refuse_other_images(predictor: Predictor, test: OwnTest) -> None:
     if shape != predictor.input.image_shape:
         wanted = list(predictor.input.image_shape)
         raise SettingsError(f"{predictor.name} wants images of {wanted}, the run's test images are {list(shape)}")
+    if test.splits.several_labels != predictor.input.several_labels:
+        kind = "several labels" if test.splits.several_labels else "one label"
+        raise SettingsError(f"{predictor.name} is not for images of {kind}, as the run's test images are")
     if classes != list(predictor.classes):
         raise SettingsError(f"{predictor.name} has other classes than the run's test, or in another order")
 

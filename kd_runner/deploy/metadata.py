@@ -40,9 +40,10 @@ def metadata(
         "resized_in_the_graph": resizes,
         "normalised_in_the_graph": layout is not None,
     }
+    function = "sigmoid of each" if image_input.several_labels else "softmax"
     return {
         "input": input_in_words(image_input, layout, resizes),
-        "output": f"logits, float32 [N, {len(image_input.classes)}]: a softmax makes them probabilities",
+        "output": f"logits, float32 [N, {len(image_input.classes)}]: a {function} makes them probabilities",
         "classes": json.dumps(list(image_input.classes)),
         "preprocessing": json.dumps(rule),
         "provenance": json.dumps(provenance(exportable, quantize)),

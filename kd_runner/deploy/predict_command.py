@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from kd_runner.deploy.commands import (
     trust_packages,
     whole_number,
 )
+from kd_runner.deploy.label_answers import LabelAnswer, labels_as_csv, labels_as_json, labels_as_table
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.files.home import typed_path
 from kd_runner.formats import percent
@@ -34,7 +35,7 @@ from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
 
 if TYPE_CHECKING:
-    from kd_runner.deploy.predictor import Predictor
+    from kd_runner.deploy.predictor import Prediction, Predictor
 
 COMMAND = "kd-predict"
 TOP = 3  # classes of an image in the table
@@ -88,21 +89,54 @@ def predict(arguments: argparse.Namespace) -> int:
         from kd_runner.deploy.predictor import load
     predictor = load(arguments.model, arguments.trust, arguments.max_pixels, arguments.network)
     predictor.refuse_no_pictures()
+    if predictor.input.several_labels and arguments.top != TOP:
+        raise SettingsError(
+            f"--top: has no effect for {predictor.name}, as a picture may have several labels: all above 0.5 are "
+            f"shown, got {arguments.top}"
+        )
     predictor.network.to(device_called(arguments.device))
     paths = picture_files(arguments.images)
-    answers = list(_answers(predictor, paths, arguments))
     form = chosen_format(arguments)
-    if form == "json":
-        text = as_json(answers, predictor)
-    elif form == "csv":
-        text = as_csv(answers, min(arguments.top, len(predictor.classes)))
+    answers: list[Any]
+    if predictor.input.several_labels:
+        answers = list(_answers(predictor, paths, arguments, LabelAnswer, _label_answers))
+        text = _labels_as(form, answers, predictor, arguments)
     else:
-        text = as_table(answers, table_width(arguments.output))
+        answers = list(_answers(predictor, paths, arguments, Answer, _top_answers))
+        text = _tops_as(form, answers, predictor, arguments)
     deliver(text, arguments.output)
     unreadable = sum(answer.error is not None for answer in answers)
     if unreadable:
         say(COMMAND, f"{unreadable:,} of {len(answers):,} files cannot be read")
     return FAILED if unreadable else COMPLETED
+
+
+def _tops_as(form: str, answers: Sequence[Answer], predictor: Predictor, arguments: argparse.Namespace) -> str:
+    """The text of the answers of a network that gives each picture one class."""
+    if form == "json":
+        return as_json(answers, predictor)
+    if form == "csv":
+        return as_csv(answers, min(arguments.top, len(predictor.classes)))
+    return as_table(answers, table_width(arguments.output))
+
+
+def _labels_as(form: str, answers: Sequence[LabelAnswer], predictor: Predictor, arguments: argparse.Namespace) -> str:
+    """The text of the answers where a picture may have several labels."""
+    if form == "json":
+        return labels_as_json(answers, predictor.classes, predictor.name)
+    if form == "csv":
+        return labels_as_csv(answers, predictor.classes)
+    return labels_as_table(answers, predictor.classes, table_width(arguments.output))
+
+
+def _top_answers(prediction: Prediction, names: Sequence[str], arguments: argparse.Namespace) -> list[Answer]:
+    tops = prediction.top(arguments.top)
+    return [Answer(name, top) for name, top in zip(names, tops, strict=True)]
+
+
+def _label_answers(prediction: Prediction, names: Sequence[str], arguments: argparse.Namespace) -> list[LabelAnswer]:
+    rows = zip(names, prediction.labels, prediction.probabilities.tolist(), strict=True)
+    return [LabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
 
 
 def picture_files(given: Sequence[Path]) -> list[Path]:
@@ -136,27 +170,38 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def _answers(predictor: Predictor, paths: Sequence[Path], arguments: argparse.Namespace) -> Iterator[Answer]:
-    """The answer for each file, in their order."""
+def _answers(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    arguments: argparse.Namespace,
+    kind: Callable[..., Any],
+    answers_of: Callable[[Prediction, Sequence[str], argparse.Namespace], Sequence[Any]],
+) -> Iterator[Any]:
+    """The answer for each file, in their order.
+
+    Args:
+        kind: Makes the answer for a file that cannot be read, of its name and `error`.
+        answers_of: Makes the answers for the files of a prediction, of their names.
+    """
     import torch
 
     from kd_runner.datasets.tree import printable
-    from kd_runner.deploy.predictor import Prediction
     from kd_runner.deploy.reading import read_in_batches
 
     said, size = 0, arguments.batch_size or predictor.batch_size
     names = [printable(str(path)) for path in paths]
     with progress(len(paths)) as advance:
         for batch in read_in_batches(paths, [predictor.input], arguments.max_pixels, size, arguments.workers):
-            answers = {number: Answer(names[number], error=reason) for number, reason in batch.reasons.items()}
+            answers = {number: kind(names[number], error=reason) for number, reason in batch.reasons.items()}
             for number, reason in batch.reasons.items():
                 said += 1
                 if said <= SAID:
                     say(COMMAND, f"{names[number]} cannot be read: {reason}{' …' if said == SAID else ''}")
             if batch.numbers:
                 pixels = torch.stack([predictor.noted(image) for image in batch.images[0]])
-                tops = Prediction(predictor.classes, predictor.logits_of(pixels)).top(arguments.top)
-                answers |= {number: Answer(names[number], top) for number, top in zip(batch.numbers, tops, strict=True)}
+                prediction = predictor.prediction(predictor.logits_of(pixels))
+                made = answers_of(prediction, [names[number] for number in batch.numbers], arguments)
+                answers |= dict(zip(batch.numbers, made, strict=True))
             advance(len(answers))
             yield from (answers[number] for number in sorted(answers))
 

@@ -33,22 +33,34 @@ class Prediction:
     Args:
         classes: The K class names, in the order of the columns.
         logits: float32 [N, K], on the CPU.
+        several_labels: True where an image may have several labels.
     """
 
     classes: Sequence[str]
     logits: Tensor
+    several_labels: bool = False
 
     def __len__(self) -> int:
         return len(self.logits)
 
     @property
     def probabilities(self) -> Tensor:
-        """The probability of each class, float32 [N, K]; each row sums to 1."""
-        return self.logits.softmax(1)
+        """The probability of each class, float32 [N, K]; a row sums to 1 where an image has one label."""
+        return self.logits.sigmoid() if self.several_labels else self.logits.softmax(1)
+
+    @property
+    def labels(self) -> list[list[tuple[str, float]]]:
+        """The labels of each image whose probability is above 0.5, each with it, the most probable first; maybe none.
+
+        Of a network that gives each image one class, that class alone where its probability is above 0.5.
+        """
+        return [[pair for pair in row if pair[1] > 0.5] for row in self.top(len(self.classes))]
 
     @property
     def names(self) -> list[str]:
-        """The most probable class of each image."""
+        """The most probable class of each image; where it may have several labels, their names with '|' between."""
+        if self.several_labels:
+            return ["|".join(name for name, _ in row) for row in self.labels]
         return [self.classes[number] for number in self.logits.argmax(1).tolist()]
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
@@ -108,7 +120,11 @@ class Predictor:
                 waiting.clear()
         if waiting:
             logits.append(self.logits_of(torch.stack(waiting)))
-        return Prediction(self.classes, torch.cat(logits) if logits else torch.empty(0, len(self.classes)))
+        return self.prediction(torch.cat(logits) if logits else torch.empty(0, len(self.classes)))
+
+    def prediction(self, logits: Tensor) -> Prediction:
+        """What logits [N, K] of the network say."""
+        return Prediction(self.classes, logits, self.input.several_labels)
 
     def __iter__(self) -> Iterator[Any]:
         yield self.network

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_input import ImageInput
+from kd_runner.deploy.exported_check import agreement_of
 from kd_runner.deploy.formats import Runtime
 from kd_runner.deploy.preprocessing import Layout, in_pictures
 from kd_runner.deploy.run_images import RunImages
@@ -76,7 +77,7 @@ def check_resizing(
         for picture in pictures(settings, images)
     ]
     whole, cut = (torch.from_numpy(np.concatenate(parts)).float() for parts in zip(*pairs, strict=True))
-    agreement = (whole.argmax(1) == cut.argmax(1)).double().mean().item()
+    agreement = agreement_of(whole, cut, image_input.several_labels)
     has_files = images is not None and images.files is not None
     return ResizingCheck(len(whole), "files" if has_files else "arrays", (whole - cut).abs().max().item(), agreement)
 

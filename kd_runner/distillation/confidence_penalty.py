@@ -30,7 +30,7 @@ class ConfidencePenalty:
 
     threshold: float | None = None
 
-    needs = Needs()
+    needs = Needs(several_labels="pairs")
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.threshold <= 0:

@@ -21,7 +21,7 @@ class FunctionMatching:
     always does that; add `dataset.mixup=1` and a long schedule, as the paper does.
     """
 
-    needs = Needs(teacher_logits=True)
+    needs = Needs(teacher_logits=True, several_labels="pairs")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         return divergence(student.logits, teacher.logits, temperature)

@@ -30,7 +30,7 @@ def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor
 class Hard:
     """CE(student, argmax of the teacher's logits [N, K]), mean over the batch; the temperature plays no part."""
 
-    needs = Needs(teacher_logits=True)
+    needs = Needs(teacher_logits=True, several_labels="pairs")
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         return hard_cross_entropy(student.logits, teacher.logits)

@@ -25,7 +25,7 @@ class LogitsL2:
             neither does the loss. The paper has False.
     """
 
-    needs = Needs(teacher_logits=True)
+    needs = Needs(teacher_logits=True, several_labels="logits")
 
     reduction: Literal["mean", "sum"] = "mean"
     center: bool = False

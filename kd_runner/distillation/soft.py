@@ -62,7 +62,7 @@ class Soft:
         ValueError: `form=cross_entropy` with a direction other than forward.
     """
 
-    needs = Needs(teacher_logits=True)
+    needs = Needs(teacher_logits=True, several_labels="pairs")
 
     direction: Literal["forward", "reverse", "jensen_shannon"] = "forward"
     form: Literal["divergence", "cross_entropy"] = "divergence"

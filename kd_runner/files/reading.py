@@ -73,6 +73,8 @@ class _OnTrainingImages(_Part):
 
 class _Judged(_Part):
     val_accuracy: Share | None = None
+    guessing_map: Share | None = None
+    recorded_map: Share | None = None
     largest_class: Share | None = None
     recorded_accuracy: Share | None = None
     warning: Text | None = None
@@ -152,7 +154,20 @@ class _Average(_Part):
     val_accuracy: Share | None = None
 
 
-class _Stage(_Part):
+class _WithSeveralLabels(_Part):
+    """What a network has where an image may have several labels."""
+
+    map: Share | None = None
+    val_map: Share | None = None
+    val_maps: list[Share] | None = None
+    micro_f1: Share | None = None
+    label_accuracy: Share | None = None
+    exact_match: Share | None = None
+    bce: Real | None = None
+    brier: Share | None = None
+
+
+class _Stage(_WithSeveralLabels):
     accuracy: Share  # on the test images, as are the metrics after it
     val_accuracy: Share | None = None
     top5_accuracy: Share | None = None
@@ -281,6 +296,7 @@ class _Data(_Part):
     student: Whole | None = None
     unlabelled: Whole | None = None
     made: Whole | None = None
+    labels_per_image: Amount | None = None
     folds: Whole | None = None
     fold: Whole | None = None
     val: Whole | None = None
@@ -311,6 +327,7 @@ class _Described(_Part):
 
 class _Result(_Part):
     status: Text | None = None
+    metric: Text | None = None
     described: _Described | None = None
     error: Text | None = None
     overrides: list[Text] | None = None
@@ -407,7 +424,14 @@ class _Network(_Part):
     after: _Bins | None = None
 
 
+class _Labels(_Part):
+    average_precision: list[Share | None]
+    f1: list[Share | None] | None = None
+    agreement: list[Share] | None = None
+
+
 class _Analysis(_Part):
+    labels: dict[str, _Labels] | None = None
     classes: list[Text] | None = None
     test_images: list[Whole] | None = None
     confusion_classes: list[Whole] | None = None

@@ -15,6 +15,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.plain_files import is_path_inside, read_yaml
 from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, MULTIRUN, NOW, RESULT, SETTINGS, TYPED
+from kd_runner.files.scores import has_map, with_scores
 from kd_runner.files.stages import STAGES
 
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
@@ -84,6 +85,9 @@ class Run:
     def tested_on(self) -> tuple[Any, Any]:
         """The test images, in a few digits where the result has them, and their number."""
         packed = self.result["student"].get("correct") or {}
+        data = self.result.get("data") or {}
+        if has_map(self.result):
+            return (data.get("fingerprints") or {}).get("test"), data.get("test")
         return packed.get("of"), packed.get("images")
 
     @property
@@ -202,7 +206,7 @@ def read_run(path: Path) -> Run | MissingRun:
     content, wrong = reading.json_of(path)
     if wrong:
         return MissingRun(path.parent, _typed_overrides(path.parent), f"{RESULT} {wrong}")
-    result, gone = reading.remove_misshapen(content, reading.RESULT)
+    result, gone = reading.remove_misshapen(with_scores(content), reading.RESULT)
     left_out = reading.left_out(RESULT, gone)
     overrides = result.get("overrides") or []
     status = result.get("status")

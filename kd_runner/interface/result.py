@@ -31,7 +31,7 @@ class StageResult:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test images whose class it predicts, 0 to 1."""
+        """Share of the test images whose class it predicts, 0 to 1; mAP where an image may have several labels."""
         return float(self.numbers["accuracy"])
 
     @property
@@ -82,7 +82,7 @@ class RunResult:
 
     @property
     def gain(self) -> float | None:
-        """The student's accuracy less its baseline's; None without a baseline."""
+        """The student's accuracy (or mAP) less its baseline's; None without a baseline."""
         return None if self.baseline is None else self.student.accuracy - self.baseline.accuracy
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.python_settings import TARGET, composed_settings
+from kd_runner.files.scores import with_scores
 from kd_runner.interface.objects import target_of
 from kd_runner.interface.result import RunResult
 from kd_runner.notes import collected_notes
@@ -53,7 +54,7 @@ def run(
             composed = composed_settings(words, given, trust, config_dir)
         logging.getLogger(__name__).info("starting  %s", composed.in_short)
         result = run_settings(composed.settings, place, composed.overrides, composed.secrets, notes, ())
-    return RunResult(place.absolute(), result)
+    return RunResult(place.absolute(), with_scores(result))
 
 
 def _with_targets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kd_runner.errors import SettingsError
+from kd_runner.files.scores import VAL_SCORES, name_of_val_score
 from kd_runner.networks import weight_files
 from kd_runner.networks.pickled_values import NumpyScalar
 
@@ -25,7 +26,7 @@ class Record:
     """The record of a network in its file.
 
     Args:
-        accuracy: Accuracy on validation images, a share of 1; None where the file does not say.
+        accuracy: Accuracy, or mAP, on validation images, a share of 1; None where the file does not say.
         images: The number of these images; None where the file does not say.
         normalised: True if the file says which mean and standard deviation the network wants.
     """
@@ -47,9 +48,10 @@ def kept_epoch(epochs: Sequence[Mapping[str, float]]) -> int:
 
 def validation_record(epochs: Sequence[Mapping[str, float]], images: int | None) -> dict[str, Any]:
     """The record to save beside the weights that a training kept, from its metrics; empty where there are none."""
-    if not epochs or "val_accuracy" not in kept_metrics(epochs):
+    name = name_of_val_score(kept_metrics(epochs)) if epochs else None
+    if name is None:
         return {}
-    return {"val_accuracy": kept_metrics(epochs)["val_accuracy"], "val_images": images}
+    return {name: kept_metrics(epochs)[name], "val_images": images}
 
 
 def record_of(path: Path) -> Record | None:
@@ -66,7 +68,8 @@ def record_of(path: Path) -> Record | None:
     if not isinstance(info, dict):
         return None
     images = info.get("val_images")
-    return Record(_number(info.get("val_accuracy")), images if isinstance(images, int) else None, "mean" in info)
+    score = next((info[name] for name in VAL_SCORES if name in info), None)
+    return Record(_number(score), images if isinstance(images, int) else None, "mean" in info)
 
 
 def _record_in_pickle(path: Path) -> Record | None:

@@ -46,6 +46,7 @@ HEADLINES = (
 COMPARED = (*STAGES, "gap_closed", "budget")
 WEIGHTS = (weights_file(TEACHER), weights_file(BASELINE), STUDENT_LAST, STUDENT_BEST)
 MOST_ROWS = 30  # numbers that differ and are shown
+OF_SEVERAL_LABELS = ("map", "val_map")  # of the same rows, where an image may have several labels
 MOST_SETTINGS = 5  # settings in a note
 
 
@@ -169,6 +170,8 @@ class Comparison:
         return lines(["", *table, *more, *self.remarks, *self.sentences])
 
     def _is_shown(self, pair: Pair) -> bool:
+        if pair.metric in OF_SEVERAL_LABELS:
+            return True
         return pair.metric in HEADLINES if self.changes else pair.metric == "accuracy" or not pair.is_equal
 
 

@@ -20,10 +20,11 @@ from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.environment import environment
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.cost import cost
-from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
+from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files import reading
 from kd_runner.files.results import completed_result, unpack_bits
+from kd_runner.files.scores import has_map
 from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
@@ -186,12 +187,19 @@ def _refuse_other_shape(splits: Splits, student: Mapping[str, Any], folder: Path
 
 def _other_images(result: Mapping[str, Any], splits: Splits) -> list[str]:
     """A line where the test images have another fingerprint than those of the run."""
-    before, now = (result[STUDENT].get("correct") or {}).get("of"), splits.test_fingerprint[:16]
+    before, now = _fingerprint(result), splits.test_fingerprint[:16]
     if before in (None, now):
         return []
     in_files = splits.pixels is not None
     files = " That of images in files changes with their folder, names, sizes and times, too." if in_files else ""
     return [f"The test images are not those of the run: their fingerprint was {before}, is {now}.{files}"]
+
+
+def _fingerprint(result: Mapping[str, Any]) -> str | None:
+    """The first digits of the fingerprint of the run's test images; None where its result does not say."""
+    if has_map(result):
+        return ((result.get("data") or {}).get("fingerprints") or {}).get("test")
+    return (result[STUDENT].get("correct") or {}).get("of")
 
 
 def _surroundings(result: Mapping[str, Any], device: torch.device) -> tuple[bool, list[str]]:
@@ -216,14 +224,15 @@ def _pairs(
     images = len(predictions.labels)
     tolerance = 0.0 if same else max(TOLERANCE, 1.01 / images)
     logits = predictions.logits[name]
-    measured: dict[str, Any] = classification_metrics(logits, predictions.labels)
+    measures = measures_for(predictions.labels)
+    measured: dict[str, Any] = measures.of_network(logits, predictions.labels)
     if name == BEST:
-        reported = (result[STUDENT].get("best_val") or {}).get("accuracy")
+        reported = (result[STUDENT].get("best_val") or {}).get(measures.score)
         if reported is not None:
-            yield Pair("best epoch", "accuracy", reported, measured["accuracy"], tolerance)
+            yield Pair("best epoch", measures.score, reported, measured[measures.score], tolerance)
         return
     if name == STUDENT and TEACHER in predictions.logits:
-        measured |= pair_metrics(logits, predictions.logits[TEACHER])
+        measured |= measures.of_pair(logits, predictions.logits[TEACHER])
     reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
     for metric, number in leaves(measured):
         if metric in reported_leaves:

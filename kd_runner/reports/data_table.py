@@ -25,10 +25,13 @@ def data_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
     missing, duplicates = data.get("missing_classes") or {}, data.get("duplicates") or {}
     classes, largest = data.get("classes"), data.get("largest_class") or {}
     rows = [("images", [count(data[split]) for split in splits])]
+    things, most = "classes", "largest class"
+    if data.get("labels_per_image") is not None:
+        things, most = "labels", "label that most images have"
     if classes is not None:
-        rows.append(("classes with images", [_classes_with_images(classes, missing.get(split)) for split in splits]))
+        rows.append((f"{things} with images", [_classes_with_images(classes, missing.get(split)) for split in splits]))
     if largest:
-        rows.append(("largest class", [_largest(largest.get(split)) for split in splits]))
+        rows.append((most, [_largest(largest.get(split)) for split in splits]))
     if duplicates:
         rows += [
             (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
+from kd_runner.files.scores import ScoreWords, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
@@ -257,14 +258,21 @@ class Leaderboard:
     @property
     def columns(self) -> list[Column]:
         """The columns that have a text in any row."""
-        return [column for column in SHOWN if any(column.text(row) for row in self.rows)]
+        shown = [column for column in SHOWN if any(column.text(row) for row in self.rows)]
+        return [replace(column, heading=self.words.instead(column.heading)) for column in shown]
+
+    @property
+    def words(self) -> ScoreWords:
+        """The words for the score of the runs."""
+        return words_of_all(run.result for run in self.runs)
 
     @property
     def note(self) -> str:
         """The meaning of the columns, in sentences."""
         compared = any(row["difference"] is not None for row in self.rows)
         folds = [FOLDS_NOTE] if any(group.has_folds for group in self.groups) else []
-        return " ".join([NOTE, *([REFERENCE_NOTE] if compared else []), *folds, *self.gap_notes, *self.order_notes])
+        about_columns = [self.words.instead(NOTE), *([REFERENCE_NOTE] if compared else [])]
+        return " ".join([*about_columns, *folds, *self.gap_notes, *self.order_notes])
 
     @property
     def order_notes(self) -> list[str]:
@@ -282,7 +290,7 @@ class Leaderboard:
             notes.append(
                 f"Rows that lack the results of some seeds stand below complete ones (row {_first_ranks(incomplete)})."
             )
-        return notes
+        return [self.words.instead(text) for text in notes]
 
     @property
     def gap_notes(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, reading
 from kd_runner.files.results import Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
+from kd_runner.files.scores import has_map, words_of
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import four_digits, percent
 from kd_runner.reports.class_table import class_table
@@ -20,6 +21,7 @@ from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
+from kd_runner.reports.label_table import label_table
 from kd_runner.reports.provenance import command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
@@ -27,6 +29,19 @@ from kd_runner.reports.shift_tables import calibration_rows, corruption_tables, 
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, speed_sentence, table
 from kd_runner.reports.verdict import verdict_of
 from kd_runner.terminal import fold_text, terminal_width
+
+OF_SEVERAL_LABELS = (
+    ("test mAP", "map", percent),
+    ("validation mAP", "val_map", percent),
+    ("macro F1", "f1", four_digits),
+    ("micro F1", "micro_f1", four_digits),
+    ("labels right", "label_accuracy", percent),
+    ("images right in all labels", "exact_match", percent),
+    ("binary cross-entropy, nats", "bce", four_digits),
+    ("Brier score", "brier", four_digits),
+    ("agreement with the teacher", "agreement", percent),
+    ("KL to the teacher, nats a label", "kl_to_teacher", four_digits),
+)
 
 
 @dataclass(frozen=True)
@@ -121,12 +136,14 @@ def run_page(folder: Folder) -> str:
         subtitle=": ".join(filter(None, [label_of(result), " ".join(run.words) or "all settings at their defaults"])),
         verdict=verdict,
         sentences=[*verdict.sentences, *result_sentences, *_teacher_sentence(result)],
+        words=words_of(result),
         stages=[stage for stage in STAGES if result.get(stage)],
         warning=warning_of(result),
         notes=other_notes(result),
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
+        labels=label_table(folder.analysis),
         numbers=[*_numbers(result, len(classes) if classes else None), *calibration_rows(result)],
         corruptions=corruption_tables(result),
         further=further_tables(result),
@@ -153,18 +170,26 @@ def _teacher_sentence(result: Mapping[str, Any]) -> list[str]:
         return []
     comparisons = [
         f"{text} {percent(judged[name])}"
-        for name, text in (("recorded_accuracy", "its file says"), ("largest_class", "always the largest class gives"))
+        for name, text in (
+            ("recorded_accuracy", "its file says"),
+            ("recorded_map", "its file says"),
+            ("largest_class", "always the largest class gives"),
+            ("guessing_map", "guessing gives about"),
+        )
         if name in judged
     ]
     more = f" ({', '.join(comparisons)})" if comparisons else ""
     subject = "The mean of the teachers" if "members" in judged else "The teacher"
-    return [f"{subject} is right on {percent(judged['val_accuracy'])} of the validation images{more}."]
+    return [f"{subject} {words_of(result)(percent(judged['val_accuracy']), 'validation images')}{more}."]
 
 
 def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[str, list[str]]]:
     """The name of each metric, and its text for each stage of the run; `classes` as in `top5_says_nothing`."""
     numbers = [result[stage] for stage in STAGES if result.get(stage)]
 
+    if has_map(result):
+        yield from _numbers_of_several_labels(numbers)
+        return
     for name, key, text in (
         ("test accuracy", "accuracy", percent),
         ("validation accuracy", "val_accuracy", percent),
@@ -185,3 +210,10 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
             continue
         if any(stage.get(key) is not None for stage in numbers):
             yield name, [text(stage.get(key)) for stage in numbers]
+
+
+def _numbers_of_several_labels(stages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """The same where an image may have several labels."""
+    for name, key, text in OF_SEVERAL_LABELS:
+        if any(stage.get(key) is not None for stage in stages):
+            yield name, [text(stage.get(key)) for stage in stages]

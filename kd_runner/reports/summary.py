@@ -7,6 +7,7 @@ from typing import Any
 
 from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
+from kd_runner.files.scores import ACCURACY, ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
 from kd_runner.reports.described import sentence_of
@@ -35,6 +36,22 @@ METRICS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
     ("agreement", "agreement", 6, percent),
 )
 
+# The same where an image may have several labels.
+OF_SEVERAL_LABELS: tuple[tuple[str, str, int, Callable[[float], str]], ...] = (
+    ("mAP", "map", 100, percent),
+    ("macro F1", "f1", 4, four_digits),
+    ("micro F1", "micro_f1", 3, four_digits),
+    ("labels right", "label_accuracy", 5, percent),
+    ("exact match", "exact_match", 2, percent),
+    ("BCE", "bce", 4, four_digits),
+    ("Brier", "brier", 1, four_digits),
+    *(
+        column
+        for column in METRICS
+        if column[1] in ("parameters", "macs", "sparsity", "nonzero_parameters", "agreement")
+    ),
+)
+
 
 def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = None) -> str:
     """The result as text: a table with a row for each stage, and sentences about it.
@@ -45,7 +62,7 @@ def table(result: Mapping[str, Any], finetuned: int = 0, width: int | None = Non
     """
     lines, _ = table_lines(table_columns(result), width or PIPED)
     images = test_images(result)
-    conclusions = [*sentences(result, finetuned), *few_images(images)]
+    conclusions = [*sentences(result, finetuned), *few_images(images, words_of(result))]
     heading = f"On the {images:,} test images:" if images else "On the test images:"
     return "\n".join([heading, "", *lines, "", *(fold_text(sentence, width) for sentence in conclusions)])
 
@@ -54,7 +71,7 @@ def table_columns(result: Mapping[str, Any]) -> list[TextColumn]:
     """The columns of the table: the stages, and each metric that any of them has."""
     stages = [(stage, result[stage]) for stage in STAGES if result.get(stage)]
     columns = [TextColumn("", [stage for stage, _ in stages], folds=True)]
-    for name, key, keep, text in METRICS:
+    for name, key, keep, text in OF_SEVERAL_LABELS if has_map(result) else METRICS:
         cells = ["" if numbers.get(key) is None else text(numbers[key]) for _, numbers in stages]
         if any(cells) and not (key == "top5_accuracy" and top5_says_nothing(result)):
             columns.append(TextColumn(name, cells, keep))
@@ -82,10 +99,12 @@ def test_images(result: Mapping[str, Any]) -> int | None:
     return images
 
 
-def few_images(images: int | None) -> list[str]:
+def few_images(images: int | None, words: ScoreWords = ACCURACY) -> list[str]:
     """A sentence where one test image is more than a point of accuracy."""
     if not images or images >= FEW_IMAGES:
         return []
+    if words is not ACCURACY:
+        return [f"There are only {images} test images, on which {words.name} is known but roughly."]
     return [f"There are only {images} test images: one of them is {100 / images:.1f} points of accuracy."]
 
 
@@ -247,7 +266,12 @@ def _sizes_sentence(result: Mapping[str, Any]) -> str:
     if teacher.get("parameters") and student.get("parameters"):
         parts.append(f"has {relative_count(student['parameters'], teacher['parameters'], 'parameters')} the teacher")
     if student.get("agreement") is not None:
-        parts.append(f"predicts the teacher's class on {percent(student['agreement'])} of the test images")
+        alike = percent(student["agreement"])
+        parts.append(
+            f"says the same as the teacher on {alike} of the labels of the test images"
+            if has_map(result)
+            else f"predicts the teacher's class on {alike} of the test images"
+        )
     return f"The student {' and '.join(parts)}." if parts else ""
 
 
@@ -312,8 +336,8 @@ def _average_sentences(result: Mapping[str, Any]) -> list[str]:
     """A sentence on the average of the weights of each network that has one."""
     averages = {stage: (result.get(stage) or {}).get("ema") for stage in STAGES}
     return [
-        f"The average of the {stage}'s weights (decay {average['decay']:g}) is right on "
-        f"{percent(average['accuracy'])} of the test images."
+        f"The average of the {stage}'s weights (decay {average['decay']:g}) "
+        f"{words_of(result)(percent(average['accuracy']))}."
         for stage, average in averages.items()
         if average
     ]
@@ -349,6 +373,6 @@ def _best_epoch_sentence(result: Mapping[str, Any]) -> str:
     ]
     sentence = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
     images = (result.get("data") or {}).get("val")
-    if images and images < FEW_IMAGES:
+    if images and images < FEW_IMAGES and not has_map(result):
         sentence += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
     return sentence

@@ -56,6 +56,7 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
         most_notes=MOST_NOTES,
         lacking=first_lines([*leaderboard.left_out, *_unread_settings(settings_and_faults, runs)]),
         leaderboard=leaderboard,
+        words=leaderboard.words,
         columns=[column for column in leaderboard.columns if column.key not in COST_KEYS],
         strips=strips(leaderboard.groups),
         pareto=pareto(leaderboard.groups),

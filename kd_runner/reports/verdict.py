@@ -9,6 +9,7 @@ from typing import Literal
 from kd_runner.comparison.fold_samples import fold_key
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
+from kd_runner.files.scores import words_of
 from kd_runner.reports.peer_sentences import PEERS_COUNT_TOO, peers_in
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
@@ -54,14 +55,15 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
     points = f"{100 * gain.mean:+.2f} points"
     headline = {
         "helped": f"Distillation helped: {points}",
-        "cost": f"Distillation cost accuracy: {points}",
+        "cost": f"Distillation cost {words_of(best.runs[0].result).name}: {points}",
         "unsure": f"No sure difference: {points}",
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
     sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
     if len(taught) > 1:
         kind = "a teacher or peers" if any(map(_has_peers, taught)) else "a teacher"
-        sentences.append(_summary_of_rows(words, kind, best.val_accuracy is not None))
+        summary = _summary_of_rows(words, kind, best.val_accuracy is not None)
+        sentences.append(words_of(best.runs[0].result).instead(summary))
     if not groups[0].taught:
         sentences.append("The first row of all has no teacher.")
     return Verdict(words[0], headline, sentences, best)
@@ -74,7 +76,7 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
         sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
     if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
-    sentences += few_images(_images_of(best))
+    sentences += few_images(_images_of(best), words_of(best.runs[0].result))
     if _has_peers(best):
         sentences.append(PEERS_COUNT_TOO)
     elif _saw_more_images(best):
@@ -99,9 +101,10 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     noun = "fold" if group.has_folds else "seed"
     seeds = f"Over {gain.seeds} {noun}s" if gain.seeds > 1 else f"With one {noun}"
     baseline = 100 * group.baseline.accuracies.mean()
+    words = words_of(group.runs[0].result)
     sentence = (
-        f"{seeds}, the student is right on {baseline + 100 * gain.mean + ROUNDING:.2f} % of the test images, without "
-        f"its {'peers' if _has_peers(group) else 'teacher'} on {baseline:.2f} %"
+        f"{seeds}, the student {words(f'{baseline + 100 * gain.mean + ROUNDING:.2f} %')}, without "
+        f"its {'peers' if _has_peers(group) else 'teacher'} {words.short} {baseline:.2f} %"
     )
     if gain.low is None or gain.high is None or gain.p is None:
         return f"{sentence}."

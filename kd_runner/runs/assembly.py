@@ -52,6 +52,7 @@ from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.image_weights import check_image_weights
+from kd_runner.runs.label_checks import modes_for, refuse_settings
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.peer_checks import refuse_peers
 from kd_runner.runs.probe import head_name, note_first_weights
@@ -117,6 +118,7 @@ def assemble(
         )
     check_class_weights(settings, splits)
     check_image_weights(settings, data)
+    modes = modes_for(splits, settings, modes, recipes)
 
     teachers = {}
     for name, teacher in settings.all_teachers.items():
@@ -158,6 +160,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
     key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise, settings.folds, settings.fold])
     splits = companions.once(("splits", key), lambda: read_before or read_data(settings))
+    refuse_settings(settings, splits)
     _check_shares(settings, splits)
     log.info("data      %s: %s", data_set_name(settings.dataset), survey.line(splits))
     if settings.folds is not None:

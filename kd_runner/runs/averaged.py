@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kd_runner.config.settings import Node
-from kd_runner.evaluation.metrics import classification_metrics
+from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.run_folder import STUDENT_EMA
 from kd_runner.files.stages import BASELINE, STUDENT
@@ -45,10 +45,10 @@ def average_record(stage: str, decay: float, path: Path, test: Predictions, val:
         test, val: Predictions of test and validation images, those of the average among them.
     """
     name = AVERAGES[stage]
-    right = val.logits[name].argmax(1) == val.labels
+    measures = measures_for(test.labels)
     return {
         "decay": decay,
-        **classification_metrics(test.logits[name], test.labels),
-        "val_accuracy": right.double().mean().item(),
+        **measures.of_network(test.logits[name], test.labels),
+        measures.val_score: measures.of_network(val.logits[name], val.labels)[measures.score],
         "checkpoint": str(path),
     }

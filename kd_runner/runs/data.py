@@ -31,6 +31,7 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.masking import masked_data
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.runs.label_checks import refuse_settings
 from kd_runner.tensors import one_thread
 from kd_runner.training.recipe import Recipe
 
@@ -179,7 +180,7 @@ class Data:
         splits, view = self.splits, self.view
         classes = [str(name) for name in splits.classes]
         mean, std = view.mean.tolist(), view.std.tolist()
-        image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
+        image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels, splits.several_labels)
         return {**self.describe(node), RECORD: image_input.record()}
 
     def describe(self, node: Node) -> dict[str, Any]:
@@ -215,7 +216,8 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
     if len(chosen) < 2:
         raise SettingsError(f"student.fraction: must leave two training images or more, got {fraction:g}: it leaves 1")
     absent = torch.tensor(classes_without_images(settings, splits), dtype=torch.int64)
-    chosen = chosen[~torch.isin(labels[chosen], absent)]
+    if len(absent):
+        chosen = chosen[~torch.isin(labels[chosen], absent)]
     if len(chosen) < 2:
         raise SettingsError(
             f"student.without_classes: must leave two training images or more, got {settings.student.without_classes}: "
@@ -310,6 +312,7 @@ def read_whole(settings: Settings) -> Splits:
         raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):
         raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
+    refuse_settings(settings, splits)
     return splits
 
 

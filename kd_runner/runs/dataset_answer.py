@@ -190,6 +190,8 @@ def largest_classes(splits: Splits) -> list[str]:
     parts = [
         f"{split} {percent(most['share'])} ({cut_end(most['class'], LONGEST_NAME)})" for split, most in largest.items()
     ]
+    if splits.several_labels:
+        return [f"largest  {', '.join(parts)}: the label that most images have"]
     return [f"largest  {', '.join(parts)}: the accuracy of always guessing that class"]
 
 
@@ -255,9 +257,17 @@ def copy_lines(splits: Splits, copies: Copies) -> list[str]:
             more = f" and {len(pairs) - NAMED:,} more" if len(pairs) > NAMED else ""
             lines.append(f"copies   {len(pairs):,} of {second} in {first}: {', '.join(shown)}{more}")
     if copies.of_two_classes:
-        names = [f"{name_of(splits, image)} ({splits.classes[copies.label(image)]})" for image in copies.of_two_classes]
+        names = [f"{name_of(splits, image)} ({_labels_of(splits, copies, image)})" for image in copies.of_two_classes]
         lines.append(f"copies   {len(names):,} under two classes: {list_of_names(names, NAMED)}")
     return lines
+
+
+def _labels_of(splits: Splits, copies: Copies, image: Position) -> str:
+    """The class of an image, or its labels."""
+    label = copies.label(image)
+    if isinstance(label, list):
+        return "|".join(str(name) for name, has in zip(splits.classes, label, strict=True) if has) or "none"
+    return str(splits.classes[label])
 
 
 def name_of(splits: Splits, image: Position) -> str:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from kd_runner.config.build import build
 from kd_runner.config.settings import Node, Settings, TrackingSettings
+from kd_runner.datasets.splits import has_several_labels
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, inference
-from kd_runner.evaluation.metrics import classification_metrics, gap_closed, pack_bits, pair_metrics
+from kd_runner.evaluation.label_analysis import analysis_of_labels
+from kd_runner.evaluation.measures import measures_for
+from kd_runner.evaluation.metrics import gap_closed, pack_bits
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps
@@ -60,32 +63,33 @@ def evaluate(
             "file_bytes": files[stage].stat().st_size,
             "checkpoint": str(files[stage]),
         }
-    at_best = classification_metrics(predictions.logits[BEST], predictions.labels)
+    measures = measures_for(predictions.labels)
+    at_best = measures.of_network(predictions.logits[BEST], predictions.labels)
     stages[STUDENT] |= {
-        **(pair_metrics(predictions.logits[STUDENT], predictions.logits[TEACHER]) if stages[TEACHER] else {}),
+        **(measures.of_pair(predictions.logits[STUDENT], predictions.logits[TEACHER]) if stages[TEACHER] else {}),
         "best_val": {
             "stage": best.stage,
             "epoch": best.epoch,
-            "accuracy": at_best["accuracy"],
-            "val_accuracy": best.accuracy,
+            measures.score: at_best[measures.score],
+            measures.val_score: best.accuracy,
         },
     }
-    teacher, baseline, student = (stages[stage] for stage in STAGES)
-    has_gap = teacher and baseline
-    closed = gap_closed(student["accuracy"], baseline["accuracy"], teacher["accuracy"]) if has_gap else None
-    return {**stages, "gap_closed": closed}
+    teacher, baseline, student = (stages[stage] and stages[stage][measures.score] for stage in STAGES)
+    closed = gap_closed(student, baseline, teacher) if stages[TEACHER] and stages[BASELINE] else None
+    return {**stages, "gap_closed": closed, **measures.record}
 
 
 def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Tensor, data: Data) -> dict[str, Any]:
-    """The metrics and the cost of one network, and the test images that it is right on."""
+    """The metrics and the cost of one network, and the test images that it is right on, where these have one label."""
     shape = data.splits.image_shape
     passes = inference(network, shape, data.device, data.view.memory_format, data.evaluation_batch)
+    right = None if has_several_labels(labels) else pack_bits(logits.argmax(1) == labels)
     return {
-        **classification_metrics(logits, labels),
+        **measures_for(labels).of_network(logits, labels),
         **cost(network, torch.zeros(1, *shape, device=data.device), stage),
         "latency": passes["one"]["median"],
         "inference": passes,
-        "correct": {**pack_bits(logits.argmax(1) == labels), "of": data.splits.test_fingerprint[:16]},
+        **({} if right is None else {"correct": {**right, "of": data.splits.test_fingerprint[:16]}}),
     }
 
 
@@ -142,6 +146,8 @@ def analyse_predictions(
         teacher: None for one without logits.
     """
     splits = data.splits
+    if splits.several_labels:
+        return analysis_of_labels(predictions, splits.classes)
     if teacher is None:
         return analysis.analysis(predictions, validation, splits.test, splits.classes, {})
     made = data.is_made
@@ -185,6 +191,7 @@ def log_test_metrics(
         trained: The number of epochs that each stage was trained for, where it was trained.
     """
     tags = {"accuracy": "test_accuracy", "nll": "test_loss", "agreement": "test_agreement"}
+    tags |= {"map": "test_map", "bce": "test_loss"}
     tags |= {"pgd_accuracy": "test_pgd_accuracy", "fgsm_accuracy": "test_fgsm_accuracy"}
     epochs = {TEACHER: settings.teacher.epochs, BASELINE: settings.student.epochs, STUDENT: settings.student.epochs}
     for stage, last_epoch in epochs.items():

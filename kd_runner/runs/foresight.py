@@ -35,7 +35,8 @@ def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
     """
     settings, splits = parts.settings, parts.data.splits
     note_small_splits(splits, "val_fraction" in settings.dataset.node)
-    note_labels(splits)
+    if not splits.several_labels:
+        note_labels(splits)
     note_images(splits.train)
     images = {stage: len(parts.data.images_of(stage)) for stage in parts.recipes}
     note_stages_that_do_not_stop(settings)
@@ -51,6 +52,13 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
         val_fraction: The data set has the setting `val_fraction`.
     """
     val, test = len(splits.val), len(splits.test)
+    if splits.several_labels:
+        for count, name in ((val, "validation"), (test, "test")):
+            if count < FEW_IMAGES:
+                note(
+                    "data", f"{count} {name} images: mAP on so few is known but roughly, as some labels are rare there"
+                )
+        return
     if val < FEW_IMAGES:
         setting = "dataset.val_fraction" if val_fraction else "the validation split"
         note(

@@ -100,8 +100,8 @@ def judge_given(
     """
     node = settings.all_teachers[name].node
     logits, labels = validation_logits(network, node, data, companions)
-    subject = _subject(name)
-    _refuse_not_finite(network, logits, f"{name}.checkpoint: {path}")
+    subject = subject_of(name)
+    refuse_not_finite(network, logits, f"{name}.checkpoint: {path}")
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     _log_accuracy(name, right, largest)
     record = record_of(path)
@@ -118,7 +118,7 @@ def judge_given(
     clauses = [f"{subject} ({path.name}) is right on {percent(share_of(right), 1)} of {len(right):,} validation images"]
     clauses += [doubt] if doubt else []
     clauses += causes or ([] if doubt and _too_few(len(right), largest) else [doubts.usual_causes(data.view)])
-    warning = "; ".join([*clauses, *_learned_alone(settings, doubt)])
+    warning = "; ".join([*clauses, *learned_alone(settings, doubt)])
     note("teacher", warning)
     return Judgement(name, right, largest, record.accuracy if record else None, warning)
 
@@ -132,8 +132,8 @@ def judge_ensemble(network: nn.Module, node: Node, settings: Settings, data: Dat
     if doubt is None:
         return Judgement(ENSEMBLE, right, largest)
     share = percent(share_of(right), 1)
-    warning = f"{_subject(ENSEMBLE)} is right on {share} of {len(right):,} validation images; {doubt}"
-    warning = "; ".join([warning, *_learned_alone(settings, doubt)])
+    warning = f"{subject_of(ENSEMBLE)} is right on {share} of {len(right):,} validation images; {doubt}"
+    warning = "; ".join([warning, *learned_alone(settings, doubt)])
     note("teacher", warning)
     return Judgement(ENSEMBLE, right, largest, None, warning)
 
@@ -156,7 +156,7 @@ def judge_trained(
     """
     node = settings.student.node if name == BASELINE else settings.all_teachers[name].node
     logits, labels = validation_logits(network, node, data, companions)
-    _refuse_not_finite(network, logits, name)
+    refuse_not_finite(network, logits, name)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     doubt = _doubt(right, largest, None)
     training_labels = data.images_of(name).labels
@@ -182,11 +182,11 @@ def note_not_learned(
     rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
     epochs = section.epochs
     if _too_few(images, largest):
-        warning = f"{_subject(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
+        warning = f"{subject_of(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
         note(role if role in ("teacher", "student") else "teacher", warning)
         return warning
     learned = "has not learned" if accuracy <= largest else "may not have learned"
-    verdict = f"{_subject(stage)} {learned}: it is right on {percent(accuracy, 1)} of {images:,} validation images"
+    verdict = f"{subject_of(stage)} {learned}: it is right on {percent(accuracy, 1)} of {images:,} validation images"
     remedy = (
         f"more epochs ({role}.epochs={epochs}), another learning rate ({settings.rate_key(role)}={rate}) "
         "or a look at the images and their labels (dataset=?) may help"
@@ -212,7 +212,7 @@ def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> 
     than, verb = ("is worse than", "is") if worse else ("may be no better than", "may be")
     note(
         "teacher",
-        f"{_subject(teacher.name)} ({percent(teacher.accuracy, 1)}) {than} the baseline "
+        f"{subject_of(teacher.name)} ({percent(teacher.accuracy, 1)}) {than} the baseline "
         f"({percent(baseline.accuracy, 1)}) on {len(teacher.right):,} validation images (p of a difference {p:.2g}): "
         f"there {verb} little to distil; a larger teacher, {better_teacher} or a smaller student would leave a gap",
     )
@@ -245,6 +245,16 @@ def note_student(
         note_not_learned(settings, STUDENT, accuracy, len(labels), largest, [doubt, *cause])
     if teacher is not None and BASELINE not in judgements and learns_from_teacher(modes):
         note_teacher_below(teacher, accuracy)
+    note_flat_student(modes, temperature, settings, epochs)
+
+
+def note_flat_student(
+    modes: Sequence[Mode],
+    temperature: Schedule,
+    settings: Settings,
+    epochs: Mapping[str, Sequence[Mapping[str, float]]],
+) -> None:
+    """Note where the student's distillation loss did not fall, though it is one distance in every epoch."""
     if _comparable(modes, temperature) and not settings.peers:  # of peers, each is at first as unsure as the others
         keys = f"{settings.rate_key(STUDENT)}, distillation.weight"
         note_flat_loss(STUDENT, epochs[STUDENT], "distillation_loss", keys)
@@ -256,7 +266,7 @@ def note_teacher_below(teacher: Judgement, student: float) -> None:
     if student > teacher.accuracy + FAR and p_of_drop(teacher.accuracy, images, student, images) < SURE:
         note(
             "teacher",
-            f"the student ({percent(student, 1)}) is better than {_subject(teacher.name).replace('the ', 'its ', 1)} "
+            f"the student ({percent(student, 1)}) is better than {subject_of(teacher.name).replace('the ', 'its ', 1)} "
             f"({percent(teacher.accuracy, 1)}) on {images:,} validation images: there was little to distil",
         )
 
@@ -340,13 +350,13 @@ def _chance_doubt(hits: int, images: int, largest: float) -> str | None:
     return f"{guess}, and so little more may be chance (p = {p:.2g})"
 
 
-def _learned_alone(settings: Settings, doubt: str | None) -> list[str]:
+def learned_alone(settings: Settings, doubt: str | None) -> list[str]:
     """A clause that makes a doubt worse: a student that learns from nothing else."""
     without_labels = doubt is not None and settings.distillation.label_weight == 0
     return ["the student learns from it alone (distillation.label_weight=0)"] if without_labels else []
 
 
-def _refuse_not_finite(network: nn.Module, logits: Tensor, key: str) -> None:
+def refuse_not_finite(network: nn.Module, logits: Tensor, key: str) -> None:
     """Raise RunFailed where logits [N, K] are not all finite numbers."""
     broken = int((~logits.isfinite()).any(1).sum())
     if not broken:
@@ -369,7 +379,8 @@ def _log_accuracy(name: str, right: Tensor, largest: float) -> None:
     )
 
 
-def _subject(name: str) -> str:
+def subject_of(name: str) -> str:
+    """A network in words, such as 'the teacher'."""
     return {"teacher": "the teacher", ENSEMBLE: "the mean of the teachers"}.get(name, f"the {name}").replace(
         "the teachers.", "teachers."
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
@@ -81,6 +82,7 @@ def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     classes = f"with {splits.num_classes} classes"
     circumstances = f"{classes} and batches of {count}" if count == parts.data.batch_size else classes
     labels = torch.arange(count) % splits.num_classes
+    labels = F.one_hot(labels, splits.num_classes).to(torch.uint8) if splits.several_labels else labels
     check_attacks(parts.settings, parts.recipes[STUDENT].attack, pairing.modes)
     check_cache(parts.settings, parts.data, pairing)
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)

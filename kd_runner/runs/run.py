@@ -20,6 +20,7 @@ from kd_runner.files.contents import remove_resume_states
 from kd_runner.files.disk import quiet_threads, refusals_in_one_line
 from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.scores import with_scores
 from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines
@@ -124,7 +125,7 @@ def train_and_evaluate(
     state = RunState()
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with failure_written(result, folder, state), refusals_in_one_line():
-        dashboard.begin(logger, content, result["overrides"])
+        dashboard.begin(logger, content, result["overrides"], parts.data.splits.several_labels)
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
         result |= runner.run(rehearsal.tempered)
@@ -242,7 +243,9 @@ def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: 
     remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
     charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)
-    log.info("\n%s\n\n%s\n%s", Lines(table(result, finetuned, terminal_width())), charts, write_report(folder))
+    log.info(
+        "\n%s\n\n%s\n%s", Lines(table(with_scores(result), finetuned, terminal_width())), charts, write_report(folder)
+    )
 
 
 def write_report(folder: Path) -> Path:

@@ -20,13 +20,16 @@ from kd_runner.evaluation.absent_classes import absent_classes
 from kd_runner.evaluation.calibration import calibrated
 from kd_runner.evaluation.corruptions.judged import judged_under_corruptions
 from kd_runner.evaluation.macs import multiply_accumulates
+from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
+from kd_runner.files.scores import val_score
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.randomness import derived_seed
+from kd_runner.runs import judgement, label_judgement
 from kd_runner.runs.attacked import add_accuracy_under_attack
 from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
@@ -46,17 +49,7 @@ from kd_runner.runs.evaluation import (
 from kd_runner.runs.further_tests import judged_on_further_tests
 from kd_runner.runs.headless import is_headless, take_logits_out
 from kd_runner.runs.injected import in_words, inject_teacher, record
-from kd_runner.runs.judgement import (
-    ENSEMBLE,
-    Judgement,
-    judge_ensemble,
-    judge_given,
-    judge_trained,
-    judgement_of_teachers,
-    note_no_gap,
-    note_student,
-    summary_of_teachers,
-)
+from kd_runner.runs.judgement import ENSEMBLE, Judgement, judgement_of_teachers, summary_of_teachers
 from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
 from kd_runner.runs.outcome import fit_to_best, stopping_record
 from kd_runner.runs.parts import Parts
@@ -103,6 +96,7 @@ class StageRunner:
         self.chain = Chain(parts, logger, folder)
         self.peers: list[Taught] = []
         self.is_headless = is_headless(parts.settings)
+        self.judging = label_judgement if self.data.splits.several_labels else judgement
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
@@ -148,14 +142,16 @@ class StageRunner:
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
                 path = Path(teacher.checkpoint).expanduser()
-                judgements[name] = judge_given(name, teachers[name], path, self.settings, self.data, self.companions)
+                judgements[name] = self.judging.judge_given(
+                    name, teachers[name], path, self.settings, self.data, self.companions
+                )
                 continue
             path = self.train_or_load(self.parts.labels_only(name))
             judgements[name] = self.judge_trained(name, teachers[name])
             if len(teachers) == 1:
                 return path
         if len(teachers) > 1:
-            judgements[ENSEMBLE] = judge_ensemble(
+            judgements[ENSEMBLE] = self.judging.judge_ensemble(
                 self.parts.teacher, self.parts.teacher_node(), self.settings, self.data, self.companions
             )
         return self.save_teacher(judgement_of_teachers(judgements).accuracy)
@@ -170,7 +166,8 @@ class StageRunner:
         """Save the teacher, or the mean of several, with its accuracy on the validation images."""
         path = self.folder / weights_file(TEACHER)
         path.unlink(missing_ok=True)
-        metrics = [] if self.is_headless else [{"val_accuracy": accuracy}]
+        name = measures_for(self.data.splits.val.labels).val_score
+        metrics = [] if self.is_headless else [{name: accuracy}]
         record = validation_record(metrics, len(self.data.splits.val))
         info = self.data.record(self.parts.teacher_node()) | record
         checkpoints.save(path, self.parts.teacher.state_dict(), info)
@@ -191,7 +188,8 @@ class StageRunner:
 
     def note_soft_targets(self, tempered: Collection[str]) -> None:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
-        if self.settings.data_free is not None:  # on training images, which the student will not see
+        # Of training images, which a student of images that are made will not see; sigmoids are not one-hot.
+        if self.settings.data_free is not None or self.data.splits.several_labels:
             return
         modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
@@ -209,7 +207,7 @@ class StageRunner:
         judgements = self.state.judgements
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
         if learns_from_teacher(self.parts.modes) and self.parts.teachers and not self.is_headless:
-            note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
+            self.judging.note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
         return {BASELINE: path, **averages}
 
@@ -251,7 +249,7 @@ class StageRunner:
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
         if outcome.average is not None:
             files[AVERAGES[STUDENT]] = save_average(network, outcome.average, node, self.data, self.folder)
-        note_student(
+        self.judging.note_student(
             self.parts.modes,
             self.parts.temperature,
             self.settings,
@@ -329,17 +327,21 @@ class StageRunner:
         self.add_averages(stages, files, nodes, networks, predictions)
         if self.parts.teachers:
             stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
-        for stage, accuracy in self.val_accuracies().items():
-            stages[stage]["val_accuracy"] = accuracy
+        measures = measures_for(self.data.splits.val.labels)
+        for stage, score in self.val_scores().items():
+            stages[stage][measures.val_score] = score
+        has_one_label = not self.data.splits.several_labels
         may_learn = self.parts.teachers and not self.is_headless and self.settings.data_free is None
-        if may_learn and learns_from_teacher(self.parts.modes):
+        if has_one_label and may_learn and learns_from_teacher(self.parts.modes):
             stages[TEACHER]["on_training_images"] = certainty(
                 networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
             )
         self.add_absent_classes(stages, nodes, networks, predictions)
-        self.add_calibrated(stages, nodes, networks, predictions)
+        if has_one_label:
+            self.add_calibrated(stages, nodes, networks, predictions)
         self.add_shifts(stages, networks)
-        stages[STUDENT]["val_accuracies"] = [epoch["val_accuracy"] for epoch in self.state.epochs[STUDENT]]
+        name = "val_accuracies" if has_one_label else "val_maps"
+        stages[STUDENT][name] = [val_score(epoch) for epoch in self.state.epochs[STUDENT]]
         if self.is_headless:
             take_logits_out(stages)
         log_test_metrics(self.logger, stages, self.settings, trained)
@@ -436,12 +438,12 @@ class StageRunner:
             for stage, results in judged_under_corruptions(judged, source, self.data.view, batch, seed).items():
                 stages[stage]["corruptions"] = results
 
-    def val_accuracies(self) -> dict[str, float]:
-        """The accuracy of each stage's network on the validation images, with its final weights."""
+    def val_scores(self) -> dict[str, float]:
+        """The accuracy, or mAP, of each stage's network on the validation images, with its final weights."""
         judgements, epochs = self.state.judgements, self.state.epochs
         accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy} if self.parts.teachers else {}
         accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
-        return accuracies | {STUDENT: kept_metrics(epochs.get(FINETUNE, epochs[STUDENT]))["val_accuracy"]}
+        return accuracies | {STUDENT: val_score(kept_metrics(epochs.get(FINETUNE, epochs[STUDENT])))}
 
     def show(
         self,
@@ -477,7 +479,7 @@ class StageRunner:
     def judge_trained(self, stage: str, network: nn.Module) -> Judgement:
         """The judgement of a network that was trained on labels alone."""
         epochs = self.state.epochs[stage]
-        return judge_trained(stage, network, self.settings, self.data, epochs, self.companions)
+        return self.judging.judge_trained(stage, network, self.settings, self.data, epochs, self.companions)
 
     def load(self, path: Path, node: Node) -> nn.Module:
         """The network that `node` builds, with the weights in a file of this run."""

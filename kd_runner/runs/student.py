@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from kd_runner.config.settings import Node
+from kd_runner.evaluation.measures import measures_for
 from kd_runner.files.run_folder import STUDENT_BEST, STUDENT_LAST
 from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
@@ -52,5 +53,6 @@ def save_student(
     info: dict[str, Any] = data.record(node)
     images = len(data.splits.val)
     checkpoints.save(files[STUDENT], network.state_dict(), info | validation_record(epochs, images))
-    checkpoints.save(files[BEST], best.state, info | validation_record([{"val_accuracy": best.accuracy}], images))
+    score = measures_for(data.splits.val.labels).val_score
+    checkpoints.save(files[BEST], best.state, info | validation_record([{score: best.accuracy}], images))
     return files

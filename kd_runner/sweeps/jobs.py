@@ -9,6 +9,7 @@ from typing import Any
 
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
+from kd_runner.files.scores import with_scores
 from kd_runner.sweeps.engines.task import Task
 
 
@@ -46,7 +47,7 @@ class Job:
 
 def completed_result(job: Job) -> dict[str, Any] | None:
     """The result of a job that has completed."""
-    result = atomic.read_json(job.folder / RESULT)
+    result = with_scores(atomic.read_json(job.folder / RESULT))
     return result if result.get("status") == "completed" else None
 
 

@@ -21,6 +21,7 @@ from rich.text import Text
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
+from kd_runner.files.scores import words_of
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import percent, stopwatch
 from kd_runner.plain_text import printable
@@ -94,7 +95,7 @@ class LiveView:
         if isinstance(run, Run):
             accuracy = run.result["student"]["accuracy"]
             if self.best is None or accuracy > self.best[0]:
-                self.best = accuracy, job
+                self.best, self.words = (accuracy, job), words_of(run.result)
             self.say_end(job, "done", summary(run.result), task.seconds)
         else:
             self.say_end(job, "failed", "no result", task.seconds)
@@ -128,7 +129,7 @@ class LiveView:
             accuracy, job = self.best
             best = Table.grid(padding=(0, 1))
             best.add_column(no_wrap=True)
-            best.add_row(_line(f"best test accuracy {percent(accuracy)}:"), _FittingName(job))
+            best.add_row(_line(f"best test {self.words.name} {percent(accuracy)}:"), _FittingName(job))
             rows.append(best)
         return Group(*rows, self._progress())
 
@@ -211,5 +212,5 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
 def summary(result: Mapping[str, Any]) -> str:
     """The accuracies of a result on the test images in a few words."""
     stages = ((stage, result.get(stage)) for stage in STAGES)
-    accuracies = [f"{stage} {percent(numbers['accuracy'])}" for stage, numbers in stages if numbers]
-    return f"test accuracy {', '.join(accuracies)}"
+    scores = [f"{stage} {percent(numbers['accuracy'])}" for stage, numbers in stages if numbers]
+    return f"test {words_of(result).name} {', '.join(scores)}"

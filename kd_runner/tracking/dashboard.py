@@ -27,9 +27,10 @@ from kd_runner.errors import one_line
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.results import top5_says_nothing
+from kd_runner.files.scores import has_map
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import count, four_digits
-from kd_runner.plain_text import markdown_code, printable
+from kd_runner.plain_text import markdown_code, markdown_text, printable
 from kd_runner.tracking.logger import RunLogger
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,17 @@ LAYOUT = {
         "training images per second": ["Multiline", [f"^{NETWORKS}/images_per_second$"]],
     },
 }
+LAYOUT_OF_SEVERAL_LABELS = {
+    **LAYOUT,
+    "Teacher, baseline, student": {
+        "mAP, validation images": ["Multiline", [f"^{NETWORKS}/val_map$"]],
+        **{
+            f"{name}, {images} images": ["Multiline", [f"^{NETWORKS}/{split}_{measure}$"]]
+            for measure, name in (("label_accuracy", "share of labels right"), ("loss", "loss"))
+            for split, images in (("val", "validation"), ("train", "training"))
+        },
+    },
+}
 # The figures of the predictions, by their titles.
 FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
     "Confusion matrices": confusion,
@@ -68,17 +80,20 @@ FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
 WRITTEN_AT_END = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
 
 
-def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[str]) -> None:
+def begin(
+    logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[str], several_labels: bool = False
+) -> None:
     """Write the layout of the shared charts, the command and the settings of a run.
 
     Args:
         settings: The run's settings as plain data, without secrets.
+        several_labels: True where an image may have several labels, so that there is no accuracy, but mAP.
     """
     # A resumed run writes these again at its end.
     logger.remove_records(lambda tag, step: tag.startswith(WRITTEN_AT_END) or "/test_" in tag)
     (logger.event_folder / PROJECTOR).unlink(missing_ok=True)
     writer = logger.experiment
-    writer.add_custom_scalars(LAYOUT)
+    writer.add_custom_scalars(LAYOUT_OF_SEVERAL_LABELS if several_labels else LAYOUT)
     writer.add_text("run/command", markdown_code(shlex.join(["kd-runner", *overrides])))
     content = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
     writer.add_text("run/settings", markdown_code(content, "yaml"))
@@ -86,11 +101,14 @@ def begin(logger: RunLogger, settings: Mapping[str, Any], overrides: Sequence[st
 
 
 def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
-    """Show the figures, and the precision and recall of few classes.
+    """Show the figures, and the precision and recall of few classes; where an image may have several labels, a table.
 
     Args:
-        seen: The result of `kd_runner.evaluation.analysis`.
+        seen: The result of `kd_runner.evaluation.analysis`, or of `label_analysis`.
     """
+    if "labels" in seen:
+        writer.add_text("run/labels", table_of_labels(seen))
+        return
     for title, figure_of in FIGURES.items():
         figure = figure_of(seen)
         if figure is not None:
@@ -149,6 +167,9 @@ def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
     numbers = [name for name in numbers if any((result[role] or {}).get(name) is not None for role in STAGES)]
     if top5_says_nothing(result) and "top5_accuracy" in numbers:
         numbers.remove("top5_accuracy")
+    if has_map(result):
+        numbers = ["map", "f1", "micro_f1", "label_accuracy", "exact_match", "bce", "brier"]
+        numbers += ["parameters", "macs", "agreement"]
     rows = [["", *(name.replace("_", " ") for name in numbers)], ["---"] * (len(numbers) + 1)]
     for role in STAGES:
         if result[role]:
@@ -157,6 +178,17 @@ def log_result_table(writer: SummaryWriter, result: Mapping[str, Any]) -> None:
             rows.append([role, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     writer.add_text("run/result", f"On the test images, after the last epoch:\n\n{table}")
+
+
+def table_of_labels(seen: Mapping[str, Any]) -> str:
+    """The average precision of each label on the test images, by network, as a table in Markdown."""
+    roles = list(seen["labels"])
+    rows = [["label", *roles], ["---"] * (len(roles) + 1)]
+    for number, name in enumerate(analysis.class_names(seen)):
+        values = [seen["labels"][role]["average_precision"][number] for role in roles]
+        rows.append([markdown_text(name["full"]), *(four_digits(value, "") for value in values)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"Average precision of each label on the test images:\n\n{table}"
 
 
 def add_graph(writer: SummaryWriter, network: nn.Module, image: Tensor) -> None:

@@ -22,6 +22,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
+from kd_runner.files.scores import common_words
 from kd_runner.tracking import event_files
 from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, missing_row
 
@@ -117,7 +118,8 @@ def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Sum
     # An empty name lets TensorBoard call the row by its folder, and not by a hash that equal settings share.
     yield hparams_pb(dict(row), trial_id="", start_time_secs=session.began)
     for name, value in session.metrics.items():
-        metadata_of_metric = SummaryMetadata(display_name=METRICS[name][1], summary_description=METRICS[name][1])
+        title = session.words.instead(METRICS[name][1])
+        metadata_of_metric = SummaryMetadata(display_name=title, summary_description=title)
         yield Summary(value=[Summary.Value(tag=f"final/{name}", simple_value=value, metadata=metadata_of_metric)])
     if session.status != api_pb2.STATUS_RUNNING:
         end = SessionEndInfo(status=session.status, end_time_secs=session.ended)
@@ -137,8 +139,9 @@ def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]],
         domain.update_hparam_info(column)
         columns.append(column)
     results = [session.metrics for session in sessions if session.metrics]
+    words = common_words(session.words for session in sessions if session.metrics)
     metrics = [
-        Metric(f"final/{name}", display_name=title).as_proto()
+        Metric(f"final/{name}", display_name=words.instead(title)).as_proto()
         for name, (_, title) in METRICS.items()
         if all(name in result for result in results)
     ]

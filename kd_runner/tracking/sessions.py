@@ -19,6 +19,7 @@ from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.run_folder import RESULT, SETTINGS
+from kd_runner.files.scores import ACCURACY, ScoreWords, words_of
 
 ABSENT = "-"
 NO_COLUMNS = ("store", "resume", "trust", "tracking")  # sections of the settings without a column
@@ -63,6 +64,7 @@ class Session:
         status: One of TensorBoard's numbers for a status.
         status_word: The status in a word, where that says more.
         began, ended: Seconds since 1970; 0 where they are not known.
+        words: The words for the score among its metrics.
     """
 
     folder: Path
@@ -73,13 +75,14 @@ class Session:
     metrics: dict[str, float] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
+    words: ScoreWords = ACCURACY
 
 
 def completed_row(run: Run) -> Session:
     """The row of a run with a result."""
     overrides = [str(word) for word in run.result.get("overrides", [])]
     session = session_of(run.folder, overrides, api_pb2.STATUS_SUCCESS)
-    session.metrics = metrics_of(run.result)
+    session.metrics, session.words = metrics_of(run.result), words_of(run.result)
     session.ended = _time(run.folder / RESULT)
     return session
 

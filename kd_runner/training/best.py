@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 @dataclass
 class Best:
-    """The stage's epoch (from 1) with the highest validation accuracy, the first of equals, and its weights."""
+    """The stage's epoch (from 1) with the highest validation accuracy, the first of equals, and its weights.
+
+    Where an image may have several labels, `accuracy` is the mAP, here and below.
+    """
 
     stage: str
     epoch: int

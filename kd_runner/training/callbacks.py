@@ -15,6 +15,7 @@ from rich.progress import Progress as RichProgress
 from kd_runner.clock import run_seconds
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import NOW
+from kd_runner.files.scores import val_score
 from kd_runner.terminal import lines_above
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
@@ -65,7 +66,7 @@ class SaveResumeState(Callback):
             "epoch": epoch,
             "epochs": module.recipe.epochs,
             "seconds_per_epoch": round((run_seconds() - self.started) / epoch, 2) if epoch else 0,
-            "val_accuracies": [metrics["val_accuracy"] for metrics in module.history],
+            "val_accuracies": [val_score(metrics) for metrics in module.history],
         }
         path = trainer.logger.folder / NOW
         with suppress(OSError), atomic.replacement(path) as unfinished:
@@ -105,8 +106,8 @@ class EpochBar(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        accuracy = f"val accuracy {module.metrics['val_accuracy']:.4f}"
-        self.progress.update(self.task, where=f"epoch {module.epoch + 1}/{module.recipe.epochs}  {accuracy}")
+        where = f"epoch {module.epoch + 1}/{module.recipe.epochs}  {_score(module)}"
+        self.progress.update(self.task, where=where)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
@@ -118,5 +119,9 @@ class EpochBar(Callback):
 
 
 def _summary(module: Classifier) -> str:
-    metrics = module.metrics
-    return f"train loss {metrics['train_loss']:.4f}  val accuracy {metrics['val_accuracy']:.4f}"
+    return f"train loss {module.metrics['train_loss']:.4f}  {_score(module)}"
+
+
+def _score(module: Classifier) -> str:
+    kind = module.label_kind
+    return f"{kind.in_words} {module.metrics[kind.score]:.4f}"

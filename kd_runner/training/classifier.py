@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
@@ -24,12 +23,13 @@ from kd_runner.networks.observed import Observed
 from kd_runner.networks.records import KEPT
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
+from kd_runner.ranks import ALONE
 from kd_runner.training.attack import Attacker, label_losses
 from kd_runner.training.averaging import WeightAverage
 from kd_runner.training.batch_norms import SharedBatchNorms
 from kd_runner.training.best import Best, better_of, copy_of_weights
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
-from kd_runner.training.label_loss import LabelLoss
+from kd_runner.training.label_kinds import kind_of
 from kd_runner.training.layer_rates import groups_by_layer, scale_rates
 from kd_runner.training.precision import Mixed
 from kd_runner.training.pruning import Pruner
@@ -52,7 +52,8 @@ class Classifier(LightningModule):
         self.steps = batches.steps_before(recipe.epochs)  # of batches, of which the optimizer may take several at once
         self.plan = batches.plan(recipe.switches.accumulate)
         self.updates = self.steps if batches.budget else recipe.epochs * self.plan.steps_per_epoch
-        self.label_loss = LabelLoss(recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels)
+        self.label_kind = kind_of(batches.labels)
+        self.label_loss = self.label_kind.label_loss(recipe, batches)
         self.step = 0
         self.best: Best | None = None  # of the epochs after which nothing is left to prune
         self.kept: tuple[int, dict[str, Tensor]] | None = None  # number and weights of the epoch that stopping keeps
@@ -71,7 +72,7 @@ class Classifier(LightningModule):
         self.average: WeightAverage | None = None
         self._averaged: dict[str, Any] | None = None  # the average's state before an interruption
         self._lasting_factor = 1.0  # of the learning rate in this epoch, by a schedule that follows the training
-        self._epoch_metrics = EpochMetrics()
+        self._epoch_metrics: EpochMetrics = self.label_kind.epoch_metrics(ALONE)
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
         self._logged_step = 0  # the step at which the loss was last logged by step
@@ -202,7 +203,7 @@ class Classifier(LightningModule):
         self._epoch_began = run_seconds()
         self.batches.epoch = self.epoch
         self.seed_dropout(derived_seed(self.recipe.seed, "epoch", self.epoch))
-        self._epoch_metrics = EpochMetrics(self.ranks)
+        self._epoch_metrics = self.label_kind.epoch_metrics(self.ranks)
         after = getattr(self.recipe.schedule, "after", None)
         self._lasting_factor = 1.0 if after is None else after(self.history)
 
@@ -299,7 +300,8 @@ class Classifier(LightningModule):
 
     def add_validation(self, logits: Tensor, batch: Batch, batch_index: int) -> None:
         """Add a batch of validation images to the metrics of the epoch."""
-        losses = {"loss": F.cross_entropy(logits, batch.labels), **self.validation_metrics(logits, batch, batch_index)}
+        loss = self.label_kind.validation_loss(logits, batch.labels)
+        losses = {"loss": loss, **self.validation_metrics(logits, batch, batch_index)}
         self._epoch_metrics.add("val", [StepRecord(losses, logits, batch.labels)])
 
     def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
@@ -313,7 +315,8 @@ class Classifier(LightningModule):
             raise self._loss_error()
         self.history.append(self.metrics_to_log())
         if self._is_candidate(self.epoch + 1):
-            self.best = better_of(self.best, self.stage, self.epoch + 1, self.metrics["val_accuracy"], self.network)
+            score = self.metrics[self.label_kind.score]
+            self.best = better_of(self.best, self.stage, self.epoch + 1, score, self.network)
             self._stop_or_go_on()
         if self.logger is not None:
             self.logger.log_metrics(

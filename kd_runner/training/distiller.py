@@ -17,7 +17,6 @@ from kd_runner.input_pipeline.transfer import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state
-from kd_runner.tensors import mean_kl
 from kd_runner.training.attack import divergences, entropies
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, label_loss_of, loss_over_labels, sum_of
@@ -200,9 +199,7 @@ class Distiller(Classifier):
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats, where it has logits."""
         if not self._compares:
             return {}
-        teacher = self.teacher.of_validation(batch, batch_index)
-        kl = mean_kl(logits.log_softmax(1), teacher.log_softmax(1))
-        return {"agreement": (logits.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
+        return self.label_kind.closeness(logits, self.teacher.of_validation(batch, batch_index))
 
     def metrics_to_log(self) -> dict[str, float]:
         with torch.no_grad():

@@ -53,19 +53,22 @@ class EpochMetrics:
             self._step_losses.append(by_step)
             self._step_weights.append(weights)
         sums = {f"{split}_{name}": (values * weights).sum() for name, values in by_step.items()}
-        classes = torch.cat(logits).argmax(1)
-        all_labels = torch.cat(labels)
-        hits, labelled = (classes == all_labels).double(), (all_labels >= 0).double()
+        all_logits = torch.cat(logits)
+        hits, labelled = self.hits(all_logits, torch.cat(labels))
         if partners[0] is not None:
             share = sent(torch.tensor(shares, dtype=torch.float64).repeat_interleave(sizes), device)
-            other_labels = torch.cat(partners)
-            hits = share * hits + (1 - share) * (classes == other_labels).double()
-            labelled = share * labelled + (1 - share) * (other_labels >= 0).double()
+            other_hits, other_labelled = self.hits(all_logits, torch.cat(partners))
+            hits = share * hits + (1 - share) * other_hits
+            labelled = share * labelled + (1 - share) * other_labelled
         sums[f"{split}_accuracy"], sums[f"{split}_{LABELLED}"] = hits.sum(), labelled.sum()
         for name, value in sums.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.images[split] += int(sizes.sum())
         return sums
+
+    def hits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Both float64 [N]: 1 for each image that logits [N, K] are right on, and 1 for each that has a label [N]."""
+        return (logits.argmax(1) == labels).double(), (labels >= 0).double()
 
     def means(self) -> dict[str, float]:
         """The means over the images of each split, by name: 'train_loss', 'val_accuracy', …. Waits for the device.

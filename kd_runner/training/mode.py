@@ -26,6 +26,7 @@ class Mode:
             for a mode that takes part throughout.
         standardize: True to give it standardized logits.
         adapter_weight_decay: Weight decay of its own parameters; None for the optimizer's.
+        pairs: True to give it two logits for each image and label, where an image may have several labels.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Mode:
     init_share: float = 0.0
     standardize: bool = False
     adapter_weight_decay: float | None = None
+    pairs: bool = False
 
     @property
     def needs(self) -> Needs:
@@ -52,6 +54,8 @@ class Mode:
         student, teacher = student.of(self.student_layers), teacher.of(self.teacher_layers)
         if self.standardize:
             student, teacher = student.standardize(), teacher.standardize()
+        if self.pairs:
+            student, teacher = student.pairs(), teacher.pairs()
         return self.loss(student, teacher, labels, temperature)
 
 

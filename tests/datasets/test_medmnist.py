@@ -63,13 +63,28 @@ def test_splits_that_are_missing_are_cut_and_classes_have_names(tmp_path: Path) 
     assert notes == [f"more in {tmp_path / 'x.npz'} left out: images and labels of train, val and test are read"]
 
 
+def test_columns_are_labels_that_an_image_may_have(tmp_path: Path) -> None:
+    content = arrays()
+    for split, count in SIZES.items():
+        content[f"{split}_labels"] = np.random.default_rng(count).integers(0, 2, (count, 14), np.uint8)
+    path = save(tmp_path / "chest.npz", content)
+    splits = medmnist(path, seed=0)
+    assert splits.classes == [str(number) for number in range(14)]
+    assert splits.several_labels
+    for split in SIZES:
+        assert getattr(splits, split).labels.tolist() == content[f"{split}_labels"].tolist()
+    with pytest.raises(ValueError, match="class_names must have a name for each of the 14 labels, got 2"):
+        medmnist(path, 0, ["a", "b"])
+    content["val_labels"][3, 5] = 7
+    with pytest.raises(ValueError, match=r"val_labels \[N, 14\] must be 0 or 1 for each image and label, got 7"):
+        medmnist(save(tmp_path / "odd.npz", content), seed=0)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (
-            {"train_labels": np.zeros((20, 14), np.uint8)},
-            r"train_labels must be one label an image, .* got \[20, 14\]: several",
-        ),
+        ({"train_labels": np.zeros((20, 14), np.uint8)}, r"val_labels must be \[6, 14\], got \[6, 1\]"),
+        ({"train_labels": np.zeros((19, 14), np.uint8)}, r"train_labels must be \[20, 14\], got \[19, 14\]"),
         (
             {"train_images": np.zeros((20, 28, 28, 28), np.uint8)},
             r"got \[20, 28, 28, 28\]: volumes of three dimensions",

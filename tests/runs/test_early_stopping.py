@@ -39,7 +39,10 @@ def test_stages_stop_by_themselves_and_the_budget_counts_the_epochs_that_were_tr
     assert "The student trained for 1 of 4 epochs and has the weights of epoch 1, its best by val_agreement." in text
 
 
-METRIC = "must be a metric of the validation images (val_accuracy, val_loss, val_agreement, val_kl_to_teacher) or null"
+METRIC = (
+    "must be a metric of the validation images (val_accuracy, val_map, val_loss, val_agreement, val_kl_to_teacher) or "
+    "null"
+)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +57,8 @@ METRIC = "must be a metric of the validation images (val_accuracy, val_loss, val
         ("early_stopping.patience=0", "early_stopping.patience: must be greater than or equal to 1, got 0"),
         (
             "teacher.early_stopping={metric: val_agreement}",
-            "teacher.early_stopping.metric: must be one of val_accuracy, val_loss, as this stage has no teacher, "
-            "got val_agreement",
+            "teacher.early_stopping.metric: must be one of val_accuracy, val_map, val_loss, as this stage has no "
+            "teacher, got val_agreement",
         ),
         ("finetune.early_stopping={metric: a}", f"finetune.early_stopping.metric: {METRIC}, got 'a'"),
         (

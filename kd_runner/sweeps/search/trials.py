@@ -18,6 +18,7 @@ from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.run_folder import CHECKED, NOW, RESULT, SEARCH
+from kd_runner.files.scores import with_scores
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.machine import LocalEngine, PoolSettings
@@ -366,7 +367,7 @@ class Trials:
 
 def student_epochs(folder: Path) -> tuple[list[float], int]:
     """The validation accuracies of the student's epochs so far, and how many epochs it has."""
-    student = atomic.read_json(folder / RESULT).get("student") or {}
+    student = with_scores(atomic.read_json(folder / RESULT)).get("student") or {}
     if "val_accuracies" in student:
         return student["val_accuracies"], len(student["val_accuracies"])
     status = atomic.read_json(folder / NOW)
