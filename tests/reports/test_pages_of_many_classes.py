@@ -42,7 +42,7 @@ def test_the_page_of_any_number_of_classes(count: int, tmp_path: Path) -> None:
     assert (folder / "analysis.json").stat().st_size < LARGEST_FILE
 
 
-@pytest.mark.parametrize("count", [2, 12, 13, 1000])
+@pytest.mark.parametrize("count", [2, 13, *(pytest.param(count, marks=pytest.mark.slow) for count in (12, 1000))])
 def test_class_names_that_break_pages(count: int, tmp_path: Path) -> None:
     page = page_of(made_run(tmp_path / "run", class_names(count, hard=True)))
     assert page.count("<script") == 1  # the page's own, for print

@@ -91,7 +91,9 @@ def test_a_seed_gives_a_search(tmp_path: Path, sampler: str) -> None:
     assert len({str(params) for _, params, _, _ in first}) == 9
 
 
-@pytest.mark.parametrize("pruning", ["none", "halving", pytest.param("median", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "pruning", ["halving", *(pytest.param(each, marks=pytest.mark.slow) for each in ("none", "median"))]
+)
 def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> None:
     """A search that is killed after any line of its journal, or in it, comes to what an undisturbed one does."""
     search = search_settings(pruning=pruning, trials=8)
