@@ -184,7 +184,7 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
     if left_out.unreadable:
         number, all_images = len(left_out.unreadable), sum(map(len, files.values())) + len(missing.unreadable)
         names = list_of_names(map(printable, left_out.unreadable), SHOWN)
-        note("data", f"{number:,} of {all_images:,} images of {file} {NOT_READ}: {names}")
+        note("data", f"{number:,} of {all_images:,} images of {file} cannot be read and are {NOT_READ}{names}")
     return result, left_out
 
 

@@ -86,7 +86,8 @@ def joined(first: Images, second: Images) -> Images:
         files = cast("ImageFiles", second)
         if isinstance(first, PackedImages):  # whose own paths are no files; absolute ones are
             further = [str((files.folder / path).absolute()) for path in files.paths]
-            return replace(first, paths=[*first.paths, *further], labels=labels)
+            beside = joined_beside_labels(first, files)
+            return replace(first, paths=[*first.paths, *further], labels=labels, **beside)
         paths = [str((part.folder / path).absolute()) for part in (first, files) for path in part.paths]
         return replace(first, folder=Path("/"), paths=paths, labels=labels, **joined_beside_labels(first, files))
     assert isinstance(first, Split)

@@ -66,5 +66,5 @@ def images_of_run(
         if with_files and test.splits.pixels is not None:
             unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
             files = unread.splits.test if isinstance(unread.splits.test, ImageFiles) else None
-        sources = [source_of(split, CPU, "auto") for split in (test.splits.test, test.splits.train)]
-        yield RunImages(*sources, files, tuple(map(str, test.splits.classes)))
+        of_test, of_train = (source_of(split, CPU, "auto") for split in (test.splits.test, test.splits.train))
+        yield RunImages(of_test, of_train, files, tuple(map(str, test.splits.classes)))

@@ -10,11 +10,14 @@ import torch
 from image_folders import read_images, write_classes
 from manifests import labelled_images, write_manifest
 from manifests import read as read_manifest
+from packed_cases import shards_of_folder
 
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folds import fold_of, indices_of_folds
+from kd_runner.datasets.packed import PackedImages
 from kd_runner.datasets.splits import Images, Split, Splits
+from kd_runner.datasets.webdataset import webdataset
 from kd_runner.notes import collected_notes
 
 FOLDS = 5
@@ -63,6 +66,21 @@ def test_images_in_files_are_dealt_by_their_names(tmp_path: Path, layout: str, r
             assert images_of(fold.survey.files[split]) == images_of(getattr(fold, split))
     recut, _ = read_images(tmp_path, image_size=6, residency=residency, seed=5, val_fraction=0.2)
     assert fold_of(recut, FOLDS, 1, 0, 0, 0.1).fingerprint == folds[1].fingerprint
+
+
+@pytest.mark.parametrize("residency", ["auto", "stream"])
+def test_images_in_shards_are_dealt_where_they_lie(tmp_path: Path, residency: str) -> None:
+    for place, start, count in (("train", 0, 7), ("test", 7, 3)):
+        write_classes(tmp_path / "images" / place, "abc", count, start)
+    shards_of_folder(tmp_path / "images", tmp_path / "shards")
+    whole = webdataset(str(tmp_path / "shards"), seed=0, image_size=6, residency=residency)
+    folds = folds_of(whole)
+    assert [torch.bincount(fold.test.labels).tolist() for fold in folds] == [[2, 2, 2]] * FOLDS
+    assert len({image for fold in folds for image in images_of(fold.test)}) == 30
+    for fold in folds:
+        assert isinstance(fold.train, PackedImages if residency == "stream" else Split)
+        assert fold.survey is not None
+        assert images_of(fold.survey.files["train"]) == images_of(fold.train)
 
 
 def test_groups_weights_and_images_without_labels_of_a_manifest(tmp_path: Path) -> None:

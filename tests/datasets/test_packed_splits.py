@@ -12,6 +12,7 @@ from image_folders import mixed_folder
 from packed_cases import saved_of_folder, shards_of_folder
 from PIL import Image
 
+from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.hf_disk import hf_disk
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.packed import PackedImages
@@ -103,3 +104,25 @@ def test_a_fingerprint_changes_with_the_files(
     changed = next(path for path in sorted(root.rglob("*")) if path.suffix in (".tar", ".arrow"))
     changed.touch()
     assert read(reader, root, **streams)[0].fingerprint != before.fingerprint
+
+
+def pictures(splits: list[Any]) -> list[tuple[list[int], int]]:
+    """The pixels and the label of each image, sorted."""
+    return sorted(
+        (pixels.flatten().tolist(), label)
+        for split in splits
+        for pixels, label in zip(split.sample(99), split.labels.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("pack", "reader"), FORMS)
+def test_each_image_is_in_one_fold(
+    pack: Callable[[Path, Path], Path], reader: Reader, mixed: Path, tmp_path: Path
+) -> None:
+    root, folder = pack(mixed, tmp_path / "packed"), read(image_folder, mixed)[0]
+    whole = pictures([folder.train, folder.val, folder.test])
+    for residency in ("auto", "stream"):
+        splits = read(reader, root, residency=residency)[0]
+        folds = [fold_of(splits, folds=2, fold=fold, seed=0, cut_seed=0, val_fraction=0.2) for fold in (0, 1)]
+        assert pictures([fold.test for fold in folds]) == whole
+        assert pictures([folds[0].train, folds[0].val, folds[0].test]) == whole

@@ -16,6 +16,7 @@ from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save
 
 import kd_runner
 from kd_runner.datasets.digits import digits
+from kd_runner.datasets.splits import Split
 from kd_runner.deploy import export_safetensors, exported_check, formats
 from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
 from kd_runner.deploy.exportable import load_exportable
@@ -182,11 +183,13 @@ def test_8_bits_are_calibrated_on_training_images_as_the_file_takes_them(run, la
     exportable = load_exportable(run)
     rule = exportable.image_input.model_copy(update={"resize_size": larger})
     exportable = dataclasses.replace(exportable, image_input=rule)
-    train = digits(val_fraction=0.1, test_fraction=0.3, seed=0).train.images
-    images = train[torch.linspace(0, len(train) - 1, 512).long()]
+    train = digits(val_fraction=0.1, test_fraction=0.3, seed=0).train
+    assert isinstance(train, Split)
+    images = train.images[torch.linspace(0, len(train) - 1, 512).long()]
     with images_of_run(run) as of_run:
         arguments = Namespace(layout=layout, resizes=larger is not None, quantize="int8")
         calibration = what_to_write(exportable, of_run, arguments).calibration
+    assert calibration is not None
     if layout is None:
         torch.testing.assert_close(calibration, (images.float() / 255 - MEAN[0]) / STD[0])
     elif larger is None:
