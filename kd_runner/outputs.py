@@ -132,7 +132,7 @@ class Needs:
         """`several_labels`, with what None stands for."""
         if self.several_labels is not None:
             return self.several_labels
-        return "no" if self.labels or self.classes or self.teacher_logits else "logits"
+        return "no" if self.labels or self.classes or self.teacher_logits or self.peers else "logits"
 
     @property
     def uses_teacher(self) -> bool:

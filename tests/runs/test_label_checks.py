@@ -121,7 +121,9 @@ def test_every_mode_has_its_way() -> None:
         needs = needs_of(getattr(importlib.import_module(module), name))
         way = needs.way_with_several_labels
         ways.setdefault(way, set()).add(path.stem)
-        assert (way == "no") == (needs.labels or needs.classes or needs.teacher_logits) or path.stem in ALLOWED
+        assert (way == "no") == (
+            needs.labels or needs.classes or needs.teacher_logits or needs.peers
+        ) or path.stem in ALLOWED
     assert ways["pairs"] == SIGMOIDS
     assert ways["logits"] > AS_THEY_ARE | {"at", "fitnets", "nst", "pkt", "rkd", "sp"}
     assert ways["no"] > {"crd", "dkd", "dist", "label_smoothing", "nkd", "normkd", "srrl", "tf_kd_reg"}
