@@ -6,11 +6,13 @@ these are scipy.signal, in which torchmetrics, as Lightning imports it, puts a n
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +47,7 @@ def quick_imports() -> Iterator[None]:
         _restore(placeholder)
         if len(sys.modules) > count:  # or what a job beside this one has made would stay for ever
             gc.freeze()
+            atexit.register(_say_nothing_of_what_is_frozen)
         if collects:
             gc.enable()
 
@@ -53,3 +56,15 @@ def _restore(placeholder: ModuleType) -> None:
     """Have `placeholder` stand for its module no longer."""
     if sys.modules.get(placeholder.__name__) is placeholder:
         del sys.modules[placeholder.__name__]
+
+
+def _say_nothing_of_what_is_frozen() -> None:
+    """At the end of the process, close the way to the terminal for what Python's last steps write.
+
+    Triton 3.9, which comes with torch 2.15, writes 27 lines there about its types that are not collected because they
+    are frozen, and to collect them all takes a second or more.
+    """
+    if "triton" in sys.modules:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,26 @@ def test_the_garbage_collector_stays_off_where_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+# What C's exit calls with the status and a text; dprintf takes the status for the number of the file.
+LAST_WORDS = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.strdup.restype = ctypes.c_void_p
+libc.on_exit(libc.dprintf, ctypes.c_void_p(libc.strdup(b"leaked")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="on_exit is of Linux")
+@pytest.mark.parametrize(("module", "written"), [("triton", "said"), ("other", "saidleaked")])
+def test_only_tritons_last_words_are_not_written(tmp_path: Path, module: str, written: str) -> None:
+    (tmp_path / f"{module}.py").write_text(LAST_WORDS)
+    script = (
+        "import atexit, sys\nfrom kd_runner.quick_imports import quick_imports\n"
+        f"with quick_imports():\n    import {module}\n"
+        "atexit.register(sys.stderr.write, 'said')\nsys.exit(2)"
+    )
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, written)

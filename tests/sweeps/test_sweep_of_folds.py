@@ -22,7 +22,7 @@ def test_a_cross_validation_of_a_table(tmp_path: Path) -> None:
     rows = [(path, label, f"p{number // 2}") for number, (path, label) in enumerate(labelled_images(tmp_path, 36))]
     write_manifest(tmp_path / "m.csv", rows, ("path", "label", "patient"))
     words = (
-        "folds=3",
+        "folds=2",
         "distillation=soft,logits_l2",
         "dataset=manifest",
         "dataset.root=m.csv",
