@@ -60,7 +60,4 @@ def note_without_labels(names: Sequence[Sequence[str]], file: Path) -> None:
     number = sum(not row for row in names)
     if number:
         verb = "has" if number == 1 else "have"
-        note(
-            "data",
-            f"{number:,} of {count(len(names), 'image')} of {file} {verb} none of the labels, and teach what none is",
-        )
+        note("data", f"{number:,} of {count(len(names), 'image')} of {file} {verb} none of the labels (empty cells)")
