@@ -64,7 +64,13 @@ class Prediction:
         return [self.classes[number] for number in self.logits.argmax(1).tolist()]
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
-        """The `count` most probable classes of each image, each with its probability, the most probable first."""
+        """The `count` most probable classes of each image, each with its probability, the most probable first.
+
+        Raises:
+            ValueError: a count that is no whole number of 1 or more.
+        """
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"count must be a whole number of 1 or more, got {count!r}")
         values, numbers = self.probabilities.topk(min(count, len(self.classes)), dim=1)
         return [
             [(self.classes[number], value) for number, value in zip(*row, strict=True)]

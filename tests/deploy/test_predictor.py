@@ -74,6 +74,9 @@ def test_the_most_probable_classes_come_first() -> None:
     assert [[name for name, _ in row] for row in prediction.top(2)] == [["bee", "cat"], ["ant", "bee"]]
     assert prediction.top(9)[0][0][1] == pytest.approx(np.exp(2) / (1 + np.exp(2) + np.exp(1)))
     assert [len(row) for row in prediction.top(9)] == [3, 3]
+    for count in (0, -1, "x"):
+        with pytest.raises(ValueError, match=f"count must be a whole number of 1 or more, got {count!r}"):
+            prediction.top(count)  # type: ignore[arg-type]
 
 
 def test_a_picture_is_cropped_and_not_squashed(tmp_path: Path) -> None:
