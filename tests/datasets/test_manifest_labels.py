@@ -18,6 +18,7 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.manifest_labels import check_cells, labels_in_cell
 from kd_runner.datasets.several_labels import names_in_cell
 from kd_runner.datasets.splits import Splits
+from kd_runner.deploy.evaluate_command import main as evaluate
 from kd_runner.notes import collected_notes
 
 SPLITS = ("train", "val", "test")
@@ -141,7 +142,9 @@ def test_one_label_in_each_cell_is_noted_as_another_sign_may_be_between_names() 
 
 
 @pytest.mark.slow  # a run from its command to its result
-def test_a_run_on_a_table_of_several_labels(tmp_path: Path) -> None:
+def test_a_run_on_a_table_of_several_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [(*row, 1 + number % 2, f"p{number // 2}") for number, row in enumerate(cells_of(tmp_path, 60))]
     write_manifest(tmp_path / "m.csv", rows, (*HEADER, "weight", "group"))
     words = ("dataset=manifest", "dataset.root=m.csv", "dataset.image_size=6", "teacher=mlp", "student=tiny_mlp")
@@ -158,10 +161,7 @@ def test_a_run_on_a_table_of_several_labels(tmp_path: Path) -> None:
         sum(len(names_in_cell(row[1])) for row in rows) / 60, 0.2
     )
     assert all(0 < result[stage]["map"] <= 1 for stage in ("teacher", "baseline", "student"))
-    measured = subprocess.run(
-        [sys.executable, "-m", "kd_runner.deploy.evaluate_command", "run", "--format", "json"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert measured.returncode == 0, measured.stderr
-    networks = json.loads(measured.stdout)["networks"]
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(["run", "--format", "json"]) == 0
+    networks = json.loads(capsys.readouterr().out)["networks"]
     assert networks["student"]["map"] == pytest.approx(result["student"]["map"], abs=1e-6)
