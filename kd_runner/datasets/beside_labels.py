@@ -65,12 +65,12 @@ def weights_with_mean_one(images: HasBoth) -> Tensor | None:
     """The weights of a split, float32 [N], whose mean over its images with labels is 1; None where it has none.
 
     The label loss so keeps its size, and with it the learning rate its meaning. Where all weights are 0, they stay so.
+    Of images that may have several labels, none is without: to have none of them is known, too.
     """
     if images.weights is None:
         return None
     weights = images.weights.double()
-    has_label = images.labels != UNLABELLED
-    mean = weights[has_label if has_label.dim() == 1 else has_label.any(1)].mean()
+    mean = (weights[images.labels != UNLABELLED] if images.labels.dim() == 1 else weights).mean()
     return (weights / mean if float(mean) > 0 else weights).float()
 
 

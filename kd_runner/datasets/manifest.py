@@ -1,7 +1,8 @@
 """Images that a table names: a manifest, in CSV or Parquet, with a row for each image.
 
-Its columns are `path` and `label`, and where it has them `split`, `weight` and `group`; settings of the same names say
-what they are called in the file. Images are read as those of `image_folder` are. An image with an empty label has none.
+Its columns are `path` and `label`, or `labels` for several labels of an image, and where it has them `split`, `weight`
+and `group`; settings of the same names say what they are called in the file. Images are read as those of
+`image_folder` are. An image with an empty `label` has none that is known; one with empty `labels` has none of them.
 Splits that the manifest does not name are cut from the training images as those of a folder are; no cut separates a
 group. Labels are classes in the order of their names, or of their numbers where all of them are whole numbers.
 """
@@ -21,11 +22,11 @@ from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
 from kd_runner.datasets.manifest_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
-from kd_runner.datasets.manifest_rows import COLUMNS, rows_of
+from kd_runner.datasets.manifest_rows import COLUMNS, LABEL, LABELS, rows_of
 from kd_runner.datasets.manifest_table import read_table
 from kd_runner.datasets.pixels import Color, parse_background
-from kd_runner.datasets.splits import Images, Split, Splits
-from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, list_of_names
+from kd_runner.datasets.splits import Images, Split, Splits, has_several_labels
+from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, class_counts, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of, unreadable_indices
 from kd_runner.notes import note
@@ -37,10 +38,11 @@ def manifest(
     image_root: str | None = None,
     may_lead_to: Sequence[str] = (),
     path: str = "path",
-    label: str = "label",
+    label: str | None = "label",
     split: str | None = "split",
     weight: str | None = "weight",
     group: str | None = "group",
+    labels: str | None = "labels",
     on_empty_label: Literal["unlabelled", "skip", "error"] = "unlabelled",
     image_size: int = 32,
     color: Color = "rgb",
@@ -60,9 +62,9 @@ def manifest(
         root: The file of the manifest: .csv, .tsv, .parquet; `~` is expanded.
         image_root: The folder that paths start from, and stay in; None: the folder of the manifest.
         may_lead_to: Further folders to which paths and links may lead.
-        path, label, split, weight, group: The columns' names in the file; None for one that is not to be read.
+        path, label, split, weight, group, labels: The columns' names in the file; None for one that is not to be read.
         on_empty_label: `unlabelled` gives images without a label to the student, for its teacher alone to teach it on;
-            `skip` leaves them out and counts them; `error` ends the run.
+            `skip` leaves them out and counts them; `error` ends the run. It is about `label`, not `labels`.
         val_fraction, test_fraction: Shares that are cut where the manifest has no such split.
         image_size, color, on_bad_image, cache, residency, background, max_pixels, white, resize_size: As in
             `image_folder`.
@@ -75,7 +77,7 @@ def manifest(
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
     file = Path(root).expanduser()
     folder = Path(image_root).expanduser() if image_root else file.parent
-    table = rows_of(read_table(file), dict(zip(COLUMNS, (path, label, split, weight, group), strict=True)))
+    table = rows_of(read_table(file), dict(zip(COLUMNS, (path, label, split, weight, group, labels), strict=True)))
     if not folder.is_dir():
         raise ValueError(f"image_root must be a folder, or null for that of the manifest, got {folder}")
     allowed = [Path(name).expanduser() for name in may_lead_to]
@@ -174,10 +176,11 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
             result[name] = images
         elif name in SPLITS:
             raise ValueError(f"split must have an image that can be read, {name} has none: {reason_of(part, 0)}")
-    counts = torch.bincount(result["train"].labels, minlength=len(named.classes))
-    if not bool(counts.all()):
-        name = printable(named.classes[int(counts.argmin())])
-        raise ValueError(f"label must have a training image that can be read, {name} has none")
+    counts = class_counts(result["train"].labels, len(named.classes))
+    if not all(counts):
+        name = printable(named.classes[counts.index(0)])
+        column = LABELS if has_several_labels(result["train"].labels) else LABEL
+        raise ValueError(f"{column} must have a training image that can be read, {name} has none")
     left_out = LeftOut(
         unreadable=[*missing.unreadable, *broken.paths], reasons=[*missing.reasons, *broken.reasons][:SHOWN]
     )

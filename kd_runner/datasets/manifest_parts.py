@@ -11,8 +11,20 @@ from torch import Tensor
 
 from kd_runner.datasets.class_folders import note_similar_names
 from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.manifest_labels import note_without_labels
 from kd_runner.datasets.manifest_paths import NamedFiles, named_files, similar_file
-from kd_runner.datasets.manifest_rows import GROUP, SPLIT, WEIGHT, Row, Rows, each_once, refuse_split_groups
+from kd_runner.datasets.manifest_rows import (
+    GROUP,
+    LABEL,
+    LABELS,
+    SPLIT,
+    WEIGHT,
+    Row,
+    Rows,
+    each_once,
+    refuse_split_groups,
+)
+from kd_runner.datasets.several_labels import label_matrix
 from kd_runner.datasets.survey import SPLITS, LeftOut, count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unlabelled import UNLABELLED
@@ -64,9 +76,13 @@ def parts_of(
     kept = _kept_rows(rows, named, on_empty_label, file)
     kept, missing = _less_missing(kept, rows, named, folder, skip_missing)
     files, classes = _files(kept, rows, named, folder, pixels)
+    column, things = (LABEL, "values") if rows[0].labels is None else (LABELS, "names")
     if len(classes) < 2:
-        raise ValueError(f"label must have at least two values, {file} has {printable(classes[0])} alone")
+        alone = f"{printable(classes[0])} alone" if classes else "none"
+        raise ValueError(f"{column} must have at least two {things} among the training images, {file} has {alone}")
     note_similar_names(classes, "labels")
+    if column == LABELS:
+        note_without_labels([rows[position].names for position in kept], file)
     return NamedParts(files, classes, missing)
 
 
@@ -74,7 +90,7 @@ def _kept_rows(rows: Sequence[Row], named: NamedFiles, on_empty_label: str, file
     """The positions of the rows that are read: each image once, with a label where it must have one."""
     kept = each_once(rows, named.paths)
     refuse_split_groups(rows)
-    without = [position for position in kept if not rows[position].label]
+    without = [position for position in kept if not rows[position].is_labelled]
     if not without:
         return kept
     shown = list_of_names([f"{printable(rows[position].path)} ({rows[position].place})" for position in without], 3)
@@ -89,7 +105,7 @@ def _kept_rows(rows: Sequence[Row], named: NamedFiles, on_empty_label: str, file
         "data",
         f"{count(len(without), 'image')} of {file} without a label {verb} left out (dataset.on_empty_label): {shown}",
     )
-    return [position for position in kept if rows[position].label]
+    return [position for position in kept if rows[position].is_labelled]
 
 
 def _less_missing(
@@ -126,21 +142,21 @@ def _files(
 ) -> tuple[dict[str, ImageFiles], list[str]]:
     """The image files of each split and those without labels, and the names of the classes."""
     positions = _positions(kept, rows)
-    classes = ordered_classes({rows[position].label for position in positions["train"]})
+    classes = ordered_classes({name for position in positions["train"] for name in rows[position].names})
     numbers = {name: number for number, name in enumerate(classes)}
-    unknown = [rows[position] for position in kept if rows[position].label and rows[position].label not in numbers]
+    labelled = [rows[position] for position in kept if rows[position].is_labelled]
+    unknown = [(row, name) for row in labelled for name in row.names if name not in numbers]
     if unknown:
         _refuse_unknown_classes(unknown, classes)
     weights = torch.tensor([row.weight for row in rows])
     groups = _group_numbers(rows)
-    is_weighted = len({row.weight for row in rows if row.label}) > 1
+    is_weighted = len({row.weight for row in rows if row.is_labelled}) > 1
     parts: dict[str, ImageFiles] = {}
     for name, chosen in positions.items():
-        labels = [numbers[rows[position].label] if name in SPLITS else UNLABELLED for position in chosen]
         parts[name] = ImageFiles(
             folder,
             [named.paths[position] for position in chosen],
-            torch.tensor(labels),
+            _labels([rows[position] for position in chosen], classes),
             pixels,
             weights[chosen] if is_weighted and name in SPLITS else None,
             None if groups is None else groups[chosen],
@@ -158,12 +174,20 @@ def _positions(kept: Sequence[int], rows: Sequence[Row]) -> dict[str, list[int]]
     positions: dict[str, list[int]] = {}
     for position in kept:
         row = rows[position]
-        positions.setdefault((row.split or "train") if row.label else WITHOUT_LABELS, []).append(position)
+        positions.setdefault((row.split or "train") if row.is_labelled else WITHOUT_LABELS, []).append(position)
     if "train" not in positions:
         raise ValueError(f"split must be train for some images, it is {' and '.join(sorted(positions))} alone")
     if not any(rows[position].weight for position in positions["train"]):
         raise ValueError("weight must be above 0 for some training images, it is 0 for all")
     return {name: positions[name] for name in (*SPLITS, WITHOUT_LABELS) if name in positions}
+
+
+def _labels(rows: Sequence[Row], classes: Sequence[str]) -> Tensor:
+    """The labels of images, int64 [N]: UNLABELLED for one without; uint8 [N, K] where they may have several."""
+    if rows[0].labels is not None:
+        return label_matrix([row.names for row in rows], classes)[0]
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([numbers[row.label] if row.is_labelled else UNLABELLED for row in rows])
 
 
 def ordered_classes(labels: set[str]) -> list[str]:
@@ -183,23 +207,25 @@ def _group_numbers(rows: Sequence[Row]) -> Tensor | None:
     return torch.tensor(values) if len(numbers) < len(rows) else None
 
 
-def _refuse_unknown_classes(rows: Sequence[Row], classes: Sequence[str]) -> None:
-    shown = [f"{printable(row.label)} ({row.split}, {row.place})" for row in rows]
+def _refuse_unknown_classes(unknown: Sequence[tuple[Row, str]], classes: Sequence[str]) -> None:
+    shown = [f"{printable(name)} ({row.split}, {row.place})" for row, name in unknown]
+    must = "label must be one" if unknown[0][0].labels is None else "labels must be among those"
     raise ValueError(
-        f"label must be one that training images have ({list_of_names(map(printable, classes))}), "
-        f"got {list_of_names(shown, 3)}"
+        f"{must} that training images have ({list_of_names(map(printable, classes))}), got {list_of_names(shown, 3)}"
     )
 
 
 def columns_without_effect(table: Rows) -> dict[str, str]:
     """The columns that change nothing, and why."""
     rows, columns, unused = table.rows, table.columns, {}
-    train = [row for row in rows if row.label and row.split in ("", "train")]
+    train = [row for row in rows if row.is_labelled and row.split in ("", "train")]
     if WEIGHT in columns and len({row.weight for row in train}) == 1:
         unused["weight"] = "all training images have the same weight"
     if GROUP in columns and _group_numbers(rows) is None:
         unused["group"] = "no group has two images"
     if SPLIT not in columns:
         unused["split"] = "the table has no such column"
-    unused |= {name: "the table has no such column" for name in (WEIGHT, GROUP) if name not in columns}
+    unused |= {name: "the table has no such column" for name in (WEIGHT, GROUP, LABEL, LABELS) if name not in columns}
+    if table.several:
+        unused["on_empty_label"] = "an image without a name in labels has none of them, and is learned from as such"
     return unused

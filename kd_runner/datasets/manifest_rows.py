@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kd_runner.datasets.manifest_labels import check_cells, labels_in_cell
 from kd_runner.datasets.manifest_table import PARQUET, Table
 from kd_runner.datasets.split_folders import NAMES, split_called
 from kd_runner.datasets.survey import count, list_of_names
@@ -15,9 +16,8 @@ from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
 
-PATH, LABEL, SPLIT, WEIGHT, GROUP = COLUMNS = ("path", "label", "split", "weight", "group")
-NEEDED = (PATH, LABEL)
-SEVERAL_LABELS = "labels"  # the column of several labels for each image
+PATH, LABEL, SPLIT, WEIGHT, GROUP, LABELS = COLUMNS = ("path", "label", "split", "weight", "group", "labels")
+EITHER = (LABEL, LABELS)  # one label for each image, or several
 # What others call these columns, without signs between words.
 OTHER_NAMES = {
     PATH: [
@@ -50,6 +50,7 @@ OTHER_NAMES = {
         "classid",
         "labelid",
     ],
+    LABELS: ["tags", "classes", "categories", "targets", "findings", "findinglabels", "labelnames", "attributes"],
     SPLIT: ["set", "subset", "partition", "fold", "phase"],
 }
 UNLABELLED_SPLIT = ("unlabelled", "unlabeled")
@@ -67,6 +68,7 @@ class Row:
         split: 'train', 'val' or 'test'; empty where the manifest has no splits or the image no label.
         weight: Its weight in the label loss, 0 or more.
         group: The name of its group; empty: it is in none.
+        labels: The names of its labels, sorted, where the manifest gives several; None where it gives one.
     """
 
     place: str
@@ -75,6 +77,17 @@ class Row:
     split: str = ""
     weight: float = 1.0
     group: str = ""
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """True where it is known what the image shows: it has a label, or none of several that it may have."""
+        return bool(self.label) or self.labels is not None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its labels."""
+        return (self.label,) if self.labels is None else self.labels
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,11 @@ class Rows:
 
     rows: Sequence[Row]
     columns: frozenset[str]
+
+    @property
+    def several(self) -> bool:
+        """True where an image may have several labels."""
+        return LABELS in self.columns
 
 
 def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
@@ -103,6 +121,9 @@ def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
             f"{count(len(unread), 'column')} of {table.file} {verb} not read: {list_of_names(map(printable, unread))}",
         )
     kind = "row" if table.file.suffix.lower() in PARQUET else "line"
+    if LABELS in columns:
+        cells = [fields[columns[LABELS]] for fields in table.rows]
+        check_cells(cells, lambda position: f"{kind} {table.lines[position]}", table.file)
     rows = []
     for line, fields in zip(table.lines, table.rows, strict=True):
         content = {name: fields[number] for name, number in columns.items()}
@@ -112,18 +133,23 @@ def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
 
 def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
     """The number of each column that is there."""
-    if SEVERAL_LABELS in table.columns and _find(table.columns, names[LABEL]) is None:
-        raise ValueError(
-            f"label must be a column with one label for each image; {table.file} has {SEVERAL_LABELS}, and several "
-            "labels for an image are not read from a manifest"
-        )
     columns: dict[str, int] = {}
     for column in COLUMNS:
         number = _find(table.columns, names[column])
         if number is not None:
             columns[column] = number
-        elif column in NEEDED or names[column] not in (None, column):
+        elif column == PATH or names[column] not in (None, column):
             raise ValueError(_no_column(table, column, names))
+    given = [column for column in EITHER if column in columns]
+    if len(given) == 2:
+        label, labels = (printable(table.columns[columns[column]]) for column in EITHER)
+        raise ValueError(
+            f"label must be null where labels gives several for each image, or labels null, {table.file} has both "
+            f"columns, {label} and {labels}"
+        )
+    if not given:
+        asked = [column for column in EITHER if names[column] is not None]
+        raise ValueError(_no_column(table, asked[0] if asked else LABEL, names))
     return columns
 
 
@@ -141,13 +167,15 @@ def _no_column(table: Table, column: str, names: Mapping[str, str | None]) -> st
     """The message for a column that is not there, with the columns that may be meant by it and its like."""
     has = list_of_names(map(printable, table.columns), 10)
     missing = [name for name in COLUMNS if names[name] == name and _find(table.columns, name) is None]
+    if len(missing) and any(_find(table.columns, names[name]) is not None for name in EITHER):
+        missing = [name for name in missing if name not in EITHER]  # one of the two is enough
     words = [f"dataset.{name}={other}" for name in missing if (other := _meant(table.columns, name))]
     remedy = f"; is it {' '.join(words)}?" if words else ""
     if not remedy and names[column] != column:
         remedy = did_you_mean(str(names[column]), table.columns)
     return (
         f"{column} must be the name of a column, which the first line of {table.file} says: it has {has}, "
-        f"got {names[column]}{remedy}"
+        f"got {names[column] or 'null'}{remedy}"
     )
 
 
@@ -159,18 +187,20 @@ def _meant(columns: Sequence[str], column: str) -> str | None:
 
 
 def _row(place: str, content: Mapping[str, str]) -> Row:
-    path, label = content[PATH], content[LABEL]
+    path, label = content[PATH], content.get(LABEL, "")
+    labels = labels_in_cell(content[LABELS]) if LABELS in content else None
+    is_labelled = bool(label) or labels is not None
     if not path:
         raise ValueError(f"path must be given in each row, {place} has none")
     split = content.get(SPLIT, "")
     known = split_called(split)
-    if label and SPLIT in content and known is None:
+    if is_labelled and SPLIT in content and known is None:
         names = "; ".join(", ".join(words) for words in NAMES.values())
         raise ValueError(f"split must be one of {names}; got {split or 'nothing'} in {place}")
-    if not label and split and known != "train" and split.casefold() not in UNLABELLED_SPLIT:
+    if not is_labelled and split and known != "train" and split.casefold() not in UNLABELLED_SPLIT:
         raise ValueError(f"label must be given for images of other splits than train, {place} has none ({split})")
-    weight = _weight(place, content[WEIGHT]) if label and WEIGHT in content else 1.0
-    return Row(place, path, label, known if label and known else "", weight, content.get(GROUP, ""))
+    weight = _weight(place, content[WEIGHT]) if is_labelled and WEIGHT in content else 1.0
+    return Row(place, path, label, known if is_labelled and known else "", weight, content.get(GROUP, ""), labels)
 
 
 def _weight(place: str, text: str) -> float:
@@ -199,7 +229,7 @@ def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
             first[path] = position
             continue
         one, other = rows[first[path]], rows[position]
-        for column in (LABEL, SPLIT, WEIGHT, GROUP):
+        for column in (LABEL, LABELS, SPLIT, WEIGHT, GROUP):
             values = getattr(one, column), getattr(other, column)
             if values[0] != values[1]:
                 raise ValueError(_twice(column, path, values, one.place, other.place))
@@ -214,8 +244,10 @@ def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
 
 
 def _twice(column: str, path: str, values: tuple[Any, Any], first: str, second: str) -> str:
-    one, other = (value if value != "" else "none" for value in values)
-    return f"{column} must be one for each image, {printable(path)} has {one} ({first}) and {other} ({second})"
+    one, other = ("|".join(value) if isinstance(value, tuple) else value for value in values)
+    one, other = (value if value != "" else "none" for value in (one, other))
+    must = "be the same in all rows of an image" if column == LABELS else "be one for each image"
+    return f"{column} must {must}, {printable(path)} has {one} ({first}) and {other} ({second})"
 
 
 def refuse_split_groups(rows: Sequence[Row]) -> None:
@@ -223,7 +255,7 @@ def refuse_split_groups(rows: Sequence[Row]) -> None:
     first: dict[str, Row] = {}
     torn: dict[str, tuple[Row, Row]] = {}
     for row in rows:
-        if row.group and row.label and row.split:
+        if row.group and row.is_labelled and row.split:
             one = first.setdefault(row.group, row)
             if one.split != row.split:
                 torn.setdefault(row.group, (one, row))

@@ -185,9 +185,12 @@ def _read_parquet(file: Path) -> Table:
 
 
 def _text(value: Any) -> str:
-    """A value as a CSV file has it: nothing for a missing one, 3 for 3.0, which pandas makes of 3 beside gaps."""
+    """A value as a CSV file has it: nothing for a missing one, 3 for 3.0, which pandas makes of 3 beside gaps.
+
+    A list has '|' between its values.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    return "|".join(map(_text, value)) if isinstance(value, list) else str(value).strip()

@@ -20,8 +20,6 @@ def check_image_weights(settings: Settings, data: Data) -> None:
         note("data", f"{count(len(unlabelled), 'image')} without a label not used, as data_free makes its own")
     if data.splits.train.weights is None:
         return
-    if data.splits.train.labels.dim() == 2:
-        raise SettingsError("dataset.weight: must be null where an image may have several labels")
     for name, teacher in settings.all_teachers.items():
         if teacher.head == "probe":
             raise SettingsError(

@@ -37,5 +37,8 @@ def test_weights_change_the_fingerprint_of_what_is_learned_and_not_of_what_is_te
 def test_weights_have_a_mean_of_one_over_the_images_with_labels() -> None:
     images = replace(split(4), weights=torch.tensor([1.0, 3.0, 2.0, 9.0]), labels=torch.tensor([0, 1, 0, UNLABELLED]))
     assert weights_with_mean_one(images).tolist() == [0.5, 1.5, 1.0, 4.5]
+    several = torch.tensor([[1, 1], [0, 1], [1, 0], [0, 0]], dtype=torch.uint8)  # the last image has none of them
+    images = replace(images, weights=torch.tensor([1.0, 3.0, 2.0, 2.0]), labels=several)
+    assert weights_with_mean_one(images).tolist() == [0.5, 1.5, 1.0, 1.0]
     assert weights_with_mean_one(split(4)) is None
     assert weights_with_mean_one(replace(split(4), weights=torch.zeros(4))).tolist() == [0, 0, 0, 0]

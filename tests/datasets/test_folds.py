@@ -106,6 +106,21 @@ def test_groups_weights_and_images_without_labels_of_a_manifest(tmp_path: Path) 
     assert sum(map(len, patients)) == 20 == len(set.union(*patients))
 
 
+@pytest.mark.parametrize("residency", ["auto", "stream"])
+def test_several_labels_of_a_manifest_stay_with_their_images(tmp_path: Path, residency: str) -> None:
+    cells = ("dog|cat", "", "cat", "dog; eel")
+    rows = [(path, cells[number % 4], f"p{number // 2}") for number, (path, _) in enumerate(labelled_images(tmp_path))]
+    file = write_manifest(tmp_path / "m.csv", rows, ("path", "labels", "group"))
+    cell_of = {row[0]: row[1] for row in rows}
+    tested = []
+    for fold in folds_of(read_manifest(file, residency=residency)[0], folds=3):
+        for split in ("train", "val", "test"):
+            wanted = [[name in cell_of[path] for name in fold.classes] for path in fold.survey.files[split].paths]
+            assert getattr(fold, split).labels.tolist() == wanted
+        tested += fold.survey.files["test"].paths
+    assert sorted(tested) == sorted(cell_of)
+
+
 def test_small_classes_and_too_many_folds_are_said() -> None:
     labels = torch.tensor([0] * 20 + [1] * 20 + [2] * 3)
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (43, 1, 4, 4), dtype=np.uint8))

@@ -62,9 +62,25 @@ def test_columns_are_found_by_the_names_that_a_person_gives_them() -> None:
         ),
         ("a.png,cat", {}, "path must be the name of a column, which the first line of m.csv says: it has a.png, cat"),
         (
-            "path,labels",
+            "path,Finding Labels",
             {},
-            "label must be a column with one label for each image; m.csv has labels, and several labels",
+            "label must be the name of a column, which the first line of m.csv says: it has path, Finding Labels, got "
+            "label; is it dataset.labels='Finding Labels'?",
+        ),
+        (
+            "file,label,classes",
+            {},
+            "path must be the name of a column, which the first line of m.csv says: it has file, label, classes, got "
+            "path; is it dataset.path=file?",
+        ),
+        ("path,label,tag", {"labels": "tags"}, "labels must be the name of a column, which the first line of m.csv"),
+        ("path,a,b", {"label": None}, "labels must be the name of a column, which the first line of m.csv says: it ha"),
+        ("path,a,b", {"label": None, "labels": None}, "label must be the name of a column, which the first line of m."),
+        (
+            "path,Label,labels",
+            {},
+            "label must be null where labels gives several for each image, or labels null, m.csv has both columns, "
+            "Label and labels",
         ),
     ],
 )
@@ -74,6 +90,18 @@ def test_a_column_that_is_not_there_is_named_with_what_may_be_meant(
     with pytest.raises(ValueError) as error:  # noqa: PT011
         rows_of(table(header, "x,y,z"), names(**other))
     assert str(error.value).startswith(message)
+
+
+def test_a_table_of_one_label_and_several_is_read_as_a_person_says() -> None:
+    content = table("path,label,labels", "a.png,mole,mole|scar", "b.png,,")
+    one, several = (rows_of(content, names(**{name: None})) for name in ("labels", "label"))
+    assert list(one.rows) == [Row("line 2", "a.png", "mole"), Row("line 3", "b.png", "")]
+    assert list(several.rows) == [
+        Row("line 2", "a.png", "", labels=("mole", "scar")),
+        Row("line 3", "b.png", "", labels=()),
+    ]
+    assert (one.several, several.several) == (False, True)
+    assert [row.is_labelled for row in (*one.rows, *several.rows)] == [True, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,14 @@ def test_parquet_is_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import pyarrow.parquet as parquet
 
     columns = {"path": ["a.png", "b.png", "c.png"], "label": [1.0, None, 0.0], "weight": [0.5, 2, float("nan")]}
+    columns["labels"] = [["cat", "dog"], [], None]
     parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet")
     table = read_table(tmp_path / "m.parquet")
-    assert [list(row) for row in table.rows] == [["a.png", "1", "0.5"], ["b.png", "", "2"], ["c.png", "0", ""]]
+    assert [list(row) for row in table.rows] == [
+        ["a.png", "1", "0.5", "cat|dog"],
+        ["b.png", "", "2", ""],
+        ["c.png", "0", "", ""],
+    ]
     assert list(table.lines) == [1, 2, 3]
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match=r'pip install "kd-runner\[parquet\]"$'):
