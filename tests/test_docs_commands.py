@@ -107,6 +107,11 @@ def make_other_forms(home: Path) -> None:
     write_shard(home / "shards" / "000.tar", [file for pair in files for file in pair])
     arrays = {"train_images": np.stack([np.asarray(Image.open(path).resize((28, 28)).convert("L")) for path in paths])}
     np.savez(home / "pneumoniamnist.npz", **arrays, train_labels=[[int(path.parent.name == "dogs")] for path in paths])
+    (home / "eyes").mkdir()
+    rows = [f"{path},{path.parent.name},P{number // 4}" for number, path in enumerate(paths)]
+    shutil.copytree(home / "pictures", home / "eyes" / "scans")
+    table = "\n".join(["path,label,patient", *rows]).replace(str(home / "pictures"), "scans")
+    (home / "eyes" / "images.csv").write_text(table)
     if HAS_DATASETS:
         for split in ("train", "test"):
             shutil.copytree(home / "pictures", home / "to_save" / split)
