@@ -135,7 +135,7 @@ def test_stages_have_their_own_layer_decay_and_frozen_layers(parts: Callable[...
         (["trainer.gradient_clip_val=0.0"], "trainer.gradient_clip_val: must be greater than 0, got 0.0"),
         (
             ["scheduler=plateau", "scheduler.metric=train_loss"],
-            "scheduler.metric: must be 'val_loss' or 'val_accuracy'",
+            "scheduler.metric: must be 'val_loss', 'val_accuracy' or 'val_map'",
         ),
         (["scheduler.warmup_start=3.0"], "scheduler.warmup_start must be a factor between 0 and 1, got 3"),
     ],
