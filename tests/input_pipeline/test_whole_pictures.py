@@ -97,6 +97,7 @@ def test_the_middle_is_cut_of_a_larger_picture_and_has_a_fingerprint_of_its_own(
         PixelSettings(18, "rgb", resize_size=17)
 
 
+@pytest.mark.slow
 def test_windows_need_pictures_that_stay_in_their_files(tmp_path: Path) -> None:
     for name in ("train/a", "train/b", "test/a", "test/b"):
         (tmp_path / name).mkdir(parents=True)

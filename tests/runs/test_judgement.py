@@ -119,7 +119,10 @@ def test_classes_in_another_order_are_named(given: RunIt) -> None:
 
 @pytest.mark.parametrize(
     ("mean", "std", "setting"),
-    [(0.5, 0.5, "dataset.mean=[0.5] dataset.std=[0.5]"), (0, 1 / 255, "dataset.mean=[0] dataset.std=[0.00392157]")],
+    [
+        pytest.param(0.5, 0.5, "dataset.mean=[0.5] dataset.std=[0.5]", marks=pytest.mark.slow),
+        (0, 1 / 255, "dataset.mean=[0] dataset.std=[0.00392157]"),
+    ],
 )
 def test_another_normalisation_is_found_and_helps(given: RunIt, mean: float, std: float, setting: str) -> None:
     # What the run would measure is far from what the weights want.

@@ -112,7 +112,7 @@ def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> N
     assert more == Played(tmp_path / "longer", search_settings(pruning=pruning, trials=10)).told
 
 
-@pytest.mark.parametrize("pruning", ["median", "halving"])
+@pytest.mark.parametrize("pruning", [pytest.param("median", marks=pytest.mark.slow), "halving"])
 def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pruning: str) -> None:
     search = search_settings(pruning=pruning, trials=12)
     at_once, late, at_the_end = (Played(tmp_path / str(late), search, late).told for late in (1, 3, 100))
