@@ -57,6 +57,9 @@ def medmnist(
         classes, labels = _several_labels(arrays, list(splits), names)
     else:
         values = {split: _labels(arrays, split).tolist() for split in splits}
+        highest = max(max(part, default=0) for part in values.values())
+        if names is not None and len(names) > highest + 1:
+            raise ValueError(f"class_names must have a name for each of the {highest + 1} classes, got {len(names)}")
         classes, numbers = classes_and_labels(values, names)
         labels = {split: torch.tensor(part) for split, part in numbers.items()}
     parts = {split: Split(_images(images, split), labels[split]) for split, images in splits.items()}

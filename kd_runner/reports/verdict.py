@@ -115,7 +115,7 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
         if gain.seeds > 1
         else "McNemar's"
     )
-    sentence += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain.low, gain.high)}"
+    sentence += f": a gain of {100 * gain.mean:+.2f} points, {_interval(gain)}"
     sentence += f" ({test}, p = {gain.p:.2g}"
     if gain.rows > 1:
         sentence += f"; interval and p with Holm's correction for {gain.rows} rows"
@@ -124,11 +124,14 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     return f"{sentence})."
 
 
-def _interval(low: float, high: float) -> str:
+def _interval(gain: Gain) -> str:
     """The 95 % interval of a gain in words; no gain is beyond 100 points."""
-    if (high - low) / 2 > MOST_HALF_WIDTH:
-        return "95 % interval wider than 100 points, so too few seeds to tell"
-    return f"95 % interval {100 * max(-1.0, low):+.2f} to {100 * min(1.0, high):+.2f}"
+    assert gain.low is not None
+    assert gain.high is not None
+    if (gain.high - gain.low) / 2 > MOST_HALF_WIDTH:
+        few = "folds" if gain.over == "folds" else "seeds"
+        return f"95 % interval wider than 100 points, so too few {few} to tell"
+    return f"95 % interval {100 * max(-1.0, gain.low):+.2f} to {100 * min(1.0, gain.high):+.2f}"
 
 
 def _word(gain: Gain | None) -> Literal["helped", "cost", "unsure", "unknown"]:

@@ -34,6 +34,11 @@ from kd_runner.plain_text import lines
 from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
 from kd_runner.runs.transfer import unlabelled_images
 
+# What a note on a broken shard says where images are left out, and what it is where a run would stop.
+WHAT_FOLLOWS = (
+    "what follows is left out (dataset.on_bad_image)",
+    "a run would stop (dataset.on_bad_image=skip leaves out what follows)",
+)
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
 NAMED = 5  # files
@@ -71,6 +76,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
     contact_sheet(splits.train, splits.classes).save(folder / CONTACT_SHEET)
     name = data_set_name(settings.dataset)
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
+    skips = settings.dataset.node.get("on_bad_image") == "skip"
     parts = [
         [f"{name}: {survey.line(splits)}"],
         []
@@ -82,10 +88,12 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         more,
         [f"mean     [{', '.join(f'{value:.4f}' for value in pixels.mean)}] of the training images, by channel"],
         [f"std      [{', '.join(f'{value:.4f}' for value in pixels.std)}]"],
-        unreadable_lines(splits, settings.dataset.node.get("on_bad_image") == "skip"),
+        unreadable_lines(splits, skips),
         copy_lines(splits, pixels.copies),
         [
-            f"note     {note}" for note in notes if NOT_READ not in note or _is_of_more(note, settings)
+            f"note     {note if skips else note.replace(*WHAT_FOLLOWS)}"
+            for note in notes
+            if NOT_READ not in note or _is_of_more(note, settings)
         ],  # it is said above
         [f"pictures {folder / CONTACT_SHEET}{shown}"],
     ]

@@ -63,6 +63,11 @@ def test_splits_that_are_missing_are_cut_and_classes_have_names(tmp_path: Path) 
     assert notes == [f"more in {tmp_path / 'x.npz'} left out: images and labels of train, val and test are read"]
 
 
+def test_a_name_more_than_there_are_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="class_names must have a name for each of the 2 classes, got 3"):
+        medmnist(save(tmp_path / "x.npz", arrays()), 0, ["normal", "pneumonia", "other"])
+
+
 def test_columns_are_labels_that_an_image_may_have(tmp_path: Path) -> None:
     content = arrays()
     for split, count in SIZES.items():

@@ -184,3 +184,8 @@ def test_the_answer_names_what_a_run_would_stop_at(tmp_path: Path, settings: Any
     assert lines[start + 1] == "         0.tar/none.png (it has no label (.cls, .json, .txt))"
     assert lines[start + 2].startswith("         0.tar/bad.png (it is broken at its start")
     assert not any(line.startswith("note") for line in lines)
+    whole = (tmp_path / "shards" / "0.tar").read_bytes()
+    (tmp_path / "shards" / "0.tar").write_bytes(whole[: 40 * 512 + 600])
+    says = "a run would stop (dataset.on_bad_image=skip leaves out what follows)"
+    assert says in dataset_answer(settings(*words), tmp_path)
+    assert says not in dataset_answer(settings(*words, "dataset.on_bad_image=skip"), tmp_path)
