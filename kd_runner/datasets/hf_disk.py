@@ -89,6 +89,7 @@ def hf_disk(
         _check_like_training(split, table, columns)
     rows = {split: _read_rows(table, folders[split], folder, columns) for split, table in tables.items()}
     names = names_of_classes(class_names, folder) or columns.class_names
+    _refuse_reordered(names, columns.class_names)
     classes, labels = classes_and_labels({split: part.values for split, part in rows.items()}, names)
     pack = _pack(tables, folders, rows, columns)
     files = {
@@ -104,6 +105,15 @@ def hf_disk(
     if unread:
         note("data", f"{list_of_names(map(printable, unread))} in {root} left out: no split of a run has such a name")
     return splits_of_packed(files, classes, left_out, problems, fractions, seed, residency, cache_folder, on_bad_image)
+
+
+def _refuse_reordered(names: Sequence[str] | None, own: Sequence[str] | None) -> None:
+    """Raise ValueError for the data set's own names in another order, in which each image would get another's."""
+    if names is not None and own is not None and sorted(names) == sorted(own) and list(names) != list(own):
+        raise ValueError(
+            f"class_names must be in the order of the data set's own ({list_of_names(map(printable, own))}), "
+            f"got {list_of_names(map(printable, names))}"
+        )
 
 
 def _folders_of_splits(root: Path, asked: Mapping[str, str | None]) -> tuple[dict[str, Path], list[str]]:
@@ -343,13 +353,13 @@ def _pack(
             for split, part in rows.items()
             for name, row in zip(part.names, part.numbers, strict=True)
         },
-        {split: _marks(folder) for split, folder in folders.items()},
+        {split: _marks(folder, columns.image) for split, folder in folders.items()},
     )
 
 
-def _marks(folder: Path) -> tuple[int, int]:
-    """Two numbers that change with names, sizes and times of the files in a folder."""
+def _marks(folder: Path, column: str) -> tuple[int, int]:
+    """Two numbers that change with names, sizes and times of the files in a folder, and with the column of images."""
     statuses = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
     content = [(name, status.st_size, status.st_mtime_ns) for name, status in statuses]
-    digest = hashlib.sha256(repr(content).encode()).digest()
+    digest = hashlib.sha256(repr((column, content)).encode()).digest()
     return int.from_bytes(digest[:7], "big"), int.from_bytes(digest[7:14], "big")

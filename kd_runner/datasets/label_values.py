@@ -80,6 +80,10 @@ def classes_and_labels(
                 "elsewhere may have them as they are: dataset.class_names names all",
             )
     else:
+        counted = list(map(str, range(len(names))))
+        if are_numbers and sorted(names) == sorted(counted) and list(names) != counted:
+            shown = list_of_names(map(printable, names))
+            raise ValueError(f"class_names must be in the order of the numbers that they are, got {shown}")
         classes = list(range(len(names))) if are_numbers else list(names)
     numbers = {value: number for number, value in enumerate(classes)}
     labels = {}

@@ -18,6 +18,9 @@ def labels_in_cell(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(names_in_cell(text))))
 
 
+BINARY = {"0", "1", "false", "true"}
+
+
 def check_cells(cells: Sequence[str], said: Callable[[int], str], file: Path) -> None:
     """Refuse cells that hold labels in another form, and note where no cell holds two.
 
@@ -32,10 +35,11 @@ def check_cells(cells: Sequence[str], said: Callable[[int], str], file: Path) ->
     in_brackets = [position for position, cell in enumerate(cells) if cell[:1] in "[{(" and cell[-1:] in "]})" and cell]
     if in_brackets:
         _refuse("without brackets", in_brackets, cells, said)
-    is_binary = set().union(*names) <= {"0", "1"}
+    is_binary = {name.casefold() for row in names for name in row} <= BINARY
+    matrix = [position for position, row in enumerate(names) if len(row) > 1 and len(row) == len(names[0])]
     repeated = [position for position, row in enumerate(names) if len(set(row)) < len(row)]
-    if is_binary and repeated:
-        _refuse("of those that an image has, and not a 0 or 1 for each", repeated, cells, said)
+    if is_binary and (repeated or len(matrix) == len(names)):
+        _refuse("of those that an image has, and not a 0 or 1 for each", repeated or matrix, cells, said)
     if any(names) and all(len(row) < 2 for row in names):
         longest = max(cells, key=len)
         note(

@@ -17,6 +17,7 @@ from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
 
 PATH, LABEL, SPLIT, WEIGHT, GROUP, LABELS = COLUMNS = ("path", "label", "split", "weight", "group", "labels")
+LARGEST_WEIGHT = 1e30  # far from where float32 ends
 EITHER = (LABEL, LABELS)  # one label for each image, or several
 # What others call these columns, without signs between words.
 OTHER_NAMES = {
@@ -208,7 +209,7 @@ def _weight(place: str, text: str) -> float:
         weight = float(text)
     except ValueError:
         weight = math.nan
-    if not 0 <= weight < math.inf or "_" in text:
+    if not 0 <= weight <= LARGEST_WEIGHT or "_" in text:
         raise ValueError(f"weight must be a number of 0 or more such as 0.5, got {text or 'nothing'} in {place}")
     return weight
 

@@ -87,7 +87,12 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            shapes = {name.removesuffix(".npy"): _header(archive, name) for name in archive.namelist()}
+            members = archive.namelist()
+            shapes = {name.removesuffix(".npy"): _header(archive, name) for name in members}
+            if len(shapes) < len(members):  # NumPy may read another than the one whose header was looked at
+                raise _Refused(
+                    f"{file} must have each array once, got {list_of_names(map(printable, sorted(members)))}"
+                )
         wanted = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
         _check_arrays(file, shapes, wanted)
         with np.load(file, allow_pickle=False) as content:

@@ -48,6 +48,12 @@ def find_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
         FileNotFoundError: no such folder, no shard there, or a shard that a pattern names is not there.
         ValueError: shards of which some have the name of a split and others have none.
     """
+    shards = _found_shards(root, patterns)
+    _refuse_repeated(shards.splits)
+    return shards
+
+
+def _found_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
     path = Path(root).expanduser()
     given = {split: pattern for split, pattern in patterns.items() if pattern is not None}
     if not path.is_dir():
@@ -55,9 +61,7 @@ def find_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
     if given:
         if "train" not in given:
             raise ValueError(f"train must be a pattern of shards where {' and '.join(given)} is one, got null")
-        splits = {split: _matches(path, pattern, split) for split, pattern in given.items()}
-        _refuse_repeated(splits)
-        return Shards(path, splits)
+        return Shards(path, {split: _matches(path, pattern, split) for split, pattern in given.items()})
     return _of_folder(path)
 
 
@@ -66,9 +70,10 @@ def _refuse_repeated(splits: Mapping[str, list[Path]]) -> None:
     seen: dict[Path, str] = {}
     for split, paths in splits.items():
         for path in paths:
-            if path in seen:
-                raise ValueError(f"{split} must name each shard once, and none of {seen[path]}, got {path} again")
-            seen[path] = split
+            file = path.resolve()
+            if file in seen:
+                raise ValueError(f"{split} must name each shard once, and none of {seen[file]}, got {path} again")
+            seen[file] = split
 
 
 def expand(pattern: str) -> Iterator[str]:

@@ -106,13 +106,13 @@ class TarPack:
 
     Args:
         shards: The tars.
-        times: Time of change of each tar, int64.
+        marks: A number for each tar, int64, which changes with its size and its time of change.
         numbers: The row of each image in `places`.
         places: The number of the tar, the first byte and the size of each image, int64 [N, 3].
     """
 
     shards: Sequence[Path]
-    times: np.ndarray
+    marks: np.ndarray
     numbers: Mapping[str, int]
     places: np.ndarray
 
@@ -122,7 +122,7 @@ class TarPack:
 
     def stamps(self, names: Sequence[str]) -> np.ndarray:
         rows = self.places[[self.numbers[name] for name in names]].reshape(-1, 3)
-        return np.stack([rows[:, 2], self.times[rows[:, 0]]], axis=1)
+        return np.stack([rows[:, 1] * 2**20 + rows[:, 2], self.marks[rows[:, 0]]], axis=1)
 
 
 def _read_indices(shards: Shards, keys: Keys, cache: Path | None) -> dict[str, list[dict[str, Any]]]:
@@ -207,8 +207,8 @@ def _images(
         for split, part in shards.splits.items()
     }
     numbers = {name: number for number, name in enumerate(name for part in names.values() for name in part)}
-    times = np.array([path.stat().st_mtime_ns for path in paths], dtype=np.int64)
-    pack = TarPack(paths, times, numbers, np.array(places, dtype=np.int64))
+    marks = np.array([_mark(path) for path in paths], dtype=np.int64)
+    pack = TarPack(paths, marks, numbers, np.array(places, dtype=np.int64))
     return {
         split: PackedImages(shards.folder, part, torch.tensor(labels[split]), pixels, pack=pack)
         for split, part in names.items()
@@ -227,3 +227,8 @@ def _left_out(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Le
             if index["unread"]:
                 folders[_place(shards, shard)] += sum(index["unread"].values())
     return LeftOut(kinds, folders, hidden=hidden)
+
+
+def _mark(shard: Path) -> int:
+    status = shard.stat()
+    return int.from_bytes(hashlib.sha256(f"{status.st_size},{status.st_mtime_ns}".encode()).digest()[:7], "big")

@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_runner.evaluation.precision_recall import average_precision
 from kd_runner.tensors import mean_kl, one_versus_all
 
 
@@ -20,20 +21,8 @@ def average_precisions(logits: Tensor, labels: Tensor) -> list[float | None]:
         logits: [N, K].
         labels: uint8 [N, K].
     """
-    from torchmetrics.functional.classification import multilabel_average_precision  # which takes a second
-
-    known = labels.bool().any(0).cpu()
-    # In float64, so that large logits do not become equal probabilities. On the CPU, where all steps are deterministic.
-    probabilities, truth = logits.cpu().double().sigmoid()[:, known], labels.cpu().long()[:, known]
-    if not bool(known.any()):
-        return [None] * len(known)
-    if truth.shape[1] == 1:  # torchmetrics wants two labels or more
-        probabilities, truth = probabilities.expand(-1, 2), truth.expand(-1, 2)
-    count = truth.shape[1]
-    values = iter(
-        multilabel_average_precision(probabilities, truth, count, average="none", validate_args=False).tolist()
-    )
-    return [next(values) if is_known else None for is_known in known.tolist()]
+    # Of the logits, whose sigmoids are all 1 where they are large.
+    return [average_precision(logits[:, number], labels[:, number].bool()) for number in range(labels.shape[1])]
 
 
 def mean_average_precision(logits: Tensor, labels: Tensor) -> float:

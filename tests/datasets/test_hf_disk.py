@@ -67,6 +67,27 @@ def test_a_dictionary_of_splits(tmp_path: Path) -> None:
     assert (shades(chosen.test), len(chosen.train) + len(chosen.val)) == ([50, 51], 3)
 
 
+@pytest.mark.parametrize("residency", ["memory", "stream"])
+def test_another_column_of_images_has_its_own_cache_and_fingerprint(tmp_path: Path, residency: str) -> None:
+    mask = [{"bytes": png(100 + number), "path": None} for number in range(6)]
+    saved = table([0, 1, 0, 1, 0, 1], mask=mask, features={"mask": Image()})
+    DatasetDict(train=saved, val=saved, test=saved).save_to_disk(str(tmp_path / "two"))
+    options = {"cache": str(tmp_path / "cache"), "residency": residency}
+    images, masks = (read(tmp_path / "two", image_column=name, **options)[0] for name in ("image", "mask"))
+    assert [part.sample(6)[:, 0, 0, 0].tolist() for part in (images.train, masks.train)] == [
+        [*range(6)],
+        [*range(100, 106)],
+    ]
+    assert images.fingerprint != masks.fingerprint
+
+
+def test_own_names_in_another_order_are_refused(tmp_path: Path) -> None:
+    DatasetDict(train=table([0, 1, 0]), val=table([0]), test=table([1])).save_to_disk(str(tmp_path / "pets"))
+    with pytest.raises(ValueError, match=r"order of the data set's own \(cat, dog\), got dog, cat"):
+        read(tmp_path / "pets", class_names=["dog", "cat"])
+    assert read(tmp_path / "pets", class_names=["Katze", "Hund"])[0].classes == ["Katze", "Hund"]
+
+
 def test_one_split_is_cut_and_a_selection_is_kept(tmp_path: Path) -> None:
     data = table([0, 1] * 10).select(range(19, -1, -1))  # rows by a table of indices, which saving lays out
     data.save_to_disk(str(tmp_path / "pets"))

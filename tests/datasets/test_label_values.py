@@ -44,6 +44,11 @@ def test_classes_are_the_labels_of_the_training_images() -> None:
         ),
         ({"train": [0, 3]}, ["a", "b"], "train split must be those that dataset.class_names has; 3 is not among them"),
         ({"train": ["a", "c", "d"]}, ["a", "b"], "c, d are not among them"),
+        (
+            {"train": [0, 1, 2]},
+            ["0", "2", "1"],
+            "must be in the order of the numbers that they are, got 0, 2, 1",
+        ),
         ({"train": [5, 5]}, None, "at least two classes, the training images have 5"),
     ],
 )

@@ -106,6 +106,16 @@ def test_a_cache_holds_for_other_labels(tmp_path: Path, monkeypatch: pytest.Monk
             "labels must be names such as cat|dog, of those that an image has, and not a 0 or 1 for each, got 1;0;1 "
             "(line 2), 0;0;1 (line 3), 1;1;1 (line 4)",
         ),
+        (
+            ["0|1", "1|0", "0|1"],
+            None,
+            "labels must be names such as cat|dog, of those that an image has, and not a 0 or 1 for each, got 0|1 (lin",
+        ),
+        (
+            ["True|False|True", "False|False|True", "True|True|True"],
+            None,
+            "labels must be names such as cat|dog, of those that an image has, and not a 0 or 1 for each, got True|Fa",
+        ),
         (["a|b", "", "b"], "train  test", "split must be one of train, training; val, valid, validation, dev; test,"),
     ],
 )

@@ -120,6 +120,7 @@ def test_a_table_of_one_label_and_several_is_read_as_a_person_says() -> None:
         ("x,a,train,-1", "weight must be a number of 0 or more such as 0.5, got -1 in line 2"),
         ("x,a,train,nan", "weight must be a number of 0 or more such as 0.5, got nan in line 2"),
         ("x,a,train,1_0", "weight must be a number of 0 or more such as 0.5, got 1_0 in line 2"),
+        ("x,a,train,1e39", "weight must be a number of 0 or more such as 0.5, got 1e39 in line 2"),
         ("x,a,train,", "weight must be a number of 0 or more such as 0.5, got nothing in line 2"),
     ],
 )

@@ -68,6 +68,14 @@ def test_a_name_more_than_there_are_classes_is_refused(tmp_path: Path) -> None:
         medmnist(save(tmp_path / "x.npz", arrays()), 0, ["normal", "pneumonia", "other"])
 
 
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npz", arrays())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("train_images", archive.read("train_images.npy"))
+    with pytest.raises(ValueError, match="must have each array once"):
+        medmnist(path, 0)
+
+
 def test_columns_are_labels_that_an_image_may_have(tmp_path: Path) -> None:
     content = arrays()
     for split, count in SIZES.items():

@@ -95,3 +95,12 @@ def test_a_root_that_is_not_there_is_refused(tmp_path: Path) -> None:
         FileNotFoundError, match=r"no shard .*nowhere: it must be a folder of \.tar files, or name them"
     ):
         find_shards(str(tmp_path / "nowhere"), NONE)
+
+
+def test_a_shard_under_two_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train-0.tar").write_bytes(b"x")
+    (tmp_path / "test-0.tar").symlink_to(tmp_path / "train-0.tar")
+    with pytest.raises(ValueError, match="must name each shard once"):
+        find_shards(str(tmp_path), {"train": None})
+    with pytest.raises(ValueError, match="must name each shard once"):
+        find_shards(str(tmp_path / "{train-0,train-0}.tar"), {"train": None})

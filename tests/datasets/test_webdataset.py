@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,27 @@ def test_a_shard_is_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first.fingerprint == second.fingerprint
     with pytest.raises(AssertionError, match="searched again"):
         read(tmp_path / "shards", **options, label_key="txt")
+
+
+def test_a_shard_made_again_with_its_old_time_is_read_again(tmp_path: Path) -> None:
+    """Its images have the same names and sizes, as bitmaps have."""
+    shard, options = tmp_path / "shards" / "0.tar", {"cache": str(tmp_path / "cache"), "on_bad_image": "error"}
+
+    def bitmap(shade: int) -> bytes:
+        content = io.BytesIO()
+        Image.new("L", (6, 6), shade).save(content, "BMP")
+        return content.getvalue()
+
+    def written(start: int, more: list[tuple[str, bytes]]) -> Splits:
+        parts = [((f"{n}.bmp", bitmap(start + n)), (f"{n}.cls", str(n % 2).encode())) for n in range(20)]
+        write_shard(shard, [*more, *(part for pair in parts for part in pair)])
+        os.utime(shard, ns=(10**18, 10**18))
+        return read(tmp_path / "shards", **options)[0]
+
+    first, second = written(0, []), written(100, [("readme.md", bytes(20_000))])
+    assert sorted(first.train.sample(len(first.train))[:, 0, 0, 0].tolist())[-1] < 20
+    assert sorted(second.train.sample(len(second.train))[:, 0, 0, 0].tolist())[0] >= 100
+    assert first.fingerprint != second.fingerprint
 
 
 def test_bad_samples_are_refused_or_left_out(tmp_path: Path) -> None:

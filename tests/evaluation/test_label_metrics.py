@@ -54,7 +54,7 @@ def test_a_label_that_no_image_has_counts_for_nothing() -> None:
     assert one == pytest.approx([average_precision_score(LABELS[:, 0], LOGITS[:, 0])], abs=1e-6)
     assert mean_average_precision(logits, torch.zeros_like(labels)) == 0
     large = torch.tensor([[100.0], [101.0], [99.0]])  # whose float32 sigmoids are all 1
-    assert average_precisions(large / 4, torch.tensor([[0], [1], [0]], dtype=torch.uint8)) == [1.0]
+    assert average_precisions(large, torch.tensor([[0], [1], [0]], dtype=torch.uint8)) == [1.0]
 
 
 def test_closeness_is_of_each_label() -> None:
