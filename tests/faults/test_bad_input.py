@@ -323,6 +323,7 @@ def test_images_that_cannot_be_read_are_counted_and_named(tmp_path: Path, result
         result_of(*words)
 
 
+@pytest.mark.slow
 def test_an_archive_is_unpacked_once(tmp_path: Path, result_of, caplog) -> None:
     caplog.set_level("INFO", "kd_runner")
     image_folder(tmp_path / "pets", count=20)

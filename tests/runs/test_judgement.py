@@ -216,6 +216,7 @@ def test_what_may_be_chance_is_not_said_to_be(settings: Callable[..., Any], accu
     assert notes[-1].startswith(f"the student {words}: it is right on {100 * accuracy:.1f} % of 100 ")
 
 
+@pytest.mark.slow
 def test_a_teacher_no_better_than_its_baseline_is_said_before_the_student_trains(
     result_of: RunIt, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -137,6 +137,7 @@ def test_it_is_said_before_the_student_trains(result_of: RunIt, caplog: pytest.L
     assert caplog.text.index("at temperature 1000") < caplog.text.index("student   epoch 1/1")
 
 
+@pytest.mark.slow
 def test_modes_that_do_not_use_the_temperature_are_left_alone(result_of: RunIt) -> None:
     for mode in ("logits_l2", "hard", "at"):
         notes = result_of(f"distillation={mode}", "temperature.value=0.5", "baseline=false")["notes"]

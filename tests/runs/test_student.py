@@ -10,6 +10,7 @@ import pytest
 RunIt = Callable[..., dict[str, Any]]
 
 
+@pytest.mark.slow
 def test_finetuning_goes_on_from_the_student_with_its_own_optimizer(result_of: RunIt) -> None:
     student = ("student=tiny_mlp", "baseline=false")  # without batch norms, whose statistics move at any learning rate
     plain = result_of(*student)
