@@ -43,8 +43,9 @@ def test_what_is_wrong_with_a_tar_is_said(tmp_path: Path) -> None:
     whole = write_shard(tmp_path / "a.tar", FILES).read_bytes()
     ends = 4 * (512 + 1024)
     long_name = header(b"%011o\0" % 10, tarfile.GNUTYPE_LONGNAME) + b"abc".ljust(512, b"\0")
+    back = "header leads back or 1,536 bytes is no header"  # the latter where Python itself refuses sizes below 0
     cases = {
-        "header leads back": whole[:1536] + header(b"\xff" * 10 + b"\xfa\x00") + bytes(20480),  # -1536 bytes
+        back: whole[:1536] + header(b"\xff" * 10 + b"\xfa\x00") + bytes(20480),  # -1536 bytes
         "is not whole": whole[: ends - 600],
         "4,608 bytes is no header": whole[:4608] + b"garbage".ljust(512, b"g") + whole[5120:],
         "3,072 bytes is no header": whole[:3200],
@@ -54,12 +55,12 @@ def test_what_is_wrong_with_a_tar_is_said(tmp_path: Path) -> None:
         "truncated header": gzip.compress(whole),
         "empty file": b"",
     }
-    found = {"header leads back": 1, "is not whole": 3, "4,608 bytes is no header": 3, "3,072 bytes is no header": 2}
+    found = {back: 1, "is not whole": 3, "4,608 bytes is no header": 3, "3,072 bytes is no header": 2}
     for says, content in cases.items():
         (tmp_path / "b.tar").write_bytes(content)
         with bounded(), nothing_happens(tmp_path / "nowhere"):
             members = members_of(tmp_path / "b.tar")
-        assert says in members.broken
+        assert any(words in members.broken for words in says.split(" or "))
         assert len(members.files) == found.get(says, 0), says
     assert LARGEST_HEADER < 2**20
     (tmp_path / "c.tar").write_bytes(whole + whole)
