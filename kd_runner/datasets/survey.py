@@ -231,6 +231,12 @@ def write_notes(splits: Splits, copies: Copies | None) -> None:
                 f"{len(names):,} of {splits.num_classes:,} {things} {'has' if len(names) == 1 else 'have'} no "
                 f"{SPLITS[split]} images ({list_of_names(names)}): {effect}",
             )
+    if splits.several_labels and bool((splits.train.labels.sum(1) == 1).all()):
+        note(
+            "data",
+            f"each training image has one of the {splits.num_classes:,} labels: they are learned as labels of which an "
+            "image may have several; for classes, give each image a number in place of a row of 0 and 1",
+        )
     if copies is not None:
         height, width = splits.image_shape[1:]
         copies.write_notes(f"{width}x{height}" if splits.survey is not None else "")

@@ -10,6 +10,7 @@ from image_folders import read, sizes, write_classes
 
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Split, Splits
+from kd_runner.notes import collected_notes
 
 
 def test_hidden_files_alone_make_no_note(tmp_path: Path) -> None:
@@ -96,3 +97,13 @@ def test_what_is_left_out_is_given_from_the_most_to_the_fewest() -> None:
 def test_kinds_are_counted_in_words() -> None:
     kinds = survey.Counter({"no suffix": 12, "broken link": 1, ".txt": 2})
     assert survey.kinds_in_words(kinds) == "12 files without a suffix, 2 .txt, 1 broken link"
+
+
+def test_rows_with_one_label_each_are_said_to_be_several_labels() -> None:
+    images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
+    one, several = torch.eye(3, dtype=torch.uint8).repeat(2, 1), torch.ones(6, 3, dtype=torch.uint8)
+    for labels, count in ((one, 1), (several, 0)):
+        split = Split(images, labels)
+        with collected_notes() as notes:
+            survey.write_notes(Splits(split, split, split, ["a", "b", "c"]), None)
+        assert sum("each training image has one of the 3 labels" in text for text in notes) == count
