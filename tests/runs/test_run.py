@@ -25,6 +25,9 @@ from kd_runner.training.teacher_outputs import OnlineTeacher
 
 RunIt = Callable[..., dict[str, Any]]
 MODES = modes_with_a_teacher()
+# Logits, no teacher, layers, a memory, a second view, a part that stays in the student, exits, a start of its own,
+# attacks; tests/runs/test_every_mode.py trains the others, too.
+OF_EACH_KIND = ("soft", "hard", "none", "fitnets", "crd", "mlkd", "simkd", "ofa", "ab", "tf_kd_self", "ard")
 METRICS = {
     "accuracy",
     "val_accuracy",
@@ -121,7 +124,9 @@ def test_tensorboard_has_the_words_of_the_field(result_of: RunIt, tmp_path: Path
     assert train == pytest.approx(label + distillation, rel=1e-5)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[] if mode in OF_EACH_KIND else pytest.mark.slow) for mode in MODES]
+)
 def test_every_mode_runs_from_start_to_end(result_of: RunIt, mode: str) -> None:
     own = ["teacher.hidden=[]"] if mode in ("catkd", "sdd") else []  # they need a dense layer right behind the maps
     result = result_of(f"distillation={mode}", "baseline=false", *own)
