@@ -92,12 +92,13 @@ class PoolLauncher(Launcher):
             SettingsError: they cannot be composed, or are of the wrong kind.
         """
         config = composition.composed_by(lambda: self.composer.compose(overrides))
-        settings = composition.settings_of(config, overrides)
+        unresolved = composition.unresolved_settings(config)
+        settings = composition.settings_of(config, overrides, unresolved)
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
         plain = settings.plain()
-        return plain, str(config.hydra.sweep.subdir), composition.from_environment(config, plain)
+        return plain, str(config.hydra.sweep.subdir), composition.from_environment(config, plain, unresolved)
 
 
 class SlurmLauncher(PoolLauncher):

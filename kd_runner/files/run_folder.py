@@ -37,6 +37,7 @@ JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
 PLAN = "pack_"  # in the folder CHECKED: begins the names of the plans of packs
 BOARD = "board_"  # there: begins the names of files through which packs share what a teacher gives
 CHECKED = ".check"  # the folder of the check of all jobs
+PROGRESS = "progress.json"  # there: how many jobs have been tried
 
 
 def weights_file(stage: str) -> str:

@@ -199,5 +199,5 @@ def end_message(count: int, failures: Sequence[Exception], hint: str) -> list[st
 
 def stop_reason(job: Job, task: Task) -> NotRun:
     """The reason why a job has no result that was ended early, in a few words."""
-    begun = task.attempts or holds_a_run(job.folder)
+    begun = holds_a_run(job.folder)
     return NotRun(f"{'ended early' if begun else 'not started'}: {task.why_unwanted}")
