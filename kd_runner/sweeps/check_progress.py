@@ -1,4 +1,4 @@
-"""The progress of the check of a sweep's jobs, where it takes more than a moment: a line on a terminal, few elsewhere."""
+"""The progress of the check of a sweep's jobs: a line on a terminal, few lines elsewhere, none for a quick check."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def end_message(count: int, failures: Sequence[Exception], hint: str) -> list[st
     for failure in failures:
         if isinstance(failure, JobNotRun):
             reasons.setdefault(failure.reason, []).append(failure.number)
-    summaries = [f"{ranges(numbers)}: {reason}" for reason, numbers in reasons.items()]
+    summaries = [f"{ranges(sorted(numbers))}: {reason}" for reason, numbers in reasons.items()]
     return [f"{len(failures)} of {count} jobs have no result{hint}", *failed, *summaries]
 
 

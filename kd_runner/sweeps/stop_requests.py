@@ -29,7 +29,7 @@ ALL = "all"  # in place of jobs: the whole sweep
 NAME = r"[0-9a-f]{32}\.json"
 ANSWER = ".answer.json"  # the end of the name of an answer
 MOST_BYTES = 2**17  # of a request
-MOST_FILES = 100  # that are looked at in one go
+MOST_FILES = 10_000  # that are looked at in one go
 MOST_LINES = 10  # about files that are no requests
 OLD = 120.0  # seconds after which a request that lies there when a sweep starts is one of an earlier sweep
 
@@ -79,7 +79,8 @@ class RequestReader:
         """The files that may be requests and have not been looked at."""
         try:
             if is_link(self._folder):
-                self._ignore(self._folder, "it is a link")
+                if self._folder.name not in self._known:
+                    self._ignore(self._folder, "it is a link")
                 return []
             with os.scandir(self._folder) as entries:
                 names = [entry.name for entry, _ in zip(entries, range(MOST_FILES), strict=False)]
@@ -92,10 +93,10 @@ class RequestReader:
         return [self._folder / name for name in new if re.fullmatch(NAME, name)]
 
     def _ignore(self, path: Path, reason: str) -> None:
-        self._lines += path.name not in self._known
-        if path.name not in self._known and self._lines <= MOST_LINES:
-            note("sweep", f"{path} is no request to stop jobs, and is ignored: {reason}")
         self._known.add(path.name)
+        self._lines += 1
+        if self._lines <= MOST_LINES:
+            note("sweep", f"{path} is no request to stop jobs, and is ignored: {reason}")
 
 
 def _jobs_in(content: bytes) -> tuple[int, ...] | None:
