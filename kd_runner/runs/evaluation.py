@@ -197,4 +197,4 @@ def log_test_metrics(
     for stage, last_epoch in epochs.items():
         numbers = stages[stage] or {}
         metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
-        logger.log_metrics(metrics, trained.get(stage, last_epoch))
+        logger.log_test_metrics(stage, metrics, trained.get(stage, last_epoch))

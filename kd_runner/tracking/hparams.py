@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections import Counter
@@ -16,10 +15,8 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterval, hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.errors import SettingsError, one_line
-from kd_runner.files import atomic
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.scores import common_words
@@ -157,14 +154,6 @@ def _message(tag: str, **content: Any) -> Summary:
 
 def write_events(folder: Path, messages: Iterable[Summary]) -> None:
     """Write an event file with these messages into `folder`; it replaces that of an earlier call, where it differs."""
-    content = io.BytesIO()
-    writer = RecordWriter(content)
-    writer.write(Event(file_version="brain.Event:2").SerializeToString())
-    for message in messages:
-        writer.write(Event(summary=message).SerializeToString())
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
-    is_there = path.is_file() and not path.is_symlink() and path.read_bytes() == content.getvalue()
-    if not is_there:
-        atomic.write(path, content.getvalue(), survives_power_cut=False)  # another report writes it again
+    event_files.write(folder / FILE, (Event(summary=message) for message in messages))
