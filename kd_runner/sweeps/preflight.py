@@ -29,7 +29,7 @@ from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.store.entries import is_stored, key_of
 from kd_runner.sweeps.job_file import read_jobs
 from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
-from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking.logger import TENSORBOARD, RunLogger
 from kd_runner.tracking.shared_networks import event_folder_of
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
@@ -186,5 +186,6 @@ def prepare(words: Sequence[str]) -> int:
     choose_threads(settings, parts.data, parts.networks)
     trainee, key = parts.labels_only(stage), Path(folder).name.rpartition("_")[2]
     event_folder = event_folder_of(Path(folder), shared_network(trainee, settings, key))
-    train_or_load(trainee, settings, parts.data, RunLogger(Path(folder), event_folder), Path(folder))
+    logger = RunLogger(Path(folder), event_folder, has_events=TENSORBOARD in settings.tracking.loggers)
+    train_or_load(trainee, settings, parts.data, logger, Path(folder))
     return 0

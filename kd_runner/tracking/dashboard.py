@@ -61,6 +61,8 @@ def begin(
         settings: The run's settings as plain data, without secrets.
         several_labels: True where an image may have several labels, so that there is no accuracy, but mAP.
     """
+    if not logger.has_events:
+        return
     # A resumed run writes these again at its end.
     logger.remove_records(lambda tag, step: tag.startswith(WRITTEN_AT_END) or "/test_" in tag)
     (logger.event_folder / PROJECTOR).unlink(missing_ok=True)

@@ -191,7 +191,7 @@ def _are_few_whole_numbers(values: Sequence[Value]) -> bool:
     return len(set(values)) <= MOST_TEXTS and all(float(value).is_integer() for value in values)
 
 
-def _texts(values: Sequence[Value]) -> list[str]:
+def _texts(values: Sequence[Value]) -> list[Value]:
     """The values as texts. Spaces, which a browser leaves out, make those of whole numbers sort as the numbers do."""
     texts = [value if isinstance(value, str) else _text(value) for value in values]
     whole = [text for text in texts if text.isdigit()]
