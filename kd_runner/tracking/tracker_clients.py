@@ -73,6 +73,8 @@ class Wandb:
     """A run of Weights & Biases."""
 
     def __init__(self, record: RunRecord, state: dict[str, Any]) -> None:
+        # It puts a link to a log in its cache beside the run, and a run's folder must not have links that lead out of it.
+        os.environ.setdefault("WANDB_CACHE_DIR", str(record.root / WANDB / "cache"))
         import wandb
 
         settings = wandb.Settings(

@@ -51,6 +51,11 @@ def wandb_records(path: Path) -> Iterator[Any]:
             parts = b""
 
 
+def items(messages: Any) -> dict[str, Any]:
+    """The values of a record by their keys."""
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in messages}
+
+
 def wandb_runs(root: Path) -> dict[str, Kept]:
     """The runs by their ids; a run that was gone on with has several files."""
     runs: dict[str, Kept] = {}
@@ -59,12 +64,16 @@ def wandb_runs(root: Path) -> dict[str, Kept]:
             kind = record.WhichOneof("record_type")
             if kind == "run":
                 run = runs.setdefault(record.run.run_id, Kept(record.run.display_name, record.run.run_group))
-                run.settings |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+                run.settings |= items(record.run.config.update)
             elif kind == "history":
-                row = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+                row = {
+                    item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
+                }
                 run.add({key: value for key, value in row.items() if not key.startswith("_")})
             elif kind == "summary":
-                new = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update}
+                new = {
+                    item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update
+                }
                 run.final |= {key: value for key, value in new.items() if key.startswith("final/")}
                 run.status = new.get("status", run.status)
     return runs
