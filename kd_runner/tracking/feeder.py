@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,9 +23,10 @@ from filelock import FileLock
 
 from kd_runner.errors import one_line
 from kd_runner.files.run_folder import TRACKERS
-from kd_runner.tracking.tracker_clients import CLIENTS, Client, RunRecord
+from kd_runner.tracking.tracker_clients import CLIENTS, Client, Epoch, RunRecord
 
 LAST = 300.0  # seconds after the end of a run in which a tracker may still be busy
+MOST = 100  # messages at a time
 BEFORE = 60.0  # seconds for which the feeder of an attempt that was killed may still be busy
 
 
@@ -58,26 +61,51 @@ def feed(kind: str, lines: TextIO) -> None:
     client = CLIENTS[kind](RunRecord(**first["record"] | {"root": Path(first["record"]["root"])}), state.content)
     state.save()
     status = "killed"
-    for line in lines:
-        if not line.endswith("\n"):  # the process was killed while it wrote
-            break
-        message = json.loads(line)
-        if "epoch" in message:
-            send_epoch(client, state, **message["epoch"])
-        if "summary" in message:
-            client.log_summary(message["summary"])
-        status = message.get("end", status)
+    for messages in batches(lines):
+        send_epochs(client, state, [Epoch(**message["epoch"]) for message in messages if "epoch" in message])
+        for message in messages:
+            if "summary" in message:
+                client.log_summary(message["summary"])
+            status = message.get("end", status)
     end_by_itself()
     client.end(status)
 
 
-def send_epoch(client: Client, state: State, stage: str, epoch: int, metrics: dict[str, float]) -> None:
-    """Send the metrics of an epoch, unless an earlier attempt has sent them: the run that goes on has the same."""
-    part = f"{stage}/test" if all(name.startswith("test_") for name in metrics) else stage
-    if epoch > state.content["sent"].get(part, 0):
-        client.log_epoch(stage, epoch, metrics)
-        state.content["sent"][part] = epoch
+def batches(lines: TextIO) -> Iterator[list[dict[str, Any]]]:
+    """The messages, as many at a time as have come: a tracker may be slower than the epochs."""
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            waiting.put(line)
+        waiting.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    line = "\n"
+    while line.endswith("\n"):  # the last line has no break where the process was killed while it wrote
+        line = waiting.get()
+        messages = []
+        while line.endswith("\n"):
+            messages.append(json.loads(line))
+            if waiting.empty() or len(messages) == MOST:
+                break
+            line = waiting.get()
+        yield messages
+
+
+def send_epochs(client: Client, state: State, epochs: Sequence[Epoch]) -> None:
+    """Send epochs, without those that an earlier attempt has sent: the run that goes on has the same numbers."""
+    sent: dict[str, int] = state.content["sent"]
+    new = [epoch for epoch in epochs if epoch.epoch > sent.get(part_of(epoch), 0)]
+    if new:
+        client.log_epochs(new)
+        sent |= {part_of(epoch): epoch.epoch for epoch in new}
         state.save()
+
+
+def part_of(epoch: Epoch) -> str:
+    """The name of a stage, or of its test, which comes after its last epoch and has the same number."""
+    return f"{epoch.stage}/test" if all(name.startswith("test_") for name in epoch.metrics) else epoch.stage
 
 
 def end_by_itself() -> None:

@@ -13,7 +13,7 @@ import netrc
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from kd_runner.files.run_folder import MLFLOW, TRACKERS_LOCK, TRACKIO, WANDB
 
 PROJECT = "kd-runner"
 ATTEMPTS = 5  # to write into a database that another job has locked
-MOST_PARAMETERS, LONGEST_PARAMETER = 100, 500  # of one call to MLflow, and characters that all its versions take
+MOST_PARAMETERS, MOST_METRICS = 100, 500  # of one call to MLflow
+LONGEST_PARAMETER = 500  # characters that all versions of MLflow take
 Answer = TypeVar("Answer")
 
 
@@ -53,10 +54,29 @@ class RunRecord:
     settings: dict[str, float | str]
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """The metrics of an epoch of a stage, or those on the test images at its last epoch."""
+
+    stage: str
+    epoch: int
+    metrics: dict[str, float]
+
+    @property
+    def tagged(self) -> dict[str, float]:
+        """The metrics under the tags that they have in TensorBoard."""
+        return {f"{self.stage}/{name}": value for name, value in self.metrics.items()}
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The same, and the epoch."""
+        return {f"{self.stage}/epoch": self.epoch} | self.tagged
+
+
 class Client(Protocol):
     """What is done with a tracker."""
 
-    def log_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None: ...
+    def log_epochs(self, epochs: Sequence[Epoch]) -> None: ...
 
     def log_summary(self, numbers: Mapping[str, float]) -> None: ...
 
@@ -64,16 +84,11 @@ class Client(Protocol):
         """Close the run, which has 'completed', 'failed', was 'interrupted' or 'killed'."""
 
 
-def with_stage(stage: str, epoch: int, metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics under the tags that they have in TensorBoard, with the epoch of the stage."""
-    return {f"{stage}/epoch": epoch} | {f"{stage}/{name}": value for name, value in metrics.items()}
-
-
 class Wandb:
     """A run of Weights & Biases."""
 
     def __init__(self, record: RunRecord, state: dict[str, Any]) -> None:
-        # It puts a link to a log in its cache beside the run, and a run's folder must not have links that lead out of it.
+        # It links to a log in its cache, and links that lead out of the folder of a run are refused.
         os.environ.setdefault("WANDB_CACHE_DIR", str(record.root / WANDB / "cache"))
         import wandb
 
@@ -88,11 +103,12 @@ class Wandb:
         )  # fmt: skip
         self.stages: set[str] = set()
 
-    def log_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        if stage not in self.stages:
-            self.stages.add(stage)
-            self.run.define_metric(f"{stage}/*", step_metric=f"{stage}/epoch")
-        self.run.log(with_stage(stage, epoch, metrics))
+    def log_epochs(self, epochs: Sequence[Epoch]) -> None:
+        for epoch in epochs:
+            if epoch.stage not in self.stages:
+                self.stages.add(epoch.stage)
+                self.run.define_metric(f"{epoch.stage}/*", step_metric=f"{epoch.stage}/epoch")
+            self.run.log(epoch.row)
 
     def log_summary(self, numbers: Mapping[str, float]) -> None:
         self.run.summary.update(dict(numbers))
@@ -146,17 +162,20 @@ class MLflow:
         for start in range(0, len(parameters), MOST_PARAMETERS):
             self._persistently_log(params=parameters[start : start + MOST_PARAMETERS])
 
-    def log_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        self._log({f"{stage}/{name}": value for name, value in metrics.items()}, epoch)
+    def log_epochs(self, epochs: Sequence[Epoch]) -> None:
+        numbers = [(tag, value, epoch.epoch) for epoch in epochs for tag, value in epoch.tagged.items()]
+        self._log_metrics(numbers)
 
     def log_summary(self, numbers: Mapping[str, float]) -> None:
-        self._log(numbers, 0)
+        self._log_metrics([(name, value, 0) for name, value in numbers.items()])
 
-    def _log(self, numbers: Mapping[str, float], step: int) -> None:
+    def _log_metrics(self, numbers: Sequence[tuple[str, float, int]]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._persistently_log(metrics=[Metric(name, float(value), now, step) for name, value in numbers.items()])
+        metrics = [Metric(name, float(value), now, step) for name, value, step in numbers]
+        for start in range(0, len(metrics), MOST_METRICS):
+            self._persistently_log(metrics=metrics[start : start + MOST_METRICS])
 
     def _persistently_log(self, **entities: Any) -> None:
         persistently(lambda: self.client.log_batch(self.run_id, **entities))
@@ -210,8 +229,9 @@ class Trackio:
                 resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False,
             )  # fmt: skip
 
-    def log_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.run.log(with_stage(stage, epoch, metrics))
+    def log_epochs(self, epochs: Sequence[Epoch]) -> None:
+        for epoch in epochs:
+            self.run.log(epoch.row)
 
     def log_summary(self, numbers: Mapping[str, float]) -> None:
         self.run.log(dict(numbers))
