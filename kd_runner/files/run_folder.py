@@ -21,6 +21,11 @@ BEGUN = "begun.json"  # in that folder: what the run began with
 HYDRA = ".hydra"  # the folder of what Hydra writes
 TYPED = "overrides.yaml"  # in that folder: the overrides that were typed
 CONSOLE = "console.log"  # what a job of a sweep prints
+METRICS = "metrics.csv"  # the metrics of each epoch (tracking.loggers)
+TRACKERS = "trackers"  # the folder of what trackers know of the run, for when it goes on
+# What trackers keep on this machine, in the folder of a run by itself or of a sweep.
+WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK = "wandb", "mlflow.db", "trackio", ".trackers.lock"
+OF_TRACKERS = (WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK)
 
 # In a sweep's folder.
 GRID = "sweep.json"  # the jobs of the sweep

@@ -43,6 +43,6 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     print(terminal_text(leaderboard, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    charts = hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard))
+    charts = hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard), leaderboard.groups)
     print(f"\n{printable(event_files.command(charts))}")
     return page
