@@ -21,6 +21,7 @@ from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
+from kd_runner.reports.sources import Sources
 from kd_runner.reports.two_settings import number_or_text, two_settings
 from kd_runner.reports.verdict import Verdict
 
@@ -35,13 +36,18 @@ COST_KEYS = (
 )  # columns of the leaderboard that the table of costs has
 
 
-def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> str:
-    """The HTML of the report of all runs under `folders`, to be written into `out`."""
-    runs = [run for group in leaderboard.groups for run in group.runs]
-    settings_and_faults = [settings_in(run.folder) for run in runs]
+def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path, sources: Sources | None = None) -> str:
+    """The HTML of the report of all runs under `folders`, to be written into `out`.
+
+    Args:
+        sources: The names below the folders, where they are known.
+    """
+    sources = sources or Sources.of(folders)
+    runs = leaderboard.runs
+    settings_and_faults = [settings_in(run.folder, sources.cache) for run in runs]
     settings = [content for content, _ in settings_and_faults if content]
     common = common_provenance(settings)
-    commands = list(_commands(folders, runs))
+    commands = list(_commands(sources, runs))
     headline = _headline(leaderboard)
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
@@ -65,7 +71,7 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
         two_settings=two_settings(leaderboard.groups),
         runs=list(_run_rows(leaderboard.groups, out)),
         cost=_cost_table(leaderboard.groups),
-        total=_total_time(runs, folders),
+        total=_total_time(runs, sources),
         swept=_differing_settings(settings, common),
         common=[(key, value) for key, value in common.items() if key not in ("resume",)],
         environment=surroundings(runs),
@@ -190,11 +196,10 @@ def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:
     return f"{teacher / amount:.3g} × fewer" if amount < teacher else f"{amount / teacher:.3g} × more"
 
 
-def _total_time(runs: Sequence[Run], folders: Sequence[Path]) -> str:
+def _total_time(runs: Sequence[Run], sources: Sources) -> str:
     """The time that all runs took together, in sentences."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
-    paths = [path for folder in folders for path in sorted(folder.glob(f"**/{NETWORKS}/*/{NOW}"))]
-    states = [reading.json_of(path)[0] for path in paths]
+    states = [reading.json_of(path / NOW)[0] for path in sources.holding(NOW) if path.parent.name == NETWORKS]
     before = sum(
         reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in states
     )
@@ -225,14 +230,15 @@ def _more(values: Sequence[str]) -> str:
     return f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
 
 
-def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
+def _commands(sources: Sources, runs: Sequence[Run]) -> Iterator[str]:
     """The commands of the sweeps, then those of the runs that belong to no sweep."""
-    sweeps: list[Path] = []
-    for record in sorted({path for folder in folders for path in folder.rglob(MULTIRUN)}):
-        line = sweep_command(record)
+    sweeps: set[str] = set()
+    for folder in sorted(set(sources.holding(MULTIRUN))):
+        line = sweep_command(folder / MULTIRUN)
         if line is not None:
-            sweeps.append(record.parent.resolve())
+            sweeps.add(sources.resolved(folder))
             yield line
     for run in runs:
-        if not any(folder in run.folder.resolve().parents for folder in sweeps):
+        resolved = sources.resolved(run.folder)
+        if not any(resolved.startswith(os.path.join(folder, "")) for folder in sweeps):  # noqa: PTH118
             yield command(run.result.get("overrides") or [])

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import PAGE
+from kd_runner.files.run_folder import EVENTS, PAGE
 from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
+from kd_runner.reports.sources import Sources
 from kd_runner.terminal import terminal_width
 
 
-def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
-    """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page."""
+def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path, sources: Sources | None = None) -> Path:
+    """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page.
+
+    Args:
+        sources: The names below the folders, where they are known.
+    """
     from kd_runner.reports.sweep_page import sweep_page
 
     refuse_another_page(out)
@@ -28,7 +34,7 @@ def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
     page = out / PAGE
-    atomic.write(page, sweep_page(leaderboard, folders, out).encode(errors="replace"))
+    atomic.write(page, sweep_page(leaderboard, folders, out, sources).encode(errors="replace"))
     return page
 
 
@@ -38,11 +44,24 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
-    leaderboard = leaderboard_of(folders, reference)
-    page = write(leaderboard, folders, out)
+    sources = Sources.of(folders, out)
+    leaderboard = leaderboard_of(folders, reference, sources)
+    earlier = _text_at(out / f"{NAME}.md")
+    page = write(leaderboard, folders, out, sources)
     print(terminal_text(leaderboard, terminal_width()))
-    from kd_runner.tracking import event_files, hparams
+    text, charts = markdown(leaderboard), out.absolute() / EVENTS
+    # TensorBoard's table is made of nothing else, and takes most of the time.
+    if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
+        from kd_runner.tracking import hparams
 
-    charts = hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard))
-    print(f"\n{printable(event_files.command(charts))}")
+        hparams.write(out, leaderboard.runs, leaderboard.missing, text)
+    sources.cache.save()
+    print(f"\n{printable(shlex.join(['tensorboard', '--logdir', str(charts)]))}")
     return page
+
+
+def _text_at(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
