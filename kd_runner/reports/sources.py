@@ -48,3 +48,8 @@ class Sources:
         """The path of a folder without links."""
         path = str(folder)
         return next((tree.resolved(path) for tree in self.trees if path in tree.names), None) or os.path.realpath(path)
+
+    def relative(self, folder: Path, start: Path) -> str:
+        """The path of a folder from another one."""
+        path, root = str(folder), os.path.join(start, "")  # noqa: PTH118
+        return path[len(root) :] if path.startswith(root) and ".." not in path else os.path.relpath(path, start)
