@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +68,7 @@ def natural(path: str) -> list[tuple[int, Any]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in path.split(os.sep)]  # noqa: PTH206
 
 
-def folders_holding(trees: list[Tree], name: str) -> Iterator[Path]:
+def folders_holding(trees: Iterable[Tree], name: str) -> Iterator[Path]:
     """The folders of several trees that hold a name."""
     for tree in trees:
         yield from map(Path, tree.holding(name))

@@ -17,11 +17,18 @@ from kd_runner.reports.sources import Sources
 from kd_runner.terminal import terminal_width
 
 
-def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path, sources: Sources | None = None) -> Path:
+def write(
+    leaderboard: Leaderboard,
+    folders: Sequence[Path],
+    out: Path,
+    sources: Sources | None = None,
+    interactive: bool = False,
+) -> Path:
     """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page.
 
     Args:
         sources: The names below the folders, where they are known.
+        interactive: True for an interactive page also of few runs.
     """
     from kd_runner.reports.sweep_page import sweep_page
 
@@ -34,12 +41,15 @@ def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path, sources:
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
     page = out / PAGE
-    atomic.write(page, sweep_page(leaderboard, folders, out, sources).encode(errors="replace"))
+    atomic.write(page, sweep_page(leaderboard, folders, out, sources, interactive).encode(errors="replace"))
     return page
 
 
-def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> Path:
+def report(folders: Sequence[Path], out: Path, reference: str | None = None, interactive: bool = False) -> Path:
     """Write and print the leaderboard of all runs under `folders`; returns the page.
+
+    Args:
+        interactive: True for an interactive page also of few runs.
 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
@@ -47,7 +57,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> 
     sources = Sources.of(folders, out)
     leaderboard = leaderboard_of(folders, reference, sources)
     earlier = _text_at(out / f"{NAME}.md")
-    page = write(leaderboard, folders, out, sources)
+    page = write(leaderboard, folders, out, sources, interactive)
     print(terminal_text(leaderboard, terminal_width()))
     text, charts = markdown(leaderboard), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.

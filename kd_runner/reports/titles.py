@@ -38,10 +38,12 @@ def name_of(section: str, typed: Mapping[str, str], settings: Mapping[str, str])
     if not name.replace("_", "").isalnum():
         name = settings.get(f"{section}._target_", "").rpartition(".")[0].rpartition(".")[2]
     wraps = name.endswith(UNSAID)
-    detail = next((settings[key] for key in (f"{section}.{last}" for last in DETAILS) if settings.get(key)), "")
+    detail = next(
+        (settings[key] for key in (f"{section}.{last}" for last in DETAILS) if settings.get(key, "null") != "null"), ""
+    )
     if wraps:
-        return "" if detail == "null" else detail
-    said = detail in ("", "null") or detail.lower().replace("-", "") == name.replace("_", "") or len(detail) > 40
+        return detail
+    said = not detail or detail.lower().replace("-", "") == name.replace("_", "") or len(detail) > 40
     return name if said else f"{name} {detail}".strip()
 
 

@@ -22,10 +22,11 @@
   // Columns of rows: the rank, the settings in which the rows differ, and the others of the leaderboard. A few settings
   // stand in columns of their own in place of one of all words.
   const few = data.settings.length > 0 && data.settings.length <= 6;
+  const first = innerWidth < 700 ? ["rank", "val_accuracy", "test_accuracy"] : ["rank"]; // on a phone
   const columns = [
-    ...data.columns.slice(0, 1),
+    ...data.columns.filter((column) => first.includes(column.key)),
     ...data.settings.map((column) => ({ ...column, key: "", setting: true, hidden: !few })),
-    ...data.columns.slice(1).map((column) => (column.key === "settings" ? { ...column, hidden: few } : column)),
+    ...data.columns.filter((column) => !first.includes(column.key)).map((column) => (column.key === "settings" ? { ...column, hidden: few } : column)),
   ];
   columns.forEach((column, index) => {
     column.field = `c${index}`;
@@ -65,7 +66,7 @@
     if (text.length > 24) cell.title = text;
     return cell;
   };
-  const titled = (cell) => element("span", cell.getValue());
+  const titled = (cell) => element("span", cell.getValue().replaceAll(".", ".\u200b")); // a long key breaks at its dots
 
   const matcher = (typed) => {
     const words = typed.toLowerCase().split(/\s+/).filter((word) => word && word !== "-");
@@ -97,7 +98,7 @@
         hozAlign: column.numeric ? "right" : "left", headerHozAlign: column.numeric ? "right" : "left",
         frozen: column.key === "rank", ...(column.key === "rank" ? { headerSortStartingDir: "asc" } : {}),
         ...(column.text ? { width: Math.min(360, 0.5 * innerWidth), headerSortStartingDir: "asc" } : {}),
-        ...(column.key !== "rank" && !column.text ? { maxInitialWidth: 170 } : {}),
+        ...(column.key !== "rank" && !column.text ? { maxInitialWidth: 170, minWidth: 60 } : {}),
         ...(column.setting ? { headerSortStartingDir: "asc" } : {}),
         formatter: (cell) => plain(column.texts[cell.getRow().getData().id]),
       })),
@@ -173,7 +174,7 @@
       teacher: runs.teacher[id] ?? NaN, baseline: runs.baseline[id] ?? NaN, student: runs.student[id] ?? NaN,
       gain: runs.gain[id] ?? NaN, folder: runs.folder[id], log: runs.log[id],
     }));
-    const words = rows.map((row) => `${row.settings} seed ${row.seed} ${row.status} ${row.folder}`.toLowerCase());
+    const words = rows.map((row) => `${row.settings} seed=${row.seed} ${row.status} ${row.folder}`.toLowerCase());
     const column = (title, field, formatter, more = {}) => ({ title, field, formatter, sorter: sorter(field), ...more });
     const right = { hozAlign: "right", headerHozAlign: "right" }, up = { headerSortStartingDir: "asc" };
     const table = new tabulator.Tabulator(find("#runs-table"), {
