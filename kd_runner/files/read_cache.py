@@ -43,7 +43,7 @@ class ReadCache:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path
+        self.path, self.writes = path, True
         self._known: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # by name: state, checksum and JSON
         self._lines: dict[bytes, bytes] = {}  # those that are to be kept
         self._read = 0  # files that were not remembered
@@ -72,6 +72,13 @@ class ReadCache:
             self._lines[name] = b"\t".join((name, state, _checksum(content), content))
         return value
 
+    def next(self) -> ReadCache:
+        """A cache for the next report in this process, which knows what this one has read, and writes nothing."""
+        following = ReadCache()
+        following.path, following.writes = self.path, False
+        following._known = {name: tuple(line.split(b"\t")[1:]) for name, line in self._lines.items()}  # type: ignore[misc]
+        return following
+
     @property
     def unchanged(self) -> bool:
         """True where all files were as they are remembered, and no other is remembered."""
@@ -79,7 +86,13 @@ class ReadCache:
 
     def save(self) -> None:
         """Write what was read to the disk, where that is worth it and can be done."""
-        if self.path is None or self.unchanged or len(self._lines) < FEWEST or not self._may_replace(self.path):
+        if (
+            self.path is None
+            or not self.writes
+            or self.unchanged
+            or len(self._lines) < FEWEST
+            or not self._may_replace(self.path)
+        ):
             return
         content = self.header + b"\n".join(self._lines.values())
         if len(content) > MOST:

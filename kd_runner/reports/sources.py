@@ -25,16 +25,17 @@ class Sources:
     cache: ReadCache = field(default_factory=ReadCache)
 
     @staticmethod
-    def of(folders: Sequence[Path], out: Path | None = None) -> Sources:
+    def of(folders: Sequence[Path], out: Path | None = None, cache: ReadCache | None = None) -> Sources:
         """The sources of a report of these folders.
 
         Args:
             out: The folder of the report, where what was read is remembered; None to remember nothing.
+            cache: What was read earlier, in place of that.
 
         Raises:
             SettingsError: no such folder.
         """
-        return Sources(folders, trees_below(folders), ReadCache(None if out is None else out / NAME))
+        return Sources(folders, trees_below(folders), cache or ReadCache(None if out is None else out / NAME))
 
     def holding(self, name: str) -> list[Path]:
         """The folders that hold a name."""

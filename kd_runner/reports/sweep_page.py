@@ -49,12 +49,14 @@ def sweep_page(
     out: Path,
     sources: Sources | None = None,
     interactive: bool = False,
+    live: bool = False,
 ) -> str:
     """The HTML of the report of all runs under `folders`, to be written into `out`.
 
     Args:
         sources: The names below the folders, where they are known.
         interactive: True for a table and pictures that answer to a person also where there are few runs.
+        live: True for the page of `kd-report --serve`, which asks its own server for what is new.
     """
     sources = sources or Sources.of(folders)
     runs = leaderboard.runs
@@ -62,17 +64,18 @@ def sweep_page(
     settings = [content for content, _ in settings_and_faults if content]
     common = common_provenance(settings)
     commands = list(_commands(sources, runs))
+    about = [(run.words, content) for run, (content, _) in zip(runs, settings_and_faults, strict=True)]
+    about = about or [(tuple(run.words.split()), {}) for run in leaderboard.missing]
     headline = _headline(leaderboard)
     large = interactive or is_large(leaderboard)
     most = MOST_ROWS if large else None
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
         "sweep.html",
-        scripts=INTERACTIVE if large else PLAIN,
+        scripts=[*(INTERACTIVE if large else PLAIN), *(["live.js"] if live else [])],
+        live=live,
         data=page_data(leaderboard, out, sources) if large else None,
-        title=title_of(
-            [(run.words, content) for run, (content, _) in zip(runs, settings_and_faults, strict=True)], names
-        ),
+        title=title_of(about, names),
         subtitle=f"{_subtitle(leaderboard, runs)} · {names}",
         verdict=headline,
         sentences=headline.sentences,

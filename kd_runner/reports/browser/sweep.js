@@ -66,7 +66,11 @@
     if (text.length > 24) cell.title = text;
     return cell;
   };
-  const titled = (cell) => element("span", cell.getValue().replaceAll(".", ".\u200b")); // a long key breaks at its dots
+  const titled = (cell) => { // a long key breaks at its dots
+    const title = element("span");
+    cell.getValue().split(/(?<=\.)/).forEach((part, index) => title.append(...(index ? [element("wbr")] : []), part));
+    return title;
+  };
 
   const matcher = (typed) => {
     const words = typed.toLowerCase().split(/\s+/).filter((word) => word && word !== "-");
