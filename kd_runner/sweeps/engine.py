@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from kd_runner.sweeps.engines.fork_server import ForkServer
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import Pack
 
@@ -42,8 +42,17 @@ class Engine(Protocol):
     def queued_names(self) -> set[str]:
         """The names of tasks of this sweep that are still queued or run from an earlier driver."""
 
-    def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+    def adopt(self, folder: Path) -> None:
+        """Find again what a driver that has ended, with `folder` for its files, left in a queue."""
+
+    def run(
+        self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task
+    ) -> None:
         """Run all tasks, and write into each how it ended.
+
+        Args:
+            next_task: Called whenever there is room for one more task. Where it gives None and nothing runs, all have
+                run.
 
         Raises:
             KeyboardInterrupt, SystemExit: the driver was told to end.

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from searches import search_settings, space  # skips where Optuna is not installed
 
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.search.study import exclusive_study, propose_trial
+from kd_runner.sweeps.search.study import driver_of, propose_trial
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,11 @@ from kd_runner.sweeps.search.study import exclusive_study, propose_trial
         ({"trials": True}, "hydra.sweeper.trials: must be a valid integer, got True"),
         ({"trials": None}, "hydra.sweeper.trials: must be a valid integer, got None"),
         ({"seed": -1}, "hydra.sweeper.seed: must be greater than or equal to 0, got -1"),
-        ({"sampler": "grid"}, "hydra.sweeper.sampler: must be 'tpe', 'random' or 'nsga2', got 'grid'"),
-        ({"pruning": "yes"}, "hydra.sweeper.pruning: must be 'none', 'median' or 'halving', got 'yes'"),
+        ({"sampler": "grid"}, "hydra.sweeper.sampler: must be 'tpe', 'random', 'nsga2', 'cmaes' or 'gp', got 'grid'"),
+        (
+            {"pruning": "yes"},
+            "hydra.sweeper.pruning: must be 'none', 'median', 'halving', 'asha' or 'hyperband', got 'yes'",
+        ),
         ({"objectives": []}, "hydra.sweeper.objectives: must be one or more of accuracy, parameters, macs, latency"),
         ({"objectives": ["f1"]}, "hydra.sweeper.objectives: must be one or more of"),
         ({"objectives": [["accuracy"]]}, "hydra.sweeper.objectives: must be one or more of"),
@@ -76,8 +79,8 @@ def test_an_objective_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
 
 def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
     with (
-        exclusive_study(tmp_path),
+        driver_of(tmp_path, None),
         pytest.raises(SettingsError, match="another process runs the sweep in"),
-        exclusive_study(tmp_path),
+        driver_of(tmp_path, None),
     ):
         pass

@@ -85,6 +85,11 @@ class Task:
         self.seconds = time.monotonic() - self.started if self.started else 0.0
 
 
+def no_task() -> Task | None:
+    """The next task of an engine that has only those it is given."""
+    return None
+
+
 Event = Literal["start", "end", "retry"]
 Notify = Callable[[Event, Task], None]  # called when a task starts, ends or is to be started again
 Tick = Callable[[Sequence[Task]], None]  # called a few times a second with the tasks that run
