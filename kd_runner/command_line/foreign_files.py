@@ -66,6 +66,7 @@ def _plugin(*names: str) -> Check:
 NUMBERS_OF_LAUNCHERS = (
     "jobs_per_device", "timeout_s", "grace_s", "retries", "gpus_per_job", "cpus_per_job", "num_gpus", "num_cpus",
     "gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min", "max_num_timeout", "signal_delay_s", "array_parallelism",
+    "jobs_per_gpu",
 )  # fmt: skip
 # A `storage` that is a database is where what is searched goes: it is no simple word, and must be typed.
 SEARCH = (

@@ -26,6 +26,7 @@ class Engine(Protocol):
         check_slot: The slot, on this machine, of the process that checks all jobs before any starts.
         threads: The number of threads of each job.
         slot_count: The number of tasks that run at a time.
+        jobs_per_task: The number of jobs, each in a process of its own, that a task has.
         memory_of_task: The bytes that a task may take, where the engine grants some.
     """
 
@@ -34,6 +35,7 @@ class Engine(Protocol):
     check_slot: Slot
     threads: int
     slot_count: int
+    jobs_per_task: int
     memory_of_task: int | None
 
     def refuse_running(self) -> None:

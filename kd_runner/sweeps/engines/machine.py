@@ -56,6 +56,7 @@ class LocalEngine:
 
     is_remote = False
     memory_of_task: int | None = None
+    jobs_per_task = 1
 
     def __init__(self, pool_settings: PoolSettings, fork_server: ForkServer, slots: Sequence[Slot]) -> None:
         self.pool_settings, self.fork_server, self.slots = pool_settings, fork_server, slots

@@ -153,6 +153,7 @@ class RayEngine:
 
     is_remote = True
     memory_of_task: int | None = None
+    jobs_per_task = 1
 
     def __init__(self, settings: RaySettings) -> None:
         self.settings, self.threads = settings, settings.cpus_per_job

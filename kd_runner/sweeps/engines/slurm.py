@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError, one_line
@@ -54,6 +54,7 @@ class SlurmSettings(Section):
     qos: str | None
     constraint: str | None
     gpus_per_node: Annotated[int, Field(strict=True, ge=0)]
+    jobs_per_gpu: Count = 1
     cpus_per_task: Count
     mem_gb: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)] | None
     timeout_min: Count
@@ -64,6 +65,14 @@ class SlurmSettings(Section):
     pack: PackSetting = "auto"
     setup: list[str]
     additional_parameters: dict[str, Any]
+
+    @field_validator("jobs_per_gpu")
+    @classmethod
+    def _share_one_gpu(cls, jobs: int, info: ValidationInfo) -> int:
+        gpus = info.data.get("gpus_per_node", 1)
+        if jobs > 1 and gpus > 1:
+            raise ValueError(f"must be 1 unless gpus_per_node is 1 or 0 (it is {gpus})")
+        return jobs
 
     @property
     def timeout_s(self) -> float:
@@ -90,7 +99,7 @@ class Command:
 
     def __init__(self, task: Task, threads: int) -> None:
         self.call, self.words, self.again, self.folder = task.call, list(task.words), list(task.again), task.folder
-        self.threads = threads
+        self.threads, self.title = threads, task.title
 
     def __call__(self) -> int:
         """Run the command; returns its exit code.
@@ -99,6 +108,7 @@ class Command:
             SystemExit: Slurm told it to end, and may start it again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        _name_job(getattr(self, "title", ""))  # an earlier version has queued commands without it
         words = self.again if run_folder.holds_a_run(self.folder) else self.words
         with _printing_to(self.folder / CONSOLE):
             code = call_function(self.call, words, self.threads)
@@ -111,6 +121,13 @@ class Command:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _name_job(title: str) -> None:
+    """Say in Slurm's queue what this job runs: all jobs of an array are queued with one name."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job and title:
+        _ask_slurm("scontrol", "update", f"JobId={job}", f"JobName={title}")
 
 
 @contextlib.contextmanager
@@ -135,7 +152,7 @@ class SlurmEngine:
 
     def __init__(self, settings: SlurmSettings, folder: Path) -> None:
         self.settings, self.folder, self.threads = settings, folder, settings.cpus_per_task
-        self.slot_count = settings.array_parallelism
+        self.slot_count, self.jobs_per_task = settings.array_parallelism, settings.jobs_per_gpu
         self.memory_of_task = None if settings.mem_gb is None else int(settings.mem_gb * 2**30)
         self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
         partition = f"partition {settings.partition}" if settings.partition else "default partition"
@@ -203,7 +220,7 @@ class SlurmEngine:
                     unfinished.remove(task)
                     notify("end", task)
                 tick([task for task in unfinished if task.attempts])
-                self._end_unwanted(unfinished)
+                self._cancel_unwanted(unfinished)
         except (KeyboardInterrupt, SystemExit):
             ids = _arrays([self.queued[task.name] for task in unfinished])
             log.info("the jobs stay in Slurm's queue: scancel %s ends them, kd-report %s shows them", ids, self.folder)
@@ -219,12 +236,14 @@ class SlurmEngine:
         self._submit([task for task in tasks if task.name not in before])
         return list(tasks)
 
-    def _end_unwanted(self, tasks: Sequence[Task]) -> None:
-        """Have Slurm end the tasks that nobody needs any longer."""
+    def _cancel_unwanted(self, tasks: Sequence[Task]) -> None:
+        """Have Slurm end the tasks that nobody needs any longer, or take them from its queue; once each."""
+        unwanted = [self.queued[task.name] for task in tasks if task.unwanted and task.stop_at is None]
         for task in tasks:
             if task.unwanted and task.stop_at is None:
                 task.stop_at = time.monotonic()
-                _ask_slurm("scancel", self.queued[task.name])
+        if unwanted and _ask_slurm("scancel", *unwanted) is None:
+            log.warning("queue     Slurm does not answer; to end what is not needed: scancel %s", " ".join(unwanted))
 
     def _still_queued(self) -> dict[str, str]:
         """The jobs of this folder that Slurm has not ended, by the tasks' names.

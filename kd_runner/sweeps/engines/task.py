@@ -46,6 +46,7 @@ class Task:
         slot: The place where it runs or ran.
         stop_at: The time of SIGKILL on the monotonic clock; None as long as the task was not told to end.
         unwanted: True where nobody needs it any longer, so that it is to end or has ended.
+        title: The name that says in a cluster's queue what it runs; empty where nothing does.
         members: The tasks of the jobs that it runs side by side; none for a command of one job.
     """
 
@@ -68,6 +69,7 @@ class Task:
     stop_at: float | None = None
     unwanted: bool = False
     members: Sequence[Task] = ()
+    title: str = ""
 
     @property
     def is_ready(self) -> bool:

@@ -58,11 +58,13 @@ def run_search(
                 "hydra.launcher.pack: must be auto or off in a search through Slurm or Ray, where each trial is a job, "
                 f"got {launcher_settings.pack}"
             )
+        if engine.jobs_per_task > 1:
+            raise SettingsError(f"hydra.launcher.jobs_per_gpu: must be 1 in a search, got {engine.jobs_per_task}")
         report = check_jobs(jobs, driver.folder, fork_server, engine)
         pack = "off" if engine.is_remote else launcher_settings.pack
         together = together_of(search, pack, engine.slot_count, jobs, report)
         trials = trials or Trials(search, space, driver, flags, compose)
-        trials.first_seed = int(jobs[0].settings["seed"])
+        trials.settings, trials.first_seed = jobs[0].settings, int(jobs[0].settings["seed"])
         log.info("search    %d trials, %s: %s", trials.trials_left, engine.description, folder)
         with LiveView(trials.trials_left) as live_view:
             variables = {name: value for job in jobs for name, value in job.variables.items()}

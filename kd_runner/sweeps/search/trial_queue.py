@@ -12,9 +12,10 @@ from dataclasses import replace
 from kd_runner.files.run_folder import CHECKED
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.task import Event, Task
-from kd_runner.sweeps.jobs import Job, task_of
+from kd_runner.sweeps.jobs import Job, completed_result, task_of
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.packs.tasks import newly_ended, pack_task
+from kd_runner.sweeps.queue_names import queue_name
 from kd_runner.sweeps.search.guarded import guarded_task
 from kd_runner.sweeps.search.seeds import SEEDS, SeedRun
 from kd_runner.sweeps.search.together import Together
@@ -102,7 +103,10 @@ class TrialQueue:
                 log.info("taken     %s from %s, which has ended", job, driver)
                 self.engine.adopt(self.trials.driver.folder_of(driver))
             runs = self.trials.runs_left(job.number)
-            if runs == [job]:
+            if runs == [job] and completed_result(job) is not None:  # it outlived its driver
+                self.live_view.jobs |= {job.name: job}
+                self.say_end(Task(job.name, job.folder, [], [], code=0))
+            elif runs == [job]:
                 whole.append(job)
             elif runs:
                 tasks += self.tasks_of(runs)
@@ -121,7 +125,8 @@ class TrialQueue:
 
     def task_of_run(self, job: Job) -> Task:
         """The task of one run of a trial."""
-        task = replace(task_of(job, {}, self.trials.flags), variables=self.variables)
+        title = queue_name(job, self.trials.settings)
+        task = replace(task_of(job, {}, self.trials.flags), variables=self.variables, title=title)
         driver = self.trials.driver
         return guarded_task(task, driver.run_lock(job.number)) if driver.is_one_of_many else task
 

@@ -97,6 +97,7 @@ class Trials:
     ) -> None:
         self.search, self.space, self.driver, self.flags, self.compose = search, space, driver, flags, compose
         self.folder, self.first_seed = driver.search_folder, 0
+        self.settings: Mapping[str, Any] = {}  # of one of its jobs
         self.study, self.storage = open_study(driver, search.storage, search.directions)
         with driver.alone():
             if "search" not in self.study.user_attrs:
