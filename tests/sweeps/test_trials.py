@@ -95,7 +95,8 @@ def test_a_seed_gives_a_search(tmp_path: Path, sampler: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pruning", ["halving", *(pytest.param(each, marks=pytest.mark.slow) for each in ("none", "median"))]
+    "pruning",
+    ["halving", *(pytest.param(each, marks=pytest.mark.slow) for each in ("none", "median", "asha", "hyperband"))],
 )
 def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> None:
     """A search that is killed after any line of its journal, or in it, comes to what an undisturbed one does."""
@@ -115,7 +116,9 @@ def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> N
     assert more == Played(tmp_path / "longer", search_settings(pruning=pruning, trials=10)).told
 
 
-@pytest.mark.parametrize("pruning", [pytest.param("median", marks=pytest.mark.slow), "halving"])
+@pytest.mark.parametrize(
+    "pruning", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("median", "asha", "hyperband")), "halving"]
+)
 def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pruning: str) -> None:
     search = search_settings(pruning=pruning, trials=12)
     at_once, late, at_the_end = (Played(tmp_path / str(late), search, late).told for late in (1, 3, 100))
@@ -128,7 +131,7 @@ def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pr
             epoch, accuracy = re.match(
                 r"at epoch (\d) of 8: validation accuracy ([\d.]+) % at best", kept["reason"]
             ).groups()  # type: ignore[union-attr]
-            assert int(epoch) in ((2, 8) if pruning == "halving" else range(2, 8))
+            assert int(epoch) in (range(2, 8) if pruning == "median" else (2, 8))
             temperature = float(kept["own"][0].partition("=")[2])
             assert float(accuracy) == pytest.approx(100 * (0.9 - 0.02 * abs(temperature - 3)), abs=0.01)
             result = result_in(tmp_path / "1" / kept["folder"])

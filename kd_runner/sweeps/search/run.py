@@ -10,9 +10,11 @@ from typing import Any
 
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files.run_folder import CHECKED
+from kd_runner.notes import note
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engine import Engine, LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
+from kd_runner.sweeps.engines.ray_cluster import MANY
 from kd_runner.sweeps.grid import note_unused
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.live_view import LiveView
@@ -62,6 +64,7 @@ def run_search(
             raise SettingsError(f"hydra.launcher.jobs_per_gpu: must be 1 in a search, got {engine.jobs_per_task}")
         report = check_jobs(jobs, driver.folder, fork_server, engine)
         pack = "off" if engine.is_remote else launcher_settings.pack
+        note_many_at_a_time(search, engine.slot_count if engine.is_remote else 1)
         together = together_of(search, pack, engine.slot_count, jobs, report)
         trials = trials or Trials(search, space, driver, flags, compose)
         trials.settings, trials.first_seed = jobs[0].settings, int(jobs[0].settings["seed"])
@@ -74,6 +77,16 @@ def run_search(
     finally:
         fork_server.close()
     return trials.outcome()
+
+
+def note_many_at_a_time(search: SearchSettings, slots: int) -> None:
+    """Note that a sampler which learns has little to learn from, where a cluster runs most trials at a time."""
+    if search.sampler != "random" and min(slots, search.trials) > search.startup_trials and slots < MANY:
+        note(
+            "search",
+            f"{min(slots, search.trials)} of {search.trials} trials run at a time, proposed before others have ended; "
+            "with a smaller hydra.launcher.array_parallelism the sampler learns more",
+        )
 
 
 def check_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engine: Engine) -> dict[str, Any]:

@@ -308,7 +308,10 @@ class Trials:
         if self.search.seeds > 1 and may_be_best(values[0], self.all(), self.search.seeds):
             self._set(number, SEEDS, self.search.seeds)
             self.write_grid()
-            self.write_record()
+            if self.runs_left(number):
+                self.write_record()
+            else:  # they ran before, for a study that was lost
+                self.conclude(number)
         else:
             self._tell(number, values)
 
