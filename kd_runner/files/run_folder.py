@@ -21,6 +21,11 @@ BEGUN = "begun.json"  # in that folder: what the run began with
 HYDRA = ".hydra"  # the folder of what Hydra writes
 TYPED = "overrides.yaml"  # in that folder: the overrides that were typed
 CONSOLE = "console.log"  # what a job of a sweep prints
+METRICS = "metrics.csv"  # the metrics of each epoch (tracking.loggers)
+TRACKERS = "trackers"  # the folder of what trackers know of the run, for when it goes on
+# What trackers keep on this machine, in the folder of a run by itself or of a sweep.
+WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK = "wandb", "mlflow.db", "trackio", ".trackers.lock"
+OF_TRACKERS = (WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK)
 
 # In a sweep's folder.
 GRID = "sweep.json"  # the jobs of the sweep
@@ -34,6 +39,7 @@ SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
 SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
+DRIVERS = ".drivers"  # the folder of what several drivers of one search have apart and in common
 PLAN = "pack_"  # in the folder CHECKED: begins the names of the plans of packs
 BOARD = "board_"  # there: begins the names of files through which packs share what a teacher gives
 CHECKED = ".check"  # the folder of the check of all jobs

@@ -23,7 +23,7 @@ from kd_runner.formats import network_and_seed
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.data import fold_of_settings, read_whole
-from kd_runner.runs.labels_only import ingredients, train_or_load
+from kd_runner.runs.labels_only import ingredients, shared_network, train_or_load
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.thread_count import choose_threads
@@ -32,7 +32,8 @@ from kd_runner.store.entries import is_stored, key_of
 from kd_runner.sweeps.check_progress import ProgressFile
 from kd_runner.sweeps.job_file import read_jobs
 from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
-from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking.logger import TENSORBOARD, RunLogger
+from kd_runner.tracking.shared_networks import event_folder_of
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
 # Optimizers are tried for each job when they are built.
@@ -208,5 +209,8 @@ def prepare(words: Sequence[str]) -> int:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)
     choose_threads(settings, parts.data, parts.networks)
-    train_or_load(parts.labels_only(stage), settings, parts.data, RunLogger(Path(folder)), Path(folder))
+    trainee, key = parts.labels_only(stage), Path(folder).name.rpartition("_")[2]
+    event_folder = event_folder_of(Path(folder), shared_network(trainee, settings, key))
+    logger = RunLogger(Path(folder), event_folder, has_events=TENSORBOARD in settings.tracking.loggers)
+    train_or_load(trainee, settings, parts.data, logger, Path(folder))
     return 0
