@@ -33,14 +33,17 @@ MULTIRUN = "multirun.yaml"  # what Hydra writes of the sweep
 EARLIER = ".earlier"  # the folder of results that the sweep is about to replace
 NETWORKS = "networks"  # the folder of networks that are trained for several jobs
 PACKS = "packs"  # the folder of what packs of jobs print, and how their jobs ended
+STOP = ".stop"  # the folder of what `kd-runner stop` asks of the process that runs the sweep
 LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep
 SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
 SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
+DRIVERS = ".drivers"  # the folder of what several drivers of one search have apart and in common
 PLAN = "pack_"  # in the folder CHECKED: begins the names of the plans of packs
 BOARD = "board_"  # there: begins the names of files through which packs share what a teacher gives
 CHECKED = ".check"  # the folder of the check of all jobs
+PROGRESS = "progress.json"  # there: how many jobs have been tried
 
 
 def weights_file(stage: str) -> str:

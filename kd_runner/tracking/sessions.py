@@ -53,7 +53,7 @@ STATUS = {
 }
 
 Value = float | str
-NOT_FAILED = ("pruned", "interrupted")  # reasons for no result that are no failures
+NOT_FAILED = ("pruned", "interrupted", "stopped")  # reasons for no result that are no failures
 
 
 @dataclass

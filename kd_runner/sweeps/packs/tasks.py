@@ -13,8 +13,10 @@ from kd_runner.files.run_folder import CHECKED, PACKS, PLAN
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.packs.grouping import SHARE_OF_MEMORY, Pack, groups_of
 
+LEFT_OUT = "left_out.json"  # in the pack's folder: the names of jobs that are to end, or not to start
 ENDED = "ended.json"  # in the pack's folder: the exit codes and seconds of the jobs that have ended
 CALL = "kd_runner.sweeps.packs.process:run_pack"
+BUNDLE = "kd_runner.sweeps.packs.bundle:run_bundle"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Packing:
         timeout_s: The seconds that each job may take by itself; None for no limit.
         memory: The bytes that a task may take; None where that is what is free on this machine, or unknown.
         shares: True where all tasks run on this machine, so that packs can share a teacher's logits.
+        jobs_per_task: The number of jobs, each in a process of its own, that a task of a cluster has.
     """
 
     pack: Pack
@@ -34,6 +37,7 @@ class Packing:
     timeout_s: float | None
     memory: int | None = None
     shares: bool = False
+    jobs_per_task: int = 1
 
 
 def pack_tasks(
@@ -64,6 +68,7 @@ def pack_tasks(
         else pack_task([tasks[number] for number in numbers], folder, packing.timeout_s, packing.shares)
         for numbers in groups
     ]
+    packs = _bundled(packs, folder, packing)
     for name, numbers in kept.items():
         members = [tasks[number] for number in numbers if number in tasks]
         if len(numbers) == 1:
@@ -73,21 +78,47 @@ def pack_tasks(
     return packs
 
 
+def _bundled(tasks: Sequence[Task], folder: Path, packing: Packing) -> list[Task]:
+    """The tasks, those of one job each as many together in a task of the cluster as a GPU is to run."""
+    if packing.jobs_per_task == 1:
+        return list(tasks)
+    bundles: dict[tuple[str, ...], list[Task]] = {}  # by the tasks that they wait for
+    for task in tasks:
+        if not task.members:
+            bundles.setdefault(tuple(needed.name for needed in task.after), []).append(task)
+    bundled = [task for task in tasks if task.members]
+    for members in bundles.values():
+        for first in range(0, len(members), packing.jobs_per_task):
+            together = members[first : first + packing.jobs_per_task]
+            if len(together) == 1:
+                bundled += together
+            else:
+                bundled.append(pack_task(together, folder, packing.timeout_s, call=BUNDLE))
+    return bundled
+
+
 def pack_task(
-    members: Sequence[Task], folder: Path, timeout_s: float | None, shares: bool = False, queued_name: str = ""
+    members: Sequence[Task],
+    folder: Path,
+    timeout_s: float | None,
+    shares: bool = False,
+    queued_name: str = "",
+    call: str = CALL,
 ) -> Task:
     """The task that runs `members` side by side; its plan is written into the sweep's folder.
 
     Args:
+        call: The function that runs them: in one process, which shares the teacher's work, or in one each.
         timeout_s: The seconds that each of them may take by itself; None for no limit.
         shares: True where other packs of this machine may have the same batches at about the same time.
         queued_name: The name under which a cluster has the task already.
     """
-    name = queued_name or _ranges([int(task.name.removeprefix("#")) for task in members])
+    name = queued_name or ranges([int(task.name.removeprefix("#")) for task in members])
     first = _numbers(name)[0]
     pack_folder, plan = folder / PACKS / str(first), folder / CHECKED / f"{PLAN}{first}.json"
     if not queued_name:
-        (pack_folder / ENDED).unlink(missing_ok=True)
+        for record in (ENDED, LEFT_OUT):
+            (pack_folder / record).unlink(missing_ok=True)
     jobs = [
         {
             "name": task.name,
@@ -103,7 +134,11 @@ def pack_task(
     needed = dict.fromkeys(task for member in members for task in member.after)
     variables = {name: value for member in members for name, value in member.variables.items()}
     words = [str(plan)]
-    return Task(name, pack_folder, words, words, CALL, tuple(needed), variables=variables, members=tuple(members))
+    title = f"{members[0].title}_and_{len(members) - 1}_more" if members[0].title else ""
+    needed_tasks, of_members = tuple(needed), tuple(members)
+    return Task(
+        name, pack_folder, words, words, call, needed_tasks, variables=variables, members=of_members, title=title
+    )
 
 
 def _numbers(name: str) -> list[int]:
@@ -117,12 +152,20 @@ def _numbers(name: str) -> list[int]:
     return numbers
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Ascending numbers of jobs in short: '#0 to #3, #7'."""
-    starts = [n for n in numbers if n - 1 not in numbers]
-    ends = [n for n in numbers if n + 1 not in numbers]
+    known = set(numbers)
+    starts = [n for n in numbers if n - 1 not in known]
+    ends = [n for n in numbers if n + 1 not in known]
     pairs = zip(starts, ends, strict=True)
     return ", ".join(f"#{start}" if start == end else f"#{start} to #{end}" for start, end in pairs)
+
+
+def leave_out(pack: Task, names: Sequence[str]) -> None:
+    """Have a pack, which may run or not have started, end these of its jobs, or not start them."""
+    if names and atomic.read_json(pack.folder / LEFT_OUT).get("jobs") != list(names):
+        pack.folder.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(pack.folder / LEFT_OUT, {"jobs": list(names)})
 
 
 def newly_ended(pack: Task) -> Iterator[Task]:
@@ -132,7 +175,7 @@ def newly_ended(pack: Task) -> Iterator[Task]:
         end = record.get(member.name)
         if member.code is None and isinstance(end, dict):
             member.code, member.seconds = int(end["code"]), float(end["seconds"])
-            member.timed_out = bool(end.get("timed_out"))
+            member.timed_out, member.unwanted = bool(end.get("timed_out")), member.unwanted or bool(end.get("left_out"))
             member.slot, member.attempts = pack.slot, pack.attempts
             member.first_started = pack.first_started
             yield member
