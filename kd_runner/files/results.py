@@ -41,7 +41,7 @@ ASIDE = (  # overrides that do not change the result
 )
 SEEDS = ("seed", "data_seed")
 FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in their seeds
-STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a search
+STATUSES = ("completed", "failed", "interrupted", "pruned", "stopped")  # the last by `kd-runner stop`
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,14 +58,15 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     earlier = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
     print(terminal_text(leaderboard, terminal_width()))
+    from kd_runner.tracking import event_files, hparams
+
     text, charts = markdown(leaderboard), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
     if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
-        from kd_runner.tracking import hparams
-
-        hparams.write(out, leaderboard.runs, leaderboard.missing, text)
+        hparams.write(out, leaderboard.runs, leaderboard.missing, text, leaderboard.groups)
     sources.cache.save()
-    print(f"\n{printable(shlex.join(['tensorboard', '--logdir', str(charts)]))}")
+    print(f"
+{printable(event_files.command(charts))}")
     return page
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,10 +22,10 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
-from kd_runner.sweeps.engine import Retries, Seconds
+from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import PackSetting
 from kd_runner.threads import usable_cores
@@ -48,6 +49,7 @@ class RaySettings(Section):
     grace_s: Seconds
     retries: Retries
     pack: PackSetting = "auto"
+    fail_fast: FailFast = False
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> RayEngine:
         """The engine that runs these jobs.
@@ -217,6 +219,7 @@ class RayEngine:
         waiting, submitted = list(tasks), dict[Any, Task]()
         try:
             while waiting or submitted:
+                drop_unwanted(waiting)
                 for task in [task for task in waiting if task.is_ready]:
                     waiting.remove(task)
                     submitted[self._submit(remote, task)] = task
@@ -230,6 +233,10 @@ class RayEngine:
                     self._end(task, reference)
                     notify("end", task)
                 tick([task for task in submitted.values() if task.attempts])
+                for reference, task in submitted.items():
+                    if task.unwanted and task.stop_at is None:
+                        task.stop_at = time.monotonic()
+                        ray.cancel(reference)
         except (KeyboardInterrupt, SystemExit) as stop:
             for reference in submitted:
                 ray.cancel(reference)

@@ -29,7 +29,7 @@ from kd_runner.files import atomic, run_folder
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
 from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
-from kd_runner.sweeps.engine import Retries
+from kd_runner.sweeps.engine import FailFast, Retries
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
@@ -62,6 +62,7 @@ class SlurmSettings(Section):
     signal_delay_s: Annotated[int, Field(strict=True, ge=1)]
     array_parallelism: Count
     pack: PackSetting = "auto"
+    fail_fast: FailFast = False
     setup: list[str]
     additional_parameters: dict[str, Any]
 
@@ -187,10 +188,20 @@ class SlurmEngine:
                     unfinished.remove(task)
                     notify("end", task)
                 tick([task for task in unfinished if task.attempts])
+                self._cancel_unwanted(unfinished)
         except (KeyboardInterrupt, SystemExit):
             ids = _arrays([self.queued[task.name] for task in unfinished])
             log.info("the jobs stay in Slurm's queue: scancel %s ends them, kd-report %s shows them", ids, self.folder)
             raise
+
+    def _cancel_unwanted(self, tasks: Sequence[Task]) -> None:
+        """Have Slurm end the tasks that nobody needs any longer, or take them from its queue; once each."""
+        unwanted = [self.queued[task.name] for task in tasks if task.unwanted and task.stop_at is None]
+        for task in tasks:
+            if task.unwanted and task.stop_at is None:
+                task.stop_at = time.monotonic()
+        if unwanted and _ask_slurm("scancel", *unwanted) is None:
+            log.warning("queue     Slurm does not answer; to end what is not needed: scancel %s", " ".join(unwanted))
 
     def _still_queued(self) -> dict[str, str]:
         """The jobs of this folder that Slurm has not ended, by the tasks' names.
