@@ -65,8 +65,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
         hparams.write(out, leaderboard.runs, leaderboard.missing, text, leaderboard.groups)
     sources.cache.save()
-    print(f"
-{printable(event_files.command(charts))}")
+    print(f"\n{printable(event_files.command(charts))}")
     return page
 
 
