@@ -5,6 +5,7 @@ A number for (seed, epoch, image) is the same whichever mode trains, whatever ra
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +24,15 @@ def derived_seed(*parts: object) -> int:
 def seeded_generator(*parts: object) -> Iterator[None]:
     """PyTorch's global generator is seeded by `parts` inside the block, and restored after it."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
-        torch.manual_seed(derived_seed(*parts))
+        seed = torch.manual_seed if _has_devices() else torch.default_generator.manual_seed
+        seed(derived_seed(*parts))
         yield
+
+
+@functools.lru_cache(maxsize=1)
+def _has_devices() -> bool:
+    """True where there may be other devices than the CPU, whose generators PyTorch seeds, too, which takes a while."""
+    return bool(torch.cuda.device_count()) or torch.backends.mps.is_available() or torch.xpu.is_available()
 
 
 def generator_state(device: torch.device) -> Tensor:

@@ -63,8 +63,8 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; a failed one's return value raises RunFailed, another's is its result."""
-        from kd_runner.errors import RunFailed
         from kd_runner.sweeps.checks import compose_jobs
+        from kd_runner.sweeps.early_end import failure_of
         from kd_runner.sweeps.engines.fork_server import ForkServer
         from kd_runner.sweeps.grid import run_grid
 
@@ -75,9 +75,8 @@ class PoolLauncher(Launcher):
         outcomes = run_grid(jobs, folder, settings, self.config.get("resume") is not None, self.flags())
         returns = []
         for job, outcome in zip(jobs, outcomes, strict=True):
-            failed = isinstance(outcome, str)
-            value = RunFailed(f"{job}: {outcome}") if failed else outcome
-            status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+            value = failure_of(job, outcome) if isinstance(outcome, str) else outcome
+            status = JobStatus.FAILED if isinstance(outcome, str) else JobStatus.COMPLETED
             returns.append(JobReturn(job.overrides, None, None, str(job.folder), None, status, value))
         return returns
 
@@ -93,12 +92,13 @@ class PoolLauncher(Launcher):
             SettingsError: they cannot be composed, or are of the wrong kind.
         """
         config = composition.composed_by(lambda: self.composer.compose(overrides))
-        settings = composition.settings_of(config, overrides)
+        unresolved = composition.unresolved_settings(config)
+        settings = composition.settings_of(config, overrides, unresolved)
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
         plain = settings.plain()
-        return plain, str(config.hydra.sweep.subdir), composition.from_environment(config, plain)
+        return plain, str(config.hydra.sweep.subdir), composition.from_environment(config, plain, unresolved)
 
 
 class SlurmLauncher(PoolLauncher):

@@ -58,6 +58,7 @@ class GridSweeper(Sweeper):
         from kd_runner.command_line.typed_words import idle_launcher_words, note_idle_words
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
+        from kd_runner.sweeps.early_end import end_message
         from kd_runner.sweeps.folder import exclusive_folder, refuse_other_grid
 
         assert self.launcher is not None
@@ -77,11 +78,9 @@ class GridSweeper(Sweeper):
                 returns = self.launcher.launch(combinations, 0)
             write_leaderboard(self.folder)
         values = [job_return._return_value for job_return in returns]
-        failed = [str(value) for value in values if isinstance(value, Exception)]
-        if failed:
-            raise RunFailed(
-                lines([f"{len(failed)} of {len(returns)} jobs have no result{self.invocation.resume_hint}", *failed])
-            )
+        failures = [value for value in values if isinstance(value, Exception)]
+        if failures:
+            raise RunFailed(lines(end_message(len(returns), failures, self.invocation.resume_hint)))
         return returns
 
     @property
@@ -156,7 +155,7 @@ class OptunaSweeper(GridSweeper):
         from hydra_plugins.kd_runner.launchers import PoolLauncher, plain_settings
         from kd_runner.command_line.typed_words import idle_search_words, note_idle_words
         from kd_runner.config.settings import validate_section
-        from kd_runner.errors import RunFailed
+        from kd_runner.errors import RunFailed, SettingsError
         from kd_runner.notes import collected_notes, note
         from kd_runner.sweeps.search.run import run_search
         from kd_runner.sweeps.search.space import space_of
@@ -175,6 +174,8 @@ class OptunaSweeper(GridSweeper):
                 note("settings", line)
             refuse_other_search(driver, search, space, self.is_resumed)
             launcher_settings, flags = self.launcher.settings(), self.launcher.flags()
+            if launcher_settings.fail_fast:
+                raise SettingsError("hydra.launcher.fail_fast: must be false for a search")
             with self.record_the_start():
                 outcome = run_search(search, space, driver, launcher_settings, flags, self.launcher.compose)
             with driver.alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # An expression that reads environment variables, or one whose name comes from another.
 READS_ENVIRONMENT = re.compile(r"\$\{[^}]*(oc\.env|\$\{)")
+READS_ONE = re.compile(r"\$\{oc\.env:(\w+)(?:,[^${}]*)?\}")  # one that reads the variable of that name, and no other
+SELECT = re.compile(r"\$\{oc\.select:(\w+(?:\.\w+)*),[\w.+-]+\}")
 
 
 @dataclass(frozen=True)
@@ -56,23 +59,29 @@ def composed_by(load: Callable[[], DictConfig]) -> DictConfig:
         raise SettingsError(one_line_message(error)) from error
 
 
-def settings_of(config: DictConfig, overrides: Sequence[str]) -> Settings:
+def settings_of(config: DictConfig, overrides: Sequence[str], unresolved: Mapping[str, Any] | None = None) -> Settings:
     """The settings of one run, checked. Typed options that an experiment replaces are noted.
 
     Args:
         config: All that Hydra composed.
         overrides: The overrides of this run.
+        unresolved: `unresolved_settings` of it, where they are known.
 
     Raises:
         SettingsError: they lack a value, or one is of the wrong kind or out of its range.
     """
     from kd_runner.config.settings import check  # pydantic, which --help need not wait for
 
-    texts = list(_texts(OmegaConf.to_container(config, resolve=False)))
-    if any(map(READS_ENVIRONMENT.search, texts)):
+    unresolved = unresolved_settings(config) if unresolved is None else unresolved
+    texts = list(_texts(unresolved))
+    if any(map(_may_read_environment, texts)):
         hide_environment(config)
-    # A copy without Hydra's settings takes as long as all the rest, and refuses expressions that refer to them.
-    content = _plain(_without_hydra(config) if any("hydra" in text for text in texts) else config)
+    content = None
+    if not any("hydra" in text or text == "???" for text in texts):
+        content = resolved_settings(config, unresolved)
+    if content is None:
+        # A copy without Hydra's settings takes as long as all the rest, and refuses expressions that refer to them.
+        content = _plain(_without_hydra(config) if any("hydra" in text for text in texts) else config)
     check_overrides(overrides)
     settings = check(content)
     runtime = config.hydra.runtime if "hydra" in config else HydraConfig.get().runtime
@@ -80,6 +89,94 @@ def settings_of(config: DictConfig, overrides: Sequence[str]) -> Settings:
     for line in overridden_options(config, overrides, folders):
         note("settings", line)
     return settings
+
+
+def unresolved_settings(config: DictConfig) -> dict[str, Any]:
+    """The settings in `config` as plain data with their expressions, less those of Hydra."""
+    nodes: dict[str, Any] = {str(key): config._get_node(key) for key in config if key != "hydra"}
+    return {
+        key: OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
+        for key, node in nodes.items()
+    }
+
+
+def resolved_settings(config: DictConfig, unresolved: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `_plain` gives, in a fifth of the time, for settings in which nothing is missing; None where it fails.
+
+    OmegaConf reads each expression anew whenever a setting is looked at. Here that is done for those alone that have
+    one, and not for the kind that our own files have, oc.select.
+    """
+    content: dict[str, Any] = _copied(unresolved)
+    try:
+        for path, text in _expressions(unresolved):
+            value = _selected(text, unresolved)
+            if value is _UNKNOWN:
+                parent: Any = config
+                for part in path[:-1]:
+                    parent = parent._get_node(part)
+                value = parent[path[-1]]
+                if OmegaConf.is_config(value):
+                    value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+            place: Any = content
+            for part in path[:-1]:
+                place = place[part]
+            place[path[-1]] = value
+    except OmegaConfBaseException:  # `_plain` says it for people
+        return None
+    return content
+
+
+def _copied(value: Any) -> Any:
+    """Nested data, copied."""
+    if isinstance(value, Mapping):
+        return {key: _copied(child) for key, child in value.items()}
+    return [_copied(child) for child in value] if isinstance(value, list) else value
+
+
+def _expressions(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """The texts in nested data that OmegaConf resolves, with their places."""
+    if isinstance(value, str):
+        if "${" in value:
+            yield path, value
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _expressions(child, (*path, key))
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            yield from _expressions(child, (*path, number))
+
+
+_UNKNOWN = object()  # a value that OmegaConf must find
+
+
+def _selected(text: str, unresolved: Mapping[str, Any]) -> Any:
+    """The value of an expression of the kind ${oc.select:KEY,NUMBER OR WORD}; `_UNKNOWN` for others."""
+    expression = SELECT.fullmatch(text)
+    if expression is None:
+        return _UNKNOWN
+    value: Any = unresolved
+    for part in expression[1].split("."):
+        if not isinstance(value, Mapping):
+            return _UNKNOWN
+        if part not in value:
+            return _default(text) if all(isinstance(key, str) for key in value) else _UNKNOWN
+        value = value[part]
+    is_plain = not isinstance(value, (Mapping, list)) and not (isinstance(value, str) and "$" in value)
+    return value if is_plain else _UNKNOWN
+
+
+@functools.lru_cache(maxsize=1000)
+def _default(text: str) -> Any:
+    """The value that an expression has where no other setting is there."""
+    return OmegaConf.create({"": text})[""]
+
+
+def _may_read_environment(text: str) -> bool:
+    """True for an expression that reads environment variables which may be set."""
+    if not READS_ENVIRONMENT.search(text):
+        return False
+    name = READS_ONE.fullmatch(text)
+    return name is None or name[1] in os.environ
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -122,13 +219,17 @@ def hide_environment(config: DictConfig) -> None:
     masking.hide(_variables(pairs), [key for key, _ in pairs])
 
 
-def from_environment(config: DictConfig, settings: Mapping[str, Any]) -> FromEnvironment:
+def from_environment(
+    config: DictConfig, settings: Mapping[str, Any], unresolved: Mapping[str, Any] | None = None
+) -> FromEnvironment:
     """The parts of the settings in `config` that come from the environment.
 
     Args:
         settings: The same settings, checked, as plain data.
+        unresolved: `unresolved_settings` of it, where they are known.
     """
-    if not may_read_environment(config):
+    texts = _texts(unresolved_settings(config) if unresolved is None else unresolved)
+    if not any(map(_may_read_environment, texts)):
         return FromEnvironment({}, {})
     own = _without_hydra(config)
     found = list(_keys_and_variables(own))
@@ -139,7 +240,7 @@ def from_environment(config: DictConfig, settings: Mapping[str, Any]) -> FromEnv
 
 def may_read_environment(config: DictConfig) -> bool:
     """True where a setting in `config` has an expression that reads environment variables, or may become one."""
-    return any(READS_ENVIRONMENT.search(text) for text in _texts(OmegaConf.to_container(config, resolve=False)))
+    return any(map(_may_read_environment, _texts(unresolved_settings(config))))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -81,6 +81,7 @@ ALLOWED: dict[str, Check] = {
     "hydra.launcher._target_": _plugin(*LAUNCHERS),
     "hydra.launcher.devices": _is_simple,
     "hydra.launcher.pack": _is_simple,
+    "hydra.launcher.fail_fast": lambda value: isinstance(value, bool),
     **{f"hydra.launcher.{name}": _is_number for name in NUMBERS_OF_LAUNCHERS},
     **{f"hydra.launcher.{name}": _is_word for name in ("partition", "account", "qos", "constraint")},
     "hydra.sweeper._target_": _plugin("sweepers.GridSweeper", "sweepers.OptunaSweeper"),

@@ -15,6 +15,7 @@ MODULES = {
     "evaluate": "kd_runner.deploy.evaluate_command",
     "export": "kd_runner.deploy.export_command",
     "report": "kd_runner.proof.report_command",
+    "stop": "kd_runner.sweeps.stop_command",
 }
 
 

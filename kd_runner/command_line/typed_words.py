@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,13 +38,17 @@ def note_idle_words(typed: Sequence[str], sweep: bool, variables: Iterable[str] 
 
 def parse_overrides(words: Iterable[str]) -> Iterator[Override]:
     """Each word as Hydra's parser reads it; flags and words that it cannot read are passed over."""
-    parser = OverridesParser.create()
     for word in words:
         try:
             if not word.startswith("-"):
-                yield parser.parse_override(word)
+                yield _parsed(word)
         except HydraException:  # Hydra itself says what is wrong
             continue
+
+
+@functools.lru_cache(maxsize=10_000)  # the jobs of a sweep have the same words
+def _parsed(word: str) -> Override:
+    return OverridesParser.create().parse_override(word)
 
 
 def typed_settings(words: Iterable[str]) -> dict[str, Any]:

@@ -35,11 +35,13 @@ from kd_runner.files.run_folder import (
     LOG,
     MULTIRUN,
     NETWORKS,
+    OF_TRACKERS,
     PACKS,
     PAGE,
     RESULT,
     SETTINGS,
     SLURM,
+    STOP,
     UNFINISHED,
 )
 from kd_runner.plain_text import printable
@@ -49,7 +51,7 @@ MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
 LOGS = (LOG, CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
 BEFORE_A_RUN = (*LOGS, HYDRA, RESULT, UNFINISHED)  # what a run leaves that was stopped before it had begun
 BEFORE_A_SWEEP = (LOCK, CHECKED, MULTIRUN, DRIVERS)  # what a sweep leaves that was stopped before it had begun
-OF_A_SWEEP = (*BEFORE_A_SWEEP, GRID, EARLIER, NETWORKS, PACKS, EVENTS, SLURM, PAGE, JOURNAL)
+OF_A_SWEEP = (*BEFORE_A_SWEEP, GRID, EARLIER, NETWORKS, PACKS, EVENTS, SLURM, STOP, PAGE, JOURNAL, *OF_TRACKERS)
 SHOWN = 3  # names of files in a message
 
 

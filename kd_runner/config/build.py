@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ def _unknown(key: str, name: str, known: list[str], target: str, value: Any) -> 
     return f"{key}: no such setting{did_you_mean(name, known)}; {target} takes {takes}"
 
 
+@functools.lru_cache(maxsize=1000)  # the jobs of a sweep build the same things
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
@@ -169,12 +170,21 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     if hint is None:
         return value
     try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
+        adapter = _adapter(hint) if isinstance(hint, Hashable) else _new_adapter(hint)
         return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise SettingsError(_wrong_kind(key, error)) from None
     except (PydanticSchemaGenerationError, PydanticUserError):
         return value
+
+
+def _new_adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
+
+
+@functools.lru_cache(maxsize=1000, typed=True)
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return _new_adapter(hint)
 
 
 def _wrong_kind(key: str, error: ValidationError) -> str:

@@ -82,6 +82,23 @@ def _metric(value: Any) -> str | None:
 Metric = Annotated[str | None, BeforeValidator(_metric)]
 
 
+LOGGERS = ("tensorboard", "csv", "wandb", "mlflow", "trackio")
+
+
+def _loggers(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of {', '.join(LOGGERS)}, such as [tensorboard,csv]")
+    for name in value:
+        if name not in LOGGERS:
+            raise ValueError(f"must be of {', '.join(LOGGERS)}, not {name}{did_you_mean(str(name), LOGGERS)}")
+    if len(set(value)) < len(value):
+        raise ValueError("must name each only once")
+    return value
+
+
+Loggers = Annotated[list[str], BeforeValidator(_loggers)]
+
+
 def _path(value: Any) -> Any:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ValueError("must be the path of a file, or null")
@@ -517,6 +534,7 @@ class TrackingSettings(Section):
     images: Flag
     graph: Flag
     embedding: Flag
+    loggers: Loggers = ["tensorboard"]
 
 
 class Settings(Section):

@@ -20,7 +20,9 @@ from kd_runner.files.run_folder import (
     EVENTS,
     HYDRA,
     LOG,
+    METRICS,
     NOW,
+    OF_TRACKERS,
     PAGE,
     PROFILE,
     RESULT,
@@ -28,6 +30,7 @@ from kd_runner.files.run_folder import (
     STUDENT_BEST,
     STUDENT_EMA,
     STUDENT_LAST,
+    TRACKERS,
     UNFINISHED,
 )
 
@@ -38,6 +41,7 @@ RUN = frozenset(
     [
         *(SETTINGS, RESULT, ANALYSIS, PAGE, LOG, NOW, CONSOLE, CONTACT_SHEET),
         *(STUDENT_LAST, STUDENT_BEST, STUDENT_EMA, BASELINE_EMA, UNFINISHED, HYDRA, EVENTS, PROFILE),
+        *(METRICS, TRACKERS, *OF_TRACKERS),
     ]
 )
 WEIGHTS = r"(teacher|(teachers|assistants|generations|peers)\..+|baseline)\.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ import numpy as np
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.plain_files import is_path_inside, read_yaml
+from kd_runner.files.read_cache import ReadCache
 from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, MULTIRUN, NOW, RESULT, SETTINGS, TYPED
 from kd_runner.files.scores import has_map, with_scores
 from kd_runner.files.stages import STAGES
+from kd_runner.files.tree import Tree
 
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 
@@ -38,7 +41,7 @@ ASIDE = (  # overrides that do not change the result
 )
 SEEDS = ("seed", "data_seed")
 FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in their seeds
-STATUSES = ("completed", "failed", "interrupted", "pruned")  # the last by a search
+STATUSES = ("completed", "failed", "interrupted", "pruned", "stopped")  # the last by `kd-runner stop`
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 
 
@@ -129,42 +132,69 @@ class MissingRun:
     seeds: tuple[str, ...] = ()
 
 
-def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[MissingRun]]:
+def find_runs(
+    folders: Iterable[Path], trees: Sequence[Tree] | None = None, cache: ReadCache | None = None
+) -> tuple[list[Run], list[MissingRun]]:
     """The runs under `folders`, with and without a result.
+
+    Args:
+        trees: The names below each of the folders, where they are known.
+        cache: What was read of results earlier; None to read all of them.
 
     Raises:
         SettingsError: no such folder.
     """
-    runs: dict[Path, Run | MissingRun] = {}  # by their folders, resolved: folders may lie in one another
-    for folder in folders:
-        if not folder.is_dir():
-            raise SettingsError(f"no folder {folder.resolve()}")
-        for path in sorted(folder.rglob(RESULT), key=_natural):
-            if path.parent.parent.name != EARLIER and path.parent.resolve() not in runs:
-                runs[path.parent.resolve()] = read_run(path)
-        for job, overrides in [*_jobs_of_sweeps(folder), *_begun_runs(folder)]:
-            if job.resolve() not in runs:
-                overrides = _typed_overrides(job) if overrides is None else overrides
-                runs[job.resolve()] = MissingRun(job, overrides, _why_missing(job))
+    runs: dict[str, Run | MissingRun] = {}  # by their folders, resolved: folders may lie in one another
+    cache = cache or ReadCache()
+    for tree in trees if trees is not None else trees_below(folders):
+        for path in tree.holding(RESULT):
+            resolved = tree.resolved(path)
+            if not _is_earlier(path) and resolved not in runs:
+                runs[resolved] = read_run(Path(path) / RESULT, cache)
+        for job, overrides in [*_jobs_of_sweeps(tree), *_begun_runs(tree)]:
+            resolved = tree.resolved(job)
+            if resolved not in runs:
+                folder = Path(job)
+                overrides = _typed_overrides(folder) if overrides is None else overrides
+                runs[resolved] = MissingRun(folder, overrides, _why_missing(folder))
     missing = [run for run in runs.values() if isinstance(run, MissingRun)]
     return _latest(_less_roots([run for run in runs.values() if isinstance(run, Run)])), missing
 
 
-def _jobs_of_sweeps(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """The folders and overrides of the jobs of all sweeps under `folder`."""
-    for path in sorted(folder.rglob(GRID)):
-        content, _ = reading.json_of(path)
+def trees_below(folders: Iterable[Path]) -> list[Tree]:
+    """The names below each of the folders.
+
+    Raises:
+        SettingsError: no such folder.
+    """
+    trees = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingsError(f"no folder {folder.resolve()}")
+        trees.append(Tree.below(folder))
+    return trees
+
+
+def _is_earlier(folder: str) -> bool:
+    """True for the folder of a result that a sweep is about to replace."""
+    return os.path.basename(os.path.dirname(folder)) == EARLIER  # noqa: PTH119, PTH120  # of thousands of paths
+
+
+def _jobs_of_sweeps(tree: Tree) -> Iterator[tuple[str, str | None]]:
+    """The folders and overrides of the jobs of all sweeps in a tree."""
+    for path in tree.holding(GRID):
+        content, _ = reading.json_of(Path(path) / GRID)
         folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
         for name, overrides in zip(folders, jobs, strict=False):
             if is_path_inside(name):
-                yield path.parent / name, overrides
+                yield os.path.join(path, name), overrides  # noqa: PTH118
 
 
-def _begun_runs(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """The folders under `folder` of runs that have begun; their overrides are not read yet."""
-    for path in sorted(folder.rglob(SETTINGS), key=_natural):
-        if path.parent.parent.name != EARLIER:
-            yield path.parent, None
+def _begun_runs(tree: Tree) -> Iterator[tuple[str, str | None]]:
+    """The folders in a tree of runs that have begun; their overrides are not read yet."""
+    for path in tree.holding(SETTINGS):
+        if not _is_earlier(path):
+            yield path, None
 
 
 def _latest(runs: Sequence[Run]) -> list[Run]:
@@ -197,17 +227,15 @@ def _typed_overrides(folder: Path) -> str:
     return " ".join(reading.readable(reading.texts(overrides)))
 
 
-def _natural(path: Path) -> list[tuple[int, Any]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in path.parts]
+def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
+    """The run of a result.json.
 
-
-def read_run(path: Path) -> Run | MissingRun:
-    """The run of a result.json."""
-    content, wrong = reading.json_of(path)
+    Args:
+        cache: What was read earlier; None to read the file.
+    """
+    result, left_out, wrong = _result_in(path) if cache is None else cache.value(RESULT, path, _result_in)
     if wrong:
         return MissingRun(path.parent, _typed_overrides(path.parent), f"{RESULT} {wrong}")
-    result, gone = reading.remove_misshapen(with_scores(content), reading.RESULT)
-    left_out = reading.left_out(RESULT, gone)
     overrides = result.get("overrides") or []
     status = result.get("status")
     seeds = tuple(str(result.get(name, typed)) for name, typed in zip(SEEDS, typed_seeds(overrides), strict=False))
@@ -224,6 +252,15 @@ def read_run(path: Path) -> Run | MissingRun:
         reason = f"{status}: {result['error']}" if result.get("error") else status
     reason = " ".join(reason.split())
     return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason, seeds)
+
+
+def _result_in(path: Path) -> tuple[dict[str, Any], str, str]:
+    """The usable content of a result.json, a line that says what of it is not used, and what is wrong with the file."""
+    content, wrong = reading.json_of(path)
+    if wrong:
+        return {}, "", wrong
+    result, gone = reading.remove_misshapen(with_scores(content), reading.RESULT)
+    return result, reading.left_out(RESULT, gone), ""
 
 
 def completed_result(folder: Path) -> tuple[dict[str, Any], str]:

@@ -21,6 +21,11 @@ BEGUN = "begun.json"  # in that folder: what the run began with
 HYDRA = ".hydra"  # the folder of what Hydra writes
 TYPED = "overrides.yaml"  # in that folder: the overrides that were typed
 CONSOLE = "console.log"  # what a job of a sweep prints
+METRICS = "metrics.csv"  # the metrics of each epoch (tracking.loggers)
+TRACKERS = "trackers"  # the folder of what trackers know of the run, for when it goes on
+# What trackers keep on this machine, in the folder of a run by itself or of a sweep.
+WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK = "wandb", "mlflow.db", "trackio", ".trackers.lock"
+OF_TRACKERS = (WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK)
 
 # In a sweep's folder.
 GRID = "sweep.json"  # the jobs of the sweep
@@ -28,6 +33,7 @@ MULTIRUN = "multirun.yaml"  # what Hydra writes of the sweep
 EARLIER = ".earlier"  # the folder of results that the sweep is about to replace
 NETWORKS = "networks"  # the folder of networks that are trained for several jobs
 PACKS = "packs"  # the folder of what packs of jobs print, and how their jobs ended
+STOP = ".stop"  # the folder of what `kd-runner stop` asks of the process that runs the sweep
 LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep
 SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
@@ -37,6 +43,7 @@ DRIVERS = ".drivers"  # the folder of what several drivers of one search have ap
 PLAN = "pack_"  # in the folder CHECKED: begins the names of the plans of packs
 BOARD = "board_"  # there: begins the names of files through which packs share what a teacher gives
 CHECKED = ".check"  # the folder of the check of all jobs
+PROGRESS = "progress.json"  # there: how many jobs have been tried
 
 
 def weights_file(stage: str) -> str:

@@ -16,6 +16,7 @@ from kd_runner.reports.sweep_report import report
 
 # Verifies runs: their folders, the root of their images, trusted packages, names of networks; returns the exit code.
 Verify = Callable[[Sequence[Path], "str | None", Sequence[str], Sequence[str]], int]
+PORT = 8642  # of --serve
 SUFFIXES_OF_FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
 
 
@@ -35,7 +36,11 @@ def main(verify: Verify | None = None) -> int:
             return verify(arguments.folders, arguments.root, arguments.trust, arguments.network)
         if verify is not None and (arguments.root is not None or arguments.trust or arguments.network):
             raise SettingsError("--root, --network and --trust: have no effect without --verify")
-        print(printable(write_page(arguments.folders, arguments.out, arguments.reference)))
+        if arguments.host is not None and arguments.serve is None:
+            raise SettingsError(f"--host: has no effect without --serve, got {arguments.host}")
+        if arguments.serve is not None:
+            return _serve(arguments)
+        print(printable(write_page(arguments.folders, arguments.out, arguments.reference, arguments.interactive)))
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2
@@ -49,6 +54,12 @@ def _parser(verifies: bool) -> argparse.ArgumentParser:
     )
     parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
     parser.add_argument("--out", type=typed_path, help="folder for the report (default: FOLDER, where it is one)")
+    interactive_help = "a table to search and pictures to touch also for few runs (default: above 100)"
+    parser.add_argument("--interactive", action="store_true", help=interactive_help)
+    serve_help = f"show the report in a browser on this machine, growing while runs are at work (default: port {PORT})"
+    parser.add_argument("--serve", nargs="?", const=PORT, type=_port, metavar="PORT", help=serve_help)
+    host_help = "of --serve: the address to listen on, for other machines, which then need the token that is printed"
+    parser.add_argument("--host", metavar="ADDRESS", help=host_help)
     if verifies:
         verify_help = "evaluate a run's networks again and compare with its result.json (exit code 1: a number differs)"
         parser.add_argument("--verify", action="store_true", help=verify_help)
@@ -60,17 +71,37 @@ def _parser(verifies: bool) -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 6 and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"must be a port between 0 and 65535, got {printable(text)}")
+    return int(text)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from kd_runner.reports.serve import serve
+
+    if arguments.out is not None:
+        raise SettingsError(f"--out: has no effect beside --serve, which writes nothing, got {arguments.out}")
+    first = arguments.folders[0]
+    if (first / RESULT).exists() and len(arguments.folders) == 1:
+        raise SettingsError(f"--serve: must be of a sweep, or of a folder of runs, {first} is a run: open its {PAGE}")
+    return serve(arguments.folders, arguments.serve, arguments.host, arguments.reference, arguments.interactive)
+
+
 def _refuse_beside_verify(arguments: argparse.Namespace) -> None:
-    for name in ("reference", "out"):
+    for name in ("reference", "out", "serve", "host"):
         if getattr(arguments, name) is not None:
             raise SettingsError(f"--{name}: has no effect beside --verify, got {getattr(arguments, name)}")
+    if arguments.interactive:
+        raise SettingsError("--interactive: has no effect beside --verify")
 
 
-def write_page(folders: list[Path], out: Path | None, reference: str | None) -> Path:
+def write_page(folders: list[Path], out: Path | None, reference: str | None, interactive: bool = False) -> Path:
     """The page that was written, of one run or of all runs in the folders.
 
     Args:
         out: The folder for the page and its files; None for the first of `folders`.
+        interactive: True for an interactive page also of few runs.
 
     Raises:
         SettingsError: a folder, or a reference, that is not there; a page that would replace that of other runs.
@@ -83,10 +114,12 @@ def write_page(folders: list[Path], out: Path | None, reference: str | None) -> 
     if (first / RESULT).exists() and len(folders) == 1:
         if reference is not None:
             raise SettingsError(f"--reference: has no effect on one run, got {reference}")
+        if interactive:
+            raise SettingsError("--interactive: has no effect on one run")
         from kd_runner.reports.run_page import report_run
 
         return report_run(first, target)
-    return report(folders, target, reference)
+    return report(folders, target, reference, interactive)
 
 
 def refuse_to_replace_page(folders: Sequence[Path], out: Path | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from kd_runner.charts.png import PALETTE, STYLE
 from kd_runner.formats import bare_percent, clock, count, percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
+BROWSER = Path(__file__).parent / "browser"
 
 
 class _Pages(Environment):
@@ -29,9 +32,28 @@ class _Pages(Environment):
         return super().getattr(obj, attribute)
 
 
-def render(template: str, **content: Any) -> str:
-    """The HTML of a template in templates/, with all `content` escaped."""
+def render(template: str, scripts: Sequence[str] = ("print.js",), **content: Any) -> str:
+    """The HTML of a template in templates/, with all `content` escaped.
+
+    Args:
+        scripts: The files in browser/ whose scripts are in the page. No other runs there, as the page says itself: its
+            Content-Security-Policy has their digests alone.
+    """
+    texts = [browser_file(name) for name in scripts]
+    content |= {"scripts": list(map(Markup, texts)), "script_digests": " ".join(map(script_digest, texts))}
     return pages(TEMPLATES).get_template(template).render(content)
+
+
+@functools.cache
+def browser_file(name: str) -> str:
+    """The text of a file in browser/."""
+    return (BROWSER / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def script_digest(script: str) -> str:
+    """The word for a script in a Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 @functools.cache
@@ -44,6 +66,7 @@ def pages(templates: Path) -> _Pages:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["browser_file"] = browser_file
     environment.globals["chart_style"] = Markup(PALETTE.read_text() + STYLE.read_text())
     environment.filters |= {text.__name__: text for text in (percent, bare_percent, points, count, clock)}
     return environment

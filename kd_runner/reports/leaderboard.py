@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.described import described_rows
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
+from kd_runner.reports.sources import Sources
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
@@ -29,6 +31,8 @@ NAME = "leaderboard"
 MOST_RANKS = 8  # ranks that a sentence names
 TOO_FEW = "too few to tell"
 MOST_LINES = 10  # lines about parts of results that are left out
+MOST_ROWS = 60  # rows of the table in a terminal
+MOST_MISSING = 40  # lines about runs without a result in a terminal
 
 
 COLUMNS = (
@@ -255,13 +259,14 @@ class Leaderboard:
     searches: list[Search] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def columns(self) -> list[Column]:
         """The columns that have a text in any row."""
+        words = self.words
         shown = [column for column in SHOWN if any(column.text(row) for row in self.rows)]
-        return [replace(column, heading=self.words.instead(column.heading)) for column in shown]
+        return [replace(column, heading=words.instead(column.heading)) for column in shown]
 
-    @property
+    @functools.cached_property
     def words(self) -> ScoreWords:
         """The words for the score of the runs."""
         return words_of_all(run.result for run in self.runs)
@@ -307,7 +312,7 @@ class Leaderboard:
         """A line for each run with a result of which a part was left out."""
         return [*(f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out), *self.faults]
 
-    @property
+    @functools.cached_property
     def runs(self) -> list[Run]:
         """The runs with a result, those of the best group first."""
         return [run for group in self.groups for run in group.runs]
@@ -319,13 +324,19 @@ def _first_ranks(ranks: Sequence[int]) -> str:
     return ", ".join(map(str, ranks[:MOST_RANKS])) + more
 
 
-def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Leaderboard:
+def leaderboard_of(
+    folders: Sequence[Path], reference: str | None = None, sources: Sources | None = None
+) -> Leaderboard:
     """The leaderboard of all runs under `folders`.
+
+    Args:
+        sources: The names below the folders, where they are known.
 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
-    runs, missing = find_runs(folders)
+    sources = sources or Sources.of(folders)
+    runs, missing = find_runs(folders, sources.trees, sources.cache)
     if not runs and not missing:
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(runs, reference, missing)
@@ -335,8 +346,9 @@ def leaderboard_of(folders: Sequence[Path], reference: str | None = None) -> Lea
 
 def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
     """The leaderboard as text, with the columns that fit into `width`; None where there is no terminal."""
+    shown_rows = leaderboard.rows[:MOST_ROWS]
     texts = [
-        TextColumn(column.heading, list(map(column.text, leaderboard.rows)), column.keep, column.key in TEXTS)
+        TextColumn(column.heading, list(map(column.text, shown_rows)), column.keep, column.key in TEXTS)
         for column in leaderboard.columns
     ]
     lines = []
@@ -345,12 +357,19 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
         lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
     table, left_out = table_lines(texts, width or PIPED)
     lines += table
+    if len(shown_rows) < len(leaderboard.rows):
+        lines.append(f"And {len(leaderboard.rows) - len(shown_rows):,} rows more: see {NAME}.csv.")
     if left_out:
         lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
     lines += ["", fold_text(str(leaderboard.verdict), width)]
     lines += [fold_text(note, width) for note in [*leaderboard.gap_notes, *leaderboard.order_notes]]
     lines += [fold_text(line, width) for line in first_lines(leaderboard.left_out)]
-    lines += [fold_text(f"no result: {run.folder} ({run.words}): {run.reason}", width) for run in leaderboard.missing]
+    missing = leaderboard.missing
+    lines += [
+        fold_text(f"no result: {run.folder} ({run.words}): {run.reason}", width) for run in missing[:MOST_MISSING]
+    ]
+    if len(missing) > MOST_MISSING:
+        lines.append(f"and {len(missing) - MOST_MISSING:,} more without a result: see {NAME}.md.")
     notes = note_lines(leaderboard.runs)
     lines += ["", "Notes:", *(fold_text(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
@@ -358,7 +377,8 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
 
 def markdown(leaderboard: Leaderboard) -> str:
     """The verdict, and the leaderboard as a Markdown table."""
-    headings = [column.heading for column in leaderboard.columns]
+    columns = leaderboard.columns
+    headings = [column.heading for column in columns]
     text = []
     for search in leaderboard.searches:
         text += [part for line in search.lines() for part in (markdown_text(line), "")]
@@ -367,7 +387,7 @@ def markdown(leaderboard: Leaderboard) -> str:
     if leaderboard.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in leaderboard.rows:
-        cells = [markdown_text(" ".join(column.text(row).split())) for column in leaderboard.columns]
+        cells = [markdown_text(" ".join(column.text(row).split())) for column in columns]
         text.append(f"| {' | '.join(cells)} |")
     notes = note_lines(leaderboard.runs)
     text += ["", "Notes:", "", *(f"- {markdown_text(line)}" for line in notes)] if notes else []

@@ -11,18 +11,29 @@ from typing import Any
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.files import reading
 from kd_runner.files.plain_files import read_yaml
+from kd_runner.files.read_cache import ReadCache
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SETTINGS
 
 # cli.py and Hydra add these to the overrides. A command with a typed folder would replace the results in it.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
 
+_WORDS = {None: "null", True: "true", False: "false"}
 _ENCODER = json.JSONEncoder(ensure_ascii=False)  # one for all values of thousands of runs
 
 
-def settings_in(folder: Path) -> tuple[dict[str, str], str]:
-    """The settings of a run by their keys with dots, and the fault of their file in words, or an empty text."""
-    content, fault = reading.json_of(folder / SETTINGS)
+def settings_in(folder: Path, cache: ReadCache | None = None) -> tuple[dict[str, str], str]:
+    """The settings of a run by their keys with dots, and the fault of their file in words, or an empty text.
+
+    Args:
+        cache: What was read earlier; None to read the file.
+    """
+    path = folder / SETTINGS
+    return _settings_of(path) if cache is None else cache.value(SETTINGS, path, _settings_of)
+
+
+def _settings_of(path: Path) -> tuple[dict[str, str], str]:
+    content, fault = reading.json_of(path)
     try:
         return {key: _as_typed(value) for key, value in flat_keys(content)}, fault and f"{SETTINGS} {fault}"
     except RecursionError:
@@ -30,16 +41,20 @@ def settings_in(folder: Path) -> tuple[dict[str, str], str]:
 
 
 def _as_typed(value: Any) -> str:
-    return value if isinstance(value, str) else _ENCODER.encode(value)
+    if isinstance(value, str):
+        return value
+    if value is None or value is True or value is False:  # most settings
+        return _WORDS[value]
+    return _ENCODER.encode(value)
 
 
 def common_provenance(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The keys and values that all contents have in common."""
-    return {
-        key: value
-        for key, value in (contents[0] if contents else {}).items()
-        if all(key in content and content[key] == value for content in contents)
-    }
+    common = dict(contents[0]) if contents else {}
+    for content in contents:
+        for key in [key for key, value in common.items() if key not in content or content[key] != value]:
+            del common[key]
+    return common
 
 
 def surroundings(runs: Iterable[Run]) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.shift_tables import calibration_rows, corruption_tables, further_tables
 from kd_runner.reports.summary import NOTHING_DISTILLED, layer_lines, sentences, speed_sentence, table
+from kd_runner.reports.titles import title_of
 from kd_runner.reports.verdict import verdict_of
 from kd_runner.terminal import fold_text, terminal_width
 
@@ -132,8 +133,13 @@ def run_page(folder: Folder) -> str:
     data = result.get("data") or {}
     return render(
         "run.html",
-        title=f"Distillation: {run.folder.resolve().name}",
-        subtitle=": ".join(filter(None, [label_of(result), " ".join(run.words) or "all settings at their defaults"])),
+        title=title_of([(run.words, folder.settings)], f"Distillation: {run.folder.resolve().name}"),
+        subtitle=": ".join(
+            filter(
+                None,
+                [run.folder.resolve().name, label_of(result), " ".join(run.words) or "all settings at their defaults"],
+            )
+        ),
         verdict=verdict,
         sentences=[*verdict.sentences, *result_sentences, *_teacher_sentence(result)],
         words=words_of(result),

@@ -5,28 +5,36 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from kd_runner.charts.little_data import over_compute, over_images
 from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
 from kd_runner.files import reading
 from kd_runner.files.results import FOLD, SEEDS, Run
-from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW, PAGE
+from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW
 from kd_runner.files.stages import STAGES, TIMED
 from kd_runner.formats import UNKNOWN, clock, count, percent, short_count, times
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
+from kd_runner.reports.page_data import is_large, missing_row, page_data, run_rows
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.shared_notes import shared_notes
-from kd_runner.reports.two_settings import number_or_text, two_settings
+from kd_runner.reports.sources import Sources
+from kd_runner.reports.titles import title_of
+from kd_runner.reports.two_settings import number_or_text, two_settings, values_by_setting
 from kd_runner.reports.verdict import Verdict
 
 MOST_COMMANDS = 10  # commands, of sweeps and of single runs
 MOST_NOTES = 12  # notes that are shown without a click
 MOST_VALUES = 12  # values of a setting that differs between runs
+MOST_ROWS = 50  # rows of each table in a page that has all of them in its interactive ones
+MOST_MISSING = 12  # the same of the table of runs without a result
+MOST_POINTS = 500  # rows in the pictures of such a page on paper
+PLAIN = ("print.js", "sort.js")
+INTERACTIVE = (*PLAIN, "tabulator.min.js", "echarts.min.js", "sweep.js")
 COST_KEYS = (
     "images_seen",
     "times_baseline",
@@ -35,19 +43,40 @@ COST_KEYS = (
 )  # columns of the leaderboard that the table of costs has
 
 
-def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> str:
-    """The HTML of the report of all runs under `folders`, to be written into `out`."""
-    runs = [run for group in leaderboard.groups for run in group.runs]
-    settings_and_faults = [settings_in(run.folder) for run in runs]
+def sweep_page(
+    leaderboard: Leaderboard,
+    folders: Sequence[Path],
+    out: Path,
+    sources: Sources | None = None,
+    interactive: bool = False,
+    live: bool = False,
+) -> str:
+    """The HTML of the report of all runs under `folders`, to be written into `out`.
+
+    Args:
+        sources: The names below the folders, where they are known.
+        interactive: True for a table and pictures that answer to a person also where there are few runs.
+        live: True for the page of `kd-report --serve`, which asks its own server for what is new.
+    """
+    sources = sources or Sources.of(folders)
+    runs = leaderboard.runs
+    settings_and_faults = [settings_in(run.folder, sources.cache) for run in runs]
     settings = [content for content, _ in settings_and_faults if content]
     common = common_provenance(settings)
-    commands = list(_commands(folders, runs))
+    commands = list(_commands(sources, runs))
+    about = [(run.words, content) for run, (content, _) in zip(runs, settings_and_faults, strict=True)]
+    about = about or [(tuple(run.words.split()), {}) for run in leaderboard.missing]
     headline = _headline(leaderboard)
+    large = interactive or is_large(leaderboard)
+    most = MOST_ROWS if large else None
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
         "sweep.html",
-        title=f"Distillation: {names}",
-        subtitle=_subtitle(leaderboard, runs),
+        scripts=[*(INTERACTIVE if large else PLAIN), *(["live.js"] if live else [])],
+        live=live,
+        data=page_data(leaderboard, out, sources) if large else None,
+        title=title_of(about, names),
+        subtitle=f"{_subtitle(leaderboard, runs)} · {names}",
         verdict=headline,
         sentences=headline.sentences,
         searches=leaderboard.searches,
@@ -58,15 +87,18 @@ def sweep_page(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> 
         leaderboard=leaderboard,
         words=leaderboard.words,
         columns=[column for column in leaderboard.columns if column.key not in COST_KEYS],
+        rows=leaderboard.rows[:most],
+        most=most,
         strips=strips(leaderboard.groups),
-        pareto=pareto(leaderboard.groups),
-        over_images=over_images(leaderboard.groups),
-        over_compute=over_compute(leaderboard.groups),
+        pareto=pareto(leaderboard.groups[:MOST_POINTS] if large else leaderboard.groups),
+        over_images=over_images(leaderboard.groups) if not large else None,
+        over_compute=over_compute(leaderboard.groups) if not large else None,
         two_settings=two_settings(leaderboard.groups),
-        runs=list(_run_rows(leaderboard.groups, out)),
-        cost=_cost_table(leaderboard.groups),
-        total=_total_time(runs, folders),
-        swept=_differing_settings(settings, common),
+        runs=list(islice(run_rows(leaderboard.groups, out, sources), most)),
+        missing=[missing_row(run, out, sources) for run in leaderboard.missing[: MOST_MISSING if large else None]],
+        cost=_cost_table(leaderboard.groups[:most]),
+        total=_total_time(runs, sources),
+        swept=_differing_settings(settings, common, leaderboard.groups),
         common=[(key, value) for key, value in common.items() if key not in ("resume",)],
         environment=surroundings(runs),
         commands=commands[:MOST_COMMANDS],
@@ -110,26 +142,6 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
         for stage in STAGES
         if len(means[stage])
     ]
-
-
-def _run_rows(groups: Sequence[Group], out: Path) -> Iterator[dict[str, Any]]:
-    for rank, group in enumerate(groups, 1):
-        for run in sorted(group.runs, key=lambda run: [(len(seed), seed) for seed in run.seeds]):
-            accuracies = {stage: (run.result.get(stage) or {}).get("accuracy") for stage in STAGES}
-            gain = None if accuracies["baseline"] is None else accuracies["student"] - accuracies["baseline"]
-            relative = os.path.relpath(run.folder, out)
-            seeds = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
-            seeds += "" if run.fold is None else f", fold {run.fold}"
-            link = quote(os.fsencode(f"{relative}/{PAGE}")) if (run.folder / PAGE).exists() else None
-            yield {
-                "rank": rank,
-                "name": group.name,
-                "seed": seeds,
-                **accuracies,
-                "gain": gain,
-                "folder": relative,
-                "link": link,
-            }
 
 
 def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
@@ -190,11 +202,10 @@ def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:
     return f"{teacher / amount:.3g} × fewer" if amount < teacher else f"{amount / teacher:.3g} × more"
 
 
-def _total_time(runs: Sequence[Run], folders: Sequence[Path]) -> str:
+def _total_time(runs: Sequence[Run], sources: Sources) -> str:
     """The time that all runs took together, in sentences."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
-    paths = [path for folder in folders for path in sorted(folder.glob(f"**/{NETWORKS}/*/{NOW}"))]
-    states = [reading.json_of(path)[0] for path in paths]
+    states = [reading.json_of(path / NOW)[0] for path in sources.holding(NOW) if path.parent.name == NETWORKS]
     before = sum(
         reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in states
     )
@@ -207,16 +218,23 @@ def _total_time(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     return f"{sentence} What was found in the store was trained earlier, and is in none of these."
 
 
-def _differing_settings(settings: Sequence[dict[str, str]], common: dict[str, str]) -> list[tuple[str, str]]:
-    """The settings that differ between runs, and their values."""
-    values_of: dict[str, list[str]] = {}
-    for content in settings:
-        for key, value in content.items():
-            if key not in common and value not in values_of.setdefault(key, []):
-                values_of[key].append(value)
+def _differing_settings(
+    settings: Sequence[dict[str, str]], common: dict[str, str], groups: Sequence[Group]
+) -> list[tuple[str, str]]:
+    """The settings that differ between runs, and their values: the options that were typed first.
+
+    Without where a run went on from, and without the paths of classes: the options' names say the same.
+    """
+    overrides = [dict(word.partition("=")[::2] for word in group.words) for group in groups]
+    values_of = {key: values for key, values in values_by_setting(overrides).items() if "." not in key}
+    for key in {key for content in settings for key in content}:
+        if key not in common and key != "resume" and key.rpartition(".")[2] != "_target_":
+            values_of[key] = list(dict.fromkeys(content[key] for content in settings if key in content))
     return [
         (key, ", ".join(sorted(values, key=number_or_text)[:MOST_VALUES]) + _more(values))
-        for key, values in sorted(values_of.items(), key=lambda content: content[0] in (*SEEDS, FOLD))
+        for key, values in sorted(
+            values_of.items(), key=lambda item: (item[0] in (*SEEDS, FOLD), "." in item[0], item[0])
+        )
         if len(values) > 1  # one value: an argument of a mode that the other runs do not use
     ]
 
@@ -225,14 +243,15 @@ def _more(values: Sequence[str]) -> str:
     return f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
 
 
-def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> Iterator[str]:
+def _commands(sources: Sources, runs: Sequence[Run]) -> Iterator[str]:
     """The commands of the sweeps, then those of the runs that belong to no sweep."""
-    sweeps: list[Path] = []
-    for record in sorted({path for folder in folders for path in folder.rglob(MULTIRUN)}):
-        line = sweep_command(record)
+    sweeps: set[str] = set()
+    for folder in sorted(set(sources.holding(MULTIRUN))):
+        line = sweep_command(folder / MULTIRUN)
         if line is not None:
-            sweeps.append(record.parent.resolve())
+            sweeps.add(sources.resolved(folder))
             yield line
     for run in runs:
-        if not any(folder in run.folder.resolve().parents for folder in sweeps):
+        resolved = sources.resolved(run.folder)
+        if not any(resolved.startswith(os.path.join(folder, "")) for folder in sweeps):  # noqa: PTH118
             yield command(run.result.get("overrides") or [])

@@ -8,15 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import PAGE
+from kd_runner.files.run_folder import EVENTS, PAGE
 from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
+from kd_runner.reports.sources import Sources
 from kd_runner.terminal import terminal_width
 
 
-def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
-    """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page."""
+def write(
+    leaderboard: Leaderboard,
+    folders: Sequence[Path],
+    out: Path,
+    sources: Sources | None = None,
+    interactive: bool = False,
+) -> Path:
+    """Write leaderboard.csv, leaderboard.md and report.html of the runs in `folders` into `out`; returns the page.
+
+    Args:
+        sources: The names below the folders, where they are known.
+        interactive: True for an interactive page also of few runs.
+    """
     from kd_runner.reports.sweep_page import sweep_page
 
     refuse_another_page(out)
@@ -28,21 +40,37 @@ def write(leaderboard: Leaderboard, folders: Sequence[Path], out: Path) -> Path:
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
     page = out / PAGE
-    atomic.write(page, sweep_page(leaderboard, folders, out).encode(errors="replace"))
+    atomic.write(page, sweep_page(leaderboard, folders, out, sources, interactive).encode(errors="replace"))
     return page
 
 
-def report(folders: Sequence[Path], out: Path, reference: str | None = None) -> Path:
+def report(folders: Sequence[Path], out: Path, reference: str | None = None, interactive: bool = False) -> Path:
     """Write and print the leaderboard of all runs under `folders`; returns the page.
+
+    Args:
+        interactive: True for an interactive page also of few runs.
 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
-    leaderboard = leaderboard_of(folders, reference)
-    page = write(leaderboard, folders, out)
+    sources = Sources.of(folders, out)
+    leaderboard = leaderboard_of(folders, reference, sources)
+    earlier = _text_at(out / f"{NAME}.md")
+    page = write(leaderboard, folders, out, sources, interactive)
     print(terminal_text(leaderboard, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    charts = hparams.write(out, leaderboard.runs, leaderboard.missing, markdown(leaderboard))
+    text, charts = markdown(leaderboard), out.absolute() / EVENTS
+    # TensorBoard's table is made of nothing else, and takes most of the time.
+    if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
+        hparams.write(out, leaderboard.runs, leaderboard.missing, text, leaderboard.groups)
+    sources.cache.save()
     print(f"\n{printable(event_files.command(charts))}")
     return page
+
+
+def _text_at(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

@@ -66,6 +66,7 @@ from kd_runner.runs.training_switches import (
     without_layer_decay,
 )
 from kd_runner.runs.transfer import images_to_teach_on
+from kd_runner.tracking.trackers import refuse_missing
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.attack import attack_of
 from kd_runner.training.device import device_of
@@ -95,6 +96,7 @@ def assemble(
     if settings.student.pruning.amount and settings.student.pruning.structured:
         refuse_missing_library("student.pruning.structured")
     check_switches(settings)
+    refuse_missing(settings.tracking.loggers)
     if not ranks.rank:
         _check_store(settings.store)
     if settings.trainer.threads:

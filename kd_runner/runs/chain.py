@@ -25,8 +25,9 @@ from kd_runner.runs.labels_only import LabelsOnly, ingredients, masked_ingredien
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.teacher_student import Pairing
-from kd_runner.store.entries import trained_once
+from kd_runner.store.entries import key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking.shared_networks import SharedNetwork
 from kd_runner.training.resume_state import ResumeState
 
 
@@ -155,7 +156,8 @@ class Chain:
         path = take_weights(stored, self.folder / weights_file(link.stage))
         network.load_state_dict(checkpoints.read_checkpoint(path)[0])
         if stored.reused:
-            self.logger.retell(link.stage, stored.epochs)
+            network_of_link = SharedNetwork(link.stage, pairing.node, settings.seed, key_of(made_of))
+            self.logger.retell(network_of_link, stored.epochs)
         seconds_before = sum(outcome.seconds_before for outcome in trained_now)
         taught = Taught(link.stage, network, pairing.node, path, stored.epochs, seconds_before, stored.reused)
         self.links.append(taught)

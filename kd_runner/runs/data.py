@@ -267,16 +267,21 @@ def student_choices(settings: Settings) -> list[str]:
 def classes_without_images(settings: Settings, splits: Splits) -> list[int]:
     """The labels of which baseline and student see no training image, as `student.without_classes` asks.
 
+    A class may be named by its number, from 0 (MNIST's `3 - three` by 3), where no class has a number for a name.
+
     Raises:
         SettingsError: a name that no class has.
     """
     classes = [str(name) for name in splits.classes]
+    names = {name: label for label, name in enumerate(classes)}
+    if not any(name.isdecimal() for name in classes):
+        names |= {str(label): label for label in range(len(classes))}
     for name in settings.student.without_classes:
-        if name not in classes:
+        if name not in names:
             raise SettingsError(
                 f"student.without_classes: must be names of classes ({names_of(classes)}), got {name!r}"
             )
-    return [classes.index(name) for name in settings.student.without_classes]
+    return [names[name] for name in settings.student.without_classes]
 
 
 def names_of(classes: Sequence[str]) -> str:

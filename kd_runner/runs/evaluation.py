@@ -171,6 +171,8 @@ def show_in_tensorboard(
     data: Data,
 ) -> None:
     """Show the result in TensorBoard: its table, and the figures, the graph and the embedding that are asked for."""
+    if not logger.has_events:
+        return
     writer = logger.experiment
     dashboard.log_result_table(writer, stages)
     if tracking.images:
@@ -196,5 +198,5 @@ def log_test_metrics(
     epochs = {TEACHER: settings.teacher.epochs, BASELINE: settings.student.epochs, STUDENT: settings.student.epochs}
     for stage, last_epoch in epochs.items():
         numbers = stages[stage] or {}
-        metrics = {f"{stage}/{tag}": numbers[name] for name, tag in tags.items() if name in numbers}
-        logger.log_metrics(metrics, trained.get(stage, last_epoch))
+        metrics = {tag: numbers[name] for name, tag in tags.items() if name in numbers}
+        logger.log_test_metrics(stage, metrics, trained.get(stage, last_epoch))

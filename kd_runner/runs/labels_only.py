@@ -27,6 +27,7 @@ from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.store.entries import Stored, file_digest, is_stored, key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking.shared_networks import SharedNetwork
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.resume_state import ResumeState
@@ -103,10 +104,15 @@ def train_or_load(
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused and not trained_now:
-        logger.retell(stage, stored.epochs)
+        logger.retell(shared_network(trainee, settings, key_of(made_of)), stored.epochs)
     note_flat_loss(stage, stored.epochs, "train_loss", f"{settings.rate_key(role)}, {role}.epochs")
     seconds_before = sum(outcome.seconds_before for outcome in trained_now)
     return TrainedNetwork(path, stored.epochs, seconds_before, average_path)
+
+
+def shared_network(trainee: LabelsOnly, settings: Settings, key: str) -> SharedNetwork:
+    """The network under its key in the store, as charts call it."""
+    return SharedNetwork(trainee.stage, trainee.section(settings).node, settings.seed_of(trainee.role), key)
 
 
 def train_on_labels(

@@ -113,10 +113,15 @@ class Parts:
         is_for_both = recipe.stopping is None or recipe.stopping.metric not in OF_TEACHER_AND_STUDENT
         return recipe if is_for_both else replace(recipe, stopping=None)
 
-    def labels_only(self, stage: str) -> LabelsOnly:
-        """The network of a stage on labels alone: a teacher's name, or 'baseline'."""
+    def labels_only(self, stage: str, to_train: bool = True) -> LabelsOnly:
+        """The network of a stage on labels alone: a teacher's name, or 'baseline'.
+
+        Args:
+            to_train: False where the network is only looked at, so that the baseline's may be the student's own.
+        """
         if stage == BASELINE:
-            return LabelsOnly(stage, STUDENT, copy.deepcopy(self.student), self.recipe_of(BASELINE))
+            network = copy.deepcopy(self.student) if to_train else self.student
+            return LabelsOnly(stage, STUDENT, network, self.recipe_of(BASELINE))
         return LabelsOnly(stage, stage, self.teachers[stage], self.recipes[stage])
 
     def teacher_student_pair(self, copies: bool = False) -> Pairing:

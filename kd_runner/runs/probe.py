@@ -32,8 +32,9 @@ from kd_runner.outputs import INPUT
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import TrainedNetwork, masked_ingredients, take_weights
 from kd_runner.runs.teacher_student import noise
-from kd_runner.store.entries import trained_once
+from kd_runner.store.entries import key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking.shared_networks import SharedNetwork
 from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def probe_or_load(
     stored = trained_once(root, name, made_of, info, train, masked_ingredients(made_of, name))
     path = take_weights(stored, folder / weights_file(name))
     network.load_state_dict(checkpoints.read_checkpoint(path)[0])
-    logger.retell(name, stored.epochs)
+    logger.retell(SharedNetwork(name, section.node, settings.seed_of(name), key_of(made_of)), stored.epochs)
     return TrainedNetwork(path, stored.epochs, 0.0)
 
 

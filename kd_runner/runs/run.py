@@ -23,7 +23,7 @@ from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
 from kd_runner.files.scores import with_scores
 from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
-from kd_runner.plain_text import Lines
+from kd_runner.plain_text import Lines, lines
 from kd_runner.reports import run_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
@@ -41,8 +41,8 @@ from kd_runner.runs.running import RunState
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.runs.unused_settings import unused_settings
 from kd_runner.terminal import terminal_width
-from kd_runner.tracking import dashboard, event_files
-from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking import dashboard
+from kd_runner.tracking.logger import TENSORBOARD, RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +121,11 @@ def train_and_evaluate(
         companions: The runs of this process.
         meeting: The processes of a run on several devices, which meet before anything trains.
     """
-    logger = RunLogger(folder)
+    logger = RunLogger(folder, has_events=TENSORBOARD in parts.settings.tracking.loggers)
+    logger.track(parts.settings, content)
     state = RunState()
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
-    with failure_written(result, folder, state), refusals_in_one_line():
+    with logger.failure_tracked(), failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, result["overrides"], parts.data.splits.several_labels)
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
@@ -132,7 +133,7 @@ def train_and_evaluate(
         result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained, rehearsal.links)
         if is_headless(parts.settings):
             as_features(result)
-    finish(result, folder, logger.event_folder, parts.settings.finetune.epochs)
+    finish(result, folder, logger, parts.settings.finetune.epochs)
     return result
 
 
@@ -232,17 +233,17 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         raise
 
 
-def finish(result: dict[str, Any], folder: Path, event_folder: Path, finetuned: int) -> None:
+def finish(result: dict[str, Any], folder: Path, logger: RunLogger, finetuned: int) -> None:
     """Write the result and the report of a completed run, log both, and remove the files for resuming it.
 
     Args:
-        event_folder: The folder of TensorBoard's event files.
         finetuned: The number of epochs of finetuning.
     """
     atomic.write_json(folder / RESULT, masking.masked_data(result))
     remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
-    charts = event_files.command(folder if event_folder.parent == folder else event_folder.parent)
+    logger.log_result(with_scores(result))
+    charts = lines(logger.commands())
     log.info(
         "\n%s\n\n%s\n%s", Lines(table(with_scores(result), finetuned, terminal_width())), charts, write_report(folder)
     )

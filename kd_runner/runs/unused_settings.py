@@ -449,7 +449,7 @@ ALWAYS: tuple[str, ...] = (
     r"(order_)?seed",
     r"(folds|fold)",
     r"evaluate\.(corruptions|also)",
-    r"tracking\.(images|graph|embedding)",
+    r"tracking\.(loggers|images|graph|embedding)",
     r"(resume|name|notes|tags)",
 )
 # Arguments of a network or a data set count as long as the thing itself does, which it always does.

@@ -16,8 +16,9 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.contents import foreign_names, is_link, is_of_a_run
-from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK, PLAN
+from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK, PLAN, PROGRESS
 from kd_runner.plain_text import lines
+from kd_runner.sweeps.check_progress import CheckProgress, read_progress
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
@@ -42,11 +43,23 @@ def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: C
     Raises:
         SettingsError: a line for each job that cannot be composed.
     """
+    with CheckProgress("composing", len(combinations)) as progress:
+        jobs, errors = _composed(combinations, folder, compose, first, progress)
+    raise_if_any(errors)
+    refuse_common_folders(jobs, folder)
+    return jobs
+
+
+def _composed(
+    combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int, progress: CheckProgress
+) -> tuple[list[Job], list[str]]:
+    """The jobs that can be composed, and a line for each other one; see `compose_jobs`."""
     jobs, errors = [], []
     counts = Counter(override for overrides in combinations for override in set(overrides))
     everywhere = {override for override, count in counts.items() if count == len(combinations)}
     numbers: dict[str, int] = {}  # the first job with these settings, by their digest
     for number, overrides in enumerate(combinations, first):
+        progress.show(number - first)
         varying = [override for override in overrides if override not in everywhere]
         shared = [override for override in overrides if override in everywhere]
         name = f"#{number} ({' '.join(varying) or ' '.join(overrides)})"
@@ -60,9 +73,7 @@ def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: C
         twin = numbers.setdefault(digest(settings), number)
         if twin != number:
             errors.append(f"{name}: must have other settings than job #{twin}: give each value once")
-    raise_if_any(errors)
-    refuse_common_folders(jobs, folder)
-    return jobs
+    return jobs, errors
 
 
 def raise_if_any(errors: Sequence[str]) -> None:
@@ -129,8 +140,10 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     atomic.write_json(check_folder / OVERRIDES, {job.number: job.overrides for job in jobs})
     words = [str(settings_file), str(report_file), *(["remote"] if engine.is_remote else [])]
     task = Task("check", check_folder, words, [], call="kd_runner.sweeps.preflight:examine")
-    limits = Limits(timeout_s=None, grace_s=1.0, retries=0)
-    Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, lambda _: None).run([task])
+    limits = Limits(timeout_s=None, grace_s=1.0, retries=1)
+    with CheckProgress("checking", len(jobs)) as progress:
+        tick = lambda _: progress.show(read_progress(check_folder / PROGRESS))  # noqa: E731
+        Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, tick).run([task])
     if task.code != 0:
         last_line = (check_folder / CONSOLE).read_text().strip().splitlines()[-1:]
         raise RunFailed(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
@@ -15,6 +15,7 @@ from kd_runner.sweeps.packs.grouping import Pack
 
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 Retries = Annotated[int, Field(strict=True, ge=0)]
+FailFast = StrictBool  # whether the first job that fails ends the sweep
 
 
 class Engine(Protocol):
@@ -71,6 +72,10 @@ class LauncherSettings(Protocol):
     @property
     def pack(self) -> Pack:
         """The largest number of jobs that run side by side in one process, or auto, or off."""
+
+    @property
+    def fail_fast(self) -> bool:
+        """True where the first job that fails for good ends the sweep."""
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> Engine:
         """The engine that runs these jobs of the sweep in `folder`.

@@ -15,6 +15,7 @@ from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT
 from kd_runner.notes import note
 from kd_runner.sweeps.checks import examine_jobs, refuse_completed, refuse_other_folders
+from kd_runner.sweeps.early_end import EarlyEnd, forget_stops, stop_reason
 from kd_runner.sweeps.engine import Engine, LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Task
@@ -73,6 +74,7 @@ def run_missing(
     fork_server = ForkServer()
     try:
         engine = launcher_settings.engine(fork_server, missing, folder)
+        forget_stops(missing)
         if not resumed:
             engine.refuse_running()
             refuse_completed(missing, folder)
@@ -90,15 +92,20 @@ def run_missing(
                 launcher_settings.pack, engine.slot_count, *limits, not engine.is_remote, engine.jobs_per_task
             )
             packed = pack_tasks(tasks, examination, packing, folder, engine.queued_names())
-            engine.run([*training.values(), *packed], live_view.notify, live_view.tick)
-            run_leftovers([task for task in tasks.values() if task.code is None], engine, live_view)
+            scheduled = [*training.values(), *packed]
+            jobs_by_number = {job.number: job for job in missing}
+            early_end = EarlyEnd(jobs_by_number, tasks, scheduled, folder, launcher_settings.fail_fast, live_view)
+            engine.run(scheduled, early_end.notify, early_end.tick)
+            leftovers = [task for task in tasks.values() if task.code is None and not task.unwanted]
+            run_leftovers(leftovers, engine, early_end)
+            early_end.close()
     finally:
         fork_server.close()
     remove_check(folder, jobs_ended=True)
     return tasks
 
 
-def run_leftovers(tasks: Sequence[Task], engine: Engine, live_view: LiveView) -> None:
+def run_leftovers(tasks: Sequence[Task], engine: Engine, early_end: EarlyEnd) -> None:
     """Run alone what packs have left undone, because they were killed again and again.
 
     Raises:
@@ -109,7 +116,7 @@ def run_leftovers(tasks: Sequence[Task], engine: Engine, live_view: LiveView) ->
     for task in tasks:
         task.after = ()  # these have ended
     try:
-        engine.run(tasks, live_view.notify, live_view.tick)
+        engine.run(tasks, early_end.notify, early_end.tick)
     except SettingsError as error:  # what has completed stays
         raise RunFailed(str(error)) from error
 
@@ -128,6 +135,8 @@ def note_unused(jobs: Sequence[Job], unused: Mapping[str, Mapping[str, str]], pa
 
 def reason_of_failure(job: Job, task: Task, timeout_s: float | None) -> str:
     """The reason why a job has no result, in a line."""
+    if task.unwanted:
+        return stop_reason(job, task)
     if task.timed_out:
         return f"it took longer than {timeout_s:g} s (hydra.launcher.timeout_s)"
     if task.code is not None and task.code < 0:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files import atomic
+from kd_runner.files.contents import is_link
 from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
 from kd_runner.files.scores import with_scores
 from kd_runner.sweeps.engines.task import Task
@@ -49,6 +50,21 @@ def completed_result(job: Job) -> dict[str, Any] | None:
     """The result of a job that has completed."""
     result = with_scores(atomic.read_json(job.folder / RESULT))
     return result if result.get("status") == "completed" else None
+
+
+def write_end(job: Job, status: str, reason: str) -> None:
+    """Record in a job's folder how the job ended, where the job itself could not."""
+    path = job.folder / RESULT
+    job.folder.mkdir(parents=True, exist_ok=True)
+    result = {"overrides": job.overrides, **atomic.read_json(path)}
+    atomic.write_json(path, {**result, "status": status, "error": reason})
+
+
+def has_stop_record(job: Job) -> bool:
+    """True where the folder of a job holds the record that it was stopped before it started, and nothing else."""
+    if is_link(job.folder) or not job.folder.is_dir() or [path.name for path in job.folder.iterdir()] != [RESULT]:
+        return False
+    return atomic.read_json(job.folder / RESULT).get("status") == "stopped"
 
 
 def training_tasks(

@@ -78,10 +78,11 @@ class LiveView:
         elif event == "retry":
             log.info("killed    %s, in attempt %d; it is started again", job or task.name, task.attempts)
         elif task.members:
-            if task.code != 0:
+            if task.code != 0 and not task.unwanted:
                 log.info("killed    %s; those of them that have not ended run alone", task.name)
         elif job is None:
-            log.info("%-9s %s in %s", "done" if task.code == 0 else "failed", task.name, stopwatch(task.seconds))
+            status = "done" if task.code == 0 else "stopped" if task.unwanted else "failed"
+            log.info("%-9s %s in %s", status, task.name, stopwatch(task.seconds))
         else:
             self._end_job(job, task)
 
@@ -97,6 +98,8 @@ class LiveView:
             if self.best is None or accuracy > self.best[0]:
                 self.best, self.words = (accuracy, job), words_of(run.result)
             self.say_end(job, "done", summary(run.result), task.seconds)
+        elif task.unwanted:
+            self.say_end(job, "stopped", "no result", task.seconds)
         else:
             self.say_end(job, "failed", "no result", task.seconds)
 
@@ -104,7 +107,7 @@ class LiveView:
         """Say how a job ended.
 
         Args:
-            status: One word: done, failed, pruned.
+            status: One word: done, failed, pruned, stopped.
             outcome: The result, or the reason why there is none.
         """
         self.ended += 1

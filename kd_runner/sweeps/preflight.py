@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,22 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import Answer, SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.files.run_folder import PROGRESS
 from kd_runner.formats import network_and_seed
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.data import fold_of_settings, read_whole
-from kd_runner.runs.labels_only import ingredients, train_or_load
+from kd_runner.runs.labels_only import ingredients, shared_network, train_or_load
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.thread_count import choose_threads
 from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.store.entries import is_stored, key_of
+from kd_runner.sweeps.check_progress import ProgressFile
 from kd_runner.sweeps.job_file import read_jobs
 from kd_runner.sweeps.packs.needs import bytes_of_job, free_bytes, shared_work
-from kd_runner.tracking.logger import RunLogger
+from kd_runner.tracking.logger import TENSORBOARD, RunLogger
+from kd_runner.tracking.shared_networks import event_folder_of
 
 # Settings that decide nothing about whether a job is possible: of jobs that differ in these alone, one is rehearsed.
 # Optimizers are tried for each job when they are built.
@@ -47,10 +51,32 @@ def examine(words: Sequence[str]) -> int:
     settings_file, report_file = Path(words[0]), Path(words[1])
     overrides = atomic.read_json(settings_file.with_name(OVERRIDES))
     examination = Examination(is_remote=len(words) > 2)
-    for job, content in read_jobs(settings_file).items():
-        examination.try_job(job, content, overrides.get(job, []))
+    jobs = read_jobs(settings_file)
+    with made_folders({str(content.get("store")) for content in jobs.values()}):
+        progress = ProgressFile(settings_file.with_name(PROGRESS))
+        for number, (job, content) in enumerate(jobs.items()):
+            progress.write(number)
+            examination.try_job(job, content, overrides.get(job, []))
     atomic.write_json(report_file, masking.masked_data(examination.report))
     return 0
+
+
+@contextmanager
+def made_folders(stores: Iterable[str]) -> Iterator[None]:
+    """Make the folders of stores in this block where that is possible, so that not each job has to try; then delete
+    those that are empty."""
+    made = []
+    for store in stores:
+        with suppress(OSError, RuntimeError):  # the jobs say it
+            root = Path(store).expanduser().absolute()
+            made += [folder for folder in (root, *root.parents) if not folder.exists()]
+            root.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 class Examination:
@@ -152,13 +178,13 @@ def missing_networks(parts: Parts) -> dict[str, str]:
     store = Path(parts.settings.store).expanduser()
     stages = {}
     for stage in stages_on_labels(parts.settings):
-        stages[key_of(ingredients(parts.labels_only(stage), parts.settings, parts.data))] = stage
+        stages[key_of(ingredients(parts.labels_only(stage, to_train=False), parts.settings, parts.data))] = stage
     return {key: stage for key, stage in stages.items() if not is_stored(store, key)}
 
 
 def name_of(stage: str, parts: Parts) -> str:
     """The network of a stage and its seed, in words."""
-    trainee = parts.labels_only(stage)
+    trainee = parts.labels_only(stage, to_train=False)
     return network_and_seed(trainee.section(parts.settings).node, parts.settings.seed_of(trainee.role))
 
 
@@ -183,5 +209,8 @@ def prepare(words: Sequence[str]) -> int:
         sys.path.insert(0, str(Path.cwd()))
     parts = assemble(settings)
     choose_threads(settings, parts.data, parts.networks)
-    train_or_load(parts.labels_only(stage), settings, parts.data, RunLogger(Path(folder)), Path(folder))
+    trainee, key = parts.labels_only(stage), Path(folder).name.rpartition("_")[2]
+    event_folder = event_folder_of(Path(folder), shared_network(trainee, settings, key))
+    logger = RunLogger(Path(folder), event_folder, has_events=TENSORBOARD in settings.tracking.loggers)
+    train_or_load(trainee, settings, parts.data, logger, Path(folder))
     return 0

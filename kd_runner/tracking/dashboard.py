@@ -7,6 +7,7 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from kd_runner.files.scores import has_map
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import count, four_digits
 from kd_runner.plain_text import markdown_code, markdown_text, printable
+from kd_runner.tracking import layouts
 from kd_runner.tracking.logger import RunLogger
 
 log = logging.getLogger(__name__)
@@ -38,37 +40,7 @@ log = logging.getLogger(__name__)
 PROJECTED, LONGEST_SIDE = 500, 64  # images in the projector, and the pixels of their longer side
 SHOWN = ("teacher", "student")  # networks by whose predictions the projector can colour its points
 PROJECTOR = "projector_config.pbtxt"  # its file, to which TensorBoard's writer appends
-NETWORKS = "(teacher|baseline|student|finetune|(assistants|generations|peers)[.].+)"
-# The group of each chart, its title, and the tags of its curves as regular expressions.
-LAYOUT = {
-    "Teacher, baseline, student": {
-        f"{measure}, {images} images": ["Multiline", [f"^{NETWORKS}/{split}_{measure}$"]]
-        for measure in ("accuracy", "loss")
-        for split, images in (("val", "validation"), ("train", "training"))
-    },
-    "Distillation": {
-        "parts of the loss": ["Multiline", ["^student/(label_loss|distillation_loss|train_loss)$"]],
-        "agreement with the teacher, validation images": ["Multiline", ["^student/val_agreement$"]],
-        "KL(teacher || student), validation images": ["Multiline", ["^student/val_kl_to_teacher$"]],
-        "agreement with the other peers, validation images": ["Multiline", [f"^{NETWORKS}/val_agreement_with_peers$"]],
-        "temperature": ["Multiline", ["^student/temperature$"]],
-    },
-    "Training": {
-        "learning rate": ["Multiline", [f"^{NETWORKS}/learning_rate$"]],
-        "training images per second": ["Multiline", [f"^{NETWORKS}/images_per_second$"]],
-    },
-}
-LAYOUT_OF_SEVERAL_LABELS = {
-    **LAYOUT,
-    "Teacher, baseline, student": {
-        "mAP, validation images": ["Multiline", [f"^{NETWORKS}/val_map$"]],
-        **{
-            f"{name}, {images} images": ["Multiline", [f"^{NETWORKS}/{split}_{measure}$"]]
-            for measure, name in (("label_accuracy", "share of labels right"), ("loss", "loss"))
-            for split, images in (("val", "validation"), ("train", "training"))
-        },
-    },
-}
+CARD = 380  # width in pixels of a card in the tab Images, which shows a wider picture smaller
 # The figures of the predictions, by their titles.
 FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
     "Confusion matrices": confusion,
@@ -89,11 +61,13 @@ def begin(
         settings: The run's settings as plain data, without secrets.
         several_labels: True where an image may have several labels, so that there is no accuracy, but mAP.
     """
+    if not logger.has_events:
+        return
     # A resumed run writes these again at its end.
     logger.remove_records(lambda tag, step: tag.startswith(WRITTEN_AT_END) or "/test_" in tag)
     (logger.event_folder / PROJECTOR).unlink(missing_ok=True)
+    layouts.write_first(logger.event_folder, logger.is_of_a_sweep, several_labels)
     writer = logger.experiment
-    writer.add_custom_scalars(LAYOUT_OF_SEVERAL_LABELS if several_labels else LAYOUT)
     writer.add_text("run/command", markdown_code(shlex.join(["kd-runner", *overrides])))
     content = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
     writer.add_text("run/settings", markdown_code(content, "yaml"))
@@ -122,8 +96,9 @@ def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
 
 
 def add_figure(writer: SummaryWriter, tag: str, figure: Figure) -> None:
-    """Add the charts of a figure as one picture, with the figure's caption."""
-    chart = figure.as_one_chart()
+    """Add the charts of a figure as one picture, as wide as TensorBoard's cards, with the figure's caption."""
+    widest = max(part.width for part in figure.charts)
+    chart = replace(figure, columns=max(1, int(CARD // widest))).as_one_chart()
     value = Summary.Value(
         tag=tag,
         image=Summary.Image(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import io
 import shlex
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kd_runner.files import atomic, reading
@@ -62,6 +64,24 @@ def command(folder: Path) -> str:
 def in_folder(folder: Path) -> list[Path]:
     """The event files in a folder, the earliest first; links lead elsewhere, and are none."""
     return sorted(path for path in folder.glob("events.out.tfevents.*") if path.is_file() and not path.is_symlink())
+
+
+def write_scalars(path: Path, scalars: Iterable[tuple[str, float, int]]) -> None:
+    """Write an event file of its own with these tags, values and steps."""
+    now = time.time()
+    summaries = ((Summary(value=[Summary.Value(tag=tag, simple_value=value)]), step) for tag, value, step in scalars)
+    write(path, (Event(summary=summary, step=step, wall_time=now) for summary, step in summaries))
+
+
+def write(path: Path, events: Iterable[Event]) -> None:
+    """Write an event file; it replaces one that is there, where it differs."""
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    writer.write(Event(file_version="brain.Event:2").SerializeToString())
+    for event in events:
+        writer.write(event.SerializeToString())
+    if not (path.is_file() and not path.is_symlink() and path.read_bytes() == content.getvalue()):
+        atomic.write(path, content.getvalue(), survives_power_cut=False)  # it can be written again
 
 
 def remove_records(files: Iterable[Path], is_outdated: Callable[[str, int], bool]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections import Counter
@@ -16,43 +15,92 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterval, hparams_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
-from tensorboard.summary.writer.record_writer import RecordWriter
 
+from kd_runner.comparison.groups import Group
 from kd_runner.errors import SettingsError, one_line
-from kd_runner.files import atomic
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
-from kd_runner.files.scores import common_words
-from kd_runner.tracking import event_files
-from kd_runner.tracking.sessions import LABELS, METRICS, Session, Value, align_settings, completed_row, missing_row
+from kd_runner.files.scores import common_words, has_map
+from kd_runner.tracking import event_files, layouts, mean_curves
+from kd_runner.tracking.layouts import SUMMARY
+from kd_runner.tracking.sessions import (
+    COUNTS,
+    LABELS,
+    METRICS,
+    Session,
+    Value,
+    align_settings,
+    completed_row,
+    missing_row,
+)
+from kd_runner.tracking.shared_networks import KEY
 
 log = logging.getLogger(__name__)
 
 FILE = "events.out.tfevents.0.hparams"
-SUMMARY = "leaderboard"  # the folder of the event file with the columns and the leaderboard's text
+MANY = 500  # runs; TensorBoard sends all numbers of all runs again for each look at the table
+CHIEF = ("student_val_accuracy", "student_accuracy", "baseline_accuracy", "gain", "agreement", "seconds")
 
 
-def write(out: Path, runs: Sequence[Run], missing: Sequence[MissingRun], leaderboard: str) -> Path:
-    """Put the table of all runs below `out`; returns the folder that TensorBoard should show.
+def write(
+    out: Path,
+    runs: Sequence[Run],
+    missing: Sequence[MissingRun],
+    leaderboard: str,
+    groups: Sequence[Group] = (),
+) -> Path:
+    """Put the table of all runs below `out`, and the mean curves of groups; returns the folder TensorBoard should show.
 
     Runs whose event files are elsewhere are shown there by links.
 
     Args:
         leaderboard: The leaderboard in Markdown, for the text tab.
+        groups: The rows of the leaderboard.
     """
     sessions = [*map(completed_row, runs), *map(missing_row, missing)]
     root = out.absolute() / event_files.FOLDER
     delete_earlier_folders(root)
     rows, swept = align_settings(sessions)
+    mean_curves.delete_earlier(root)
     used_names: Counter[str] = Counter()
+    elsewhere: dict[Path, None] = {}
     for session, row in zip(sessions, rows, strict=True):
         event_folder = event_files.event_folder_of(session.folder)
         if event_folder.parent != root:
             name = legend_name(session.folder, event_folder)
+            elsewhere |= dict.fromkeys(
+                [event_folder.parent] if event_folder.parent != session.folder.absolute() else []
+            )
             event_folder = link_event_files(event_folder, free_folder(root, name, used_names))
         write_events(event_folder, session_messages(session, row))
-    write_events(root / SUMMARY, [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)])
+    link_shared_networks(elsewhere, root, used_names)
+    several_labels = any(has_map(run.result) for run in runs)
+    summaries = [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)]
+    write_events(root / SUMMARY, summaries, layout_with_means(root, groups, several_labels))
     return root
+
+
+def layout_with_means(root: Path, groups: Sequence[Group], several_labels: bool) -> Summary:
+    """Write the means of the groups' curves below `root`; returns the layout of the charts, with those of means first.
+
+    The charts of single runs are folded below them.
+    """
+    tags = mean_curves.write(root, groups)
+    single_runs = layouts.layout_of(several_labels)
+    return layouts.summary(mean_curves.layout(tags), closed=single_runs) if tags else layouts.summary(single_runs)
+
+
+def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str]) -> None:
+    """Show the networks that jobs of a sweep share beside those jobs, by links.
+
+    Args:
+        sweeps: The folders of the event files of sweeps that lie elsewhere.
+        taken: As for `free_folder`.
+    """
+    for events in sweeps:
+        for folder in sorted(path.parent for path in events.glob(f"*/{KEY}")):
+            link = link_event_files(folder, free_folder(root, f"{events.parent.name}_{folder.name}", taken))
+            write_events(link, [])  # by which the next report knows that the folder is its own
 
 
 def delete_earlier_folders(root: Path) -> None:
@@ -129,7 +177,7 @@ def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Sum
 def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]], swept: Container[str]) -> Summary:
     """The columns of the table. TensorBoard shows those first that are marked as differing: here, the swept settings.
 
-    A metric is a column only if all runs with a result have it.
+    A metric is a column only if all runs with a result have it; of many runs, only the chief ones are.
     """
     columns = []
     for key in rows[0]:
@@ -140,9 +188,10 @@ def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]],
         columns.append(column)
     results = [session.metrics for session in sessions if session.metrics]
     words = common_words(session.words for session in sessions if session.metrics)
+    names = [name for name in METRICS if name not in COUNTS and (len(sessions) <= MANY or name in CHIEF)]
     metrics = [
-        Metric(f"final/{name}", display_name=words.instead(title)).as_proto()
-        for name, (_, title) in METRICS.items()
+        Metric(f"final/{name}", display_name=words.instead(METRICS[name][1])).as_proto()
+        for name in names
         if all(name in result for result in results)
     ]
     # TensorBoard's own `hparams_config_pb` cannot say which columns differ.
@@ -155,16 +204,13 @@ def _message(tag: str, **content: Any) -> Summary:
     return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)])
 
 
-def write_events(folder: Path, messages: Iterable[Summary]) -> None:
-    """Write an event file with these messages into `folder`; it replaces that of an earlier call, where it differs."""
-    content = io.BytesIO()
-    writer = RecordWriter(content)
-    writer.write(Event(file_version="brain.Event:2").SerializeToString())
-    for message in messages:
-        writer.write(Event(summary=message).SerializeToString())
+def write_events(folder: Path, messages: Iterable[Summary], layout: Summary | None = None) -> None:
+    """Write an event file with these messages into `folder`; it replaces that of an earlier call, where it differs.
+
+    Args:
+        layout: A layout of charts, which follows that of step 0.
+    """
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
-    is_there = path.is_file() and not path.is_symlink() and path.read_bytes() == content.getvalue()
-    if not is_there:
-        atomic.write(path, content.getvalue(), survives_power_cut=False)  # another report writes it again
+    events = [Event(summary=message) for message in messages]
+    event_files.write(folder / FILE, events if layout is None else [*events, Event(summary=layout, step=1)])

@@ -23,7 +23,9 @@ from kd_runner.files.scores import ACCURACY, ScoreWords, words_of
 
 ABSENT = "-"
 NO_COLUMNS = ("store", "resume", "trust", "tracking")  # sections of the settings without a column
-LABELS = {"temperature.value": "temperature"}
+LABELS = {"temperature.value": "temperature", "student.parameters": "parameters", "student.macs": "MACs"}
+COUNTS = {"parameters": "student.parameters", "macs": "student.macs"}  # final numbers that are columns as settings are
+MOST_TEXTS = 50  # values of a column: TensorBoard has a box to tick for each text, and a range for numbers
 # The columns of final numbers: the keys that lead to the number in a result, and its title.
 METRICS: dict[str, tuple[tuple[str, ...], str]] = {
     "student_val_accuracy": (("student", "best_val", "val_accuracy"), "student val accuracy, best epoch"),
@@ -51,7 +53,7 @@ STATUS = {
 }
 
 Value = float | str
-NOT_FAILED = ("pruned", "interrupted")  # reasons for no result that are no failures
+NOT_FAILED = ("pruned", "interrupted", "stopped")  # reasons for no result that are no failures
 
 
 @dataclass
@@ -83,6 +85,7 @@ def completed_row(run: Run) -> Session:
     overrides = [str(word) for word in run.result.get("overrides", [])]
     session = session_of(run.folder, overrides, api_pb2.STATUS_SUCCESS)
     session.metrics, session.words = metrics_of(run.result), words_of(run.result)
+    session.settings |= {name: session.metrics[key] for key, name in COUNTS.items() if key in session.metrics}
     session.ended = _time(run.folder / RESULT)
     return session
 
@@ -165,7 +168,8 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
 def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]], set[str]]:
     """The rows of the table, with the settings in which any two sessions differ; and the keys that commands named.
 
-    All rows have the same keys. A column has only numbers or only texts.
+    All rows have the same keys. A column has only numbers or only texts. TensorBoard writes a number with five digits,
+    4.0000 or 3.4739e+5, so columns of whole numbers are texts, which sort as the numbers do.
     """
     keys = list(dict.fromkeys(key for session in sessions for key in session.settings))
     columns = {key: [session.settings.get(key, ABSENT) for session in sessions] for key in keys}
@@ -176,8 +180,24 @@ def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]],
     if not chosen or len(set(columns["status"])) > 1:
         chosen.append("status")
     for key in chosen:
-        if any(isinstance(value, str) for value in columns[key]):
-            columns[key] = [value if isinstance(value, str) else f"{value:g}" for value in columns[key]]
+        if any(isinstance(value, str) for value in columns[key]) or _are_few_whole_numbers(columns[key]):
+            columns[key] = _texts(columns[key])
     typed = {key for session in sessions for key in session.typed}
     rows = [{key: columns[key][number] for key in chosen} for number in range(len(sessions))]
-    return rows, {key for key in chosen if key in typed or key == "status"}
+    return rows, {key for key in chosen if key in typed or key in ("status", *COUNTS.values())}
+
+
+def _are_few_whole_numbers(values: Sequence[Value]) -> bool:
+    return len(set(values)) <= MOST_TEXTS and all(float(value).is_integer() for value in values)
+
+
+def _texts(values: Sequence[Value]) -> list[Value]:
+    """The values as texts. Spaces, which a browser leaves out, make those of whole numbers sort as the numbers do."""
+    texts = [value if isinstance(value, str) else _text(value) for value in values]
+    whole = [text for text in texts if text.isdigit()]
+    width = max(map(len, whole), default=0)
+    return [text.rjust(width) if text.isdigit() else text for text in texts]
+
+
+def _text(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:g}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import time
 from contextlib import ExitStack, suppress
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -67,10 +69,20 @@ class SaveResumeState(Callback):
             "epochs": module.recipe.epochs,
             "seconds_per_epoch": round((run_seconds() - self.started) / epoch, 2) if epoch else 0,
             "val_accuracies": [val_score(metrics) for metrics in module.history],
+            "where": place_of(trainer.strategy.root_device),
         }
         path = trainer.logger.folder / NOW
         with suppress(OSError), atomic.replacement(path) as unfinished:
             unfinished.write_text(json.dumps(content))
+
+
+def place_of(device: torch.device) -> str:
+    """The machine and the device that a run trains on, such as 'node3, GPU 2', by its number on the machine."""
+    if device.type != "cuda":
+        return f"{platform.node()}, {device.type.upper()}"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    index = device.index or 0
+    return f"{platform.node()}, GPU {visible[index] if index < len(visible) and visible[index] else index}"
 
 
 class EpochLines(Callback):

@@ -8,7 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from kd_runner.command_line import composition
 from kd_runner.command_line.composition import composed_by, keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
@@ -72,3 +74,45 @@ def test_keys_and_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert keys_from_environment(OmegaConf.masked_copy(config, ["a", "list"])) == ["a.b", "list"]
     assert variables_of(config) == {"SET_FOR_A_TEST": "7"}
     assert config.a.b == os.environ["SET_FOR_A_TEST"]
+
+
+EXPRESSIONS = {
+    "known": {"a": 3, "none": None, "text": "x", "list": [1, {"b": "${oc.select:known.a,7}"}], "other": "${known.a}"},
+    "selected": "${oc.select:known.a,1.5}",
+    "default": "${oc.select:known.nothing,1.5}",
+    "word": "${oc.select:nothing.at.all,a_word}",
+    "none": "${oc.select:known.none,1}",
+    "indirect": "${oc.select:known.other,1}",
+    "node": "${oc.select:known,1}",
+    "below": "${oc.select:known.text.more,5}",
+    "reference": "${known}",
+    "joined": "a ${known.a} b",
+    "relative": {"x": 1, "y": "${.x}", "z": "${oc.select:.x,9}", "quoted": "${oc.select:known.nothing,'a b'}"},
+    "escaped": r"\${known.a}",
+    "environment": "${oc.env:KD_RUNNER_NOT_SET,none}",
+    "numbers": {1: "${oc.select:numbers.1,5}"},
+    "list": ["${known.a}", ["${oc.select:known.a,1}"]],
+}
+
+
+def test_settings_are_resolved_as_omegaconf_resolves_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    expressions = dict(EXPRESSIONS)
+    try:
+        OmegaConf.to_container(OmegaConf.create({**expressions}), resolve=True)
+    except OmegaConfBaseException:
+        del expressions["below"]  # which some versions refuse
+    for config in (OmegaConf.create(expressions), composed_with_hydra("dataset=cifar10")):
+        resolved = composition.resolved_settings(config, composition.unresolved_settings(config))
+        assert resolved == composition._plain(config)
+    broken = OmegaConf.create({"a": "${nothing}"})
+    assert composition.resolved_settings(broken, composition.unresolved_settings(broken)) is None
+
+
+def test_a_variable_that_is_not_set_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = OmegaConf.create({"root": "${oc.env:KD_RUNNER_SOME,'~/x'}", "nested": "${oc.env:${root},1}"})
+    monkeypatch.delenv("KD_RUNNER_SOME", raising=False)
+    assert composition.may_read_environment(config)  # for the sake of `nested`, which may read any
+    del config.nested
+    assert not composition.may_read_environment(config)
+    monkeypatch.setenv("KD_RUNNER_SOME", "secret")
+    assert composition.may_read_environment(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import pytest
 from leaderboard_cases import HOSTILE, sweep_over_a_grid
 
 from kd_runner.config.settings import Settings
-from kd_runner.reports.html import render
+from kd_runner.reports.html import BROWSER, browser_file, render
 from kd_runner.reports.run_page import write
 from kd_runner.reports.sweep_report import report
 from kd_runner.runs.run import run
@@ -54,3 +56,31 @@ def test_nothing_is_taken_for_html(sweep: Path, where: str, settings: Callable[.
         page = report([sweep], sweep).read_text()
         assert page.count("&lt;script&gt;") == 2
     assert len(re.findall("<script", page)) == (1 if where == "class" else 2)  # for print, and that of the tables
+
+
+def test_only_the_scripts_of_the_package_run_on_a_page(sweep: Path) -> None:
+    """The page names the digests of its scripts, so that a browser runs no other, and asks no other host."""
+    page = report([sweep], sweep).read_text()
+    policy = re.search('http-equiv="Content-Security-Policy"\\s+content="([^"]*)"', page)
+    assert policy is not None
+    rules = dict(rule.strip().partition(" ")[::2] for rule in policy[1].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    scripts = re.findall("<script>(.*?)</script>", page, re.S)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert rules["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]
+    assert len(scripts) == 2
+
+
+def test_the_libraries_are_those_of_the_record() -> None:
+    """Files of browser/ that others wrote are as tools/browser_libraries.py fetched them, and can stand in a page."""
+    record = json.loads(browser_file("libraries.json"))
+    assert set(record) == {"tabulator.min.js", "echarts.min.js", "tabulator.min.css"}
+    for name, about in record.items():
+        raw = browser_file(name).encode()
+        assert (len(raw), hashlib.sha256(raw).hexdigest()) == (about["bytes"], about["sha256"])
+    for path in BROWSER.glob("*.js"):
+        text = path.read_text(encoding="utf-8").lower()
+        assert "</script" not in text
+        assert "<!--" not in text
+        assert path.name in ("print.js", "sort.js", "sweep.js") or "license" in text[:3000]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from kd_runner.input_pipeline.batches import Part, TrainingBatches
 from kd_runner.input_pipeline.sources import MemorySource
 from kd_runner.reports.summary import part_of_images
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.dataset_answer import dataset_answer
 from kd_runner.runs.labels_only import ingredients
 from kd_runner.runs.parts import Parts
@@ -200,6 +202,24 @@ def test_classes_are_left_out_for_baseline_and_student_alone(settings: Make) -> 
     assert keys(parts)["teacher"] == keys(everything)["teacher"]
     assert keys(parts)["baseline"] != keys(everything)["baseline"]
     assert parts.fingerprint() != everything.fingerprint()
+
+
+@pytest.mark.parametrize(("classes", "given", "labels"), [
+    (("0 - zero", "1 - one", "2 - two"), ["2", "0 - zero"], [2, 0]),  # as torchvision names MNIST's
+    (("b", "a", "c"), ["a", "2"], [1, 2]),
+    (("7", "b", "1"), ["1"], [2]),  # a name comes before a number
+])  # fmt: skip
+def test_a_class_is_named_by_its_name_or_its_number(
+    settings: Make, classes: tuple[str, ...], given: list[str], labels: list[int]
+) -> None:
+    made = settings(f"student.without_classes=[{','.join(map(repr, given))}]")
+    assert classes_without_images(made, cast(Splits, SimpleNamespace(classes=classes))) == labels
+
+
+def test_a_number_names_no_class_where_classes_have_numbers_for_names(settings: Make) -> None:
+    splits = cast(Splits, SimpleNamespace(classes=("07", "b", "1")))
+    with pytest.raises(SettingsError, match="must be names of classes"):
+        classes_without_images(settings("student.without_classes=['2']"), splits)
 
 
 @pytest.mark.parametrize(("classes", "message"), [

@@ -88,7 +88,7 @@ def test_what_is_shown_on_request(settings: Callable[..., Any], tmp_path: Path) 
 
 
 def test_tracking_changes_no_result(settings: Callable[..., Any], tmp_path: Path) -> None:
-    plain, tracked = settings("tracking.images=false"), settings("tracking.graph=true")
+    plain, tracked = settings("tracking.images=false"), settings("tracking.graph=true", "tracking.loggers=[csv]")
     assert plain.decisive() == tracked.decisive()
 
 

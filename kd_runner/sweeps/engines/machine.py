@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.engine import Retries, Seconds
+from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
@@ -39,6 +39,7 @@ class PoolSettings(Section):
     grace_s: Seconds
     retries: Retries
     pack: PackSetting = "auto"
+    fail_fast: FailFast = False
 
     @property
     def limits(self) -> Limits:

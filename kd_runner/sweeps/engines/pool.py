@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import holds_a_run
 from kd_runner.sweeps.engines.fork_server import ForkServer, send_signal
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted, no_task
 
 STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a signal to the driver, and after SIGKILL
 
@@ -62,6 +62,7 @@ class Pool:
         waiting = list(tasks)
         try:
             while True:
+                drop_unwanted(waiting)
                 for task in self._startable(waiting):
                     waiting.remove(task)
                     self._start(task)

@@ -22,10 +22,10 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
-from kd_runner.sweeps.engine import Retries, Seconds
+from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted, no_task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import PackSetting
 from kd_runner.threads import usable_cores
@@ -49,6 +49,7 @@ class RaySettings(Section):
     grace_s: Seconds
     retries: Retries
     pack: PackSetting = "auto"
+    fail_fast: FailFast = False
 
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> RayEngine:
         """The engine that runs these jobs.
@@ -243,6 +244,7 @@ class RayEngine:
         waiting, submitted = list(tasks), dict[Any, Task]()
         try:
             while True:
+                drop_unwanted(waiting)
                 for task in [task for task in waiting if task.is_ready]:
                     waiting.remove(task)
                     submitted[self._submit(remote, task)] = task

@@ -29,7 +29,7 @@ from kd_runner.files import atomic, run_folder
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
 from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
-from kd_runner.sweeps.engine import Retries
+from kd_runner.sweeps.engine import FailFast, Retries
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
@@ -63,6 +63,7 @@ class SlurmSettings(Section):
     signal_delay_s: Annotated[int, Field(strict=True, ge=1)]
     array_parallelism: Count
     pack: PackSetting = "auto"
+    fail_fast: FailFast = False
     setup: list[str]
     additional_parameters: dict[str, Any]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from kd_runner.errors import TERMINATED
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -45,7 +47,8 @@ class Task:
         started, first_started: The start of this attempt on the monotonic clock, and of the first one since 1970.
         slot: The place where it runs or ran.
         stop_at: The time of SIGKILL on the monotonic clock; None as long as the task was not told to end.
-        unwanted: True where nobody needs it any longer, so that it is to end or has ended.
+        unwanted: True where nobody needs it any longer, so that it is to end or has ended, or is not to start.
+        why_unwanted: The reason for that, in a few words.
         title: The name that says in a cluster's queue what it runs; empty where nothing does.
         members: The tasks of the jobs that it runs side by side; none for a command of one job.
     """
@@ -68,6 +71,7 @@ class Task:
     slot: Slot | None = None
     stop_at: float | None = None
     unwanted: bool = False
+    why_unwanted: str = ""
     members: Sequence[Task] = ()
     title: str = ""
 
@@ -85,6 +89,13 @@ class Task:
         """Note that the task has ended, in `slot` where nobody saw it run."""
         self.slot = self.slot or slot
         self.seconds = time.monotonic() - self.started if self.started else 0.0
+
+
+def drop_unwanted(waiting: list[Task]) -> None:
+    """Take the tasks from `waiting` that are not to start, and have them count as ended."""
+    for task in [task for task in waiting if task.unwanted]:
+        waiting.remove(task)
+        task.code = TERMINATED
 
 
 def no_task() -> Task | None:

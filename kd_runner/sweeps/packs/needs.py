@@ -29,7 +29,7 @@ def shared_work(parts: Parts) -> str:
     """
     settings, data, recipe = parts.settings, parts.data, parts.recipes[STUDENT]
     teachers = [
-        key_of(ingredients(parts.labels_only(name), settings, data))
+        key_of(ingredients(parts.labels_only(name, to_train=False), settings, data))
         if teacher.is_trained
         else [teacher.head, state_digest(parts.teachers[name].state_dict())]
         if teacher.checkpoint is None or teacher.head != "trained"

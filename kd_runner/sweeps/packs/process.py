@@ -22,7 +22,7 @@ from kd_runner.errors import COMPLETED, FAILED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
 from kd_runner.runs.companions import Companions
-from kd_runner.sweeps.packs.tasks import ENDED
+from kd_runner.sweeps.packs.tasks import ENDED, LEFT_OUT
 from kd_runner.sweeps.packs.turns import Turns
 
 _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h> of the GNU C library
@@ -44,17 +44,27 @@ def run_pack(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     turns = Turns()
     companions = Companions(len(plan["jobs"]), turns.wait, Path(words[0]).parent if plan["shares"] else None)
-    works = [partial(_run_job, job, companions, record, turns) for job in jobs]
-    turns.run(works, torch.get_num_threads(), plan["timeout_s"])
+    works = [partial(_run_job, job, number, companions, record, turns) for number, job in enumerate(jobs)]
+    names = [job["name"] for job in jobs]
+    turns.run(works, torch.get_num_threads(), plan["timeout_s"], lambda: left_out(record.with_name(LEFT_OUT), names))
     return COMPLETED
+
+
+def left_out(record: Path, names: Sequence[str]) -> set[int]:
+    """The positions in `names` of the jobs that a file names which are to end, or not to start."""
+    listed = atomic.read_json(record).get("jobs")
+    return {number for number, name in enumerate(names) if isinstance(listed, list) and name in listed}
 
 
 def _terminate(number: int, frame: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, turns: Turns) -> None:
-    """Run one job in this thread, with its own output, and write down how it ended."""
+def _run_job(job: Mapping[str, Any], number: int, companions: Companions, record: Path, turns: Turns) -> None:
+    """Run one job in this thread, the one of this number, with its own output, and write down how it ended."""
+    if turns.is_unwanted(number):
+        _write_end(record, job["name"], {"code": TERMINATED, "seconds": 0.0, "timed_out": False, "left_out": True})
+        return
     folder, started = Path(job["folder"]), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CONSOLE).open("a", buffering=1) as console:
@@ -65,10 +75,15 @@ def _run_job(job: Mapping[str, Any], companions: Companions, record: Path, turns
         for handler in logging.getLogger().handlers:
             handler.close()
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    timed_out = code == TERMINATED and not turns.is_stopping
-    if code != TERMINATED or timed_out:  # else it has not ended: it goes on in another process
+    is_left_out = code == TERMINATED and turns.is_unwanted(number)
+    timed_out = code == TERMINATED and not is_left_out and not turns.is_stopping
+    if code != TERMINATED or timed_out or is_left_out:  # else it has not ended: it goes on in another process
         end = {"code": code, "seconds": round(time.monotonic() - started, 3), "timed_out": timed_out}
-        atomic.write_json(record, {**atomic.read_json(record), job["name"]: end})
+        _write_end(record, job["name"], end | ({"left_out": True} if is_left_out else {}))
+
+
+def _write_end(record: Path, name: str, end: Mapping[str, Any]) -> None:
+    atomic.write_json(record, {**atomic.read_json(record), name: end})
 
 
 def _exit_code(job: Mapping[str, Any], folder: Path, companions: Companions) -> int:

@@ -13,6 +13,7 @@ from kd_runner.files.run_folder import CHECKED, PACKS, PLAN
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.packs.grouping import SHARE_OF_MEMORY, Pack, groups_of
 
+LEFT_OUT = "left_out.json"  # in the pack's folder: the names of jobs that are to end, or not to start
 ENDED = "ended.json"  # in the pack's folder: the exit codes and seconds of the jobs that have ended
 CALL = "kd_runner.sweeps.packs.process:run_pack"
 BUNDLE = "kd_runner.sweeps.packs.bundle:run_bundle"
@@ -112,11 +113,12 @@ def pack_task(
         shares: True where other packs of this machine may have the same batches at about the same time.
         queued_name: The name under which a cluster has the task already.
     """
-    name = queued_name or _ranges([int(task.name.removeprefix("#")) for task in members])
+    name = queued_name or ranges([int(task.name.removeprefix("#")) for task in members])
     first = _numbers(name)[0]
     pack_folder, plan = folder / PACKS / str(first), folder / CHECKED / f"{PLAN}{first}.json"
     if not queued_name:
-        (pack_folder / ENDED).unlink(missing_ok=True)
+        for record in (ENDED, LEFT_OUT):
+            (pack_folder / record).unlink(missing_ok=True)
     jobs = [
         {
             "name": task.name,
@@ -150,12 +152,20 @@ def _numbers(name: str) -> list[int]:
     return numbers
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Ascending numbers of jobs in short: '#0 to #3, #7'."""
-    starts = [n for n in numbers if n - 1 not in numbers]
-    ends = [n for n in numbers if n + 1 not in numbers]
+    known = set(numbers)
+    starts = [n for n in numbers if n - 1 not in known]
+    ends = [n for n in numbers if n + 1 not in known]
     pairs = zip(starts, ends, strict=True)
     return ", ".join(f"#{start}" if start == end else f"#{start} to #{end}" for start, end in pairs)
+
+
+def leave_out(pack: Task, names: Sequence[str]) -> None:
+    """Have a pack, which may run or not have started, end these of its jobs, or not start them."""
+    if names and atomic.read_json(pack.folder / LEFT_OUT).get("jobs") != list(names):
+        pack.folder.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(pack.folder / LEFT_OUT, {"jobs": list(names)})
 
 
 def newly_ended(pack: Task) -> Iterator[Task]:
@@ -165,7 +175,7 @@ def newly_ended(pack: Task) -> Iterator[Task]:
         end = record.get(member.name)
         if member.code is None and isinstance(end, dict):
             member.code, member.seconds = int(end["code"]), float(end["seconds"])
-            member.timed_out = bool(end.get("timed_out"))
+            member.timed_out, member.unwanted = bool(end.get("timed_out")), member.unwanted or bool(end.get("left_out"))
             member.slot, member.attempts = pack.slot, pack.attempts
             member.first_started = pack.first_started
             yield member

@@ -9,7 +9,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,8 @@ from kd_runner.clock import leave_out
 from kd_runner.errors import TERMINATED
 
 POLL = 0.2  # seconds between two looks for a signal
+LOOK = 1.0  # seconds between two looks for threads that are to end
+PATIENCE = 5.0  # seconds in which such a thread comes to a place where it waits; else it is ended where it is
 STACK_BYTES = 2**26  # of a thread: as much as a process's main thread has at most, for deep networks
 
 
@@ -82,6 +84,7 @@ class Worker:
         seconds: The time of its turns that have ended.
         began: The start of its turn on the clock of `time.monotonic`; None where it has none.
         is_told: True where it has been told to end.
+        unwanted_since: The time on that clock since when it is to end, while others go on; None where it is not.
     """
 
     number: int
@@ -96,6 +99,7 @@ class Worker:
     seconds: float = 0.0
     began: float | None = None
     is_told: bool = False
+    unwanted_since: float | None = None
 
     def begin_turn(self) -> None:
         """Note that its turn begins, and bring back its state of the process."""
@@ -126,19 +130,31 @@ class Turns:
         self._lanes: list[object] = []  # in the order in which they were first waited in
         self._holder: Worker | None = None
         self._all_ended = threading.Event()
+        self._unwanted: Callable[[], Collection[int]] = tuple
+        self._looked = 0.0  # when unwanted functions were last looked for
         self.is_stopping = False
 
-    def run(self, works: Sequence[Callable[[], None]], threads: int, most_seconds: float | None = None) -> None:
+    def run(
+        self,
+        works: Sequence[Callable[[], None]],
+        threads: int,
+        most_seconds: float | None = None,
+        unwanted: Callable[[], Collection[int]] = tuple,
+    ) -> None:
         """Run all functions; none of them may raise. Returns when all have ended.
 
         Args:
             threads: The number of threads that PyTorch uses for each.
             most_seconds: The time of all its turns after which a function is ended by SystemExit; None for no limit.
+            unwanted: The numbers of the functions that are to be ended by SystemExit, or not to start; asked once a
+                second.
 
         Raises:
             KeyboardInterrupt, SystemExit: the process was told to end; the functions have ended by SystemExit.
         """
         self._workers = [Worker(number, work) for number, work in enumerate(works)]
+        self._unwanted, self._looked = unwanted, -LOOK
+        self._look_for_unwanted()
         before = threading.stack_size(STACK_BYTES)
         for worker in self._workers:
             worker.thread = threading.Thread(target=self._live, args=(worker, threads), daemon=True)
@@ -150,6 +166,7 @@ class Turns:
                 holder = self._holder
                 if holder is not None and most_seconds is not None and holder.seconds_so_far() > most_seconds:
                     self._tell(holder)
+                self._look_for_unwanted()
         except (KeyboardInterrupt, SystemExit):
             self.is_stopping = True
             while not self._all_ended.wait(POLL):
@@ -182,9 +199,24 @@ class Turns:
             self._wait_for_turn(worker)
             worker.begin_turn()
             leave_out(time.perf_counter() - started)
-        if self.is_stopping:
+        if self.is_stopping or worker.unwanted_since is not None:
             raise SystemExit(TERMINATED)
         return worker.together
+
+    def is_unwanted(self, number: int) -> bool:
+        """True where the function of this number is to end, while others go on."""
+        return self._workers[number].unwanted_since is not None
+
+    def _look_for_unwanted(self) -> None:
+        """Note which functions are to end. They do where they wait for others; one that does not come there is told."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            for number in self._unwanted():
+                self._workers[number].unwanted_since = self._workers[number].unwanted_since or now
+        holder = self._holder
+        if holder is not None and holder.unwanted_since is not None and now - holder.unwanted_since > PATIENCE:
+            self._tell(holder)
 
     def _live(self, worker: Worker, threads: int) -> None:
         self._wait_for_turn(worker)

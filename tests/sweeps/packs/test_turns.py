@@ -15,6 +15,7 @@ import torch
 
 from kd_runner.clock import run_seconds
 from kd_runner.errors import TERMINATED
+from kd_runner.sweeps.packs import turns as turns_module
 from kd_runner.sweeps.packs.turns import Turns
 
 
@@ -139,3 +140,43 @@ def test_a_thread_of_a_deep_network_has_room() -> None:
     finally:
         sys.setrecursionlimit(limit)
     assert depth == [10]
+
+
+def test_a_thread_that_nobody_needs_ends_where_it_waits_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "LOOK", 0.0)
+    turns, order, unwanted = Turns(), list[tuple[str, object]](), set[int]()
+
+    def work(name: str, number: int) -> None:
+        if turns.is_unwanted(number):
+            return
+        for position in range(4):
+            try:
+                turns.wait("lane", (position,))
+            except SystemExit as stop:
+                order.append((f"end of {name}", stop.code))
+                return
+            order.append((name, position))
+            if (name, position) == ("a", 1):
+                unwanted.add(1)
+                time.sleep(3 * turns_module.POLL)
+
+    turns.run([partial(work, "a", 0), partial(work, "b", 1), partial(work, "c", 2)], 1, None, lambda: {*unwanted, 2})
+    assert [position for name, position in order if name == "a"] == [0, 1, 2, 3]
+    assert [position for name, position in order if name == "b"] == [0]
+    assert [end for end in order if end[0].startswith("end")] == [("end of b", TERMINATED)]
+    assert not turns.is_stopping
+
+
+def test_a_thread_that_nobody_needs_and_that_waits_for_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "PATIENCE", 0.0)
+    turns, ends = Turns(), list[object]()
+
+    def work() -> None:
+        try:
+            while not ends:
+                time.sleep(0.01)
+        except SystemExit as stop:
+            ends.append(stop.code)
+
+    turns.run([work], 1, None, lambda: [0] if turns.is_unwanted(0) or turns._holder else [])
+    assert ends == [TERMINATED]

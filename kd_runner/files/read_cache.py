@@ -1,0 +1,164 @@
+"""What files said when they were last read, so that a report of thousands of runs reads only those that are new.
+
+The cache is one file beside the report, and only a memory of what other files say: a report without it is the same. A
+file is taken to be as it was where its size, its times of change to the nanosecond, its number on the disk and the disk
+are the same. A program may set the time of its content at will, but not that of its status: a file that was changed,
+copied or unpacked has another one, so that a cache that came with a folder of somebody else speaks of no file here. A
+file that was changed within the last seconds is not remembered, as a clock may be too coarse to tell it from what it
+becomes next. A cache that somebody else may have written, of another version, or with a line that is not whole, is
+not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kd_runner import __version__
+from kd_runner.errors import RunFailed
+from kd_runner.files import atomic, ownership
+from kd_runner.files.plain_files import read_plain
+
+NAME = ".report_cache"  # beside the report
+FORMAT = "kd-runner's memory of the files of runs, which may be deleted"
+SETTLED = 3.0  # seconds after its last change, from which on a file is remembered
+FEWEST = 200  # files that are remembered, so that small sweeps have no such file
+MAKERS = ("files", "config", "comparison", "reports", "tracking")  # folders of the code that makes values
+MOST = 2**29  # bytes of the cache
+
+
+class ReadCache:
+    """Values that were made of files, by the files.
+
+    Args:
+        path: Where the cache lies; None to remember nothing.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path, self.writes = path, True
+        self._known: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # by name: state, checksum and JSON
+        self._lines: dict[bytes, bytes] = {}  # those that are to be kept
+        self._read = 0  # files that were not remembered
+        self.header = f"{FORMAT}: {code_version()}\n".encode()
+        if path is not None:
+            self._load(path)
+
+    def value(self, kind: str, path: Path, read: Callable[[Path], Any]) -> Any:
+        """What `read` makes of the file at `path`: plain data, which JSON can hold, with texts as keys.
+
+        Args:
+            kind: A name for what `read` does, which depends on the content of the file alone.
+        """
+        state = state_of(path)
+        if state is None or self.path is None:
+            self._read += 1
+            return read(path)
+        name = json.dumps([kind, os.path.relpath(path, self.path.parent)]).encode()
+        known = self._known.get(name)
+        if known is not None and known[0] == state and known[1] == _checksum(known[2]):
+            self._lines[name] = b"\t".join((name, *known))
+            return json.loads(known[2])
+        value = read(path)
+        self._read += 1
+        if content := _as_json(value):
+            self._lines[name] = b"\t".join((name, state, _checksum(content), content))
+        return value
+
+    def next(self) -> ReadCache:
+        """A cache for the next report in this process, which knows what this one has read, and writes nothing."""
+        following = ReadCache()
+        following.path, following.writes = self.path, False
+        following._known = {name: tuple(line.split(b"\t")[1:]) for name, line in self._lines.items()}  # type: ignore[misc]
+        return following
+
+    @property
+    def unchanged(self) -> bool:
+        """True where all files were as they are remembered, and no other is remembered."""
+        return not self._read and 0 < len(self._lines) == len(self._known)
+
+    def save(self) -> None:
+        """Write what was read to the disk, where that is worth it and can be done."""
+        if (
+            self.path is None
+            or not self.writes
+            or self.unchanged
+            or len(self._lines) < FEWEST
+            or not self._may_replace(self.path)
+        ):
+            return
+        content = self.header + b"\n".join(self._lines.values())
+        if len(content) > MOST:
+            return
+        try:
+            atomic.write(self.path, content, survives_power_cut=False)
+            ownership.keep_others_from_writing(self.path)
+        except (OSError, RunFailed):  # a folder that may only be read, a full disk
+            return
+
+    def _load(self, path: Path) -> None:
+        try:
+            if ownership.foreign_reason(path) is not None:
+                return
+            raw = read_plain(path, MOST)
+        except OSError:
+            return
+        if not raw.startswith(self.header):
+            return
+        for line in raw[len(self.header) :].split(b"\n"):
+            parts = line.split(b"\t")
+            if len(parts) == 4:
+                self._known[parts[0]] = (parts[1], parts[2], parts[3])
+
+    @staticmethod
+    def _may_replace(path: Path) -> bool:
+        """True where nothing is at `path`, or a cache of any version."""
+        try:
+            with path.open("rb") as file:
+                return not path.is_symlink() and file.read(len(FORMAT)) == FORMAT.encode()
+        except FileNotFoundError:
+            return not path.is_symlink()
+        except OSError:
+            return False
+
+
+def state_of(path: Path) -> bytes | None:
+    """What changes whenever a file does; None for what is no settled file."""
+    try:
+        status = path.lstat()
+    except (OSError, ValueError):
+        return None
+    last = max(status.st_mtime_ns, status.st_ctime_ns)
+    if not stat.S_ISREG(status.st_mode) or time.time_ns() - last < SETTLED * 1e9:
+        return None
+    parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    return " ".join(map(str, parts)).encode()
+
+
+def code_version() -> str:
+    """The version of kd-runner, and of the code that makes values of files."""
+    digest = hashlib.sha256()
+    with suppress(OSError):  # in an archive, whose version must do
+        for name in MAKERS:
+            for path in sorted((Path(__file__).parents[1] / name).rglob("*.py")):
+                digest.update(path.read_bytes())
+    return f"{__version__} {digest.hexdigest()[:16]}"
+
+
+def _checksum(content: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(content)
+
+
+def _as_json(value: Any) -> bytes:
+    """The value as JSON without line breaks and tabs; empty where JSON cannot hold it."""
+    try:
+        return json.dumps(value, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError):
+        return b""

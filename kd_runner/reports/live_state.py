@@ -1,0 +1,91 @@
+"""What a sweep is doing now, by the files in its folder: how many runs have ended, which run where, the time left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_runner.files import reading
+from kd_runner.files.results import ALIVE, MissingRun, Run
+from kd_runner.files.run_folder import NETWORKS, NOW, RESULT
+from kd_runner.formats import bare_percent, clock
+from kd_runner.reports.leaderboard import Leaderboard
+from kd_runner.reports.sources import Sources
+
+MOST_RUNNING = 100  # runs that are shown
+LAST = 30  # results by whose times the time that is left is guessed
+OPEN = ("running", "not started", "began")  # the first words of why a run has no result yet
+
+WORDS = {"running": "running", "began": "begun, and silent", "not started": "not started", "failed": "failed"}
+
+
+def live_state(leaderboard: Leaderboard, sources: Sources) -> dict[str, Any]:
+    """The counts, the time left and the runs that are at work, as texts."""
+    kinds = Counter(_kind(run) for run in leaderboard.missing)
+    done, total = len(leaderboard.runs), len(leaderboard.runs) + len(leaderboard.missing)
+    words = [f"{done:,} of {total:,} runs done"]
+    words += [f"{kinds[kind]:,} {word}" for kind, word in WORDS.items() if kinds[kind]]
+    others = sum(kinds.values()) - sum(kinds[kind] for kind in WORDS)
+    words += [f"{others:,} without a result"] if others else []
+    running = [run for run in leaderboard.missing if _kind(run) == "running"]
+    left = seconds_left(leaderboard.runs, sum(kinds[kind] for kind in OPEN)) if running else None
+    return {
+        "counts": ", ".join(words),
+        "left": "" if left is None else f"about {clock(left)} left",
+        "running": [*_networks(sources), *(_row(f"{run.folder.name}: {run.words}", run.folder) for run in running)][
+            :MOST_RUNNING
+        ],
+    }
+
+
+def seconds_left(runs: Sequence[Run], open_runs: int) -> float | None:
+    """The seconds until all runs have ended, if they end as often as the last ones did; None where nothing says so."""
+    times = []
+    for run in runs:
+        try:
+            times.append((run.folder / RESULT).stat().st_mtime)
+        except OSError:
+            continue
+    last = sorted(times)[-LAST:]
+    if len(last) < 2 or last[-1] == last[0]:
+        return None
+    every = (last[-1] - last[0]) / (len(last) - 1)
+    return max(0.0, every * open_runs - max(0.0, min(every, time.time() - last[-1])))
+
+
+def _kind(run: MissingRun) -> str:
+    return run.reason.partition(":")[0].partition(",")[0]
+
+
+def _networks(sources: Sources) -> Iterator[list[str]]:
+    """The rows of the teachers and baselines that are trained now for several runs."""
+    for folder in sources.holding(NOW):
+        if folder.parent.name == NETWORKS:
+            row, quiet = _row(folder.name, folder), seconds_since(folder / NOW)
+            ended = row[2].partition("/")[0] == row[2].partition("/")[2]
+            if quiet < ALIVE and not ended:
+                yield row
+
+
+def seconds_since(path: Path) -> float:
+    """The seconds since a file was written or touched; infinity where it is not there."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return math.inf
+
+
+def _row(name: str, folder: Path) -> list[str]:
+    """The texts of a run at work: its name, its stage, epoch, accuracy, the time left in the stage, and its place."""
+    state, _ = reading.json_of(folder / NOW)
+    epoch, epochs = (int(reading.number(state.get(name))) for name in ("epoch", "epochs"))
+    accuracies = state.get("val_accuracies")
+    accuracy = reading.usable_number(accuracies[-1]) if isinstance(accuracies, list) and accuracies else None
+    seconds = reading.number(state.get("seconds_per_epoch")) * max(0, epochs - epoch)
+    stage, where = (text if isinstance(text, str) else "" for text in (state.get("stage"), state.get("where")))
+    left = clock(seconds) if epoch else ""
+    return [name, stage, f"{epoch}/{epochs}", bare_percent(accuracy, ""), left, where]

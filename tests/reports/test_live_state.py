@@ -1,0 +1,59 @@
+"""What a sweep is doing now, in the words of the live page."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leaderboard_cases import right, sweep_of_two_modes, write_run
+
+from kd_runner.files.results import find_runs
+from kd_runner.reports.leaderboard import leaderboard_of
+from kd_runner.reports.live_state import live_state, seconds_left
+from kd_runner.reports.sources import Sources
+
+
+def shown(sweep: Path) -> dict[str, Any]:
+    sources = Sources.of([sweep])
+    return live_state(leaderboard_of([sweep], None, sources), sources)
+
+
+def test_counts_and_the_runs_at_work(tmp_path: Path) -> None:
+    sweep = sweep_of_two_modes(tmp_path / "sweep")
+    state = {"stage": "student", "epoch": 3, "epochs": 9, "seconds_per_epoch": 2.5, "val_accuracies": [0.2, 0.75]}
+    (sweep / "7" / "now.json").write_text(json.dumps(state | {"where": "node3, GPU 2"}))
+    for name, epoch, age in (("teacher_a", 1, 0), ("baseline_b", 9, 0), ("teacher_c", 1, 1000)):  # the last two ended
+        (sweep / "networks" / name).mkdir(parents=True)
+        path = sweep / "networks" / name / "now.json"
+        path.write_text(json.dumps(state | {"stage": "teacher", "epoch": epoch}))
+        os.utime(path, (time.time() - age,) * 2)
+    (sweep / "10").mkdir()
+    (sweep / "10" / "settings.json").write_text("{}")
+    state_shown = shown(sweep)
+    assert state_shown["counts"] == "6 of 11 runs done, 1 running, 1 begun, and silent, 1 failed, 2 without a result"
+    assert state_shown["running"][0] == ["teacher_a", "teacher", "1/9", "75.00", "20 s", ""]
+    assert state_shown["running"][1:] == [
+        ["7: distillation=dkd seed=7", "student", "3/9", "75.00", "15 s", "node3, GPU 2"]
+    ]
+
+
+def test_a_file_of_another_kind_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    sweep = sweep_of_two_modes(tmp_path / "sweep")
+    odd = {"stage": [1], "epoch": "x", "epochs": None, "val_accuracies": "", "where": 3}
+    (sweep / "7" / "now.json").write_text(json.dumps(odd))
+    assert shown(sweep)["running"] == [["7: distillation=dkd seed=7", "", "0/0", "", "", ""]]
+
+
+@pytest.mark.parametrize(("every", "left"), [(10.0, 3), (2.0, 1)])
+def test_the_time_left_is_that_of_the_last_results(tmp_path: Path, every: float, left: int) -> None:
+    now = time.time()
+    for number in range(5):
+        folder = write_run(tmp_path / str(number), [f"seed={number}"], right(80))
+        os.utime(folder / "result.json", (now - every * (4 - number),) * 2)
+    runs, _ = find_runs([tmp_path])
+    assert seconds_left(runs, left) == pytest.approx(every * left, abs=1.5)
+    assert seconds_left(runs[:1], left) is None
