@@ -62,7 +62,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
 
     text, charts = markdown(leaderboard), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
-    if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
+    if not (sources.cache.unchanged and earlier == text and (charts / NAME / hparams.FILE).is_file()):
         hparams.write(out, leaderboard.runs, leaderboard.missing, text, leaderboard.groups)
     sources.cache.save()
     print(f"\n{printable(event_files.command(charts))}")
