@@ -141,7 +141,7 @@ def _network(run: Path, stage: str) -> str:
 
 
 def _short(name: str) -> str:
-    """The name of a row with the last parts of its settings' keys, where no two are the same, and without the mode's."""
+    """The name of a row with the last parts of its settings' keys, where those differ, and without the mode's key."""
     words = [word.removeprefix("distillation=").replace("temperature.value=", "T") for word in name.split()]
     keys = Counter(_last_part(word) for word in words if "=" in word)
     return "_".join(word if keys[_last_part(word)] > 1 else word[_start_of_last_part(word) :] for word in words)
