@@ -280,13 +280,13 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.mark.slow
 @pytest.mark.usefixtures("two_nodes")
 def test_jobs_share_a_gpu_and_are_named_on_two_nodes(tmp_path: Path) -> None:
-    words = ("distillation=soft,dkd", "seed=0,1", "student.epochs=400", *LONG)
+    words = ("distillation=soft,dkd", "seed=0,1", "student=tiny_mlp", "student.epochs=1500", *LONG)
     launcher = (*SLURM[:1], "hydra.launcher.cpus_per_task=2", "hydra.launcher.gpus_per_node=1")
     process = started(tmp_path, *words, *launcher, "hydra.launcher.jobs_per_gpu=2", "hydra.launcher.pack=off")
     until(lambda: all((tmp_path / "sweep" / job / "now.json").exists() for job in "0123"))  # all at a time
     queue = asked("squeue", "--noheader", "--states=RUNNING", "--format=%j %N")
     lines = dict(line.split() for line in queue.splitlines())
-    assert set(lines) == {"kd-0_soft_tiny_mlp_s0_and_1_more", "kd-2_dkd_tiny_mlp_s0_and_1_more"}
+    assert set(lines) == {f"kd-{seed}_soft_tiny_mlp_s{seed}_and_1_more" for seed in (0, 1)}  # each with its teacher
     assert len(set(lines.values())) == 2  # nodes, as each job has all the cores of one
     asked("scontrol", "requeue", asked("squeue", "--noheader", "--states=RUNNING", "--format=%A").split()[0])
     out, err = process.communicate(timeout=900)

@@ -17,7 +17,7 @@ from typing import Any
 from kd_runner.errors import COMPLETED, INTERRUPTED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
-from kd_runner.sweeps.packs.tasks import ENDED
+from kd_runner.sweeps.packs.tasks import ENDED, LEFT_OUT
 
 LOOK = 0.2  # seconds between looks at the processes
 
@@ -25,34 +25,56 @@ LOOK = 0.2  # seconds between looks at the processes
 def run_bundle(words: Sequence[str]) -> int:
     """Run the jobs of a pack's plan, the file `words[0]`, in a process each; returns 0, or 143 if told to end.
 
-    A process that is killed or told to end has not ended: its job goes on in another attempt, or alone.
+    A process that is killed or told to end has not ended: its job goes on in another attempt, or alone. Jobs that the
+    pack's folder names as left out are ended, or not started.
     """
     import torch
 
     plan = json.loads(Path(words[0]).read_text())
-    record = Path(plan["folder"]) / ENDED
-    ended = atomic.read_json(record)
-    left = [job for job in plan["jobs"] if job["name"] not in ended]
+    record, left_out = Path(plan["folder"]) / ENDED, Path(plan["folder"]) / LEFT_OUT
+    jobs = {job["name"]: job for job in plan["jobs"] if job["name"] not in atomic.read_json(record)}
     threads = max(1, torch.get_num_threads() // max(1, len(plan["jobs"])))
-    processes = {job["name"]: _start(job, threads) for job in left}
-    started, exit_code = time.monotonic(), COMPLETED
+    unwanted = _names(left_out)
+    for name in unwanted & set(jobs):
+        _write_end(record, name, TERMINATED, 0.0, True)
+    started, is_told = time.monotonic(), False
+    processes = {name: _start(job, threads) for name, job in jobs.items() if name not in unwanted}
     try:
         while processes:
             time.sleep(LOOK)
+            new = _names(left_out) - unwanted
+            unwanted |= new
+            for name in new & set(processes):
+                processes[name].terminate()
             for name, process in list(processes.items()):
                 code = process.poll()
                 if code is None:
                     continue
                 del processes[name]
-                if code in (INTERRUPTED, TERMINATED):
-                    exit_code = TERMINATED
-                elif code >= 0:
-                    end = {"code": code, "seconds": round(time.monotonic() - started, 3), "timed_out": False}
-                    atomic.write_json(record, {**atomic.read_json(record), name: end})
+                is_stopped = code < 0 or code in (INTERRUPTED, TERMINATED)
+                if not is_stopped or name in unwanted:
+                    _write_end(record, name, code, time.monotonic() - started, is_stopped)
+                is_told |= is_stopped and code >= 0 and name not in unwanted
     finally:
         for process in processes.values():  # this one was told to end
             process.terminate()
-    return exit_code
+    return TERMINATED if is_told else COMPLETED
+
+
+def _names(left_out: Path) -> set[str]:
+    """The names of the jobs that are to end, or not to start."""
+    names = atomic.read_json(left_out).get("jobs")
+    return set(names) if isinstance(names, list) else set()
+
+
+def _write_end(record: Path, name: str, code: int, seconds: float, is_left_out: bool) -> None:
+    end = {
+        "code": code,
+        "seconds": round(seconds, 3),
+        "timed_out": False,
+        **({"left_out": True} if is_left_out else {}),
+    }
+    atomic.write_json(record, {**atomic.read_json(record), name: end})
 
 
 def _start(job: Mapping[str, Any], threads: int) -> subprocess.Popen[bytes]:

@@ -28,6 +28,7 @@ from kd_runner.sweeps import folder as sweep_folder
 OF_STUDY = "study.lock"  # locked by the driver that proposes a trial, or tells how one ended
 STUDY = "study.json"  # says which storage the study is in, and its name there
 OF_DRIVER = ".alive"  # ends the names of files that drivers have locked
+PATIENCE = 60  # seconds
 NO_LOCKS = "hydra.sweeper.storage: several drivers need locks of files, which the file system of {} does not have"
 
 
@@ -103,13 +104,16 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
     """
     sweep_folder.refuse_unfit_folder(folder, resumed)
     name = f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    (folder / DRIVERS / name).mkdir(parents=True, mode=0o700)
+    (folder / DRIVERS).mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / DRIVERS / f"{name}{OF_DRIVER}")
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=PATIENCE)  # another driver may be looking whether it is locked
+        (folder / DRIVERS / name).mkdir(mode=0o700)  # others would remove it before
         driver = Driver(folder, name)
         _tidy(driver)
-        if is_locked(folder / LOCK):
+        with driver.alone():  # or the other driver that looks at this file would seem to run the search
+            has_other = is_locked(folder / LOCK)
+        if has_other:
             raise SettingsError(
                 f"hydra.sweep.dir: a driver that shares its search with none runs in {folder}: end it, then go on with "
                 f"resume={folder} hydra.sweeper.storage=journal on each machine"

@@ -245,6 +245,8 @@ class Trials:
         if job.number in self.verdicts or self.search.pruning == "none" or isinstance(job, SeedRun):
             return self.verdicts.get(job.number, "")
         accuracies, epochs = student_epochs(job.folder)
+        if len(accuracies) < self._unreported.get(job.number, 1):  # nothing to ask a database about
+            return ""
         trial = self.all()[job.number]
         if trial.state.is_finished():  # another driver has taken it over
             return ""

@@ -54,12 +54,15 @@ def test_each_job_is_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "played_bundle.py").write_text(PLAYED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     packing = Packing("off", 1, None, jobs_per_task=4)
-    (bundle,) = pack_tasks(tasks(tmp_path, "waits", "3", "killed"), EXAMINATION, packing, tmp_path)
+    (bundle,) = pack_tasks(tasks(tmp_path, "waits", "3", "killed", "0"), EXAMINATION, packing, tmp_path)
     bundle.folder.mkdir(parents=True)
+    (bundle.folder / "left_out.json").write_text('{"jobs": ["#3"]}')
     assert run_bundle(bundle.words) == 0
-    assert [(member.name, member.code) for member in newly_ended(bundle)] == [("#0", 0), ("#1", 3)]
+    assert [(member.name, member.code) for member in newly_ended(bundle)] == [("#0", 0), ("#1", 3), ("#3", 143)]
+    assert bundle.members[3].unwanted
+    assert not (tmp_path / "3").exists()
     assert bundle.members[2].code is None
-    assert json.loads((tmp_path / "packs" / "0" / "ended.json").read_text()).keys() == {"#0", "#1"}
+    assert json.loads((tmp_path / "packs" / "0" / "ended.json").read_text()).keys() == {"#0", "#1", "#3"}
     assert {(tmp_path / str(number) / "threads").read_text() for number in range(3)} == {"1"}
     begun = {number: (tmp_path / str(number) / "began").stat().st_mtime_ns for number in (0, 1)}
     (tmp_path / "2" / "result.json").write_text('{"status": "completed"}')
