@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -133,6 +134,16 @@ def test_exported_students_are_told_by_their_speed_beside_pytorch(
         "| plain CNN | PyTorch | float32 | 0.10 | 4.00 ms | 90.00 ms | 92.50 % | – | – |",
         "| plain CNN | onnx | int8 | 0.04 | 2.5 | 3.0 | 92.00 % | 99.00 % | 0.2 |",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+def test_a_soak_of_a_sweep_loses_nothing(tmp_path: Path) -> None:
+    limits = ["--jobs=16", "--sample=8", "--driver-kills=5", "--job-kills=5", "--most-kills=2"]
+    files = [f"--folder={tmp_path}", f"--json={tmp_path / 'out.json'}"]
+    subprocess.run([sys.executable, str(FOLDER / "sweep_soak.py"), *limits, *files], check=True)
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert (record["killed_drivers"], record["figures"]["results"], record["figures"]["compared"]) == (2, 16, 8)
 
 
 def test_report_scale_makes_a_sweep_that_a_report_can_read(benchmark_named, tmp_path: Path) -> None:

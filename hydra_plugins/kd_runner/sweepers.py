@@ -102,12 +102,13 @@ class GridSweeper(Sweeper):
     def record_the_start(self) -> Iterator[None]:
         """Record in the folder how the sweep was started that runs in this block, unless the block refuses it."""
         from kd_runner.errors import SettingsError
+        from kd_runner.files import atomic
         from kd_runner.files.run_folder import MULTIRUN
 
         record = self.folder / MULTIRUN
         earlier_record = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, record)
+        atomic.write(record, OmegaConf.to_yaml(self.config).encode())  # another driver may read it
         self.invocation.remember_folder(self.folder)
         try:
             yield
@@ -118,7 +119,7 @@ class GridSweeper(Sweeper):
             raise
 
 
-POOL = "hydra_plugins.kd_runner.launchers.PoolLauncher"
+LAUNCHERS = [f"hydra_plugins.kd_runner.launchers.{name}" for name in ("PoolLauncher", "SlurmLauncher", "RayLauncher")]
 
 
 class OptunaSweeper(GridSweeper):
@@ -136,9 +137,9 @@ class OptunaSweeper(GridSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from kd_runner.errors import SettingsError
 
-        if config.hydra.launcher._target_ != POOL:
+        if config.hydra.launcher._target_ not in LAUNCHERS:
             chosen = config.hydra.runtime.choices.get("hydra/launcher")
-            raise SettingsError(f"hydra/launcher: must be pool for a search, got {chosen}")
+            raise SettingsError(f"hydra/launcher: must be pool, slurm or ray for a search, got {chosen}")
         if find_spec("optuna") is None:
             raise SettingsError("hydra/sweeper: optuna is not installed: pip install optuna")
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -156,27 +157,32 @@ class OptunaSweeper(GridSweeper):
         from kd_runner.config.settings import validate_section
         from kd_runner.errors import RunFailed, SettingsError
         from kd_runner.notes import collected_notes, note
+        from kd_runner.sweeps.search.run import run_search
         from kd_runner.sweeps.search.space import space_of
-        from kd_runner.sweeps.search.study import SearchSettings, exclusive_study, refuse_other_search
-        from kd_runner.sweeps.search.trials import run_search
+        from kd_runner.sweeps.search.study import SearchSettings, driver_of, refuse_other_search, refuse_other_space
 
         assert isinstance(self.launcher, PoolLauncher)
         search = validate_section(SearchSettings, plain_settings(self.unchecked), "hydra.sweeper.")
         space = space_of(self.parse_overrides(arguments))
+        refuse_other_space(search, space)
         log.info("starting  a search of %d trials", search.trials)
+        place = driver_of(self.folder, search.storage, self.is_resumed)
         # A note on several trials is said once.
-        with folder_goes_where_refused(self.folder), exclusive_study(self.folder, self.is_resumed), collected_notes():
+        with folder_goes_where_refused(self.folder), place as driver, collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
                 note("settings", line)
-            refuse_other_search(self.folder, search, space, self.is_resumed)
-            pool_settings, flags = self.launcher.settings(), self.launcher.flags()
-            if pool_settings.fail_fast:
+            refuse_other_search(driver, search, space, self.is_resumed)
+            launcher_settings, flags = self.launcher.settings(), self.launcher.flags()
+            if launcher_settings.fail_fast:
                 raise SettingsError("hydra.launcher.fail_fast: must be false for a search")
             with self.record_the_start():
-                outcome = run_search(search, space, self.folder, pool_settings, flags, self.launcher.compose)
-            write_leaderboard(self.folder)
+                outcome = run_search(search, space, driver, launcher_settings, flags, self.launcher.compose)
+            with driver.alone():
+                write_leaderboard(self.folder)
         for line in outcome.best:
             log.info("%s", line)
+        if outcome.left:
+            log.info("search    %d trials are left%s", outcome.left, self.invocation.resume_hint)
         if outcome.failed:
             raise RunFailed(lines([f"{len(outcome.failed)} of {outcome.count} trials failed", *outcome.failed]))

@@ -66,8 +66,13 @@ def _plugin(*names: str) -> Check:
 NUMBERS_OF_LAUNCHERS = (
     "jobs_per_device", "timeout_s", "grace_s", "retries", "gpus_per_job", "cpus_per_job", "num_gpus", "num_cpus",
     "gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min", "max_num_timeout", "signal_delay_s", "array_parallelism",
+    "jobs_per_gpu",
 )  # fmt: skip
-SEARCH = ("trials", "sampler", "seed", "startup_trials", "objectives", "pruning", "pruning_warmup")
+# A `storage` that is a database is where what is searched goes: it is no simple word, and must be typed.
+SEARCH = (
+    "trials", "sampler", "seed", "startup_trials", "objectives", "pruning", "pruning_warmup", "seeds", "timeout",
+    "storage",
+)  # fmt: skip
 LAUNCHERS = ("launchers.PoolLauncher", "launchers.SlurmLauncher", "launchers.RayLauncher")
 # The keys that a file may set under `hydra`, each with a check of its value. `setup` and `additional_parameters` of
 # Slurm are commands, and the `address` of Ray is where all data go: those must be typed.

@@ -25,6 +25,7 @@ from kd_runner.files.run_folder import (
     BEGUN,
     CHECKED,
     CONSOLE,
+    DRIVERS,
     EARLIER,
     EVENTS,
     GRID,
@@ -49,7 +50,7 @@ MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` lea
 MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
 LOGS = (LOG, CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
 BEFORE_A_RUN = (*LOGS, HYDRA, RESULT, UNFINISHED)  # what a run leaves that was stopped before it had begun
-BEFORE_A_SWEEP = (LOCK, CHECKED, MULTIRUN)  # what a sweep leaves that was stopped before it had begun
+BEFORE_A_SWEEP = (LOCK, CHECKED, MULTIRUN, DRIVERS)  # what a sweep leaves that was stopped before it had begun
 OF_A_SWEEP = (*BEFORE_A_SWEEP, GRID, EARLIER, NETWORKS, PACKS, EVENTS, SLURM, STOP, PAGE, JOURNAL, *OF_TRACKERS)
 SHOWN = 3  # names of files in a message
 

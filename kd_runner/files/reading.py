@@ -361,6 +361,7 @@ class _Trial(_Part):
     folder: Text
     overrides: list[Text]
     best_so_far: Real | None = None
+    seeds: Whole | None = None
 
 
 class _BestTrial(_Part):
@@ -368,6 +369,7 @@ class _BestTrial(_Part):
     folder: Text
     overrides: list[Text]
     words: list[Text]
+    seeds: Whole | None = None
 
 
 class _Search(_Part):

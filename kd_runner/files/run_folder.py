@@ -39,6 +39,7 @@ SLURM = ".slurm"  # the folder of submitit's files
 QUEUED = "queued.json"  # in that folder: Slurm's jobs by the tasks' names, so that a later driver finds them
 SEARCH = "search.json"  # the trials of a search in their order, and the best of them
 JOURNAL = "study.journal"  # the trials of a search, as Optuna writes them
+DRIVERS = ".drivers"  # the folder of what several drivers of one search have apart and in common
 PLAN = "pack_"  # in the folder CHECKED: begins the names of the plans of packs
 BOARD = "board_"  # there: begins the names of files through which packs share what a teacher gives
 CHECKED = ".check"  # the folder of the check of all jobs

@@ -71,7 +71,8 @@ class Search:
         for trial in self.best:
             tested = self.test_accuracy(trial)
             test = f" Its test accuracy, which had no part in the choice, is {percent(tested)}." if tested else ""
-            sentences.insert(0, f"It has {' '.join(trial['overrides'])}.{test}")
+            seeds = f", the mean of {trial['seeds']} seeds" if trial.get("seeds") else ""
+            sentences.insert(0, f"It has {' '.join(trial['overrides'])}{seeds}.{test}")
         sentences.append("The best of many trials was lucky on the validation images, too: other seeds will tell.")
         return sentences if self.best else sentences[:1]
 
@@ -143,7 +144,8 @@ class Search:
                 "chosen": trial["number"] in chosen,
                 "values": [(trial.get(o["name"]), self.value(trial, o["name"])) for o in self.objectives],
                 "test": self.test_accuracy(trial),
-                "status": {"complete": "completed", "fail": "failed"}.get(trial["status"], trial["status"]),
+                "status": {"complete": "completed", "fail": "failed"}.get(trial["status"], trial["status"])
+                + (f", {trial['seeds']} seed{'s' if trial['seeds'] > 1 else ''}" if trial.get("seeds") else ""),
                 "settings": " ".join(trial["overrides"]),
             }
             for trial in self.record["history"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from pydantic import Field, StrictBool
 
 from kd_runner.sweeps.engines.fork_server import ForkServer
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import Pack
 
@@ -27,6 +27,7 @@ class Engine(Protocol):
         check_slot: The slot, on this machine, of the process that checks all jobs before any starts.
         threads: The number of threads of each job.
         slot_count: The number of tasks that run at a time.
+        jobs_per_task: The number of jobs, each in a process of its own, that a task has.
         memory_of_task: The bytes that a task may take, where the engine grants some.
     """
 
@@ -35,6 +36,7 @@ class Engine(Protocol):
     check_slot: Slot
     threads: int
     slot_count: int
+    jobs_per_task: int
     memory_of_task: int | None
 
     def refuse_running(self) -> None:
@@ -43,8 +45,17 @@ class Engine(Protocol):
     def queued_names(self) -> set[str]:
         """The names of tasks of this sweep that are still queued or run from an earlier driver."""
 
-    def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+    def adopt(self, folder: Path) -> None:
+        """Find again what a driver that has ended, with `folder` for its files, left in a queue."""
+
+    def run(
+        self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task
+    ) -> None:
         """Run all tasks, and write into each how it ended.
+
+        Args:
+            next_task: Called whenever there is room for one more task. Where it gives None and nothing runs, all have
+                run.
 
         Raises:
             KeyboardInterrupt, SystemExit: the driver was told to end.

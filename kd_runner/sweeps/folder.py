@@ -114,9 +114,7 @@ def exclusive_folder(folder: Path, resumed: bool = False) -> Iterator[None]:
     Raises:
         SettingsError: another process runs it, the folder holds something else, or Hydra cannot be given its path.
     """
-    if set('"\\') & set(str(folder)):
-        raise SettingsError(f"hydra.sweep.dir: must have no quotes and backslashes in its path, got {folder}")
-    refuse_other_contents(folder, resumed)
+    refuse_unfit_folder(folder, resumed)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
@@ -133,6 +131,13 @@ def exclusive_folder(folder: Path, resumed: bool = False) -> Iterator[None]:
     finally:
         remove_check(folder)
         lock.release()
+
+
+def refuse_unfit_folder(folder: Path, resumed: bool = False) -> None:
+    """Raise SettingsError where the folder holds something else, or Hydra cannot be given its path."""
+    if set('"\\') & set(str(folder)):
+        raise SettingsError(f"hydra.sweep.dir: must have no quotes and backslashes in its path, got {folder}")
+    refuse_other_contents(folder, resumed)
 
 
 def remove_check(folder: Path, jobs_ended: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kd_runner.sweeps.folder import emptied_job_folders, remove_check, write_gri
 from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.packs.tasks import Packing, pack_tasks
+from kd_runner.sweeps.queue_names import queue_name
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +84,13 @@ def run_missing(
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %d jobs, %s: %s", len(missing), engine.description, folder)
         training = training_tasks(examination["networks"], folder, missing[0].variables)
-        tasks = {job.number: task_of(job, training, flags) for job in missing}
+        tasks = {job.number: replace(task_of(job, training, flags), title=queue_name(job)) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
             limits = (launcher_settings.timeout_s, engine.memory_of_task)
-            packing = Packing(launcher_settings.pack, engine.slot_count, *limits, shares=not engine.is_remote)
+            packing = Packing(
+                launcher_settings.pack, engine.slot_count, *limits, not engine.is_remote, engine.jobs_per_task
+            )
             packed = pack_tasks(tasks, examination, packing, folder, engine.queued_names())
             scheduled = [*training.values(), *packed]
             jobs_by_number = {job.number: job for job in missing}

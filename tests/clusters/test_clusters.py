@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 import re
 import signal
@@ -210,7 +211,7 @@ def test_slurm_keeps_the_jobs_of_a_driver_that_goes(tmp_path: Path) -> None:
 def test_what_slurm_ended_is_named(tmp_path: Path) -> None:
     process = started(tmp_path, *LONG, "student.epochs=100000", "temperature.value=4,1", *SLURM)
     until((tmp_path / "sweep" / "0" / "now.json").exists)
-    asked("scancel", "--name=kd-runner")
+    asked("scancel", "--user=root")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert len(re.findall(r"job.*temperature.value=[41]\): Slurm ended it: CANCELLED", err) + re.findall("#", err)) >= 2
@@ -246,6 +247,81 @@ def test_slurm_goes_on_with_a_killed_job(tmp_path: Path) -> None:
     assert result_in(tmp_path / "sweep" / "0")["status"] == "completed"
     assert set(epochs_of(tmp_path / "sweep" / "0").values()) == {1}
     assert not (tmp_path / "sweep" / ".check").exists()
+
+
+SEARCH = (
+    "hydra/sweeper=optuna", "hydra.sweeper.trials=5", "hydra.sweeper.startup_trials=2",
+    "temperature.value=interval(1,8)", "teacher=mlp", "student=tiny_mlp", "student.epochs=4",
+    *SHORT[:1], *SHORT[2:], "trainer.accelerator=cpu", "trainer.threads=1",
+)  # fmt: skip
+
+
+def one_end_each(folder: Path, trials: int) -> None:
+    """Check that each trial of a search has a result, and came to its end once."""
+    history = json.loads((folder / "search.json").read_text())["history"]
+    assert [(trial["number"], trial["status"]) for trial in history] == [(n, "complete") for n in range(trials)]
+    logs = [(folder / trial["folder"] / "kd-runner.log").read_text() for trial in history]
+    assert [log.count("test images:\n") for log in logs] == [1] * trials
+
+
+@pytest.fixture
+def two_nodes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Slurm cluster of two machines, pretended."""
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install submitit")
+    if slurm_cluster.missing():
+        pytest.skip(slurm_cluster.missing())
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), nodes=2) as environment:
+        for name in ("PATH", "SLURM_CONF"):
+            monkeypatch.setenv(name, environment[name])
+        yield
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_nodes")
+def test_jobs_share_a_gpu_and_are_named_on_two_nodes(tmp_path: Path) -> None:
+    words = ("distillation=soft,dkd", "seed=0,1", "student=tiny_mlp", "student.epochs=1500", *LONG)
+    launcher = (*SLURM[:1], "hydra.launcher.cpus_per_task=2", "hydra.launcher.gpus_per_node=1")
+    process = started(tmp_path, *words, *launcher, "hydra.launcher.jobs_per_gpu=2", "hydra.launcher.pack=off")
+    until(lambda: all((tmp_path / "sweep" / job / "now.json").exists() for job in "0123"))  # all at a time
+    queue = asked("squeue", "--noheader", "--states=RUNNING", "--format=%j %N")
+    lines = dict(line.split() for line in queue.splitlines())
+    assert set(lines) == {f"kd-{seed}_soft_tiny_mlp_s{seed}_and_1_more" for seed in (0, 1)}  # each with its teacher
+    assert len(set(lines.values())) == 2  # nodes, as each job has all the cores of one
+    asked("scontrol", "requeue", asked("squeue", "--noheader", "--states=RUNNING", "--format=%A").split()[0])
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err + out
+    assert "2 side by side" in out
+    for job in "0123":
+        assert set(epochs_of(tmp_path / "sweep" / job).values()) == {1}
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_nodes")
+def test_a_search_through_slurm_outlives_its_driver(tmp_path: Path) -> None:
+    """Two trials at a time on two nodes; the jobs of a killed driver stay, and another takes them over."""
+    slurm = (*SLURM, "hydra.launcher.array_parallelism=2", "hydra.sweeper.storage=journal")
+    process = started(tmp_path, *SEARCH, *slurm, "student.epochs=300")
+    until(lambda: all((tmp_path / "sweep" / job / "now.json").exists() for job in "01"))
+    process.kill()
+    process.communicate()
+    out, err = swept(tmp_path, *SEARCH, *slurm, "student.epochs=300")
+    assert err == ""
+    assert len(re.findall(r"taken +#[01] .* which has ended", out)) == 2
+    one_end_each(tmp_path / "sweep", 5)
+    assert all(set(epochs_of(tmp_path / "sweep" / job).values()) == {1} for job in "01234")
+    assert len(list((tmp_path / "store").iterdir())) == 1  # the teacher
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_search_through_ray(tmp_path: Path) -> None:
+    needs_ray()
+    words = ("hydra.sweeper.pruning=asha", "hydra.sweeper.pruning_warmup=1", "hydra.sweeper.sampler=gp")
+    out, err = swept(tmp_path, *SEARCH, *RAY, *words, "optimizer.lr=0.01")
+    assert err == ""
+    assert len(re.findall(r"^(?:done|pruned) +#", out, re.MULTILINE)) == 5
 
 
 @pytest.fixture

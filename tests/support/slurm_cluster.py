@@ -22,13 +22,12 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CredType=cred/munge
 SlurmctldPort={controller}
-SlurmdPort={daemon}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool_%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd_%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd_%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -44,10 +43,11 @@ PreemptMode=REQUEUE
 ReturnToService=2
 KillWait=5
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
-PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
-PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+{nodes}
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
+NODE = "NodeName={name} NodeAddr=127.0.0.1 Port={port} CPUs=2 Gres=gpu:2 State=UNKNOWN"
 
 
 def missing() -> str:
@@ -63,17 +63,22 @@ def search_path() -> str:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Start it; gives the environment in which Slurm's commands find it."""
+def cluster(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
+    """Start it; gives the environment in which Slurm's commands find it.
+
+    Args:
+        nodes: The number of its machines, which are this one under other names.
+    """
     environment = {**os.environ, "PATH": search_path(), "SLURM_CONF": str(folder / "slurm.conf")}
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str) -> None:
-        with (folder / f"{Path(command[0]).name}.out").open("wb") as out:
+        with (folder / f"{Path(command[0]).name}_{len(processes)}.out").open("wb") as out:
             processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True))
 
     host = socket.gethostname().partition(".")[0]
-    for name in ("munge", "state", "spool"):
+    names = [host, *(f"{host[:20]}-{number}" for number in range(2, nodes + 1))]
+    for name in ("munge", "state", *(f"spool_{node}" for node in names)):
         (folder / name).mkdir(parents=True)
     (folder / "munge" / "key").write_bytes(os.urandom(1024))
     (folder / "munge" / "key").chmod(0o400)
@@ -81,7 +86,8 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     for device in devices:
         subprocess.run(["mknod", str(device), "c", "1", "3"], check=True)
     (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in devices))
-    content = CONFIGURATION.format(folder=folder, host=host, controller=_free_port(), daemon=_free_port())
+    lines = "\n".join(NODE.format(name=name, port=_free_port()) for name in names)
+    content = CONFIGURATION.format(folder=folder, host=host, controller=_free_port(), nodes=lines)
     (folder / "slurm.conf").write_text(content)
     try:
         munge = [f"--{name}={folder}/munge/{name}" for name in ("socket", "pid-file", "log-file", "seed-file")]
@@ -89,7 +95,9 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         _until((folder / "munge" / "socket").exists)
         start("slurmctld", "-D", "-i")
         start("slurmd", "-D")
-        _until(lambda: b"idle" in _said(environment, "sinfo", "-h", "-p", "debug", "-o", "%T"))
+        for name in names[1:]:  # a host name of its own makes it another machine
+            start("unshare", "--uts", "sh", "-c", f"hostname {name} && exec slurmd -D")
+        _until(lambda: _said(environment, "sinfo", "-h", "-N", "-p", "debug", "-o", "%T").split() == [b"idle"] * nodes)
         yield environment
     finally:
         _said(environment, "scancel", "--user=root", "--signal=KILL")

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from searches import search_settings, space  # skips where Optuna is not installed
 
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.search.study import exclusive_study, propose_trial
+from kd_runner.sweeps.search.study import driver_of, propose_trial
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,11 @@ from kd_runner.sweeps.search.study import exclusive_study, propose_trial
         ({"trials": True}, "hydra.sweeper.trials: must be a valid integer, got True"),
         ({"trials": None}, "hydra.sweeper.trials: must be a valid integer, got None"),
         ({"seed": -1}, "hydra.sweeper.seed: must be greater than or equal to 0, got -1"),
-        ({"sampler": "grid"}, "hydra.sweeper.sampler: must be 'tpe', 'random' or 'nsga2', got 'grid'"),
-        ({"pruning": "yes"}, "hydra.sweeper.pruning: must be 'none', 'median' or 'halving', got 'yes'"),
+        ({"sampler": "grid"}, "hydra.sweeper.sampler: must be 'tpe', 'random', 'nsga2', 'cmaes' or 'gp', got 'grid'"),
+        (
+            {"pruning": "yes"},
+            "hydra.sweeper.pruning: must be 'none', 'median', 'halving', 'asha' or 'hyperband', got 'yes'",
+        ),
         ({"objectives": []}, "hydra.sweeper.objectives: must be one or more of accuracy, parameters, macs, latency"),
         ({"objectives": ["f1"]}, "hydra.sweeper.objectives: must be one or more of"),
         ({"objectives": [["accuracy"]]}, "hydra.sweeper.objectives: must be one or more of"),
@@ -34,6 +37,17 @@ from kd_runner.sweeps.search.study import exclusive_study, propose_trial
             "hydra.sweeper.pruning: must be none unless objectives=[accuracy] (it is [accuracy,macs]), got 'median'",
         ),
         ({"sampler": "nsga2", "startup_trials": 1}, "hydra.sweeper.startup_trials: must be 2 or more"),
+        (
+            {"sampler": "cmaes", "objectives": ["accuracy", "macs"]},
+            "hydra.sweeper.objectives: must be one with sampler=cmaes",
+        ),
+        (
+            {"objectives": ["accuracy", "macs"], "seeds": 2},
+            "hydra.sweeper.seeds: must be 1 unless objectives=[accuracy] (it is [accuracy,macs]), got 2",
+        ),
+        ({"seeds": 0}, "hydra.sweeper.seeds: must be greater than or equal to 1, got 0"),
+        ({"timeout": 0}, "hydra.sweeper.timeout: must be greater than 0, got 0"),
+        ({"storage": "here"}, "hydra.sweeper.storage: must be null, journal, or the address of a database"),
         ({"trails": 3}, "hydra.sweeper.trails: no such setting (did you mean trials?)"),
     ],
 )
@@ -43,7 +57,17 @@ def test_settings_that_cannot_work_are_refused(changed: dict[str, Any], line: st
     assert str(refused.value).startswith(line)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_package_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kd_runner.sweeps.search.study.find_spec", lambda name: None)
+    for sampler, package in (("cmaes", "cmaes"), ("gp", "scipy")):
+        with pytest.raises(
+            SettingsError, match=f"sampler: {sampler} needs {package}: pip install {package}, got '{sampler}'"
+        ):
+            search_settings(sampler=sampler)
+    search_settings(sampler="tpe")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
 def test_trials_learn_from_those_before_them(sampler: str) -> None:
     """The last ten of fifty trials come closer to the lowest sum of five numbers than random ones."""
 
@@ -76,8 +100,8 @@ def test_an_objective_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
 
 def test_one_process_searches_in_a_folder(tmp_path: Path) -> None:
     with (
-        exclusive_study(tmp_path),
+        driver_of(tmp_path, None),
         pytest.raises(SettingsError, match="another process runs the sweep in"),
-        exclusive_study(tmp_path),
+        driver_of(tmp_path, None),
     ):
         pass

@@ -21,8 +21,11 @@ from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.live_view import LiveView
-from kd_runner.sweeps.search.study import SearchSettings, exclusive_study, open_study, refuse_other_search
-from kd_runner.sweeps.search.trials import Trials, jobs_to_check
+from kd_runner.sweeps.search.drivers import Driver
+from kd_runner.sweeps.search.run import jobs_to_check
+from kd_runner.sweeps.search.storage import open_study
+from kd_runner.sweeps.search.study import SearchSettings, driver_of, refuse_other_search
+from kd_runner.sweeps.search.trials import Trials
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", *SHORT)
@@ -39,9 +42,9 @@ class Played:
     def __init__(self, folder: Path, search: SearchSettings, late: int = 1, bad: str = " ") -> None:
         self.folder, self.search, self.late, self.bad = folder, search, late, bad
         self.live_view = LiveView(search.trials)
-        with exclusive_study(folder):
-            refuse_other_search(folder, search, space(*WORDS), resumed=(folder / "study.journal").exists())
-            self.trials = Trials(search, space(*WORDS), folder, [], self.compose)
+        with driver_of(folder, search.storage) as driver:
+            refuse_other_search(driver, search, space(*WORDS), resumed=(folder / "study.journal").exists())
+            self.trials = Trials(search, space(*WORDS), driver, [], self.compose)
             running = [each.number for each in self.trials.all() if each.state == TrialState.RUNNING]
             for number in running:
                 self.play(number)
@@ -92,7 +95,8 @@ def test_a_seed_gives_a_search(tmp_path: Path, sampler: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pruning", ["halving", *(pytest.param(each, marks=pytest.mark.slow) for each in ("none", "median"))]
+    "pruning",
+    ["halving", *(pytest.param(each, marks=pytest.mark.slow) for each in ("none", "median", "asha", "hyperband"))],
 )
 def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> None:
     """A search that is killed after any line of its journal, or in it, comes to what an undisturbed one does."""
@@ -112,7 +116,9 @@ def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> N
     assert more == Played(tmp_path / "longer", search_settings(pruning=pruning, trials=10)).told
 
 
-@pytest.mark.parametrize("pruning", [pytest.param("median", marks=pytest.mark.slow), "halving"])
+@pytest.mark.parametrize(
+    "pruning", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("median", "asha", "hyperband")), "halving"]
+)
 def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pruning: str) -> None:
     search = search_settings(pruning=pruning, trials=12)
     at_once, late, at_the_end = (Played(tmp_path / str(late), search, late).told for late in (1, 3, 100))
@@ -125,7 +131,7 @@ def test_pruning_goes_by_accuracies_not_by_when_they_are_seen(tmp_path: Path, pr
             epoch, accuracy = re.match(
                 r"at epoch (\d) of 8: validation accuracy ([\d.]+) % at best", kept["reason"]
             ).groups()  # type: ignore[union-attr]
-            assert int(epoch) in ((2, 8) if pruning == "halving" else range(2, 8))
+            assert int(epoch) in (range(2, 8) if pruning == "median" else (2, 8))
             temperature = float(kept["own"][0].partition("=")[2])
             assert float(accuracy) == pytest.approx(100 * (0.9 - 0.02 * abs(temperature - 3)), abs=0.01)
             result = result_in(tmp_path / "1" / kept["folder"])
@@ -203,17 +209,17 @@ def test_another_search_in_an_old_folder_is_refused(tmp_path: Path) -> None:
         (search_settings(), (*WORDS, "student.epochs=9"), "student.epochs was not set, is 9"),
     ):
         with pytest.raises(SettingsError, match=re.escape(f"holds another search: {line}")):
-            refuse_other_search(tmp_path / "a", search, space(*words), resumed=True)
+            refuse_other_search(Driver(tmp_path / "a"), search, space(*words), resumed=True)
     with pytest.raises(SettingsError, match="holds a search already; to go on with it, add resume="):
-        refuse_other_search(tmp_path / "a", search_settings(), space(*WORDS), resumed=False)
+        refuse_other_search(Driver(tmp_path / "a"), search_settings(), space(*WORDS), resumed=False)
     assert (tmp_path / "a" / "study.journal").read_bytes() == before
     (tmp_path / "b" / "0").mkdir(parents=True)
     with pytest.raises(SettingsError, match=r"must be empty for a new search, .* holds 0"):
-        refuse_other_search(tmp_path / "b", search_settings(), space(*WORDS), resumed=False)
+        refuse_other_search(Driver(tmp_path / "b"), search_settings(), space(*WORDS), resumed=False)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "study.journal").write_text("a cat\nand a dog\n")
     with pytest.raises(SettingsError, match=r"study\.journal cannot be read"):
-        refuse_other_search(tmp_path / "c", search_settings(), space(*WORDS), resumed=True)
+        refuse_other_search(Driver(tmp_path / "c"), search_settings(), space(*WORDS), resumed=True)
 
 
 def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
@@ -257,7 +263,11 @@ def without_optuna() -> None:
         (("temperature.value=interval(8,1)",), "", "temperature.value: must be an interval from a lower to a higher"),
         (("temperature.value=1,2", "hydra.sweeper.trails=3"), "", "hydra.sweeper.trails: no such setting"),
         (("temperature.value=1,2",), "test_trials:without_optuna", "hydra/sweeper: optuna is not installed: pip"),
-        (("temperature.value=1,2", "hydra/launcher=basic"), "", "hydra/launcher: must be pool for a search, got basic"),
+        (
+            ("temperature.value=1,2", "hydra/launcher=basic"),
+            "",
+            "hydra/launcher: must be pool, slurm or ray for a search, got basic",
+        ),
         pytest.param(
             ("temperature.value=range(0,3)",),
             "",
@@ -287,7 +297,7 @@ ONE_SLOT = ("hydra.launcher.jobs_per_device=1", "trainer.threads=1", "hydra.swee
 def study_in(folder: Path) -> list[Any]:
     """What a search told its study of each trial."""
     search = folder / "search.json"
-    trials = open_study(folder, search_settings(trials=1))[0].get_trials(deepcopy=False)
+    trials = open_study(Driver(folder), None, ["maximize"])[0].get_trials(deepcopy=False)
     assert search.exists()
     return [(trial.state.name, trial.params, trial.values, trial.intermediate_values) for trial in trials]
 

@@ -13,8 +13,8 @@ from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
-from kd_runner.sweeps.engines.pool import Limits, Pool, no_task
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
+from kd_runner.sweeps.engines.pool import Limits, Pool
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import PackSetting
 from kd_runner.threads import usable_cores
@@ -57,6 +57,7 @@ class LocalEngine:
 
     is_remote = False
     memory_of_task: int | None = None
+    jobs_per_task = 1
 
     def __init__(self, pool_settings: PoolSettings, fork_server: ForkServer, slots: Sequence[Slot]) -> None:
         self.pool_settings, self.fork_server, self.slots = pool_settings, fork_server, slots
@@ -72,6 +73,9 @@ class LocalEngine:
     def queued_names(self) -> set[str]:
         """None: jobs end with their driver."""
         return set()
+
+    def adopt(self, folder: Path) -> None:
+        """Adopt nothing: jobs end with their driver."""
 
     def run(
         self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task

@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import holds_a_run
 from kd_runner.sweeps.engines.fork_server import ForkServer, send_signal
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted, no_task
 
 STOP_ASKED, STOP_FORCED = 5.0, 2.0  # seconds that jobs have to end after a signal to the driver, and after SIGKILL
 
@@ -31,11 +31,6 @@ class Limits:
     timeout_s: float | None
     grace_s: float
     retries: int
-
-
-def no_task() -> Task | None:
-    """The next task of a pool that has only those it is given."""
-    return None
 
 
 class Pool:

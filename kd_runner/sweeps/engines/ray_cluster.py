@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from kd_runner.files.run_folder import CONSOLE, holds_a_run
 from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted, no_task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import PackSetting
 from kd_runner.threads import usable_cores
@@ -134,11 +134,27 @@ def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:
     return process.wait()
 
 
+def slots_of(nodes: Sequence[Mapping[str, Any]], gpus: float, cpus: float) -> int:
+    """How many jobs the machines of a cluster run at a time.
+
+    Args:
+        nodes: The machines, as Ray describes them.
+        gpus, cpus: What a job has.
+    """
+    count = 0
+    for node in nodes:
+        resources = node["Resources"] if node["Alive"] else {}
+        of_cpus = int(resources.get("CPU", 0) / cpus)
+        count += min(of_cpus, int(resources.get("GPU", 0) / gpus + 1e-9)) if gpus else of_cpus
+    return max(1, count)
+
+
 class RayEngine:
     """A Ray cluster, for one sweep."""
 
     is_remote = True
     memory_of_task: int | None = None
+    jobs_per_task = 1
 
     def __init__(self, settings: RaySettings) -> None:
         self.settings, self.threads = settings, settings.cpus_per_job
@@ -156,7 +172,12 @@ class RayEngine:
         """None: jobs end with their driver."""
         return set()
 
-    def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+    def adopt(self, folder: Path) -> None:
+        """Adopt nothing: jobs end with their driver."""
+
+    def run(
+        self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task
+    ) -> None:
         """Run all tasks, and write into each how it ended.
 
         Raises:
@@ -166,13 +187,15 @@ class RayEngine:
 
         self._connect()
         try:
+            gpus = self._gpus_per_job(ray.nodes())
+            self.slot_count = slots_of(ray.nodes(), gpus, self.settings.cpus_per_job)
             remote = ray.remote(
                 num_cpus=self.settings.cpus_per_job,
-                num_gpus=self._gpus_per_job(ray.nodes()),
+                num_gpus=gpus,
                 max_retries=self.settings.retries,
                 retry_exceptions=[Killed],
             )(run_job)
-            self._run_tasks(remote, tasks, notify, tick)
+            self._run_tasks(remote, tasks, notify, tick, next_task)
         finally:
             ray.shutdown()
 
@@ -213,16 +236,22 @@ class RayEngine:
             )
         return gpus
 
-    def _run_tasks(self, remote: Any, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+    def _run_tasks(
+        self, remote: Any, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None]
+    ) -> None:
         import ray
 
         waiting, submitted = list(tasks), dict[Any, Task]()
         try:
-            while waiting or submitted:
+            while True:
                 drop_unwanted(waiting)
                 for task in [task for task in waiting if task.is_ready]:
                     waiting.remove(task)
                     submitted[self._submit(remote, task)] = task
+                while not waiting and len(submitted) < self.slot_count and (proposed := next_task()) is not None:
+                    submitted[self._submit(remote, proposed)] = proposed
+                if not waiting and not submitted:
+                    return
                 ended, _ = ray.wait(list(submitted), timeout=LOOK)
                 for task in submitted.values():
                     if not task.attempts and (task.folder / CONSOLE).exists():
@@ -267,5 +296,7 @@ class RayEngine:
                 task.code, task.attempts = error.cause.code, self.settings.retries + 1
             else:
                 task.code, task.reason = 1, str(error.cause)
+        except ray.exceptions.TaskCancelledError:
+            task.code, task.reason = TERMINATED, "it was not needed any longer"
         except ray.exceptions.RayError as error:  # a machine that was lost more often than hydra.launcher.retries, say
             task.code, task.reason = 1, f"Ray: {str(error).strip().splitlines()[0]}"

@@ -17,11 +17,11 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError, one_line
@@ -32,7 +32,7 @@ from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
 from kd_runner.sweeps.engine import FailFast, Retries
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
-from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick
+from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, no_task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.grouping import PackSetting
 
@@ -54,6 +54,7 @@ class SlurmSettings(Section):
     qos: str | None
     constraint: str | None
     gpus_per_node: Annotated[int, Field(strict=True, ge=0)]
+    jobs_per_gpu: Count = 1
     cpus_per_task: Count
     mem_gb: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)] | None
     timeout_min: Count
@@ -65,6 +66,14 @@ class SlurmSettings(Section):
     fail_fast: FailFast = False
     setup: list[str]
     additional_parameters: dict[str, Any]
+
+    @field_validator("jobs_per_gpu")
+    @classmethod
+    def _share_one_gpu(cls, jobs: int, info: ValidationInfo) -> int:
+        gpus = info.data.get("gpus_per_node", 1)
+        if jobs > 1 and gpus > 1:
+            raise ValueError(f"must be 1 unless gpus_per_node is 1 or 0 (it is {gpus})")
+        return jobs
 
     @property
     def timeout_s(self) -> float:
@@ -91,7 +100,7 @@ class Command:
 
     def __init__(self, task: Task, threads: int) -> None:
         self.call, self.words, self.again, self.folder = task.call, list(task.words), list(task.again), task.folder
-        self.threads = threads
+        self.threads, self.title = threads, task.title
 
     def __call__(self) -> int:
         """Run the command; returns its exit code.
@@ -100,6 +109,7 @@ class Command:
             SystemExit: Slurm told it to end, and may start it again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        _name_job(getattr(self, "title", ""))  # an earlier version has queued commands without it
         words = self.again if run_folder.holds_a_run(self.folder) else self.words
         with _printing_to(self.folder / CONSOLE):
             code = call_function(self.call, words, self.threads)
@@ -112,6 +122,13 @@ class Command:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _name_job(title: str) -> None:
+    """Say in Slurm's queue what this job runs: all jobs of an array are queued with one name."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job and title:
+        _ask_slurm("scontrol", "update", f"JobId={job}", f"JobName={title}")
 
 
 @contextlib.contextmanager
@@ -136,13 +153,15 @@ class SlurmEngine:
 
     def __init__(self, settings: SlurmSettings, folder: Path) -> None:
         self.settings, self.folder, self.threads = settings, folder, settings.cpus_per_task
-        self.slot_count = settings.array_parallelism
+        self.slot_count, self.jobs_per_task = settings.array_parallelism, settings.jobs_per_gpu
         self.memory_of_task = None if settings.mem_gb is None else int(settings.mem_gb * 2**30)
         self.check_slot = Slot(None, "this machine", {"CUDA_VISIBLE_DEVICES": ""})
         partition = f"partition {settings.partition}" if settings.partition else "default partition"
         self.description = f"up to {settings.array_parallelism} at a time in Slurm's {partition}"
         self.queued: dict[str, str] = {}  # the IDs of Slurm's jobs, by the tasks' names
         self._jobs: dict[str, Any] = {}  # submitit's objects of these jobs, by the tasks' names
+        self._adopted: dict[str, str] = {}  # the IDs of Slurm's jobs of another driver, by the tasks' names
+        self._folders: dict[str, Path] = {}  # that driver's folder, by the IDs
         self._has_tidied = False  # True once files of earlier jobs were put aside
         self._asked = time.monotonic()  # when the scheduler was last asked
         self._retries: dict[str, int] = {}  # how often a task was put into the queue again
@@ -161,23 +180,37 @@ class SlurmEngine:
         """The names of the tasks of this folder that Slurm has not ended."""
         return set(self._still_queued())
 
-    def run(self, tasks: Sequence[Task], notify: Notify, tick: Tick) -> None:
+    def adopt(self, folder: Path) -> None:
+        """Find again the jobs that a driver which has ended left in the queue, with `folder` for its files."""
+        recorded = atomic.read_json(folder / SLURM_FOLDER / QUEUED)
+        known = in_queue() if recorded else None
+        for name, job in recorded.items():
+            if isinstance(job, str) and job in (known or ()):
+                self._adopted[name] = job
+                self._folders[job] = folder
+
+    def run(
+        self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task
+    ) -> None:
         """Queue all tasks that are not in the queue, wait, and write into each how it ended.
 
         Raises:
             KeyboardInterrupt, SystemExit: the driver was told to end; the jobs stay in the queue.
         """
-        known = self._still_queued()
+        known = {**self._still_queued(), **self._adopted}
         if not self._has_tidied:
             put_aside(self.folder / SLURM_FOLDER, known.values())
             self._has_tidied = True
-        self.queued = {task.name: known[task.name] for task in tasks if task.name in known}
-        if self.queued:
-            log.info("queue     %d jobs are in it from before", len(self.queued))
-        self._submit([task for task in tasks if task.name not in self.queued])
-        unfinished = list(tasks)
+        self.queued = {}
+        unfinished = self._taken(tasks, known)
         try:
-            while unfinished:
+            while True:
+                proposed: list[Task] = []
+                while len(unfinished) + len(proposed) < self.slot_count and (task := next_task()) is not None:
+                    proposed.append(task)
+                unfinished += self._taken(proposed, self._adopted)
+                if not unfinished:
+                    return
                 time.sleep(LOOK)
                 self._note_starts(unfinished, notify)
                 for task in self._ended_tasks(unfinished):
@@ -193,6 +226,16 @@ class SlurmEngine:
             ids = _arrays([self.queued[task.name] for task in unfinished])
             log.info("the jobs stay in Slurm's queue: scancel %s ends them, kd-report %s shows them", ids, self.folder)
             raise
+
+    def _taken(self, tasks: Sequence[Task], known: Mapping[str, str]) -> list[Task]:
+        """The tasks, which are in the queue from now on: some are `known` there, and the others are put into it."""
+        before = {task.name: known[task.name] for task in tasks if task.name in known}
+        if before:
+            log.info("queue     %d jobs are in it from before", len(before))
+            self.queued |= before
+            atomic.write_json(self.folder / SLURM_FOLDER / QUEUED, self.queued)
+        self._submit([task for task in tasks if task.name not in before])
+        return list(tasks)
 
     def _cancel_unwanted(self, tasks: Sequence[Task]) -> None:
         """Have Slurm end the tasks that nobody needs any longer, or take them from its queue; once each."""
@@ -314,13 +357,14 @@ class SlurmEngine:
         import submitit
 
         if task.name not in self._jobs:
-            self._jobs[task.name] = submitit.SlurmJob(self.folder / SLURM_FOLDER / "%j", self.queued[task.name], [0])
+            folder = self._folders.get(self.queued[task.name], self.folder)
+            self._jobs[task.name] = submitit.SlurmJob(folder / SLURM_FOLDER / "%j", self.queued[task.name], [0])
         return self._jobs[task.name]
 
     def _goes_on(self, task: Task) -> bool:
         """True where the task's process was killed, and is in the queue again, to go on from its last epoch."""
         job, retries = self._job(task), self._retries.get(task.name, 0)
-        if job.paths.result_pickle.exists() or retries >= self.settings.retries:
+        if task.unwanted or job.paths.result_pickle.exists() or retries >= self.settings.retries:
             return False
         if state_of_job(job.job_id).partition(" ")[0] not in KILLED:
             return False
@@ -342,7 +386,7 @@ class SlurmEngine:
         task.note_end(Slot(None, "Slurm"))
         job = self._job(task)
         if not job.paths.result_pickle.exists():
-            files = self.folder / SLURM_FOLDER / job.job_id
+            files = self._folders.get(job.job_id, self.folder) / SLURM_FOLDER / job.job_id
             retries = self._retries.get(task.name, 0)
             times = f", {retries + 1} times" if retries else ""
             task.code, task.reason = 1, f"Slurm ended it{times}: {state_of_job(job.job_id)}; see {files}"

@@ -49,6 +49,7 @@ class Task:
         stop_at: The time of SIGKILL on the monotonic clock; None as long as the task was not told to end.
         unwanted: True where nobody needs it any longer, so that it is to end or has ended, or is not to start.
         why_unwanted: The reason for that, in a few words.
+        title: The name that says in a cluster's queue what it runs; empty where nothing does.
         members: The tasks of the jobs that it runs side by side; none for a command of one job.
     """
 
@@ -72,6 +73,7 @@ class Task:
     unwanted: bool = False
     why_unwanted: str = ""
     members: Sequence[Task] = ()
+    title: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -94,6 +96,11 @@ def drop_unwanted(waiting: list[Task]) -> None:
     for task in [task for task in waiting if task.unwanted]:
         waiting.remove(task)
         task.code = TERMINATED
+
+
+def no_task() -> Task | None:
+    """The next task of an engine that has only those it is given."""
+    return None
 
 
 Event = Literal["start", "end", "retry"]

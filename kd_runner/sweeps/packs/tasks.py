@@ -16,6 +16,7 @@ from kd_runner.sweeps.packs.grouping import SHARE_OF_MEMORY, Pack, groups_of
 LEFT_OUT = "left_out.json"  # in the pack's folder: the names of jobs that are to end, or not to start
 ENDED = "ended.json"  # in the pack's folder: the exit codes and seconds of the jobs that have ended
 CALL = "kd_runner.sweeps.packs.process:run_pack"
+BUNDLE = "kd_runner.sweeps.packs.bundle:run_bundle"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Packing:
         timeout_s: The seconds that each job may take by itself; None for no limit.
         memory: The bytes that a task may take; None where that is what is free on this machine, or unknown.
         shares: True where all tasks run on this machine, so that packs can share a teacher's logits.
+        jobs_per_task: The number of jobs, each in a process of its own, that a task of a cluster has.
     """
 
     pack: Pack
@@ -35,6 +37,7 @@ class Packing:
     timeout_s: float | None
     memory: int | None = None
     shares: bool = False
+    jobs_per_task: int = 1
 
 
 def pack_tasks(
@@ -65,6 +68,7 @@ def pack_tasks(
         else pack_task([tasks[number] for number in numbers], folder, packing.timeout_s, packing.shares)
         for numbers in groups
     ]
+    packs = _bundled(packs, folder, packing)
     for name, numbers in kept.items():
         members = [tasks[number] for number in numbers if number in tasks]
         if len(numbers) == 1:
@@ -74,12 +78,37 @@ def pack_tasks(
     return packs
 
 
+def _bundled(tasks: Sequence[Task], folder: Path, packing: Packing) -> list[Task]:
+    """The tasks, those of one job each as many together in a task of the cluster as a GPU is to run."""
+    if packing.jobs_per_task == 1:
+        return list(tasks)
+    bundles: dict[tuple[str, ...], list[Task]] = {}  # by the tasks that they wait for
+    for task in tasks:
+        if not task.members:
+            bundles.setdefault(tuple(needed.name for needed in task.after), []).append(task)
+    bundled = [task for task in tasks if task.members]
+    for members in bundles.values():
+        for first in range(0, len(members), packing.jobs_per_task):
+            together = members[first : first + packing.jobs_per_task]
+            if len(together) == 1:
+                bundled += together
+            else:
+                bundled.append(pack_task(together, folder, packing.timeout_s, call=BUNDLE))
+    return bundled
+
+
 def pack_task(
-    members: Sequence[Task], folder: Path, timeout_s: float | None, shares: bool = False, queued_name: str = ""
+    members: Sequence[Task],
+    folder: Path,
+    timeout_s: float | None,
+    shares: bool = False,
+    queued_name: str = "",
+    call: str = CALL,
 ) -> Task:
     """The task that runs `members` side by side; its plan is written into the sweep's folder.
 
     Args:
+        call: The function that runs them: in one process, which shares the teacher's work, or in one each.
         timeout_s: The seconds that each of them may take by itself; None for no limit.
         shares: True where other packs of this machine may have the same batches at about the same time.
         queued_name: The name under which a cluster has the task already.
@@ -105,7 +134,11 @@ def pack_task(
     needed = dict.fromkeys(task for member in members for task in member.after)
     variables = {name: value for member in members for name, value in member.variables.items()}
     words = [str(plan)]
-    return Task(name, pack_folder, words, words, CALL, tuple(needed), variables=variables, members=tuple(members))
+    title = f"{members[0].title}_and_{len(members) - 1}_more" if members[0].title else ""
+    needed_tasks, of_members = tuple(needed), tuple(members)
+    return Task(
+        name, pack_folder, words, words, call, needed_tasks, variables=variables, members=of_members, title=title
+    )
 
 
 def _numbers(name: str) -> list[int]:

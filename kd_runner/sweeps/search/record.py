@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kd_runner.errors import one_line
 from kd_runner.sweeps.jobs import Job
+from kd_runner.sweeps.search.seeds import accuracies_of, has_all_seeds
 from kd_runner.sweeps.search.study import OBJECTIVES, TITLES, SearchSettings
 
 FEWEST = 10  # completed trials for importances: a forest that is grown on fewer says little but noise
@@ -36,6 +37,7 @@ def record_of(
                 "number": trial.number,
                 "folder": trial.user_attrs["folder"],
                 "overrides": trial.user_attrs["own"],
+                **_seeds(trial, search),
                 **dict(zip(search.objectives, trial.values, strict=True)),
                 "words": [*flags, *jobs[trial.number].overrides],
             }
@@ -57,16 +59,22 @@ def _history(trials: Sequence[FrozenTrial], search: SearchSettings, one: bool) -
     for trial in trials:
         completed = trial.state == TrialState.COMPLETE
         values = dict(zip(search.objectives, trial.values, strict=True)) if completed else {}
-        if completed and one:
+        if completed and one and (search.seeds == 1 or has_all_seeds(trial, search.seeds)):
             best = trial.values[0] if best is None else better(best, trial.values[0])
         yield {
             "number": trial.number,
             "status": trial.state.name.lower(),
             "folder": trial.user_attrs["folder"],
             "overrides": trial.user_attrs["own"],
+            **_seeds(trial, search),
             **values,
             "best_so_far": best,
         }
+
+
+def _seeds(trial: FrozenTrial, search: SearchSettings) -> dict[str, int]:
+    """The number of seeds that a trial's objective is the mean of, where the search has several."""
+    return {"seeds": len(accuracies_of(trial))} if search.seeds > 1 else {}
 
 
 def _value(number: int, trial: FrozenTrial) -> float:

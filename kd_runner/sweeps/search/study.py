@@ -11,33 +11,32 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.config.settings import Count, Section
-from kd_runner.errors import SettingsError, one_line
-from kd_runner.files import atomic
+from kd_runner.errors import SettingsError
 from kd_runner.files.plain_files import read_plain
-from kd_runner.files.run_folder import CHECKED, JOURNAL, LOCK, MULTIRUN
+from kd_runner.files.run_folder import CHECKED, DRIVERS, JOURNAL, LOCK, MULTIRUN
 from kd_runner.formats import count, percent
-from kd_runner.sweeps import folder as sweep_folder
-from kd_runner.sweeps.search.space import Choice, Dimension, Space
+from kd_runner.sweeps.search.cma_es import values_by_cma_es
+from kd_runner.sweeps.search.drivers import Driver, has_study, mend_journal, one_of_many, the_only_one
+from kd_runner.sweeps.search.space import Choice, Dimension, Numbers, Space
+from kd_runner.sweeps.search.storage import check_storage, open_study, refuse_other_storage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 MOST_OF_JOURNAL = 2**30  # bytes
-NAME = "kd-runner"  # the study's name in its journal
-FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN}
+FILES_BEFORE_TRIALS = {JOURNAL, f"{JOURNAL}.lock", LOCK, CHECKED, MULTIRUN, DRIVERS}
 
 # The place of each objective among the student's numbers in result.json, and the direction that is better.
 Direction = Literal["maximize", "minimize"]
@@ -48,6 +47,7 @@ OBJECTIVES: dict[str, tuple[tuple[str, ...], Direction]] = {
     "latency": (("latency",), "minimize"),
 }
 TITLES = {"accuracy": "validation accuracy"}  # the titles of objectives whose name leaves something open
+NEEDED_PACKAGES = {"cmaes": "cmaes", "gp": "scipy"}  # beside Optuna, by the sampler
 SURVIVORS = 4  # halving keeps one of so many trials, and looks again after so many times the epochs
 
 
@@ -66,15 +66,45 @@ class SearchSettings(Section):
         startup_trials: The number of trials that are drawn at random before the sampler learns from trials, and that
             have completed before the median counts.
         pruning_warmup: The number of epochs that the student of every trial has.
+        seeds: The number of seeds that a trial has that may be the best.
+        timeout: Seconds after which this driver starts no trial; None for no limit.
+        storage: Where the study is that several drivers share; None where this one is the only one.
     """
 
     trials: Count
-    sampler: Literal["tpe", "random", "nsga2"]
+    sampler: Literal["tpe", "random", "nsga2", "cmaes", "gp"]
     seed: Annotated[int, Field(strict=True, ge=0)]
     startup_trials: Count
     objectives: Annotated[list[str], BeforeValidator(_check_objectives)]
-    pruning: Literal["none", "median", "halving"]
+    pruning: Literal["none", "median", "halving", "asha", "hyperband"]
     pruning_warmup: Count
+    seeds: Count = 1
+    timeout: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)] | None = None
+    storage: Annotated[str | None, BeforeValidator(check_storage)] = None
+
+    @field_validator("sampler")
+    @classmethod
+    def _is_installed(cls, sampler: str) -> str:
+        package = NEEDED_PACKAGES.get(sampler)
+        if package and find_spec(package) is None:
+            raise ValueError(f"{sampler} needs {package}: pip install {package}")
+        return sampler
+
+    @field_validator("objectives")
+    @classmethod
+    def _suits_the_sampler(cls, objectives: list[str], info: ValidationInfo) -> list[str]:
+        sampler = info.data.get("sampler")
+        if sampler in NEEDED_PACKAGES and len(objectives) > 1:
+            raise ValueError(f"must be one with sampler={sampler} (tpe, random and nsga2 take several)")
+        return objectives
+
+    @field_validator("seeds")
+    @classmethod
+    def _has_a_mean(cls, seeds: int, info: ValidationInfo) -> int:
+        objectives = info.data.get("objectives", ["accuracy"])
+        if seeds > 1 and objectives != ["accuracy"]:
+            raise ValueError(f"must be 1 unless objectives=[accuracy] (it is [{','.join(objectives)}])")
+        return seeds
 
     @field_validator("startup_trials")
     @classmethod
@@ -95,11 +125,17 @@ class SearchSettings(Section):
     def directions(self) -> list[Direction]:
         return [OBJECTIVES[name][1] for name in self.objectives]
 
+    def seed_of(self, number: int) -> int:
+        """The sampler's seed in the trial with that number."""
+        return int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
+
     def sampler_of(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of the trial with that number, which remembers nothing of other trials."""
-        seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
-        if self.sampler == "random":
+        seed = self.seed_of(number)
+        if self.sampler in ("random", "cmaes"):  # CMA-ES: the first trials, and choices
             return optuna.samplers.RandomSampler(seed=seed)
+        if self.sampler == "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=self.startup_trials)
         if self.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=self.startup_trials)
         # The liar makes trials that run at the same time try different values.
@@ -151,13 +187,32 @@ def propose_trial(search: SearchSettings, space: Space, trials: Sequence[FrozenT
     """
     study = optuna.create_study(directions=search.directions, sampler=search.sampler_of(len(trials)))
     study.add_trials(trials)
-    study.ask({dimension.key: distribution_of(dimension) for dimension in space.dimensions})
-    return study.trials[-1]
+    distributions = {dimension.key: distribution_of(dimension) for dimension in space.dimensions}
+    study.ask(distributions)
+    trial = study.trials[-1]
+    if search.sampler == "cmaes":
+        seeds = (search.seed, search.seed_of(trial.number))
+        maximize = search.directions[0] == "maximize"
+        values = values_by_cma_es(space, trials, search.startup_trials, seeds, maximize) or {}
+        params = {**trial.params, **values}
+        number, trial = trial.number, create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+        trial.number = number
+    return trial
+
+
+def refuse_other_space(search: SearchSettings, space: Space) -> None:
+    """Raise SettingsError where the sampler cannot search this space."""
+    numbers = [dimension for dimension in space.dimensions if isinstance(dimension, Numbers)]
+    if search.sampler == "cmaes" and len(numbers) < 2:
+        raise SettingsError(
+            "hydra.sweeper.sampler: cmaes needs two keys with an interval or a range, "
+            f"got {len(numbers)} (try tpe or gp)"
+        )
 
 
 def identity(search: SearchSettings, space: Space) -> dict[str, str]:
-    """The settings that must not change while a search goes on, by key: all but the number of trials."""
-    settings = search.model_dump(exclude={"trials"})
+    """The settings that must not change while a search goes on, by key: all but how many trials it has, and where."""
+    settings = search.model_dump(exclude={"trials", "timeout", "storage", *(() if search.seeds > 1 else ("seeds",))})
     fixed = [override.partition("=")[::2] for override in space.fixed if not override.startswith(UNDECISIVE)]
     return {
         **{dimension.key: str(dimension) for dimension in space.dimensions},
@@ -166,16 +221,18 @@ def identity(search: SearchSettings, space: Space) -> dict[str, str]:
     }
 
 
-def refuse_other_search(folder: Path, search: SearchSettings, space: Space, resumed: bool) -> None:
-    """Raise SettingsError where the folder holds another search, or anything else."""
-    if not (folder / JOURNAL).exists():
+def refuse_other_search(driver: Driver, search: SearchSettings, space: Space, resumed: bool) -> None:
+    """Raise SettingsError where the driver's folder holds another search, or anything else."""
+    folder = driver.search_folder
+    refuse_other_storage(folder, search.storage)
+    if not has_study(folder):
         names = sorted(path.name for path in folder.iterdir() if path.name not in FILES_BEFORE_TRIALS)
         if names:
             raise SettingsError(f"hydra.sweep.dir: must be empty for a new search, {folder} holds {names[0]}")
         return
-    if not resumed:
+    if not resumed and not driver.is_one_of_many:
         raise SettingsError(f"hydra.sweep.dir: {folder} holds a search already; to go on with it, add resume={folder}")
-    study = open_study(folder, search)[0]
+    study = open_study(driver, search.storage, search.directions)[0]
     settings = identity(search, space)
     recorded = study.user_attrs.get("search", settings)
     if not isinstance(recorded, dict):
@@ -186,22 +243,6 @@ def refuse_other_search(folder: Path, search: SearchSettings, space: Space, resu
             raise SettingsError(f"resume: {folder} holds another search: {key} was {was}, is {is_now}")
 
 
-def open_study(folder: Path, search: SearchSettings) -> tuple[optuna.Study, JournalStorage]:
-    """The study in the folder, a new one where there is none, and its storage.
-
-    Raises:
-        SettingsError: the journal cannot be read.
-    """
-    path = folder / JOURNAL
-    try:
-        storage = JournalStorage(JournalFileBackend(str(path)))
-        if NAME in optuna.get_all_study_names(storage):
-            return optuna.load_study(study_name=NAME, storage=storage), storage
-        return optuna.create_study(study_name=NAME, storage=storage, directions=search.directions), storage
-    except Exception as error:  # whatever is in the file
-        raise SettingsError(f"{path} cannot be read ({type(error).__name__}: {one_line(error)})") from error
-
-
 def _content_of(journal: Path) -> bytes:
     try:
         return read_plain(journal, MOST_OF_JOURNAL)
@@ -210,17 +251,19 @@ def _content_of(journal: Path) -> bytes:
 
 
 @contextmanager
-def exclusive_study(folder: Path, resumed: bool = False) -> Iterator[None]:
-    """Keep other processes from searching in the folder during this block, and mend the journal of a killed one.
+def driver_of(folder: Path, storage: str | None, resumed: bool = False) -> Iterator[Driver]:
+    """This process as a driver of the search in the folder, the only one without `storage`, during this block.
 
     Raises:
-        SettingsError: another process searches there.
+        SettingsError: another process searches there that shares its search with none, or this one would not.
     """
-    with sweep_folder.exclusive_folder(folder, resumed):
+    with one_of_many(folder, resumed) if storage else the_only_one(folder, resumed) as driver:
+        lock = Path(f"{folder / JOURNAL}.lock")
+        if lock.is_symlink() or not storage:
+            lock.unlink(missing_ok=True)  # Optuna would wait for the lock of a killed process
         journal = folder / JOURNAL
-        Path(f"{journal}.lock").unlink(missing_ok=True)  # Optuna would wait for the lock of a killed process
         if journal.exists():
-            content = _content_of(journal)
-            if not content.endswith(b"\n"):  # half a line, to which the next would be added
-                atomic.write(journal, content[: content.rfind(b"\n") + 1])
-        yield
+            _content_of(journal)  # or it is refused
+            if not storage:
+                mend_journal(journal)
+        yield driver

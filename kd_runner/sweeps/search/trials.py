@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
-import shutil
-from collections import deque
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,35 +12,28 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kd_runner.errors import RunFailed, SettingsError
+from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import is_path_inside
-from kd_runner.files.run_folder import CHECKED, NOW, RESULT, SEARCH
+from kd_runner.files.run_folder import JOURNAL, NOW, RESULT, SEARCH
 from kd_runner.files.scores import with_scores
-from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
-from kd_runner.sweeps.engines.fork_server import ForkServer
-from kd_runner.sweeps.engines.machine import LocalEngine, PoolSettings
-from kd_runner.sweeps.engines.task import Event, Task
+from kd_runner.sweeps.checks import Compose
+from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import write_grid
-from kd_runner.sweeps.grid import note_unused, reason_of_failure
-from kd_runner.sweeps.jobs import Job, completed_result, task_of
+from kd_runner.sweeps.grid import reason_of_failure
+from kd_runner.sweeps.jobs import Job, completed_result
 from kd_runner.sweeps.live_view import LiveView
-from kd_runner.sweeps.packs.tasks import newly_ended, pack_task
+from kd_runner.sweeps.search.drivers import Driver, is_name_of_driver
+from kd_runner.sweeps.search.pruning import pruning_reason
 from kd_runner.sweeps.search.record import importances_of, record_of
+from kd_runner.sweeps.search.seeds import ACCURACIES, SEEDS, SeedRun, accuracies_of, may_be_best, ranked, seed_runs
 from kd_runner.sweeps.search.space import Space
-from kd_runner.sweeps.search.study import (
-    JOURNAL,
-    SURVIVORS,
-    SearchSettings,
-    distribution_of,
-    format_value,
-    identity,
-    open_study,
-    propose_trial,
-)
-from kd_runner.sweeps.search.together import Together, together_of
+from kd_runner.sweeps.search.storage import open_study
+from kd_runner.sweeps.search.study import SearchSettings, distribution_of, format_value, identity, propose_trial
 
-log = logging.getLogger(__name__)
+OF_DRIVER = "driver"  # the name, in a trial's record, of the name of the driver that runs it
+PLANNED = "trials"  # the name, in the study's record, of the number of trials that several drivers are to come to
+NOBODY = "nobody"  # no driver has this name
 
 
 @dataclass(frozen=True)
@@ -53,93 +44,28 @@ class SearchOutcome:
         count: The number of trials.
         failed: A line for each trial that failed.
         best: Lines that name the best trial, or the trials that no other trial betters in all objectives.
+        left: The number of trials that have not ended.
     """
 
     count: int
     failed: list[str]
     best: list[str]
+    left: int = 0
 
 
-def run_search(
-    search: SearchSettings,
-    space: Space,
-    folder: Path,
-    pool_settings: PoolSettings,
-    flags: Sequence[str],
-    compose: Compose,
-) -> SearchOutcome:
-    """Run the trials that are missing, in a folder that this process holds by `exclusive_study`.
-
-    Args:
-        flags: Flags of the command line, such as --config-dir, which each trial gets, too.
-        compose: Composes the settings of a trial.
-
-    Raises:
-        SettingsError: settings that cannot work; nothing was started.
-        RunFailed: the search cannot go on.
-    """
-    trials = Trials(search, space, folder, flags, compose) if (folder / JOURNAL).exists() else None
-    if trials is not None and not trials.trials_left:
-        log.info("search    %d of %d trials have ended before", len(trials.jobs), search.trials)
-        return trials.outcome()
-    fork_server = ForkServer()
-    try:
-        jobs = jobs_to_check(search, space, folder, compose)
-        engine = pool_settings.engine(fork_server, jobs, folder)
-        report = check_jobs(jobs, folder, fork_server, engine)
-        together = together_of(search, pool_settings.pack, engine.slot_count, jobs, report)
-        trials = trials or Trials(search, space, folder, flags, compose)
-        log.info("search    %d trials, %s: %s", trials.trials_left, engine.description, folder)
-        with LiveView(trials.trials_left) as live_view:
-            trials.run(engine, live_view, together)
-    except OSError as error:  # a full disk, say
-        raise RunFailed(f"the search cannot be written down: {error}") from error
-    finally:
-        fork_server.close()
-    return trials.outcome()
-
-
-def check_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engine: LocalEngine) -> dict[str, Any]:
-    """Try jobs before a search starts, note the settings without effect in any of them, and return the report.
-
-    Raises:
-        SettingsError: the first job that cannot work.
-    """
-    try:
-        report = examine_jobs(jobs, folder, fork_server, engine)
-    except SettingsError as error:  # often the same error of many jobs
-        raise SettingsError(str(error).splitlines()[0]) from error
-    note_unused(jobs, report["unused"], partly=False)
-    shutil.rmtree(folder / CHECKED, ignore_errors=True)
-    return report
-
-
-def jobs_to_check(search: SearchSettings, space: Space, folder: Path, compose: Compose) -> list[Job]:
-    """The first trial as a job, and jobs that differ from it in one key, which has one of the values to check.
-
-    Raises:
-        SettingsError: one of them cannot be composed.
-    """
-    jobs = []
-    for number, varying in enumerate(space.neighbours(propose_trial(search, space, []).params)):
-        try:
-            settings, name, origin = compose(number, [*space.fixed, *varying])
-        except SettingsError as error:
-            raise SettingsError(f"job #{number} ({' '.join(varying)}): {str(error).splitlines()[0]}") from error
-        known = (origin.variables, origin.expressions)
-        jobs.append(Job(number, varying, list(space.fixed), settings, folder / name, *known))
-    refuse_common_folders(jobs, folder)
-    return jobs
-
-
-def refuse_foreign_trials(trials: Sequence[FrozenTrial], search: SearchSettings, space: Space, folder: Path) -> None:
+def refuse_foreign_trials(
+    trials: Sequence[FrozenTrial], search: SearchSettings, space: Space, folder: Path, first: int = 0
+) -> None:
     """Raise SettingsError where a trial of the journal is none that this search would have proposed.
 
     A trial's overrides and folder are used when a search goes on: those of a journal that anyone may have written must
     neither extend trust nor lead out of the search's folder.
+
+    Args:
+        first: The number of the first of these trials.
     """
     distributions = {dimension.key: distribution_of(dimension) for dimension in space.dimensions}
-    for number, trial in enumerate(trials):
+    for number, trial in enumerate(trials, first):
         record, count = trial.user_attrs, len(search.objectives)
         is_ours = (
             trial.number == number
@@ -148,6 +74,9 @@ def refuse_foreign_trials(trials: Sequence[FrozenTrial], search: SearchSettings,
             and isinstance(record.get("folder"), str)
             and is_path_inside(record["folder"])
             and isinstance(record.get("reason", ""), str)
+            and is_name_of_driver(record.get(OF_DRIVER, ""))
+            and type(record.get(SEEDS, 1)) is int
+            and all(isinstance(value, float) for value in record.get(ACCURACIES, []))
             and (trial.state != TrialState.FAIL or "reason" in record)
             and (trial.state != TrialState.COMPLETE or len(trial.values or ()) == count)
         )
@@ -159,20 +88,40 @@ class Trials:
     """The trials of a search, in the study and in their folders.
 
     Args:
+        driver: This process among those that run the search.
         flags, compose: The same as those of `run_search`.
     """
 
     def __init__(
-        self, search: SearchSettings, space: Space, folder: Path, flags: Sequence[str], compose: Compose
+        self, search: SearchSettings, space: Space, driver: Driver, flags: Sequence[str], compose: Compose
     ) -> None:
-        self.search, self.space, self.folder, self.flags, self.compose = search, space, folder, flags, compose
-        self.study, self.storage = open_study(folder, search)
-        if "search" not in self.study.user_attrs:
-            self.study.set_user_attr("search", identity(search, space))
-        refuse_foreign_trials(self.all(), search, space, folder)
-        self.jobs = [self._job(trial.number, trial.user_attrs) for trial in self.all()]
+        self.search, self.space, self.driver, self.flags, self.compose = search, space, driver, flags, compose
+        self.folder, self.first_seed = driver.search_folder, 0
+        self.settings: Mapping[str, Any] = {}  # of one of its jobs
+        self.study, self.storage = open_study(driver, search.storage, search.directions)
+        with driver.alone():
+            if "search" not in self.study.user_attrs:
+                self.study.set_user_attr("search", identity(search, space))
+            if driver.is_one_of_many and self.study.user_attrs.get(PLANNED) != search.trials:
+                self.study.set_user_attr(PLANNED, search.trials)
+        self.jobs: list[Job] = []
+        self.mine: set[int] = set()  # the trials that this driver has proposed or taken over
         self.verdicts: dict[int, str] = {}  # why trials are pruned
+        self._ended_runs: dict[int, set[str]] = {}  # the names of runs with other seeds, by their trials
         self._unreported: dict[int, int] = {}  # the first epoch of each trial that the study may not know
+        self.refresh()
+
+    def refresh(self) -> list[FrozenTrial]:
+        """All trials that the study has by now, of which those of other drivers become jobs here, too.
+
+        Raises:
+            SettingsError: one of them is none of this search.
+        """
+        trials = self.all()
+        if len(trials) > len(self.jobs):
+            refuse_foreign_trials(trials[len(self.jobs) :], self.search, self.space, self.folder, len(self.jobs))
+            self.jobs += [self._job(trial.number, trial.user_attrs) for trial in trials[len(self.jobs) :]]
+        return trials
 
     def _job(self, number: int, record: Mapping[str, Any]) -> Job:
         """The job of a trial that the study has recorded so.
@@ -191,59 +140,16 @@ class Trials:
         return self.study.get_trials(deepcopy=False)
 
     @property
+    def planned(self) -> int:
+        """The number of trials in the end: where several drivers run the search, what the last to start was told."""
+        planned = self.study.user_attrs.get(PLANNED) if self.driver.is_one_of_many else None
+        return planned if type(planned) is int else self.search.trials
+
+    @property
     def trials_left(self) -> int:
         """The number of trials that have not ended or not begun."""
-        return max(self.search.trials, len(self.jobs)) - sum(trial.state.is_finished() for trial in self.all())
-
-    def run(self, engine: LocalEngine, live_view: LiveView, together: Together) -> None:
-        """Run all trials that are left: first those that were interrupted, in their folders, then new ones.
-
-        Args:
-            together: The rules by which trials share a process.
-        """
-        timeout_s = engine.pool_settings.timeout_s
-        proposed = deque[Task]()
-
-        def tasks_of(jobs: Sequence[Job]) -> list[Task]:
-            live_view.jobs |= {job.name: job for job in jobs}
-            groups = [[task_of(job, {}, self.flags) for job in group] for group in together.groups(jobs)]
-            return [tasks[0] if len(tasks) == 1 else pack_task(tasks, self.folder, timeout_s) for tasks in groups]
-
-        def next_task() -> Task | None:
-            while not proposed and len(self.jobs) < self.search.trials:
-                count = together.count_at(len(self.jobs))
-                jobs = [self.ask_for_trial(live_view) for _ in range(count) if len(self.jobs) < self.search.trials]
-                proposed.extend(tasks_of([job for job in jobs if job is not None]))
-            return proposed.popleft() if proposed else None
-
-        def say_end(task: Task) -> None:
-            job = live_view.jobs[task.name]
-            status, outcome = self.tell_outcome(job, task, timeout_s)
-            live_view.say_end(job, status, outcome, task.seconds)
-
-        def notify(event: Event, task: Task) -> None:
-            if event != "end":
-                live_view.notify(event, task)
-                return
-            if not task.members:
-                say_end(task)
-                return
-            for member in newly_ended(task):
-                say_end(member)
-            proposed.extend(member for member in task.members if member.code is None)  # these run alone
-
-        def tick(running: Sequence[Task]) -> None:
-            for task in running:
-                for member in newly_ended(task):
-                    say_end(member)
-                if not task.members and self.search.pruning != "none" and self.verdict(live_view.jobs[task.name]):
-                    task.unwanted = True
-            live_view.tick(running)
-
-        write_grid(self.jobs, self.folder)  # a kill may have kept the last job from it
-        interrupted = [trial.number for trial in self.all() if trial.state == TrialState.RUNNING]
-        engine.run(tasks_of([self.jobs[number] for number in interrupted]), notify, tick, next_task)
-        shutil.rmtree(self.folder / CHECKED, ignore_errors=True)
+        trials = self.all()
+        return max(self.planned, len(trials)) - sum(trial.state.is_finished() for trial in trials)
 
     def ask_for_trial(self, live_view: LiveView) -> Job | None:
         """The next trial's job, which is in the study from now on; None where its settings cannot be composed."""
@@ -256,6 +162,8 @@ class Trials:
         if any(job.folder == self.folder / name for job in self.jobs):  # hydra.sweep.subdir is made of the overrides
             name = f"{name}_{trial.number}"
         record = {"own": varying, "folder": name, **({"reason": reason} if reason else {})}
+        if self.driver.is_one_of_many:
+            record[OF_DRIVER] = self.driver.name
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.FAIL if reason else TrialState.RUNNING,
@@ -267,7 +175,8 @@ class Trials:
         )
         job = self._job(trial.number, record)
         self.jobs.append(job)
-        write_grid(self.jobs, self.folder)
+        self.mine.add(job.number)
+        self.write_grid()
         if not reason:
             return job
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -275,20 +184,76 @@ class Trials:
         live_view.say_end(job, "failed", reason, 0.0)
         return None
 
+    def new_trials(self, count: int, live_view: LiveView) -> list[Job]:
+        """The jobs of up to so many new trials, as long as the search has fewer than it is to have."""
+        with self.driver.alone():
+            self.refresh()
+            jobs = []
+            for _ in range(count):
+                if len(self.jobs) < self.planned:
+                    jobs.append(self.ask_for_trial(live_view))
+            return [job for job in jobs if job is not None]
+
+    def orphans(self, most: int | None = None) -> list[tuple[Job, str]]:
+        """The jobs of trials that have begun and that no driver runs, which are this driver's from now on.
+
+        Each comes with the name of the driver that had it, which is empty for an only one.
+        """
+        if not any(self._is_orphan(trial) for trial in self.all()):
+            return []
+        with self.driver.alone():
+            orphans = []
+            for trial in [trial for trial in self.refresh() if self._is_orphan(trial)][:most]:
+                orphans.append((self.jobs[trial.number], str(trial.user_attrs.get(OF_DRIVER, ""))))
+                self.mine.add(trial.number)
+                if self.driver.is_one_of_many:
+                    self.storage.set_trial_user_attr(trial._trial_id, OF_DRIVER, self.driver.name)
+            return orphans
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        runs = trial.state == TrialState.RUNNING and trial.number not in self.mine
+        return runs and not self.driver.is_alive(str(trial.user_attrs.get(OF_DRIVER, "")) or NOBODY)
+
+    def is_left_to_others(self) -> bool:
+        """True where the search has trials that run, and other drivers run them all."""
+        return any(trial.state == TrialState.RUNNING and trial.number not in self.mine for trial in self.all())
+
+    def is_still_mine(self, number: int) -> bool:
+        """False for a trial that another driver has taken over, as this one seemed to have ended."""
+        if not self.driver.is_one_of_many:
+            return True
+        trial = self.all()[number]
+        return trial.state == TrialState.RUNNING and trial.user_attrs.get(OF_DRIVER) == self.driver.name
+
+    def other_runs(self, number: int) -> list[SeedRun]:
+        """The runs of a trial with its other seeds, where it has more than one."""
+        count = self.all()[number].user_attrs.get(SEEDS, 1)
+        return seed_runs(self.jobs[number], self.first_seed, min(count, self.search.seeds), self.folder)
+
+    def runs_left(self, number: int) -> list[Job]:
+        """The runs of a trial that has begun which have no result: the first, or those with the other seeds."""
+        if SEEDS not in self.all()[number].user_attrs:
+            return [self.jobs[number]]
+        return [run for run in self.other_runs(number) if completed_result(run) is None]
+
     def verdict(self, job: Job) -> str:
         """The reason why a trial is to be pruned, empty where it is not; reports its new epochs to the study.
 
         The verdict depends on the accuracies of this and the earlier trials. On one slot it does not depend on how late
         they are looked at.
         """
-        if job.number in self.verdicts:
-            return self.verdicts[job.number]
+        if job.number in self.verdicts or self.search.pruning == "none" or isinstance(job, SeedRun):
+            return self.verdicts.get(job.number, "")
         accuracies, epochs = student_epochs(job.folder)
+        if len(accuracies) < self._unreported.get(job.number, 1):  # nothing to ask a database about
+            return ""
         trial = self.all()[job.number]
+        if trial.state.is_finished():  # another driver has taken it over
+            return ""
         for epoch in range(self._unreported.get(job.number, trial.last_step or 1), len(accuracies) + 1):
             self.storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracies[epoch - 1])
             self._unreported[job.number] = epoch + 1
-            reason = self.pruning_reason(job.number, epoch) if epoch < epochs else ""
+            reason = self._pruning_reason(job.number, epoch, epochs) if epoch < epochs else ""
             if reason:
                 at = f"at epoch {epoch} of {epochs}: validation accuracy"
                 self.verdicts[job.number] = (
@@ -297,72 +262,127 @@ class Trials:
                 return self.verdicts[job.number]
         return ""
 
-    def pruning_reason(self, number: int, epoch: int) -> str:
-        """The reason to prune a trial at an epoch, the last that it reported; empty where it should go on."""
-        trials, search = self.all(), self.search
-        if search.pruning == "median":
-            pruner = optuna.pruners.MedianPruner(search.startup_trials, n_warmup_steps=search.pruning_warmup)
-            return "below the median of the earlier trials" if pruner.prune(self.study, trials[number]) else ""
-        rung = search.pruning_warmup
-        while rung < epoch:
-            rung *= SURVIVORS
-        reached = [trial.intermediate_values[epoch] for trial in trials if epoch in trial.intermediate_values]
-        better = sum(value > trials[number].intermediate_values[epoch] for value in reached)
-        return "not among the best quarter" if rung == epoch and better >= max(1, len(reached) // SURVIVORS) else ""
+    def _pruning_reason(self, number: int, epoch: int, epochs: int) -> str:
+        reason, marks = pruning_reason(self.study, self.search, number, epoch, epochs)
+        for name, value in marks.items():
+            self.storage.set_trial_system_attr(self.all()[number]._trial_id, name, value)
+        return reason
 
     def tell_outcome(self, job: Job, task: Task, timeout_s: float | None) -> tuple[str, str]:
-        """Tell the study how a job ended; returns that in a word, and its result or the reason."""
-        pruned = self.verdict(job) if self.search.pruning != "none" else ""
+        """Tell the study how a run of a trial ended; returns that in a word, and its result or the reason."""
+        pruned = self.verdict(job)
         result = completed_result(job)
         values = self.search.values_of(result) if result is not None else None
-        if not pruned and values is not None:
-            self.study.tell(job.number, values)
+        if pruned:
+            status, outcome = "pruned", pruned
+        elif values is not None:
             status, outcome = "done", self.search.values_in_words(values)
+        elif result is not None:
+            status, outcome = "failed", f"its {' and '.join(self.search.objectives)} are not all finite numbers"
         else:
-            status, state = ("pruned", TrialState.PRUNED) if pruned else ("failed", TrialState.FAIL)
-            if pruned:
-                outcome = pruned
-            elif result is not None:
-                outcome = f"its {' and '.join(self.search.objectives)} are not all finite numbers"
+            status, outcome = "failed", reason_of_failure(job, task, timeout_s)
+        with self.driver.alone():
+            if not self.is_still_mine(job.number):
+                return "left", "another driver has taken the trial over"
+            if status != "done":
+                write_end(job, status, outcome)
+                self._set(job.number, "reason", outcome if not isinstance(job, SeedRun) else f"{job.name}: {outcome}")
+            if isinstance(job, SeedRun):
+                self._conclude_where_whole(job.number, task)
+            elif status == "done" and values is not None:
+                self._tell_first_seed(job.number, values)
             else:
-                outcome = reason_of_failure(job, task, timeout_s)
-            write_end(job, status, outcome)
-            self.storage.set_trial_user_attr(self.all()[job.number]._trial_id, "reason", outcome)
-            self.study.tell(job.number, state=state)
-        self.write_record()
+                self._tell(job.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
         return status, outcome
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        self.storage.set_trial_user_attr(self.all()[number]._trial_id, name, value)
+
+    def _tell(self, number: int, values: Sequence[float] | None = None, state: TrialState | None = None) -> None:
+        self.study.tell(number, values, state=state)
+        self.mine.discard(number)
+        if self.driver.is_one_of_many:
+            self.driver.run_lock(number).unlink(missing_ok=True)
+        self.write_record()
+
+    def _tell_first_seed(self, number: int, values: Sequence[float]) -> None:
+        """Tell the study the result of a trial's first run, or note that its other seeds are to run."""
+        if self.search.seeds > 1 and may_be_best(values[0], self.all(), self.search.seeds):
+            self._set(number, SEEDS, self.search.seeds)
+            self.write_grid()
+            if self.runs_left(number):
+                self.write_record()
+            else:  # they ran before, for a study that was lost
+                self.conclude(number)
+        else:
+            self._tell(number, values)
+
+    def _conclude_where_whole(self, number: int, task: Task) -> None:
+        """Tell the study the mean over a trial's seeds once all of its runs have ended."""
+        self._ended_runs.setdefault(number, set()).add(task.name)
+        runs = self.other_runs(number)
+        if all(run.name in self._ended_runs[number] or completed_result(run) is not None for run in runs):
+            self.conclude(number)
+
+    def conclude(self, number: int) -> None:
+        """Tell the study the mean over those seeds of a trial that have a result."""
+        accuracies = []
+        for run in (self.jobs[number], *self.other_runs(number)):
+            result = completed_result(run)
+            values = None if result is None else self.search.values_of(result)
+            accuracies += values or []
+        with self.driver.alone():
+            if not accuracies:  # somebody has removed its results
+                self._set(number, "reason", "its result is gone")
+                return self._tell(number, state=TrialState.FAIL)
+            self._set(number, ACCURACIES, accuracies)
+            return self._tell(number, [statistics.fmean(accuracies)])
 
     def best(self) -> list[FrozenTrial]:
         """The best trial, the first of equals; with several objectives, the trials that no other betters in all."""
+        if self.search.seeds > 1:
+            return ranked(self.all(), self.search.seeds)[:1]
         front = sorted(self.study.best_trials, key=lambda trial: trial.number)
         if len(self.search.objectives) == 1:
             return front[:1]
         sign = -1 if self.search.directions[0] == "maximize" else 1
         return sorted(front, key=lambda trial: sign * trial.values[0])
 
+    def write_grid(self) -> None:
+        """Record the runs of all trials so far."""
+        runs: list[Job] = list(self.jobs)
+        if self.search.seeds > 1:
+            runs += [run for job in self.jobs for run in self.other_runs(job.number)]
+        write_grid(runs, self.folder)
+
     def write_record(self, ended: bool = False) -> None:
         """Record the trials so far, and which are the best; where they have ended, what the keys count for, too."""
-        content = record_of(self.study, self.search, self.best(), self.jobs, self.flags)
+        self.refresh()
+        content = record_of(self.study, self.search, self.best(), self.jobs, self.flags) | {"planned": self.planned}
         found = importances_of(self.study, self.search.objectives) if ended else ({}, "the search goes on")
         content |= {"importances": found[0], "no_importances": found[1] or None}
         atomic.write_json(self.folder / SEARCH, content)
 
     def outcome(self) -> SearchOutcome:
         """The outcome of the search so far."""
-        self.write_record(ended=True)
+        with self.driver.alone():
+            self.write_record(ended=True)
         trials, has_one_objective = self.all(), len(self.search.objectives) == 1
         failed = [
             f"{self.jobs[trial.number]}: {trial.user_attrs['reason']}"
             for trial in trials
-            if trial.state == TrialState.FAIL
+            if trial.state == TrialState.FAIL or (trial.state == TrialState.COMPLETE and "reason" in trial.user_attrs)
         ]
         best = []
         for trial in self.best():
             job, title = self.jobs[trial.number], "best" if has_one_objective else "front"
-            best.append(f"{title:<9} {job}: {self.search.values_in_words(trial.values)}")
+            seeds = f", mean of {len(accuracies_of(trial))} seeds" if len(accuracies_of(trial)) > 1 else ""
+            seeds = seeds if self.search.seeds > 1 else ""
+            best.append(f"{title:<9} {job}: {self.search.values_in_words(trial.values)}{seeds}")
             if has_one_objective:
                 best.append(shlex.join(["kd-runner", *self.flags, *job.overrides]))
-        return SearchOutcome(len(trials), failed, best)
+        ended = sum(trial.state.is_finished() for trial in trials)
+        return SearchOutcome(len(trials), failed, best, max(0, max(self.planned, len(trials)) - ended))
 
 
 def student_epochs(folder: Path) -> tuple[list[float], int]:

@@ -1,0 +1,216 @@
+"""The processes that run one search, its drivers: who has which trials, and what only one of them does at a time.
+
+By default a search has one driver, which locks its folder. With `hydra.sweeper.storage` it has as many as were started,
+on all machines that see the folder. Each holds the lock of a file of its own as long as it lives, so that the others
+see when it has ended, however it did: no clock, no heartbeat and no process ID of another machine is needed for that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from optuna.storages.journal import JournalFileOpenLock
+
+from kd_runner.errors import SettingsError
+from kd_runner.files import atomic
+from kd_runner.files.run_folder import DRIVERS, JOURNAL, LOCK, SLURM
+from kd_runner.sweeps import folder as sweep_folder
+
+OF_STUDY = "study.lock"  # locked by the driver that proposes a trial, or tells how one ended
+STUDY = "study.json"  # says which storage the study is in, and its name there
+OF_DRIVER = ".alive"  # ends the names of files that drivers have locked
+PATIENCE = 60  # seconds
+NO_LOCKS = "hydra.sweeper.storage: several drivers need locks of files, which the file system of {} does not have"
+
+
+class Driver:
+    """One process that runs a search.
+
+    Args:
+        search_folder: The folder of the search.
+        name: The name among the drivers of the search; empty for the only one.
+    """
+
+    def __init__(self, search_folder: Path, name: str = "") -> None:
+        self.search_folder, self.name = search_folder, name
+        # What a check of jobs, a pack or a queue leaves is this driver's own.
+        self.folder = search_folder / DRIVERS / name if name else search_folder
+        self._lock = FileLock(search_folder / DRIVERS / OF_STUDY) if name else nullcontext()
+
+    @property
+    def is_one_of_many(self) -> bool:
+        return bool(self.name)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other drivers from proposing trials and telling their ends in this block, which may be entered twice."""
+        with self._lock:
+            yield
+
+    def is_alive(self, name: str) -> bool:
+        """True where this is the name of a driver that still runs."""
+        if name == self.name:
+            return True
+        return bool(name) and is_locked(self.search_folder / DRIVERS / f"{name}{OF_DRIVER}")
+
+    def run_lock(self, number: int) -> Path:
+        """The file that the process locks which runs a trial."""
+        return self.search_folder / DRIVERS / f"run_{number}.lock"
+
+    def folder_of(self, name: str) -> Path:
+        """The folder of what another driver leaves."""
+        return self.search_folder / DRIVERS / name
+
+
+def is_name_of_driver(name: Any) -> bool:
+    """True for a text that can be the name of a driver, and leads nowhere as the name of a folder; or an empty one."""
+    return isinstance(name, str) and re.fullmatch(r"([\w-][\w.-]*)?", name) is not None
+
+
+def is_locked(path: Path) -> bool:
+    """True where a process, on whatever machine, has locked this file."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def living_drivers(folder: Path) -> list[str]:
+    """The names of the drivers that run the search in a folder."""
+    files = sorted((folder / DRIVERS).glob(f"*{OF_DRIVER}"))
+    return [path.name.removesuffix(OF_DRIVER) for path in files if is_locked(path)]
+
+
+@contextmanager
+def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
+    """This process as a driver of the search in a folder, beside others, during this block.
+
+    Raises:
+        SettingsError: a driver that shares with none runs it, or the folder holds something else or has no locks.
+    """
+    sweep_folder.refuse_unfit_folder(folder, resumed)
+    name = f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    (folder / DRIVERS).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / DRIVERS / f"{name}{OF_DRIVER}")
+    try:
+        lock.acquire(timeout=PATIENCE)  # another driver may be looking whether it is locked
+        (folder / DRIVERS / name).mkdir(mode=0o700)  # others would remove it before
+        driver = Driver(folder, name)
+        _tidy(driver)
+        with driver.alone():  # or the other driver that looks at this file would seem to run the search
+            has_other = is_locked(folder / LOCK)
+        if has_other:
+            raise SettingsError(
+                f"hydra.sweep.dir: a driver that shares its search with none runs in {folder}: end it, then go on with "
+                f"resume={folder} hydra.sweeper.storage=journal on each machine"
+            )
+        yield driver
+    except sweep_folder.NO_LOCKS as error:
+        if isinstance(error, OSError) and error.errno not in sweep_folder.WITHOUT_LOCKS:
+            raise
+        raise SettingsError(NO_LOCKS.format(folder)) from None
+    finally:
+        _leave(folder, name, lock)
+
+
+def _tidy(driver: Driver) -> None:
+    """Remove what killed drivers left, which may hold settings from the environment, but for jobs in a queue."""
+    with driver.alone():
+        for path in (driver.search_folder / DRIVERS).iterdir():
+            is_queue = (path / SLURM).exists()
+            if path.is_dir() and not path.is_symlink() and not is_queue and not driver.is_alive(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+                path.with_name(f"{path.name}{OF_DRIVER}").unlink(missing_ok=True)
+
+
+def _leave(folder: Path, name: str, lock: FileLock) -> None:
+    """Remove what a driver leaves, but for jobs that wait in a queue."""
+    (folder / DRIVERS / f"{name}{OF_DRIVER}").unlink(missing_ok=True)
+    lock.release()
+    own = folder / DRIVERS / name
+    if not (own / SLURM).exists():
+        shutil.rmtree(own, ignore_errors=True)
+    if not (folder / JOURNAL).exists() and not (folder / DRIVERS / STUDY).exists() and not living_drivers(folder):
+        shutil.rmtree(folder / DRIVERS, ignore_errors=True)  # it was refused before it had a study
+
+
+@contextmanager
+def the_only_one(folder: Path, resumed: bool) -> Iterator[Driver]:
+    """This process as the only driver of the search in a folder.
+
+    Raises:
+        SettingsError: another process runs it, or the folder holds something else.
+    """
+    with sweep_folder.exclusive_folder(folder, resumed):
+        others = living_drivers(folder)
+        if others:
+            raise SettingsError(
+                f"hydra.sweeper.storage: must be typed to search beside {others[0]}, such as journal, got null"
+            )
+        yield Driver(folder)
+
+
+class JournalLock(JournalFileOpenLock):
+    """The lock of a journal that several drivers write, which a killed process does not keep.
+
+    Whoever gets it cuts off the half line that a killed process may have left, to which the next would be added.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self.journal, self.lock, self._thread = journal, FileLock(f"{journal}.lock"), threading.Lock()
+
+    def acquire(self) -> bool:
+        """Wait for the lock; returns True."""
+        self.lock.acquire()
+        mend_journal(self.journal)
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self.lock.release()
+
+
+def mend_journal(journal: Path) -> None:
+    """Cut off the half line at the end of a journal."""
+    with journal.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end == 0:
+            return
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            return
+        position = end
+        while position > 0:
+            start = max(0, position - 2**16)
+            file.seek(start)
+            block = file.read(position - start)
+            if b"\n" in block:
+                file.truncate(start + block.rindex(b"\n") + 1)
+                return
+            position = start
+        file.truncate(0)
+
+
+def study_record(folder: Path) -> dict[str, str]:
+    """The kind of the storage that a search in a folder has, and the study's name there; empty for its own journal."""
+    record = atomic.read_json(folder / DRIVERS / STUDY)
+    return {name: value for name, value in record.items() if isinstance(value, str)}
+
+
+def has_study(folder: Path) -> bool:
+    """True where a search has begun in a folder."""
+    return (folder / JOURNAL).exists() or bool(study_record(folder))
