@@ -66,18 +66,27 @@ def measured(sweep: Path, rounds: int, browser: bool) -> dict[str, list[float]]:
     """The CPU seconds of each report and the page's, for each round."""
     found: dict[str, list[float]] = {name: [] for name in COLUMNS}
     for _ in range(rounds):
-        for path in sweep.glob(".report*"):
+        for path in [*sweep.glob(".report*"), *sweep.glob("tensorboard/*/*.hparams")]:
             path.unlink()
         found["cold"].append(seconds_of_report(sweep))
         found["warm"].append(seconds_of_report(sweep))
-        result = sweep / "0" / "result.json"
-        result.write_text(result.read_text().replace('"nll": 0.', '"nll": 1.'))
+        touch_a_result(sweep)
+        time.sleep(4)  # a file that has just changed is not remembered
         found["one more run"].append(seconds_of_report(sweep))
         found["page, MB"].append((sweep / "report.html").stat().st_size / 1e6)
         if browser:
             for name, seconds in seconds_of_page(sweep / "report.html").items():
                 found[name].append(seconds)
     return found
+
+
+def touch_a_result(sweep: Path) -> None:
+    """Change the number of a run, as if it had ended now."""
+    results = (path for path in sweep.glob("*/result.json") if '"completed"' in path.read_text())
+    path = next(results)
+    content = json.loads(path.read_text())
+    content["student"]["nll"] += 0.001
+    path.write_text(json.dumps(content))
 
 
 def seconds_of_report(sweep: Path) -> float:

@@ -63,6 +63,7 @@ def main() -> None:
     arguments.add_argument("--jobs", type=int, default=1000, help="jobs of the sweep, a multiple of 8 (1000)")
     arguments.add_argument("--job-kills", type=float, default=20.0, help="mean seconds between kills of jobs (20)")
     arguments.add_argument("--driver-kills", type=float, default=240.0, help="mean seconds between the driver's (240)")
+    arguments.add_argument("--most-kills", type=int, default=10**6, help="of jobs, and of the driver (no limit)")
     arguments.add_argument("--sample", type=int, default=16, help="jobs compared with an undisturbed run (16)")
     arguments.add_argument("--pack", default="auto", help="hydra.launcher.pack (auto)")
     arguments.add_argument("--random", type=int, default=0, help="seed of the kills (0)")
@@ -125,10 +126,10 @@ def run_once(
             first_job = True
             record.seconds_to_first_job.append(round(now - started, 1))
             next_driver = max(next_driver, now + 5)  # each start gets somewhere
-        if jobs and now > next_job:
+        if jobs and now > next_job and record.killed_jobs < given.most_kills:
             next_job = now + chance.expovariate(1 / given.job_kills)
             record.killed_jobs += kill(chance.choice(jobs))
-        if first_job and now > next_driver:
+        if first_job and now > next_driver and record.killed_drivers < given.most_kills:
             record.killed_drivers += kill(driver.pid)
             driver.wait()
             wait_for_end(jobs)

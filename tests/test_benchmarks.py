@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from leaderboard_cases import write_run
 
 from kd_runner.datasets.splits import Split
+from kd_runner.files.results import find_runs
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 CPU = torch.device("cpu")
@@ -35,6 +38,7 @@ def benchmark_named(monkeypatch: pytest.MonkeyPatch):
         "busy_machine",
         "cached_targets",
         "exported_students",
+        "report_scale",
     ):
         sys.modules.pop(name, None)
 
@@ -130,3 +134,30 @@ def test_exported_students_are_told_by_their_speed_beside_pytorch(
         "| plain CNN | PyTorch | float32 | 0.10 | 4.00 ms | 90.00 ms | 92.50 % | – | – |",
         "| plain CNN | onnx | int8 | 0.04 | 2.5 | 3.0 | 92.00 % | 99.00 % | 0.2 |",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+def test_a_soak_of_a_sweep_loses_nothing(tmp_path: Path) -> None:
+    limits = ["--jobs=16", "--sample=8", "--driver-kills=5", "--job-kills=5", "--most-kills=2"]
+    files = [f"--folder={tmp_path}", f"--json={tmp_path / 'out.json'}"]
+    subprocess.run([sys.executable, str(FOLDER / "sweep_soak.py"), *limits, *files], check=True)
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert (record["killed_drivers"], record["figures"]["results"], record["figures"]["compared"]) == (2, 16, 8)
+
+
+def test_report_scale_makes_a_sweep_that_a_report_can_read(benchmark_named, tmp_path: Path) -> None:
+    module = benchmark_named("report_scale")
+    run = write_run(tmp_path / "run", [])
+    result = json.loads((run / "result.json").read_text())
+    student = result["student"] | {"val_accuracies": [0.2, 0.4]}
+    (run / "result.json").write_text(json.dumps(result | dict.fromkeys(("teacher", "baseline", "student"), student)))
+    settings = {"seed": 0, "temperature": {"value": 4}, "student": {}, "optimizer": {"lr": 0.1}, "distillation": {}}
+    (run / "settings.json").write_text(json.dumps(settings))
+    (run / "kd-runner.log").write_text("a line\n")
+    (run / "tensorboard").mkdir()
+    module.synthesise(tmp_path / "sweep", run, 60)
+    runs, missing = find_runs([tmp_path / "sweep"])
+    assert len(runs) + len(missing) == 60
+    assert len({run.words for run in runs}) == 12
+    assert {run.reason.partition(":")[0] for run in missing} == {"failed", "not started"}

@@ -65,7 +65,9 @@ def _networks(sources: Sources) -> Iterator[list[str]]:
     """The rows of the teachers and baselines that are trained now for several runs."""
     for folder in sources.holding(NOW):
         if folder.parent.name == NETWORKS:
-            row, quiet = _row(folder.name, folder), seconds_since(folder / NOW)
+            kind, _, digest = folder.name.rpartition("_")
+            row = _row(f"{kind} {digest[:6]}, for several runs", folder)
+            quiet = seconds_since(folder / NOW)
             ended = row[2].partition("/")[0] == row[2].partition("/")[2]
             if quiet < ALIVE and not ended:
                 yield row

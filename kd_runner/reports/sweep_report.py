@@ -15,6 +15,8 @@ from kd_runner.reports.replaceable import refuse_another_page, refuse_another_ta
 from kd_runner.reports.sources import Sources
 from kd_runner.terminal import terminal_width
 
+MOST_IN_TENSORBOARD = 2000  # runs in its table, as it sends all numbers of all runs for each look at it
+
 
 def write(
     leaderboard: Leaderboard,
@@ -62,9 +64,13 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
 
     text, charts = markdown(leaderboard), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
+    runs, total = leaderboard.runs[:MOST_IN_TENSORBOARD], len(leaderboard.runs) + len(leaderboard.missing)
+    missing = leaderboard.missing[: MOST_IN_TENSORBOARD - len(runs)]
     if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
-        hparams.write(out, leaderboard.runs, leaderboard.missing, text, leaderboard.groups)
+        hparams.write(out, runs, missing, text, leaderboard.groups)
     sources.cache.save()
+    if len(runs) + len(missing) < total:
+        print(f"TensorBoard's table has the first {len(runs) + len(missing):,} of {total:,} runs, {PAGE} has them all.")
     print(f"\n{printable(event_files.command(charts))}")
     return page
 

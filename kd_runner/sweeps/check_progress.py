@@ -18,6 +18,7 @@ from kd_runner.terminal import lines_above
 
 log = logging.getLogger(__name__)
 
+MANY = 50  # jobs from which it is shown
 SHOWN_FROM = 2.0  # seconds
 ON_TERMINAL, ELSEWHERE = 0.25, 15.0  # seconds between two lines
 REPORTED = 0.5  # seconds between two reports of the process that tries the jobs
@@ -49,7 +50,7 @@ class CheckProgress:
     def show(self, done: int) -> None:
         """Show that so many jobs are done, unless a line was shown a moment ago."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next or self.count < MANY:
             return
         elapsed = now - self._started
         left = f", about {stopwatch(elapsed / done * (self.count - done))} left" if done else ""

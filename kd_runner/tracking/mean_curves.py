@@ -48,7 +48,9 @@ Epochs = list[dict[str, float]]
 
 def layout(tags: Sequence[str] = tuple(TITLES)) -> dict[str, dict[str, list[Any]]]:
     """The group of charts with the means, in the form of SummaryWriter.add_custom_scalars."""
-    charts = {TITLES[tag]: ["Margin", tags_of(tag)] for tag in TITLES if tag in tags}
+    charts = {
+        TITLES[tag]: ["Margin", tags_of(tag)] for tag in reversed(TITLES) if tag in tags
+    }  # which it shows from the end
     return {"Means over seeds, and a standard deviation to each side": charts}
 
 
@@ -134,12 +136,12 @@ def _network(run: Path, stage: str) -> str:
     """The name of the mean of a stage's networks: mean_teacher_ResNet-56."""
     content, _ = reading.json_of(run / SETTINGS)
     node: Mapping[str, Any] = content.get("student" if stage == BASELINE else stage) or {}
-    return f"mean_{stage}_{_slug(network_and_seed(node, None))}"
+    return f"mean_{stage}_{_slug(network_and_seed(node, None).replace(' ', '-'))}"
 
 
 def _short(name: str) -> str:
     """The name of a row with the last parts of its settings' keys, and without the key of the mode."""
-    words = [word.removeprefix("distillation=") for word in name.split()]
+    words = [word.removeprefix("distillation=").replace("temperature.value=", "T") for word in name.split()]
     return "_".join(re.sub(r"^[\w.]*\.(?=\w+=)", "", word) for word in words)
 
 

@@ -175,7 +175,7 @@ def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]],
     columns = {key: [session.settings.get(key, ABSENT) for session in sessions] for key in keys}
     # Only the overrides are known of a run that has not begun.
     begun = [number for number, session in enumerate(sessions) if session.began] or range(len(sessions))
-    chosen = [key for key in keys if len({columns[key][number] for number in begun}) > 1]
+    chosen = [key for key in keys if len({columns[key][number] for number in begun} - _no_difference(key)) > 1]
     columns["status"] = [session.status_word or STATUS[session.status] for session in sessions]
     if not chosen or len(set(columns["status"])) > 1:
         chosen.append("status")
@@ -185,6 +185,11 @@ def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]],
     typed = {key for session in sessions for key in session.typed}
     rows = [{key: columns[key][number] for key in chosen} for number in range(len(sessions))]
     return rows, {key for key in chosen if key in typed or key in ("status", *COUNTS.values())}
+
+
+def _no_difference(key: str) -> set[Value]:
+    """The values of a column that make no difference: a run without a result has no counts."""
+    return {ABSENT} if key in COUNTS.values() else set()
 
 
 def _are_few_whole_numbers(values: Sequence[Value]) -> bool:

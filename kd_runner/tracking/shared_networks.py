@@ -62,10 +62,10 @@ def claimed_folder(root: Path, network: SharedNetwork) -> Path:
     while True:
         folder = root / (network.name if number == 1 else f"{network.name}_{number}")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=not folder.is_symlink())  # a link leads elsewhere
             file = os.open(folder / KEY, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
-            if _key_in(folder) == network.key:
+            if not folder.is_symlink() and _key_in(folder) == network.key:
                 return folder
             number += 1
         else:

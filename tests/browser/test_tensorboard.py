@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 WORDS = ("-m", "teacher=mlp", "teacher.hidden=[32]", "teacher.epochs=2", "student.epochs=2", "hydra.sweep.dir=sweep")
-SWEPT = ("distillation=soft,dkd", "distillation.weight=1,2,1e38")
-FINISHED = ("0_soft_weight=1", "1_soft_weight=2", "3_dkd_weight=1", "4_dkd_weight=2")
-FAILED = ("2_soft_weight=1e+38", "5_dkd_weight=1e+38")
+SWEPT = ("distillation=soft,dkd", "distillation.weight=1,1e38", "seed=0,1")
+FINISHED = ("0_soft_weight=1_s0", "1_soft_weight=1_s1", "4_dkd_weight=1_s0", "5_dkd_weight=1_s1")
+FAILED = ("2_soft_weight=1e+38_s0", "3_soft_weight=1e+38_s1", "6_dkd_weight=1e+38_s0", "7_dkd_weight=1e+38_s1")
+SHARED = ("teacher_mlp_s0", "teacher_mlp_s1", "baseline_plain_cnn_s0", "baseline_plain_cnn_s1")
+MEANS = ("mean_row1_dkd", "mean_row2_soft", "mean_teacher_mlp", "mean_baseline_plain_cnn")
+ALL = len(FINISHED) + len(FAILED) + len(SHARED) + len(MEANS) + 1  # and the leaderboard
 PATIENCE = 60_000  # milliseconds, for a page on a busy machine
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six jobs of two modes with settings of their own; one job of each fails."""
+    """Eight jobs of two modes with settings of their own, on two seeds; two jobs of each mode fail."""
     folder = tmp_path_factory.mktemp("tensorboard")
     job = Job(folder, *WORDS, *SWEPT, "tracking.graph=true", "tracking.embedding=true")
     assert job.wait(400) == 1, job.text("err")
@@ -84,7 +87,7 @@ def serving(folder: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def server(sweep: Path) -> Iterator[Server]:
     with serving(sweep / "tensorboard") as found:
-        found.until(len(FINISHED) + len(FAILED) + 3)  # and the leaderboard, the teacher and the baseline
+        found.until(ALL)
         yield found
 
 
@@ -95,10 +98,24 @@ def opened(browser: Browser, server: Server, tab: str) -> Page:
 
 
 def test_each_run_is_there_once_by_its_name(server: Server, sweep: Path) -> None:
-    names = [name for name in server.until(9) if not name.startswith(("teacher_", "baseline_"))]
-    assert sorted(names) == sorted([*FINISHED, *FAILED, "leaderboard"])
+    names = server.until(ALL)
+    assert sorted(names) == sorted([*FINISHED, *FAILED, *SHARED, *MEANS, "leaderboard"])
     with serving(sweep) as above:
-        assert sorted(above.until(9)) == sorted(f"tensorboard/{name}" for name in server.until(9))
+        assert sorted(above.until(ALL)) == sorted(f"tensorboard/{name}" for name in names)
+
+
+def test_means_are_charts_with_bands_above_those_of_single_runs(browser: Browser, server: Server) -> None:
+    page = opened(browser, server, "custom_scalars")
+    page.locator("tf-custom-scalar-margin-chart-card").first.wait_for()
+    charts = page.locator("tf-custom-scalar-margin-chart-card")
+    charts.locator("polygon.area, path.area").first.wait_for(state="attached")
+    page.wait_for_timeout(2000)
+    browser.picture(page, "tensorboard_means", whole=False)
+    places = [(box["y"], box["x"]) for box in (chart.bounding_box() for chart in charts.all()) if box]
+    first = page.get_by_text("accuracy, validation images").first.bounding_box()
+    assert first is not None
+    assert (first["y"], first["x"]) < sorted(places)[1]
+    assert charts.first.locator("path.line").count() == len(MEANS)
 
 
 def test_the_table_has_every_run_and_its_status(browser: Browser, server: Server) -> None:
@@ -107,7 +124,7 @@ def test_the_table_has_every_run_and_its_status(browser: Browser, server: Server
         page.get_by_text(name[:12]).first.wait_for()
     browser.picture(page, "tensorboard_hparams")
     table = page.locator("tf-hparams-table-view")
-    assert [table.get_by_text(word, exact=True).count() for word in ("finished", "failed")] == [4, 2]
+    assert [table.get_by_text(word, exact=True).count() for word in ("finished", "failed")] == [4, 4]
     for heading in ("distillation.weight", "student test accuracy", "distillation.direction"):
         assert table.get_by_text(heading, exact=True).count() == 1
 
@@ -128,7 +145,7 @@ def test_the_parallel_coordinates_have_every_run_with_a_result(browser: Browser,
 @pytest.mark.parametrize(
     ("tab", "words"),
     [
-        ("timeseries", ("0_soft_weight=1", "images")),
+        ("timeseries", ("0_soft_weight=1", "accuracy/validation")),
         ("custom_scalars", ("Teacher, baseline, student", "parts of the loss", "agreement with the teacher")),
         ("images", ("images/Confusion matrices", "0_soft_weight=1")),
         ("text", ("run/command", "leaderboard", "kd-runner teacher=mlp")),

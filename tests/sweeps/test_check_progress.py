@@ -36,18 +36,21 @@ def test_few_lines_tell_of_a_long_check(clock: list[float], caplog: pytest.LogCa
         for done in range(50):
             progress.show(done)
             clock[0] += 1 / 32
+    with CheckProgress("checking", 49) as progress:  # too few for lines
+        clock[0] += 60
+        progress.show(3)
     assert caplog.messages == []
 
 
 def test_a_terminal_shows_one_line_that_goes(clock: list[float]) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=60)
-    with CheckProgress("checking", 8, console) as progress:
+    with CheckProgress("checking", 80, console) as progress:
         progress.show(1)
         assert out.getvalue() == ""
         clock[0] += 4
-        progress.show(2)
-        assert "checking  2 of 8 jobs, about 0:12 left" in out.getvalue()
+        progress.show(20)
+        assert "checking  20 of 80 jobs, about 0:12 left" in out.getvalue()
     assert out.getvalue().endswith("\x1b[2K")  # the line is erased
 
 

@@ -20,7 +20,8 @@ from kd_runner.evaluation.metrics import pair_metrics
 from kd_runner.evaluation.predictions import predict
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.run import run
-from kd_runner.tracking.dashboard import FIGURES, LAYOUT
+from kd_runner.tracking.dashboard import FIGURES
+from kd_runner.tracking.layouts import LAYOUT
 
 
 def shown(folder: Path) -> EventAccumulator:

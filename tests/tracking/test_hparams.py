@@ -110,7 +110,7 @@ def test_every_run_has_every_column_and_its_true_status(sweep: Path) -> None:
     rows = {folder.name: settings_of(folder) for folder in root.iterdir() if folder.name != hparams.SUMMARY}
     assert set(rows) == {"0_soft", "1_dkd", "2_dkd", "3_soft", "4_soft"}
     assert rows["0_soft"] == {
-        "distillation": "soft", "distillation.other_weight": "-", "seed": 0.0, "status": "finished",
+        "distillation": "soft", "distillation.other_weight": "-", "seed": "0", "status": "finished",
     }  # fmt: skip
     assert rows["1_dkd"]["distillation.other_weight"] == "8"
     assert all(row.keys() == rows["0_soft"].keys() for row in rows.values())
@@ -176,7 +176,7 @@ def test_several_sweeps_and_single_runs_in_one_table(sweep: Path, tmp_path: Path
         }
     link = root / "alone" / "events.out.tfevents.1.host"
     assert link.resolve() == alone / "tensorboard" / "events.out.tfevents.1.host"
-    assert settings_of(root / "alone")["seed"] == 7
+    assert settings_of(root / "alone")["seed"] == "7"
     written([alone], out)
     assert {folder.name for folder in root.iterdir()} == {"alone", hparams.SUMMARY}
     assert link.resolve().exists()

@@ -18,7 +18,7 @@ def session(settings: dict[str, Value], *typed: str, status: int = api_pb2.STATU
 
 def test_columns_are_the_settings_that_differ() -> None:
     rows, swept = align_settings([session({"seed": 0.0, "lr": 0.1}, "seed"), session({"seed": 1.0, "lr": 0.1}, "seed")])
-    assert rows == [{"seed": 0.0}, {"seed": 1.0}]
+    assert rows == [{"seed": "0"}, {"seed": "1"}]
     assert swept == {"seed"}
 
 
@@ -26,6 +26,22 @@ def test_a_column_has_numbers_alone_or_texts_alone() -> None:
     rows, swept = align_settings([session({"depth": 20.0}), session({"depth": "auto"}), session({})])
     assert rows == [{"depth": "20"}, {"depth": "auto"}, {"depth": "-"}]
     assert swept == set()
+
+
+def test_whole_numbers_are_texts_that_sort_as_they_do() -> None:
+    rows, _ = align_settings([session({"depth": 8.0, "lr": 0.5}), session({"depth": 110.0, "lr": 1.0}), session({})])
+    assert [row["depth"] for row in rows] == ["  8", "110", "-"]
+    rows, _ = align_settings([session({"lr": 0.5, "t": float(value)}) for value in range(100)])
+    assert [row["t"] for row in rows[:2]] == [0.0, 1.0]  # too many to tick
+
+
+def test_counts_are_columns_where_results_differ_in_them() -> None:
+    small, large = ({"student.parameters": count, "lr": count} for count in (1e6, 2e5))
+    rows, swept = align_settings([session(small), session(large), session({"lr": 1.0})])
+    assert [row["student.parameters"] for row in rows] == ["1000000", " 200000", "-"]
+    assert swept == {"student.parameters"}
+    rows, _ = align_settings([session(small), session({"lr": 1.0})])
+    assert [*rows[0]] == ["lr"]
 
 
 def test_settings_in_which_no_two_runs_differ_are_no_columns() -> None:

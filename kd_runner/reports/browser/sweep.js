@@ -151,7 +151,7 @@
     head.append(element("th", "", { class: "text" }), ...chosen.map((row) => element("th", columns[0].texts[row], { scope: "col" })));
     table.append(element("thead"), element("tbody"));
     table.tHead.append(head);
-    for (const column of columns.filter((each) => each.key !== "rank")) {
+    for (const column of columns.filter((each) => each.key !== "rank" && !(few && each.key === "settings"))) {
       const cells = chosen.map((row) => column.texts[row]);
       if (cells.every((text) => text === "")) continue;
       const line = element("tr", "", cells.every((text) => text === cells[0]) ? {} : { class: "differs" });
