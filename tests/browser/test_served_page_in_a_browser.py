@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 HOSTILE = """<!doctype html><title>a run</title><meta name=referrer content=unsafe-url>
 <p id=said>nothing</p><a href="PLACE" referrerpolicy=unsafe-url>more</a>
 <script>said.textContent = "ran"; location.href = "PLACE?" + location.href;</script>
-<script src="PLACE"></script><p onclick="location.href = 'PLACE'">"""
+<script src="PLACE"></script><p onclick="location.href = 'PLACE'">click</p>"""
 
 
 def test_it_shows_what_runs_and_grows(tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_the_page_of_a_run_runs_nothing_and_knows_no_token(tmp_path: Path, brows
             page.locator("#said", has_text="nothing").wait_for()
             own = f"{server.address.removesuffix('the-token/')}{server.token_of('/0/report.html')}/0/report.html"
             assert page.url == own
-            page.locator("p").last.click(force=True)
+            page.locator("p").last.click()
             assert asked == []
             with page.expect_request(place):
                 page.locator("a").click()  # a person may follow a link
