@@ -159,6 +159,8 @@ def _scaled(value: Any, scale: float) -> float | None:
 def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Search], list[str]]:
     """The searches among the folders, and a line for each search.json that cannot be used."""
     searches, faults = [], []
+    if not any((folder / SEARCH).exists() for folder in folders):
+        return [], []
     tested = {run.folder.resolve(): float(run.result["student"]["accuracy"]) for run in runs}
     for folder in folders:
         if not (folder / SEARCH).exists():

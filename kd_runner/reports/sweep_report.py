@@ -62,7 +62,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     print(terminal_text(leaderboard, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    text, charts = markdown(leaderboard), out.absolute() / EVENTS
+    text, charts = _text_at(out / f"{NAME}.md"), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
     runs, total = leaderboard.runs[:MOST_IN_TENSORBOARD], len(leaderboard.runs) + len(leaderboard.missing)
     missing = leaderboard.missing[: MOST_IN_TENSORBOARD - len(runs)]
