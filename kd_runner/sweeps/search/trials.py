@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,10 @@ class SearchOutcome:
     left: int = 0
 
 
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+
+
 def refuse_foreign_trials(
     trials: Sequence[FrozenTrial], search: SearchSettings, space: Space, folder: Path, first: int = 0
 ) -> None:
@@ -76,7 +81,7 @@ def refuse_foreign_trials(
             and isinstance(record.get("reason", ""), str)
             and is_name_of_driver(record.get(OF_DRIVER, ""))
             and type(record.get(SEEDS, 1)) is int
-            and all(isinstance(value, float) for value in record.get(ACCURACIES, []))
+            and _are_numbers(record.get(ACCURACIES, []))
             and (trial.state != TrialState.FAIL or "reason" in record)
             and (trial.state != TrialState.COMPLETE or len(trial.values or ()) == count)
         )
