@@ -20,7 +20,8 @@ MOST_RUNNING = 100  # runs that are shown
 LAST = 30  # results by whose times the time that is left is guessed
 OPEN = ("running", "not started", "began")  # the first words of why a run has no result yet
 
-WORDS = {"running": "running", "began": "begun, and silent", "not started": "not started", "failed": "failed"}
+WORDS = {"running": "running", "began": "begun, and silent", "not started": "not started"}
+WORDS |= {word: word for word in ("failed", "stopped", "pruned", "interrupted")}
 
 
 def live_state(leaderboard: Leaderboard, sources: Sources) -> dict[str, Any]:
