@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def _as_typed(value: Any) -> str:
         return value
     if value is None or value is True or value is False:  # most settings
         return _WORDS[value]
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)  # as the encoder writes it, in a fifth of the time
     return _ENCODER.encode(value)
 
 

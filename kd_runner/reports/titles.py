@@ -49,7 +49,8 @@ def name_of(section: str, typed: Mapping[str, str], settings: Mapping[str, str])
 
 def _mode(typed: Mapping[str, str], settings: Mapping[str, str]) -> str:
     """The modes of a run, those beside the first with a plus."""
-    sections = ["distillation", *sorted({key.split(".")[1] for key in settings if key.startswith("plus.")})]
+    plus = {key.split(".")[1] for key in settings if key.startswith("plus.")} if "plus" not in settings else ()
+    sections = ["distillation", *sorted(plus)]  # `plus` itself is a key where it is empty
     names = [
         name_of(section if section == "distillation" else f"plus.{section}", typed, settings) for section in sections
     ]

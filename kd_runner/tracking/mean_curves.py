@@ -7,6 +7,7 @@ of teachers or baselines that rows have in common. Custom scalars shows them as 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,19 @@ def _network(run: Path, stage: str) -> str:
 
 
 def _short(name: str) -> str:
-    """The name of a row with the last parts of its settings' keys, and without the key of the mode."""
+    """The name of a row with the last parts of its settings' keys, where those differ, and without the mode's key."""
     words = [word.removeprefix("distillation=").replace("temperature.value=", "T") for word in name.split()]
-    return "_".join(re.sub(r"^[\w.]*\.(?=\w+=)", "", word) for word in words)
+    keys = Counter(_last_part(word) for word in words if "=" in word)
+    return "_".join(word if keys[_last_part(word)] > 1 else word[_start_of_last_part(word) :] for word in words)
+
+
+def _last_part(word: str) -> str:
+    return word[_start_of_last_part(word) :].partition("=")[0]
+
+
+def _start_of_last_part(word: str) -> int:
+    key, is_setting, _ = word.partition("=")
+    return key.rfind(".") + 1 if is_setting else 0
 
 
 def _slug(words: str) -> str:

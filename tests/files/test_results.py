@@ -145,4 +145,7 @@ def test_an_unknown_status_is_named(tmp_path: Path) -> None:
     made_run(tmp_path / "run", class_names(3), {"status": "weird"})
     run = read_run(tmp_path / "run" / "result.json")
     assert isinstance(run, MissingRun)
-    assert run.reason == 'result.json has the status "weird", which is none of completed, failed, interrupted, pruned'
+    assert (
+        run.reason
+        == 'result.json has the status "weird", which is none of completed, failed, interrupted, pruned, stopped'
+    )

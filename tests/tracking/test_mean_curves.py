@@ -85,3 +85,15 @@ def test_the_layout_has_the_charts_that_have_curves() -> None:
         "Margin",
         ["loss/validation", "standard_deviation/loss/validation_low", "standard_deviation/loss/validation_high"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("distillation=dkd temperature.value=2", "dkd_T2"),
+        ("student.hidden=[16] student.epochs=2 teacher.epochs=3", "hidden=[16]_student.epochs=2_teacher.epochs=3"),
+        ("defaults", "defaults"),
+    ],
+)
+def test_names_are_short(name: str, short: str) -> None:
+    assert mean_curves._short(name) == short
