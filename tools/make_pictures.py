@@ -66,8 +66,6 @@ def save_tab(browser: Browser, server: Server, tab: str, title: str) -> None:
     """Put a picture of a tab of TensorBoard into docs/."""
     page = opened(browser, server, tab)
     page.wait_for_timeout(4000)
-    if tab == "images":
-        page.get_by_text("Show actual image size").click()
     page.wait_for_timeout(2000)
     save(page, f"tensorboard_{TABS[tab]}", title)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
+
+from kd_runner.command_line.typed_words import parsed_override
 
 NEVER_ALONE = ("hydra", "trust", "resume")  # what is checked when the files are read
 
@@ -47,7 +47,7 @@ class SweepComposer:
         Raises:
             HydraException, OmegaConfBaseException, SettingsError: it cannot be composed.
         """
-        overrides = [parsed(word) for word in words]
+        overrides = [parsed_override(word) for word in words]
         groups = self._config.hydra.runtime.choices
         changed = [override for override in overrides if is_value(override) and override.key_or_group not in groups]
         key = tuple(f"{word.key_or_group}=" if word in changed else str(word.input_line) for word in overrides)
@@ -77,12 +77,6 @@ class SweepComposer:
         if any(OmegaConf.is_dict(_node(config, key)) for key in alone):
             return None
         return Composed(config, {key: _plain_value(_node(config, key)) for key in in_braces})
-
-
-@functools.lru_cache(maxsize=10_000)
-def parsed(word: str) -> Override:
-    """A word of a command line as Hydra reads it."""
-    return OverridesParser.create().parse_override(word)
 
 
 def is_value(override: Override) -> bool:

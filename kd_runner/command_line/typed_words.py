@@ -41,13 +41,18 @@ def parse_overrides(words: Iterable[str]) -> Iterator[Override]:
     for word in words:
         try:
             if not word.startswith("-"):
-                yield _parsed(word)
+                yield parsed_override(word)
         except HydraException:  # Hydra itself says what is wrong
             continue
 
 
 @functools.lru_cache(maxsize=10_000)  # the jobs of a sweep have the same words
-def _parsed(word: str) -> Override:
+def parsed_override(word: str) -> Override:
+    """A word of a command line as Hydra reads it.
+
+    Raises:
+        HydraException: Hydra cannot read it.
+    """
     return OverridesParser.create().parse_override(word)
 
 

@@ -25,7 +25,7 @@ METRICS = "metrics.csv"  # the metrics of each epoch (tracking.loggers)
 TRACKERS = "trackers"  # the folder of what trackers know of the run, for when it goes on
 # What trackers keep on this machine, in the folder of a run by itself or of a sweep.
 WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK = "wandb", "mlflow.db", "trackio", ".trackers.lock"
-OF_TRACKERS = (WANDB, MLFLOW, TRACKIO, TRACKERS_LOCK)
+OF_TRACKERS = (WANDB, MLFLOW, "mlartifacts", TRACKIO, TRACKERS_LOCK)
 
 # In a sweep's folder.
 GRID = "sweep.json"  # the jobs of the sweep

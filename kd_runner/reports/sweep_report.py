@@ -66,7 +66,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     # TensorBoard's table is made of nothing else, and takes most of the time.
     runs, total = leaderboard.runs[:MOST_IN_TENSORBOARD], len(leaderboard.runs) + len(leaderboard.missing)
     missing = leaderboard.missing[: MOST_IN_TENSORBOARD - len(runs)]
-    if not (sources.cache.unchanged and earlier == text and (charts / NAME).is_dir()):
+    if not (sources.cache.unchanged and earlier == text and (charts / NAME / hparams.FILE).is_file()):
         hparams.write(out, runs, missing, text, leaderboard.groups)
     sources.cache.save()
     if len(runs) + len(missing) < total:

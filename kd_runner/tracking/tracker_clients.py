@@ -95,6 +95,7 @@ class Wandb:
         settings = wandb.Settings(
             silent=True, console="off", disable_git=True, disable_code=True, disable_job_creation=True,
             x_disable_meta=True, x_disable_stats=True, x_save_requirements=False, init_timeout=60,
+            host="",
         )  # fmt: skip  # the machine, its user and the command's words, which may hold secrets, are nobody's business
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), id=state["id"], name=record.name,
@@ -136,10 +137,12 @@ class MLflow:
     def __init__(self, record: RunRecord, state: dict[str, Any]) -> None:
         from mlflow.tracking import MlflowClient
 
-        local = f"sqlite:///{(record.root / MLFLOW).as_posix()}"
+        server = os.environ.get("MLFLOW_TRACKING_URI")
         with lock(record.root):  # which makes a new database, and that one process at a time can do
-            self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or local)
-            experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
+            self.client = MlflowClient(server or f"sqlite:///{(record.root / MLFLOW).as_posix()}")
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+            # Files that a person adds to a run lie beside the database.
+            experiment = self._experiment(name, None if server else (record.root / "mlartifacts").absolute().as_uri())
         if "run_id" in state:
             self.run_id = state["run_id"]
             persistently(lambda: self.client.update_run(self.run_id, status="RUNNING"))
@@ -151,9 +154,9 @@ class MLflow:
         self.run_id = state["run_id"] = run.info.run_id
         self._log_parameters(record.settings)
 
-    def _experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        return found.experiment_id if found else self.client.create_experiment(name)
+    def _experiment(self, name: str, files: str | None) -> str:
+        experiment = self.client.get_experiment_by_name(name)
+        return experiment.experiment_id if experiment else self.client.create_experiment(name, artifact_location=files)
 
     def _log_parameters(self, settings: Mapping[str, float | str]) -> None:
         from mlflow.entities import Param

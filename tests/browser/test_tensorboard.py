@@ -106,16 +106,16 @@ def test_each_run_is_there_once_by_its_name(server: Server, sweep: Path) -> None
 
 def test_means_are_charts_with_bands_above_those_of_single_runs(browser: Browser, server: Server) -> None:
     page = opened(browser, server, "custom_scalars")
-    page.locator("tf-custom-scalar-margin-chart-card").first.wait_for()
     charts = page.locator("tf-custom-scalar-margin-chart-card")
-    charts.locator("polygon.area, path.area").first.wait_for(state="attached")
+    charts.locator(".area").first.wait_for(state="attached")
     page.wait_for_timeout(2000)
     browser.picture(page, "tensorboard_means", whole=False)
-    places = [(box["y"], box["x"]) for box in (chart.bounding_box() for chart in charts.all()) if box]
-    first = page.get_by_text("accuracy, validation images").first.bounding_box()
-    assert first is not None
-    assert (first["y"], first["x"]) < sorted(places)[1]
-    assert charts.first.locator("path.line").count() == len(MEANS)
+    titles = ("accuracy, validation images", "accuracy, training images", "loss, validation images")
+    boxes = [page.get_by_text(title).first.bounding_box() for title in titles]
+    places = [(box["y"], box["x"]) for box in boxes if box]
+    assert len(places) == 3
+    assert places == sorted(places)
+    assert charts.first.locator(".area").count() == len(MEANS)
 
 
 def test_the_table_has_every_run_and_its_status(browser: Browser, server: Server) -> None:
@@ -146,7 +146,7 @@ def test_the_parallel_coordinates_have_every_run_with_a_result(browser: Browser,
     ("tab", "words"),
     [
         ("timeseries", ("0_soft_weight=1", "accuracy/validation")),
-        ("custom_scalars", ("Teacher, baseline, student", "parts of the loss", "agreement with the teacher")),
+        ("custom_scalars", ("Means over seeds", "Teacher, baseline, student", "Distillation")),
         ("images", ("images/Confusion matrices", "0_soft_weight=1")),
         ("text", ("run/command", "leaderboard", "kd-runner teacher=mlp")),
         ("pr_curves", ("precision_recall_baseline/0",)),

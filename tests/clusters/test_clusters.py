@@ -280,7 +280,7 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.mark.slow
 @pytest.mark.usefixtures("two_nodes")
 def test_jobs_share_a_gpu_and_are_named_on_two_nodes(tmp_path: Path) -> None:
-    words = ("distillation=soft,dkd", "seed=0,1", "student=tiny_mlp", "student.epochs=1500", *LONG)
+    words = ("distillation=soft,dkd", "seed=0,1", "student=tiny_mlp", "student.epochs=800", *LONG)
     launcher = (*SLURM[:1], "hydra.launcher.cpus_per_task=2", "hydra.launcher.gpus_per_node=1")
     process = started(tmp_path, *words, *launcher, "hydra.launcher.jobs_per_gpu=2", "hydra.launcher.pack=off")
     until(lambda: all((tmp_path / "sweep" / job / "now.json").exists() for job in "0123"))  # all at a time
@@ -288,10 +288,14 @@ def test_jobs_share_a_gpu_and_are_named_on_two_nodes(tmp_path: Path) -> None:
     lines = dict(line.split() for line in queue.splitlines())
     assert set(lines) == {f"kd-{seed}_soft_tiny_mlp_s{seed}_and_1_more" for seed in (0, 1)}  # each with its teacher
     assert len(set(lines.values())) == 2  # nodes, as each job has all the cores of one
-    asked("scontrol", "requeue", asked("squeue", "--noheader", "--states=RUNNING", "--format=%A").split()[0])
+    lost = f"NodeName={next(iter(lines.values()))}"
+    asked("scontrol", "update", lost, "State=DOWN", "Reason=test")  # its jobs are queued again
+    asked("scontrol", "update", lost, "State=RESUME")
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err + out
     assert "2 side by side" in out
+    logs = [(tmp_path / "sweep" / job / "kd-runner.log").read_text() for job in "0123"]
+    assert sum("goes on after epoch" in log for log in logs) == 2
     for job in "0123":
         assert set(epochs_of(tmp_path / "sweep" / job).values()) == {1}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from searches import search_settings, space  # skips where Optuna is not install
 
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.live_view import LiveView
-from kd_runner.sweeps.search.study import exclusive_study, refuse_other_search
+from kd_runner.sweeps.search.study import driver_of, refuse_other_search
 from kd_runner.sweeps.search.trials import Trials
 
 WORDS = ("temperature.value=interval(1,8)", "batch_size=int(interval(16,64))")
@@ -26,9 +27,9 @@ def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, dic
 def opened(folder: Path) -> Trials:
     """The trials of the search in the folder, as `resume=` opens them."""
     search, found = search_settings(trials=4), space(*WORDS)
-    with exclusive_study(folder):
-        refuse_other_search(folder, search, found, resumed=(folder / "study.journal").exists())
-        return Trials(search, found, folder, [], compose)
+    with driver_of(folder, None) as driver:
+        refuse_other_search(driver, search, found, resumed=(folder / "study.journal").exists())
+        return Trials(search, found, driver, [], compose)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,20 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_good_journal_goes_on(good: Path, tmp_path: Path) -> None:
     shutil.copytree(good, tmp_path / "top")
     assert [job.folder.name for job in opened(tmp_path / "top" / "search").jobs] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("driver", "../../elsewhere"), ("driver", 3), ("seeds", "2"), ("seed_values", ["0.9"]), ("seed_values", None)],
+)
+def test_the_record_of_a_trial_leads_nowhere(good: Path, tmp_path: Path, name: str, value: Any) -> None:
+    shutil.copytree(good, tmp_path / "top")
+    journal = tmp_path / "top" / "search" / "study.journal"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines[-1]["user_attrs"][name] = value
+    journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(SettingsError, match=r"cannot be read \(its trial 1 is none of this search\)"):
+        opened(tmp_path / "top" / "search")
 
 
 @pytest.mark.parametrize("case", cases("journal"))
