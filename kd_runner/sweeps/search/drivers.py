@@ -24,6 +24,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import DRIVERS, JOURNAL, LOCK, SLURM
 from kd_runner.sweeps import folder as sweep_folder
+from kd_runner.sweeps.jobs import Job
 
 OF_STUDY = "study.lock"  # locked by the driver that proposes a trial, or tells how one ended
 STUDY = "study.json"  # says which storage the study is in, and its name there
@@ -62,13 +63,13 @@ class Driver:
             return True
         return bool(name) and is_locked(self.search_folder / DRIVERS / f"{name}{OF_DRIVER}")
 
-    def run_lock(self, number: int) -> Path:
-        """The file that the process locks which runs a trial."""
-        return self.search_folder / DRIVERS / f"run_{number}.lock"
+    def run_lock(self, run: Job) -> Path:
+        """The file that the process locks which does this run of a trial."""
+        return self.search_folder / DRIVERS / f"run_{run.name.removeprefix('#').replace(' ', '_')}.lock"
 
     def folder_of(self, name: str) -> Path:
-        """The folder of what another driver leaves."""
-        return self.search_folder / DRIVERS / name
+        """The folder of what another driver leaves; that of the search for an only one, which has no name."""
+        return self.search_folder / DRIVERS / name if name else self.search_folder
 
 
 def is_name_of_driver(name: Any) -> bool:
