@@ -20,7 +20,7 @@ class Tree:
     """The folders below a folder, itself included, and the names in each; links to folders are not followed.
 
     Args:
-        names: The names of files and folders, by the paths of the folders that hold them.
+        names: The names of files and folders, by the paths of the folders that hold them, as `str` of a Path has them.
     """
 
     root: Path
@@ -29,9 +29,10 @@ class Tree:
     @staticmethod
     def below(root: Path) -> Tree:
         """The tree of a folder; what cannot be read is left out."""
-        names = {}
+        names, here = {}, os.path.join(os.curdir, "")  # noqa: PTH118
         for path, folders, files in os.walk(root):
-            names[path] = frozenset((*folders, *files))
+            # A walk of "." says "./0" where a Path says "0".
+            names[path.removeprefix(here)] = frozenset((*folders, *files))
             if not OF_A_RUN.isdisjoint(files):
                 folders[:] = [name for name in folders if name not in WITHOUT_RUNS]
         return Tree(root, names)
@@ -42,8 +43,11 @@ class Tree:
 
     def resolved(self, path: str) -> str:
         """The path of a folder below the root, without links: those in the tree have none below the root."""
+        root = str(self.root)
+        if path in self.names and root == os.curdir:
+            return self._resolved_root if path == root else os.path.join(self._resolved_root, path)  # noqa: PTH118
         if path in self.names:
-            return self._resolved_root + path[len(str(self.root)) :]
+            return self._resolved_root + path[len(root) :]
         return os.path.realpath(path)
 
     @cached_property

@@ -18,9 +18,10 @@ from kd_runner.reports.sources import Sources
 
 MOST_RUNNING = 100  # runs that are shown
 LAST = 30  # results by whose times the time that is left is guessed
-OPEN = ("running", "not started", "began")  # the first words of why a run has no result yet
-
-WORDS = {"running": "running", "began": "begun, and silent", "not started": "not started", "failed": "failed"}
+OPEN = ("running", "not", "began")  # of the first words of why a run has no result: those of runs that may yet end
+# By the first word of why a run has no result.
+WORDS = {"running": "running", "silent": "silent", "began": "begun without a result", "not": "not started"}
+WORDS |= {word: word for word in ("failed", "stopped", "pruned", "interrupted")}
 
 
 def live_state(leaderboard: Leaderboard, sources: Sources) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def seconds_left(runs: Sequence[Run], open_runs: int) -> float | None:
 
 
 def _kind(run: MissingRun) -> str:
-    return run.reason.partition(":")[0].partition(",")[0]
+    return run.reason.partition(" ")[0].rstrip(":,")
 
 
 def _networks(sources: Sources) -> Iterator[list[str]]:

@@ -82,42 +82,44 @@ def _settings(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
 
 
 def _curves(groups: Sequence[Group]) -> dict[str, Any] | None:
-    """For each row, the mean and the standard deviation of the students' accuracy on the validation images.
+    """For each row, the mean and the standard deviation of the students' accuracy on the validation images, and of
+    how many runs.
 
     Of many epochs some are left out, the same distances apart; `epochs` says which are there.
     """
     histories = [_history(group) for group in groups[:MOST_CURVES]]
-    longest = max((len(mean) for mean, _ in histories), default=0)
+    longest = max((len(mean) for mean, _, _ in histories), default=0)
     if longest < 2:
         return None
     epochs = np.unique(np.linspace(1, longest, min(longest, MOST_EPOCHS)).round().astype(int))
     table = np.full((2, len(histories), len(epochs)), NO_VALUE, "<u2")
-    for row, history in enumerate(histories):
-        there = epochs[epochs <= len(history[0])]
-        for kind, values in enumerate(history):
+    for row, (mean, spread, _) in enumerate(histories):
+        there = epochs[epochs <= len(mean)]
+        for kind, values in enumerate((mean, spread)):
             shares = values[there - 1]
             known = np.isfinite(shares)
             table[kind, row, : len(there)][known] = np.rint(shares[known].clip(0, 1) * (NO_VALUE - 1))
     return {
         "epochs": epochs.tolist(),
         "rows": len(histories),
+        "runs": coded([runs for *_, runs in histories]),
         "mean": base64.b64encode(table[0].tobytes()).decode(),
         "spread": base64.b64encode(table[1].tobytes()).decode() if any(len(group.runs) > 1 for group in groups) else "",
     }
 
 
-def _history(group: Group) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the runs of a row, float64 [epochs]; NaN where no run, or one, has the epoch."""
-    runs = [run.result["student"].get("val_accuracies") or [] for run in group.runs]
-    values = np.full((len(runs), max(map(len, runs))), np.nan)
-    for number, accuracies in enumerate(runs):
-        values[number, : len(accuracies)] = accuracies
-    if not values.size:
-        return np.empty(0), np.empty(0)
-    counts = np.isfinite(values).sum(0)
-    mean = np.where(counts > 0, np.nansum(values, 0) / np.maximum(counts, 1), np.nan)
-    squares = np.nansum((values - mean) ** 2, 0)
-    return mean, np.where(counts > 1, np.sqrt(squares / np.maximum(counts - 1, 1)), np.nan)
+def _history(group: Group) -> tuple[np.ndarray, np.ndarray, int]:
+    """Mean and standard deviation over the runs of a row, float64 [epochs], and the number of those runs.
+
+    They end where the first run does: beyond, the mean would leap to that of the others. There is no deviation of one.
+    Runs that say nothing of their epochs are not in it.
+    """
+    curves = [run.result["student"].get("val_accuracies") for run in group.runs]
+    runs = [curve for curve in curves if curve]
+    values = np.array([curve[: min(map(len, runs))] for curve in runs], np.float64)  # NaN where an epoch has none
+    if not runs:
+        return np.empty(0), np.empty(0), 0
+    return values.mean(0), values.std(0, ddof=1) if len(runs) > 1 else np.full(values.shape[1], np.nan), len(runs)
 
 
 def _runs(leaderboard: Leaderboard, out: Path, sources: Sources) -> dict[str, Any]:
@@ -155,14 +157,14 @@ def run_rows(groups: Sequence[Group], out: Path, sources: Sources) -> Iterator[d
                 "status": "completed",
                 **accuracies,
                 "gain": gain,
-                **_links(run.folder, out, sources),
+                **links(run.folder, out, sources),
             }
 
 
 def missing_row(run: MissingRun, out: Path, sources: Sources) -> dict[str, Any]:
     """The same for a run without a result."""
     seeds = run.seeds[0] if run.seeds else ""
-    return {"words": run.words, "seed": seeds, "status": run.reason, **_links(run.folder, out, sources)}
+    return {"words": run.words, "seed": seeds, "status": run.reason, **links(run.folder, out, sources)}
 
 
 def _seed(run: Run) -> str:
@@ -170,7 +172,7 @@ def _seed(run: Run) -> str:
     return seed if run.fold is None else f"{seed}, fold {run.fold}"
 
 
-def _links(folder: Path, out: Path, sources: Sources) -> dict[str, str | None]:
+def links(folder: Path, out: Path, sources: Sources) -> dict[str, str | None]:
     """The folder of a run, and links to its page and its log, where these are there."""
     relative = sources.relative(folder, out)
     href = quote(os.fsencode(relative))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from kd_runner.charts.search_chart import search_chart
 from kd_runner.charts.svg import Chart
 from kd_runner.files import reading
+from kd_runner.files.reading import usable_number
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SEARCH
 from kd_runner.formats import UNKNOWN, count, percent
 from kd_runner.reports.provenance import command
 
 NEEDED = {"trials", "best", "planned", "objectives", "history"}  # keys without which a search is not shown
+OTHER_SEED = re.compile(r"(.+)_seed\d+", re.S)  # the folder of a trial's run with another seed than its first
 MOST_BEST = 5  # trials of a front that a terminal names
 
 
@@ -27,12 +30,14 @@ class Search:
     Args:
         folder: The folder of the search.
         record: The content of its search.json.
-        tested: The accuracy on the test images of the trials with a result, after the last epoch, by their folders.
+        tested: The accuracy on the test images, after the last epoch, of the runs with a result, by their folders.
+        other_seeds: The same of the runs with other seeds than a trial's first, by the folder of that one.
     """
 
     folder: Path
     record: Mapping[str, Any]
     tested: Mapping[Path, float]
+    other_seeds: Mapping[Path, Sequence[float]]
 
     @property
     def objectives(self) -> list[Mapping[str, str]]:
@@ -69,8 +74,10 @@ class Search:
             more = f" and {len(self.best) - MOST_BEST} more" if len(self.best) > MOST_BEST else ""
             return [*sentences, *([f"They are {'; '.join(front)}{more}."] if front else [])]
         for trial in self.best:
-            tested = self.test_accuracy(trial)
-            test = f" Its test accuracy, which had no part in the choice, is {percent(tested)}." if tested else ""
+            tested, runs = self.test_accuracy(trial), len(self.tested_runs(trial))
+            over = f", the mean of {runs} seed{'s' if runs > 1 else ''}" if trial.get("seeds") else ""
+            test = f" Its test accuracy, which had no part in the choice, is {percent(tested)}{over}."
+            test = "" if tested is None else test
             seeds = f", the mean of {trial['seeds']} seeds" if trial.get("seeds") else ""
             sentences.insert(0, f"It has {' '.join(trial['overrides'])}{seeds}.{test}")
         sentences.append("The best of many trials was lucky on the validation images, too: other seeds will tell.")
@@ -109,16 +116,23 @@ class Search:
     @staticmethod
     def value(trial: Mapping[str, Any], objective: str) -> str:
         """An objective's value as text; a dash for a trial without a result."""
-        value = trial.get(objective)
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
+        value = usable_number(trial.get(objective))
+        if value is None:
             return UNKNOWN
         if objective == "accuracy":
             return percent(value)
         return f"{1000 * value:.3f} ms" if objective == "latency" else count(value)
 
+    def tested_runs(self, trial: Mapping[str, Any]) -> Sequence[float]:
+        """The accuracies of a trial's students on the test images after their last epochs: one for each seed."""
+        folder = (self.folder / trial["folder"]).resolve()
+        others = self.other_seeds.get(folder, ()) if trial.get("seeds") else ()
+        return [*([self.tested[folder]] if folder in self.tested else []), *others]
+
     def test_accuracy(self, trial: Mapping[str, Any]) -> float | None:
-        """The accuracy of a trial's student on the test images after its last epoch."""
-        return self.tested.get((self.folder / trial["folder"]).resolve())
+        """The mean of them; None where no run has a result."""
+        accuracies = self.tested_runs(trial)
+        return fmean(accuracies) if accuracies else None
 
     @property
     def charts(self) -> list[tuple[str, Chart]]:
@@ -137,12 +151,12 @@ class Search:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """A row of the table for each trial: its number, objectives, test accuracy, status and settings."""
-        chosen = {trial["number"] for trial in self.best}
+        chosen, names = {trial["number"] for trial in self.best}, [objective["name"] for objective in self.objectives]
         return [
             {
                 "number": trial["number"],
                 "chosen": trial["number"] in chosen,
-                "values": [(trial.get(o["name"]), self.value(trial, o["name"])) for o in self.objectives],
+                "values": [(usable_number(trial.get(name)), self.value(trial, name)) for name in names],
                 "test": self.test_accuracy(trial),
                 "status": {"complete": "completed", "fail": "failed"}.get(trial["status"], trial["status"])
                 + (f", {trial['seeds']} seed{'s' if trial['seeds'] > 1 else ''}" if trial.get("seeds") else ""),
@@ -153,13 +167,25 @@ class Search:
 
 
 def _scaled(value: Any, scale: float) -> float | None:
-    return scale * value if isinstance(value, (int, float)) and math.isfinite(value) else None
+    number = usable_number(value)
+    return None if number is None else scale * number
+
+
+def _of_other_seeds(tested: Mapping[Path, float]) -> dict[Path, list[float]]:
+    """The accuracies of the runs with other seeds than a trial's first, by the folder of that one."""
+    others: dict[Path, list[float]] = {}
+    for folder, accuracy in tested.items():
+        name = OTHER_SEED.fullmatch(folder.name)
+        if name is not None:
+            others.setdefault(folder.with_name(name[1]), []).append(accuracy)
+    return others
 
 
 def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Search], list[str]]:
     """The searches among the folders, and a line for each search.json that cannot be used."""
     searches, faults = [], []
     tested = {run.folder.resolve(): float(run.result["student"]["accuracy"]) for run in runs}
+    others = _of_other_seeds(tested)
     for folder in folders:
         if not (folder / SEARCH).exists():
             continue
@@ -167,14 +193,10 @@ def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Sear
         if not wrong and "history" not in content:
             continue  # of an earlier version, which recorded the best trials alone
         record, gone = reading.remove_misshapen(content, reading.SEARCH)
-        if (
-            wrong
-            or not {"trials", "best", "planned", "objectives", "history"} <= set(record)
-            or not record["objectives"]
-        ):
+        if wrong or not set(record) >= NEEDED or not record["objectives"]:
             faults.append(f"{folder / SEARCH}: {wrong or 'not as kd-runner writes it'}: the search is not shown")
             continue
         if gone:
             faults.append(reading.left_out(SEARCH, gone))
-        searches.append(Search(folder, record, tested))
+        searches.append(Search(folder, record, tested, others))
     return searches, faults

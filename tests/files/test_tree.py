@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from kd_runner.files.tree import Tree, folders_holding
 
 
@@ -32,3 +34,19 @@ def test_paths_without_links(tmp_path: Path) -> None:
     tree = Tree.below(tmp_path / "link")
     assert tree.resolved(str(tmp_path / "link" / "0")) == str((tmp_path / "real" / "0").resolve())
     assert tree.resolved(str(tmp_path / "link" / "1")) == str((tmp_path / "real" / "0").resolve())
+
+
+@pytest.mark.parametrize("typed", [".", "./", "../sweep", "../sweep/", "../link", "../sweep/."])
+def test_a_folder_may_be_typed_in_any_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    for name in ("0", ".hidden/1"):
+        (tmp_path / "sweep" / name).mkdir(parents=True)
+        (tmp_path / "sweep" / name / "result.json").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "sweep")
+    monkeypatch.chdir(tmp_path / "sweep")
+    tree = Tree.below(Path(typed))
+    folders = list(folders_holding([tree], "result.json"))
+    assert folders == [Path(typed) / "0", Path(typed) / ".hidden" / "1"]
+    assert all(tree.has(str(folder), "result.json") for folder in folders)
+    assert [tree.resolved(str(folder)) for folder in (Path(typed), *folders)] == [
+        str((tmp_path / "sweep" / name).resolve()) for name in ("", "0", ".hidden/1")
+    ]

@@ -34,7 +34,9 @@ def test_counts_and_the_runs_at_work(tmp_path: Path) -> None:
     (sweep / "10").mkdir()
     (sweep / "10" / "settings.json").write_text("{}")
     state_shown = shown(sweep)
-    assert state_shown["counts"] == "6 of 11 runs done, 1 running, 1 begun, and silent, 1 failed, 2 without a result"
+    assert state_shown["counts"] == (
+        "6 of 11 runs done, 1 running, 1 silent, 1 begun without a result, 1 failed, 1 without a result"
+    )
     assert state_shown["running"][0] == ["teacher a, for several runs", "teacher", "1/9", "75.00", "20 s", ""]
     assert state_shown["running"][1:] == [
         ["7: distillation=dkd seed=7", "student", "3/9", "75.00", "15 s", "node3, GPU 2"]

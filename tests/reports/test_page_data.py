@@ -28,6 +28,8 @@ def sweep(tmp_path: Path) -> Path:
         result = json.loads(path.read_text())
         result["student"]["val_accuracies"] = [0.1, 0.2, 0.5] if number else [0.3, 0.4]
         path.write_text(json.dumps(result))
+    path = folder / "2" / "result.json"  # one seed of another row, of which the other has no curve
+    path.write_text(path.read_text().replace('"best_val"', '"val_accuracies": [0.6, 0.7, 0.8], "best_val"', 1))
     return folder
 
 
@@ -77,14 +79,16 @@ def test_curves_are_means_with_a_spread(sweep: Path) -> None:
         number for number, group in enumerate(leaderboard.groups) if any(run.folder.name == "0" for run in group.runs)
     )
     curves = data["curves"]
-    assert curves["epochs"] == [1, 2, 3]
+    assert curves["epochs"] == [1, 2, 3]  # as another row has them
     shape = (curves["rows"], 3)
     mean, spread = (
         np.frombuffer(base64.b64decode(curves[name]), "<u2").reshape(shape)[row] for name in ("mean", "spread")
     )
-    assert mean / (NO_VALUE - 1) == pytest.approx([0.2, 0.3, 0.5], abs=1e-4)
+    assert mean[:2] / (NO_VALUE - 1) == pytest.approx([0.2, 0.3], abs=1e-4)
     assert spread[:2] / (NO_VALUE - 1) == pytest.approx(np.std([[0.3, 0.4], [0.1, 0.2]], axis=0, ddof=1), abs=1e-4)
-    assert spread[2] == NO_VALUE  # of one run alone
+    assert mean[2] == spread[2] == NO_VALUE  # of one run alone: the mean would leap where the other run ends
+    assert texts(curves["runs"])[row] == 2
+    assert sorted(texts(curves["runs"])) == [0, 0, 0, 0, 1, 2]
 
 
 def test_values_that_repeat_are_said_once() -> None:

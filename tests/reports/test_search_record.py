@@ -97,3 +97,30 @@ def test_a_command_of_anyones_is_one_of_kd_runner(tmp_path: Path) -> None:
     (search,) = leaderboard_of([search_of(tmp_path, best=[chosen])]).searches
     assert search.commands == ["kd-runner 'a=1; rm -rf ~' '$(x)'"]
     assert search.headline == "Trial 1 chosen: validation accuracy –"
+
+
+def test_the_test_accuracy_of_a_trial_with_several_seeds_is_their_mean(tmp_path: Path) -> None:
+    """A run whose seed failed is in neither the mean nor its number; the folder of another trial is none of a seed."""
+    folder = search_of(tmp_path)
+    record = json.loads((folder / "search.json").read_text())
+    for trial in (record["best"][0], record["history"][1]):
+        trial["seeds"] = 3
+    (folder / "search.json").write_text(json.dumps(record))
+    for seed, test in ((1, 51), (2, 60)):
+        write_run(folder / f"1_seed{seed}", ["student=mlp", "temperature.value=2", f"seed={seed}"], right(test))
+    write_run(folder / "0_seed1", ["student=mlp", "temperature.value=9", "seed=1"], right(5))  # trial 0 has one seed
+    (search,) = leaderboard_of([folder]).searches
+    assert "the choice, is 62.00 %, the mean of 3 seeds." in search.sentences[0]
+    assert [row["test"] for row in search.rows] == pytest.approx([0.7, 0.62, 0.99])
+    (folder / "1_seed2" / "result.json").write_text('{"status": "failed"}')
+    (search,) = leaderboard_of([folder]).searches
+    assert "the choice, is 63.00 %, the mean of 2 seeds." in search.sentences[0]
+
+
+def test_numbers_that_no_result_has_are_not_shown(tmp_path: Path) -> None:
+    odd = {"number": 1, "folder": "1", "overrides": [], "words": [], "accuracy": 10**400, "status": "complete"}
+    folder = search_of(tmp_path, best=[odd], history=[odd])
+    (search,) = leaderboard_of([folder]).searches
+    assert (search.headline, search.rows[0]["values"]) == ("Trial 1 chosen: validation accuracy –", [(None, "–")])
+    report([folder], folder)
+    assert "0" * 400 not in (folder / "report.html").read_text()

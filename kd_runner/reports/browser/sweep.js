@@ -384,7 +384,7 @@
         return value === 65535 ? null : (100 * value) / 65534;
       };
     };
-    const [mean, spread] = [numbers(curves.mean), numbers(curves.spread)];
+    const [mean, spread, runs] = [numbers(curves.mean), numbers(curves.spread), texts(curves.runs)];
     drawing("curves", (made) => {
       const rows = (chosen.length ? chosen : shown.slice(0, 5)).filter((row) => row < curves.rows).slice(0, 8);
       const list = find(".legend", made.place);
@@ -392,7 +392,7 @@
       const series = rows.flatMap((row, index) => {
         const item = element("li"), swatch = element("span", "", { class: "swatch" });
         swatch.style.background = LINES[index];
-        item.append(swatch, label(row));
+        item.append(swatch, `${label(row)} (${runs[row] || "no"} ${runs[row] === 1 ? "run" : "runs"})`);
         list.append(item);
         const points = curves.epochs.map((epoch, at) => [epoch, mean(row, at), spread(row, at)]);
         const stack = `band ${row}`, quiet = { type: "line", symbol: "none", silent: true, stack, lineStyle: { opacity: 0 }, stackStrategy: "all" };
