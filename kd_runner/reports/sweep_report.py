@@ -12,7 +12,7 @@ from kd_runner.files.run_folder import EVENTS, PAGE
 from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 from kd_runner.terminal import terminal_width
 
 MOST_IN_TENSORBOARD = 2000  # runs in its table, as it sends all numbers of all runs for each look at it
