@@ -50,7 +50,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     show("A search under kills", ["", ""], [[name, str(value)] for name, value in numbers.items()])
     write(given.json, {"machine": machine(torch.device("cpu")), **numbers})
-    return 0 if numbers["faults"] == [] else 1
+    return 0 if numbers["faults"] == [] and set(numbers["exit codes"]) == {0} else 1
 
 
 def searched(folder: Path, given: Any) -> dict[str, Any]:
@@ -75,6 +75,9 @@ def searched(folder: Path, given: Any) -> dict[str, Any]:
     finally:
         for process in drivers:
             process.kill()
+    for number, code in enumerate(codes):
+        if code:
+            print(f"driver {number} ended with {code}:", (folder / f"driver_{number}.out").read_text().strip()[-500:])
     return {"seconds": round(time.monotonic() - started), "starts": starts, "kills": kills, "exit codes": codes}
 
 

@@ -6,6 +6,7 @@ Nothing is written or deleted in a folder before it has passed here.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -160,6 +161,7 @@ def refuse_other_contents(folder: Path, resumed: bool = False) -> None:
             return
         record = folder / MULTIRUN
         names = [name for name in foreign_names(folder, BEFORE_A_SWEEP) if not name.startswith(f"{JOURNAL}.")]
+        names = [name for name in names if not is_being_written(name, re.escape(MULTIRUN))]  # by another driver
         if record.exists() and b"kd_runner" not in record.read_bytes():
             names.append(MULTIRUN)
         if names:

@@ -34,7 +34,7 @@ from kd_runner.reports.html import browser_file, script_digest
 from kd_runner.reports.leaderboard import leaderboard_of
 from kd_runner.reports.live_state import OPEN, live_state
 from kd_runner.reports.page_data import links
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.sweep_page import sweep_page
 
 LOOPBACK = "127.0.0.1"

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between two looks for requests
 BY_COMMAND = "kd-runner stop asked for it"
+BY_AN_EARLIER_STOP = "kd-runner stop asked an earlier driver for it"  # and a pack in a cluster's queue ended it later
 AFTER_FAILURE = "another job had failed (hydra.launcher.fail_fast)"
 
 
@@ -200,4 +201,4 @@ def end_message(count: int, failures: Sequence[Exception], hint: str) -> list[st
 def stop_reason(job: Job, task: Task) -> NotRun:
     """The reason why a job has no result that was ended early, in a few words."""
     begun = holds_a_run(job.folder)
-    return NotRun(f"{'ended early' if begun else 'not started'}: {task.why_unwanted}")
+    return NotRun(f"{'ended early' if begun else 'not started'}: {task.why_unwanted or BY_AN_EARLIER_STOP}")

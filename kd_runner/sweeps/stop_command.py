@@ -17,7 +17,7 @@ from kd_runner.errors import BAD_SETTINGS, COMPLETED, INTERRUPTED, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.home import typed_path
 from kd_runner.files.plain_files import is_path_inside, read_plain
-from kd_runner.files.run_folder import GRID, JOURNAL, LOCK, MULTIRUN, RESULT, holds_a_run
+from kd_runner.files.run_folder import GRID, JOURNAL, LOCK, MULTIRUN, RESULT, SEARCH, holds_a_run
 from kd_runner.plain_text import printable
 from kd_runner.sweeps.folder import NO_LOCKS
 from kd_runner.sweeps.packs.tasks import ranges
@@ -87,7 +87,7 @@ def jobs_of_sweep(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise SettingsError(f"no folder {folder.resolve()}")
-    if (folder / JOURNAL).exists():
+    if any((folder / name).exists() for name in (JOURNAL, SEARCH)):
         raise SettingsError(f"{folder} is a search: end it with Ctrl-C where it runs")
     try:
         folders = json.loads(read_plain(folder / GRID))["folders"]

@@ -26,7 +26,7 @@ class CsvMetrics:
             with self.path.open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
                     stage, epoch = (row.pop(key) for key in KEYS)
-                    self.rows[stage, int(epoch)] = {name: value for name, value in row.items() if value}
+                    self.rows[stage, int(epoch)] = {name: value for name, value in row.items() if name and value}
 
     def remove_after(self, stage: str, epoch: int) -> None:
         """Remove what a stage logged after that epoch, which it trains again."""

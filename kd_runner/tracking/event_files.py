@@ -66,6 +66,12 @@ def in_folder(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("events.out.tfevents.*") if path.is_file() and not path.is_symlink())
 
 
+def points_in(files: Iterable[Path]) -> set[tuple[str, int]]:
+    """The tags and steps of all records in event files; a process may still write to them."""
+    events = (Event.FromString(record) for path in files for record in RawEventFileLoader(str(path)).Load())
+    return {(value.tag, event.step) for event in events for value in event.summary.value}
+
+
 def write_scalars(path: Path, scalars: Iterable[tuple[str, float, int]]) -> None:
     """Write an event file of its own with these tags, values and steps."""
     now = time.time()

@@ -40,8 +40,10 @@ class State:
             self.lock = FileLock(self.path.with_suffix(".lock"))
             self.lock.acquire(timeout=BEFORE)
         self.content: dict[str, Any] = {"id": uuid.uuid4().hex[:8], "sent": {}}
-        with suppress(OSError, ValueError):
-            self.content |= json.loads(self.path.read_text())
+        with suppress(OSError, ValueError, TypeError, LookupError, ArithmeticError):  # a damaged file
+            content = json.loads(self.path.read_text())
+            content["sent"] = {stage: int(epoch) for stage, epoch in dict(content["sent"]).items()}
+            self.content |= content
 
     def save(self) -> None:
         unfinished = self.path.with_suffix(".new")

@@ -24,7 +24,7 @@ from kd_runner.tracking import event_files
 
 MOST_ROWS = 20  # of the leaderboard: TensorBoard has seven colours
 FILE = "events.out.tfevents.0.means"
-LONGEST_NAME = 60
+LONGEST_NAME = 60  # bytes
 # Metrics of the epochs, by the tags of their means. TensorBoard sorts tags: accuracy is the first one that it shows.
 TAGS = {
     "accuracy/validation": "val_accuracy",
@@ -63,7 +63,8 @@ def tags_of(tag: str) -> list[str]:
 def write(root: Path, groups: Sequence[Group]) -> list[str]:
     """Put a run for each of the first rows of a leaderboard below `root`; returns the tags that have a mean.
 
-    Rows of one run are left out: their curves are that run's.
+    Rows of one run are left out: their curves are that run's. Where runs of a row have no curve that can be read, the
+    name says of how many runs the mean is.
     """
     written: set[str] = set()
     networks: dict[str, tuple[str, list[Epochs]]] = {}  # teachers and baselines by what they are, which rows share
@@ -71,11 +72,14 @@ def write(root: Path, groups: Sequence[Group]) -> list[str]:
         if len(group.runs) < 2:
             continue
         histories = [epochs_of(run.folder) for run in group.runs]
-        name = f"mean_row{number}_{_slug(_short(group.name))}"
-        written |= _write_run(root / name, [epochs[STUDENT] for epochs in histories if epochs.get(STUDENT)])
+        curves = _curves(histories, STUDENT)
+        name = f"mean_row{number}_{_slug(_short(group.name))}{_lacking(curves, len(group.runs))}"
+        written |= _write_run(root / name, curves)
         for stage in (TEACHER, BASELINE):
-            curves = [epochs[stage] for epochs in histories if epochs.get(stage)]
-            networks.setdefault(digest([stage, curves]), (_network(group.runs[0].folder, stage), curves))
+            curves = _curves(histories, stage)
+            lacking = _lacking(curves, sum(bool(run.result.get(stage)) for run in group.runs))
+            name = f"{_network(group.runs[0].folder, stage)}{lacking}"
+            networks.setdefault(digest([stage, lacking, curves]), (name, curves))
     taken: dict[str, int] = {}
     for name, curves in networks.values():
         taken[name] = taken.get(name, 0) + 1
@@ -86,14 +90,18 @@ def write(root: Path, groups: Sequence[Group]) -> list[str]:
 def epochs_of(run: Path) -> dict[str, Epochs]:
     """The metrics of each epoch, by stage, of the run in a folder; empty where they cannot be read."""
     content, _ = reading.json_of(run / ANALYSIS)
-    stages = content.get("epochs")
-    if not isinstance(stages, dict):
-        return {}
-    return {stage: epochs for stage, epochs in stages.items() if _are_epochs(epochs)}
+    usable, _ = reading.remove_misshapen({"epochs": content.get("epochs")}, reading.ANALYSIS)
+    stages: dict[str, Epochs] = usable.get("epochs") or {}
+    return stages
 
 
-def _are_epochs(epochs: Any) -> bool:
-    return isinstance(epochs, list) and all(isinstance(epoch, dict) for epoch in epochs)
+def _curves(histories: Sequence[Mapping[str, Epochs]], stage: str) -> list[Epochs]:
+    return [epochs[stage] for epochs in histories if epochs.get(stage)]
+
+
+def _lacking(curves: Sequence[Epochs], runs: int) -> str:
+    """The end of a name that says of how many runs a mean is, where that is not all of them."""
+    return f"_{len(curves)}_of_{runs}_runs" if len(curves) < runs else ""
 
 
 def mean_and_band(curves: Sequence[Epochs], metric: str) -> Iterator[tuple[int, float, float, float]]:
@@ -136,8 +144,9 @@ def delete_earlier(root: Path) -> None:
 def _network(run: Path, stage: str) -> str:
     """The name of the mean of a stage's networks: mean_teacher_ResNet-56."""
     content, _ = reading.json_of(run / SETTINGS)
-    node: Mapping[str, Any] = content.get("student" if stage == BASELINE else stage) or {}
-    return f"mean_{stage}_{_slug(network_and_seed(node, None).replace(' ', '-'))}"
+    node = content.get("student" if stage == BASELINE else stage)
+    words = network_and_seed(node if isinstance(node, Mapping) else {}, None)
+    return f"mean_{stage}_{_slug(words.replace(' ', '-'))}"
 
 
 def _short(name: str) -> str:
@@ -157,4 +166,5 @@ def _start_of_last_part(word: str) -> int:
 
 
 def _slug(words: str) -> str:
-    return re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[][(){}\s'\"]", "", words))[:LONGEST_NAME].strip("-._") or "row"
+    slug = re.sub(r"[^\w.,=+-]+", "-", re.sub(r"[][(){}\s'\"]", "", words))
+    return slug.encode()[:LONGEST_NAME].decode(errors="ignore").strip("-._") or "row"

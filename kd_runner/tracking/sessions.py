@@ -6,6 +6,7 @@ All rows have the same columns, because parallel coordinates leave out a run tha
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ ABSENT = "-"
 NO_COLUMNS = ("store", "resume", "trust", "tracking")  # sections of the settings without a column
 LABELS = {"temperature.value": "temperature", "student.parameters": "parameters", "student.macs": "MACs"}
 COUNTS = {"parameters": "student.parameters", "macs": "student.macs"}  # final numbers that are columns as settings are
+WHOLE = re.compile("-?[0-9]+")
 MOST_TEXTS = 50  # values of a column: TensorBoard has a box to tick for each text, and a range for numbers
 # The columns of final numbers: the keys that lead to the number in a result, and its title.
 METRICS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -82,7 +84,7 @@ class Session:
 
 def completed_row(run: Run) -> Session:
     """The row of a run with a result."""
-    overrides = [str(word) for word in run.result.get("overrides", [])]
+    overrides = [str(word) for word in run.result.get("overrides") or []]
     session = session_of(run.folder, overrides, api_pb2.STATUS_SUCCESS)
     session.metrics, session.words = metrics_of(run.result), words_of(run.result)
     session.settings |= {name: session.metrics[key] for key, name in COUNTS.items() if key in session.metrics}
@@ -110,7 +112,10 @@ def session_of(folder: Path, overrides: Iterable[str], status: int) -> Session:
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
     content, _ = reading.json_of(folder / SETTINGS)
-    settings = setting_values({name: value for name, value in content.items() if name not in NO_COLUMNS})
+    try:
+        settings = setting_values({name: value for name, value in content.items() if name not in NO_COLUMNS})
+    except RecursionError:  # a file of anyone's
+        settings = {}
     for key, value in typed.items():
         if key not in settings or key in content:  # the name of a group's option
             settings[key] = _value(value)
@@ -155,9 +160,10 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         value: Any = result
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, (int, float)):
-            metrics[name] = float(value)
-    if "baseline_accuracy" in metrics:
+        number = reading.usable_number(value)
+        if number is not None:
+            metrics[name] = float(number)
+    if {"student_accuracy", "baseline_accuracy"} <= metrics.keys():
         metrics["gain"] = metrics["student_accuracy"] - metrics["baseline_accuracy"]
     gap = gap_in(result)
     if gap is None or gap.share is None:  # the gap is too small or absent: its share would mislead
@@ -169,7 +175,8 @@ def align_settings(sessions: Sequence[Session]) -> tuple[list[dict[str, Value]],
     """The rows of the table, with the settings in which any two sessions differ; and the keys that commands named.
 
     All rows have the same keys. A column has only numbers or only texts. TensorBoard writes a number with five digits,
-    4.0000 or 3.4739e+5, so columns of whole numbers are texts, which sort as the numbers do.
+    4.0000 or 3.4739e+5, so columns of whole numbers are texts, which sort as the numbers do; but no texts of negative
+    numbers would.
     """
     keys = list(dict.fromkeys(key for session in sessions for key in session.settings))
     columns = {key: [session.settings.get(key, ABSENT) for session in sessions] for key in keys}
@@ -193,15 +200,19 @@ def _no_difference(key: str) -> set[Value]:
 
 
 def _are_few_whole_numbers(values: Sequence[Value]) -> bool:
-    return len(set(values)) <= MOST_TEXTS and all(float(value).is_integer() for value in values)
+    return len(set(values)) <= MOST_TEXTS and all(float(value).is_integer() and float(value) >= 0 for value in values)
 
 
 def _texts(values: Sequence[Value]) -> list[Value]:
-    """The values as texts. Spaces, which a browser leaves out, make those of whole numbers sort as the numbers do."""
+    """The values as texts. Spaces, which a browser leaves out, make those of whole numbers sort as the numbers do.
+
+    Beside a negative number, such as the -1 that often stands for all, zeros do: a space sorts before a minus sign.
+    """
     texts = [value if isinstance(value, str) else _text(value) for value in values]
-    whole = [text for text in texts if text.isdigit()]
+    whole = {text for text in texts if WHOLE.fullmatch(text)}
     width = max(map(len, whole), default=0)
-    return [text.rjust(width) if text.isdigit() else text for text in texts]
+    pad = str.zfill if any(text.startswith("-") for text in whole) else str.rjust
+    return [pad(text, width) if text in whole else text for text in texts]
 
 
 def _text(value: float) -> str:

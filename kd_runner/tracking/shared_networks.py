@@ -17,6 +17,7 @@ from kd_runner.tracking import event_files
 
 KEY = ".network"  # the file beside the curves that says whose they are
 CURVES, TESTED = "events.out.tfevents.0.curves", "events.out.tfevents.0.tested"
+REST = "events.out.tfevents.9.rest"  # TensorBoard reads it after the files of a training that was killed
 PATIENCE = 1.0  # seconds in which another process has written the key of a folder that it has made
 
 
@@ -83,15 +84,22 @@ def _key_in(folder: Path) -> str:
 
 
 def write_curves(folder: Path, stage: str, epochs: Sequence[Mapping[str, float]]) -> None:
-    """Write the metrics of each epoch of a network that was trained before, unless the folder has its curves."""
-    if not event_files.in_folder(folder):
-        scalars = [
-            (f"{stage}/{name}", value, number)
-            for number, metrics in enumerate(epochs, 1)
-            for name, value in metrics.items()
-            if name != KEPT
-        ]
-        event_files.write_scalars(folder / CURVES, scalars)
+    """Write those metrics of each epoch of a network that was trained before that the folder does not have.
+
+    It has the curves of a training in this sweep, or a part of them where that was killed: the files of a training are
+    left alone, as it may be about to end. Of all later calls, none reads them again.
+    """
+    if (folder / CURVES).exists() or (folder / REST).exists():
+        return
+    files = event_files.in_folder(folder)
+    there = event_files.points_in(files)
+    scalars = [
+        (f"{stage}/{name}", value, number)
+        for number, metrics in enumerate(epochs, 1)
+        for name, value in metrics.items()
+        if name != KEPT and (f"{stage}/{name}", number) not in there
+    ]
+    event_files.write_scalars(folder / (REST if files else CURVES), scalars)
 
 
 def write_test_metrics(folder: Path, metrics: Mapping[str, float], epoch: int) -> None:

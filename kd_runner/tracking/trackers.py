@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 INSTALLED = ("wandb", "mlflow", "trackio")  # those that need a library, which has the same name
 WAIT = 60.0  # seconds at the end of a run for trackers that are not done
+WAIT_TO_SEND = 1.0  # seconds at any other end
 # What libraries would tell their makers, unless the person wants that.
 SILENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -64,7 +65,7 @@ class Trackers:
         if "csv" in loggers:
             try:
                 self.csv = CsvMetrics(folder)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # a damaged table of an earlier attempt, say
                 _warn("csv", one_line(error))
         self.feeds = [Feed(name, folder, record) for name in loggers if name in INSTALLED]
 
@@ -84,15 +85,23 @@ class Trackers:
             self.csv.remove_after(stage, epoch)
 
     def end(self, status: str, summary: Mapping[str, float] | None = None) -> None:
-        """Close the run in all trackers; after a good end, wait until they are done, or for `WAIT` seconds."""
+        """Close the run in all trackers; after a good end, wait until they are done, or for `WAIT` seconds.
+
+        After any other end, wait for a second at most until they have been sent everything: without it, a run that has
+        failed would look like one that was killed.
+        """
         if summary:
             self._send({"summary": dict(summary)})
         self._send({"end": status})
-        deadline = time.monotonic() + WAIT
+        is_good = status == "completed"
+        deadline = time.monotonic() + (WAIT if is_good else WAIT_TO_SEND)
         for feed in self.feeds:
             feed.close()
         for feed in self.feeds:
-            if status == "completed" and not feed.wait(max(0.0, deadline - time.monotonic())):
+            seconds = max(0.0, deadline - time.monotonic())
+            if not is_good:
+                feed.wait_until_sent(seconds)
+            elif not feed.wait(seconds):
                 log.warning("note      %s is not done after %g s, and goes on by itself", feed.name, WAIT)
             feed.warn_once()
         self.feeds = []
@@ -126,9 +135,15 @@ class Feed:
         self.send({"folder": str(folder.absolute()), "record": dict(record)})
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        threading.Thread(target=self._write, args=(self.process.stdin,), daemon=True).start()
+        self.writer = threading.Thread(target=self._write, args=(self.process.stdin,), daemon=True)
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
-        self.reader.start()
+        try:
+            self.reader.start()
+            self.writer.start()
+        except RuntimeError as error:  # the system has no thread left
+            self.process.kill()
+            self.process.wait()
+            self.process, self.fault = None, one_line(error)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Have a message sent, without waiting for that."""
@@ -137,6 +152,11 @@ class Feed:
     def close(self) -> None:
         """Say that nothing follows."""
         self.messages.put(None)
+
+    def wait_until_sent(self, seconds: float) -> None:
+        """Wait until the process has been sent all messages, or for so long."""
+        if self.process is not None:
+            self.writer.join(seconds)
 
     def wait(self, seconds: float) -> bool:
         """False where the process has not ended by then."""

@@ -49,7 +49,8 @@ def test_a_good_journal_goes_on(good: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("driver", "../../elsewhere"), ("driver", 3), ("seeds", "2"), ("seed_values", ["0.9"])]
+    ("name", "value"),
+    [("driver", "../../elsewhere"), ("driver", 3), ("seeds", "2"), ("seed_values", ["0.9"]), ("seed_values", None)],
 )
 def test_the_record_of_a_trial_leads_nowhere(good: Path, tmp_path: Path, name: str, value: Any) -> None:
     shutil.copytree(good, tmp_path / "top")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from optuna.trial import TrialState
 from searches import search_settings, space  # skips where Optuna is not installed
 
@@ -145,6 +146,33 @@ def test_a_killed_driver_is_dead_at_once(tmp_path: Path) -> None:
     while is_locked(path):
         assert time.monotonic() < deadline
     assert not is_locked(tmp_path / "none.alive")
+
+
+def test_a_driver_that_starts_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was refused removes nothing of another that has locked its file and has no folder by now, or too."""
+    drivers = tmp_path / ".drivers"
+    with ExitStack() as stack:
+        stack.enter_context(driver_of(tmp_path, None))
+        drivers.mkdir()
+        for name in ("early", "later", "dead"):
+            stack.enter_context(FileLock(drivers / f"{name}.alive")) if name != "dead" else None
+            (drivers / name).mkdir() if name != "early" else None
+        with pytest.raises(SettingsError, match="shares its search with none runs"), driver_of(tmp_path, "journal"):
+            pass
+        assert sorted(path.name for path in drivers.iterdir()) == ["early.alive", "later", "later.alive"]
+        assert living_drivers(tmp_path) == ["early", "later"]
+
+    acquire, folder = FileLock.acquire, tmp_path / "b"
+
+    def acquire_late(lock: FileLock, *words: Any, **options: Any) -> Any:
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        (folder / ".drivers").rmdir()  # as a driver that is refused at this moment does
+        return acquire(lock, *words, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire_late)
+    with driver_of(folder, "journal") as driver:
+        assert living_drivers(folder) == [driver.name]
+        assert driver.folder.is_dir()
 
 
 @pytest.mark.parametrize(

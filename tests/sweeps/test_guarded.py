@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import threading
@@ -38,3 +39,13 @@ def test_one_process_runs_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (folder / "result.json").write_text(json.dumps({"status": "completed"}))
     assert run_guarded(task.words) == 0
     assert len(called) == 2
+
+
+def test_a_file_system_without_locks_has_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    (tmp_path / "result.json").write_text(json.dumps({"status": "completed"}))
+    task = guarded_task(Task("#3", tmp_path, [], []), tmp_path / ".drivers" / "run_3.lock")
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert run_guarded(task.words) == 0

@@ -13,12 +13,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from searches import search_settings, space  # skips where Optuna is not installed
 from test_drivers import WORDS, compose
 
+from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.seeds import SeedRun, may_be_best, ranked, seed_runs
-from kd_runner.sweeps.search.study import driver_of
-from kd_runner.sweeps.search.trials import Trials
+from kd_runner.sweeps.search.study import distribution_of, driver_of
+from kd_runner.sweeps.search.trials import Trials, refuse_foreign_trials
 
 
 def ended(number: int, *accuracies: float) -> FrozenTrial:
@@ -113,3 +114,70 @@ def test_a_search_that_ended_between_seeds_goes_on(tmp_path: Path) -> None:
         again = Seeded(folder, accuracies)
         told = [[(t.state, t.params, t.values, t.user_attrs) for t in s.trials.all()] for s in (whole, again)]
         assert told[0] == told[1]
+
+
+def test_a_run_that_is_done_again_has_not_failed(tmp_path: Path) -> None:
+    """A run with another seed fails, the driver is killed, and the next one does that run with success."""
+    with driver_of(tmp_path, None) as driver:
+        search = search_settings(trials=1, seeds=3)
+        trials = Trials(search, space(*WORDS), driver, [], compose)
+        (first,) = trials.new_trials(1, LiveView(1))
+
+        def end(job: Job, accuracy: float | None) -> None:
+            job.folder.mkdir(exist_ok=True)
+            if accuracy is not None:
+                student = {"best_val": {"val_accuracy": accuracy}}
+                (job.folder / "result.json").write_text(json.dumps({"status": "completed", "student": student}))
+            trials.tell_outcome(job, Task(job.name, job.folder, [], [], code=accuracy is None), None)
+
+        end(first, 0.5)
+        end(trials.runs_left(0)[0], None)
+        trials = Trials(search, space(*WORDS), driver, [], compose)
+        for run, accuracy in zip(trials.runs_left(0), (0.6, 0.7), strict=True):
+            end(run, accuracy)
+        outcome = trials.outcome()
+    assert (outcome.failed, outcome.left) == ([], 0)
+    assert trials.all()[0].values == pytest.approx([0.6])
+
+
+@pytest.mark.parametrize(
+    ("record", "is_ours"),
+    [
+        ({}, True),
+        ({"seeds": 3, "seed_values": [0.4, 0.5, 0.6]}, True),
+        ({"seeds": 3, "seed_values": [0.4, 0.6]}, True),  # the third run has failed
+        ({"seed_values": 5}, False),
+        ({"seed_values": None}, False),
+        ({"seed_values": []}, False),
+        ({"seed_values": [math.nan]}, False),
+        ({"seed_values": [0.4, 0.7]}, False),  # another mean than the trial's value
+        ({"seed_values": [-0.5, 1.5]}, False),
+        ({"seed_values": [0.5] * 4}, False),
+        ({"seeds": -3}, False),
+        ({"seeds": True}, False),
+        ({"seeds": None}, False),
+    ],
+)
+def test_seeds_that_no_search_would_record_are_refused(tmp_path: Path, record: dict[str, Any], is_ours: bool) -> None:
+    found = space(*WORDS)
+    values = {dimension.key: dimension.low for dimension in found.dimensions}  # type: ignore[union-attr]
+    kinds = {dimension.key: distribution_of(dimension) for dimension in found.dimensions}
+    record = {"own": found.overrides(values), "folder": "0", **record}
+    trial = create_trial(value=0.5, params=values, distributions=kinds, user_attrs=record)
+    trial.number = 0
+    for seeds in (3, 1):
+        if is_ours and (seeds > 1 or "seeds" not in record):
+            refuse_foreign_trials([trial], search_settings(seeds=seeds), found, tmp_path)
+        else:
+            with pytest.raises(SettingsError, match="its trial 0 is none of this search"):
+                refuse_foreign_trials([trial], search_settings(seeds=seeds), found, tmp_path)
+
+
+def test_what_a_database_holds_of_a_trial_is_numbers(tmp_path: Path) -> None:
+    found = space("temperature.value=interval(1,8)")
+    kinds = {dimension.key: distribution_of(dimension) for dimension in found.dimensions}
+    record = {"own": found.overrides({"temperature.value": 2.0}), "folder": "0"}
+    trial = create_trial(value=0.5, params={"temperature.value": 2.0}, distributions=kinds, user_attrs=record)
+    trial.number, trial.values = 0, [math.inf]
+    with pytest.raises(SettingsError, match="its trial 0 is none of this search"):
+        refuse_foreign_trials([trial], search_settings(), found, tmp_path)

@@ -34,6 +34,10 @@ def job(number: int, *words: str) -> Job:
         ({"sampler": "random", "trials": 1000}, "auto", 2, 0, MOST),
         ({"sampler": "nsga2", "startup_trials": 6}, "auto", 1, 6, 6),
         ({"sampler": "nsga2", "startup_trials": 6}, "auto", 1, 8, 4),
+        ({"sampler": "gp"}, "auto", 1, 4, 6),
+        ({"sampler": "gp"}, "auto", 1, 10, 1),
+        ({"sampler": "cmaes"}, "auto", 1, 0, 10),
+        ({"sampler": "cmaes"}, "auto", 1, 10, 1),
         ({"pruning": "median"}, 4, 1, 0, 1),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,28 @@ def test_another_report_replaces_the_means(groups: list[Group], tmp_path: Path) 
     mean_curves.delete_earlier(root)
     assert [path.name for path in root.iterdir()] == ["mean_row2_soft_T4"]
     assert mean_curves.write(root, groups[2:]) == []
+
+
+def test_a_mean_says_how_many_runs_of_its_row_it_lacks(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / str(seed), [0.1 * seed], 0.8) for seed in range(3)]
+    (runs[0].folder / "analysis.json").unlink()
+    teacher = {"teacher": {"accuracy": 0.8}}
+    mean_curves.write(tmp_path / "tensorboard", [Group((), [replace(run, result=teacher) for run in runs], "a=1")])
+    names = ["mean_row1_a=1_2_of_3_runs", "mean_teacher_ResNet-8_2_of_3_runs"]
+    assert sorted(path.name for path in (tmp_path / "tensorboard").iterdir()) == names
+    assert scalars(tmp_path / "tensorboard" / names[0])["accuracy/validation"] == [(1, pytest.approx(0.15))]
+
+
+def test_settings_and_numbers_of_anyone_end_no_report(groups: list[Group], tmp_path: Path) -> None:
+    for number, run in enumerate(groups[0].runs + groups[1].runs):
+        content = json.loads((run.folder / "analysis.json").read_text())
+        wrong = (10**400, float("nan"), None, True)[number]
+        content["epochs"]["student"][0] |= {"val_loss": wrong, "val_map": wrong, "train_loss": 0.5}
+        (run.folder / "analysis.json").write_text(json.dumps(content))
+        (run.folder / "settings.json").write_text(json.dumps({"teacher": [5, "x", None, {}][number], "student": 3}))
+    assert mean_curves.write(tmp_path / "out", groups) == ["accuracy/validation", "loss/validation", "training/loss"]
+    assert scalars(tmp_path / "out" / "mean_row1_dkd_T4")["loss/validation"] == [(2, pytest.approx(0.4))]
+    assert scalars(tmp_path / "out" / "mean_teacher_network")["accuracy/validation"] == [(1, pytest.approx(0.85))]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"epochs": 3}', '{"epochs": {"student": [1, {"val_loss": "x"}]}}'])

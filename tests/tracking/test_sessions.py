@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.plugins.hparams import api_pb2
 
-from kd_runner.files.results import MissingRun
-from kd_runner.tracking.sessions import Session, Value, align_settings, metrics_of, missing_row, setting_values
+from kd_runner.files import reading
+from kd_runner.files.results import MissingRun, Run
+from kd_runner.tracking.sessions import (
+    Session,
+    Value,
+    align_settings,
+    completed_row,
+    metrics_of,
+    missing_row,
+    setting_values,
+)
 
 
 def session(settings: dict[str, Value], *typed: str, status: int = api_pb2.STATUS_SUCCESS) -> Session:
@@ -33,6 +44,26 @@ def test_whole_numbers_are_texts_that_sort_as_they_do() -> None:
     assert [row["depth"] for row in rows] == ["  8", "110", "-"]
     rows, _ = align_settings([session({"lr": 0.5, "t": float(value)}) for value in range(100)])
     assert [row["t"] for row in rows[:2]] == [0.0, 1.0]  # too many to tick
+
+
+def test_negative_whole_numbers_sort_as_numbers() -> None:
+    numbers = [-10.0, -1.0, 5.0, 10.0]
+    rows, _ = align_settings([session({"n": number}) for number in numbers])
+    assert [row["n"] for row in rows] == numbers
+    rows, _ = align_settings([*(session({"n": number}) for number in numbers[1:]), session({"n": "auto"})])
+    assert [row["n"] for row in rows] == ["-1", "05", "10", "auto"]
+    assert sorted(str(row["n"]) for row in rows) == ["-1", "05", "10", "auto"]
+
+
+def test_files_of_anyone_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content: dict[str, Any] = {}
+    for _ in range(3000):  # some versions of Python read this
+        content = {"a": content}
+    monkeypatch.setattr(reading, "json_of", lambda _: (content, ""))
+    result = {"overrides": None, "student": {"accuracy": 0.5, "nll": 10**400, "ece": math.nan, "brier": True}}
+    row = completed_row(Run(tmp_path, (), (), result))
+    assert row.metrics == {"student_accuracy": 0.5}
+    assert row.typed == set()
 
 
 def test_counts_are_columns_where_results_differ_in_them() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from logged_scalars import scalars
 
 from kd_runner.files import atomic
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.tracking.shared_networks import SharedNetwork, claimed_folder, event_folder_of
+from kd_runner.tracking.shared_networks import SharedNetwork, claimed_folder, event_folder_of, write_curves
 
 TEACHER = SharedNetwork("teacher", {"_target_": "kd_runner.models.resnet.ResNet", "depth": 56}, 3, "ab12")
 
@@ -46,6 +47,20 @@ def test_the_curves_of_a_reused_network_stand_once_for_all_jobs(tmp_path: Path) 
     }
     for job in ("0_at", "1_dkd"):
         assert scalars(root / job) == {"student/test_accuracy": [(1, 0.5)]}
+
+
+def test_the_curves_of_a_training_that_was_killed_are_completed_once(tmp_path: Path) -> None:
+    epochs = [{"val_loss": 0.5, "val_accuracy": 0.1}, {"val_loss": 0.25, "val_accuracy": 0.2}, {"val_loss": 0.125}]
+    killed = RunLogger(tmp_path, tmp_path / "network")
+    killed.log_metrics({"teacher/val_loss": 0.5, "teacher/val_accuracy": 0.1}, 1)
+    killed.log_metrics({"teacher/val_loss": 0.25}, 2)
+    killed.experiment.close()
+    for more in ({}, {"never": 1.0}):
+        write_curves(tmp_path / "network", "teacher", [{**epoch, **more} for epoch in epochs])
+    assert scalars(tmp_path / "network") == {
+        "teacher/val_loss": [(1, 0.5), (2, 0.25), (3, 0.125)],
+        "teacher/val_accuracy": [(1, pytest.approx(0.1)), (2, pytest.approx(0.2))],
+    }
 
 
 def test_a_network_that_trains_for_several_jobs_has_its_place(tmp_path: Path) -> None:

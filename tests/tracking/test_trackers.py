@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,45 @@ def test_a_tracker_that_fails_costs_a_line(
     if feed.process is not None:
         feed.process.kill()
         feed.process.wait()
+
+
+def test_a_run_that_fails_is_closed_as_failed(fake: Path) -> None:
+    log = Trackers(["wandb"], fake, record(fake))
+    (feed,) = log.feeds
+    for epoch in range(1, 100):
+        log.log_epoch("student", epoch, {"val_loss": 0.5})
+    log.end("failed")
+    assert not feed.writer.is_alive()  # all is sent: the run's process may end
+    assert feed.wait(60)
+    assert len(told(fake, "row")) == 99
+    assert told(fake, "summary") == [{"status": "failed"}]
+    assert told(fake, "exit_code") == [1]
+
+
+@pytest.mark.parametrize("cell", ["x" * 200_000, "1,2,3"])
+def test_a_damaged_table_costs_no_run(cell: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "metrics.csv").write_text(f"stage,epoch,val_loss\nstudent,1,{cell}\n")
+    log = Trackers(["csv"], tmp_path, {})
+    log.log_epoch("student", 2, {"val_loss": 0.5})
+    messages = [record.getMessage() for record in caplog.records]
+    if len(cell) > 5:
+        assert messages == ["note      csv has no more numbers of this run: field larger than field limit (131072)"]
+    else:
+        assert table(tmp_path) == {("student", 1): {"val_loss": 1.0}, ("student", 2): {"val_loss": 0.5}}
+
+
+def test_a_system_without_threads_costs_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    log = Trackers(["wandb"], tmp_path, record(tmp_path))
+    log.log_epoch("student", 1, {"val_loss": 0.5})
+    log.end("failed")
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["note      wandb has no more numbers of this run: can't start new thread"]
 
 
 def test_a_full_disk_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from small_training import classifier, fitted
 
 from kd_runner.files.run_folder import NOW
-from kd_runner.training.callbacks import SaveResumeState
+from kd_runner.training.callbacks import SaveResumeState, place_of
 from kd_runner.training.resume_state import ResumeState
 
 
@@ -20,6 +21,7 @@ def test_watchers_see_the_epochs_that_have_ended(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "run" / NOW).read_text())
     assert content.pop("seconds_per_epoch") >= 0
     accuracies = [metrics["val_accuracy"] for metrics in module.history]
+    assert content.pop("where") == place_of(torch.device("cpu"))
     assert content == {"stage": "teacher", "epoch": 2, "epochs": 2, "val_accuracies": accuracies}
 
 
@@ -50,3 +52,13 @@ def test_a_terminal_gets_one_line_at_the_end(
         module = fitted(classifier(epochs=2), tmp_path)
     (line,) = [record.getMessage() for record in caplog.records if "epochs" in record.getMessage()]
     assert line.startswith(f"teacher   2 epochs  train loss {module.metrics['train_loss']:.4f}  val accuracy ")
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "place"),
+    [("cpu", "", "CPU"), ("cuda:1", "4,6", "GPU 6"), ("cuda:0", "", "GPU 0"), ("cuda", "GPU-8f", "GPU GPU-8f")],
+)
+def test_where_a_run_trains_is_said(device: str, visible: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("platform.node", lambda: "node3")
+    assert place_of(torch.device(device)) == f"node3, {place}"

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 # States of a job whose process was killed: submitit writes a result of one that failed. Not those of a person who ended
 # it, or of a time limit.
 KILLED = ("FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL")
+ADOPTED = "adopted.json"  # beside `QUEUED`: the folders of the drivers whose files those of its jobs use, by the IDs
 ASIDE = "earlier_"  # begins the names of folders with files of earlier jobs
 MOST_OUTCOME = 2**22  # bytes of the file in which submitit says how a job ended
 LOOK, ASK = 1.0, 10.0  # seconds between looks at the folder, and between questions to the scheduler, which serves many
@@ -162,6 +163,7 @@ class SlurmEngine:
         self._jobs: dict[str, Any] = {}  # submitit's objects of these jobs, by the tasks' names
         self._adopted: dict[str, str] = {}  # the IDs of Slurm's jobs of another driver, by the tasks' names
         self._folders: dict[str, Path] = {}  # that driver's folder, by the IDs
+        self._looked_at: set[Path] = set()  # the folders of other drivers whose jobs are known
         self._has_tidied = False  # True once files of earlier jobs were put aside
         self._asked = time.monotonic()  # when the scheduler was last asked
         self._retries: dict[str, int] = {}  # how often a task was put into the queue again
@@ -182,12 +184,18 @@ class SlurmEngine:
 
     def adopt(self, folder: Path) -> None:
         """Find again the jobs that a driver which has ended left in the queue, with `folder` for its files."""
+        if folder in self._looked_at:
+            return
         recorded = atomic.read_json(folder / SLURM_FOLDER / QUEUED)
-        known = in_queue() if recorded else None
+        known = in_queue() if recorded else set()
+        if known is None:
+            return
+        self._looked_at.add(folder)
+        folders = _folders_of_adopted(folder)
         for name, job in recorded.items():
-            if isinstance(job, str) and job in (known or ()):
+            if isinstance(job, str) and job in known:
                 self._adopted[name] = job
-                self._folders[job] = folder
+                self._folders[job] = folders.get(job, folder)
 
     def run(
         self, tasks: Sequence[Task], notify: Notify, tick: Tick, next_task: Callable[[], Task | None] = no_task
@@ -197,18 +205,19 @@ class SlurmEngine:
         Raises:
             KeyboardInterrupt, SystemExit: the driver was told to end; the jobs stay in the queue.
         """
+        self._folders = {**_folders_of_adopted(self.folder), **self._folders}
         known = {**self._still_queued(), **self._adopted}
         if not self._has_tidied:
             put_aside(self.folder / SLURM_FOLDER, known.values())
             self._has_tidied = True
-        self.queued = {}
+        self.queued = dict(known)  # also those of tasks that come later: no driver may lose sight of them
         unfinished = self._taken(tasks, known)
         try:
             while True:
                 proposed: list[Task] = []
                 while len(unfinished) + len(proposed) < self.slot_count and (task := next_task()) is not None:
                     proposed.append(task)
-                unfinished += self._taken(proposed, self._adopted)
+                unfinished += self._taken(proposed, {**known, **self._adopted})
                 if not unfinished:
                     return
                 time.sleep(LOOK)
@@ -233,9 +242,18 @@ class SlurmEngine:
         if before:
             log.info("queue     %d jobs are in it from before", len(before))
             self.queued |= before
-            atomic.write_json(self.folder / SLURM_FOLDER / QUEUED, self.queued)
+            self._write_queued()
         self._submit([task for task in tasks if task.name not in before])
         return list(tasks)
+
+    def _write_queued(self) -> None:
+        """Record the jobs in the queue, for the next driver."""
+        files = self.folder / SLURM_FOLDER
+        files.mkdir(parents=True, exist_ok=True)
+        folders = {job: str(self._folders[job]) for job in self.queued.values() if job in self._folders}
+        if folders:
+            atomic.write_json(files / ADOPTED, folders)
+        atomic.write_json(files / QUEUED, self.queued)
 
     def _cancel_unwanted(self, tasks: Sequence[Task]) -> None:
         """Have Slurm end the tasks that nobody needs any longer, or take them from its queue; once each."""
@@ -276,7 +294,7 @@ class SlurmEngine:
                 stay = _arrays(list(self.queued.values()))
                 raise RunFailed(f"{error}; what it had taken before stays: scancel {stay} ends it") from None
             self.queued |= dict(zip((task.name for task in members), ids, strict=True))
-            atomic.write_json(self.folder / SLURM_FOLDER / QUEUED, self.queued)
+            self._write_queued()
             log.info("queue     %d as Slurm job %s", len(members), _arrays(ids))
 
     def _submit_array(self, tasks: Sequence[Task], needed_ids: Sequence[str]) -> list[str]:
@@ -377,7 +395,7 @@ class SlurmEngine:
         self.queued[task.name] = ids[0]
         del self._jobs[task.name]
         self._unknown[task.name] = 0
-        atomic.write_json(self.folder / SLURM_FOLDER / QUEUED, self.queued)
+        self._write_queued()
         log.info("queue     %s goes on as Slurm job %s", task.name, ids[0])
         return True
 
@@ -402,6 +420,12 @@ class SlurmEngine:
                 f"it reached its time limit of {settings.timeout_min} min for the {settings.max_num_timeout + 1}. time "
                 "(hydra.launcher.timeout_min, hydra.launcher.max_num_timeout)"
             )
+
+
+def _folders_of_adopted(folder: Path) -> dict[str, Path]:
+    """The folders of drivers whose files the jobs of the driver with this folder use, by the jobs' IDs."""
+    recorded = atomic.read_json(folder / SLURM_FOLDER / ADOPTED)
+    return {job: Path(path) for job, path in recorded.items() if isinstance(path, str)}
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -433,7 +457,7 @@ def put_aside(files: Path, running: Iterable[str]) -> None:
     Slurm's numbers begin anew on another cluster, and can be guessed: the files of a new job must not be there before
     it is submitted, or the job would start, or seem to end, with what somebody else wrote.
     """
-    kept = {QUEUED, *running}
+    kept = {QUEUED, ADOPTED, *running}
     entries = list(files.iterdir()) if files.is_dir() else []
     moved = [path for path in entries if path.name not in kept and not path.name.startswith(ASIDE)]
     if moved:

@@ -55,7 +55,7 @@ def pack_tasks(
         folder: The folder of the sweep.
         queued: The names of tasks that a cluster has kept from an earlier driver, packs among them.
     """
-    kept = {name: _numbers(name) for name in queued}
+    kept = {name: _without_left_out(_numbers(name), folder) for name in queued}
     loose = [number for number in tasks if not any(number in numbers for numbers in kept.values())]
     free = examination["free_bytes"]
     free = free if packing.memory is None else packing.memory * packing.slots
@@ -71,11 +71,29 @@ def pack_tasks(
     packs = _bundled(packs, folder, packing)
     for name, numbers in kept.items():
         members = [tasks[number] for number in numbers if number in tasks]
-        if len(numbers) == 1:
+        if len(_numbers(name)) == 1:
             packs += members
         elif members:
-            packs.append(pack_task(members, folder, packing.timeout_s, queued_name=name))
+            plan = _plan_of(_numbers(name)[0], folder)
+            call = BUNDLE if atomic.read_json(plan).get("call") == BUNDLE else CALL
+            packs.append(pack_task(members, folder, packing.timeout_s, queued_name=name, call=call))
     return packs
+
+
+def _without_left_out(numbers: Sequence[int], folder: Path) -> list[int]:
+    """The numbers of a queued pack's jobs, without those that it has ended early: a resumed sweep starts them again."""
+    record = atomic.read_json(_folder_of(numbers[0], folder) / ENDED) if len(numbers) > 1 else {}
+    ends = {number: record.get(f"#{number}") for number in numbers}
+    return [number for number, end in ends.items() if not (isinstance(end, dict) and end.get("left_out"))]
+
+
+def _folder_of(first: int, folder: Path) -> Path:
+    """The folder of the pack whose first job has this number."""
+    return folder / PACKS / str(first)
+
+
+def _plan_of(first: int, folder: Path) -> Path:
+    return folder / CHECKED / f"{PLAN}{first}.json"
 
 
 def _bundled(tasks: Sequence[Task], folder: Path, packing: Packing) -> list[Task]:
@@ -115,10 +133,10 @@ def pack_task(
     """
     name = queued_name or ranges([int(task.name.removeprefix("#")) for task in members])
     first = _numbers(name)[0]
-    pack_folder, plan = folder / PACKS / str(first), folder / CHECKED / f"{PLAN}{first}.json"
+    pack_folder, plan = _folder_of(first, folder), _plan_of(first, folder)
+    (pack_folder / LEFT_OUT).unlink(missing_ok=True)  # what an earlier driver was told to stop
     if not queued_name:
-        for record in (ENDED, LEFT_OUT):
-            (pack_folder / record).unlink(missing_ok=True)
+        (pack_folder / ENDED).unlink(missing_ok=True)
     jobs = [
         {
             "name": task.name,
@@ -130,7 +148,8 @@ def pack_task(
         for task in members
     ]
     plan.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    atomic.write_json(plan, {"folder": str(pack_folder), "timeout_s": timeout_s, "shares": shares, "jobs": jobs})
+    content = {"folder": str(pack_folder), "call": call, "timeout_s": timeout_s, "shares": shares, "jobs": jobs}
+    atomic.write_json(plan, content)
     needed = dict.fromkeys(task for member in members for task in member.after)
     variables = {name: value for member in members for name, value in member.variables.items()}
     words = [str(plan)]

@@ -13,7 +13,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import DRIVERS, JOURNAL, LOCK, SLURM
 from kd_runner.sweeps import folder as sweep_folder
+from kd_runner.sweeps.jobs import Job
 
 OF_STUDY = "study.lock"  # locked by the driver that proposes a trial, or tells how one ended
 STUDY = "study.json"  # says which storage the study is in, and its name there
@@ -62,13 +63,13 @@ class Driver:
             return True
         return bool(name) and is_locked(self.search_folder / DRIVERS / f"{name}{OF_DRIVER}")
 
-    def run_lock(self, number: int) -> Path:
-        """The file that the process locks which runs a trial."""
-        return self.search_folder / DRIVERS / f"run_{number}.lock"
+    def run_lock(self, run: Job) -> Path:
+        """The file that the process locks which does this run of a trial."""
+        return self.search_folder / DRIVERS / f"run_{run.name.removeprefix('#').replace(' ', '_')}.lock"
 
     def folder_of(self, name: str) -> Path:
-        """The folder of what another driver leaves."""
-        return self.search_folder / DRIVERS / name
+        """The folder of what another driver leaves; that of the search for an only one, which has no name."""
+        return self.search_folder / DRIVERS / name if name else self.search_folder
 
 
 def is_name_of_driver(name: Any) -> bool:
@@ -104,11 +105,9 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
     """
     sweep_folder.refuse_unfit_folder(folder, resumed)
     name = f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    (folder / DRIVERS).mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / DRIVERS / f"{name}{OF_DRIVER}")
     try:
-        lock.acquire(timeout=PATIENCE)  # another driver may be looking whether it is locked
-        (folder / DRIVERS / name).mkdir(mode=0o700)  # others would remove it before
+        _enter(folder, name, lock)
         driver = Driver(folder, name)
         _tidy(driver)
         with driver.alone():  # or the other driver that looks at this file would seem to run the search
@@ -127,14 +126,28 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
         _leave(folder, name, lock)
 
 
+def _enter(folder: Path, name: str, lock: FileLock) -> None:
+    """Lock the file that says that this driver lives, and then make its folder, which others would remove before."""
+    for is_last in (False, False, True):
+        try:
+            (folder / DRIVERS).mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=PATIENCE)  # another driver may be looking whether it is locked
+            break
+        except FileNotFoundError:  # a driver that was refused has just removed the empty folder
+            if is_last:
+                raise
+    (folder / DRIVERS / name).mkdir(mode=0o700)
+
+
 def _tidy(driver: Driver) -> None:
     """Remove what killed drivers left, which may hold settings from the environment, but for jobs in a queue."""
     with driver.alone():
         for path in (driver.search_folder / DRIVERS).iterdir():
             is_queue = (path / SLURM).exists()
-            if path.is_dir() and not path.is_symlink() and not is_queue and not driver.is_alive(path.name):
-                shutil.rmtree(path, ignore_errors=True)
-                path.with_name(f"{path.name}{OF_DRIVER}").unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink() and not is_queue and path.name != driver.name:
+                with suppress(Timeout), FileLock(path.with_name(f"{path.name}{OF_DRIVER}")).acquire(blocking=False):
+                    shutil.rmtree(path, ignore_errors=True)
+                    path.with_name(f"{path.name}{OF_DRIVER}").unlink(missing_ok=True)
 
 
 def _leave(folder: Path, name: str, lock: FileLock) -> None:
@@ -144,8 +157,17 @@ def _leave(folder: Path, name: str, lock: FileLock) -> None:
     own = folder / DRIVERS / name
     if not (own / SLURM).exists():
         shutil.rmtree(own, ignore_errors=True)
-    if not (folder / JOURNAL).exists() and not (folder / DRIVERS / STUDY).exists() and not living_drivers(folder):
-        shutil.rmtree(folder / DRIVERS, ignore_errors=True)  # it was refused before it had a study
+    if not has_study(folder):  # it was refused
+        of_study = folder / DRIVERS / OF_STUDY
+        try:
+            with FileLock(of_study).acquire(blocking=False):
+                of_study.unlink(missing_ok=True)  # whoever waits for it makes another one
+        except Timeout:
+            return
+        except sweep_folder.NO_LOCKS:
+            of_study.unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / DRIVERS).rmdir()  # never what another driver has just put there
 
 
 @contextmanager

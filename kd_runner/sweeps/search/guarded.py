@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kd_runner.errors import COMPLETED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import RESULT, holds_a_run
 from kd_runner.sweeps.engines.task import Task
+from kd_runner.sweeps.folder import NO_LOCKS, WITHOUT_LOCKS
 
 CALL = "kd_runner.sweeps.search.guarded:run_guarded"
 
@@ -29,10 +31,26 @@ def guarded_task(task: Task, lock: Path) -> Task:
     return replace(task, words=words, again=words, call=CALL)
 
 
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Keep other processes from this block; where the file system has no locks, as in any sweep there, nobody does."""
+    lock = FileLock(path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except NO_LOCKS as error:
+        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def run_guarded(words: Sequence[str], companions: Any = None) -> int:
     """Run the command of a task from `guarded_task` once nobody else does; returns its exit code."""
     lock, folder, call, first, again = words
-    with FileLock(lock):
+    with _alone(lock):
         if atomic.read_json(Path(folder) / RESULT).get("status") == "completed":
             return COMPLETED
         module, _, name = call.partition(":")

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_runner.errors import RunFailed, SettingsError
+from optuna.exceptions import StorageInternalError
+
+from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.run_folder import CHECKED
 from kd_runner.notes import note
 from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
@@ -20,6 +22,7 @@ from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import Driver, has_study
 from kd_runner.sweeps.search.space import Space
+from kd_runner.sweeps.search.storage import kind_of
 from kd_runner.sweeps.search.study import SearchSettings, propose_trial
 from kd_runner.sweeps.search.together import together_of
 from kd_runner.sweeps.search.trial_queue import TrialQueue
@@ -46,6 +49,23 @@ def run_search(
         SettingsError: settings that cannot work; nothing was started.
         RunFailed: the search cannot go on.
     """
+    try:
+        return _search(search, space, driver, launcher_settings, flags, compose)
+    except StorageInternalError as error:
+        reason = one_line(error.__cause__ or error).replace(search.storage or "\n", "it")
+        raise RunFailed(f"hydra.sweeper.storage: the {kind_of(search.storage)} does not answer ({reason})") from error
+    except OSError as error:  # a full disk, say
+        raise RunFailed(f"the search cannot be written down: {error}") from error
+
+
+def _search(
+    search: SearchSettings,
+    space: Space,
+    driver: Driver,
+    launcher_settings: LauncherSettings,
+    flags: Sequence[str],
+    compose: Compose,
+) -> SearchOutcome:
     folder = driver.search_folder
     trials = Trials(search, space, driver, flags, compose) if has_study(folder) else None
     if trials is not None and not trials.trials_left:
@@ -72,8 +92,6 @@ def run_search(
         with LiveView(trials.trials_left) as live_view:
             variables = {name: value for job in jobs for name, value in job.variables.items()}
             TrialQueue(trials, engine, together, live_view, launcher_settings.timeout_s, variables).run()
-    except OSError as error:  # a full disk, say
-        raise RunFailed(f"the search cannot be written down: {error}") from error
     finally:
         fork_server.close()
     return trials.outcome()

@@ -24,6 +24,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
+from kd_runner.files.contents import is_being_written
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, DRIVERS, JOURNAL, LOCK, MULTIRUN
 from kd_runner.formats import count, percent
@@ -226,7 +227,8 @@ def refuse_other_search(driver: Driver, search: SearchSettings, space: Space, re
     folder = driver.search_folder
     refuse_other_storage(folder, search.storage)
     if not has_study(folder):
-        names = sorted(path.name for path in folder.iterdir() if path.name not in FILES_BEFORE_TRIALS)
+        found = sorted(path.name for path in folder.iterdir() if path.name not in FILES_BEFORE_TRIALS)
+        names = [name for name in found if not is_being_written(name)]  # by a driver that starts beside this one
         if names:
             raise SettingsError(f"hydra.sweep.dir: must be empty for a new search, {folder} holds {names[0]}")
         return

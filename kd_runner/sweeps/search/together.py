@@ -43,10 +43,10 @@ class Together:
         left = self.search.trials - number
         if self.pack != "auto":
             return max(1, min(left, int(self.pack)))
-        if self.search.sampler == "tpe":
-            left = min(left, self.search.startup_trials - number)
-        elif self.search.sampler == "nsga2":  # the trials of a generation come from the one before
+        if self.search.sampler == "nsga2":  # the trials of a generation come from the one before
             left = min(left, self.search.startup_trials - number % self.search.startup_trials)
+        elif self.search.sampler != "random":  # whatever learns from each trial: only its first ones are random
+            left = min(left, self.search.startup_trials - number)
         return max(1, min(MOST, -(-left // self.slots)))
 
     def groups(self, jobs: Sequence[Job]) -> list[list[Job]]:

@@ -14,7 +14,7 @@ from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job, completed_result, task_of
 from kd_runner.sweeps.live_view import LiveView
-from kd_runner.sweeps.packs.tasks import newly_ended, pack_task
+from kd_runner.sweeps.packs.tasks import leave_out, newly_ended, pack_task
 from kd_runner.sweeps.queue_names import queue_name
 from kd_runner.sweeps.search.guarded import guarded_task
 from kd_runner.sweeps.search.seeds import SEEDS, SeedRun
@@ -24,6 +24,7 @@ from kd_runner.sweeps.search.trials import Trials
 log = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between looks at what other drivers do
+LOOK_AT_OWN = 10.0  # seconds between looks whether another driver has taken over what runs here
 
 
 class TrialQueue:
@@ -47,7 +48,7 @@ class TrialQueue:
         self.trials, self.engine, self.together, self.live_view = trials, engine, together, live_view
         self.timeout_s, self.variables = timeout_s, variables
         self.ready = deque[Task]()
-        self.look_again = 0.0  # on the monotonic clock
+        self.look_again = self.look_at_own = 0.0  # on the monotonic clock
         limit = trials.search.timeout
         self.ends = None if limit is None else time.monotonic() + limit
 
@@ -101,7 +102,8 @@ class TrialQueue:
         for job, driver in self.trials.orphans(most):
             if driver:
                 log.info("taken     %s from %s, which has ended", job, driver)
-                self.engine.adopt(self.trials.driver.folder_of(driver))
+            for name in dict.fromkeys(("", driver)):  # an only driver may have had it before
+                self.engine.adopt(self.trials.driver.folder_of(name))
             runs = self.trials.runs_left(job.number)
             if runs == [job] and completed_result(job) is not None:  # it outlived its driver
                 self.live_view.jobs |= {job.name: job}
@@ -128,7 +130,9 @@ class TrialQueue:
         title = queue_name(job, self.trials.settings)
         task = replace(task_of(job, {}, self.trials.flags), variables=self.variables, title=title)
         driver = self.trials.driver
-        return guarded_task(task, driver.run_lock(job.number)) if driver.is_one_of_many else task
+        # A killed driver of a cluster may have left a job in its queue that nobody knows of.
+        is_guarded = driver.is_one_of_many or self.engine.is_remote
+        return guarded_task(task, driver.run_lock(job)) if is_guarded else task
 
     def say_end(self, task: Task) -> None:
         """Tell the study how a run ended, say so, and queue the trial's other seeds where it is to have them."""
@@ -150,7 +154,7 @@ class TrialQueue:
             return
         for member in newly_ended(task):
             self.say_end(member)
-        self.ready.extend(member for member in task.members if member.code is None)  # these run alone
+        self.ready.extend(member for member in task.members if member.code is None and self.is_mine(member))  # alone
 
     def tick(self, running: Sequence[Task]) -> None:
         """Look at the tasks that run, and have those end that are pruned or that another driver has taken over."""
@@ -158,5 +162,22 @@ class TrialQueue:
             for member in newly_ended(task):
                 self.say_end(member)
             if not task.members and self.trials.search.pruning != "none":
-                task.unwanted = bool(self.trials.verdict(self.live_view.jobs[task.name]))
+                task.unwanted |= bool(self.trials.verdict(self.live_view.jobs[task.name]))
+        if time.monotonic() >= self.look_at_own:
+            self.look_at_own = time.monotonic() + LOOK_AT_OWN
+            for task in running:
+                self.end_what_others_have(task)
         self.live_view.tick(running)
+
+    def end_what_others_have(self, task: Task) -> None:
+        """Have a task end, or those of its members, that another driver runs, to which this one seemed to be dead."""
+        runs = [run for run in task.members or [task] if run.code is None]
+        lost = [run.name for run in runs if not self.is_mine(run)]
+        if lost and len(lost) == len(runs):
+            task.unwanted = True
+        elif lost:
+            leave_out(task, lost)
+
+    def is_mine(self, task: Task) -> bool:
+        """False for a run of a trial that another driver has taken over."""
+        return self.trials.is_still_mine(self.live_view.jobs[task.name].number)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from kd_runner.errors import SettingsError
@@ -22,7 +23,7 @@ from kd_runner.sweeps.checks import Compose
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import write_grid
 from kd_runner.sweeps.grid import reason_of_failure
-from kd_runner.sweeps.jobs import Job, completed_result
+from kd_runner.sweeps.jobs import Job, completed_result, write_end
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import Driver, is_name_of_driver
 from kd_runner.sweeps.search.pruning import pruning_reason
@@ -58,6 +59,20 @@ def _are_numbers(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
+def _has_fit_seeds(trial: FrozenTrial, search: SearchSettings) -> bool:
+    """True where what is recorded of a trial's seeds is what this search would have recorded."""
+    record = trial.user_attrs
+    count, accuracies = record.get(SEEDS, search.seeds), record.get(ACCURACIES)
+    if type(count) is not int or count != search.seeds:
+        return False
+    if ACCURACIES not in record:
+        return True
+    if not _are_numbers(accuracies) or not 0 < len(accuracies) <= count or search.seeds == 1:
+        return False
+    mean = trial.values[0] if trial.state == TrialState.COMPLETE else statistics.fmean(accuracies)
+    return min(accuracies) >= 0 and max(accuracies) <= 1 and math.isclose(mean, statistics.fmean(accuracies))
+
+
 def refuse_foreign_trials(
     trials: Sequence[FrozenTrial], search: SearchSettings, space: Space, folder: Path, first: int = 0
 ) -> None:
@@ -80,10 +95,9 @@ def refuse_foreign_trials(
             and is_path_inside(record["folder"])
             and isinstance(record.get("reason", ""), str)
             and is_name_of_driver(record.get(OF_DRIVER, ""))
-            and type(record.get(SEEDS, 1)) is int
-            and _are_numbers(record.get(ACCURACIES, []))
             and (trial.state != TrialState.FAIL or "reason" in record)
-            and (trial.state != TrialState.COMPLETE or len(trial.values or ()) == count)
+            and (trial.state != TrialState.COMPLETE or (_are_numbers(trial.values) and len(trial.values) == count))
+            and _has_fit_seeds(trial, search)
         )
         if not is_ours:
             raise SettingsError(f"{folder / JOURNAL} cannot be read (its trial {number} is none of this search)")
@@ -184,7 +198,6 @@ class Trials:
         self.write_grid()
         if not reason:
             return job
-        job.folder.mkdir(parents=True, exist_ok=True)
         write_end(job, "failed", reason)
         live_view.say_end(job, "failed", reason, 0.0)
         return None
@@ -255,16 +268,22 @@ class Trials:
         trial = self.all()[job.number]
         if trial.state.is_finished():  # another driver has taken it over
             return ""
-        for epoch in range(self._unreported.get(job.number, trial.last_step or 1), len(accuracies) + 1):
+        try:
+            return self._verdict_by_epochs(trial, accuracies, epochs)
+        except UpdateFinishedTrialError:  # it has just done so
+            return ""
+
+    def _verdict_by_epochs(self, trial: FrozenTrial, accuracies: Sequence[float], epochs: int) -> str:
+        """Report the epochs that the study does not know, up to the one after which the trial is to be pruned."""
+        number = trial.number
+        for epoch in range(self._unreported.get(number, trial.last_step or 1), len(accuracies) + 1):
             self.storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracies[epoch - 1])
-            self._unreported[job.number] = epoch + 1
-            reason = self._pruning_reason(job.number, epoch, epochs) if epoch < epochs else ""
+            self._unreported[number] = epoch + 1
+            reason = self._pruning_reason(number, epoch, epochs) if epoch < epochs else ""
             if reason:
                 at = f"at epoch {epoch} of {epochs}: validation accuracy"
-                self.verdicts[job.number] = (
-                    f"{at} {format_value('accuracy', max(accuracies[:epoch]))} at best, {reason}"
-                )
-                return self.verdicts[job.number]
+                self.verdicts[number] = f"{at} {format_value('accuracy', max(accuracies[:epoch]))} at best, {reason}"
+                return self.verdicts[number]
         return ""
 
     def _pruning_reason(self, number: int, epoch: int, epochs: int) -> str:
@@ -306,8 +325,8 @@ class Trials:
     def _tell(self, number: int, values: Sequence[float] | None = None, state: TrialState | None = None) -> None:
         self.study.tell(number, values, state=state)
         self.mine.discard(number)
-        if self.driver.is_one_of_many:
-            self.driver.run_lock(number).unlink(missing_ok=True)
+        for run in (self.jobs[number], *self.other_runs(number)):
+            self.driver.run_lock(run).unlink(missing_ok=True)
         self.write_record()
 
     def _tell_first_seed(self, number: int, values: Sequence[float]) -> None:
@@ -340,6 +359,8 @@ class Trials:
             if not accuracies:  # somebody has removed its results
                 self._set(number, "reason", "its result is gone")
                 return self._tell(number, state=TrialState.FAIL)
+            if self.all()[number].user_attrs.get("reason") and len(accuracies) == 1 + len(self.other_runs(number)):
+                self._set(number, "reason", "")  # a run has failed, and was done again by a later driver
             self._set(number, ACCURACIES, accuracies)
             return self._tell(number, [statistics.fmean(accuracies)])
 
@@ -376,7 +397,7 @@ class Trials:
         failed = [
             f"{self.jobs[trial.number]}: {trial.user_attrs['reason']}"
             for trial in trials
-            if trial.state == TrialState.FAIL or (trial.state == TrialState.COMPLETE and "reason" in trial.user_attrs)
+            if trial.state == TrialState.FAIL or (trial.state == TrialState.COMPLETE and trial.user_attrs.get("reason"))
         ]
         best = []
         for trial in self.best():
@@ -397,10 +418,3 @@ def student_epochs(folder: Path) -> tuple[list[float], int]:
         return student["val_accuracies"], len(student["val_accuracies"])
     status = atomic.read_json(folder / NOW)
     return (status["val_accuracies"], status["epochs"]) if status.get("stage") == "student" else ([], 0)
-
-
-def write_end(job: Job, status: str, reason: str) -> None:
-    """Record in a job's folder how the job ended, where the job itself could not."""
-    path = job.folder / RESULT
-    result = {"overrides": job.overrides, **atomic.read_json(path)}
-    atomic.write_json(path, {**result, "status": status, "error": reason})

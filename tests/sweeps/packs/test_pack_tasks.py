@@ -9,7 +9,17 @@ import pytest
 
 from kd_runner.files import atomic
 from kd_runner.sweeps.engines.task import Slot, Task
-from kd_runner.sweeps.packs.tasks import ENDED, Packing, newly_ended, pack_task, pack_tasks
+from kd_runner.sweeps.packs.tasks import (
+    BUNDLE,
+    CALL,
+    ENDED,
+    LEFT_OUT,
+    Packing,
+    leave_out,
+    newly_ended,
+    pack_task,
+    pack_tasks,
+)
 
 TRAINING = Task("teacher 0123456789abcdef", Path("networks"), ["a"], ["a"])
 
@@ -80,3 +90,21 @@ def test_what_a_cluster_still_has_is_not_packed_anew(tmp_path: Path, name: str) 
         assert [member.name for member in packs[name].members] == ["#1", "#2"]
         assert record.exists()
         assert set(packs) == {name, "#3 to #4"}
+
+
+def test_a_queued_pack_stays_what_it_is_and_forgets_what_was_stopped(tmp_path: Path) -> None:
+    """Job 1 was stopped in the pack: a resumed sweep starts it alone, and the pack leaves out nothing any longer."""
+    for call, packing in ((CALL, Packing(4, 1, None)), (BUNDLE, Packing("off", 1, None, jobs_per_task=4))):
+        folder = tmp_path / call.rpartition(":")[2]
+        tasks = {number: task(folder, number) for number in range(4)}
+        (pack,) = pack_tasks(tasks, examination(4), packing, folder)
+        assert (pack.name, pack.call) == ("#0 to #3", call)
+        leave_out(pack, ["#1", "#2"])
+        atomic.write_json(pack.folder / ENDED, {"#1": {"code": 143, "seconds": 1.0, "left_out": True}})
+        queued, alone = sorted(
+            pack_tasks(tasks, examination(4), packing, folder, {pack.name}), key=lambda each: each.name != pack.name
+        )
+        assert (queued.name, queued.call) == (pack.name, call)
+        assert [member.name for member in queued.members] == ["#0", "#2", "#3"]
+        assert alone is tasks[1]
+        assert not (pack.folder / LEFT_OUT).exists()
