@@ -14,12 +14,12 @@ import numpy as np
 
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
+from kd_runner.files.folder_tree import Tree
 from kd_runner.files.plain_files import is_path_inside, read_yaml
 from kd_runner.files.read_cache import ReadCache
 from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, MULTIRUN, NOW, RESULT, SETTINGS, TYPED
 from kd_runner.files.scores import has_map, with_scores
 from kd_runner.files.stages import STAGES
-from kd_runner.files.tree import Tree
 
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 

@@ -21,9 +21,9 @@ from kd_runner.formats import bare_percent, count, four_digits, percent, points,
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.described import described_rows
+from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import note_lines
-from kd_runner.reports.sources import Sources
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 

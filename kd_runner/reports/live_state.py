@@ -14,7 +14,7 @@ from kd_runner.files.results import ALIVE, MissingRun, Run
 from kd_runner.files.run_folder import NETWORKS, NOW, RESULT
 from kd_runner.formats import bare_percent, clock
 from kd_runner.reports.leaderboard import Leaderboard
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 
 MOST_RUNNING = 100  # runs that are shown
 LAST = 30  # results by whose times the time that is left is guessed

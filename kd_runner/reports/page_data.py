@@ -22,7 +22,7 @@ from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.run_folder import CONSOLE, LOG, PAGE
 from kd_runner.files.stages import STAGES
 from kd_runner.reports.leaderboard import TEXTS, Leaderboard
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.two_settings import values_by_setting
 
 MANY_RUNS = 100  # runs, with and without a result, from which on a page is interactive

@@ -184,6 +184,8 @@ def _of_other_seeds(tested: Mapping[Path, float]) -> dict[Path, list[float]]:
 def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Search], list[str]]:
     """The searches among the folders, and a line for each search.json that cannot be used."""
     searches, faults = [], []
+    if not any((folder / SEARCH).exists() for folder in folders):
+        return [], []
     tested = {run.folder.resolve(): float(run.result["student"]["accuracy"]) for run in runs}
     others = _of_other_seeds(tested)
     for folder in folders:

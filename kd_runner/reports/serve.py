@@ -30,7 +30,7 @@ from kd_runner.files.run_folder import PAGE
 from kd_runner.reports.leaderboard import leaderboard_of
 from kd_runner.reports.live_state import OPEN, live_state
 from kd_runner.reports.page_data import missing_row, run_rows
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.sweep_page import sweep_page
 
 LOOPBACK = "127.0.0.1"

@@ -12,7 +12,7 @@ from kd_runner.files.run_folder import EVENTS, PAGE
 from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 from kd_runner.terminal import terminal_width
 
 MOST_IN_TENSORBOARD = 2000  # runs in its table, as it sends all numbers of all runs for each look at it
@@ -62,7 +62,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     print(terminal_text(leaderboard, terminal_width()))
     from kd_runner.tracking import event_files, hparams
 
-    text, charts = markdown(leaderboard), out.absolute() / EVENTS
+    text, charts = _text_at(out / f"{NAME}.md"), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
     runs, total = leaderboard.runs[:MOST_IN_TENSORBOARD], len(leaderboard.runs) + len(leaderboard.missing)
     missing = leaderboard.missing[: MOST_IN_TENSORBOARD - len(runs)]

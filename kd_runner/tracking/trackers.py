@@ -136,9 +136,14 @@ class Feed:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.writer = threading.Thread(target=self._write, args=(self.process.stdin,), daemon=True)
-        self.writer.start()
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
-        self.reader.start()
+        try:
+            self.reader.start()
+            self.writer.start()
+        except RuntimeError as error:  # the system has no thread left
+            self.process.kill()
+            self.process.wait()
+            self.process, self.fault = None, one_line(error)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Have a message sent, without waiting for that."""

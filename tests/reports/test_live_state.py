@@ -14,7 +14,7 @@ from leaderboard_cases import right, sweep_of_two_modes, write_run
 from kd_runner.files.results import find_runs
 from kd_runner.reports.leaderboard import leaderboard_of
 from kd_runner.reports.live_state import live_state, seconds_left
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 
 
 def shown(sweep: Path) -> dict[str, Any]:

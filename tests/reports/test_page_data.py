@@ -14,7 +14,7 @@ from leaderboard_cases import HOSTILE, right, sweep_over_a_grid, write_run
 
 from kd_runner.reports.leaderboard import leaderboard_of
 from kd_runner.reports.page_data import NO_VALUE, coded, is_large, page_data
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.sweep_report import report
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,20 @@ def test_a_damaged_table_costs_no_run(cell: str, tmp_path: Path, caplog: pytest.
         assert messages == ["note      csv has no more numbers of this run: field larger than field limit (131072)"]
     else:
         assert table(tmp_path) == {("student", 1): {"val_loss": 1.0}, ("student", 2): {"val_loss": 0.5}}
+
+
+def test_a_system_without_threads_costs_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    log = Trackers(["wandb"], tmp_path, record(tmp_path))
+    log.log_epoch("student", 1, {"val_loss": 0.5})
+    log.end("failed")
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["note      wandb has no more numbers of this run: can't start new thread"]
 
 
 def test_a_full_disk_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ def test_watchers_see_the_epochs_that_have_ended(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "run" / NOW).read_text())
     assert content.pop("seconds_per_epoch") >= 0
     accuracies = [metrics["val_accuracy"] for metrics in module.history]
+    assert content.pop("where") == place_of(torch.device("cpu"))
     assert content == {"stage": "teacher", "epoch": 2, "epochs": 2, "val_accuracies": accuracies}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kd_runner.errors import SettingsError
-from kd_runner.reports.sources import Sources
+from kd_runner.reports.report_sources import Sources
 
 
 def test_names_and_paths(tmp_path: Path) -> None:

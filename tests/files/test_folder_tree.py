@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.files.tree import Tree, folders_holding
+from kd_runner.files.folder_tree import Tree, folders_holding
 
 
 def test_the_folders_that_hold_a_name_in_the_order_of_their_numbers(tmp_path: Path) -> None:

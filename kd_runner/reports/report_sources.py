@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kd_runner.files.folder_tree import Tree, folders_holding
 from kd_runner.files.read_cache import NAME, ReadCache
 from kd_runner.files.results import trees_below
-from kd_runner.files.tree import Tree, folders_holding
 
 
 @dataclass(frozen=True)
