@@ -49,14 +49,15 @@ def sweep_page(
     out: Path,
     sources: Sources | None = None,
     interactive: bool = False,
-    live: bool = False,
+    live: str = "",
 ) -> str:
     """The HTML of the report of all runs under `folders`, to be written into `out`.
 
     Args:
         sources: The names below the folders, where they are known.
         interactive: True for a table and pictures that answer to a person also where there are few runs.
-        live: True for the page of `kd-report --serve`, which asks its own server for what is new.
+        live: The version of the page of `kd-report --serve`, which asks its own server whether there is a newer one;
+            empty for a page in a file.
     """
     sources = sources or Sources.of(folders)
     runs = leaderboard.runs
@@ -103,8 +104,15 @@ def sweep_page(
         environment=surroundings(runs),
         commands=commands[:MOST_COMMANDS],
         more_commands=max(0, len(commands) - MOST_COMMANDS),
-        again=shlex.join(["kd-report", *map(str, folders), *([] if list(folders) == [out] else ["--out", str(out)])]),
+        again=shlex.join(["kd-report", *map(str, folders), *_where(folders, out, live)]),
     )
+
+
+def _where(folders: Sequence[Path], out: Path, live: str) -> list[str]:
+    """The words of a command that say where the page is shown."""
+    if live:
+        return ["--serve"]
+    return [] if list(folders) == [out] else ["--out", str(out)]
 
 
 def _headline(leaderboard: Leaderboard) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -17,6 +18,7 @@ import pytest
 from leaderboard_cases import right, sweep_of_two_modes, write_run
 
 from kd_runner.reports import command, serve
+from kd_runner.reports.html import browser_file, script_digest
 from kd_runner.reports.serve import Board, Server, is_loopback
 
 SECRET = "the-content-of-a-file-of-somebody-else"
@@ -34,8 +36,8 @@ def sweep(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, token: str = "") -> Iterator[Server]:
-    server = Server(Board([folder]), token=token)
+def serving(*folders: Path, token: str = "") -> Iterator[Server]:
+    server = Server(Board(folders), token=token)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -71,7 +73,10 @@ def test_it_shows_the_page_and_what_it_links_to_and_writes_nothing(sweep: Path) 
         assert state["counts"].startswith("6 of 11 runs done, 1 running")
         status, body, headers = ask(server, "/0/report.html?x=1")
         assert (status, "the page of a run" in body) == (200, True)
-        assert headers["Content-Security-Policy"].startswith("sandbox allow-scripts")
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("sandbox allow-scripts")
+        (allowed,) = re.findall("script-src ([^;]*);", policy)
+        assert set(allowed.split()) == {script_digest(browser_file(name)) for name in ("print.js", "sort.js")}
         status, body, headers = ask(server, "/6/console.log")
         assert (status, body, headers["Content-Type"]) == (200, "<b>what it said", "text/plain; charset=utf-8")
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -99,7 +104,7 @@ def test_no_other_path_leads_anywhere(sweep: Path) -> None:
 def server_answer(server: Server, path: str) -> tuple[int, str, str]:
     """The answer to a path that no client would send, as the server makes it, and over a socket."""
     port = server.server_address[1]
-    status, body, kind, _ = server.answer(path, [f"localhost:{port}"])
+    status, body, kind, *_ = server.answer(path, [f"localhost:{port}"])
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
         raw = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -136,11 +141,68 @@ def test_with_a_token_every_path_begins_with_it(sweep: Path) -> None:
             assert ask(server, path)[0] in (403, 404)
 
 
+def test_the_page_of_a_run_does_not_know_the_token(sweep: Path) -> None:
+    """Its address, which a script or a link in it may tell another host, opens this page alone."""
+    with serving(sweep, token="a-token") as server:
+        status, body, headers = ask(server, "/a-token/0/report.html")
+        own = server.token_of("/0/report.html")
+        assert (status, body, headers["Location"]) == (302, "it is elsewhere\n", f"../../{own}/0/report.html")
+        assert headers["Referrer-Policy"] == "no-referrer"
+        status, body, headers = ask(server, f"/{own}/0/report.html")
+        assert (status, "the page of a run" in body, "a-token" in str(headers)) == (200, True, False)
+        for path in ("/", "/state", "/6/console.log", "/0/../state", ""):
+            assert ask(server, f"/{own}{path}")[0] == 403
+        status, _, headers = ask(server, "/a-token")
+        assert (status, headers["Location"]) == (302, "a-token/")  # from where its questions find their way
+
+
+def test_the_pages_of_two_sweeps(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = write_run(tmp_path / "elsewhere" / "others" / "0", ["distillation=x"], right(50))
+    (other / "report.html").write_text("another page")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with serving(Path("../sweep"), Path("others")) as server:
+        _, page, _ = ask(server, "/")
+        assert set(re.findall('<a href="(.*?)"', page)) == {
+            "sweep/0/report.html", "sweep/1/report.html", "sweep/6/console.log",
+            "elsewhere/others/0/report.html",
+        }  # fmt: skip
+        assert "kd-report ../sweep others --serve" in page
+        assert ask(server, "/elsewhere/others/0/report.html")[1] == "another page"
+        assert "the page of a run" in ask(server, "/sweep/0/report.html")[1]
+
+
+def test_the_folder_one_stands_in(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sweep)
+    with serving(Path()) as server:
+        assert '<a href="0/report.html">' in ask(server, "/")[1]
+        assert "the page of a run" in ask(server, "/0/report.html")[1]
+
+
+def test_what_no_report_foresees_leaves_the_page_as_it_was(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "FRESH", 0.0)
+    with serving(sweep) as server:
+        monkeypatch.setattr(serve, "sweep_page", lambda *_: 1 // 0)
+        assert "6 runs in 2 rows" in ask(server, "/")[1]
+        assert ask(server, "/state")[0] == 200
+    assert capsys.readouterr().err == (
+        "kd-report: the page stays as it was: ZeroDivisionError: integer division or modulo by zero\n"
+    )
+
+
+def test_another_address_of_this_machine_is_its_name(sweep: Path) -> None:
+    with Server(Board([sweep]), "127.0.0.2") as server:
+        assert server.answer("/", [f"127.0.0.2:{server.server_address[1]}"]).status == 200
+        assert server.answer("/", [f"127.0.0.3:{server.server_address[1]}"]).status == 421
+
+
 def test_the_page_grows(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "FRESH", 0.0)
     monkeypatch.setattr(serve, "SHARE", 0)
     with serving(sweep) as server:
         first = json.loads(ask(server, "/state")[1])
+        assert f'data-version="{first["version"]}"' in ask(server, "/")[1]
         os.utime(sweep / "7" / "now.json")
         assert json.loads(ask(server, "/state")[1])["version"] == first["version"]
         shutil.rmtree(sweep / "7")

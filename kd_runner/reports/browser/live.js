@@ -3,7 +3,7 @@
 (() => {
   const EVERY = 3000; // milliseconds between two questions
   const find = (selector) => document.querySelector(selector);
-  let version = null;
+  const { version } = find("#live").dataset;
   const kept = "kd-runner search";
   const search = find("#words");
   if (search && sessionStorage.getItem(kept)) {
@@ -31,7 +31,6 @@
       });
       return row;
     }));
-    version ??= state.version;
     if (state.version !== version) {
       if (busy()) find("#live-new").hidden = false;
       else location.reload();
