@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -55,7 +55,7 @@ class SearchOutcome:
     left: int = 0
 
 
-def _are_numbers(values: Any) -> bool:
+def _are_numbers(values: Any) -> TypeGuard[list[float]]:
     return isinstance(values, list) and all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
