@@ -62,7 +62,7 @@ def _are_numbers(values: Any) -> TypeGuard[list[float]]:
 def _has_fit_seeds(trial: FrozenTrial, search: SearchSettings) -> bool:
     """True where what is recorded of a trial's seeds is what this search would have recorded."""
     record = trial.user_attrs
-    count, accuracies = record.get(SEEDS, search.seeds), record.get(ACCURACIES)
+    count, accuracies = record.get(SEEDS, search.seeds), record.get(ACCURACIES, [])
     if type(count) is not int or count != search.seeds:
         return False
     if ACCURACIES not in record:
