@@ -128,11 +128,11 @@ class Board:
         version = hashlib.sha256(repr((results, ended)).encode(errors="replace")).hexdigest()[:16]
         page = sweep_page(leaderboard, self.folders, out, sources, self.interactive, version).encode(errors="replace")
         files = {}
-        for run in (*leaderboard.runs, *leaderboard.missing):
-            found = links(run.folder, out, sources)
+        for folder in (run.folder for group in (leaderboard.runs, leaderboard.missing) for run in group):
+            found = links(folder, out, sources)
             for link, name in ((found["link"], PAGE), (found["log_link"], found["log"])):
                 if link and name and not link.startswith(("../", "/")):
-                    files[f"/{link}"] = run.folder / name
+                    files[f"/{link}"] = folder / name
         state = {"version": version, **live_state(leaderboard, sources)}
         return Snapshot(page, json.dumps(state).encode(), files)
 
