@@ -128,7 +128,7 @@ class Board:
         version = hashlib.sha256(repr((results, ended)).encode(errors="replace")).hexdigest()[:16]
         page = sweep_page(leaderboard, self.folders, out, sources, self.interactive, version).encode(errors="replace")
         files = {}
-        for folder in (run.folder for runs in (leaderboard.runs, leaderboard.missing) for run in runs):
+        for folder in (run.folder for group in (leaderboard.runs, leaderboard.missing) for run in group):
             found = links(folder, out, sources)
             for link, name in ((found["link"], PAGE), (found["log_link"], found["log"])):
                 if link and name and not link.startswith(("../", "/")):
