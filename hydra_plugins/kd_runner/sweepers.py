@@ -175,7 +175,7 @@ class OptunaSweeper(GridSweeper):
             refuse_other_search(driver, search, space, self.is_resumed)
             launcher_settings, flags = self.launcher.settings(), self.launcher.flags()
             if launcher_settings.fail_fast:
-                raise SettingsError("hydra.launcher.fail_fast: must be false for a search")
+                raise SettingsError("hydra.launcher.fail_fast: must be false for a search, got true")
             with self.record_the_start():
                 outcome = run_search(search, space, driver, launcher_settings, flags, self.launcher.compose)
             with driver.alone():

@@ -73,7 +73,8 @@ def _parser(verifies: bool) -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and len(text) < 6 and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"must be a port between 0 and 65535, got {printable(text)}")
+        order = "; the folder comes before it" if Path(text).is_dir() else ""
+        raise argparse.ArgumentTypeError(f"must be a port between 0 and 65535, got {printable(text)}{order}")
     return int(text)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kd_runner.reports.leaderboard import Leaderboard
 from kd_runner.reports.report_sources import Sources
 
 MOST_RUNNING = 100  # runs that are shown
+WORD = re.compile(r" (?=[\w.+@~/-]+=)")  # between two overrides
 LAST = 30  # results by whose times the time that is left is guessed
 OPEN = ("running", "not", "began")  # of the first words of why a run has no result: those of runs that may yet end
 # By the first word of why a run has no result.
@@ -33,13 +35,12 @@ def live_state(leaderboard: Leaderboard, sources: Sources) -> dict[str, Any]:
     others = sum(kinds.values()) - sum(kinds[kind] for kind in WORDS)
     words += [f"{others:,} without a result"] if others else []
     running = [run for run in leaderboard.missing if _kind(run) == "running"]
+    common = _common_words(leaderboard)
     left = seconds_left(leaderboard.runs, sum(kinds[kind] for kind in OPEN)) if running else None
     return {
         "counts": ", ".join(words),
         "left": "" if left is None else f"about {clock(left)} left",
-        "running": [*_networks(sources), *(_row(f"{run.folder.name}: {run.words}", run.folder) for run in running)][
-            :MOST_RUNNING
-        ],
+        "running": [*_networks(sources), *(_row(_name(run, common), run.folder) for run in running)][:MOST_RUNNING],
     }
 
 
@@ -56,6 +57,19 @@ def seconds_left(runs: Sequence[Run], open_runs: int) -> float | None:
         return None
     every = (last[-1] - last[0]) / (len(last) - 1)
     return max(0.0, every * open_runs - max(0.0, min(every, time.time() - last[-1])))
+
+
+def _common_words(leaderboard: Leaderboard) -> set[str]:
+    """The words that all of several runs have; none for a single run."""
+    words = [set(run.words) for run in leaderboard.runs]
+    words += [set(WORD.split(run.words)) for run in leaderboard.missing]
+    return set.intersection(*words) if len(words) > 1 else set()
+
+
+def _name(run: MissingRun, common: Collection[str]) -> str:
+    """A run's folder, and the words that not all have."""
+    own = [word for word in WORD.split(run.words) if word not in common]
+    return ": ".join([run.folder.name, *([" ".join(own)] if own else [])])
 
 
 def _kind(run: MissingRun) -> str:

@@ -16,6 +16,7 @@ import ipaddress
 import json
 import os
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -38,6 +39,7 @@ from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.sweep_page import sweep_page
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")  # all addresses of this machine, of which others know none by that
 FRESH = 2.0  # seconds for which a page is good
 SHARE = 5  # a page is not made anew before so many times the seconds that making it took
 PATIENCE = 20.0  # seconds for a request to arrive
@@ -199,7 +201,8 @@ class Server(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """The address of the page."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = socket.gethostname() if self.host in EVERYWHERE else self.host
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.server_address[1]}/{f'{self.token}/' if self.token else ''}"
 
     def answer(self, path: str, hosts: Sequence[str]) -> Answer:

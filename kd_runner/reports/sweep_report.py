@@ -60,7 +60,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     earlier = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
     print(terminal_text(leaderboard, terminal_width()))
-    from kd_runner.tracking import event_files, hparams
+    from kd_runner.tracking import event_files, hparams, tracker_clients
 
     text, charts = _text_at(out / f"{NAME}.md"), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
@@ -72,6 +72,8 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     if len(runs) + len(missing) < total:
         print(f"TensorBoard's table has the first {len(runs) + len(missing):,} of {total:,} runs, {PAGE} has them all.")
     print(f"\n{printable(event_files.command(charts))}")
+    for command in tracker_clients.commands(out.absolute()).values():
+        print(printable(command))
     return page
 
 

@@ -43,6 +43,16 @@ def test_counts_and_the_runs_at_work(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_is_named_by_what_others_do_not_have(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), [f"seed={seed}", "dataset=digits", "student.optimizer={lr: 0.1}"], right(80))
+    jobs = [f"dataset=digits seed={seed} student.optimizer={{lr: 0.1}} temperature.value={seed}" for seed in range(3)]
+    (tmp_path / "sweep.json").write_text(json.dumps({"jobs": jobs, "folders": ["0", "1", "2"]}))
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "now.json").write_text(json.dumps({"stage": "student", "epoch": 1, "epochs": 2}))
+    assert shown(tmp_path)["running"][0][0] == "2: seed=2 temperature.value=2"
+
+
 def test_a_file_of_another_kind_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
     sweep = sweep_of_two_modes(tmp_path / "sweep")
     odd = {"stage": [1], "epoch": "x", "epochs": None, "val_accuracies": "", "where": 3}

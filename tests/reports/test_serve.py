@@ -238,6 +238,12 @@ def test_what_cannot_be_served_is_one_line(
     assert "must be a port between 0 and 65535, got 99999" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("host", "name"), [("0.0.0.0", socket.gethostname()), ("127.0.0.1", "127.0.0.1")])
+def test_the_address_is_one_that_others_can_open(sweep: Path, host: str, name: str) -> None:
+    with Server(Board([sweep]), host, 0, "token") as server:
+        assert server.address == f"http://{name}:{server.server_address[1]}/token/"
+
+
 def test_addresses_of_this_machine_alone() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "node3", "192.0.2.1")] == [
         True, True, True, False, False, False,

@@ -107,7 +107,7 @@ def test_a_mode_without_weight_is_none(words: tuple[str, ...], result_of: RunIt,
 def test_tensorboard_has_the_words_of_the_field(result_of: RunIt, tmp_path: Path) -> None:
     result = result_of("finetune.epochs=1", "teacher.epochs=2")
     folder = tmp_path / "run0" / "tensorboard"
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.glob("events.out.tfevents.*"))) == len(list(folder.iterdir())) == 2  # layout, numbers
     events = EventAccumulator(str(folder)).Reload()
     tags = set(events.Tags()["scalars"])
     names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")

@@ -217,6 +217,7 @@
     lines.forEach((line) => made.append(element("div", line)));
     return made;
   };
+  const WHEEL = { type: "inside", zoomOnMouseWheel: "ctrl" }; // alone, it scrolls the page
   const axis = (name, more = {}) => ({
     name, nameLocation: "middle", nameGap: 28, scale: true, axisLabel: { color: word("soft"), hideOverlap: true },
     nameTextStyle: { color: word("soft") }, splitLine: { lineStyle: { color: word("line") } },
@@ -260,7 +261,7 @@
       return {
         ...base(),
         xAxis: axis("row", { min: "dataMin", max: "dataMax", minInterval: 1 }), yAxis: shares(),
-        dataZoom: [{ type: "inside" }],
+        dataZoom: [WHEEL],
         series: stages.map(([stage, symbolSize, symbol]) => ({
           name: stage, type: "scatter", symbol, symbolSize, data: points(stage), progressive: 4000, progressiveThreshold: 6000,
           itemStyle: { color: colour(stage, stage === "student" ? 0.7 : 0.45) },
@@ -288,7 +289,7 @@
       return {
         ...base(),
         xAxis: axis(cost.title, { type: wide ? "log" : "value" }), yAxis: shares(),
-        dataZoom: [{ type: "inside" }],
+        dataZoom: [WHEEL],
         series: [
           { type: "scatter", symbolSize: 6, data: points, itemStyle: { color: colour("teacher", 0.6) } },
           { type: "line", symbolSize: 9, data: front, itemStyle: { color: colour("student") }, lineStyle: { color: colour("student") } },
@@ -405,7 +406,7 @@
       return {
         ...base(),
         xAxis: axis("epoch", { min: 1, max: curves.epochs.at(-1), minInterval: 1 }), yAxis: shares(),
-        dataZoom: [{ type: "inside" }],
+        dataZoom: [WHEEL],
         series,
         tooltip: { ...base().tooltip, trigger: "axis", formatter: (points) => tip([`epoch ${points[0]?.value[0]}`,
           ...points.filter((point) => point.seriesName && !point.seriesName.startsWith("series") && point.value[1] !== null)

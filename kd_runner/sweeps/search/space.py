@@ -14,7 +14,7 @@ from kd_runner.errors import SettingsError
 
 DIGITS = 6  # significant digits of numbers that are drawn from an interval
 UNSEARCHABLE = {
-    "seed": "the best of several seeds is luck",
+    "seed": "the best of several seeds is luck; hydra.sweeper.seeds=3 makes a trial the mean of three",
     "data_seed": "each value has other validation images",
     "fold": "each fold has other validation images",
 }
