@@ -78,7 +78,8 @@ def test_logarithms_make_factors_alike() -> None:
         (["a=shuffle(1,2)"], "a: a search has no order that could be shuffled, got"),
         (
             ["seed=0,1"],
-            "seed: must be one value in a search, since the best of several seeds is luck; hydra.sweeper.seeds=3 makes a trial the mean of three, got seed=0,1",
+            "seed: must be one value in a search, since the best of several seeds is luck; "
+            "hydra.sweeper.seeds=3 makes a trial the mean of three, got seed=0,1",
         ),
         (["a=1,2", "a=interval(1,2)"], "a: must be given once, got 2 times"),
         (["a=1,2", "a=3"], "a: must be given once, got 2 times"),
