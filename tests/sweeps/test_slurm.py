@@ -28,6 +28,7 @@ def queued_in(folder: Path) -> Any:
 
 def test_what_is_queued_is_queued_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what is proposed later than the first task, and what a driver had taken over from one before it."""
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install submitit")
     slurm = pytest.importorskip("kd_runner.sweeps.engines.slurm")
     jobs = {f"#{number}": f"10_{number}" for number in range(3)}
     (tmp_path / ".slurm").mkdir()
