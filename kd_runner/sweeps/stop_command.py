@@ -31,6 +31,8 @@ def main() -> int:
     """Run `kd-runner stop`; returns the exit code: 0, or 2 where there is nothing to stop."""
     arguments = _parser().parse_args()
     try:
+        if arguments.sweep is None:
+            raise SettingsError("the folder of a sweep must follow: kd-runner stop SWEEP [JOB ...]")
         numbers = sorted({_number(word) for word in arguments.jobs})
         print(printable(stop(arguments.sweep, numbers)))
     except SettingsError as error:
@@ -44,7 +46,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kd-runner stop", description=__doc__)
-    parser.add_argument("sweep", type=typed_path, metavar="SWEEP", help="the folder of the sweep")
+    parser.add_argument("sweep", nargs="?", type=typed_path, metavar="SWEEP", help="the folder of the sweep")
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="numbers of jobs (default: the whole sweep)")
     return parser
 

@@ -20,9 +20,19 @@ def test_a_database_is_refused_without_its_password(tmp_path: Path) -> None:
     address = "postgresql://person:secret@127.0.0.1:1/study"
     with driver_of(tmp_path, address) as driver, pytest.raises(SettingsError) as refused:
         open_study(driver, address, ["maximize"])
-    assert str(refused.value).startswith("hydra.sweeper.storage: the postgresql cannot be used (")
+    package = "hydra.sweeper.storage: postgresql needs a Python package that is not installed, such as psycopg2-binary"
+    assert str(refused.value).startswith(("hydra.sweeper.storage: the postgresql cannot be used (", package))
     assert "secret" not in str(refused.value)
     assert not (tmp_path / ".drivers").exists()
+
+
+def test_the_folder_of_a_database_must_be_there(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/nothing/study.db"
+    with driver_of(tmp_path, address) as driver, pytest.raises(SettingsError) as refused:
+        open_study(driver, address, ["maximize"])
+    assert str(refused.value) == (
+        f"hydra.sweeper.storage: the folder of the database must be there, got {tmp_path / 'nothing'}"
+    )
 
 
 def test_a_search_stays_where_it_is(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from kd_runner.sweeps.search.drivers import STUDY, Driver, JournalLock, study_re
 NAME = "kd-runner"  # the study's name in a journal of its own
 SHARED_JOURNAL = "journal"
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+PACKAGES = {"postgresql": "psycopg2-binary", "mysql": "PyMySQL", "mariadb": "PyMySQL"}
 PATIENCE = 60  # seconds that a driver waits for another one's writing to SQLite
 
 
@@ -75,8 +76,14 @@ def open_study(driver: Driver, storage: str | None, directions: list[Any]) -> tu
             study_record(driver.search_folder).get("name")
             or f"{NAME}-{driver.search_folder.name}-{uuid.uuid4().hex[:8]}"
         )
+        _refuse_absent_folder(storage)
         try:
             study = _study_in(_database(storage), name, directions)
+        except ImportError as error:
+            raise SettingsError(
+                f"hydra.sweeper.storage: {kind_of(storage)} needs a Python package that is not installed, such as "
+                f"{PACKAGES.get(kind_of(storage), kind_of(storage))}: pip install it"
+            ) from error
         except Exception as error:  # no such machine, a driver of the database that is not installed, …
             reason = one_line(error).replace(storage, "it")
             raise SettingsError(
@@ -84,6 +91,13 @@ def open_study(driver: Driver, storage: str | None, directions: list[Any]) -> tu
             ) from None
         atomic.write_json(record, {"storage": kind_of(storage), "name": name})
         return study
+
+
+def _refuse_absent_folder(storage: str) -> None:
+    """Raise SettingsError where the file of an SQLite database would be in a folder that is not there."""
+    path = storage.partition(":///")[2].partition("?")[0]
+    if kind_of(storage) == "sqlite" and path and not Path(path).parent.is_dir():
+        raise SettingsError(f"hydra.sweeper.storage: the folder of the database must be there, got {Path(path).parent}")
 
 
 def _database(address: str) -> BaseStorage:
