@@ -136,8 +136,10 @@ def test_a_pack_runs_its_teacher_once_for_each_split(
     shared += (f"store={tmp_path / 'store'}", "trainer.accelerator=cpu", f"teacher_outputs={outputs}")
     modes = ("soft", "dkd", "dist")
 
+    made = {mode: settings(*shared, f"distillation={mode}") for mode in modes}  # Hydra composes in one thread at a time
+
     def one(companions: Companions | None, mode: str, folder: Path) -> dict[str, Any]:
-        return run(settings(*shared, f"distillation={mode}"), folder, companions=companions)
+        return run(made[mode], folder, companions=companions)
 
     one(None, "soft", tmp_path / "first")  # trains teacher and baseline, and keeps the logits
     alone = {mode: one(None, mode, tmp_path / f"alone {mode}") for mode in modes}
