@@ -212,8 +212,9 @@ PAIRS = {
         "student from a fifth of each class; both from moved and mirrored images. In the search, students train for "
         "half as long.",
         (
-            *("dataset=cifar10", "teacher=resnet", "student=resnet", "student.depth=8", "student.fraction=0.2"),
-            *("optimizer=sgd", "batch_size=128", "teacher.seed=0", "teacher.epochs=40", "teacher.optimizer={lr: 0.1}"),
+            *("dataset=cifar10", "teacher=resnet", "teacher.depth=20", "student=resnet", "student.depth=8"),
+            *("student.fraction=0.2", "optimizer=sgd", "batch_size=128", "teacher.seed=0", "teacher.epochs=40"),
+            "teacher.optimizer={lr: 0.1}",
         ),
         40,
         rates=(0.05, 0.1),
