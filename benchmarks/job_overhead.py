@@ -3,22 +3,33 @@
 Jobs of the default run (digits) with a stored teacher and baseline are started one by one as a sweep starts them, with
 one epoch of the student and with more, in turn. What an epoch takes is the difference, and the rest of a job with one
 epoch is its overhead: composing, building, the rehearsal, evaluation and timing, pictures and the report. CPU seconds
-are those that the process which forks jobs has counted for them. Linux only.
+are those that the process which forks jobs has counted for them, and those of this process, which composes for them as
+that of a sweep does. Linux only.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
+from hydra._internal.utils import create_config_search_path
 from measure import device, machine, median, parser, show, write
 
+from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.foreign_files import GuardedLoader, guarded_composition
+from kd_runner.command_line.handing_over import HANDING_OVER
 from kd_runner.sweeps.engines.fork_server import ForkServer
+from kd_runner.sweeps.engines.task import COMMAND
+from kd_runner.sweeps.jobs import WITHOUT_RECORD
 
 BAR = 0.3  # seconds
 EPOCHS = (1, 6)
-KINDS = {"default": [], "without pictures in TensorBoard": ["tracking.images=false"]}
+KINDS = {
+    "of a small sweep": [],
+    "of a larger sweep": ["tracking.images=false"],
+}
 
 
 def main() -> None:
@@ -26,7 +37,8 @@ def main() -> None:
     rows, record = [], dict[str, dict[str, list[float]]]()
     server = ForkServer()
     try:
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, guarded_composition():
+            HANDING_OVER.begin(GuardedLoader(create_config_search_path(str(CONF_DIR))), "config")
             for kind, words in KINDS.items():
                 record[kind] = seconds_of_jobs(server, Path(name) / kind, words, given.rounds)
                 short, long = (median(record[kind][str(epochs)]) for epochs in EPOCHS)
@@ -49,15 +61,17 @@ def seconds_of_jobs(server: ForkServer, folder: Path, words: list[str], rounds: 
         for epochs in EPOCHS:
             job = folder / f"{epochs}_{number}"
             overrides = [f"student.epochs={epochs}", "teacher.epochs=1", f"store={folder / 'store'}", *words]
-            overrides += [f"temperature.value={number + 1}", "trainer.accelerator=cpu", f'hydra.run.dir="{job}"']
-            before = seconds_of_ended_jobs(server)
-            process = server.start("kd_runner.cli:command", overrides, job, {"CUDA_VISIBLE_DEVICES": ""}, 1)
+            overrides += [f"temperature.value={number + 1}", "trainer.accelerator=cpu"]
+            overrides += [f'hydra.run.dir="{job}"', WITHOUT_RECORD]
+            before, own = seconds_of_ended_jobs(server), time.process_time()
+            process = server.start(COMMAND, overrides, job, {"CUDA_VISIBLE_DEVICES": ""}, 1)
+            own = time.process_time() - own
             while process not in server.wait(0.1):
                 pass
             if process.exitcode:
                 raise SystemExit((job / "console.log").read_text())
             if number:
-                seconds[str(epochs)].append(seconds_of_ended_jobs(server) - before)
+                seconds[str(epochs)].append(seconds_of_ended_jobs(server) - before + own)
     return seconds
 
 

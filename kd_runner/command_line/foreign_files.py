@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.kept_compositions import KEPT, KeptCompositions
 from kd_runner.command_line.overrides import printable
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.command_line.yaml_files import bounded_files
@@ -36,6 +37,7 @@ PRIMARY = "config"  # our own file that sets some of Hydra's nodes
 OF_THE_SWEEP = ("hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode", "hydra.output_subdir")
 TYPED_ONLY = ("trust", "resume")  # settings that no file has
 PACKAGE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+AS_A_RUN = (RunMode.RUN, True, False)  # the arguments with which Hydra's loader composes a run, unchecked
 LONGEST_SHOWN = 60  # characters of a value in a message
 
 Check = Callable[[Any], bool]
@@ -97,10 +99,13 @@ def may_be_in_a_file(key: str, value: Any) -> bool:
 class GuardedLoader(ConfigLoaderImpl):
     """Hydra's loader of settings, which refuses files that set what must be typed.
 
+    What it composes it has from `kept`, where that has it.
+
     Raises:
         SettingsError: from every method that composes settings; a line that names the file and the key.
     """
 
+    kept: KeptCompositions = KEPT
     _typed: Mapping[str, Any] = {}
     _asked_for_mode: tuple[str | None, list[str], DictConfig] | None = None  # name, overrides and what they compose to
 
@@ -132,17 +137,31 @@ class GuardedLoader(ConfigLoaderImpl):
         What can be composed for a run is the same for a sweep, which may leave out options that it varies.
         """
         try:
-            config = self._compose(config_name, overrides, RunMode.RUN, True, False)
+            config = self._compose(config_name, overrides, *AS_A_RUN)
         except (HydraException, OmegaConfBaseException):
             return self._compose(config_name, overrides, run_mode, True, False)
         self._asked_for_mode = (config_name, list(overrides), config)
         return config
 
+    def composed_run(self, config_name: str | None, overrides: list[str]) -> bytes:
+        """What a run with these words, which are not flags, is composed of, for `KeptCompositions.take`."""
+        return self._compose_or_change(config_name, overrides, *AS_A_RUN)[1]
+
     def _compose(self, config_name: str | None, overrides: list[str], *arguments: Any) -> DictConfig:
-        self._typed = typed_settings(overrides)
-        config = super()._load_configuration_impl(config_name, overrides, *arguments)
+        config, _ = self._compose_or_change(config_name, overrides, *arguments)
         check_trust(OmegaConf.to_container(config, resolve=False))
         return config
+
+    def _compose_or_change(
+        self, config_name: str | None, overrides: list[str], *arguments: Any
+    ) -> tuple[DictConfig, bytes]:
+        def load(words: list[str]) -> DictConfig:
+            return ConfigLoaderImpl._load_configuration_impl(self, config_name, words, *arguments)
+
+        self._typed = typed_settings(overrides)
+        folders = [(element.provider, element.path) for element in self.config_search_path.get_path()]
+        origin = (config_name, *arguments, *folders)
+        return self.kept.compose(origin, overrides, self.repository.group_exists, load)
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: list[Any], repo: Any) -> None:
         loaded = repo.load_config(config_path=config_name) if config_name is not None else None

@@ -24,7 +24,8 @@ from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, print
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
-from kd_runner.files.run_folder import HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
+from kd_runner.files.recorded_words import recorded_words
+from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -112,7 +113,7 @@ def settings_of_run(folder: Path, words: Sequence[str], command: Sequence[str]) 
 
 
 def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list[str]:
-    """The settings that a run or sweep was started with, as Hydra recorded them.
+    """The settings that a run or sweep was started with, as its folder records them.
 
     Args:
         key: The word that messages start with.
@@ -122,9 +123,13 @@ def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list
     """
     path = folder / (MULTIRUN if is_sweep else f"{HYDRA}/{TYPED}")
     try:
-        content = OmegaConf.create(read_yaml(path))
-        recorded: Any = OmegaConf.to_container(content.hydra.overrides if is_sweep else content, resolve=False)
-        overrides = (recorded["task"] if is_sweep else recorded) or []
+        if is_sweep:
+            content = OmegaConf.create(read_yaml(path))
+            recorded: Any = OmegaConf.to_container(content.hydra.overrides, resolve=False)
+        else:
+            path, words_of_run = recorded_words(folder)
+            recorded = {"task": OmegaConf.to_container(OmegaConf.create(words_of_run), resolve=False)}
+        overrides = recorded["task"] or []
         if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
             raise TypeError
         launching: list[str] = []
@@ -234,6 +239,9 @@ def key_of(word: str) -> str:
 
 def _config_dir(folder: Path, is_sweep: bool) -> list[str]:
     """The flag for the folder of own options that a run or sweep was started with."""
+    if not is_sweep and not (folder / HYDRA).exists():  # the job of a sweep
+        above = next((path for path in folder.absolute().parents if (path / GRID).is_file()), None)
+        return [] if above is None else _config_dir(above, True)
     try:
         content = OmegaConf.create(read_yaml(folder / (MULTIRUN if is_sweep else f"{HYDRA}/hydra.yaml")))
         sources = [str(src.path) for src in content.hydra.runtime.config_sources if src.provider == "command-line"]

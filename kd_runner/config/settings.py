@@ -99,6 +99,15 @@ def _loggers(value: Any) -> Any:
 Loggers = Annotated[list[str], BeforeValidator(_loggers)]
 
 
+def _flag_or_auto(value: Any) -> Any:
+    if not isinstance(value, bool) and value != "auto":
+        raise ValueError("must be true, false or auto")
+    return value
+
+
+FlagOrAuto = Annotated[bool | Literal["auto"], BeforeValidator(_flag_or_auto)]
+
+
 def _path(value: Any) -> Any:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ValueError("must be the path of a file, or null")
@@ -530,11 +539,18 @@ class EvaluateSettings(Section):
         return value
 
 
+MOST_JOBS_WITH_IMAGES = 50  # nobody looks at more, and they cost each job 0.2 s
+
+
 class TrackingSettings(Section):
-    images: Flag
+    images: FlagOrAuto
     graph: Flag
     embedding: Flag
     loggers: Loggers = ["tensorboard"]
+
+    def has_images(self, jobs: int) -> bool:
+        """True where TensorBoard shows charts of the predictions for a run of a sweep of so many jobs."""
+        return jobs <= MOST_JOBS_WITH_IMAGES if isinstance(self.images, str) else self.images
 
 
 class Settings(Section):

@@ -78,7 +78,10 @@ def flush(file: IO[bytes]) -> None:
 
 def write_json(path: Path, content: Any, indent: int | None = 2, survives_power_cut: bool = True) -> None:
     """Put `content` at `path`, whole, as `write` does; numbers that JSON does not have become null."""
-    text = json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
+    try:
+        text = json.dumps(content, indent=indent, allow_nan=False) + "\n"
+    except (ValueError, TypeError):  # a number that JSON does not have, a mapping that is no dictionary
+        text = json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
     write(path, text.encode(), survives_power_cut)
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.folder_tree import Tree
-from kd_runner.files.plain_files import is_path_inside, read_yaml
+from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.read_cache import ReadCache
-from kd_runner.files.run_folder import EARLIER, GRID, HYDRA, MULTIRUN, NOW, RESULT, SETTINGS, TYPED
+from kd_runner.files.recorded_words import recorded_words
+from kd_runner.files.run_folder import EARLIER, GRID, MULTIRUN, NOW, RESULT, SETTINGS
 from kd_runner.files.scores import has_map, with_scores
 from kd_runner.files.stages import STAGES
 
@@ -219,10 +220,10 @@ def _less_roots(runs: Sequence[Run]) -> list[Run]:
 
 
 def _typed_overrides(folder: Path) -> str:
-    """The overrides of a run that has begun, as Hydra wrote them."""
+    """The overrides of a run that has begun."""
     try:
-        overrides = [] if (folder / HYDRA).is_symlink() else read_yaml(folder / HYDRA / TYPED)
-    except (OSError, ValueError):
+        overrides = recorded_words(folder)[1]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         overrides = None
     return " ".join(reading.readable(reading.texts(overrides)))
 

@@ -24,6 +24,7 @@ from kd_runner.networks import checkpoints
 from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
+from kd_runner.tracking.event_files import jobs_beside
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.attack import attack_of
 from kd_runner.training.best import Best
@@ -175,7 +176,7 @@ def show_in_tensorboard(
         return
     writer = logger.experiment
     dashboard.log_result_table(writer, stages)
-    if tracking.images:
+    if tracking.has_images(jobs_beside(logger.folder)):
         dashboard.draw(writer, analysed)
     if tracking.embedding:
         dashboard.project(logger, predictions, data.splits.test, data.splits.classes)

@@ -17,6 +17,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import read_plain
+from kd_runner.files.recorded_words import OVERRIDES
 from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
 from kd_runner.networks.checkpoints import SHOWN
 from kd_runner.runs.data import Data
@@ -67,7 +68,14 @@ def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     return content if content.get("status") == "completed" else None
 
 
-def begin(folder: Path, fingerprint: str, settings: Settings, data: Data, networks: Sequence[nn.Module]) -> None:
+def begin(
+    folder: Path,
+    fingerprint: str,
+    settings: Settings,
+    data: Data,
+    networks: Sequence[nn.Module],
+    overrides: Sequence[str] = (),
+) -> None:
     """Write down what a run that goes on must have alike beside its settings: its data, and its number of threads.
 
     The number of threads shows in the last bits of what is computed. A run that goes on gets the one that it had.
@@ -75,12 +83,14 @@ def begin(folder: Path, fingerprint: str, settings: Settings, data: Data, networ
     Args:
         folder: The folder of the run.
         networks: The networks of the run, on which the number of threads is chosen.
+        overrides: The overrides that were typed.
     """
     path = folder / UNFINISHED / BEGUN
     before = atomic.read_json(path)
     if not before:
         choose_threads(settings, data, networks)
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(path, {"fingerprint": fingerprint, "threads": torch.get_num_threads()})
+        begun = {"fingerprint": fingerprint, "threads": torch.get_num_threads(), OVERRIDES: list(overrides)}
+        atomic.write_json(path, begun)
     elif settings.trainer.threads is None:
         torch.set_num_threads(int(before["threads"]))

@@ -86,7 +86,7 @@ def run(
             return completed
         meeting.start()
         rehearsal = look_ahead(parts, overrides)
-        prepare_folder(folder, fingerprint, content, parts)
+        prepare_folder(folder, fingerprint, content, parts, overrides)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
         result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
         result |= description(settings)
@@ -146,18 +146,21 @@ def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     return rehearsal
 
 
-def prepare_folder(folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts) -> None:
+def prepare_folder(
+    folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts, overrides: Sequence[str]
+) -> None:
     """Write the settings into `folder`, and remove the result of an interrupted attempt, whose notes are noted again.
 
     Args:
         settings: The settings as plain data, without secrets.
+        overrides: The overrides that were typed.
     """
     for text in texts(atomic.read_json(folder / RESULT).get("notes")):
         note("earlier", text)
     (folder / RESULT).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_json(folder / SETTINGS, settings)  # first: it tells a run's folder from any other
-    begin(folder, fingerprint, parts.settings, parts.data, parts.networks)
+    begin(folder, fingerprint, parts.settings, parts.data, parts.networks, overrides)
     atomic.remove_unfinished(folder)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
+from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT
@@ -83,6 +84,8 @@ def run_missing(
         note_unused(missing, examination["unused"])
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %d jobs, %s: %s", len(missing), engine.description, folder)
+        if len(jobs) > MOST_JOBS_WITH_IMAGES and any(job.settings["tracking"]["images"] == "auto" for job in jobs):
+            log.info("sweep     TensorBoard shows no pictures of so many jobs, their reports do (tracking.images=true)")
         training = training_tasks(examination["networks"], folder, missing[0].variables)
         tasks = {job.number: replace(task_of(job, training, flags), title=queue_name(job)) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:

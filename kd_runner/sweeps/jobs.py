@@ -13,6 +13,8 @@ from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
 from kd_runner.files.scores import with_scores
 from kd_runner.sweeps.engines.task import Task
 
+WITHOUT_RECORD = "hydra.output_subdir=null"  # our own files say the same as Hydra's record of a command
+
 
 @dataclass(frozen=True)
 class Job:
@@ -95,5 +97,5 @@ def task_of(job: Job, training: Mapping[str, Task], flags: Sequence[str]) -> Tas
     words = [*flags, *job.overrides]
     folder = str(job.folder).replace("\\", "\\\\").replace('"', '\\"')
     needed = [task for task in training.values() if job.number in task.serves]
-    first, again = [*words, f'hydra.run.dir="{folder}"'], [*words, f'resume="{folder}"']
+    first, again = [*words, f'hydra.run.dir="{folder}"', WITHOUT_RECORD], [*words, f'resume="{folder}"']
     return Task(job.name, job.folder, first, again, after=needed, variables=job.variables)

@@ -41,6 +41,16 @@ def event_folder_of(run: Path) -> Path:
     return run / FOLDER
 
 
+def jobs_beside(run: Path) -> int:
+    """The number of jobs of the sweep that a run is a job of; 1 for a run by itself."""
+    events = event_folder_of(run)
+    if events.parent == run.absolute():
+        return 1
+    grid = events.parent.parent / GRID
+    about = grid.stat()
+    return len(_names_of_jobs(grid, about.st_ino, about.st_mtime_ns, about.st_size) or "-")
+
+
 @functools.lru_cache(maxsize=8)  # a report of a sweep asks for each of its jobs
 def _names_of_jobs(grid: Path, *_: int) -> dict[str, str] | None:
     """The names of a sweep's jobs by their folders, from a file that is read again when it changes; None for no sweep.

@@ -34,12 +34,14 @@ WRONG: dict[type, tuple[Any, ...]] = {
 LISTED: dict[type, tuple[Any, ...]] = {int: (32.0, "32", True), float: ("0.9", True)}
 OFFERED = {"num_classes": 10, "image_shape": (1, 8, 8), "seed": 0, "residency": "auto"}
 TEXT_FROM_NUMBERS = ("trainer.precision", "dataset.background")  # 32 and 128 are written without quotes
+FLAGS_OR_AUTO = ("tracking.images",)
 REAL = ("teacher.size", "student.size")  # 0.5, 1, 1.5, 2
 
 
 def wrong_values(key: str, value: Any) -> Iterator[Any]:
     """Values of other kinds than `value`."""
-    for wrong in WRONG.get(float if key in REAL else type(value), ()):
+    kind = float if key in REAL else bool if key in FLAGS_OR_AUTO else type(value)
+    for wrong in WRONG.get(kind, ()):
         if not (key in TEXT_FROM_NUMBERS and type(wrong) is int):
             yield wrong
     if isinstance(value, list) and value:

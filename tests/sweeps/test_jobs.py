@@ -34,7 +34,8 @@ def test_a_job_is_a_command_that_waits_for_its_networks(tmp_path: Path) -> None:
     training = training_tasks({"abc": {"stage": "teacher", "jobs": ["0", "2"]}}, tmp_path, {})
     task = task_of(job, training, ["--config-dir", "conf"])
     folder = f'{tmp_path}/a\\"b\\\\c'
-    assert task.words == ["--config-dir", "conf", "student=cnn", "seed=1", f'hydra.run.dir="{folder}"']
+    first = [f'hydra.run.dir="{folder}"', "hydra.output_subdir=null"]
+    assert task.words == ["--config-dir", "conf", "student=cnn", "seed=1", *first]
     assert task.again == ["--config-dir", "conf", "student=cnn", "seed=1", f'resume="{folder}"']
     assert task.after == [training["abc"]]
     assert task_of(Job(1, [], [], {}, tmp_path / "1"), training, []).after == []

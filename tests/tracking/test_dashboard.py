@@ -16,11 +16,13 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.util import tensor_util
 
 import kd_runner
+from kd_runner.config.settings import TrackingSettings
 from kd_runner.evaluation.metrics import pair_metrics
 from kd_runner.evaluation.predictions import predict
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.run import run
 from kd_runner.tracking.dashboard import FIGURES
+from kd_runner.tracking.event_files import jobs_beside
 from kd_runner.tracking.layouts import LAYOUT
 
 
@@ -94,6 +96,19 @@ def test_tracking_changes_no_result(settings: Callable[..., Any], tmp_path: Path
 
 
 @pytest.mark.parametrize("value", ["1", "yes"])
-def test_tracking_is_true_or_false(settings: Callable[..., Any], value: str) -> None:
-    with pytest.raises(ValueError, match=r"tracking\.images: must be a valid boolean, got"):
+def test_images_are_asked_for_by_true_false_or_auto(settings: Callable[..., Any], value: str) -> None:
+    with pytest.raises(ValueError, match=rf"tracking\.images: must be true, false or auto, got '?{value}"):
         settings(f"tracking.images={value}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("auto", [True, False]), (True, [True, True]), (False, [False, False])]
+)
+def test_a_large_sweep_has_images_only_where_they_are_asked_for(asked: bool | str, expected: list[bool]) -> None:
+    tracking = TrackingSettings(images=asked, graph=False, embedding=False)
+    assert [tracking.has_images(jobs) for jobs in (50, 51)] == expected
+
+
+def test_a_run_knows_how_many_jobs_its_sweep_has(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(json.dumps({"folders": ["0", "1"], "names": ["0_s0", "1_s1"]}))
+    assert [jobs_beside(tmp_path / name) for name in ("1", "elsewhere")] == [2, 1]

@@ -18,10 +18,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from kd_runner.command_line.handing_over import HANDING_OVER
+from kd_runner.command_line.kept_compositions import KEPT
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
 from kd_runner.processes import die_with_parent
 from kd_runner.sweeps.engines.child import DRIVER, call_function, print_to
+from kd_runner.sweeps.engines.task import COMMAND
 from kd_runner.temporary import settle_socket_folder
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
@@ -76,7 +79,8 @@ class ForkServer:
             environment: Variables that are added to the server's.
             threads: Number of threads of the job.
         """
-        arguments = (self.facts.pid, call, list(words), folder, dict(environment), threads)
+        composed = HANDING_OVER.composed(words) if call == COMMAND else b""
+        arguments = (self.facts.pid, call, list(words), composed, folder, dict(environment), threads)
         process = self._context.Process(target=_run_job, args=arguments)
         with _server_death_as_run_failed():
             process.start()
@@ -145,8 +149,19 @@ def _die_with_driver() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _run_job(server: int, call: str, words: list[str], folder: Path, environment: dict[str, str], threads: int) -> None:
+def _run_job(
+    server: int,
+    call: str,
+    words: list[str],
+    composed: bytes,
+    folder: Path,
+    environment: dict[str, str],
+    threads: int,
+) -> None:
     """Run a job in the forked process: the start of that process.
+
+    Args:
+        composed: What the driver has composed for it.
 
     Raises:
         SystemExit: the job has ended, with the exit code that its function returned.
@@ -160,4 +175,5 @@ def _run_job(server: int, call: str, words: list[str], folder: Path, environment
     os.environ.update(environment)
     folder.mkdir(parents=True, exist_ok=True)
     print_to(os.open(folder / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    KEPT.take(composed)
     sys.exit(call_function(call, words, threads))

@@ -10,6 +10,8 @@ from typing import Literal
 
 from kd_runner.errors import TERMINATED
 
+COMMAND = "kd_runner.cli:command"  # the function that runs a command, as module:function
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -57,7 +59,7 @@ class Task:
     folder: Path
     words: Sequence[str]
     again: Sequence[str]
-    call: str = "kd_runner.cli:command"
+    call: str = COMMAND
     after: Sequence[Task] = ()
     serves: frozenset[int] = frozenset()
     variables: Mapping[str, str] = field(default_factory=dict)
