@@ -338,13 +338,25 @@ def dumped(settings: Mapping[str, Any]) -> str:
 
 
 def replace_rows(
-    path: Path, columns: Sequence[str], name: str, rows: Sequence[Mapping[str, Any]], column: str = "pair"
+    path: Path,
+    columns: Sequence[str],
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    column: str = "pair",
+    modes: Sequence[str] = (),
 ) -> None:
-    """Put the rows of a pair, or of another `column`, into a CSV in place of those that it had."""
+    """Put the rows of a pair, or of another `column`, into a CSV in place of those that it had.
+
+    Args:
+        modes: The modes whose rows are replaced; none: all.
+    """
     kept: list[Mapping[str, Any]] = []
     if path.exists():
         with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if row[column] != name]
+            kept = [row for row in csv.DictReader(file) if row[column] != name or (modes and row["mode"] not in modes)]
+    if modes:  # among those of the same name, in their order
+        same = sorted([*(row for row in kept if row[column] == name), *rows], key=order_of_row)
+        kept, rows = [row for row in kept if row[column] != name], same
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
@@ -354,12 +366,17 @@ def replace_rows(
             )
 
 
-def search(name: str, root: Path, words: Sequence[str]) -> None:
-    """Run a pair's search, and keep its trials."""
+def order_of_row(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    """The place of a row among those of its pair."""
+    return str(row["mode"]), str(row["settings"]), int(row["seed"])
+
+
+def search(name: str, root: Path, words: Sequence[str], modes: Sequence[str] = ()) -> None:
+    """Run a pair's search, of these modes alone where there are any, and keep its trials."""
     pair, folder = PAIRS[name], root / f"{name}_search"
     tried = {
         f"{mode}_{number:02}": (mode, settings)
-        for mode in pair.modes or all_modes()
+        for mode in modes or pair.modes or all_modes()
         for number, settings in enumerate(trials(mode, pair))
     }
     for option, (mode, settings) in tried.items():
@@ -367,13 +384,15 @@ def search(name: str, root: Path, words: Sequence[str]) -> None:
             folder / "conf" / "experiment" / f"{option}.yaml", mode, {"student.epochs": pair.epochs, **settings}
         )
     sweep(folder / "sweep", pair, list(tried), pair.search_seeds, (*pair.search_words, *words))
-    if pair.none_seeds:
+    if pair.none_seeds and "none" in {mode for mode, _ in tried.values()}:
         alone = [option for option, (mode, _) in tried.items() if mode == "none"]
         sweep(folder / "sweep_none", pair, alone, pair.none_seeds, (*pair.search_words, *words))
-    keep_trials(name, folder, tried)
+    keep_trials(name, folder, tried, modes)
 
 
-def keep_trials(name: str, folder: Path, tried: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+def keep_trials(
+    name: str, folder: Path, tried: Mapping[str, tuple[str, Mapping[str, Any]]], modes: Sequence[str] = ()
+) -> None:
     """Write the trials of a search into docs/searches.csv."""
     rows = []
     for words, result in results_of(folder):
@@ -382,8 +401,8 @@ def keep_trials(name: str, folder: Path, tried: Mapping[str, tuple[str, Mapping[
         late = float(np.mean(values[-max(1, round(LATE * len(values))) :]))
         row = {"pair": name, "mode": mode, "settings": dumped(settings), "seed": result["seed"]}
         rows.append({**row, "val_accuracy": values[-1], "val_accuracy_late": late})
-    rows.sort(key=lambda row: (str(row["mode"]), str(row["settings"]), row["seed"]))
-    replace_rows(TRIALS, TRIAL_COLUMNS, name, rows)
+    rows.sort(key=order_of_row)
+    replace_rows(TRIALS, TRIAL_COLUMNS, name, rows, modes=modes)
 
 
 def chosen(name: str) -> dict[str, str]:
@@ -399,16 +418,16 @@ def chosen(name: str) -> dict[str, str]:
     return best
 
 
-def table(name: str, root: Path, words: Sequence[str]) -> None:
-    """Train every mode of a pair with its chosen settings, and keep the results."""
+def table(name: str, root: Path, words: Sequence[str], modes: Sequence[str] = ()) -> None:
+    """Train every mode of a pair, or these alone, with its chosen settings, and keep the results."""
     pair, folder = PAIRS[name], root / f"{name}_table"
     if pair.grids:
         for number, grid in enumerate(pair.grids):
             run_sweep(folder / f"sweep{number}", [*pair.words, seed_word(pair.seeds), *grid], words)
         keep_results(name, folder)
         return
-    settings = chosen(name)
-    if pair.longer:
+    settings = {mode: text for mode, text in chosen(name).items() if not modes or mode in modes}
+    if pair.longer and not modes:
         settings[LONGER] = f"{settings['none']} student.epochs={pair.longer}"
     for mode, text in settings.items():
         values = {key: yaml.safe_load(value) for key, value in (word.split("=", 1) for word in text.split())}
@@ -418,14 +437,15 @@ def table(name: str, root: Path, words: Sequence[str]) -> None:
     sweep(folder / "sweep", pair, list(settings), pair.seeds, words)
     if pair.more_seeds:
         sweep(folder / "sweep_more", pair, list(settings), pair.more_seeds, words)
-    keep_results(name, folder, settings)
+    keep_results(name, folder, settings, modes)
 
 
-def keep_results(name: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+def keep_results(name: str, folder: Path, settings: Mapping[str, str] | None = None, modes: Sequence[str] = ()) -> None:
     """Write the results of a table into docs/results.csv.
 
     Args:
         settings: The settings of each mode; none: those of the grid.
+        modes: The modes whose rows are replaced; none: all.
     """
     rows: list[dict[str, Any]] = []
     swept = {word.split("=")[0] for grid in PAIRS[name].grids for word in grid} - {"distillation"}
@@ -443,8 +463,8 @@ def keep_results(name: str, folder: Path, settings: Mapping[str, str] | None = N
         seeds.setdefault((row["mode"], row["settings"]), set()).add(row["seed"])
     complete = set.intersection(*seeds.values())  # of a sweep that was stopped, the seeds that every row has
     rows = [row for row in rows if row["seed"] in complete]
-    rows.sort(key=lambda row: (row["mode"], row["settings"], row["seed"]))
-    replace_rows(RESULTS, RESULT_COLUMNS, name, rows)
+    rows.sort(key=order_of_row)
+    replace_rows(RESULTS, RESULT_COLUMNS, name, rows, modes=modes)
 
 
 def factor(name: str, root: Path, words: Sequence[str]) -> None:
@@ -488,12 +508,18 @@ def main() -> None:
     parser.add_argument("step", choices=names)
     parser.add_argument("name", choices=(*PAIRS, *FACTORS, *ABSENT), help="of a pair, a factor, or an experiment")
     parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
+    parser.add_argument("--modes", default="", help="search or table: these modes alone, with commas between them")
     parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.jobs_per_device=2")
     given = parser.parse_intermixed_args()
     if given.name not in names[given.step]:
         parser.error(f"{given.step} takes one of {', '.join(names[given.step])}, got {given.name}")
-    steps = {"search": search, "table": table, "factor": factor, "absent": absent}
-    steps[given.step](given.name, given.root.resolve(), given.words)
+    modes = [mode for mode in given.modes.split(",") if mode]
+    if given.step in ("search", "table"):
+        step = search if given.step == "search" else table
+        step(given.name, given.root.resolve(), given.words, modes)
+    else:
+        step_without_modes = factor if given.step == "factor" else absent
+        step_without_modes(given.name, given.root.resolve(), given.words)
 
 
 if __name__ == "__main__":
