@@ -15,6 +15,7 @@ import argparse
 import csv
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,7 +63,7 @@ class Pair:
         note: What a reader of the table must know of it.
         words: The settings of all its runs, beside `epochs`.
         epochs: Epochs of the student.
-        rates: Learning rates to try.
+        rates: Learning rates to try; none: the weights alone.
         full: True for twelve trials of each mode, else six.
         search_seeds, seeds: Seeds of the search and of the table.
         more_seeds: Seeds that the table got after that of `seeds` had been seen, their number fixed before they ran.
@@ -98,6 +99,7 @@ def all_modes() -> tuple[str, ...]:
     )
 
 
+FACTORS_OF_WEIGHT = (0.03, 0.1, 0.3, 1, 3, 10)
 TEN = tuple(range(10))
 LONGER = "none_longer"
 CNN_ON = ("teacher=cnn", "student=cnn", "teacher.seed=0", "teacher.optimizer={lr: 0.001}", "batch_size=128")
@@ -137,6 +139,19 @@ PAIRS = {
         seeds=TEN,
         more_seeds=tuple(range(10, 30)),
         full=True,
+    ),
+    "digits_weights": Pair(
+        "Digits, a tenth of the images for the student: the weight of each mode",
+        "The default run with each mode whose weight is free, and factors of its published weight.",
+        (),
+        60,
+        seeds=(),
+        search_seeds=(100, 101, 102, 103, 104),
+        modes=(
+            *("ab", "at", "cc", "confidence_penalty", "crd", "cwd", "dist", "fitnets", "fsp", "ft", "ickd", "kdsvd"),
+            *("logit_standardization", "mgd", "nkd", "normkd", "nst", "ofa", "ofd", "pad", "pkt", "reviewkd", "semckd"),
+            *("sp", "srd", "srrl", "vid"),
+        ),
     ),
     "fashion_one_percent": Pair(
         "Fashion-MNIST, 1 % of the images for the student: CNN to CNN",
@@ -244,7 +259,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "view": (
         *(word for word in MNIST_MLP if not word.startswith("teacher.dataset")),
         "teacher.dataset={crop_padding: 0},{crop_padding: 2}",
-        "temperature.value=4",
+        *("temperature.value=4", "teacher_outputs=cache"),
     ),
 }
 ABSENT = ("no_threes", "sevens_and_eights")  # experiments whose student sees no image of some classes
@@ -253,17 +268,26 @@ ABSENT_COLUMNS = ("experiment", "temperature", "seed", "network", "teacher", "of
 FACTOR_COLUMNS = ("factor", "setting", "seed", "teacher", "baseline", "student", "images")
 
 
+def weight_of(mode: str) -> float:
+    """The published weight of a mode's loss, which is its default where the data set has no other."""
+    weight = yaml.safe_load((ROOT / "conf" / "distillation" / f"{mode}.yaml").read_text())["weight"]
+    expression = re.fullmatch(r"\$\{oc\.select:dataset\.default_weights\.\w+,(.+)\}", str(weight))
+    return float(expression[1] if expression else weight)
+
+
 def trials(mode: str, pair: Pair) -> list[dict[str, Any]]:
     """The settings that a search tries for a mode: twelve, or six, for every mode alike."""
     count = 12 if pair.full else 6
     low, high = pair.rates
+    if not high:  # the weight alone
+        return [{"distillation.weight": float(f"{weight_of(mode) * factor:.3g}")} for factor in FACTORS_OF_WEIGHT]
     if mode == "none":
         return [{"optimizer.lr": round(float(rate), 5)} for rate in np.geomspace(low / 4, high * 4, count)]
-    weight = yaml.safe_load((ROOT / "conf" / "distillation" / f"{mode}.yaml").read_text())["weight"]
+    weight = weight_of(mode)
     temperatures = TEMPERATURES.get(mode, ())
     name, values = INSTEAD_OF_WEIGHT.get(mode, ("weight", ()))
     if not values:
-        factors = (1, 4) if temperatures else (0.03, 0.1, 0.3, 1, 3, 10)
+        factors = (1, 4) if temperatures else FACTORS_OF_WEIGHT
         values = tuple(float(f"{weight * factor:.3g}") for factor in factors)
     grid: Iterable[Mapping[str, Any]]
     if temperatures:
