@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
 
 
 # The digits have defaults of their own, for a student that learns from a tenth of them; tests have those of other data.
-ALL_DIGITS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")
+ALL_DIGITS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001", "++dataset.default_weights=null")
 
 
 def composed(*overrides: str) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from kd_runner.errors import SettingsError
 
 EARLIER_DEFAULTS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")  # those of runs without a fraction
+PUBLISHED_WEIGHTS = "++dataset.default_weights=null"  # those of runs before a data set had some of its own
 # Overrides that do not say what is run.
 UNDECISIVE = (
-    "resume=", "store=", "trust=", "tracking.", "name=", "notes=", "tags=", "hydra.", "hydra/", *EARLIER_DEFAULTS,
+    "resume=", "store=", "trust=", "tracking.", "name=", "notes=", "tags=", "hydra.", "hydra/",
+    *EARLIER_DEFAULTS, PUBLISHED_WEIGHTS,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import EARLIER_DEFAULTS, UNDECISIVE, printable
+from kd_runner.command_line.overrides import EARLIER_DEFAULTS, PUBLISHED_WEIGHTS, UNDECISIVE, printable
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
@@ -154,19 +154,20 @@ def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list
 def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:
     """The words that give back the defaults of the version that started the run or sweep, where they have changed."""
     files = sorted(folder.glob(f"*/{SETTINGS}")) if is_sweep else [folder / SETTINGS]
-    started = [student for student in map(_student_section, files) if student]
-    if not started or all("fraction" in student for student in started):
-        return []
-    return list(EARLIER_DEFAULTS)
+    started = [sections for sections in map(_sections, files) if sections]
+    has_fractions = all("fraction" in sections["student"] for sections in started)
+    has_weights = all("default_weights" in sections["dataset"] for sections in started)
+    return [*(() if has_fractions else EARLIER_DEFAULTS), *(() if has_weights else (PUBLISHED_WEIGHTS,))]
 
 
-def _student_section(path: Path) -> dict[str, Any]:
-    """The section `student` of a run's settings; empty where the file does not have one."""
+def _sections(path: Path) -> dict[str, dict[str, Any]]:
+    """The sections `student` and `dataset` of a run's settings; nothing where the file does not have both."""
     try:
-        section = json.loads(read_plain(path))["student"]
+        settings = json.loads(read_plain(path))
+        sections = {name: settings[name] for name in ("student", "dataset")}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
-    return section if isinstance(section, dict) else {}
+    return sections if all(isinstance(section, dict) for section in sections.values()) else {}
 
 
 def _root_of(word: str) -> str | None:

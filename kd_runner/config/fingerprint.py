@@ -82,7 +82,7 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     without = {
         "dataset": (
             *("root", "image_root", "may_lead_to", "unlabelled"),
-            *("residency", "workers", "cache", "default_fraction", "default_lr"),
+            *("residency", "workers", "cache", "default_fraction", "default_lr", "default_weights"),
         ),
         "teacher": ("checkpoint", "checkpoint_format"),
         "distillation": DEFAULTS_OF_MODES,

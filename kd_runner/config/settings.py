@@ -190,6 +190,7 @@ class DatasetSettings(_Built):
     workers: Annotated[int, Field(strict=True, ge=0)] | None
     default_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None  # read by student.fraction
     default_lr: Weight | None = None  # read by conf/optimizer/adam.yaml
+    default_weights: dict[str, Weight] | None = None  # of modes, by their names; read by the files of these
 
     @field_validator("resized_crop")
     @classmethod

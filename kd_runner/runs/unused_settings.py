@@ -206,6 +206,13 @@ def other_default(case: Case, key: str) -> str | None:
         "student.fraction": settings.student.fraction,
         "optimizer.lr": settings.optimizer.get("lr"),
     }
+    if key == "dataset.default_weights":
+        return None
+    if key.startswith("dataset.default_weights."):
+        mode = key.rpartition(".")[2]
+        modes = [settings.distillation, *settings.plus.values()]
+        weights = [node.weight for node in modes if node.target.rpartition(".")[0].endswith(f".{mode}")]
+        return None if case.typed[key] in weights else f"no mode {mode} with this weight is there"
     reader = "optimizer.lr" if key.endswith("_lr") else "student.fraction"
     value = values[reader]
     return None if value == case.typed[key] else f"{reader} has another value"
@@ -416,7 +423,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"dataset\.residency", one_memory),
     (r"dataset\.cache", cache_of_streams),
     (r"dataset\.\w+", unused_by_data),
-    (r"dataset\.default_(fraction|lr)", other_default),
+    (r"dataset\.default_(fraction|lr|weights)", other_default),
     (r"student\.fraction", leaves_no_image_out),
     (r"data_seed", uncut_data),
     (r"trainer\.channels_last", no_convolutions),
