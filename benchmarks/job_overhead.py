@@ -19,7 +19,7 @@ from measure import device, machine, median, parser, show, write
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.foreign_files import GuardedLoader, guarded_composition
-from kd_runner.command_line.handing_over import HANDING_OVER
+from kd_runner.command_line.job_composer import JOB_COMPOSER
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import COMMAND
 from kd_runner.sweeps.jobs import WITHOUT_RECORD
@@ -38,7 +38,7 @@ def main() -> None:
     server = ForkServer()
     try:
         with tempfile.TemporaryDirectory() as name, guarded_composition():
-            HANDING_OVER.begin(GuardedLoader(create_config_search_path(str(CONF_DIR))), "config")
+            JOB_COMPOSER.begin(GuardedLoader(create_config_search_path(str(CONF_DIR))), "config")
             for kind, words in KINDS.items():
                 record[kind] = seconds_of_jobs(server, Path(name) / kind, words, given.rounds)
                 short, long = (median(record[kind][str(epochs)]) for epochs in EPOCHS)

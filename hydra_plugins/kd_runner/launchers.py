@@ -15,8 +15,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kd_runner.command_line import composition
-from kd_runner.command_line.handing_over import HANDING_OVER
 from kd_runner.command_line.invocation import invocation_of
+from kd_runner.command_line.job_composer import JOB_COMPOSER
 from kd_runner.command_line.sweep_composition import SweepComposer
 
 # Hydra's own settings that are the sweep's and not a job's.
@@ -43,7 +43,7 @@ class PoolLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, hydra_context.config_loader
         self.composer = SweepComposer(self.loader, config)
-        HANDING_OVER.begin(self.loader, config.hydra.job.config_name)
+        JOB_COMPOSER.begin(self.loader, config.hydra.job.config_name)
         self.invocation = invocation_of(task_function)
 
     @staticmethod

@@ -23,8 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kd_runner.command_line.composition_cache import CACHE, CompositionCache
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.kept_compositions import KEPT, KeptCompositions
 from kd_runner.command_line.overrides import printable
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.command_line.yaml_files import bounded_files
@@ -99,13 +99,13 @@ def may_be_in_a_file(key: str, value: Any) -> bool:
 class GuardedLoader(ConfigLoaderImpl):
     """Hydra's loader of settings, which refuses files that set what must be typed.
 
-    What it composes it has from `kept`, where that has it.
+    It composes what `cache` does not have.
 
     Raises:
         SettingsError: from every method that composes settings; a line that names the file and the key.
     """
 
-    kept: KeptCompositions = KEPT
+    cache: CompositionCache = CACHE
     _typed: Mapping[str, Any] = {}
     _asked_for_mode: tuple[str | None, list[str], DictConfig] | None = None  # name, overrides and what they compose to
 
@@ -143,8 +143,8 @@ class GuardedLoader(ConfigLoaderImpl):
         self._asked_for_mode = (config_name, list(overrides), config)
         return config
 
-    def composed_run(self, config_name: str | None, overrides: list[str]) -> bytes:
-        """What a run with these words, which are not flags, is composed of, for `KeptCompositions.take`."""
+    def cache_entry(self, config_name: str | None, overrides: list[str]) -> bytes:
+        """The entry of a run with these words, which are no flags, for another process's `CompositionCache`."""
         return self._compose_or_change(config_name, overrides, *AS_A_RUN)[1]
 
     def _compose(self, config_name: str | None, overrides: list[str], *arguments: Any) -> DictConfig:
@@ -161,7 +161,7 @@ class GuardedLoader(ConfigLoaderImpl):
         self._typed = typed_settings(overrides)
         folders = [(element.provider, element.path) for element in self.config_search_path.get_path()]
         origin = (config_name, *arguments, *folders)
-        return self.kept.compose(origin, overrides, self.repository.group_exists, load)
+        return self.cache.compose(origin, overrides, self.repository.group_exists, load)
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: list[Any], repo: Any) -> None:
         loaded = repo.load_config(config_path=config_name) if config_name is not None else None

@@ -7,11 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from kd_runner.command_line.alike import Composed, change, compose_first, read_words
+from kd_runner.command_line.similar_commands import Composed, change, compose_first, read_words
 
 
 class SweepComposer:
-    """Composes jobs one after the other, those that are alike from the first of them.
+    """Composes jobs one after the other, similar ones from the first of them.
 
     Args:
         loader: Hydra's loader.

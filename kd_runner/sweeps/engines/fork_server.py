@@ -18,8 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from kd_runner.command_line.handing_over import HANDING_OVER
-from kd_runner.command_line.kept_compositions import KEPT
+from kd_runner.command_line.composition_cache import CACHE
+from kd_runner.command_line.job_composer import JOB_COMPOSER
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
 from kd_runner.processes import die_with_parent
@@ -79,8 +79,8 @@ class ForkServer:
             environment: Variables that are added to the server's.
             threads: Number of threads of the job.
         """
-        composed = HANDING_OVER.composed(words) if call == COMMAND else b""
-        arguments = (self.facts.pid, call, list(words), composed, folder, dict(environment), threads)
+        composition = JOB_COMPOSER.cache_entry(words) if call == COMMAND else b""
+        arguments = (self.facts.pid, call, list(words), composition, folder, dict(environment), threads)
         process = self._context.Process(target=_run_job, args=arguments)
         with _server_death_as_run_failed():
             process.start()
@@ -153,7 +153,7 @@ def _run_job(
     server: int,
     call: str,
     words: list[str],
-    composed: bytes,
+    composition: bytes,
     folder: Path,
     environment: dict[str, str],
     threads: int,
@@ -161,7 +161,7 @@ def _run_job(
     """Run a job in the forked process: the start of that process.
 
     Args:
-        composed: What the driver has composed for it.
+        composition: The entry for the cache of compositions that the driver made for it.
 
     Raises:
         SystemExit: the job has ended, with the exit code that its function returned.
@@ -175,5 +175,5 @@ def _run_job(
     os.environ.update(environment)
     folder.mkdir(parents=True, exist_ok=True)
     print_to(os.open(folder / CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-    KEPT.take(composed)
+    CACHE.add(composition)
     sys.exit(call_function(call, words, threads))

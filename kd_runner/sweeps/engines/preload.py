@@ -25,34 +25,21 @@ NAMES = (
     "kd_runner.runs.run",
     "kd_runner.datasets.digits",
 )
-# Words of each kind that jobs have.
-TYPICAL_WORDS = [
-    "seed=1",
-    "a.b=0.5",
-    "a={b: 1, c: x}",
-    "a=[1,x]",
-    "a=null",
-    "a=true",
-    'hydra.run.dir="/a b"',
-    "+a/b@c=d",
-]
 
 
 def prepare() -> None:
     """Fill the caches of what every job does: Hydra's plugins and its parser, options, the page of a run, pictures."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.plugins import Plugins
-    from omegaconf import OmegaConf
     from PIL import Image
 
     from kd_runner.charts import png
+    from kd_runner.command_line.parsers import warm_up_parsers
     from kd_runner.config.door import option_names
     from kd_runner.reports.html import TEMPLATES, pages
     from kd_runner.runs.unused_settings import RULES, covers
 
     Plugins.instance()
-    OverridesParser.create().parse_overrides(TYPICAL_WORDS)
-    OmegaConf.to_container(OmegaConf.create({"a": "${oc.select:b.c,1}", "b": {"c": 1}}), resolve=True)
+    warm_up_parsers()
     option_names()
     for pattern, _ in RULES:
         covers(pattern, "")

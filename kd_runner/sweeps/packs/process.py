@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from kd_runner import masking
-from kd_runner.command_line.kept_compositions import KEPT
+from kd_runner.command_line.composition_cache import CACHE
 from kd_runner.errors import COMPLETED, FAILED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
@@ -42,7 +42,7 @@ def run_pack(words: Sequence[str]) -> int:
     ended = atomic.read_json(record)
     jobs = [job for job in plan["jobs"] if job["name"] not in ended]
     _use_one_arena()
-    KEPT.keep()
+    CACHE.enable()
     signal.signal(signal.SIGTERM, _terminate)
     turns = Turns()
     companions = Companions(len(plan["jobs"]), turns.wait, Path(words[0]).parent if plan["shares"] else None)

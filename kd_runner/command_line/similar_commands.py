@@ -24,8 +24,8 @@ class Words:
     """The words of a command, without flags.
 
     Args:
-        overrides: All of them, as Hydra reads them.
-        values: Those that give settings new values, and do nothing else.
+        overrides: All words, as Hydra reads them.
+        values: The overrides that give settings new values, and do nothing else.
     """
 
     overrides: Sequence[Override]
@@ -33,7 +33,7 @@ class Words:
 
     @property
     def shape(self) -> tuple[str, ...]:
-        """The words without these values; those of commands that are alike are the same."""
+        """The words without these values; those of similar commands are the same."""
         return tuple(
             f"{word.key_or_group}=" if word in self.values else str(word.input_line) for word in self.overrides
         )
@@ -41,7 +41,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Composed:
-    """What Hydra composed of a command's words, for others to change.
+    """The composition of a command, for similar ones to change.
 
     Args:
         config: All settings, Hydra's own included.
@@ -66,7 +66,7 @@ def read_words(words: Sequence[str], is_group: Callable[[str], bool]) -> Words:
 
 
 def compose_first(words: Words, load: Callable[[list[str]], DictConfig]) -> Composed | None:
-    """What commands like this one can change; None where each must be composed by itself.
+    """The composition that similar commands change; None where each must be composed by itself.
 
     Args:
         load: Has Hydra compose words.
@@ -85,7 +85,7 @@ def compose_first(words: Words, load: Callable[[list[str]], DictConfig]) -> Comp
 
 
 def change(composed: Composed, words: Words) -> DictConfig:
-    """Change what was composed of one command into what Hydra composes of another that is like it.
+    """Change the composition of one command into that of a similar one.
 
     Raises:
         HydraException, OmegaConfBaseException: a value does not fit.

@@ -10,13 +10,13 @@ import pytest
 from hydra._internal.utils import create_config_search_path
 from omegaconf import OmegaConf
 
+from kd_runner.command_line.composition_cache import CompositionCache
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.foreign_files import AS_A_RUN, GuardedLoader, guarded_composition
-from kd_runner.command_line.handing_over import HandingOver
-from kd_runner.command_line.kept_compositions import KeptCompositions
+from kd_runner.command_line.job_composer import JobComposer
 
-# Words of jobs that are alike.
-ALIKE = [
+# Words of similar jobs.
+SIMILAR = [
     [["seed=0", "distillation=soft"], ["seed=1", "distillation=soft"]],
     [["temperature.value=2", "student.channels=[1,2]"], ["temperature.value=null", "student.channels=[3]"]],
     [
@@ -38,7 +38,7 @@ def loader() -> Iterator[Callable[[], GuardedLoader]]:
         loader = GuardedLoader(create_config_search_path(str(CONF_DIR)))
         for folder in folders:
             loader.config_search_path.append("command-line", folder)
-        loader.kept = KeptCompositions()
+        loader.cache = CompositionCache()
         return loader
 
     with guarded_composition():
@@ -53,48 +53,48 @@ def refuse_to_read(*_: Any, **__: Any) -> Any:
     raise AssertionError("files were read")
 
 
-@pytest.mark.parametrize("jobs", ALIKE)
+@pytest.mark.parametrize("jobs", SIMILAR)
 def test_a_job_reads_no_file_and_has_the_settings_of_its_words(
     jobs: list[list[str]], loader: Callable[..., GuardedLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands = [[*words, 'hydra.run.dir="/tmp/a b/{number}"'] for number, words in enumerate(jobs)]
     expected = [composed(loader(), words) for words in commands]
-    sweep = HandingOver()
+    sweep = JobComposer()
     sweep.begin(loader(), "config")
-    handed = [sweep.composed(words) for words in commands]
+    handed = [sweep.cache_entry(words) for words in commands]
     monkeypatch.setattr(GuardedLoader, "_load_single_config", refuse_to_read)
     for words, kept, whole in zip(commands, handed, expected, strict=True):
         of_job = loader()
-        of_job.kept.take(kept)
+        of_job.cache.add(kept)
         assert composed(of_job, words) == whole
 
 
-def test_a_sweep_reads_the_files_once_for_jobs_that_are_alike(
+def test_a_sweep_reads_the_files_once_for_similar_jobs(
     loader: Callable[..., GuardedLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = HandingOver()
+    sweep = JobComposer()
     sweep.begin(loader(), "config")
-    assert sweep.composed(["seed=0", "hydra.run.dir=a"])
+    assert sweep.cache_entry(["seed=0", "hydra.run.dir=a"])
     monkeypatch.setattr(GuardedLoader, "_load_single_config", refuse_to_read)
-    assert sweep.composed(["seed=1", "hydra.run.dir=b"])
+    assert sweep.cache_entry(["seed=1", "hydra.run.dir=b"])
     with pytest.raises(AssertionError, match="files were read"):
-        sweep.composed(["seed=1", "distillation=dkd", "hydra.run.dir=c"])
+        sweep.cache_entry(["seed=1", "distillation=dkd", "hydra.run.dir=c"])
 
 
 def test_what_was_composed_elsewhere_is_for_no_other_command(
     loader: Callable[..., GuardedLoader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither for one with other words, nor for one with other folders of options or in another folder."""
-    sweep = HandingOver()
+    sweep = JobComposer()
     sweep.begin(loader(), "config")
-    kept = sweep.composed(["seed=3", "hydra.run.dir=a"])
+    kept = sweep.cache_entry(["seed=3", "hydra.run.dir=a"])
     for folders, words in [([], ["seed=3", "distillation=dkd"]), ([f"file://{tmp_path}"], ["seed=3"])]:
         of_job = loader(*folders)
-        of_job.kept.take(kept)
+        of_job.cache.add(kept)
         assert composed(of_job, [*words, "hydra.run.dir=a"]) == composed(loader(*folders), [*words, "hydra.run.dir=a"])
     monkeypatch.chdir(tmp_path)
     of_job = loader()
-    of_job.kept.take(kept)
+    of_job.cache.add(kept)
     assert composed(of_job, ["seed=3", "hydra.run.dir=a"])["hydra"]["runtime"]["cwd"] == str(tmp_path)
 
 
@@ -104,14 +104,14 @@ def test_what_was_composed_elsewhere_is_for_no_other_command(
 def test_nothing_is_handed_over_where_the_job_must_say_what_is_wrong(
     words: list[str], loader: Callable[..., GuardedLoader]
 ) -> None:
-    sweep = HandingOver()
-    assert sweep.composed(words) == b""
+    sweep = JobComposer()
+    assert sweep.cache_entry(words) == b""
     sweep.begin(loader(), "config")
-    assert sweep.composed([*words, "hydra.run.dir=a"]) == b""
+    assert sweep.cache_entry([*words, "hydra.run.dir=a"]) == b""
 
 
 def test_jobs_of_one_process_have_what_the_first_composed(loader: Callable[..., GuardedLoader]) -> None:
     of_pack = loader()
-    of_pack.kept.keep()
+    of_pack.cache.enable()
     for words in (["seed=1", "optimizer={lr: 0.5}"], ["seed=2", "optimizer={weight_decay: 0.5}"], ["seed=3"]):
         assert composed(of_pack, words) == composed(loader(), words)
