@@ -40,6 +40,11 @@ def count(number: float | None, unknown: str = UNKNOWN) -> str:
     return unknown if number is None else f"{number:,.0f}"
 
 
+def number_of(number: int, noun: str, plural: str = "") -> str:
+    """A number of things and what they are, such as '1 job', '1,234 jobs', or '2 classes' with their plural."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def times(factor: float | None) -> str:
     """A multiple in two or three digits, such as 1.0, 3.2 or 27; an empty text where it is not known."""
     if factor is None:

@@ -11,6 +11,7 @@ from kd_runner.formats import (
     cut_end,
     cut_middle,
     four_digits,
+    number_of,
     percent,
     points,
     short_count,
@@ -25,6 +26,12 @@ def test_shares_and_numbers_of_things() -> None:
     assert (bare_percent(0.93254), bare_percent(0.0)) == ("93.25", "0.00")
     assert (points(0.0125), points(-0.5)) == ("+1.25", "-50.00")
     assert (count(1234.0), count(0)) == ("1,234", "0")
+
+
+def test_one_thing_is_no_several_things() -> None:
+    texts = [number_of(number, "job") for number in (0, 1, 2, 1234)]
+    assert texts == ["0 jobs", "1 job", "2 jobs", "1,234 jobs"]
+    assert [number_of(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]
 
 
 def test_an_unknown_number_is_a_dash_or_what_the_caller_wants() -> None:

@@ -21,17 +21,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from kd_runner.command_line.invocation import invocation_of
 from kd_runner.command_line.traces import folder_goes_where_refused
+from kd_runner.formats import number_of
 from kd_runner.plain_text import lines
 
 log = logging.getLogger(__name__)
 
 
-def write_leaderboard(folder: Path) -> None:
-    """Write and print the sweep's leaderboard; an error on the way is a warning, since the results are there."""
+def write_leaderboard(folder: Path, with_commands: bool = True) -> None:
+    """Write and print the sweep's leaderboard; an error on the way is a warning, since the results are there.
+
+    Args:
+        with_commands: False where the commands of chosen trials follow.
+    """
     from kd_runner.reports.sweep_report import report
 
     try:
-        log.info("%s", report([folder], folder))
+        log.info("%s", report([folder], folder, with_commands=with_commands))
     except Exception as error:  # a table must not take the sweep with it
         log.warning("note      the leaderboard could not be written: %s", error)
 
@@ -58,7 +63,7 @@ class GridSweeper(Sweeper):
         from kd_runner.command_line.typed_words import idle_launcher_words, note_idle_words
         from kd_runner.errors import RunFailed
         from kd_runner.notes import collected_notes, note
-        from kd_runner.sweeps.early_end import end_message
+        from kd_runner.sweeps.early_end import JobFailed, end_message
         from kd_runner.sweeps.folder import exclusive_folder, refuse_other_grid
 
         assert self.launcher is not None
@@ -67,7 +72,7 @@ class GridSweeper(Sweeper):
         if len(combinations) == 1:
             log.info("sweep     of one job: no setting has several values, as seed=0,1,2 has")
         else:
-            log.info("starting  a sweep of %d jobs", len(combinations))
+            log.info("starting  a sweep of %s", number_of(len(combinations), "job"))
         # A note on several jobs is said once.
         with folder_goes_where_refused(self.folder), exclusive_folder(self.folder, self.is_resumed), collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
@@ -78,7 +83,7 @@ class GridSweeper(Sweeper):
                 returns = self.launcher.launch(combinations, 0)
             write_leaderboard(self.folder)
         values = [job_return._return_value for job_return in returns]
-        failures = [value for value in values if isinstance(value, Exception)]
+        failures = [value for value in values if isinstance(value, JobFailed)]
         if failures:
             raise RunFailed(lines(end_message(len(returns), failures, self.invocation.resume_hint)))
         return returns
@@ -165,7 +170,7 @@ class OptunaSweeper(GridSweeper):
         search = validate_section(SearchSettings, plain_settings(self.unchecked), "hydra.sweeper.")
         space = space_of(self.parse_overrides(arguments))
         refuse_other_space(search, space)
-        log.info("starting  a search of %d trials", search.trials)
+        log.info("starting  a search of %s", number_of(search.trials, "trial"))
         place = driver_of(self.folder, search.storage, self.is_resumed)
         # A note on several trials is said once.
         with folder_goes_where_refused(self.folder), place as driver, collected_notes():
@@ -179,10 +184,13 @@ class OptunaSweeper(GridSweeper):
             with self.record_the_start():
                 outcome = run_search(search, space, driver, launcher_settings, flags, self.launcher.compose)
             with driver.alone():
-                write_leaderboard(self.folder)
+                write_leaderboard(self.folder, with_commands=False)
         for line in outcome.best:
             log.info("%s", line)
         if outcome.left:
-            log.info("search    %d trials are left%s", outcome.left, self.invocation.resume_hint)
+            left, verb = number_of(outcome.left, "trial"), "is" if outcome.left == 1 else "are"
+            log.info("search    %s %s left%s", left, verb, self.invocation.resume_hint)
         if outcome.failed:
-            raise RunFailed(lines([f"{len(outcome.failed)} of {outcome.count} trials failed", *outcome.failed]))
+            raise RunFailed(
+                lines([f"{len(outcome.failed)} of {number_of(outcome.count, 'trial')} failed", *outcome.failed])
+            )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from kd_runner.formats import number_of
+
 OVERRIDES = "overrides.json"  # the file of each job's overrides, beside the settings of the jobs that are checked
 SHOWN = 3  # groups of jobs that are the same
 
@@ -32,10 +34,11 @@ def sentences_of_sweep(
     for key, numbers in jobs_of.items():
         if not partly and len(numbers) < len(jobs):
             continue
-        count = f"any of {len(jobs)} jobs" if len(numbers) == len(jobs) else f"{len(numbers)} of {len(jobs)} jobs"
+        count = f"{'any' if len(numbers) == len(jobs) else len(numbers)} of {len(jobs)} jobs"
+        count = count if len(jobs) > 1 else "the only job"
         groups = [group for group in identical if set(group) <= set(numbers) and _varies(key, group, jobs)]
         same = "; ".join(f"{' and '.join(f'#{job}' for job in group)} are the same" for group in groups[:SHOWN])
-        more = f", as are {len(groups) - SHOWN} more groups" if len(groups) > SHOWN else ""
+        more = f", as are those of {number_of(len(groups) - SHOWN, 'more group')}" if len(groups) > SHOWN else ""
         yield f"{key} has no effect in {count}: {unused[numbers[0]][key]}{'; ' if same else ''}{same}{more}"
 
 

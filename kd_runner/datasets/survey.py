@@ -14,6 +14,7 @@ from torch import Tensor
 from kd_runner.datasets.tar_members import LINK, SPARSE
 from kd_runner.datasets.tar_members import SPECIAL as SPECIAL_MEMBER
 from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents
+from kd_runner.formats import number_of
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def kinds_in_words(kinds: Counter[str]) -> str:
 
 def count(number: int, noun: str, ending: str = "") -> str:
     """A number of things, such as '1 image', '1,200 images', or with an ending '2 files without a suffix'."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}{ending}"
+    return f"{number_of(number, noun)}{ending}"
 
 
 def hidden_in_words(number: int) -> str:

@@ -26,7 +26,7 @@ from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.files.home import typed_path
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.files.stages import STUDENT, TEACHER
-from kd_runner.formats import count, four_digits, percent
+from kd_runner.formats import count, four_digits, number_of, percent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
 
@@ -197,7 +197,7 @@ def as_table(content: Mapping[str, Any], width: int) -> str:
         cells = ["" if numbers.get(key) is None else text(numbers[key]) for numbers in networks.values()]
         if any(cells) and not (key == "top5_accuracy" and len(classes) <= 5):
             columns.append(TextColumn(heading, cells, keep))
-    heading = f"On {count(content['images'])} images of {len(classes):,} classes ({content['data']}):"
+    heading = f"On {number_of(content['images'], 'image')} of {len(classes):,} classes ({content['data']}):"
     parts = [heading, *table_lines(columns, width)[0], "", *_class_lines(content, width)]
     return "\n".join(["", *parts, "", ""])
 

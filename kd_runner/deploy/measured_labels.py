@@ -10,7 +10,7 @@ from torch import Tensor
 from kd_runner.datasets.survey import class_counts
 from kd_runner.evaluation.label_metrics import label_metrics, pair_label_metrics, table_of_labels
 from kd_runner.files.stages import TEACHER
-from kd_runner.formats import count, four_digits, percent
+from kd_runner.formats import count, four_digits, number_of, percent
 from kd_runner.terminal import TextColumn, table_lines
 
 SHOWN = 30  # labels in the table: those with the lowest average precision where there are more
@@ -57,7 +57,7 @@ def labels_table(content: Mapping[str, Any], width: int) -> str:
         cells = ["" if numbers.get(key) is None else text(numbers[key]) for numbers in networks.values()]
         if any(cells):
             columns.append(TextColumn(heading, cells, keep))
-    heading = f"On {count(content['images'])} images with any of {len(classes):,} labels ({content['data']}):"
+    heading = f"On {number_of(content['images'], 'image')} with any of {len(classes):,} labels ({content['data']}):"
     return "\n".join(["", heading, *table_lines(columns, width)[0], "", *_label_lines(content, width), "", ""])
 
 

@@ -29,7 +29,7 @@ from kd_runner.deploy.commands import (
 from kd_runner.deploy.label_answers import LabelAnswer, labels_as_csv, labels_as_json, labels_as_table
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.files.home import typed_path
-from kd_runner.formats import percent
+from kd_runner.formats import number_of, percent
 from kd_runner.plain_text import csv_cell
 from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
@@ -107,7 +107,7 @@ def predict(arguments: argparse.Namespace) -> int:
     deliver(text, arguments.output)
     unreadable = sum(answer.error is not None for answer in answers)
     if unreadable:
-        say(COMMAND, f"{unreadable:,} of {len(answers):,} files cannot be read")
+        say(COMMAND, f"{unreadable:,} of {number_of(len(answers), 'file')} cannot be read")
     return FAILED if unreadable else COMPLETED
 
 

@@ -32,6 +32,7 @@ GRID = "sweep.json"  # the jobs of the sweep
 MULTIRUN = "multirun.yaml"  # what Hydra writes of the sweep
 EARLIER = ".earlier"  # the folder of results that the sweep is about to replace
 NETWORKS = "networks"  # the folder of networks that are trained for several jobs
+SHARED_NAMES = "names.json"  # in that folder: the names of these networks, by their folders
 PACKS = "packs"  # the folder of what packs of jobs print, and how their jobs ended
 STOP = ".stop"  # the folder of what `kd-runner stop` asks of the process that runs the sweep
 LOCK = ".sweep.lock"  # the file that the process has locked which runs the sweep

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kd_runner.charts.png import PALETTE, STYLE
-from kd_runner.formats import bare_percent, clock, count, percent, points
+from kd_runner.formats import bare_percent, clock, count, number_of, percent, points
 
 TEMPLATES = Path(__file__).parent / "templates"
 BROWSER = Path(__file__).parent / "browser"
@@ -68,5 +68,5 @@ def pages(templates: Path) -> _Pages:
     )
     environment.globals["browser_file"] = browser_file
     environment.globals["chart_style"] = Markup(PALETTE.read_text() + STYLE.read_text())
-    environment.filters |= {text.__name__: text for text in (percent, bare_percent, points, count, clock)}
+    environment.filters |= {text.__name__: text for text in (percent, bare_percent, points, count, number_of, clock)}
     return environment

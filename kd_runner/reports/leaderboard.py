@@ -17,7 +17,7 @@ from kd_runner.comparison.statistics import interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.files.scores import ScoreWords, words_of_all
-from kd_runner.formats import bare_percent, count, four_digits, percent, points, three_digits, times
+from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.described import described_rows
@@ -344,8 +344,12 @@ def leaderboard_of(
     return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups), searches, faults)
 
 
-def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
-    """The leaderboard as text, with the columns that fit into `width`; None where there is no terminal."""
+def terminal_text(leaderboard: Leaderboard, width: int | None, with_commands: bool = True) -> str:
+    """The leaderboard as text, with the columns that fit into `width`; None where there is no terminal.
+
+    Args:
+        with_commands: False to leave out the commands of the trials that searches chose.
+    """
     shown_rows = leaderboard.rows[:MOST_ROWS]
     texts = [
         TextColumn(column.heading, list(map(column.text, shown_rows)), column.keep, column.key in TEXTS)
@@ -354,13 +358,14 @@ def terminal_text(leaderboard: Leaderboard, width: int | None) -> str:
     lines = []
     for search in leaderboard.searches:
         lines += [fold_text(line, width) for line in search.lines()]
-        lines += ["", *(printable(line) for line in search.commands), ""]  # not folded, to be copied
+        commands = search.commands if with_commands else []
+        lines += ["", *(printable(line) for line in commands), *([""] if commands else [])]  # not folded, to be copied
     table, left_out = table_lines(texts, width or PIPED)
     lines += table
     if len(shown_rows) < len(leaderboard.rows):
-        lines.append(f"And {len(leaderboard.rows) - len(shown_rows):,} rows more: see {NAME}.csv.")
+        lines.append(f"And {number_of(len(leaderboard.rows) - len(shown_rows), 'more row')}: see {NAME}.csv.")
     if left_out:
-        lines.append(fold_text(f"No room for {', '.join(left_out)}: see {NAME}.csv.", width))
+        lines.append(fold_text(f"No room for {'; '.join(left_out)}: see {NAME}.csv.", width))
     lines += ["", fold_text(str(leaderboard.verdict), width)]
     lines += [fold_text(note, width) for note in [*leaderboard.gap_notes, *leaderboard.order_notes]]
     lines += [fold_text(line, width) for line in first_lines(leaderboard.left_out)]

@@ -12,8 +12,8 @@ from typing import Any
 
 from kd_runner.files import reading
 from kd_runner.files.results import ALIVE, MissingRun, Run
-from kd_runner.files.run_folder import NETWORKS, NOW, RESULT
-from kd_runner.formats import bare_percent, clock
+from kd_runner.files.run_folder import NETWORKS, NOW, RESULT, SHARED_NAMES
+from kd_runner.formats import bare_percent, clock, number_of
 from kd_runner.reports.leaderboard import Leaderboard
 from kd_runner.reports.report_sources import Sources
 
@@ -30,7 +30,7 @@ def live_state(leaderboard: Leaderboard, sources: Sources) -> dict[str, Any]:
     """The counts, the time left and the runs that are at work, as texts."""
     kinds = Counter(_kind(run) for run in leaderboard.missing)
     done, total = len(leaderboard.runs), len(leaderboard.runs) + len(leaderboard.missing)
-    words = [f"{done:,} of {total:,} runs done"]
+    words = [f"{done:,} of {number_of(total, 'run')} done"]
     words += [f"{kinds[kind]:,} {word}" for kind, word in WORDS.items() if kinds[kind]]
     others = sum(kinds.values()) - sum(kinds[kind] for kind in WORDS)
     words += [f"{others:,} without a result"] if others else []
@@ -80,12 +80,19 @@ def _networks(sources: Sources) -> Iterator[list[str]]:
     """The rows of the teachers and baselines that are trained now for several runs."""
     for folder in sources.holding(NOW):
         if folder.parent.name == NETWORKS:
-            kind, _, digest = folder.name.rpartition("_")
-            row = _row(f"{kind} {digest[:6]}, for several runs", folder)
+            row = _row(f"{_name_of_network(folder)}, for several runs", folder)
             quiet = seconds_since(folder / NOW)
             ended = row[2].partition("/")[0] == row[2].partition("/")[2]
             if quiet < ALIVE and not ended:
                 yield row
+
+
+def _name_of_network(folder: Path) -> str:
+    """The name that a network's sweep has recorded; an earlier version did not, and calls it by its key."""
+    names, _ = reading.json_of(folder.with_name(SHARED_NAMES))
+    name = names.get(folder.name)
+    kind, _, digest = folder.name.rpartition("_")
+    return name if isinstance(name, str) and name else f"{kind} {digest[:6]}"
 
 
 def seconds_since(path: Path) -> float:

@@ -15,7 +15,7 @@ from kd_runner.files import reading
 from kd_runner.files.reading import usable_number
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SEARCH
-from kd_runner.formats import UNKNOWN, count, percent
+from kd_runner.formats import UNKNOWN, count, number_of, percent
 from kd_runner.reports.provenance import command
 
 NEEDED = {"trials", "best", "planned", "objectives", "history"}  # keys without which a search is not shown
@@ -56,7 +56,7 @@ class Search:
             return "No trial has a result yet"
         if len(self.objectives) > 1:
             titles = " and ".join(objective["title"] for objective in self.objectives)
-            return f"{len(self.best)} trials that no other betters in {titles}"
+            return f"{number_of(len(self.best), 'trial')} that no other betters in {titles}"
         trial = self.best[0]
         return f"Trial {trial['number']} chosen: {self.values(trial)}"
 
@@ -67,18 +67,22 @@ class Search:
         others = [
             f"{ended[name]} {word}" for name, word in (("pruned", "pruned"), ("fail", "failed")) if ended.get(name)
         ]
-        total = f"{ended.get('complete', 0)} of {self.record['planned']} trials were completed"
+        completed, planned = ended.get("complete", 0), number_of(self.record["planned"], "trial")
+        total = f"{completed} of {planned} {'was' if completed == 1 else 'were'} completed"
         sentences = [f"{', '.join([total, *others])}."]
         if len(self.objectives) > 1:
             front = [f"trial {trial['number']} ({self.values(trial)})" for trial in self.best[:MOST_BEST]]
             more = f" and {len(self.best) - MOST_BEST} more" if len(self.best) > MOST_BEST else ""
-            return [*sentences, *([f"They are {'; '.join(front)}{more}."] if front else [])]
+            return [
+                *sentences,
+                *([f"{'It is' if len(self.best) == 1 else 'They are'} {'; '.join(front)}{more}."] if front else []),
+            ]
         for trial in self.best:
             tested, runs = self.test_accuracy(trial), len(self.tested_runs(trial))
-            over = f", the mean of {runs} seed{'s' if runs > 1 else ''}" if trial.get("seeds") else ""
+            over = f", the mean of {number_of(runs, 'seed')}" if trial.get("seeds") else ""
             test = f" Its test accuracy, which had no part in the choice, is {percent(tested)}{over}."
             test = "" if tested is None else test
-            seeds = f", the mean of {trial['seeds']} seeds" if trial.get("seeds") else ""
+            seeds = f", the mean of {number_of(trial['seeds'], 'seed')}" if trial.get("seeds") else ""
             sentences.insert(0, f"It has {' '.join(trial['overrides'])}{seeds}.{test}")
         sentences.append("The best of many trials was lucky on the validation images, too: other seeds will tell.")
         return sentences if self.best else sentences[:1]
@@ -159,7 +163,7 @@ class Search:
                 "values": [(usable_number(trial.get(name)), self.value(trial, name)) for name in names],
                 "test": self.test_accuracy(trial),
                 "status": {"complete": "completed", "fail": "failed"}.get(trial["status"], trial["status"])
-                + (f", {trial['seeds']} seed{'s' if trial['seeds'] > 1 else ''}" if trial.get("seeds") else ""),
+                + (f", {number_of(trial['seeds'], 'seed')}" if trial.get("seeds") else ""),
                 "settings": " ".join(trial["overrides"]),
             }
             for trial in self.record["history"]

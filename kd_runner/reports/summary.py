@@ -9,7 +9,7 @@ from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ACCURACY, ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
-from kd_runner.formats import count, four_digits, milliseconds, percent, points, relative, times
+from kd_runner.formats import count, four_digits, milliseconds, number_of, percent, points, relative, times
 from kd_runner.reports.described import sentence_of
 from kd_runner.reports.peer_sentences import gain_with_peers, peer_sentences
 from kd_runner.reports.reasons import reasons
@@ -99,13 +99,17 @@ def test_images(result: Mapping[str, Any]) -> int | None:
     return images
 
 
+def _only(number: int, noun: str) -> str:
+    return f"{'is' if number == 1 else 'are'} only {number_of(number, noun)}"
+
+
 def few_images(images: int | None, words: ScoreWords = ACCURACY) -> list[str]:
     """A sentence where one test image is more than a point of accuracy."""
     if not images or images >= FEW_IMAGES:
         return []
     if words is not ACCURACY:
-        return [f"There are only {images} test images, on which {words.name} is known but roughly."]
-    return [f"There are only {images} test images: one of them is {100 / images:.1f} points of accuracy."]
+        return [f"There {_only(images, 'test image')}, on which {words.name} is known but roughly."]
+    return [f"There {_only(images, 'test image')}: one of them is {100 / images:.1f} points of accuracy."]
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
@@ -155,7 +159,7 @@ def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
         return f"Distillation gave {gain} points over the baseline, from the features of a teacher without a head."
     if gap is None:
         return gain_with_peers(result)
-    subject = f"Distillation and {finetuned} more epochs of finetuning" if finetuned else "Distillation"
+    subject = f"Distillation and {number_of(finetuned, 'more epoch')} of finetuning" if finetuned else "Distillation"
     gave = f"{subject} gave {points(gap.gain)} points"
     if gap.gain >= 0:
         of_gap = f": {percent(gap.share, 0)} of the gap to the teacher" if gap.share is not None else f"; {gap.reason}"
@@ -169,7 +173,7 @@ def _nothing_distilled_sentence(result: Mapping[str, Any], finetuned: int) -> st
     text = NOTHING_DISTILLED if gap is not None else NOTHING_DISTILLED.partition(", as")[0]
     if gap is None or not finetuned:
         return f"{text}."
-    return f"{text}; {finetuned} more epochs of finetuning gave {points(gap.gain)} points."
+    return f"{text}; {number_of(finetuned, 'more epoch')} of finetuning gave {points(gap.gain)} points."
 
 
 def part_of_images(result: Mapping[str, Any]) -> str:
@@ -180,7 +184,7 @@ def part_of_images(result: Mapping[str, Any]) -> str:
         return _made_images_sentence(result, data["made"])
     unlabelled = data.get("unlabelled")
     taught = (
-        f"The student was also taught on {unlabelled:,} images without labels, by its teacher alone."
+        f"The student was also taught on {number_of(unlabelled, 'image')} without labels, by its teacher alone."
         if unlabelled
         else ""
     )
@@ -253,7 +257,7 @@ def kept_outputs(result: Mapping[str, Any]) -> str:
     saved = outputs.get("passes_saved")
     if not saved or saved < 0:
         return f"{text}."
-    return f"{text}: {count(saved)} images did not pass through the teacher again."
+    return f"{text}: {number_of(round(saved), 'image')} did not pass through the teacher again."
 
 
 def _setting(value: float | bool) -> str:
@@ -374,5 +378,7 @@ def _best_epoch_sentence(result: Mapping[str, Any]) -> str:
     sentence = f"Its best validation epoch was {epoch}{', with ' if measured else ''}{' and '.join(measured)}."
     images = (result.get("data") or {}).get("val")
     if images and images < FEW_IMAGES and not has_map(result):
-        sentence += f" It was chosen on only {images} validation images: one of them is {100 / images:.1f} points."
+        sentence += (
+            f" It was chosen on only {number_of(images, 'validation image')}: one of them is {100 / images:.1f} points."
+        )
     return sentence

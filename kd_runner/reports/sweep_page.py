@@ -16,7 +16,7 @@ from kd_runner.files import reading
 from kd_runner.files.results import FOLD, SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW
 from kd_runner.files.stages import STAGES, TIMED
-from kd_runner.formats import UNKNOWN, clock, count, percent, short_count, times
+from kd_runner.formats import UNKNOWN, clock, count, number_of, percent, short_count, times
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.page_data import is_large, missing_row, page_data, run_rows
@@ -131,7 +131,7 @@ def _unread_settings(settings_and_faults: Sequence[tuple[dict[str, str], str]], 
 
 def _subtitle(leaderboard: Leaderboard, runs: Sequence[Run]) -> str:
     lacking = f", {len(leaderboard.missing)} without a result" if leaderboard.missing else ""
-    return f"{len(runs)} runs in {len(leaderboard.groups)} rows{lacking}"
+    return f"{number_of(len(runs), 'run')} in {number_of(len(leaderboard.groups), 'row')}{lacking}"
 
 
 def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
@@ -220,9 +220,8 @@ def _total_time(runs: Sequence[Run], sources: Sources) -> str:
     parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
     sentence = f"All runs together took {clock(sum(seconds.values()))} ({parts})."
     if states:
-        sentence += (
-            f" The {len(states)} teachers and baselines that several of them share took {clock(before)} before that."
-        )
+        networks = "teacher or baseline" if len(states) == 1 else f"{len(states)} teachers and baselines"
+        sentence += f" The {networks} that several of them share took {clock(before)} before that."
     return f"{sentence} What was found in the store was trained earlier, and is in none of these."
 
 

@@ -46,11 +46,18 @@ def write(
     return page
 
 
-def report(folders: Sequence[Path], out: Path, reference: str | None = None, interactive: bool = False) -> Path:
+def report(
+    folders: Sequence[Path],
+    out: Path,
+    reference: str | None = None,
+    interactive: bool = False,
+    with_commands: bool = True,
+) -> Path:
     """Write and print the leaderboard of all runs under `folders`; returns the page.
 
     Args:
         interactive: True for an interactive page also of few runs.
+        with_commands: False where the caller prints the commands of chosen trials.
 
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
@@ -59,7 +66,7 @@ def report(folders: Sequence[Path], out: Path, reference: str | None = None, int
     leaderboard = leaderboard_of(folders, reference, sources)
     earlier = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
-    print(terminal_text(leaderboard, terminal_width()))
+    print(terminal_text(leaderboard, terminal_width(), with_commands))
     from kd_runner.tracking import event_files, hparams, tracker_clients
 
     text, charts = _text_at(out / f"{NAME}.md"), out.absolute() / EVENTS

@@ -10,6 +10,7 @@ from kd_runner.comparison.fold_samples import fold_key
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.files.scores import words_of
+from kd_runner.formats import number_of
 from kd_runner.reports.peer_sentences import PEERS_COUNT_TOO, peers_in
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
@@ -73,7 +74,9 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
     """Sentences on what the gain of the first row cannot say: few seeds, lost seeds, few images, more images seen."""
     sentences = []
     if best.lacking:
-        sentences.append(f"Only {len(best.runs)} of its {best.planned} runs have a result.")
+        sentences.append(
+            f"Only {len(best.runs)} of its {best.planned} runs {'has' if len(best.runs) == 1 else 'have'} a result."
+        )
     if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
     sentences += few_images(_images_of(best), words_of(best.runs[0].result))
@@ -171,4 +174,4 @@ def _summary_of_rows(words: Sequence[str], kind: str, by_validation: bool) -> st
         else "This one was chosen by the test images that it is measured on, which flatters it: its results have no "
         "accuracy on validation images."
     )
-    return f"Of {len(words)} rows with {kind}, {', '.join(counts)}{tested}. {chosen}"
+    return f"Of {number_of(len(words), 'row')} with {kind}, {', '.join(counts)}{tested}. {chosen}"

@@ -11,7 +11,7 @@ from torch import nn
 from kd_runner.comparison.chance import largest_class
 from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, Settings
 from kd_runner.datasets.splits import Images, Splits
-from kd_runner.formats import percent
+from kd_runner.formats import number_of, percent
 from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.softness import note_low_temperature
@@ -56,14 +56,16 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
         for count, name in ((val, "validation"), (test, "test")):
             if count < FEW_IMAGES:
                 note(
-                    "data", f"{count} {name} images: mAP on so few is known but roughly, as some labels are rare there"
+                    "data",
+                    f"{number_of(count, f'{name} image')}: mAP on so few is known but roughly, as some labels are "
+                    "rare there",
                 )
         return
     if val < FEW_IMAGES:
         setting = "dataset.val_fraction" if val_fraction else "the validation split"
         note(
             "data",
-            f"{val} validation image{'s' if val > 1 else ''}: one is {100 / val:.1f} points, so the best epoch, which "
+            f"{number_of(val, 'validation image')}: one is {100 / val:.1f} points, so the best epoch, which "
             f"they choose, is close to chance; more of them ({setting}) would choose better",
         )
     if test < FEW_IMAGES:
@@ -74,7 +76,7 @@ def note_small_splits(splits: Splits, val_fraction: bool) -> None:
             else f"one is {100 / test:.1f} points, and an accuracy is known to ±{widths[0]:.0f} points (at 50 %) or "
             f"±{widths[1]:.0f} (at 90 %): smaller differences are chance"
         )
-        note("data", f"{test} test image{'s' if test > 1 else ''}: {effect}")
+        note("data", f"{number_of(test, 'test image')}: {effect}")
 
 
 def note_stages_that_do_not_stop(settings: Settings) -> None:

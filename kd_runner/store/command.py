@@ -21,6 +21,7 @@ from kd_runner.files import atomic
 from kd_runner.files.atomic import megabytes
 from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_written, is_link
 from kd_runner.files.home import typed_path
+from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
 from kd_runner.store.entries import HOLDER, LEASE, LOGITS, MADE_OF, MANIFEST, NAMES, Entry
 
@@ -103,8 +104,8 @@ def print_entries(root: Path) -> int:
         console.print(f"{entry.key} is being made, or was: {escape(printable(entry.holder()))}", highlight=False)
     for path in broken_entries(root):
         console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
-    of_teachers = f"logits of {logits} teacher{'s' if logits > 1 else ''}, " if logits else ""
-    console.print(f"{table.row_count - logits} networks, {of_teachers}{megabytes(total)}", highlight=False)
+    of_teachers = f"logits of {number_of(logits, 'teacher')}, " if logits else ""
+    console.print(f"{number_of(table.row_count - logits, 'network')}, {of_teachers}{megabytes(total)}", highlight=False)
     return 0
 
 
@@ -141,7 +142,8 @@ def verify(root: Path) -> int:
     for key, fault in faults.items():
         print(f"{key}: {printable(fault)}")
     count = len(list(entries(root)))
-    print(f"{count - len(faults)} of {count} entries are as they were written")
+    verb = "is as it was" if count == 1 else "are as they were"
+    print(f"{count - len(faults)} of {number_of(count, 'entry', 'entries')} {verb} written")
     return 1 if faults else 0
 
 

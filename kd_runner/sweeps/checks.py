@@ -23,10 +23,9 @@ from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import Limits, Pool
 from kd_runner.sweeps.engines.task import Task
+from kd_runner.sweeps.faults import Fault, fault_lines
 from kd_runner.sweeps.job_file import write_jobs
 from kd_runner.sweeps.jobs import Job, completed_result
-
-SHOWN = 20  # jobs that are named one by one when they are refused
 
 # Composes the job of that number from its overrides: its settings, the name of its folder, and what it takes from the
 # environment.
@@ -41,20 +40,20 @@ def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: C
         first: The number of the first job.
 
     Raises:
-        SettingsError: a line for each job that cannot be composed.
+        WrongJobs: jobs that cannot be composed.
     """
     with CheckProgress("composing", len(combinations)) as progress:
-        jobs, errors = _composed(combinations, folder, compose, first, progress)
-    raise_if_any(errors)
+        jobs, faults = _composed(combinations, folder, compose, first, progress)
+    raise_if_any(faults, len(combinations))
     refuse_common_folders(jobs, folder)
     return jobs
 
 
 def _composed(
     combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int, progress: CheckProgress
-) -> tuple[list[Job], list[str]]:
-    """The jobs that can be composed, and a line for each other one; see `compose_jobs`."""
-    jobs, errors = [], []
+) -> tuple[list[Job], list[Fault]]:
+    """The jobs that can be composed, and what is wrong with each other one; see `compose_jobs`."""
+    jobs, faults = [], []
     counts = Counter(override for overrides in combinations for override in set(overrides))
     everywhere = {override for override, count in counts.items() if count == len(combinations)}
     numbers: dict[str, int] = {}  # the first job with these settings, by their digest
@@ -66,21 +65,32 @@ def _composed(
         try:
             settings, folder_name, origin = compose(number, overrides)
         except SettingsError as error:
-            errors.append(f"{name}: {str(error).splitlines()[0]}")
+            faults.append(Fault(name, str(error).splitlines()[0]))
             continue
         job_folder = folder / folder_name
         jobs.append(Job(number, varying, shared, settings, job_folder, origin.variables, origin.expressions))
         twin = numbers.setdefault(digest(settings), number)
         if twin != number:
-            errors.append(f"{name}: must have other settings than job #{twin}: give each value once")
-    return jobs, errors
+            faults.append(Fault(name, f"must have other settings than job #{twin}: give each value once"))
+    return jobs, faults
 
 
-def raise_if_any(errors: Sequence[str]) -> None:
-    """Raise SettingsError with a line for each wrong job, where there are any."""
-    if errors:
-        more = [f"and {len(errors) - SHOWN} more jobs cannot work"] if len(errors) > SHOWN else []
-        raise SettingsError(lines([*(f"job {line}" for line in errors[:SHOWN]), *more]))
+class WrongJobs(SettingsError):
+    """Jobs that cannot work, told in a line for each fault.
+
+    Args:
+        count: The number of all jobs.
+    """
+
+    def __init__(self, faults: Sequence[Fault], count: int) -> None:
+        super().__init__(lines(fault_lines(faults, count)))
+        self.faults = faults
+
+
+def raise_if_any(faults: Sequence[Fault], count: int) -> None:
+    """Raise WrongJobs where any of `count` jobs has a fault."""
+    if faults:
+        raise WrongJobs(faults, count)
 
 
 def refuse_common_folders(jobs: Sequence[Job], folder: Path) -> None:
@@ -126,7 +136,7 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
     """The report of `kd_runner.sweeps.preflight.examine` about the jobs, from a process of its own.
 
     Raises:
-        SettingsError: one line for each job that cannot work.
+        WrongJobs: jobs that cannot work.
         RunFailed: the process failed.
     """
     check_folder = folder / CHECKED
@@ -151,5 +161,6 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
         )
     report: dict[str, Any] = json.loads(report_file.read_text())
     errors = report["errors"]
-    raise_if_any([f"{job}: {errors[str(job.number)]}" for job in jobs if str(job.number) in errors])
+    faults = [Fault(str(job), errors[str(job.number)]) for job in jobs if str(job.number) in errors]
+    raise_if_any(faults, len(jobs))
     return report

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import RESULT, holds_a_run
+from kd_runner.formats import number_of
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job, completed_result, has_stop_record, write_end
 from kd_runner.sweeps.live_view import LiveView
@@ -17,6 +18,8 @@ from kd_runner.sweeps.stop_requests import Request, RequestReader, answer
 
 log = logging.getLogger(__name__)
 
+MOST_LINES = 10  # reasons why jobs have no result that are told one by one
+LONGEST = 60  # letters of a list of jobs' numbers
 LOOK = 1.0  # seconds between two looks for requests
 BY_COMMAND = "kd-runner stop asked for it"
 BY_AN_EARLIER_STOP = "kd-runner stop asked an earlier driver for it"  # and a pack in a cluster's queue ended it later
@@ -163,39 +166,56 @@ def forget_stops(jobs: Sequence[Job]) -> None:
             job.folder.rmdir()
 
 
-class JobNotRun(RunFailed):
-    """A job that was not to run to its end.
+class JobFailed(RunFailed):
+    """A job that has no result.
 
     Args:
-        number: Its number.
-        reason: Why, in a few words.
+        job: The job.
+        reason: Why, in a line.
     """
 
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(f"#{number}: {reason}")
-        self.number, self.reason = number, reason
+    def __init__(self, job: Job, reason: str) -> None:
+        super().__init__(f"{job}: {reason}")
+        self.job, self.reason = job, reason
 
 
-def failure_of(job: Job, outcome: str) -> RunFailed:
+class JobNotRun(JobFailed):
+    """A job that was not to run to its end."""
+
+
+def failure_of(job: Job, outcome: str) -> JobFailed:
     """The error of a job that has no result, from the reason for that."""
-    return JobNotRun(job.number, outcome) if isinstance(outcome, NotRun) else RunFailed(f"{job}: {outcome}")
+    return JobNotRun(job, outcome) if isinstance(outcome, NotRun) else JobFailed(job, outcome)
 
 
-def end_message(count: int, failures: Sequence[Exception], hint: str) -> list[str]:
-    """The lines about the jobs of a sweep that have no result: one for each that failed, one for all others together.
+def end_message(count: int, failures: Sequence[JobFailed], hint: str) -> list[str]:
+    """The lines about the jobs of a sweep that have no result: one for each reason, first those of jobs that failed.
 
     Args:
         count: The number of all jobs.
         failures: The error of each job that has no result.
         hint: The end of the first line, with the command to go on.
     """
-    failed = [str(failure) for failure in failures if not isinstance(failure, JobNotRun)]
-    reasons: dict[str, list[int]] = {}
-    for failure in failures:
-        if isinstance(failure, JobNotRun):
-            reasons.setdefault(failure.reason, []).append(failure.number)
-    summaries = [f"{ranges(sorted(numbers))}: {reason}" for reason, numbers in reasons.items()]
-    return [f"{len(failures)} of {count} jobs have no result{hint}", *failed, *summaries]
+    by_reason: dict[str, list[JobFailed]] = {}
+    for failure in sorted(failures, key=lambda failure: isinstance(failure, JobNotRun)):
+        by_reason.setdefault(failure.reason, []).append(failure)
+    groups = list(by_reason.items())
+    told = [f"{_jobs_in_short(group)}: {reason}" for reason, group in groups[:MOST_LINES]]
+    others = sum(len(group) for _, group in groups[MOST_LINES:])
+    more = [f"and {number_of(others, 'more job')}, for other reasons"] if others else []
+    return [f"{len(failures):,} of {number_of(count, 'job')} {_have(len(failures))} no result{hint}", *told, *more]
+
+
+def _jobs_in_short(failures: Sequence[JobFailed]) -> str:
+    """One job with its overrides; several by their numbers, and where these are many, by how many there are."""
+    if len(failures) == 1 and not isinstance(failures[0], JobNotRun):
+        return str(failures[0].job)
+    numbers = ranges(sorted(failure.job.number for failure in failures))
+    return numbers if len(numbers) <= LONGEST else f"{len(failures):,} jobs, such as {failures[0].job}"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def stop_reason(job: Job, task: Task) -> NotRun:

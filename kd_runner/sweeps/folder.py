@@ -19,6 +19,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, EARLIER, GRID, LOCK, QUEUED, SLURM
+from kd_runner.formats import number_of
 from kd_runner.notes import note
 from kd_runner.sweeps.jobs import Job
 
@@ -42,7 +43,7 @@ def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resum
     if recorded != jobs:
         key = "resume" if resumed else "hydra.sweep.dir"
         raise SettingsError(
-            f"{key}: {folder} holds another sweep, of {len(recorded)} jobs, this one has {len(jobs)}: "
+            f"{key}: {folder} holds another sweep, of {number_of(len(recorded), 'job')}, this one has {len(jobs)}: "
             f"{_difference(recorded, jobs)}"
         )
 

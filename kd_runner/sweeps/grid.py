@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
-from kd_runner.files import atomic
-from kd_runner.files.run_folder import CONSOLE, RESULT
+from kd_runner.formats import number_of
 from kd_runner.notes import note
 from kd_runner.sweeps.checks import examine_jobs, refuse_completed, refuse_other_folders
 from kd_runner.sweeps.early_end import EarlyEnd, forget_stops, stop_reason
+from kd_runner.sweeps.end_reasons import end_reason
 from kd_runner.sweeps.engine import Engine, LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import emptied_job_folders, remove_check, write_grid
 from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 from kd_runner.sweeps.live_view import LiveView
+from kd_runner.sweeps.network_names import write_network_names
 from kd_runner.sweeps.packs.tasks import Packing, pack_tasks
 from kd_runner.sweeps.queue_names import queue_name
 
@@ -47,7 +47,7 @@ def run_grid(
         if result is not None:
             outcomes[job.number] = result
     if outcomes:
-        log.info("sweep     %d of %d jobs were completed before", len(outcomes), len(jobs))
+        log.info("sweep     %d of %s were completed before", len(outcomes), number_of(len(jobs), "job"))
     missing = [job for job in jobs if job.number not in outcomes]
     tasks = run_missing(missing, jobs, folder, launcher_settings, resumed, flags) if missing else {}
     for job in missing:
@@ -83,13 +83,15 @@ def run_missing(
         examination = examine_jobs(missing, folder, fork_server, engine)
         note_unused(missing, examination["unused"])
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
-        log.info("sweep     %d jobs, %s: %s", len(missing), engine.description, folder)
+        log.info("sweep     %s, %s: %s", number_of(len(missing), "job"), engine.description, folder)
         if len(jobs) > MOST_JOBS_WITH_IMAGES and any(job.settings["tracking"]["images"] == "auto" for job in jobs):
             log.info("sweep     TensorBoard shows no pictures of so many jobs, their reports do (tracking.images=true)")
-        training = training_tasks(examination["networks"], folder, missing[0].variables)
+        training = training_tasks(examination["networks"], missing, folder, missing[0].variables)
+        write_network_names(folder, {task.folder.name: task.name for task in training.values()})
         tasks = {job.number: replace(task_of(job, training, flags), title=queue_name(job)) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
+            live_view.timeout_s = launcher_settings.timeout_s
             limits = (launcher_settings.timeout_s, engine.memory_of_task)
             packing = Packing(
                 launcher_settings.pack, engine.slot_count, *limits, not engine.is_remote, engine.jobs_per_task
@@ -140,27 +142,4 @@ def reason_of_failure(job: Job, task: Task, timeout_s: float | None) -> str:
     """The reason why a job has no result, in a line."""
     if task.unwanted:
         return stop_reason(job, task)
-    if task.timed_out:
-        return f"it took longer than {timeout_s:g} s (hydra.launcher.timeout_s)"
-    if task.code is not None and task.code < 0:
-        name = signal.Signals(-task.code).name
-        return f"its process was killed by {name}, {task.attempts} time{'s' if task.attempts > 1 else ''}"
-    if task.reason:
-        return task.reason
-    result_file = job.folder / RESULT
-    result = atomic.read_json(result_file)
-    # An older result is of an earlier attempt; file systems round times, hence the second of tolerance.
-    if result.get("error") and task.first_started and result_file.stat().st_mtime >= task.first_started - 1:
-        return str(result["error"])
-    return f"{last_message(job.folder / CONSOLE)} (exit code {task.code})"
-
-
-def last_message(console: Path) -> str:
-    """The last message of kd-runner in the file of a job's output, or else the last line there."""
-    try:
-        lines = console.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    prefix = "kd-runner: "
-    messages = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)] or lines
-    return messages[-1] if messages else "it printed nothing"
+    return end_reason(job.folder, task, timeout_s)

@@ -12,6 +12,7 @@ from kd_runner.files.contents import is_link
 from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
 from kd_runner.files.scores import with_scores
 from kd_runner.sweeps.engines.task import Task
+from kd_runner.sweeps.network_names import network_names
 
 WITHOUT_RECORD = "hydra.output_subdir=null"  # our own files say the same as Hydra's record of a command
 
@@ -70,25 +71,24 @@ def has_stop_record(job: Job) -> bool:
 
 
 def training_tasks(
-    missing: Mapping[str, Mapping[str, Any]], folder: Path, variables: Mapping[str, str]
+    missing: Mapping[str, Mapping[str, Any]], jobs: Sequence[Job], folder: Path, variables: Mapping[str, str]
 ) -> dict[str, Task]:
     """Tasks that train, each once, the networks that several jobs need, by the networks' keys.
 
     Args:
         missing: The networks that the store does not have, as `kd_runner.sweeps.preflight.examine` writes them.
+        jobs: The jobs that may need them.
     """
+    shared = {key: network for key, network in missing.items() if len(network["jobs"]) > 1}
+    names = network_names(shared, {str(job.number): job.varying for job in jobs})
     tasks: dict[str, Task] = {}
-    for key, network in missing.items():
-        stage, jobs = network["stage"], network["jobs"]
-        if len(jobs) > 1:
-            log_folder = folder / NETWORKS / f"{stage}_{key}"
-            words = [str(folder / CHECKED / "jobs.json"), jobs[0], stage, str(log_folder)]
-            serves = frozenset(int(job) for job in jobs)
-            call = "kd_runner.sweeps.preflight:prepare"
-            name = f"{stage} {network.get('name', key)}"
-            if any(task.name == name for task in tasks.values()):  # one with other epochs, say
-                name = f"{name}, {key}"
-            tasks[key] = Task(name, log_folder, words, words, call=call, serves=serves, variables=variables)
+    for key, network in shared.items():
+        stage, numbers = network["stage"], network["jobs"]
+        log_folder = folder / NETWORKS / f"{stage}_{key}"
+        words = [str(folder / CHECKED / "jobs.json"), numbers[0], stage, str(log_folder)]
+        serves = frozenset(int(number) for number in numbers)
+        call = "kd_runner.sweeps.preflight:prepare"
+        tasks[key] = Task(names[key], log_folder, words, words, call=call, serves=serves, variables=variables)
     return tasks
 
 

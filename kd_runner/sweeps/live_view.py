@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,9 @@ from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.scores import words_of
 from kd_runner.files.stages import STAGES
-from kd_runner.formats import percent, stopwatch
+from kd_runner.formats import number_of, percent, stopwatch
 from kd_runner.plain_text import printable
+from kd_runner.sweeps.end_reasons import end_reason
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.tasks import newly_ended
@@ -42,12 +43,26 @@ class LiveView:
 
     Args:
         count: The number of jobs.
+        noun: The word for what is counted.
+        count_all: A function that gives how many of these have ended and how many there are, where not only this
+            process runs some.
     """
 
-    def __init__(self, count: int, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        console: Console | None = None,
+        noun: str = "job",
+        count_all: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
         self.count, self.ended, self.failed = count, 0, 0
+        self.noun, self.count_all = noun, count_all
+        if count_all is not None:
+            self.ended, self.count = count_all()
+        self.ended_before = self.ended
         self.started = time.monotonic()
         self.jobs: dict[str, Job] = {}  # by the names of their tasks
+        self.timeout_s: float | None = None  # seconds that a job may take
         self.best: tuple[float, Job] | None = None
         self.console = console or Console()
         self.live = (
@@ -82,7 +97,8 @@ class LiveView:
                 log.info("killed    %s; those of them that have not ended run alone", task.name)
         elif job is None:
             status = "done" if task.code == 0 else "stopped" if task.unwanted else "failed"
-            log.info("%-9s %s in %s", status, task.name, stopwatch(task.seconds))
+            why = f": {end_reason(task.folder, task, self.timeout_s)}" if status == "failed" else ""
+            log.info("%-9s %s in %s%s", status, task.name, stopwatch(task.seconds), why)
         else:
             self._end_job(job, task)
 
@@ -101,7 +117,7 @@ class LiveView:
         elif task.unwanted:
             self.say_end(job, "stopped", "no result", task.seconds)
         else:
-            self.say_end(job, "failed", "no result", task.seconds)
+            self.say_end(job, "failed", end_reason(job.folder, task, self.timeout_s), task.seconds)
 
     def say_end(self, job: Job, status: str, outcome: str, seconds: float) -> None:
         """Say how a job ended.
@@ -112,7 +128,15 @@ class LiveView:
         """
         self.ended += 1
         self.failed += status == "failed"
-        log.info("%-9s %s in %s: %s [%d of %d]", status, job, stopwatch(seconds), outcome, self.ended, self.count)
+        if self.count_all is not None:
+            self.ended, self.count = self.count_all()
+        counted = f"{self.ended} of {self.count}" if self.count_all is None else self._counted()
+        log.info("%-9s %s in %s: %s [%s]", status, job, stopwatch(seconds), outcome, counted)
+
+    def _counted(self) -> str:
+        """How many of what there is have ended, in words."""
+        whole = "" if self.count_all is None else " of the search"
+        return f"{self.ended} of {number_of(self.count, self.noun)}{whole}"
 
     def tick(self, running: Sequence[Task]) -> None:
         """Show the tasks that run now, and say how members of packs have ended."""
@@ -153,13 +177,15 @@ class LiveView:
     def _progress(self) -> Table:
         """The number of jobs that have ended, the time, and a bar."""
         elapsed = time.monotonic() - self.started
-        time_left = f", about {stopwatch(elapsed / self.ended * (self.count - self.ended))} left" if self.ended else ""
+        ended_since = self.ended - self.ended_before
+        each = elapsed / ended_since if ended_since else 0.0
+        time_left = f", about {stopwatch(each * (self.count - self.ended))} left" if ended_since else ""
         failed = f", {self.failed} failed" if self.failed else ""
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
         table.add_row(
-            _line(f"{self.ended} of {self.count} jobs{failed}, {stopwatch(elapsed)}{time_left}"),
+            _line(f"{self._counted()}{failed}, {stopwatch(elapsed)}{time_left}"),
             ProgressBar(self.count, self.ended),
         )
         return table

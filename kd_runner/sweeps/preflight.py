@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from kd_runner import masking
+from kd_runner.command_line.messages import say
 from kd_runner.command_line.unused_in_sweep import OVERRIDES
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.splits import Splits
-from kd_runner.errors import Answer, SettingsError, one_line
+from kd_runner.errors import COMPLETED, FAILED, Answer, RunFailed, SettingsError, exit_code_of, one_line
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PROGRESS
 from kd_runner.formats import network_and_seed
@@ -198,7 +199,21 @@ def stages_on_labels(settings: Settings) -> list[str]:
 def prepare(words: Sequence[str]) -> int:
     """Train the network of the stage `words[2]` of the job `words[1]`, whose settings are in the file `words[0]`.
 
-    The network goes to the store, its log and curves to the folder `words[3]`.
+    The network goes to the store, its log and curves to the folder `words[3]`. Returns the exit code.
+    """
+    try:
+        _train_for_several(words)
+    except (SettingsError, RunFailed) as error:
+        say(str(error))
+        return exit_code_of(error) or FAILED
+    return COMPLETED
+
+
+def _train_for_several(words: Sequence[str]) -> None:
+    """Train a network as `prepare` is told.
+
+    Raises:
+        SettingsError, RunFailed: it cannot be trained.
     """
     settings_file, job, stage, folder = words
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
@@ -213,4 +228,3 @@ def prepare(words: Sequence[str]) -> int:
     event_folder = event_folder_of(Path(folder), shared_network(trainee, settings, key))
     logger = RunLogger(Path(folder), event_folder, has_events=TENSORBOARD in settings.tracking.loggers)
     train_or_load(trainee, settings, parts.data, logger, Path(folder))
-    return 0

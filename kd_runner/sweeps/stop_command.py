@@ -18,6 +18,7 @@ from kd_runner.files import atomic
 from kd_runner.files.home import typed_path
 from kd_runner.files.plain_files import is_path_inside, read_plain
 from kd_runner.files.run_folder import GRID, JOURNAL, LOCK, MULTIRUN, RESULT, SEARCH, holds_a_run
+from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
 from kd_runner.sweeps.folder import NO_LOCKS
 from kd_runner.sweeps.packs.tasks import ranges
@@ -139,9 +140,11 @@ def _why_no_answer(folder: Path, folders: Sequence[str]) -> str:
     results = (atomic.read_json(folder / name / RESULT) for name in folders if is_path_inside(name))
     completed = sum(result.get("status") == "completed" for result in results)
     if completed == len(folders):
-        return f"{folder} is over: its {completed} jobs have completed"
+        its_jobs = "its only job has" if completed == 1 else f"its {completed} jobs have"
+        return f"{folder} is over: {its_jobs} completed"
+    verb = "has" if completed == 1 else "have"
     return (
-        f"no process runs {folder}, in which {completed} of {len(folders)} jobs have completed; "
+        f"no process runs {folder}, in which {completed} of {number_of(len(folders), 'job')} {verb} completed; "
         f"to go on: kd-runner {resume_override(folder)}"
     )
 

@@ -18,6 +18,7 @@ from kd_runner.clock import run_seconds
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import NOW
 from kd_runner.files.scores import val_score
+from kd_runner.formats import number_of
 from kd_runner.terminal import lines_above
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
@@ -124,7 +125,7 @@ class EpochBar(Callback):
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         self.view.close()
-        log.info("%-9s %d epochs  %s", module.stage, len(module.history), _summary(module))
+        log.info("%-9s %s  %s", module.stage, number_of(len(module.history), "epoch"), _summary(module))
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         self.view.close()

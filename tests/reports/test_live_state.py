@@ -31,16 +31,26 @@ def test_counts_and_the_runs_at_work(tmp_path: Path) -> None:
         path = sweep / "networks" / name / "now.json"
         path.write_text(json.dumps(state | {"stage": "teacher", "epoch": epoch}))
         os.utime(path, (time.time() - age,) * 2)
+    (sweep / "networks" / "names.json").write_text(json.dumps({"teacher_a": "teacher cnn, seed 0"}))
     (sweep / "10").mkdir()
     (sweep / "10" / "settings.json").write_text("{}")
     state_shown = shown(sweep)
     assert state_shown["counts"] == (
         "6 of 11 runs done, 1 running, 1 silent, 1 begun without a result, 1 failed, 1 without a result"
     )
-    assert state_shown["running"][0] == ["teacher a, for several runs", "teacher", "1/9", "75.00", "20 s", ""]
+    assert state_shown["running"][0] == ["teacher cnn, seed 0, for several runs", "teacher", "1/9", "75.00", "20 s", ""]
     assert state_shown["running"][1:] == [
         ["7: distillation=dkd seed=7", "student", "3/9", "75.00", "15 s", "node3, GPU 2"]
     ]
+
+
+def test_a_network_without_a_usable_name_is_called_by_its_key(tmp_path: Path) -> None:
+    sweep = sweep_of_two_modes(tmp_path / "sweep")
+    (sweep / "networks" / "teacher_ab12cd34ef").mkdir(parents=True)
+    (sweep / "networks" / "teacher_ab12cd34ef" / "now.json").write_text('{"stage": "teacher", "epoch": 1, "epochs": 9}')
+    for content in ("", "[]", '{"teacher_ab12cd34ef": 3}'):
+        (sweep / "networks" / "names.json").write_text(content)
+        assert shown(sweep)["running"][0][0] == "teacher ab12cd, for several runs"
 
 
 def test_a_run_is_named_by_what_others_do_not_have(tmp_path: Path) -> None:

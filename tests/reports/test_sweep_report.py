@@ -23,7 +23,7 @@ def test_the_files(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert re.search(r"1 +distillation=soft +3 +82\.00 +82\.00 ± 2\.00 +\+2\.00 ± 0\.00", printed)
     assert (
-        "No room for images seen, seconds, NLL, agreement, gap closed, 95 %, parameters: see leaderboard.csv."
+        "No room for images seen; seconds; NLL; agreement; gap closed; 95 %; parameters: see leaderboard.csv."
         in printed
     )
     assert "failed: the loss is not finite" in printed

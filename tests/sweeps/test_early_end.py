@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.errors import TERMINATED, RunFailed
+from kd_runner.errors import TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import LOG, RESULT
 from kd_runner.sweeps import early_end
@@ -140,7 +140,7 @@ def test_the_record_of_a_job_that_did_not_start_is_forgotten_and_nothing_else(tm
 
 def test_the_end_says_in_one_line_what_was_not_run(tmp_path: Path) -> None:
     job = Job(1, ["seed=1"], [], {}, tmp_path / "1")
-    failures: list[RunFailed] = [failure_of(job, "it broke")]
+    failures = [failure_of(job, "it broke")]
     for number in (3, 2, 4):
         task = Task("", tmp_path, [], [], unwanted=True, why_unwanted=AFTER_FAILURE)
         other = Job(number, [], [], {}, tmp_path / str(number))
@@ -151,3 +151,16 @@ def test_the_end_says_in_one_line_what_was_not_run(tmp_path: Path) -> None:
         "#1 (seed=1): it broke",
         "#2 to #4: not started: another job had failed (hydra.launcher.fail_fast)",
     ]
+
+
+def test_one_reason_of_several_jobs_is_said_once(tmp_path: Path) -> None:
+    jobs = [Job(number, [f"seed={number}"], [], {}, tmp_path / str(number)) for number in range(200)]
+    assert end_message(4, [failure_of(jobs[number], "it broke") for number in (0, 1, 3)], "") == [
+        "3 of 4 jobs have no result",
+        "#0 to #1, #3: it broke",
+    ]
+    assert end_message(2, [failure_of(jobs[1], "it broke")], "")[0] == "1 of 2 jobs has no result"
+    everyone = end_message(200, [failure_of(job, f"it broke {job.number % 2}") for job in jobs], "")
+    assert everyone[1:] == [f"100 jobs, such as #{number} (seed={number}): it broke {number}" for number in (0, 1)]
+    many = end_message(200, [failure_of(job, f"reason {job.number}") for job in jobs[:12]], "")
+    assert (len(many), many[-1]) == (12, "and 2 more jobs, for other reasons")

@@ -19,19 +19,31 @@ def test_a_result_counts_where_the_job_completed(tmp_path: Path) -> None:
 
 
 def test_a_network_of_several_jobs_is_trained_once(tmp_path: Path) -> None:
-    missing = {"abc": {"stage": "teacher", "jobs": ["0", "2"]}, "def": {"stage": "baseline", "jobs": ["1"]}}
-    tasks = training_tasks(missing, tmp_path, {"HOME": "here"})
+    missing = {
+        "abc": {"stage": "teacher", "name": "cnn, seed 0", "jobs": ["0", "2"]},
+        "def": {"stage": "baseline", "name": "cnn, seed 0", "jobs": ["1"]},
+    }
+    tasks = training_tasks(missing, [], tmp_path, {"HOME": "here"})
     assert list(tasks) == ["abc"]  # job 1 trains its baseline itself
     task = tasks["abc"]
-    assert (task.name, task.serves, task.variables) == ("teacher abc", {0, 2}, {"HOME": "here"})
+    assert (task.name, task.serves, task.variables) == ("teacher cnn, seed 0", {0, 2}, {"HOME": "here"})
     folder = tmp_path / "networks" / "teacher_abc"
     assert task.words == [str(tmp_path / ".check" / "jobs.json"), "0", "teacher", str(folder)]
     assert task.folder == folder
 
 
+def test_networks_that_are_alike_are_named_by_what_their_jobs_have(tmp_path: Path) -> None:
+    jobs = [Job(number, [f"teacher.epochs={number // 2}"], [], {}, tmp_path / str(number)) for number in range(4)]
+    network = {"stage": "teacher", "name": "cnn, seed 0"}
+    missing = {"abc": {**network, "jobs": ["0", "1"]}, "def": {**network, "jobs": ["2", "3"]}}
+    names = [task.name for task in training_tasks(missing, jobs, tmp_path, {}).values()]
+    assert names == [f"teacher cnn, seed 0 (teacher.epochs={epochs})" for epochs in (0, 1)]
+
+
 def test_a_job_is_a_command_that_waits_for_its_networks(tmp_path: Path) -> None:
     job = Job(2, ["seed=1"], ["student=cnn"], {}, tmp_path / 'a"b\\c')
-    training = training_tasks({"abc": {"stage": "teacher", "jobs": ["0", "2"]}}, tmp_path, {})
+    missing = {"abc": {"stage": "teacher", "name": "cnn, seed 0", "jobs": ["0", "2"]}}
+    training = training_tasks(missing, [], tmp_path, {})
     task = task_of(job, training, ["--config-dir", "conf"])
     folder = f'{tmp_path}/a\\"b\\\\c'
     first = [f'hydra.run.dir="{folder}"', "hydra.output_subdir=null"]

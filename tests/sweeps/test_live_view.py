@@ -84,14 +84,34 @@ def test_a_long_name_keeps_what_tells_jobs_apart(tmp_path: Path) -> None:
 
 def test_elsewhere_than_on_a_terminal_it_says_plain_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     live_view, tasks = live_view_of(tmp_path, 2)
+    tasks[1].code = 1
+    (tmp_path / "1" / "console.log").write_text("kd-runner: it broke\n")
+    network = Task("teacher cnn, seed 0", tmp_path / "n", [], [], slot=Slot(0, "cuda", {}), code=1)
     with live_view, caplog.at_level(logging.INFO):
         live_view.notify("start", tasks[0])
         live_view.tick(tasks)
         live_view.notify("end", tasks[0])
         live_view.notify("end", tasks[1])
+        live_view.notify("end", network)
     assert caplog.messages[0] == f"start     #0 ({' '.join(WORDS)} seed=0) on cuda 0"
     assert caplog.messages[1].endswith("in 0:00: test accuracy student 90.00 % [1 of 2]")
-    assert caplog.messages[2].endswith("in 0:00: no result [2 of 2]")
+    assert caplog.messages[2].endswith("in 0:00: it broke [2 of 2]")
+    assert caplog.messages[3] == "failed    teacher cnn, seed 0 in 0:00: it printed nothing (exit code 1)"
+
+
+def test_of_a_search_with_several_drivers_it_counts_all_trials(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = iter([(3, 6), (5, 6)])  # another driver's trial ends meanwhile
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    live_view = LiveView(3, console, "trial", lambda: next(counts))
+    with live_view, caplog.at_level(logging.INFO):
+        live_view.say_end(Job(4, ["a=1"], [], {}, tmp_path), "done", "validation accuracy 90.00 %", 2.0)
+    assert caplog.messages == [
+        "done      #4 (a=1) in 0:02: validation accuracy 90.00 % [5 of 6 trials of the search]",
+    ]
+    console.print(live_view.screen([]))
+    assert "5 of 6 trials of the search, " in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

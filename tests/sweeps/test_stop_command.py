@@ -77,7 +77,7 @@ def test_where_there_is_nothing_to_stop_one_line_says_why(sweep: Path, capsys: p
     assert refusal(capsys, sweep / "0") == f"{sweep / '0'} holds no sweep"
     (sweep / "0" / LOG).touch()
     assert refusal(capsys, sweep / "0") == f"{sweep / '0'} holds a run and no sweep: end it with Ctrl-C where it runs"
-    going_on = f"no process runs {sweep}, in which 1 of 3 jobs have completed; to go on: kd-runner resume={sweep}"
+    going_on = f"no process runs {sweep}, in which 1 of 3 jobs has completed; to go on: kd-runner resume={sweep}"
     assert refusal(capsys, sweep, 1) == going_on
     assert not (sweep / STOP).exists()
     with FileLock(sweep / LOCK):

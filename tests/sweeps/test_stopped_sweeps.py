@@ -30,7 +30,7 @@ def test_a_job_of_a_pack_is_stopped_and_the_others_go_on(naughty_folder: Path) -
     assert stop(sweep, [1]) == "#1 will end"
     assert driver.wait() == 1
     assert statuses(sweep, 3) == ["completed", "stopped", "completed"]
-    assert "1 of 3 jobs have no result" in driver.text("err")
+    assert "1 of 3 jobs has no result" in driver.text("err")
     assert "#1: ended early: kd-runner stop asked for it" in driver.text("err")
     assert "stopped: kd-runner stop asked for it" in (sweep / "leaderboard.md").read_text()
     (naughty_folder / "calm").touch()

@@ -29,6 +29,7 @@ from kd_runner.files import atomic, run_folder
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
 from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
+from kd_runner.formats import number_of
 from kd_runner.sweeps.engine import FailFast, Retries
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
@@ -240,7 +241,8 @@ class SlurmEngine:
         """The tasks, which are in the queue from now on: some are `known` there, and the others are put into it."""
         before = {task.name: known[task.name] for task in tasks if task.name in known}
         if before:
-            log.info("queue     %d jobs are in it from before", len(before))
+            verb = "is" if len(before) == 1 else "are"
+            log.info("queue     %s %s in it from before", number_of(len(before), "job"), verb)
             self.queued |= before
             self._write_queued()
         self._submit([task for task in tasks if task.name not in before])

@@ -12,8 +12,9 @@ from optuna.exceptions import StorageInternalError
 
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.run_folder import CHECKED
+from kd_runner.formats import number_of
 from kd_runner.notes import note
-from kd_runner.sweeps.checks import Compose, examine_jobs, refuse_common_folders
+from kd_runner.sweeps.checks import Compose, WrongJobs, examine_jobs, refuse_common_folders
 from kd_runner.sweeps.engine import Engine, LauncherSettings
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.ray_cluster import MANY
@@ -69,7 +70,7 @@ def _search(
     folder = driver.search_folder
     trials = Trials(search, space, driver, flags, compose) if has_study(folder) else None
     if trials is not None and not trials.trials_left:
-        log.info("search    %d of %d trials have ended before", len(trials.jobs), trials.planned)
+        log.info("search    %d of %s have ended before", len(trials.jobs), number_of(trials.planned, "trial"))
         return trials.outcome()
     fork_server = ForkServer()
     try:
@@ -88,8 +89,10 @@ def _search(
         together = together_of(search, pack, engine.slot_count, jobs, report)
         trials = trials or Trials(search, space, driver, flags, compose)
         trials.settings, trials.first_seed = jobs[0].settings, int(jobs[0].settings["seed"])
-        log.info("search    %d trials, %s: %s", trials.trials_left, engine.description, folder)
-        with LiveView(trials.trials_left) as live_view:
+        log.info("search    %s, %s: %s", trials.trials_left_in_words, engine.description, folder)
+        count_all = trials.count_all if driver.is_one_of_many else None
+        noun = "trial" if driver.is_one_of_many or search.seeds == 1 else "run"  # each trial has one with each seed
+        with LiveView(trials.trials_left, noun=noun, count_all=count_all) as live_view:
             variables = {name: value for job in jobs for name, value in job.variables.items()}
             TrialQueue(trials, engine, together, live_view, launcher_settings.timeout_s, variables).run()
     finally:
@@ -115,8 +118,8 @@ def check_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, engin
     """
     try:
         report = examine_jobs(jobs, folder, fork_server, engine)
-    except SettingsError as error:  # often the same error of many jobs
-        raise SettingsError(str(error).splitlines()[0]) from error
+    except WrongJobs as error:  # jobs to check are no trials: how many of them it concerns says nothing
+        raise SettingsError(f"job {error.faults[0].job}: {error.faults[0].reason}".splitlines()[0]) from error
     note_unused(jobs, report["unused"], partly=False)
     shutil.rmtree(folder / CHECKED, ignore_errors=True)
     return report

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kd_runner.files.run_folder import CHECKED
+from kd_runner.formats import number_of
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job, completed_result, task_of
@@ -69,7 +70,9 @@ class TrialQueue:
             else:
                 time.sleep(LOOK)
         if self.is_over() and trials.trials_left:
-            log.info("search    its time is over (hydra.sweeper.timeout): %d trials are left", trials.trials_left)
+            ended, count = trials.count_all()
+            left = f"{count - ended} of {number_of(count, 'trial')} left"
+            log.info("search    its time is over (hydra.sweeper.timeout): %s", left)
         shutil.rmtree(driver.folder / CHECKED, ignore_errors=True)
 
     def is_over(self) -> bool:

@@ -19,6 +19,7 @@ from kd_runner.files import atomic
 from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.run_folder import JOURNAL, NOW, RESULT, SEARCH
 from kd_runner.files.scores import with_scores
+from kd_runner.formats import number_of
 from kd_runner.sweeps.checks import Compose
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.folder import write_grid
@@ -164,11 +165,22 @@ class Trials:
         planned = self.study.user_attrs.get(PLANNED) if self.driver.is_one_of_many else None
         return planned if type(planned) is int else self.search.trials
 
+    def count_all(self) -> tuple[int, int]:
+        """How many trials of the search have ended, whichever driver ran them, and how many it is to have."""
+        trials = self.all()
+        return sum(trial.state.is_finished() for trial in trials), max(self.planned, len(trials))
+
     @property
     def trials_left(self) -> int:
         """The number of trials that have not ended or not begun."""
-        trials = self.all()
-        return max(self.planned, len(trials)) - sum(trial.state.is_finished() for trial in trials)
+        ended, count = self.count_all()
+        return count - ended
+
+    @property
+    def trials_left_in_words(self) -> str:
+        """The number of trials that have not ended or not begun, and where others have, that of all trials."""
+        ended, count = self.count_all()
+        return f"{count - ended} of {number_of(count, 'trial')} left" if ended else number_of(count, "trial")
 
     def ask_for_trial(self, live_view: LiveView) -> Job | None:
         """The next trial's job, which is in the study from now on; None where its settings cannot be composed."""
@@ -402,8 +414,8 @@ class Trials:
         best = []
         for trial in self.best():
             job, title = self.jobs[trial.number], "best" if has_one_objective else "front"
-            seeds = f", mean of {len(accuracies_of(trial))} seeds" if len(accuracies_of(trial)) > 1 else ""
-            seeds = seeds if self.search.seeds > 1 else ""
+            averaged = len(accuracies_of(trial))
+            seeds = f", mean of {averaged} seeds" if averaged > 1 and self.search.seeds > 1 else ""
             best.append(f"{title:<9} {job}: {self.search.values_in_words(trial.values)}{seeds}")
             if has_one_objective:
                 best.append(shlex.join(["kd-runner", *self.flags, *job.overrides]))
