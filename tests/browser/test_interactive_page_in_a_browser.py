@@ -171,3 +171,57 @@ def test_without_javascript_and_on_paper_there_are_the_first_rows_and_pictures(s
     assert not page.locator("#table").is_visible()
     assert page.pdf(format="A4")[:5] == b"%PDF-"
     assert overflow(page) <= 0
+
+
+LONG = (
+    *("optimizer.weight_decay", "distillation.label_weight", "student.optimizer.lr"),
+    *("student.dataset.crop_padding", "teacher.dataset.crop_padding"),
+)
+KEEP_CHARTS = """() => {
+    const { init } = echarts;
+    echarts = { init: (place, ...more) => (place.chart = init(place, ...more)) };
+}"""
+# The texts that a chart draws, each with the box that it takes: [text, left, top, right, bottom], in pixels.
+TEXTS = """chart => chart.getZr().storage.getDisplayList(true).filter(item => item.style && item.style.text).map(item => {
+    const box = item.getBoundingRect().clone();
+    if (item.transform) box.applyTransform(item.transform);
+    return [item.style.text, box.x, box.y, box.x + box.width, box.y + box.height];
+})"""
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows whose settings have long names."""
+    folder = tmp_path_factory.mktemp("long") / "sweep"
+    for number in range(2 ** len(LONG)):
+        words = [f"{key}={(number >> place) % 2}" for place, key in enumerate(LONG)]
+        write_run(folder / str(number), words, right(60 + number), seed=0)
+    command.write_page([folder], folder, None, interactive=True)
+    return folder
+
+
+@pytest.mark.parametrize("width", [1200, 700, 400])
+def test_axes_have_their_whole_names_beside_each_other(long_names: Path, browser: Browser, width: int) -> None:
+    page = opened(long_names, browser, width=width)
+    page.evaluate(KEEP_CHARTS)
+    page.locator("#picture-parallel").scroll_into_view_if_needed()
+    page.wait_for_selector("#picture-parallel canvas")
+    page.set_viewport_size({"width": width - 40, "height": 900})  # and back: the names are laid out anew
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_timeout(300)
+    chart = "document.querySelector('#picture-parallel .drawing').chart"
+    names = page.evaluate(f"{chart}.getOption().parallelAxis.map(axis => axis.name)")
+    whole = [name.replace("\n", " " if "%" in name else "") for name in names]
+    assert sorted(whole) == sorted([*LONG, "val accuracy, %"])
+    lines = {line for name in names for line in name.split("\n")}
+    drawn = [text for text in page.evaluate(f"({TEXTS})({chart})") if text[0] in lines]
+    assert sorted(text[0] for text in drawn) == sorted(line for name in names for line in name.split("\n"))
+    across, down = page.evaluate(f"[{chart}.getWidth(), {chart}.getHeight()]")
+    for _, left, top, right_, bottom in drawn:
+        assert 0 <= left < right_ <= across
+        assert 0 <= top < bottom < down / 2
+    for number, (_, left, top, right_, bottom) in enumerate(drawn):
+        for _, other_left, other_top, other_right, other_bottom in drawn[:number]:
+            beside = right_ <= other_left + 1 or other_right <= left + 1
+            assert beside or bottom <= other_top + 1 or other_bottom <= top + 1
+    browser.picture(page, f"interactive_long_names_{width}")

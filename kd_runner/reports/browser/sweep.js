@@ -224,18 +224,20 @@
     axisLine: { lineStyle: { color: word("line") } }, ...more,
   });
   const shares = () => axis("", { max: ({ max }) => (max > 97 ? 100 : null) }); // in percent
+  const family = () => getComputedStyle(document.body).fontFamily; // a canvas does not inherit it
   const base = () => ({
-    animation: false, textStyle: { fontFamily: "inherit", color: word("ink") },
+    animation: false, textStyle: { fontFamily: family(), color: word("ink") },
     grid: { left: 52, right: 24, top: 16, bottom: 44 },
     tooltip: { confine: true, backgroundColor: word("card"), borderColor: word("line"), textStyle: { color: word("ink") } },
   });
-  function drawing(id, option, prepare = () => {}) {
+  function drawing(id, option, prepare = () => {}, fits = false) { // fits: the option depends on the width
     const place = find(`#picture-${id}`);
     if (!place) return null;
     const made = {
       place, chart: null, seen: false,
       update() {
         if (!made.seen) return;
+        made.width = place.clientWidth;
         made.chart ??= echarts.init(find(".drawing", place), null, { renderer: "canvas" });
         made.chart.setOption(option(made), { notMerge: true });
       },
@@ -246,11 +248,48 @@
       made.update();
       prepare(made);
     }, { rootMargin: "200px" }).observe(place);
-    new ResizeObserver(() => made.chart?.resize()).observe(find(".drawing", place));
+    new ResizeObserver(() => {
+      made.chart?.resize();
+      if (made.chart && fits && made.width !== place.clientWidth) made.update();
+    }).observe(find(".drawing", place));
     drawings.push(made);
     return made;
   }
   const label = (row) => `${row + 1}: ${names[row]}`;
+
+  // Names above upright axes that are `space` pixels apart, whole: broken where a key has a dot or a bar, and upright
+  // themselves where that is not narrow enough.
+  const SIZE = 12, LINE = 14, MOST_LETTERS = 40; // letters of a name, which may be anyone's
+  const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}\u2026` : text);
+  function headings(titles, space) {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `${SIZE}px ${family()}`;
+    const width = (text) => pen.measureText(text).width;
+    const whole = titles.map((title) => cut(title, MOST_LETTERS));
+    const pieces = (title, most) => { // at bars only where the parts between dots are too long
+      const parts = title.split(/(?<=[. ])/);
+      return longest(parts) <= most ? parts : title.split(/(?<=[._ ])/);
+    };
+    const longest = (lines) => Math.max(...lines.map(width));
+    const broken = (title, most) => pieces(title, most).reduce((lines, piece) => {
+      if (lines.length && width(lines.at(-1) + piece) <= most) lines.push(lines.pop() + piece);
+      else lines.push(piece);
+      return lines;
+    }, []);
+    const lying = whole.map((title) => broken(title, space - 10));
+    const rotate = lying.some((lines) => longest(lines) > space - 10) ? 90 : 0;
+    const most = Math.max(1, Math.floor((space - 4) / LINE)); // lines that have room beside each other
+    const standing = (title) => {
+      let length = longest(title.split(/(?<=[. ])/));
+      while (broken(title, length).length > most) length += SIZE / 2;
+      return broken(title, length);
+    };
+    const lines = rotate ? whole.map(standing) : lying;
+    const half = (at) => (rotate ? 0 : longest(lines.at(at)) / 2 + 4);
+    const height = rotate ? Math.max(...lines.map(longest)) : LINE * Math.max(...lines.map((each) => each.length));
+    return { names: lines.map((each) => each.map((line) => line.trim()).join("\n")), rotate, height,
+      left: Math.max(40, half(0)), right: Math.max(60, half(-1)) };
+  }
 
   function drawRuns() {
     const stages = [["teacher", 3, "rect"], ["baseline", 5, "emptyCircle"], ["student", 5, "circle"]];
@@ -305,7 +344,7 @@
   function drawParallel() {
     const settings = columns.filter((column) => column.setting && new Set(column.texts).size > 1).slice(0, 12);
     if (!settings.length || !chooseBy) { find("#picture-parallel").remove(); return; }
-    drawing("parallel", () => {
+    drawing("parallel", (made) => {
       const rows = shown.filter((row) => chooseBy.sorted[row] === chooseBy.sorted[row]).slice(0, MOST_LINES).reverse();
       const values = rows.map((row) => chooseBy.sorted[row]);
       const used = settings.filter((column) => new Set(rows.map((row) => column.texts[row])).size > 1);
@@ -315,17 +354,20 @@
           : unique.sort(column.numeric ? (a, b) => Number(a) - Number(b) : compareTexts);
       });
       const ranked = [...values].sort((a, b) => a - b), thin = Math.min(1, 12 / Math.sqrt(rows.length));
-      const short = (text) => (text.length > 14 ? `${text.slice(0, 13)}\u2026` : text);
-      const named = (text) => ({ name: short(text.split(".").slice(-2).join(".")), nameTextStyle: { color: word("soft") } });
-      const look = { axisLabel: { color: word("ink"), backgroundColor: word("page"), padding: [1, 3], borderRadius: 3, formatter: (text) => short(String(text)) }, axisLine: { lineStyle: { color: word("soft") } } };
+      const space = (made.place.clientWidth - 100) / Math.max(1, used.length);
+      const heads = headings([...used.map((column) => column.title), chooseBy.title], space);
+      const shortest = Math.min(24, Math.max(8, Math.floor(space / 7) - 2));
+      const named = (dim) => ({ name: heads.names[dim], nameRotate: heads.rotate, nameGap: 14, nameTextStyle: {
+        color: word("soft"), fontSize: SIZE, lineHeight: LINE, ...(heads.rotate ? { align: "left", verticalAlign: "middle" } : {}) } });
+      const look = { axisLabel: { color: word("ink"), backgroundColor: word("page"), padding: [1, 3], borderRadius: 3, formatter: (text) => cut(String(text), shortest) }, axisLine: { lineStyle: { color: word("soft") } } };
       return {
         ...base(),
         tooltip: { show: false },
-        parallel: { left: 40, right: 60, top: 40, bottom: 20 },
+        parallel: { left: heads.left, right: heads.right, top: heads.height + 20, bottom: 20 },
         parallelAxis: [
-          ...used.map((column, dim) => ({ dim, ...named(column.title), ...look,
+          ...used.map((column, dim) => ({ dim, ...named(dim), ...look,
             ...(categories[dim] ? { type: "category", data: categories[dim] } : { type: "value", scale: true }) })),
-          { dim: used.length, name: short(chooseBy.title), nameTextStyle: { color: word("soft") }, ...look, type: "value", scale: true },
+          { dim: used.length, ...named(used.length), ...look, type: "value", scale: true },
         ],
         visualMap: { show: false, dimension: used.length, min: ranked[ranked.length >> 1] ?? 0, max: ranked.at(-1) ?? 1,
           inRange: { color: [colour("teacher", 0.3 * thin), colour("teacher", 0.5 * thin), colour("student", 0.9)] },
@@ -333,7 +375,7 @@
         series: [{ type: "parallel", lineStyle: { width: 1 }, progressive: 400, inactiveOpacity: 0.02, activeOpacity: 1,
           data: rows.map((row) => [...used.map((column, dim) => (categories[dim] ? column.texts[row] : column.sorted[row])), chooseBy.sorted[row]]) }],
       };
-    });
+    }, undefined, true);
   }
 
   function drawHeat() {
