@@ -7,7 +7,6 @@ results of some seeds stands below all complete ones, since those of its seeds t
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from kd_runner.command_line.overrides import split
@@ -37,11 +36,11 @@ def compared_groups(
     by_words: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         by_words.setdefault(run.words, []).append(run)
-    common = Counter(word for words in by_words for word in words)
     groups = [Group(words, members) for words, members in by_words.items()]
     lacking = _lacking_seeds(missing)
+    common = _words_in_common(by_words, lacking)
     for group in groups:
-        group.name = " ".join(word for word in group.words if common[word] < len(groups)) or "defaults"
+        group.name = " ".join(word for word in group.words if word not in common) or "defaults"
         seeds = {run.seeds for run in group.runs}
         group.planned = len(seeds | lacking.get(_less_root(group.words), set()))
         group.gain, group.gap = gain_of(group), gap_of(group)
@@ -69,6 +68,22 @@ def _lacking_seeds(missing: Iterable[MissingRun]) -> dict[tuple[str, ...], set[t
         overrides = split(run.words)
         seeds.setdefault(_less_root(decisive_words(overrides)), set()).add(run.seeds or typed_seeds(overrides))
     return seeds
+
+
+def _words_in_common(words_of_groups: Iterable[tuple[str, ...]], missing: Iterable[tuple[str, ...]]) -> set[str]:
+    """The words that all groups have, and all runs without a result whose overrides are of the same keys: such a run
+    is of the same sweep, where a setting of which only one value gave results is still one of several."""
+    groups = list(words_of_groups)
+    common = set.intersection(*map(set, groups)) if groups else set()
+    keys = {_keys(_less_root(words)) for words in groups}
+    for words in missing:
+        if _keys(words) in keys:
+            common = {word for word in common if word in words or not _less_root([word])}
+    return common
+
+
+def _keys(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(word.partition("=")[0] for word in words)
 
 
 def _less_root(words: Iterable[str]) -> tuple[str, ...]:

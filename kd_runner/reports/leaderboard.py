@@ -289,11 +289,11 @@ class Leaderboard:
         if unknown:
             notes.append(
                 "Rows without an accuracy on validation images are in the order of their test accuracy, by which none "
-                f"should be chosen (row {_first_ranks(unknown)})."
+                f"should be chosen ({_first_ranks(unknown)})."
             )
         if incomplete:
             notes.append(
-                f"Rows that lack the results of some seeds stand below complete ones (row {_first_ranks(incomplete)})."
+                f"Rows that lack the results of some seeds stand below complete ones ({_first_ranks(incomplete)})."
             )
         return [self.words.instead(text) for text in notes]
 
@@ -304,7 +304,7 @@ class Leaderboard:
         for rank, group in enumerate(self.groups, 1):
             if group.gap is not None and group.gap.kind:
                 ranks.setdefault(group.gap.kind, []).append(rank)
-        reasons = [f"{kind} (row {_first_ranks(numbers)})" for kind, numbers in ranks.items()]
+        reasons = [f"{kind} ({_first_ranks(numbers)})" for kind, numbers in ranks.items()]
         return [f"Gap closed is no number (–) where {'; where '.join(reasons)}."] if reasons else []
 
     @property
@@ -319,9 +319,9 @@ class Leaderboard:
 
 
 def _first_ranks(ranks: Sequence[int]) -> str:
-    """The first ranks with commas, and the number of the others."""
+    """The first ranks of rows with commas, and the number of the others, such as 'rows 2, 4 and 3 more'."""
     more = f" and {len(ranks) - MOST_RANKS} more" if len(ranks) > MOST_RANKS else ""
-    return ", ".join(map(str, ranks[:MOST_RANKS])) + more
+    return f"row{'' if len(ranks) == 1 else 's'} {', '.join(map(str, ranks[:MOST_RANKS]))}{more}"
 
 
 def leaderboard_of(

@@ -130,6 +130,8 @@ def _unread_settings(settings_and_faults: Sequence[tuple[dict[str, str], str]], 
 
 
 def _subtitle(leaderboard: Leaderboard, runs: Sequence[Run]) -> str:
+    if not runs:
+        return f"{number_of(len(leaderboard.missing), 'run')} without a result"
     lacking = f", {len(leaderboard.missing)} without a result" if leaderboard.missing else ""
     return f"{number_of(len(runs), 'run')} in {number_of(len(leaderboard.groups), 'row')}{lacking}"
 

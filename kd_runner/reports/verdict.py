@@ -50,8 +50,10 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
     best = taught[0]
     gain = best.corrected
     if gain is None:
-        missing = "Its run has no baseline" if len(groups) == 1 else "The first row's runs have no baseline"
-        return Verdict("unknown", "Not known", [f"{missing}, the same student trained without a teacher."], best)
+        runs = "Its run has" if len(best.runs) == 1 else f"Its {len(best.runs)} runs have"
+        runs = runs if len(groups) == 1 else "The runs of the first row have"
+        sentence = f"{runs} no baseline, the same student trained without a teacher."
+        return Verdict("unknown", "The gain is not known", [sentence], best)
     words = [_word(group.corrected) for group in taught]
     points = f"{100 * gain.mean:+.2f} points"
     headline = {

@@ -182,7 +182,7 @@ KEEP_CHARTS = """() => {
     echarts = { init: (place, ...more) => (place.chart = init(place, ...more)) };
 }"""
 # The texts that a chart draws, each with the box that it takes: [text, left, top, right, bottom], in pixels.
-TEXTS = """chart => chart.getZr().storage.getDisplayList(true).filter(item => item.style && item.style.text).map(item => {
+TEXTS = """chart => chart.getZr().storage.getDisplayList(true).filter(item => item.style?.text).map(item => {
     const box = item.getBoundingRect().clone();
     if (item.transform) box.applyTransform(item.transform);
     return [item.style.text, box.x, box.y, box.x + box.width, box.y + box.height];

@@ -92,7 +92,7 @@ def test_the_leaderboard_says_it_too(tmp_path: Path) -> None:
     assert by_name["fell"]["gap_note"] == "the student fell below its baseline by 1.00 points"
     assert by_name["worse"]["gap_note"] == NO_GAP
     leaderboard = Leaderboard(groups, [], list(rows(groups)), verdict_of(groups))
-    said = f"Gap closed is no number (–) where the student fell below its baseline (row 2, 4); where {NO_GAP} (row 3)."
+    said = f"Gap closed is no number (–) where the student fell below its baseline (rows 2, 4); where {NO_GAP} (row 3)."
     for text in (terminal_text(leaderboard, None), markdown(leaderboard)):
         assert said in text
         assert "67 %" in text

@@ -31,6 +31,15 @@ def test_groups_are_named_by_what_they_differ_in() -> None:
     assert compared_groups([]) == []
 
 
+def test_a_setting_of_which_one_value_alone_gave_results_is_named() -> None:
+    runs = [run(0.5, "teacher=mlp", "student.lr=0.1", "dataset.root=/a")]
+    assert compared_groups(runs)[0].name == "defaults"
+    failed = MissingRun(Path(), "teacher=mlp student.lr=9 dataset.root=/b seed=0", "failed")
+    assert compared_groups(runs, missing=[failed])[0].name == "student.lr=0.1"
+    elsewhere = MissingRun(Path(), "teacher=cnn seed=0", "failed")  # of another sweep, whose jobs have other keys
+    assert compared_groups(runs, missing=[elsewhere])[0].name == "defaults"
+
+
 def test_a_reference_is_found_by_a_whole_word_before_a_part() -> None:
     runs = [*RUNS, run(0.9, "teacher=mlp", "distillation=soft2")]
     references = {group.name: group.reference for group in compared_groups(runs, "distillation=soft")}

@@ -42,6 +42,20 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         report([sweep.parent / "empty"], sweep)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(
+    sweep: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    closed = []
+    monkeypatch.setattr(command, "report", close)
+    monkeypatch.setattr(command.os, "dup2", lambda *numbers: closed.append(numbers))
+    monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep)])
+    assert command.main() == 1
+    assert (len(closed), capfd.readouterr().err) == (1, "")
+
+
 def test_no_report_takes_the_place_of_another(
     sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
