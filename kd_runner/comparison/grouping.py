@@ -71,14 +71,18 @@ def _lacking_seeds(missing: Iterable[MissingRun]) -> dict[tuple[str, ...], set[t
 
 
 def _words_in_common(words_of_groups: Iterable[tuple[str, ...]], missing: Iterable[tuple[str, ...]]) -> set[str]:
-    """The words that all groups have, and all runs without a result whose overrides are of the same keys: such a run
-    is of the same sweep, where a setting of which only one value gave results is still one of several."""
+    """The words that all groups have.
+
+    Those of an only group have it beside the runs without a result whose overrides are of the same keys, which are of
+    the same sweep: a setting of which only one value gave results is still one of several.
+    """
     groups = list(words_of_groups)
     common = set.intersection(*map(set, groups)) if groups else set()
-    keys = {_keys(_less_root(words)) for words in groups}
-    for words in missing:
-        if _keys(words) in keys:
-            common = {word for word in common if word in words or not _less_root([word])}
+    if len(groups) == 1:
+        keys = _keys(_less_root(groups[0]))
+        for words in missing:
+            if _keys(words) == keys:
+                common = {word for word in common if word in words or not _less_root([word])}
     return common
 
 

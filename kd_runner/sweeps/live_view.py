@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ROOMY = 72  # columns from which a line has room for more than a job and its stage
 SHORTEST_NAME = 8  # columns that a job's name has at least
+OBVIOUS = ("job", "trial")  # what a line is about: how many of these there are needs no word
 BELOW = 2  # lines below the jobs: the best so far, and the progress of the sweep
 
 
@@ -130,7 +131,7 @@ class LiveView:
         self.failed += status == "failed"
         if self.count_all is not None:
             self.ended, self.count = self.count_all()
-        counted = f"{self.ended} of {self.count}" if self.count_all is None else self._counted()
+        counted = f"{self.ended} of {self.count}" if self.noun in OBVIOUS and not self.count_all else self._counted()
         log.info("%-9s %s in %s: %s [%s]", status, job, stopwatch(seconds), outcome, counted)
 
     def _counted(self) -> str:

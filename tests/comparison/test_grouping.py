@@ -38,6 +38,8 @@ def test_a_setting_of_which_one_value_alone_gave_results_is_named() -> None:
     assert compared_groups(runs, missing=[failed])[0].name == "student.lr=0.1"
     elsewhere = MissingRun(Path(), "teacher=cnn seed=0", "failed")  # of another sweep, whose jobs have other keys
     assert compared_groups(runs, missing=[elsewhere])[0].name == "defaults"
+    two = [*runs, run(0.6, "teacher=cnn", "student.lr=0.1", "dataset.root=/a")]  # whose names need not all repeat it
+    assert [group.name for group in compared_groups(two, missing=[failed])] == ["teacher=cnn", "teacher=mlp"]
 
 
 def test_a_reference_is_found_by_a_whole_word_before_a_part() -> None:

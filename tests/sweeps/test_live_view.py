@@ -114,6 +114,15 @@ def test_of_a_search_with_several_drivers_it_counts_all_trials(
     assert "5 of 6 trials of the search, " in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_runs_of_trials_with_several_seeds_are_counted_as_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    live_view = LiveView(3, noun="run")
+    with live_view, caplog.at_level(logging.INFO):
+        live_view.say_end(Job(0, ["a=1"], [], {}, tmp_path), "done", "validation accuracy 90.00 %", 2.0)
+    assert caplog.messages[0].endswith(" % [1 of 3 runs]")
+
+
 @pytest.mark.slow
 def test_on_a_real_terminal_nothing_is_torn(tmp_path: Path) -> None:
     pyte = pytest.importorskip("pyte", reason="no pyte: pip install pyte")
