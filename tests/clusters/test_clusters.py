@@ -135,7 +135,7 @@ def test_the_same_sweep_everywhere(naughty_folder: Path) -> None:  # noqa: F811
         out, err = swept(naughty_folder, *own, *words, code=1)
         assert "4 of 8 jobs have no result" in err
         assert "number 1 does not like this" in err
-        assert "#4 (distillation.number=2 seed=0)" in err
+        assert "#4 (distillation.number=2 seed=0)" in out
         assert len(re.findall(r"^done +teacher", out, re.MULTILINE)) == 2  # of eight jobs, each seed's once
         partial = leaderboard(naughty_folder / name)
         (naughty_folder / "calm").touch()
