@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ def recorded_words(folder: Path) -> tuple[Path, Any]:
         OSError, ValueError, LookupError, TypeError, RecursionError: there is no such file, or it cannot be read.
     """
     path = folder / HYDRA / TYPED
-    if path.is_file() and not (folder / HYDRA).is_symlink():
+    if os.path.lexists(folder / HYDRA):
+        if (folder / HYDRA).is_symlink():
+            raise ValueError(f"{folder / HYDRA} leads elsewhere")
         return path, read_yaml(path)
     begun = folder / UNFINISHED / BEGUN
     path = begun if begun.is_file() else folder / RESULT
