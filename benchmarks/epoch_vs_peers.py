@@ -144,6 +144,20 @@ def keep_logits(job: Job) -> None:
     job.kept = computed[0].view(job.epochs, len(source), -1)
 
 
+def steps_alone(job: Job) -> None:
+    """The student's forward and backward passes and updates: what is left of an epoch if all the rest were free."""
+    keep_memory()
+    case, student = job.case, job.student.to(job.device, memory_format=torch.channels_last).train()
+    images = job.split.images[: case.batch].to(job.device).float().to(memory_format=torch.channels_last) / 255
+    labels, optimizer = job.split.labels[: case.batch].to(job.device), fused_sgd(student.parameters())
+    for _ in range(job.epochs * -(-len(job.split) // case.batch)):
+        optimizer.zero_grad()
+        F.cross_entropy(student(images), labels).backward()
+        optimizer.step()
+    if job.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def textbook(job: Job, workers: int) -> None:
     loader = DataLoader(peers_data(job), batch_size=job.case.batch, shuffle=True, num_workers=workers)
     teacher, student = job.teacher.to(job.device).eval(), job.student.to(job.device).train()
@@ -215,13 +229,14 @@ CONTENDERS: dict[str, Callable[[Job], None]] = {
     "kd-runner, bf16-mixed": functools.partial(kd_runner, precision="bf16-mixed"),
     "kd-runner, compiled": functools.partial(kd_runner, compile=True),
     "kd-runner, cached targets": kd_runner,
+    "the student's steps alone": steps_alone,
     "torchdistill": functools.partial(torchdistill, workers=0),
     "torchdistill, 2 workers": functools.partial(torchdistill, workers=2),
     "textbook loop": functools.partial(textbook, workers=0),
     "textbook loop, 2 workers": functools.partial(textbook, workers=2),
 }
 PREPARED = {"kd-runner, cached targets": keep_logits}  # before the clock starts
-PEERS = [name for name in CONTENDERS if not name.startswith("kd-runner")]
+PEERS = [name for name in CONTENDERS if not name.startswith(("kd-runner", "the student"))]
 
 
 def peers_data(job: Job) -> measure.PeersImages:

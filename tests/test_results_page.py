@@ -141,3 +141,10 @@ def test_of_a_table_that_was_stopped_the_seeds_are_kept_that_all_rows_have(
         ("at", "0", "0.25"),
         ("soft", "0", "0.25"),
     ]
+
+
+def test_weights_of_the_digits_are_the_best_of_the_search_on_validation() -> None:
+    chosen = {mode: float(words.partition("=")[2]) for mode, words in evidence.chosen("digits_weights").items()}
+    assert set(chosen) == set(evidence.PAIRS["digits_weights"].modes)
+    others = {mode: weight for mode, weight in chosen.items() if weight != evidence.weight_of(mode)}
+    assert evidence.default_weights("digits") == others

@@ -275,6 +275,12 @@ def weight_of(mode: str) -> float:
     return float(expression[1] if expression else weight)
 
 
+def default_weights(dataset: str) -> dict[str, float]:
+    """The weights of modes that a data set has in place of the published ones, by the modes' names."""
+    weights = yaml.safe_load((ROOT / "conf" / "dataset" / f"{dataset}.yaml").read_text()).get("default_weights")
+    return weights or {}
+
+
 def trials(mode: str, pair: Pair) -> list[dict[str, Any]]:
     """The settings that a search tries for a mode: twelve, or six, for every mode alike."""
     count = 12 if pair.full else 6

@@ -12,6 +12,7 @@ from typing import Any
 
 import make_results
 import yaml
+from evidence import default_weights, weight_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
@@ -69,9 +70,9 @@ DIFFERENCES = """
 
 
 def modes() -> dict[str, dict[str, Any]]:
-    """The YAML of every mode, by its name."""
+    """The YAML of every mode, by its name, with the published weight in place of the expression for it."""
     files = sorted((ROOT / "conf" / "distillation").glob("*.yaml"))
-    return {path.stem: yaml.safe_load(path.read_text()) for path in files}
+    return {path.stem: {**yaml.safe_load(path.read_text()), "weight": weight_of(path.stem)} for path in files}
 
 
 def target_of(node: dict[str, Any]) -> tuple[Any, str]:
@@ -109,7 +110,7 @@ def needs_of(target: Any) -> str:
 def page() -> str:
     """The text of docs/methods.md."""
     costs = json.loads(COSTS.read_text())["ratios"] if COSTS.is_file() else {}
-    gained = gains()
+    gained, of_digits = gains(), default_weights("digits")
     lines = [
         "| mode | what it is | paper | needs | weight | label_weight | step, of soft | gain on few digits (p) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -119,10 +120,9 @@ def page() -> str:
         first = docstring.split("\n\n")[0].rstrip(".")
         cost = f"{costs[name]:.2f}" if name in costs else "not measured"
         cells = [f"`{name}`", first, paper_of(docstring), needs_of(target)]
+        weight = f"{node['weight']:g}" + (f", digits {of_digits[name]:g}" if name in of_digits else "")
         lines.append(
-            "| "
-            + " | ".join([*cells, f"{node['weight']:g}", f"{node['label_weight']:g}", cost, gained.get(name, "")])
-            + " |"
+            "| " + " | ".join([*cells, weight, f"{node['label_weight']:g}", cost, gained.get(name, "")]) + " |"
         )
     notes = (
         "\nStep, of soft: median seconds of a training step over that of `soft`, side by side "

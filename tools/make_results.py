@@ -334,7 +334,7 @@ def searches() -> str:
             for mode in {line["mode"] for line in own}
         }
         counts = "/".join(map(str, sorted(set(of_modes.values()))))
-        rates = ", ".join(f"{rate:g}" for rate in PAIRS[name].rates)
+        rates = ", ".join(f"{rate:g}" for rate in PAIRS[name].rates if rate) or "the default"
         text += f"| `{name}`: {len(of_modes)} modes | {', '.join(seeds)} | {counts} | {len(own)} | {rates} |\n"
     return text
 
