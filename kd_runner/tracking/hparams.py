@@ -21,7 +21,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.scores import common_words, has_map
-from kd_runner.tracking import event_files, layouts, mean_curves
+from kd_runner.tracking import event_files, event_records, layouts, mean_curves
 from kd_runner.tracking.layouts import SUMMARY
 from kd_runner.tracking.sessions import (
     COUNTS,
@@ -37,7 +37,7 @@ from kd_runner.tracking.shared_networks import KEY
 
 log = logging.getLogger(__name__)
 
-FILE = "events.out.tfevents.0.hparams"
+FILE = event_files.TABLE
 MANY = 500  # runs; TensorBoard sends all numbers of all runs again for each look at the table
 CHIEF = ("student_val_accuracy", "student_accuracy", "baseline_accuracy", "gain", "agreement", "seconds")
 
@@ -213,4 +213,4 @@ def write_events(folder: Path, messages: Iterable[Summary], layout: Summary | No
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     events = [Event(summary=message) for message in messages]
-    event_files.write(folder / FILE, events if layout is None else [*events, Event(summary=layout, step=1)])
+    event_records.write(folder / FILE, events if layout is None else [*events, Event(summary=layout, step=1)])
