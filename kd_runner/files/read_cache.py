@@ -19,6 +19,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ SETTLED = 3.0  # seconds after its last change, from which on a file is remember
 FEWEST = 200  # files that are remembered, so that small sweeps have no such file
 MAKERS = ("files", "config", "comparison", "reports", "tracking")  # folders of the code that makes values
 MOST = 2**29  # bytes of the cache
+Entry = tuple[bytes, bytes, bytes]  # the state of a file, a checksum, and the line that it is the checksum of
+
+
+@dataclass(frozen=True)
+class Made:
+    """A value that was made of a file, and its JSON in one line, empty where it must be encoded for that."""
+
+    value: Any
+    line: bytes = b""
 
 
 class ReadCache:
@@ -44,9 +54,10 @@ class ReadCache:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self.writes = path, True
-        self._known: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # by name: state, checksum and JSON
-        self._lines: dict[bytes, bytes] = {}  # those that are to be kept
+        self._known: dict[bytes, Entry] = {}  # by name
+        self._kept: dict[bytes, Entry] = {}  # those that are to be kept
         self._read = 0  # files that were not remembered
+        self._folder = "" if path is None or path.parent == Path() else os.path.join(path.parent, "")  # noqa: PTH118
         self.header = f"{FORMAT}: {code_version()}\n".encode()
         if path is not None:
             self._load(path)
@@ -56,33 +67,60 @@ class ReadCache:
 
         Args:
             kind: A name for what `read` does, which depends on the content of the file alone.
+            read: A function that gives the value, or `Made` of it.
         """
-        state = state_of(path)
-        if state is None or self.path is None:
+        made: list[Any] = []
+
+        def line_of(path: Path) -> bytes:
+            value = read(path)
+            known = value if isinstance(value, Made) else Made(value)
+            made.append(known.value)
+            return b"" if self.path is None else known.line or _as_json(known.value)
+
+        line = self.line(kind, path, line_of)
+        return made[0] if made else json.loads(line)
+
+    def line(self, kind: str, path: Path, read: Callable[[Path], bytes]) -> bytes:
+        """What `read` makes of the file at `path`: text without line breaks and tabs.
+
+        Args:
+            kind: As in `value`.
+            read: A function that gives the text; an empty one is not remembered.
+        """
+        state = None if self.path is None else state_of(path)
+        if state is None:
             self._read += 1
             return read(path)
-        name = json.dumps([kind, os.path.relpath(path, self.path.parent)]).encode()
-        known = self._known.get(name)
-        if known is not None and known[0] == state and known[1] == _checksum(known[2]):
-            self._lines[name] = b"\t".join((name, *known))
-            return json.loads(known[2])
-        value = read(path)
+        name = self._name(kind, path)
+        entry = self._known.get(name)
+        if entry is not None and entry[0] == state and entry[1] == _checksum(entry[2]):
+            self._kept[name] = entry
+            return entry[2]
         self._read += 1
-        if content := _as_json(value):
-            self._lines[name] = b"\t".join((name, state, _checksum(content), content))
-        return value
+        line = read(path)
+        if line:
+            self._kept[name] = state, _checksum(line), line
+        return line
+
+    def _name(self, kind: str, path: Path) -> bytes:
+        """The name of an entry: its kind, and the way to its file from the folder of the cache."""
+        assert self.path is not None
+        way = str(path)
+        is_below = way.startswith(self._folder) and path.is_absolute() == self.path.is_absolute() and ".." not in way
+        way = way[len(self._folder) :] if is_below else os.path.relpath(path, self.path.parent)  # which takes longer
+        return json.dumps([kind, way]).encode()
 
     def next(self) -> ReadCache:
         """A cache for the next report in this process, which knows what this one has read, and writes nothing."""
         following = ReadCache()
-        following.path, following.writes = self.path, False
-        following._known = {name: tuple(line.split(b"\t")[1:]) for name, line in self._lines.items()}  # type: ignore[misc]
+        following.path, following.writes, following._folder = self.path, False, self._folder
+        following._known = dict(self._kept)
         return following
 
     @property
     def unchanged(self) -> bool:
         """True where all files were as they are remembered, and no other is remembered."""
-        return not self._read and 0 < len(self._lines) == len(self._known)
+        return not self._read and 0 < len(self._kept) == len(self._known)
 
     def save(self) -> None:
         """Write what was read to the disk, where that is worth it and can be done."""
@@ -90,11 +128,11 @@ class ReadCache:
             self.path is None
             or not self.writes
             or self.unchanged
-            or len(self._lines) < FEWEST
+            or len(self._kept) < FEWEST
             or not self._may_replace(self.path)
         ):
             return
-        content = self.header + b"\n".join(self._lines.values())
+        content = self.header + b"\n".join(b"\t".join((name, *entry)) for name, entry in self._kept.items())
         if len(content) > MOST:
             return
         try:
