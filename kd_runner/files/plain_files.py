@@ -51,9 +51,9 @@ def _read_up_to(handle: int, size: int, most: int) -> bytes:
     """
     pieces = [os.read(handle, min(size + 1, most))]
     left = most - len(pieces[0])
-    while left > 0 and pieces[-1]:
-        pieces.append(os.read(handle, min(left, PIECE)))
-        left -= len(pieces[-1])
+    while left > 0 and (piece := os.read(handle, min(left, PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
     return b"".join(pieces)
 
 

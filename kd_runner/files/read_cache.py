@@ -17,9 +17,10 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,15 @@ class ReadCache:
             return
         if not raw.startswith(self.header):
             return
-        for line in raw[len(self.header) :].split(b"\n"):
-            parts = line.split(b"\t")
-            if len(parts) == 4:
-                self._known[parts[0]] = (parts[1], parts[2], parts[3])
+        start = len(self.header)
+        while start < len(raw):
+            end = raw.find(b"\n", start)
+            end = len(raw) if end < 0 else end
+            tabs = list(islice(_places_of(b"\t", raw, start, end), 4))
+            if len(tabs) == 3:
+                first, second, third = tabs
+                self._known[raw[start:first]] = raw[first + 1 : second], raw[second + 1 : third], raw[third + 1 : end]
+            start = end + 1
 
     @staticmethod
     def _may_replace(path: Path) -> bool:
@@ -188,6 +194,14 @@ def code_version() -> str:
             for path in sorted((Path(__file__).parents[1] / name).rglob("*.py")):
                 digest.update(path.read_bytes())
     return f"{__version__} {digest.hexdigest()[:16]}"
+
+
+def _places_of(sign: bytes, text: bytes, start: int, end: int) -> Iterator[int]:
+    """The places of a sign between two places in a text, which is not copied for that: it is long."""
+    place = text.find(sign, start, end)
+    while place >= 0:
+        yield place
+        place = text.find(sign, place + 1, end)
 
 
 def _checksum(content: bytes) -> bytes:

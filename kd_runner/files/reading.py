@@ -42,7 +42,7 @@ Seed = Annotated[Any, BeforeValidator(_simple)]
 class _Part(BaseModel):
     """Some keys of an object in JSON; those of other versions may stand beside them."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)  # until there is a file to check
 
 
 class _Correct(_Part):
