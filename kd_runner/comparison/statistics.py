@@ -29,8 +29,8 @@ def mean_of(values: np.ndarray) -> float:
 
 def deviation_of(values: np.ndarray, ddof: int = 1) -> float:
     """The standard deviation of `values` float64 [N], N above `ddof`, to the bit that of `values.std(ddof=ddof)`."""
-    apart = values - np.add.reduce(values) / len(values)
-    return float(np.sqrt(np.add.reduce(apart * apart) / (len(values) - ddof)))
+    differences = values - np.add.reduce(values) / len(values)
+    return float(np.sqrt(np.add.reduce(differences * differences) / (len(values) - ddof)))
 
 
 def interval(values: np.ndarray, error: float = SURE) -> float:

@@ -59,13 +59,13 @@ def members_in_line(line: bytes) -> list[Member] | None:
 def _members(texts: Iterable[bytes]) -> list[Member] | None:
     """The parts by their texts, the last of those with the same name, as JSON has it; None where a text is no part."""
     try:
-        members = [(_known if len(text) < LONGEST else _parsed)(text) for text in texts]
+        members = [(_remembered_member if len(text) < LONGEST else _member)(text) for text in texts]
     except (ValueError, RecursionError):
         return None
     return list({member.name: member for member in members}.values())
 
 
-def _parsed(text: bytes) -> Member:
+def _member(text: bytes) -> Member:
     """The part with this text.
 
     Raises:
@@ -78,4 +78,4 @@ def _parsed(text: bytes) -> Member:
     return Member(name, value, line)
 
 
-_known = functools.lru_cache(maxsize=2**14)(_parsed)
+_remembered_member = functools.lru_cache(maxsize=2**14)(_member)

@@ -39,7 +39,7 @@ Entry = tuple[bytes, bytes, bytes]  # the state of a file, a checksum, and the l
 
 
 @dataclass(frozen=True)
-class Made:
+class ValueAndLine:
     """A value that was made of a file, and its JSON in one line, empty where it must be encoded for that."""
 
     value: Any
@@ -68,18 +68,18 @@ class ReadCache:
 
         Args:
             kind: A name for what `read` does, which depends on the content of the file alone.
-            read: A function that gives the value, or `Made` of it.
+            read: A function that gives the value, or `ValueAndLine` of it.
         """
-        made: list[Any] = []
+        values: list[Any] = []  # the one that was read, if any was
 
         def line_of(path: Path) -> bytes:
-            value = read(path)
-            known = value if isinstance(value, Made) else Made(value)
-            made.append(known.value)
-            return b"" if self.path is None else known.line or _as_json(known.value)
+            content = read(path)
+            pair = content if isinstance(content, ValueAndLine) else ValueAndLine(content)
+            values.append(pair.value)
+            return b"" if self.path is None else pair.line or _as_json(pair.value)
 
         line = self.line(kind, path, line_of)
-        return made[0] if made else json.loads(line)
+        return values[0] if values else json.loads(line)
 
     def line(self, kind: str, path: Path, read: Callable[[Path], bytes]) -> bytes:
         """What `read` makes of the file at `path`: text without line breaks and tabs.
@@ -104,12 +104,14 @@ class ReadCache:
         return line
 
     def _name(self, kind: str, path: Path) -> bytes:
-        """The name of an entry: its kind, and the way to its file from the folder of the cache."""
+        """The name of an entry: its kind, and the path of its file from the folder of the cache."""
         assert self.path is not None
-        way = str(path)
-        is_below = way.startswith(self._folder) and path.is_absolute() == self.path.is_absolute() and ".." not in way
-        way = way[len(self._folder) :] if is_below else os.path.relpath(path, self.path.parent)  # which takes longer
-        return json.dumps([kind, way]).encode()
+        name, folder = str(path), self._folder
+        if name.startswith(folder) and path.is_absolute() == self.path.is_absolute() and ".." not in name:
+            relative = name[len(folder) :]
+        else:  # takes longer
+            relative = os.path.relpath(path, self.path.parent)
+        return json.dumps([kind, relative]).encode()
 
     def next(self) -> ReadCache:
         """A cache for the next report in this process, which knows what this one has read, and writes nothing."""

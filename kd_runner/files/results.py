@@ -16,7 +16,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.folder_tree import Tree
 from kd_runner.files.plain_files import is_path_inside
-from kd_runner.files.read_cache import Made, ReadCache
+from kd_runner.files.read_cache import ReadCache, ValueAndLine
 from kd_runner.files.recorded_words import recorded_words
 from kd_runner.files.run_folder import EARLIER, GRID, MULTIRUN, NOW, RESULT, SETTINGS
 from kd_runner.files.scores import has_map, with_scores
@@ -266,14 +266,14 @@ def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
     return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason, seeds)
 
 
-def _result_in(path: Path) -> Made:
+def _result_in(path: Path) -> ValueAndLine:
     """The usable content of a result.json, a line that says what of it is not used, and what is wrong with the file."""
     content, wrong, text = reading.json_and_text_of(path)
     if wrong:
-        return Made(({}, "", wrong))
+        return ValueAndLine(({}, "", wrong))
     result, gone = reading.remove_misshapen(with_scores(content), reading.RESULT)
     line = reading.one_line(text) if result is content and not gone else b""  # what is used is what the file says
-    return Made((result, reading.left_out(RESULT, gone), ""), line and b'[%b,"",""]' % line)
+    return ValueAndLine((result, reading.left_out(RESULT, gone), ""), line and b'[%b,"",""]' % line)
 
 
 def completed_result(folder: Path) -> tuple[dict[str, Any], str]:

@@ -39,12 +39,12 @@ def settings_in(folder: Path, cache: ReadCache | None = None) -> tuple[dict[str,
     if line.startswith(WHOLE):
         content, fault = json.loads(line)
         return content, fault
-    known = members_in_line(line)
-    if known is None:  # a cache that has it so is none of ours
+    members = members_in_line(line)
+    if members is None:  # a cache that has it so is none of ours
         return _settings_of(path)
     settings: dict[str, str] = {}
     try:
-        for member in known:
+        for member in members:
             settings.update(_texts_of(member))
     except RecursionError:
         return {}, TOO_DEEP

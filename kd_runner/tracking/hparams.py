@@ -185,13 +185,13 @@ def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Sum
             start.hparams[name].number_value = value
     yield _message(metadata.SESSION_START_INFO_TAG, session_start_info=start)
     if session.metrics:
-        yield Summary(value=[_final(name, value, session) for name, value in session.metrics.items()])
+        yield Summary(value=[_final_number(name, value, session) for name, value in session.metrics.items()])
     if session.status != api_pb2.STATUS_RUNNING:
         end = SessionEndInfo(status=session.status, end_time_secs=session.ended)
         yield _message(metadata.SESSION_END_INFO_TAG, session_end_info=end)
 
 
-def _final(name: str, value: float, session: Session) -> Summary.Value:
+def _final_number(name: str, value: float, session: Session) -> Summary.Value:
     """A final number of a run."""
     title = session.words.instead(METRICS[name][1])
     about = SummaryMetadata(display_name=title, summary_description=title)

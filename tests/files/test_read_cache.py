@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kd_runner.files import read_cache
-from kd_runner.files.read_cache import Made, ReadCache
+from kd_runner.files.read_cache import ReadCache, ValueAndLine
 from kd_runner.files.results import find_runs
 
 
@@ -161,12 +161,12 @@ def test_a_file_has_the_same_name_from_whatever_place(place: Path, monkeypatch: 
 
 
 def test_a_line_that_a_reader_has_at_hand_stands_for_the_value(place: Path) -> None:
-    def with_line(_: Path) -> Made:
-        return Made({"x": 1}, b'{ "x":  1}')
+    def with_line(_: Path) -> ValueAndLine:
+        return ValueAndLine({"x": 1}, b'{ "x":  1}')
 
     cache = ReadCache(place / ".report_cache")
     assert cache.value("json", place / "0.json", with_line) == {"x": 1}
-    assert cache.value("json", place / "1.json", lambda _: Made({"x": 2})) == {"x": 2}
+    assert cache.value("json", place / "1.json", lambda _: ValueAndLine({"x": 2})) == {"x": 2}
     assert cache.line("text", place / "2.json", lambda _: b"any text") == b"any text"
     assert cache.line("text", place / "3.json", lambda _: b"") == b""  # nothing to remember
     cache.save()
