@@ -33,6 +33,7 @@ TEMPERATURES = ("1", "2", "4", "8")
 CHANNELS = ("[4,8]", "[8,16]", "[16,32]", "[8,16,32]", "[12,24]")
 RATES = tuple(f"{0.001 * 1.1**number:.5f}" for number in range(20))
 SEEDS = 5
+SETTLED = 4  # seconds: a file that has just changed is not remembered
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -50,6 +51,7 @@ def main() -> None:
             sweep = (given.keep or Path(scratch)) / f"sweep_{count}"
             if not sweep.exists():
                 synthesise(sweep, run, count)
+                time.sleep(SETTLED)
             found = measured(sweep, given.rounds, not given.no_browser)
             numbers[str(count)] = found
             rows.append([str(count), *(f"{median(found[name]):.2f}" if found[name] else "" for name in COLUMNS)])
@@ -71,7 +73,7 @@ def measured(sweep: Path, rounds: int, browser: bool) -> dict[str, list[float]]:
         found["cold"].append(seconds_of_report(sweep))
         found["warm"].append(seconds_of_report(sweep))
         touch_a_result(sweep)
-        time.sleep(4)  # a file that has just changed is not remembered
+        time.sleep(SETTLED)
         found["one more run"].append(seconds_of_report(sweep))
         found["page, MB"].append((sweep / "report.html").stat().st_size / 1e6)
         if browser:

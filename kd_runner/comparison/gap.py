@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kd_runner.comparison.groups import Group, Pairs
-from kd_runner.comparison.statistics import SURE
+from kd_runner.comparison.statistics import SURE, mean_of
 from kd_runner.files.results import Run
 from kd_runner.files.stages import STAGES
 
@@ -45,7 +45,8 @@ def gap_of(group: Group) -> Gap | None:
     runs = [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
     if not runs:
         return None
-    teacher, baseline, student = (float(np.mean([run.result[stage]["accuracy"] for run in runs])) for stage in STAGES)
+    accuracies = (np.array([run.result[stage]["accuracy"] for run in runs], float) for stage in STAGES)
+    teacher, baseline, student = map(mean_of, accuracies)
     if not any(run.taught for run in runs):
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
     pairs = Pairs.of(*(Group(group.words, runs).in_place_of_students(stage) for stage in ("teacher", "baseline")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from scipy import special
 
 from kd_runner.comparison.fold_samples import Sample, fold_key, sample_of
 from kd_runner.comparison.sign_flips import SignFlips
-from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, holm_factors, interval
+from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, deviation_of, holm_factors, interval, mean_of
 from kd_runner.files.results import Run
 from kd_runner.files.scores import has_map
 
@@ -43,7 +44,7 @@ class Pairs:
         pairs = [
             (run, partners[run.seeds, run.tested_on])
             for run in group.runs
-            if run.correct is not None and (run.seeds, run.tested_on) in partners
+            if run.has_correct and (run.seeds, run.tested_on) in partners
         ]
         if not pairs:
             return None
@@ -150,18 +151,18 @@ def gain_of(group: Group, error: float = SURE) -> Gain | None:
     over_seeds = _gain_over_seeds(sample, error)
     if over_seeds is not None:
         return over_seeds
-    pairs, mean = Pairs.of(group, group.baseline), float(sample.values.mean())
+    pairs, mean = Pairs.of(group, group.baseline), mean_of(sample.values)
     return _gain_over_images(pairs, mean, error) if pairs is not None else Gain(mean, len(sample.values))
 
 
 def _gain_over_seeds(sample: Sample, error: float) -> Gain | None:
     """A paired t-test of gains; None of one, or of equal gains, which say nothing about their spread."""
     gains = sample.values
-    mean, seeds = float(gains.mean()), len(gains)
-    if seeds < 2 or gains.std() <= 1e-12:
+    mean, seeds = mean_of(gains), len(gains)
+    if seeds < 2 or deviation_of(gains, 0) <= 1e-12:
         return None
     half = interval(gains, error) * sample.widening
-    t = mean / (gains.std(ddof=1) / np.sqrt(seeds) * sample.widening)
+    t = mean / (deviation_of(gains) / np.sqrt(seeds) * sample.widening)
     p = 2 * float(special.stdtr(seeds - 1, -abs(t)))
     return Gain(mean, seeds, mean - half, mean + half, p, "folds" if sample.is_of_folds else "seeds")
 
@@ -179,7 +180,7 @@ def accuracies_to_choose_by(groups: Sequence[Group]) -> tuple[list[float], Liter
     known = [value for value in values if value is not None]
     if len(known) == len(groups):
         return known, "validation"
-    return [float(group.accuracies.mean()) for group in groups], "test"
+    return [mean_of(group.accuracies) for group in groups], "test"
 
 
 def corrected_gains(
@@ -208,7 +209,7 @@ def corrected_gains(
 
 @dataclass
 class Group:
-    """Runs that differ in their seeds alone.
+    """Runs that differ in their seeds alone, and stay the same: what is asked of them often is computed once.
 
     Args:
         planned: The number of its runs that were begun or planned, with and without a result; 0 where it is not known.
@@ -232,34 +233,42 @@ class Group:
         """The number of its runs without a result."""
         return max(0, self.planned - len(self.runs))
 
-    @property
+    @functools.cached_property
     def val_accuracy(self) -> float | None:
         """The mean of the students' best accuracies on the validation images; None where a run has none."""
         values = self.values("student", "best_val", "val_accuracy")
-        return float(values.mean()) if len(values) == len(self.runs) else None
+        return mean_of(values) if len(values) == len(self.runs) else None
 
     def values(self, *keys: str) -> np.ndarray:
         """A number of each result that has it, float64 [runs], by its keys from outermost to innermost."""
-        values = []
-        for run in self.runs:
-            value: Any = run.result
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
-            if value is not None:
-                values.append(value)
-        return np.array(values, float)
+        return np.array([value for value in self._parts(keys) if value is not None], float)
 
-    @property
+    def _parts(self, keys: tuple[str, ...]) -> list[Any]:
+        """What keys lead to in each result, None where there is nothing; objects that hold others are remembered."""
+        if not keys:
+            return [run.result for run in self.runs]
+        outer = keys[:-1]
+        holders = self._holders.get(outer)
+        if holders is None:
+            holders = self._holders[outer] = self._parts(outer)
+        key = keys[-1]
+        return [holder.get(key) if isinstance(holder, dict) else None for holder in holders]
+
+    @functools.cached_property
+    def _holders(self) -> dict[tuple[str, ...], list[Any]]:
+        return {}
+
+    @functools.cached_property
     def accuracies(self) -> np.ndarray:
         return self.values("student", "accuracy")
 
-    @property
+    @functools.cached_property
     def gains(self) -> np.ndarray:
         """The student's accuracy less the baseline's, float64 [runs with a baseline]."""
         results = [run.result for run in self.runs_with_baseline]
         return np.array([result["student"]["accuracy"] - result["baseline"]["accuracy"] for result in results])
 
-    @property
+    @functools.cached_property
     def runs_with_baseline(self) -> list[Run]:
         """The runs that have a baseline to compare with."""
         return [run for run in self.runs if run.result.get("baseline")]

@@ -5,6 +5,7 @@ Nothing that is not of a known name is deleted, and no link is followed. Imports
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterable
@@ -73,7 +74,7 @@ def foreign_names(folder: Path, known: Collection[str] = ()) -> list[str]:
     return [name for name in names if not is_of_the_system(name) and (name not in known or is_link(folder / name))]
 
 
-def is_link(path: Path) -> bool:
+def is_link(path: Path | os.DirEntry[str]) -> bool:
     """True for a symbolic link, and for a junction on Windows."""
     return path.is_symlink() or bool(getattr(path, "is_junction", bool)())
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 MOST_JSON = 2**26  # bytes of a file that kd-runner writes; that of 10,000 classes has 5 million
+PIECE = 2**20  # bytes that are read at once of a file that is longer than it was a moment ago
 MOST_YAML = 2**19  # bytes of a file that Hydra writes; reading so many takes seconds
 
 # A named pipe must not be waited for, and a link must not lead to a file of somebody else.
@@ -30,13 +31,30 @@ def read_plain(path: Path, most: int = MOST_JSON) -> bytes:
     """
     _refuse_special(path, path.lstat().st_mode)  # a device must not even be opened
     handle = os.open(path, _FLAGS)
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         _refuse_special(path, status.st_mode)
-        content = file.read(most + 1) if status.st_size <= most else b""
+        content = _read_up_to(handle, status.st_size, most + 1) if status.st_size <= most else b""
+    finally:
+        os.close(handle)
     if status.st_size > most or len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most / 1e6:.0f} MB", str(path))
     return content
+
+
+def _read_up_to(handle: int, size: int, most: int) -> bytes:
+    """The content of an open file, no more than `most` bytes.
+
+    Args:
+        size: The bytes that it is expected to have; it may grow meanwhile. Room is made for no more, since to make
+            room for `most` takes longer than to read a small file.
+    """
+    pieces = [os.read(handle, min(size + 1, most))]
+    left = most - len(pieces[0])
+    while left > 0 and (piece := os.read(handle, min(left, PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def _refuse_special(path: Path, mode: int) -> None:

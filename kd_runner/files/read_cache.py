@@ -17,8 +17,10 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,15 @@ SETTLED = 3.0  # seconds after its last change, from which on a file is remember
 FEWEST = 200  # files that are remembered, so that small sweeps have no such file
 MAKERS = ("files", "config", "comparison", "reports", "tracking")  # folders of the code that makes values
 MOST = 2**29  # bytes of the cache
+Entry = tuple[bytes, bytes, bytes]  # the state of a file, a checksum, and the line that it is the checksum of
+
+
+@dataclass(frozen=True)
+class ValueAndLine:
+    """A value that was made of a file, and its JSON in one line, empty where it must be encoded for that."""
+
+    value: Any
+    line: bytes = b""
 
 
 class ReadCache:
@@ -44,9 +55,10 @@ class ReadCache:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self.writes = path, True
-        self._known: dict[bytes, tuple[bytes, bytes, bytes]] = {}  # by name: state, checksum and JSON
-        self._lines: dict[bytes, bytes] = {}  # those that are to be kept
+        self._known: dict[bytes, Entry] = {}  # by name
+        self._kept: dict[bytes, Entry] = {}  # those that are to be kept
         self._read = 0  # files that were not remembered
+        self._folder = "" if path is None or path.parent == Path() else os.path.join(path.parent, "")  # noqa: PTH118
         self.header = f"{FORMAT}: {code_version()}\n".encode()
         if path is not None:
             self._load(path)
@@ -56,33 +68,62 @@ class ReadCache:
 
         Args:
             kind: A name for what `read` does, which depends on the content of the file alone.
+            read: A function that gives the value, or `ValueAndLine` of it.
         """
-        state = state_of(path)
-        if state is None or self.path is None:
+        values: list[Any] = []  # the one that was read, if any was
+
+        def line_of(path: Path) -> bytes:
+            content = read(path)
+            pair = content if isinstance(content, ValueAndLine) else ValueAndLine(content)
+            values.append(pair.value)
+            return b"" if self.path is None else pair.line or _as_json(pair.value)
+
+        line = self.line(kind, path, line_of)
+        return values[0] if values else json.loads(line)
+
+    def line(self, kind: str, path: Path, read: Callable[[Path], bytes]) -> bytes:
+        """What `read` makes of the file at `path`: text without line breaks and tabs.
+
+        Args:
+            kind: As in `value`.
+            read: A function that gives the text; an empty one is not remembered.
+        """
+        state = None if self.path is None else state_of(path)
+        if state is None:
             self._read += 1
             return read(path)
-        name = json.dumps([kind, os.path.relpath(path, self.path.parent)]).encode()
-        known = self._known.get(name)
-        if known is not None and known[0] == state and known[1] == _checksum(known[2]):
-            self._lines[name] = b"\t".join((name, *known))
-            return json.loads(known[2])
-        value = read(path)
+        name = self._name(kind, path)
+        entry = self._known.get(name)
+        if entry is not None and entry[0] == state and entry[1] == _checksum(entry[2]):
+            self._kept[name] = entry
+            return entry[2]
         self._read += 1
-        if content := _as_json(value):
-            self._lines[name] = b"\t".join((name, state, _checksum(content), content))
-        return value
+        line = read(path)
+        if line:
+            self._kept[name] = state, _checksum(line), line
+        return line
+
+    def _name(self, kind: str, path: Path) -> bytes:
+        """The name of an entry: its kind, and the path of its file from the folder of the cache."""
+        assert self.path is not None
+        name, folder = str(path), self._folder
+        if name.startswith(folder) and path.is_absolute() == self.path.is_absolute() and ".." not in name:
+            relative = name[len(folder) :]
+        else:  # takes longer
+            relative = os.path.relpath(path, self.path.parent)
+        return json.dumps([kind, relative]).encode()
 
     def next(self) -> ReadCache:
         """A cache for the next report in this process, which knows what this one has read, and writes nothing."""
         following = ReadCache()
-        following.path, following.writes = self.path, False
-        following._known = {name: tuple(line.split(b"\t")[1:]) for name, line in self._lines.items()}  # type: ignore[misc]
+        following.path, following.writes, following._folder = self.path, False, self._folder
+        following._known = dict(self._kept)
         return following
 
     @property
     def unchanged(self) -> bool:
         """True where all files were as they are remembered, and no other is remembered."""
-        return not self._read and 0 < len(self._lines) == len(self._known)
+        return not self._read and 0 < len(self._kept) == len(self._known)
 
     def save(self) -> None:
         """Write what was read to the disk, where that is worth it and can be done."""
@@ -90,11 +131,11 @@ class ReadCache:
             self.path is None
             or not self.writes
             or self.unchanged
-            or len(self._lines) < FEWEST
+            or len(self._kept) < FEWEST
             or not self._may_replace(self.path)
         ):
             return
-        content = self.header + b"\n".join(self._lines.values())
+        content = self.header + b"\n".join(b"\t".join((name, *entry)) for name, entry in self._kept.items())
         if len(content) > MOST:
             return
         try:
@@ -112,10 +153,15 @@ class ReadCache:
             return
         if not raw.startswith(self.header):
             return
-        for line in raw[len(self.header) :].split(b"\n"):
-            parts = line.split(b"\t")
-            if len(parts) == 4:
-                self._known[parts[0]] = (parts[1], parts[2], parts[3])
+        start = len(self.header)
+        while start < len(raw):
+            end = raw.find(b"\n", start)
+            end = len(raw) if end < 0 else end
+            tabs = list(islice(_places_of(b"\t", raw, start, end), 4))
+            if len(tabs) == 3:
+                first, second, third = tabs
+                self._known[raw[start:first]] = raw[first + 1 : second], raw[second + 1 : third], raw[third + 1 : end]
+            start = end + 1
 
     @staticmethod
     def _may_replace(path: Path) -> bool:
@@ -150,6 +196,14 @@ def code_version() -> str:
             for path in sorted((Path(__file__).parents[1] / name).rglob("*.py")):
                 digest.update(path.read_bytes())
     return f"{__version__} {digest.hexdigest()[:16]}"
+
+
+def _places_of(sign: bytes, text: bytes, start: int, end: int) -> Iterator[int]:
+    """The places of a sign between two places in a text, which is not copied for that: it is long."""
+    place = text.find(sign, start, end)
+    while place >= 0:
+        yield place
+        place = text.find(sign, place + 1, end)
 
 
 def _checksum(content: bytes) -> bytes:

@@ -42,7 +42,7 @@ Seed = Annotated[Any, BeforeValidator(_simple)]
 class _Part(BaseModel):
     """Some keys of an object in JSON; those of other versions may stand beside them."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)  # until there is a file to check
 
 
 class _Correct(_Part):
@@ -448,18 +448,35 @@ RESULT, ANALYSIS, SEARCH = TypeAdapter(_Result), TypeAdapter(_Analysis), TypeAda
 
 def json_of(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object at `path`, and what is wrong with the file, empty where it is one; the object is then empty."""
+    content, wrong, _ = json_and_text_of(path)
+    return content, wrong
+
+
+def json_and_text_of(path: Path) -> tuple[dict[str, Any], str, bytes]:
+    """As `json_of`, and the text of the file, empty where the object is not what it says to the letter."""
     try:
         raw = read_plain(path)
         content = json.loads(raw)
         if not isinstance(content, dict):
-            return {}, f"holds {kind_of(content)} in place of an object"
-        return (readable(content) if raw.translate(None, PLAIN) else content), ""
+            return {}, f"holds {kind_of(content)} in place of an object", b""
+        return (content, "", raw) if is_plain(raw) else (readable(content), "", b"")
     except FileNotFoundError:
-        return {}, "is not there"
+        return {}, "is not there", b""
     except OSError as error:
-        return {}, f"cannot be read ({error.strerror})"
+        return {}, f"cannot be read ({error.strerror})", b""
     except (ValueError, RecursionError):
-        return {}, "cannot be read"
+        return {}, "cannot be read", b""
+
+
+def is_plain(text: bytes) -> bool:
+    """True for JSON in which all characters can be shown, which is seen without a look at each of its texts."""
+    return not text.translate(None, PLAIN)
+
+
+def one_line(text: bytes) -> bytes:
+    """Plain JSON without its line breaks, and empty where it has tabs: a line break in JSON is never part of a text."""
+    line = b"".join(map(bytes.lstrip, text.split(b"\n")))
+    return b"" if b"\t" in line else line
 
 
 def kind_of(content: Any) -> str:

@@ -16,7 +16,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.folder_tree import Tree
 from kd_runner.files.plain_files import is_path_inside
-from kd_runner.files.read_cache import ReadCache
+from kd_runner.files.read_cache import ReadCache, ValueAndLine
 from kd_runner.files.recorded_words import recorded_words
 from kd_runner.files.run_folder import EARLIER, GRID, MULTIRUN, NOW, RESULT, SETTINGS
 from kd_runner.files.scores import has_map, with_scores
@@ -41,6 +41,7 @@ ASIDE = (  # overrides that do not change the result
     "tags=",
 )
 SEEDS = ("seed", "data_seed")
+ROOT = "dataset.root="  # begins the override for where images are
 FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in their seeds
 STATUSES = ("completed", "failed", "interrupted", "pruned", "stopped")  # the last by `kd-runner stop`
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
@@ -105,6 +106,11 @@ class Run:
         distilled = "distillation=none" not in self.words if modes is None else bool(modes)
         same = all(student.get(name) == baseline.get(name) for name in ("accuracy", "nll"))
         return distilled and not (same and student.get("nll") is not None)
+
+    @property
+    def has_correct(self) -> bool:
+        """True where the result says which test images the student is right on."""
+        return self.result["student"].get("correct") is not None
 
     @property
     def correct(self) -> np.ndarray | None:
@@ -200,7 +206,9 @@ def _begun_runs(tree: Tree) -> Iterator[tuple[str, str | None]]:
 
 def _latest(runs: Sequence[Run]) -> list[Run]:
     """The runs less those that were done again later, with the same overrides and seeds."""
-    latest: dict[tuple[Any, ...], Run] = {}
+    latest: dict[tuple[Any, ...], Run] = {(run.words, run.seeds): run for run in runs}
+    if len(latest) == len(runs):
+        return list(runs)
     for run in sorted(runs, key=lambda run: (run.folder / RESULT).stat().st_mtime):
         latest[run.words, run.seeds] = run
     return [run for run in runs if latest[run.words, run.seeds] is run]
@@ -210,7 +218,10 @@ def _less_roots(runs: Sequence[Run]) -> list[Run]:
     """The runs without the word for where their images were, unless that made them other images."""
 
     def less_root(run: Run) -> tuple[str, ...]:
-        return tuple(word for word in run.words if not word.startswith("dataset.root="))
+        return tuple(word for word in run.words if not word.startswith(ROOT))
+
+    if not any(word.startswith(ROOT) for run in runs for word in run.words):
+        return list(runs)
 
     tested: dict[Any, set[Any]] = {}
     for run in runs:
@@ -234,7 +245,7 @@ def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
     Args:
         cache: What was read earlier; None to read the file.
     """
-    result, left_out, wrong = _result_in(path) if cache is None else cache.value(RESULT, path, _result_in)
+    result, left_out, wrong = _result_in(path).value if cache is None else cache.value(RESULT, path, _result_in)
     if wrong:
         return MissingRun(path.parent, _typed_overrides(path.parent), f"{RESULT} {wrong}")
     overrides = result.get("overrides") or []
@@ -255,13 +266,14 @@ def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
     return MissingRun(path.parent, " ".join(overrides), f"{reason} ({left_out})" if left_out else reason, seeds)
 
 
-def _result_in(path: Path) -> tuple[dict[str, Any], str, str]:
+def _result_in(path: Path) -> ValueAndLine:
     """The usable content of a result.json, a line that says what of it is not used, and what is wrong with the file."""
-    content, wrong = reading.json_of(path)
+    content, wrong, text = reading.json_and_text_of(path)
     if wrong:
-        return {}, "", wrong
+        return ValueAndLine(({}, "", wrong))
     result, gone = reading.remove_misshapen(with_scores(content), reading.RESULT)
-    return result, reading.left_out(RESULT, gone), ""
+    line = reading.one_line(text) if result is content and not gone else b""  # what is used is what the file says
+    return ValueAndLine((result, reading.left_out(RESULT, gone), ""), line and b'[%b,"",""]' % line)
 
 
 def completed_result(folder: Path) -> tuple[dict[str, Any], str]:

@@ -15,6 +15,7 @@ from kd_runner.files.stages import STAGES
 
 METRIC, MAP = "metric", "map"  # the key of a result that names its score, and its value for several labels
 VAL_SCORES = ("val_accuracy", "val_map")  # of an epoch, which has one of them
+KEPT = "kept"  # in the metrics of the epoch whose weights a stage keeps, where that may be another than the last
 COPIED = {MAP: "accuracy", "val_map": "val_accuracy", "val_maps": "val_accuracies"}
 
 

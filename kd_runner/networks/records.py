@@ -12,12 +12,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kd_runner.errors import SettingsError
-from kd_runner.files.scores import VAL_SCORES, name_of_val_score
+from kd_runner.files.scores import KEPT, VAL_SCORES, name_of_val_score
 from kd_runner.networks import weight_files
 from kd_runner.networks.pickled_values import NumpyScalar
 
 # Names of an accuracy in other projects' files, a share or in percent; a 'metric' below 1 may be anything.
-KEPT = "kept"  # in the metrics of the epoch whose weights a stage keeps, where that may be another than the last
 ACCURACIES = ("val_accuracy", "best_acc1", "best_acc", "best_accuracy", "val_acc", "acc1", "acc", "accuracy", "metric")
 
 

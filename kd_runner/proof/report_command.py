@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_runner.deploy.commands import in_words_of_commands, trust_packages
-from kd_runner.deploy.model_files import NETWORKS
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.plain_text import printable
 from kd_runner.reports import command
@@ -24,6 +22,8 @@ def verify_runs(folders: Sequence[Path], root: str | None, trust: Sequence[str],
     Raises:
         SettingsError: a folder, a file or the images are missing or cannot be used.
     """
+    from kd_runner.deploy.commands import in_words_of_commands, trust_packages
+    from kd_runner.deploy.model_files import NETWORKS
     from kd_runner.quick_imports import quick_imports
 
     with quick_imports():

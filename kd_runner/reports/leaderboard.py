@@ -13,7 +13,7 @@ import numpy as np
 from kd_runner.comparison.fold_samples import sample_of
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
-from kd_runner.comparison.statistics import interval
+from kd_runner.comparison.statistics import deviation_of, interval, mean_of
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.files.scores import ScoreWords, words_of_all
@@ -23,7 +23,7 @@ from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.described import described_rows
 from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.search_record import Search, searches_in
-from kd_runner.reports.shared_notes import note_lines
+from kd_runner.reports.shared_notes import SharedNote, note_lines, shared_notes
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
@@ -125,11 +125,11 @@ def _means(group: Group) -> dict[str, float | None]:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+    return mean_of(values) if len(values) else None
 
 
 def _deviation(values: np.ndarray) -> float | None:
-    return float(values.std(ddof=1)) if len(values) > 1 else None
+    return deviation_of(values) if len(values) > 1 else None
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
@@ -279,7 +279,7 @@ class Leaderboard:
         about_columns = [self.words.instead(NOTE), *([REFERENCE_NOTE] if compared else [])]
         return " ".join([*about_columns, *folds, *self.gap_notes, *self.order_notes])
 
-    @property
+    @functools.cached_property
     def order_notes(self) -> list[str]:
         """Sentences on the rows that stand last whatever their accuracy; none where there are none."""
         ranked = list(enumerate(self.groups, 1))
@@ -297,7 +297,7 @@ class Leaderboard:
             )
         return [self.words.instead(text) for text in notes]
 
-    @property
+    @functools.cached_property
     def gap_notes(self) -> list[str]:
         """The reasons why rows have no share of a gap, with the ranks of the rows; empty where all have one."""
         ranks: dict[str, list[int]] = {}
@@ -307,7 +307,7 @@ class Leaderboard:
         reasons = [f"{kind} ({_first_ranks(numbers)})" for kind, numbers in ranks.items()]
         return [f"Gap closed is no number (–) where {'; where '.join(reasons)}."] if reasons else []
 
-    @property
+    @functools.cached_property
     def left_out(self) -> list[str]:
         """A line for each run with a result of which a part was left out."""
         return [*(f"{run.folder}: {run.left_out}" for run in self.runs if run.left_out), *self.faults]
@@ -316,6 +316,11 @@ class Leaderboard:
     def runs(self) -> list[Run]:
         """The runs with a result, those of the best group first."""
         return [run for group in self.groups for run in group.runs]
+
+    @functools.cached_property
+    def notes(self) -> list[SharedNote]:
+        """The notes of the runs with a result."""
+        return shared_notes(self.runs)
 
 
 def _first_ranks(ranks: Sequence[int]) -> str:
@@ -375,7 +380,7 @@ def terminal_text(leaderboard: Leaderboard, width: int | None, with_commands: bo
     ]
     if len(missing) > MOST_MISSING:
         lines.append(f"and {len(missing) - MOST_MISSING:,} more without a result: see {NAME}.md.")
-    notes = note_lines(leaderboard.runs)
+    notes = note_lines(leaderboard.notes)
     lines += ["", "Notes:", *(fold_text(f"- {line}", width) for line in notes)] if notes else []
     return "\n".join(lines)
 
@@ -394,7 +399,7 @@ def markdown(leaderboard: Leaderboard) -> str:
     for row in leaderboard.rows:
         cells = [markdown_text(" ".join(column.text(row).split())) for column in columns]
         text.append(f"| {' | '.join(cells)} |")
-    notes = note_lines(leaderboard.runs)
+    notes = note_lines(leaderboard.notes)
     text += ["", "Notes:", "", *(f"- {markdown_text(line)}" for line in notes)] if notes else []
     if leaderboard.missing:
         text += ["", "Runs without a result:", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.config.fingerprint import flat_keys
+from kd_runner.config.members import Member, line_of, members_in_file, members_in_line
 from kd_runner.files import reading
 from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.read_cache import ReadCache
@@ -18,6 +20,9 @@ from kd_runner.files.run_folder import SETTINGS
 
 # cli.py and Hydra add these to the overrides. A command with a typed folder would replace the results in it.
 NOT_TYPED = ("resume=", "hydra.mode=", "hydra.output_subdir=", "hydra.run.dir=", "hydra.sweep.dir=")
+
+TOO_DEEP = f"{SETTINGS} is nested too deeply"
+WHOLE = b"["  # begins a line that is JSON; one of parts begins with the name of a part
 
 _WORDS = {None: "null", True: "true", False: "false"}
 _ENCODER = json.JSONEncoder(ensure_ascii=False)  # one for all values of thousands of runs
@@ -30,7 +35,28 @@ def settings_in(folder: Path, cache: ReadCache | None = None) -> tuple[dict[str,
         cache: What was read earlier; None to read the file.
     """
     path = folder / SETTINGS
-    return _settings_of(path) if cache is None else cache.value(SETTINGS, path, _settings_of)
+    line = _line_of(path) if cache is None else cache.line(SETTINGS, path, _line_of)
+    if line.startswith(WHOLE):
+        content, fault = json.loads(line)
+        return content, fault
+    members = members_in_line(line)
+    if members is None:  # a cache that has it so is none of ours
+        return _settings_of(path)
+    settings: dict[str, str] = {}
+    try:
+        for member in members:
+            settings.update(_texts_of(member))
+    except RecursionError:
+        return {}, TOO_DEEP
+    return settings, ""
+
+
+def _line_of(path: Path) -> bytes:
+    """What the file of settings says, in one line: its parts, or the JSON of all settings and of what is wrong."""
+    line = line_of(members_in_file(path) or [])
+    if line and not line.startswith(WHOLE):
+        return line
+    return json.dumps(_settings_of(path), separators=(",", ":")).encode()
 
 
 def _settings_of(path: Path) -> tuple[dict[str, str], str]:
@@ -38,7 +64,13 @@ def _settings_of(path: Path) -> tuple[dict[str, str], str]:
     try:
         return {key: _as_typed(value) for key, value in flat_keys(content)}, fault and f"{SETTINGS} {fault}"
     except RecursionError:
-        return {}, f"{SETTINGS} is nested too deeply"
+        return {}, TOO_DEEP
+
+
+@functools.lru_cache(maxsize=2**14)
+def _texts_of(member: Member) -> dict[str, str]:
+    """The settings in a part of them, by their keys with dots."""
+    return {key: _as_typed(value) for key, value in flat_keys({member.name: member.value})}
 
 
 def _as_typed(value: Any) -> str:

@@ -69,8 +69,7 @@ def _runs_in_words(holding: int, runs: int, texts: int) -> str:
     return ", ".join([*clauses, *(["elsewhere with other numbers"] if texts > 1 else [])])
 
 
-def note_lines(runs: Sequence[Run]) -> list[str]:
-    """The first notes of the runs, and how many more there are."""
-    notes = shared_notes(runs)
+def note_lines(notes: Sequence[SharedNote]) -> list[str]:
+    """The first of the notes of runs, and how many more there are."""
     more = [f"{len(notes) - MOST_LINES} more in {PAGE}"] if len(notes) > MOST_LINES else []
     return [*map(str, notes[:MOST_LINES]), *more]

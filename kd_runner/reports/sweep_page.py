@@ -22,7 +22,6 @@ from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.page_data import is_large, missing_row, page_data, run_rows
 from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
 from kd_runner.reports.report_sources import Sources
-from kd_runner.reports.shared_notes import shared_notes
 from kd_runner.reports.titles import title_of
 from kd_runner.reports.two_settings import number_or_text, two_settings, values_by_setting
 from kd_runner.reports.verdict import Verdict
@@ -82,7 +81,7 @@ def sweep_page(
         sentences=headline.sentences,
         searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
-        notes=shared_notes(runs),
+        notes=leaderboard.notes,
         most_notes=MOST_NOTES,
         lacking=first_lines([*leaderboard.left_out, *_unread_settings(settings_and_faults, runs)]),
         leaderboard=leaderboard,

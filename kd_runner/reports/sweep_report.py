@@ -67,13 +67,15 @@ def report(
     earlier = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
     print(terminal_text(leaderboard, terminal_width(), with_commands))
-    from kd_runner.tracking import event_files, hparams, tracker_clients
+    from kd_runner.tracking import event_files, tracker_clients
 
     text, charts = _text_at(out / f"{NAME}.md"), out.absolute() / EVENTS
     # TensorBoard's table is made of nothing else, and takes most of the time.
     runs, total = leaderboard.runs[:MOST_IN_TENSORBOARD], len(leaderboard.runs) + len(leaderboard.missing)
     missing = leaderboard.missing[: MOST_IN_TENSORBOARD - len(runs)]
-    if not (sources.cache.unchanged and earlier == text and (charts / NAME / hparams.FILE).is_file()):
+    if not (sources.cache.unchanged and earlier == text and (charts / NAME / event_files.TABLE).is_file()):
+        from kd_runner.tracking import hparams
+
         hparams.write(out, runs, missing, text, leaderboard.groups)
     sources.cache.save()
     if len(runs) + len(missing) < total:

@@ -12,8 +12,8 @@ from typing import Any
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
-from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterval, hparams_pb
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.plugins.hparams.summary_v2 import Discrete, Metric, RealInterval
 from tensorboard.plugins.text.summary_v2 import text_pb
 
 from kd_runner.comparison.groups import Group
@@ -21,7 +21,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.scores import common_words, has_map
-from kd_runner.tracking import event_files, layouts, mean_curves
+from kd_runner.tracking import event_files, event_records, layouts, mean_curves
 from kd_runner.tracking.layouts import SUMMARY
 from kd_runner.tracking.sessions import (
     COUNTS,
@@ -37,7 +37,7 @@ from kd_runner.tracking.shared_networks import KEY
 
 log = logging.getLogger(__name__)
 
-FILE = "events.out.tfevents.0.hparams"
+FILE = event_files.TABLE
 MANY = 500  # runs; TensorBoard sends all numbers of all runs again for each look at the table
 CHIEF = ("student_val_accuracy", "student_accuracy", "baseline_accuracy", "gain", "agreement", "seconds")
 
@@ -106,13 +106,26 @@ def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str]
 def delete_earlier_folders(root: Path) -> None:
     """Delete what an earlier call left of runs whose event files are elsewhere: links to event files, and its own."""
     _refuse_link(root)
-    for folder in [path for path in root.glob("*") if path.is_dir() and not is_link(path)]:
-        entries = list(folder.iterdir())
-        written = [entry for entry in entries if entry.name == FILE or (is_link(entry) and is_event_file(entry))]
-        if len(written) == len(entries) and (folder / FILE).is_file():
-            for entry in written:
-                entry.unlink()
+    for folder in _folders_in(root):
+        names = os.listdir(folder)  # noqa: PTH208  # of thousands of folders
+        if FILE in names and all(_is_written(folder / name) for name in names) and (folder / FILE).is_file():
+            for name in names:
+                (folder / name).unlink()
             folder.rmdir()
+
+
+def _folders_in(root: Path) -> list[Path]:
+    """The folders below `root` that are no links; none where it is not there."""
+    try:
+        with os.scandir(root) as entries:
+            return [Path(entry) for entry in entries if entry.is_dir() and not is_link(entry)]
+    except FileNotFoundError:
+        return []
+
+
+def _is_written(path: Path) -> bool:
+    """True for what a report writes into a folder of its own."""
+    return path.name == FILE or (is_link(path) and is_event_file(path))
 
 
 def is_event_file(path: Path) -> bool:
@@ -164,14 +177,25 @@ def link_event_files(event_folder: Path, folder: Path) -> Path:
 def session_messages(session: Session, row: Mapping[str, Value]) -> Iterator[Summary]:
     """The messages about a run: its settings, its final numbers, and how it ended."""
     # An empty name lets TensorBoard call the row by its folder, and not by a hash that equal settings share.
-    yield hparams_pb(dict(row), trial_id="", start_time_secs=session.began)
-    for name, value in session.metrics.items():
-        title = session.words.instead(METRICS[name][1])
-        metadata_of_metric = SummaryMetadata(display_name=title, summary_description=title)
-        yield Summary(value=[Summary.Value(tag=f"final/{name}", simple_value=value, metadata=metadata_of_metric)])
+    start = SessionStartInfo(group_name="", start_time_secs=session.began)
+    for name, value in row.items():
+        if isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = value
+    yield _message(metadata.SESSION_START_INFO_TAG, session_start_info=start)
+    if session.metrics:
+        yield Summary(value=[_final_number(name, value, session) for name, value in session.metrics.items()])
     if session.status != api_pb2.STATUS_RUNNING:
         end = SessionEndInfo(status=session.status, end_time_secs=session.ended)
         yield _message(metadata.SESSION_END_INFO_TAG, session_end_info=end)
+
+
+def _final_number(name: str, value: float, session: Session) -> Summary.Value:
+    """A final number of a run."""
+    title = session.words.instead(METRICS[name][1])
+    about = SummaryMetadata(display_name=title, summary_description=title)
+    return Summary.Value(tag=f"final/{name}", simple_value=value, metadata=about)
 
 
 def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]], swept: Container[str]) -> Summary:
@@ -183,7 +207,7 @@ def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]],
     for key in rows[0]:
         values = [row[key] for row in rows]
         column = api_pb2.HParamInfo(name=key, display_name=LABELS.get(key, key), differs=key in swept)
-        domain = Discrete(set(values)) if isinstance(values[0], str) else RealInterval(min(values), max(values))
+        domain = Discrete(sorted(set(values))) if isinstance(values[0], str) else RealInterval(min(values), max(values))
         domain.update_hparam_info(column)
         columns.append(column)
     results = [session.metrics for session in sessions if session.metrics]
@@ -200,7 +224,10 @@ def experiment(sessions: Sequence[Session], rows: Sequence[Mapping[str, Value]],
 
 
 def _message(tag: str, **content: Any) -> Summary:
-    about = metadata.create_summary_metadata(HParamsPluginData(**content))
+    # TensorBoard's own `hparams_pb` and `create_summary_metadata` have settings in another order in each process, by
+    # which the file of a run that has not changed would be another one.
+    data = HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content).SerializeToString(deterministic=True)
+    about = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME, content=data))
     return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)])
 
 
@@ -213,4 +240,4 @@ def write_events(folder: Path, messages: Iterable[Summary], layout: Summary | No
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     events = [Event(summary=message) for message in messages]
-    event_files.write(folder / FILE, events if layout is None else [*events, Event(summary=layout, step=1)])
+    event_records.write(folder / FILE, events if layout is None else [*events, Event(summary=layout, step=1)])

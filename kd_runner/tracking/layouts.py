@@ -12,7 +12,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
-from kd_runner.tracking import event_files
+from kd_runner.tracking import event_records
 
 FILE = "events.out.tfevents.0.charts"  # TensorBoard reads files in their order: before that of a report
 SUMMARY = "leaderboard"  # the run of a sweep that is of no job: it has the layout, and later the leaderboard's text
@@ -69,7 +69,7 @@ def write_first(event_folder: Path, is_of_a_sweep: bool, several_labels: bool) -
     if is_of_a_sweep and (folder / FILE).exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    event_files.write(folder / FILE, [Event(summary=summary(layout_of(several_labels)))])
+    event_records.write(folder / FILE, [Event(summary=summary(layout_of(several_labels)))])
 
 
 def summary(layout: Layout, closed: Layout | None = None) -> Summary:

@@ -10,8 +10,8 @@ from typing import Any
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from kd_runner.config.settings import Settings
-from kd_runner.networks.records import KEPT
-from kd_runner.tracking import event_files, sessions, shared_networks, tracker_clients
+from kd_runner.files.scores import KEPT
+from kd_runner.tracking import event_files, event_records, sessions, shared_networks, tracker_clients
 from kd_runner.tracking.shared_networks import SharedNetwork
 from kd_runner.tracking.trackers import Trackers
 
@@ -93,7 +93,7 @@ class RunLogger(TensorBoardLogger):
 
     def remove_records(self, is_outdated: Callable[[str, int], bool]) -> None:
         """Remove from the earlier files the records for whose tag and step `is_outdated` is true."""
-        event_files.remove_records(self.earlier_files, is_outdated)
+        event_records.remove_records(self.earlier_files, is_outdated)
 
     def remove_records_after(self, stage: str, epochs: int, steps: int) -> None:
         """Remove from the earlier files what a stage logged after so many epochs and steps."""

@@ -20,7 +20,7 @@ from kd_runner.files import reading
 from kd_runner.files.run_folder import ANALYSIS, SETTINGS
 from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
 from kd_runner.formats import network_and_seed
-from kd_runner.tracking import event_files
+from kd_runner.tracking import event_records
 
 MOST_ROWS = 20  # of the leaderboard: TensorBoard has seven colours
 FILE = "events.out.tfevents.0.means"
@@ -129,7 +129,7 @@ def _write_run(folder: Path, curves: Sequence[Epochs]) -> set[str]:
     ]
     if scalars:
         folder.mkdir(parents=True, exist_ok=True)
-        event_files.write_scalars(folder / FILE, scalars)
+        event_records.write_scalars(folder / FILE, scalars)
     return {tag for tag, *_ in scalars}
 
 

@@ -5,9 +5,10 @@ All rows have the same columns, because parallel coordinates leave out a run tha
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tensorboard.plugins.hparams import api_pb2
 from kd_runner.command_line.overrides import split
 from kd_runner.comparison.gap import gap_in
 from kd_runner.config.fingerprint import flat_keys
+from kd_runner.config.members import Member, members_in_file
 from kd_runner.files import reading
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.run_folder import RESULT, SETTINGS
@@ -111,15 +113,30 @@ def session_of(folder: Path, overrides: Iterable[str], status: int) -> Session:
         overrides: The overrides of the run's command.
     """
     typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
-    content, _ = reading.json_of(folder / SETTINGS)
-    try:
-        settings = setting_values({name: value for name, value in content.items() if name not in NO_COLUMNS})
-    except RecursionError:  # a file of anyone's
-        settings = {}
+    settings, sections = _settings_and_sections(folder / SETTINGS)
     for key, value in typed.items():
-        if key not in settings or key in content:  # the name of a group's option
+        if key not in settings or key in sections:  # the name of a group's option
             settings[key] = _value(value)
     return Session(folder, settings, set(typed), status, began=_time(folder / SETTINGS))
+
+
+def _settings_and_sections(path: Path) -> tuple[dict[str, Value], Collection[str]]:
+    """The settings in a file, as `setting_values` has them, and the names of its parts, those without a column too."""
+    members = members_in_file(path)
+    content: Collection[str] = {member.name for member in members or ()}
+    try:
+        if members is not None:
+            columns = [_values_of(member) for member in members if member.name not in NO_COLUMNS]
+            return dict(item for values in columns for item in values.items()), content
+        content, _ = reading.json_of(path)
+        return setting_values({name: value for name, value in content.items() if name not in NO_COLUMNS}), content
+    except RecursionError:  # a file of anyone's
+        return {}, content
+
+
+@functools.lru_cache(maxsize=2**14)
+def _values_of(member: Member) -> dict[str, Value]:
+    return setting_values({member.name: member.value})
 
 
 def setting_values(content: Mapping[str, Any]) -> dict[str, Value]:
@@ -165,7 +182,7 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
             metrics[name] = float(number)
     if {"student_accuracy", "baseline_accuracy"} <= metrics.keys():
         metrics["gain"] = metrics["student_accuracy"] - metrics["baseline_accuracy"]
-    gap = gap_in(result)
+    gap = gap_in(result) if "gap_closed" in metrics else None
     if gap is None or gap.share is None:  # the gap is too small or absent: its share would mislead
         metrics.pop("gap_closed", None)
     return metrics

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files.plain_files import read_plain
+from kd_runner.files.scores import KEPT
 from kd_runner.formats import network_and_seed
-from kd_runner.networks.records import KEPT
-from kd_runner.tracking import event_files
+from kd_runner.tracking import event_files, event_records
 
 KEY = ".network"  # the file beside the curves that says whose they are
 CURVES, TESTED = "events.out.tfevents.0.curves", "events.out.tfevents.0.tested"
@@ -92,17 +92,17 @@ def write_curves(folder: Path, stage: str, epochs: Sequence[Mapping[str, float]]
     if (folder / CURVES).exists() or (folder / REST).exists():
         return
     files = event_files.in_folder(folder)
-    there = event_files.points_in(files)
+    there = event_records.points_in(files)
     scalars = [
         (f"{stage}/{name}", value, number)
         for number, metrics in enumerate(epochs, 1)
         for name, value in metrics.items()
         if name != KEPT and (f"{stage}/{name}", number) not in there
     ]
-    event_files.write_scalars(folder / (REST if files else CURVES), scalars)
+    event_records.write_scalars(folder / (REST if files else CURVES), scalars)
 
 
 def write_test_metrics(folder: Path, metrics: Mapping[str, float], epoch: int) -> None:
     """Write a network's metrics on the test images; each job has the same, and the first to come writes them."""
     if metrics and not (folder / TESTED).exists():
-        event_files.write_scalars(folder / TESTED, [(tag, value, epoch) for tag, value in metrics.items()])
+        event_records.write_scalars(folder / TESTED, [(tag, value, epoch) for tag, value in metrics.items()])

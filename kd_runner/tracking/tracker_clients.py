@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
 from kd_runner.files.run_folder import MLFLOW, TRACKERS_LOCK, TRACKIO, WANDB
 
 PROJECT = "kd-runner"
@@ -191,6 +189,8 @@ class MLflow:
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
     """Keep the other jobs of a sweep out during this block, where the file system has locks."""
+    from filelock import FileLock
+
     try:
         held = FileLock(root / TRACKERS_LOCK)
         held.acquire(timeout=120)

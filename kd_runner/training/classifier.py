@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from kd_runner.clock import run_seconds
 from kd_runner.errors import RunFailed
+from kd_runner.files.scores import KEPT
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
 from kd_runner.networks.faster import compile_call
 from kd_runner.networks.freezing import hold_statistics
 from kd_runner.networks.observed import Observed
-from kd_runner.networks.records import KEPT
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE

@@ -130,9 +130,28 @@ def test_corrected_for_many_rows_interval_and_p_agree() -> None:
 def test_what_to_choose_by_is_of_the_validation_images_where_all_have_them() -> None:
     groups = [Group((), [run(seed, right)]) for seed, right in enumerate((150, 160))]
     assert accuracies_to_choose_by(groups) == ([0.75, 0.8], "test")
-    for group, value in zip(groups, (0.9, 0.6), strict=True):
-        group.runs[0].result["student"]["best_val"] = {"val_accuracy": value}
+    groups[0].runs[0].result["student"]["best_val"] = {"val_accuracy": 0.9}
+    groups = [Group((), group.runs) for group in groups]
+    assert accuracies_to_choose_by(groups) == ([0.75, 0.8], "test")
+    groups[1].runs[0].result["student"]["best_val"] = {"val_accuracy": 0.6}
+    groups = [Group((), group.runs) for group in groups]
     assert accuracies_to_choose_by(groups) == ([0.9, 0.6], "validation")
+
+
+def test_numbers_of_a_group_are_those_of_the_runs_that_have_them() -> None:
+    group = Group((), [run(seed, 150) for seed in range(4)])
+    results = [one.result for one in group.runs]
+    results[0]["student"] |= {"best_val": {"epoch": 1, "val_accuracy": 0.25}, "nll": 0.5}
+    results[1]["student"] |= {"best_val": {"epoch": 2}, "nll": None}
+    results[2]["student"] |= {"best_val": "no object"}
+    results[3]["seconds"] = {"student": 7}
+    assert group.values("student", "best_val", "val_accuracy").tolist() == [0.25]
+    assert group.values("student", "best_val", "epoch").tolist() == [1.0, 2.0]
+    assert group.values("student", "nll").tolist() == [0.5]
+    assert group.values("seconds", "student").tolist() == [7.0]
+    assert group.values("seconds", "student", "deeper").tolist() == []
+    assert group.values("student", "accuracy").tolist() == [0.75] * 4
+    assert group.val_accuracy is None
 
 
 def test_the_test_over_images_is_mcnemars_with_one_seed_and_honest_with_several(tmp_path: Path) -> None:

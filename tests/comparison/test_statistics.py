@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kd_runner.comparison.statistics import holm, holm_factors, interval, sign_test, wilson_interval
+from kd_runner.comparison.statistics import (
+    deviation_of,
+    holm,
+    holm_factors,
+    interval,
+    mean_of,
+    sign_test,
+    wilson_interval,
+)
 
 
 def test_the_interval_is_students() -> None:
@@ -16,6 +24,16 @@ def test_the_interval_is_students() -> None:
     low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
     assert interval(values) == pytest.approx((high - low) / 2)
     assert math.isnan(interval(np.array([0.5])))
+
+
+def test_means_and_deviations_are_those_of_numpy_to_the_bit() -> None:
+    draw = np.random.default_rng(0)
+    for count in (*range(1, 40), 128, 129, 1000):
+        values = draw.normal(draw.normal(), 10.0 ** draw.integers(-9, 9), count)
+        assert mean_of(values) == values.mean()
+        assert deviation_of(values, 0) == values.std()
+        if count > 1:
+            assert deviation_of(values) == values.std(ddof=1)
 
 
 @pytest.mark.parametrize(("better", "discordant"), [(0, 1), (1, 6), (5, 6), (3, 6), (40, 60)])

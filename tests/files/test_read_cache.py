@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kd_runner.files import read_cache
-from kd_runner.files.read_cache import ReadCache
+from kd_runner.files.read_cache import ReadCache, ValueAndLine
 from kd_runner.files.results import find_runs
 
 
@@ -128,6 +128,13 @@ def test_runs_from_the_cache_are_those_of_the_files(place: Path) -> None:
     ):
         (place / name).mkdir()
         (place / name / "result.json").write_text(json.dumps(result | changes))
+    for name, indent in (("indented", 2), ("compact", None), ("tabs", "\t")):
+        (place / name).mkdir()
+        plain = result | {"student": {"accuracy": 0.1 + 0.2, "more": {"x": [1e300, -0.0, "a,  b", {}]}}, "seed": name}
+        (place / name / "result.json").write_text(json.dumps(plain, indent=indent))
+    several = {"status": "completed", "metric": "map", "student": {"map": 0.25, "val_maps": [0.5]}}
+    (place / "several").mkdir()
+    (place / "several" / "result.json").write_text(json.dumps(several, indent=2))
     cache = ReadCache(place / ".report_cache")
     first = find_runs([place], cache=cache)
     cache.save()
@@ -135,3 +142,38 @@ def test_runs_from_the_cache_are_those_of_the_files(place: Path) -> None:
     assert find_runs([place], cache=again) == first == find_runs([place])
     assert again.unchanged
     assert next(run.left_out for run in first[0] if run.folder.name == "odd").endswith("seconds")
+    accuracies = {run.folder.name: run.result["student"]["accuracy"] for run in first[0]}
+    assert accuracies == dict.fromkeys(("odd", "indented", "compact", "tabs"), 0.1 + 0.2) | {"several": 0.25}
+
+
+def test_a_file_has_the_same_name_from_whatever_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_all(place)
+    (place / "below").mkdir()
+    (place / "below" / "0.json").write_text('{"x": 10}')
+    for start, way in ((place, Path()), (place.parent, Path(place.name)), (place / "below", Path(".."))):
+        monkeypatch.chdir(start)
+        values, opened, _ = read_all(way)
+        assert (values, opened) == ([0, 1, 2, 3, 4], [])
+    monkeypatch.chdir(place)
+    cache = ReadCache(Path(".report_cache"))
+    assert cache.value("json", place / "4.json", lambda _: None) == {"x": 4}
+    assert cache.value("json", Path("below/0.json"), lambda path: json.loads(path.read_text())) == {"x": 10}
+
+
+def test_a_line_that_a_reader_has_at_hand_stands_for_the_value(place: Path) -> None:
+    def with_line(_: Path) -> ValueAndLine:
+        return ValueAndLine({"x": 1}, b'{ "x":  1}')
+
+    cache = ReadCache(place / ".report_cache")
+    assert cache.value("json", place / "0.json", with_line) == {"x": 1}
+    assert cache.value("json", place / "1.json", lambda _: ValueAndLine({"x": 2})) == {"x": 2}
+    assert cache.line("text", place / "2.json", lambda _: b"any text") == b"any text"
+    assert cache.line("text", place / "3.json", lambda _: b"") == b""  # nothing to remember
+    cache.save()
+    assert b'\t{ "x":  1}\n' in (place / ".report_cache").read_bytes()
+    again = ReadCache(place / ".report_cache")
+    assert [again.value("json", place / f"{number}.json", pytest.fail) for number in (0, 1)] == [{"x": 1}, {"x": 2}]
+    assert again.line("text", place / "2.json", pytest.fail) == b"any text"
+    assert again.unchanged
+    assert again.line("text", place / "3.json", lambda _: b"now") == b"now"
+    assert not again.unchanged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     shutil.copytree(sweep, copy)
     monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep), str(copy), "--out", str(sweep.parent / "both")])
     assert command.main() == 0
+    assert gc.isenabled()
     assert (sweep.parent / "both" / "report.html").is_file()
     for words, message in (
         (["nowhere"], "no folder"),

@@ -1,12 +1,10 @@
-"""The folder of a run's event files, and the removal of records from them."""
+"""The folder of a run's event files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from logged_scalars import scalars
-from torch.utils.tensorboard import SummaryWriter
 
 from kd_runner.files import atomic, reading
 from kd_runner.files.run_folder import GRID
@@ -33,14 +31,3 @@ def test_a_sweep_is_read_once_for_all_of_its_jobs(tmp_path: Path, monkeypatch: p
     for job, name in (("0", "a"), ("1", "b"), ("0", "a")):
         assert event_files.event_folder_of(tmp_path / job) == tmp_path / "tensorboard" / name
     assert read == [tmp_path / GRID]
-
-
-def test_records_are_removed(tmp_path: Path) -> None:
-    with SummaryWriter(tmp_path) as writer:
-        for step in range(1, 4):
-            writer.add_scalar("student/val_loss", step, step)
-            writer.add_scalar("teacher/val_loss", step, step)
-    (path,) = event_files.in_folder(tmp_path)
-    path.write_bytes(path.read_bytes()[:-7])  # as a killed process leaves it
-    event_files.remove_records([path], lambda tag, step: tag.startswith("student/") and step > 1)
-    assert scalars(tmp_path) == {"student/val_loss": [(1, 1)], "teacher/val_loss": [(1, 1), (2, 2)]}

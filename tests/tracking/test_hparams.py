@@ -161,6 +161,46 @@ def test_writing_again_replaces(sweep: Path) -> None:
     assert status_of(root / "2_dkd") == api_pb2.STATUS_SUCCESS
 
 
+def test_a_file_that_would_be_the_same_is_left_alone_in_any_process(sweep: Path) -> None:
+    settings = {f"group{number}": {"value": number, "name": "x" * number} for number in range(12)}
+    (sweep / "0" / "settings.json").write_text(json.dumps(soft(seed=0, **settings)))
+    curves = sweep / "tensorboard" / "0_soft" / "events.out.tfevents.1.host"
+    curves.parent.mkdir(parents=True)
+    curves.write_bytes(b"")
+    root = written([sweep], sweep)
+    content = values_in(root / "0_soft")[metadata.SESSION_START_INFO_TAG].metadata.plugin_data.content
+    places = [content.index(key.encode()) for key in sorted(settings_of(root / "0_soft"))]
+    assert len(places) > 12
+    assert places == sorted(places)  # and not in an order that is another one in each process
+    before = (root / "0_soft" / hparams.FILE).stat()
+    written([sweep], sweep)
+    after = (root / "0_soft" / hparams.FILE).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_only_folders_of_reports_are_deleted(tmp_path: Path) -> None:
+    curves = "events.out.tfevents.1.host"
+    for name in ("of a report", "of a run", "of a person"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+        (tmp_path / "root" / name / hparams.FILE).write_bytes(b"")
+    (tmp_path / curves).write_bytes(b"")
+    (tmp_path / "root" / "of a report" / curves).symlink_to(tmp_path / curves)
+    (tmp_path / "root" / "of a run" / curves).write_bytes(b"")
+    (tmp_path / "root" / "of a person" / "notes.txt").symlink_to(tmp_path / curves)
+    (tmp_path / "root" / "without a table").mkdir()
+    (tmp_path / "root" / "without a table" / curves).symlink_to(tmp_path / curves)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / hparams.FILE).write_bytes(b"")
+    (tmp_path / "root" / "a link").symlink_to(tmp_path / "elsewhere")
+    hparams.delete_earlier_folders(tmp_path / "root")
+    assert {path.name for path in (tmp_path / "root").iterdir()} == {
+        "of a run", "of a person", "without a table", "a link",
+    }  # fmt: skip
+    assert (tmp_path / "elsewhere" / hparams.FILE).is_file()
+    assert (tmp_path / curves).is_file()
+    hparams.delete_earlier_folders(tmp_path / "nothing")
+
+
 def test_several_sweeps_and_single_runs_in_one_table(sweep: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     a_run(alone, ["distillation=soft", "seed=7"], soft(seed=7))
