@@ -454,7 +454,7 @@ def table(name: str, root: Path, words: Sequence[str], modes: Sequence[str] = ()
     if pair.grids:
         for number, grid in enumerate(pair.grids):
             run_sweep(folder / f"sweep{number}", [*pair.words, seed_word(pair.seeds), *grid], words)
-        keep_results(name, folder)
+        keep_results(name, folder, modes=modes)
         return
     settings = {mode: text for mode, text in chosen(name).items() if not modes or mode in modes}
     if pair.longer and not modes:
