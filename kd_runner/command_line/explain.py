@@ -30,6 +30,8 @@ WIDTH = 100  # columns of a text that is folded
 FAR = 12  # columns by which a comment alone on its line is further right than a key: it goes on with the line above
 KEY_LINE = re.compile(r"^( *)([\w-]+):(?:\s|$)")
 COMMENT = re.compile(r"(?:^|\s)#\s?(.*)$")
+# A value that a setting of another key, such as one of the data set, replaces where that is there.
+OTHER_DEFAULT = re.compile(r"\$\{oc\.select:([\w.]+),([^${}]*)\}")
 FILES = {"hydra.launcher": "hydra/launcher/pool", "hydra.sweeper": "hydra/sweeper/optuna"}
 ABOUT = {
     "dataset": "the images, how they are split, augmented and normalised",
@@ -225,6 +227,8 @@ def _shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
+    if isinstance(value, str) and (other := OTHER_DEFAULT.fullmatch(value)):
+        return f"{other[2]} (or {other[1]})"
     return (
         str(value)
         if not isinstance(value, dict)

@@ -78,3 +78,8 @@ def test_comments_above_behind_and_below_a_key() -> None:
     pack = comments_of(CONF_DIR / "hydra" / "launcher" / "pool.yaml")["pack"]
     assert pack.endswith("auto: as many as keep all slots busy; off: none")
     assert description_of(CONF_DIR / "distillation" / "none.yaml").startswith("The student learns from labels alone")
+
+
+def test_a_default_that_the_data_set_may_replace_is_shown_as_it_is_typed() -> None:
+    assert "  distillation.weight=1000.0 (or dataset.default_weights.at)" in explanation(["distillation=at"])
+    assert "  optimizer.lr=0.001 (or dataset.default_lr)" in explanation(["optimizer=adam"])

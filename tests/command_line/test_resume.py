@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.resume import command_of_folder, resume_override
+from kd_runner.command_line.overrides import EARLIER_DEFAULTS, PUBLISHED_WEIGHTS
+from kd_runner.command_line.resume import command_of_folder, recorded_settings, resume_override
 from kd_runner.errors import SettingsError
 
 
@@ -79,3 +82,29 @@ def test_an_own_folder_of_options_must_be_typed_again(interrupted: Path) -> None
 
 def test_the_override_can_be_pasted_into_a_shell() -> None:
     assert resume_override(Path("a b")) == "'resume=a b'"
+
+
+@pytest.mark.parametrize(
+    ("student", "dataset", "words"),
+    [
+        ({}, {}, [*EARLIER_DEFAULTS, PUBLISHED_WEIGHTS, "seed=1"]),
+        ({"fraction": 0.1}, {"default_lr": 0.01}, [PUBLISHED_WEIGHTS, "seed=1"]),
+        ({"fraction": 0.1}, {"default_weights": {"at": 30.0}}, ["seed=1"]),
+    ],
+)
+def test_a_run_goes_on_with_the_defaults_of_the_version_that_began_it(
+    interrupted: Path, student: dict[str, Any], dataset: dict[str, Any], words: list[str]
+) -> None:
+    (interrupted / "settings.json").write_text(json.dumps({"student": student, "dataset": dataset}))
+    assert recorded_settings(interrupted, is_sweep=False) == words
+
+
+def test_the_job_of_a_sweep_goes_on_with_the_words_of_its_own_files(tmp_path: Path) -> None:
+    """It has no record of Hydra's; one that has begun has no result yet."""
+    begun = tmp_path / "unfinished" / "begun.json"
+    begun.parent.mkdir()
+    begun.write_text(json.dumps({"overrides": ["seed=3"]}))
+    assert recorded_settings(tmp_path, is_sweep=False) == ["seed=3"]
+    begun.unlink()
+    (tmp_path / "result.json").write_text(json.dumps({"overrides": ["seed=4"]}))
+    assert recorded_settings(tmp_path, is_sweep=False) == ["seed=4"]
