@@ -25,8 +25,8 @@ modes add up: `'distillation=[dkd,at]' plus.at.weight=500`. Needs: L logits, F f
 found by themselves or named by `student.layers`, `teacher.layers`), M modules of its own that train along, B memory or
 indices of images, V a strongly augmented second view, Y labels, P peers in a teacher's place, – no teacher.
 
-Weights are those of the papers or of their code, for networks of the size of a ResNet. On the digits, a mode whose weight
-is free has another where another was better on validation images ([results.md](results.md), `digits_weights`); a
+Weights are those of the papers or of their code, for networks of the size of a ResNet. On the digits, a mode whose
+weight is free has another where another was better on validation images ([results.md](results.md), `digits_weights`); a
 `distillation.weight` that is typed counts in any case. A data set of your own may have such weights, too:
 `default_weights: {at: 30}` in its file.
 
