@@ -35,6 +35,16 @@ Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Keys = Annotated[str | None, BeforeValidator(lambda value: value if value is None else str(value))]
 
 
+def _mean_of_pixels(value: float) -> float:
+    if not 0 <= value <= 1:
+        remedy = ": divide it by 255" if 1 < value <= 255 else ""
+        raise ValueError(f"must be from 0 to 1, between which pixels are scaled{remedy}")
+    return value
+
+
+Mean = Annotated[Number, AfterValidator(_mean_of_pixels)]  # of a channel
+
+
 def _layer_name(value: Any) -> str:
     if type(value) not in (str, int):  # an nn.Sequential counts its layers; 0.10 would be read as 0.1
         raise ValueError('must be the name of a layer, in quotes where it looks like a number: ["0.10"]')
@@ -170,7 +180,7 @@ class _Built(Section):
 
 
 class DatasetSettings(_Built):
-    mean: list[Number] | None = None
+    mean: list[Mean] | None = None
     std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
     crop_padding: Pixels = 0
     flip: Flag = False
@@ -240,7 +250,7 @@ def _check_size(size: Any) -> Any:
 class InputSettings(Section):
     """How a network sees the images, where it does not see them as the run normalises them and in their size."""
 
-    mean: list[Number] | None = None
+    mean: list[Mean] | None = None
     std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
     size: Annotated[int | list[int] | None, BeforeValidator(_check_size)] = None
     channels: Count | None = None

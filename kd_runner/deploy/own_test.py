@@ -20,7 +20,7 @@ from kd_runner.config.settings import DatasetSettings, Residency
 from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.splits import Splits
-from kd_runner.deploy.stored_run import StoredSettings, read_settings
+from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.run_folder import RESULT, SETTINGS
@@ -56,7 +56,8 @@ class OwnTest:
     def batch_size(self) -> int:
         """The number of images at once in the run's evaluation: its batch size, or more."""
         _, height, width = self.splits.image_shape
-        return max(self.settings.batch_size, evaluation_batch(height, width))
+        said = evaluation_batch_of(self.result)
+        return said or max(self.settings.batch_size, evaluation_batch(height, width))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from kd_runner.files.run_folder import SETTINGS
 from kd_runner.masking import MASK
 
 MOST_THREADS = 1024
+MOST_IMAGES = 2**24  # in a batch
 # The variable that conf/ has for the root of these data sets; its value is hidden in what a run writes.
 DATA_FOLDER, OF_DATA_FOLDER = "KD_RUNNER_DATA", "kd_runner.datasets.torchvision_set.torchvision_set"
 
@@ -44,7 +45,7 @@ class StoredSettings(BaseModel):
     data_seed: Seed
     folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
     fold: Annotated[int, Field(strict=True, ge=0, lt=1000)] | None = None
-    batch_size: Annotated[int, Field(strict=True, ge=2, le=2**24)]
+    batch_size: Annotated[int, Field(strict=True, ge=2, le=MOST_IMAGES)]
     trainer: StoredTrainer = StoredTrainer()
 
     @property
@@ -99,3 +100,10 @@ def thread_count(result: Mapping[str, Any]) -> int | None:
     environment = result.get("environment")
     threads = environment.get("threads") if isinstance(environment, Mapping) else None
     return threads if type(threads) is int and 1 <= threads <= MOST_THREADS else None
+
+
+def evaluation_batch_of(result: Mapping[str, Any]) -> int | None:
+    """The images in a batch of evaluation that a result was made with; None where it does not say."""
+    data = result.get("data")
+    batch = data.get("evaluation_batch") if isinstance(data, Mapping) else None
+    return batch if type(batch) is int and 1 <= batch <= MOST_IMAGES else None

@@ -45,11 +45,13 @@ class OwnInput(nn.Module):
         self.network = network
         given = image_shape[0]
         own_channels, *own_size = own_shape(image_shape, mean, std, size, channels)
+        if given != 1:
+            if channels not in (None, given):
+                raise ValueError(f"channels must be {given}, those of the images, which are not gray, got {channels}")
+            own_channels = given
         for name, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) not in (1, own_channels):
                 raise ValueError(f"{name} must be one number or {own_channels}, one a channel, got {list(values)}")
-        if own_channels != given and given != 1:
-            raise ValueError(f"channels must be {given}, those of the images, which are not gray, got {own_channels}")
         self.mean, self.std = mean, std
         self.size = tuple(own_size) if list(own_size) != list(image_shape[1:]) else None
         self.normalises = mean is not None or std is not None or own_channels != given

@@ -47,7 +47,10 @@ def misfit(
     extras = [name for name in closest.extras if not is_bookkeeping(name)]
     classes = _numbers_of_classes(targets, closest, reshaped) if not missing and not extras else None
     if classes is not None:
-        return f"{source} has {classes[0]} classes, the data set has {classes[1]}: they must be equal"
+        return (
+            f"{source} has {classes[0]} classes, the data set has {classes[1]}: they must be equal, unless head=probe "
+            "fits a new last layer"
+        )
     if not (reshaped or missing or extras):
         # Two tensors among others, which any larger network has.
         neighbours = first_names([entry.name for entry in closest.outside], SHOWN)

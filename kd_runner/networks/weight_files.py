@@ -50,7 +50,7 @@ def read_tensors(path: Path) -> tuple[list[Entry], dict[str, str]]:
     Raises:
         SettingsError: no such file, or not a plain file of weights; the message says what it is.
     """
-    size = _size_of_a_file(path)
+    size = size_of_file(path)
     head = _head(path)
     try:
         if file_kinds.is_safetensors(head):
@@ -66,7 +66,7 @@ def saved_values(path: Path) -> Any:
     Raises:
         SettingsError: no such file, or not a plain file of torch.
     """
-    size = _size_of_a_file(path)
+    size = size_of_file(path)
     try:
         return read_torch(path, _head(path), size)
     except ValueError as error:
@@ -90,7 +90,7 @@ def unreadable_file(path: Path, reason: str) -> SettingsError:
     return SettingsError(f"{path} is not a plain weights file (safetensors, or a state dict saved by torch): {reason}")
 
 
-def _size_of_a_file(path: Path) -> int:
+def size_of_file(path: Path) -> int:
     """The size in bytes, where there is a file that can be opened without waiting for anyone."""
     try:
         status = path.stat()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ from kd_runner.runs.data import (
 )
 from kd_runner.runs.data_free import images_to_be_made
 from kd_runner.runs.further_tests import further_tests
-from kd_runner.runs.given_teacher import load_given_weights
+from kd_runner.runs.given_teacher import load_given_weights, refuse_missing_file
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.image_weights import check_image_weights
 from kd_runner.runs.label_checks import modes_for, refuse_settings
@@ -99,6 +100,8 @@ def assemble(
     refuse_missing(settings.tracking.loggers)
     if not ranks.rank:
         _check_store(settings.store)
+    for name, teacher in settings.all_teachers.items():
+        refuse_missing_file(name, teacher)  # before the images are read, which may take minutes
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = {name: _recipe(settings, name, teacher) for name, teacher in settings.all_teachers.items()}
@@ -180,7 +183,8 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
     looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
     looks += [None if transfer is None else transfer.digest]
-    looks += [trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
+    largest = _largest_input(settings, splits.image_shape)
+    looks += [largest, trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
         ("data", key, digest(looks)),
         lambda: Data(
@@ -194,8 +198,19 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
             settings.replayed_views,
             ranks,
             transfer,
+            largest,
         ),
     )
+
+
+def _largest_input(settings: Settings, image_shape: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width of the largest images that a network of the run makes of its own; None: none enlarges them."""
+    height, width = image_shape[1:]
+    networks = [*settings.all_teachers.values(), settings.student, *settings.chain.values()]
+    networks += settings.peer_students.values()
+    shapes = (own_shape(image_shape, **network.input.changes()) for network in networks)
+    largest = max(((rows, columns) for _, rows, columns in shapes), key=math.prod)
+    return largest if math.prod(largest) > height * width else None
 
 
 def _check_trainer(trainer: TrainerSettings) -> None:

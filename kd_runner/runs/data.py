@@ -58,6 +58,7 @@ class Data:
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
         ranks: The processes that share the run.
         transfer: The images that the student is taught on, where some have no labels; None: those of its baseline.
+        largest_input: Height and width to which a network of the run enlarges the images for itself; None: none does.
     """
 
     settings: DatasetSettings
@@ -70,6 +71,7 @@ class Data:
     replayed_views: int | None = None
     ranks: Ranks = ALONE
     transfer: TransferSet | None = None
+    largest_input: tuple[int, int] | None = None
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
 
     def training_batches(
@@ -171,8 +173,11 @@ class Data:
 
     @property
     def evaluation_batch(self) -> int:
-        """The number of images in a batch of evaluation: a thousand small ones, or fewer large ones."""
-        _, height, width = self.splits.image_shape
+        """The number of images in a batch of evaluation: a thousand small ones, or fewer large ones.
+
+        All networks see one batch, so the one that sees the largest images decides.
+        """
+        height, width = self.largest_input or self.splits.image_shape[1:]
         return max(self.batch_size, evaluation_batch(height, width))
 
     def record(self, node: Node) -> dict[str, Any]:

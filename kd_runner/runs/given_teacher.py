@@ -20,7 +20,7 @@ from kd_runner.models.own_input import inner, own_shape
 from kd_runner.networks import checkpoints
 from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.published_weights import renamed_entries
-from kd_runner.networks.weight_files import Entry
+from kd_runner.networks.weight_files import Entry, size_of_file
 from kd_runner.notes import note
 from kd_runner.runs.data import without_fetching
 from kd_runner.runs.probe import entries_without_head, head_name, without_head
@@ -58,6 +58,20 @@ class Seen:
         return cls(key, own, list(shape), mean, std)
 
 
+def refuse_missing_file(key: str, settings: TeacherNode) -> None:
+    """Raise SettingsError where there is no file at a teacher's `checkpoint`; it is not read.
+
+    Args:
+        key: The key of the teacher's settings, such as 'teachers.second'.
+    """
+    if settings.checkpoint is None:
+        return
+    try:
+        size_of_file(Path(settings.checkpoint).expanduser())
+    except SettingsError as error:
+        raise SettingsError(f"{key}.checkpoint: {error}") from error
+
+
 def load_given_weights(
     teacher: nn.Module, key: str, settings: TeacherNode, data: DatasetSettings, splits: Splits, view: View
 ) -> None:
@@ -92,7 +106,7 @@ def load_given_weights(
     except RuntimeError as error:  # what is no tensor in a network of someone's own
         raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
     if info is None:
-        note("teacher", _unknown_origin(path, data, splits, seen))
+        note("teacher", f"{_unknown_normalisation(path, data, seen)}; {_meaning_of_outputs(settings, splits)}")
         if hasattr(teacher, "fitted"):
             note("teacher", f"{path}: its weights are put into a network {teacher.fitted}, not into the published one")
     else:
@@ -143,7 +157,8 @@ def _refuse_other_images(
         )
     if settings.head == "trained" and info["classes"] != list(splits.classes):
         raise SettingsError(
-            f"{path} was trained with classes {info['classes']}, this data set has {list(splits.classes)}"
+            f"{path} was trained with classes {info['classes']}, this data set has {list(splits.classes)} "
+            f"({seen.key}.head=probe fits a new last layer to these)"
         )
     for name, values in (("mean", seen.mean), ("std", seen.std)):
         difference = max(abs(before - value) for before, value in zip(saved[name], values, strict=True))
@@ -161,19 +176,28 @@ def _refuse_other_images(
             )
 
 
-def _unknown_origin(path: Path, data: DatasetSettings, splits: Splits, seen: Seen) -> str:
-    """The note on a teacher whose file does not say what it was trained on."""
+def _unknown_normalisation(path: Path, data: DatasetSettings, seen: Seen) -> str:
+    """The note on a teacher whose file does not say how its images were normalised."""
     measured = "measured on the training images"
     mean, std = (
         measured if name not in seen.own and getattr(data, name) is None else "as set" for name in ("mean", "std")
     )
     keys = ", ".join(f"{seen.key}.input.{name}" if seen.own else f"dataset.{name}" for name in ("mean", "std"))
     origin = mean if mean == std else f"mean {mean}, std {std}"
-    classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
     return (
         f"{path} does not say how its images were normalised: it is given mean {_round_values(seen.mean)} and std "
-        f"{_round_values(seen.std)}, {origin} ({keys}); its outputs are taken as {classes}"
+        f"{_round_values(seen.std)}, {origin} ({keys})"
     )
+
+
+def _meaning_of_outputs(settings: TeacherNode, splits: Splits) -> str:
+    """What becomes of the last layer of a file that does not name its classes."""
+    if settings.head == "probe":
+        return "its last layer is fitted to the labels"
+    if settings.head == "none":
+        return "its last layer is not used"
+    classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
+    return f"its outputs are taken as {classes}"
 
 
 def _note_other_settings(info: Mapping[str, Any], settings: TeacherNode, path: Path) -> None:

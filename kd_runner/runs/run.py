@@ -194,13 +194,16 @@ def blank_result(
 def more_of_data(settings: Settings, data: Data) -> dict[str, int]:
     """The fold that the test is, and the number of images without labels that the student is taught on.
 
-    These are real images, or images that are made.
+    These are real images, or images that are made. Where a network enlarges the images for itself, also the number of
+    images in a batch of evaluation, which shows in the last bits of predictions.
     """
     record: dict[str, int] = {}
     if settings.folds is not None and settings.fold is not None:
         record |= {"folds": settings.folds, "fold": settings.fold}
     if data.transfer is not None:
         record["unlabelled" if settings.data_free is None else "made"] = data.transfer.unlabelled
+    if data.largest_input is not None:
+        record["evaluation_batch"] = data.evaluation_batch
     return record
 
 

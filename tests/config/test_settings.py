@@ -56,6 +56,14 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("trainer.devices=0", r"trainer\.devices: must be greater than or equal to 1, got 0"),
         ("trainer.precision=64", r"trainer\.precision: must be '32', 'bf16-mixed' or '16-mixed', got '64'"),
         ("trainer.accelerator=abacus", r"trainer\.accelerator: must be 'auto', 'cpu' or 'gpu', got 'abacus'"),
+        (
+            "dataset.mean=[127.5]",
+            r"dataset\.mean\.0: must be from 0 to 1, between which pixels are scaled: divide it by 255, got 127\.5",
+        ),
+        (
+            "teacher.input.mean=[0.5,0,-1]",
+            r"teacher\.input\.mean\.2: must be from 0 to 1, between which pixels are scaled, got -1",
+        ),
         ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),
         ("dataset.crop_padding=-1", r"dataset\.crop_padding: must be greater than or equal to 0, got -1"),
         (

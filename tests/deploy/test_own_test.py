@@ -45,6 +45,10 @@ def test_the_test_images_of_a_run(folder: Path) -> None:
         assert torch.equal(test.splits.test.sample(99), expected.sample(99))
         assert (test.settings.batch_size, test.memory_format) == (8, torch.channels_last)
         assert thread_count(test.result) == 3
+        assert test.batch_size == 1000
+    (folder / "result.json").write_text(json.dumps({"data": {"evaluation_batch": 64}}))
+    with own_test(folder) as test:
+        assert test.batch_size == 64  # that of a run whose teacher sees larger images
     assert not (folder / "cache").exists()  # a folder of anyone's does not say where to write
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.deploy.stored_run import DATA_FOLDER, OF_DATA_FOLDER, read_settings, thread_count
+from kd_runner.deploy.stored_run import DATA_FOLDER, OF_DATA_FOLDER, evaluation_batch_of, read_settings, thread_count
 from kd_runner.errors import SettingsError
 from kd_runner.masking import MASK
 
@@ -53,3 +53,14 @@ def test_the_threads_of_a_result() -> None:
     assert thread_count({"environment": {"threads": 3}}) == 3
     for result in ({}, {"environment": "x"}, {"environment": {"threads": True}}, {"environment": {"threads": 10**9}}):
         assert thread_count(result) is None
+
+
+def test_the_evaluation_batch_of_a_result() -> None:
+    assert evaluation_batch_of({"data": {"evaluation_batch": 64}}) == 64
+    for result in (
+        {},
+        {"data": "x"},
+        {"data": {}},
+        *({"data": {"evaluation_batch": n}} for n in (0, True, "9", 10**9)),
+    ):
+        assert evaluation_batch_of(result) is None

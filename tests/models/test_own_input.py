@@ -62,7 +62,9 @@ def test_a_file_builds_it_again_with_what_it_saw() -> None:
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"mean": [0.5, 0.5]}, r"^channels must be 3, those of the images, which are not gray, got 2$"),
+        ({"mean": [0.5, 0.5]}, r"^mean must be one number or 3, one a channel, got \[0.5, 0.5\]$"),
+        ({"mean": [0.5, 0.5], "std": [0.5] * 3}, r"^mean must be one number or 3, one a channel, got \[0.5, 0.5\]$"),
+        ({"channels": 1, "mean": [0.5] * 3}, r"^channels must be 3, those of the images, which are not gray, got 1$"),
         ({"channels": 3, "std": [0.5, 0.5]}, r"^std must be one number or 3, one a channel, got \[0.5, 0.5\]$"),
     ],
 )

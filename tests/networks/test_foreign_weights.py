@@ -161,6 +161,8 @@ def test_a_run_says_what_it_took_and_what_the_file_leaves_open(tmp_path: Path) -
         f"{path} does not say how its images were normalised: it is given mean [0.3058] and std "
     )
     assert notes[0].endswith("(dataset.mean, dataset.std); its outputs are taken as '0', '1', '2', …")
+    _, unused = given_teacher(path, "teacher.head=none", "distillation=rkd")
+    assert unused[0].endswith("(dataset.mean, dataset.std); its last layer is not used")
     assert notes[1] == (
         f"{path}: weights taken from 'state_dict', not from 'state_dict_ema', which fits, too "
         "(teacher.checkpoint_key=state_dict_ema takes it)"

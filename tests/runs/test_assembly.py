@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
+from kd_runner.runs.assembly import assemble
 
 RunIt = Callable[..., dict[str, Any]]
 
@@ -39,7 +41,7 @@ RunIt = Callable[..., dict[str, Any]]
         (["distillation.direction=sideways"], r"distillation\.direction: must be 'forward', .* got 'sideways'"),
         (["dataset=image_folder", "dataset.root=/nope"], r"dataset\.root: no folder /nope"),
         (["dataset.val_fraction=0"], r"dataset\.val_fraction must be between 0 and 1, got 0"),
-        (["dataset.mean=[1,2]"], r"dataset\.mean: must be one number or 1, one a channel, got \[1\.0, 2\.0\]"),
+        (["dataset.mean=[0,1]"], r"dataset\.mean: must be one number or 1, one a channel, got \[0\.0, 1\.0\]"),
         (["dataset.residency=stream"], r"dataset\.residency: must be auto, device or host for a data set in memory"),
         (["dataset.crop_padding=9"], r"dataset\.crop_padding: must be at most the height, 8, got 9"),
         (["teacher.checkpoint=/nope"], r"teacher\.checkpoint: no file /nope"),
@@ -69,3 +71,19 @@ def test_what_cannot_work_is_said_before_anything_trains(
     with pytest.raises(SettingsError, match=f"^{message}"):
         result_of(*overrides)
     assert not list((tmp_path / "run0").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "images"),
+    [
+        ((), 1000),
+        (("teacher.input.size=4",), 1000),
+        (("teacher.input.size=128",), 64),  # a million pixels, as of 64 images of 128x128
+        (("student.input.size=[32,64]", "+teacher@teachers.second=cnn", "+teachers.second.input.size=[64,128]"), 128),
+        (("teacher.input.size=512",), 16),  # not fewer than in a step of training
+    ],
+)
+def test_batches_of_evaluation_are_as_large_as_the_largest_images_of_a_network_allow(
+    settings: Callable[..., Settings], overrides: tuple[str, ...], images: int
+) -> None:
+    assert assemble(settings("batch_size=16", *overrides)).data.evaluation_batch == images

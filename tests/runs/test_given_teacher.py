@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def test_a_given_teacher_is_used_and_not_trained(result_of: RunIt, tmp_path: Pat
         result_of("teacher=resnet", f"teacher.checkpoint={path}")
 
 
+def test_a_file_that_is_not_there_is_told_before_images_are_read(result_of: RunIt, tmp_path: Path) -> None:
+    unread = ("dataset=image_folder", f"dataset.root={tmp_path / 'no_images'}")
+    missing = tmp_path / "none.pth"
+    with pytest.raises(SettingsError, match=f"^teacher.checkpoint: no file {re.escape(str(missing))}$"):
+        result_of(*unread, f"teacher.checkpoint={missing}")
+    with pytest.raises(SettingsError, match=r"^teacher\.checkpoint: .* it is a folder$"):
+        result_of(*unread, f"teacher.checkpoint={tmp_path}")
+
+
 def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) -> None:
     result_of("baseline=false")
     given = f"teacher.checkpoint={tmp_path / 'run0' / 'teacher.safetensors'}"
@@ -38,7 +48,8 @@ def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) 
 def test_another_number_of_classes_is_refused(result_of: RunIt, tmp_path: Path) -> None:
     state = {"1.weight": torch.zeros(4, 64), "1.bias": torch.zeros(4), "3.weight": torch.zeros(7, 4)}
     torch.save(state | {"3.bias": torch.zeros(7)}, tmp_path / "seven.pth")
-    with pytest.raises(SettingsError, match=r"seven\.pth has 7 classes, the data set has 10: they must be equal"):
+    rule = r"seven\.pth has 7 classes, the data set has 10: they must be equal, unless head=probe fits "
+    with pytest.raises(SettingsError, match=rule):
         result_of("teacher=mlp", "teacher.hidden=[4]", f"teacher.checkpoint={tmp_path / 'seven.pth'}")
 
 

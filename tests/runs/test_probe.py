@@ -67,6 +67,7 @@ def test_a_backbone_of_other_classes_is_probed_once_and_keeps_its_weights(result
     words = (*BACKBONE, "baseline=false", f"teacher.checkpoint={tmp_path / 'b.pth'}", "teacher.head=probe")
     first = result_of(*words)
     assert first["teacher"]["accuracy"] > 0.5  # twelve random features tell the digits apart
+    assert any(text.endswith("; its last layer is fitted to the labels") for text in first["notes"])
     assert first["teacher"]["images_seen"] is None
     assert first["budget"]["teacher"]["teacher_backwards"] == 0
     assert first["budget"]["teacher"]["teacher_forwards"] == first["data"]["train"]
