@@ -78,3 +78,5 @@ def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = LocalEngine(settings, None, slots_of_machine(settings, 0))  # type: ignore[arg-type]
     assert engine.threads == 3
     assert engine.description == "2 at a time on cpu, 3 threads each"
+    asking = LocalEngine(settings, None, engine.slots, asked=1)  # type: ignore[arg-type]
+    assert asking.description == "2 at a time on cpu, 1 thread each"

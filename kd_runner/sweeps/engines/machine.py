@@ -49,23 +49,31 @@ class PoolSettings(Section):
     def engine(self, fork_server: ForkServer, jobs: Sequence[Job], folder: Path) -> LocalEngine:
         """The engine that runs these jobs."""
         cpu_only = all(job.settings["trainer"]["accelerator"] == "cpu" for job in jobs)
-        return LocalEngine(self, fork_server, slots_of_machine(self, 0 if cpu_only else fork_server.facts.device_count))
+        slots = slots_of_machine(self, 0 if cpu_only else fork_server.facts.device_count)
+        asked = {job.settings["trainer"]["threads"] for job in jobs}
+        return LocalEngine(self, fork_server, slots, asked.pop() if len(asked) == 1 else None)
 
 
 class LocalEngine:
-    """The slots of this machine, for one sweep."""
+    """The slots of this machine, for one sweep.
+
+    Args:
+        asked: The number of threads that all jobs ask for themselves (trainer.threads); None: they do not, or differ.
+    """
 
     is_remote = False
     memory_of_task: int | None = None
     jobs_per_task = 1
 
-    def __init__(self, pool_settings: PoolSettings, fork_server: ForkServer, slots: Sequence[Slot]) -> None:
+    def __init__(
+        self, pool_settings: PoolSettings, fork_server: ForkServer, slots: Sequence[Slot], asked: int | None = None
+    ) -> None:
         self.pool_settings, self.fork_server, self.slots = pool_settings, fork_server, slots
         self.threads = max(1, usable_cores() // len(slots))
         self.check_slot, self.slot_count = slots[0], len(slots)
         devices = ", ".join(sorted({slot.device for slot in slots}))
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''} each"
-        self.description = f"{len(slots)} at a time on {devices}, {threads}"
+        threads = asked or self.threads
+        self.description = f"{len(slots)} at a time on {devices}, {threads} thread{'s' if threads > 1 else ''} each"
 
     def refuse_running(self) -> None:
         """Refuse nothing: jobs end with their driver, so none of an earlier sweep still runs."""
