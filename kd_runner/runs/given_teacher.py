@@ -107,6 +107,8 @@ def load_given_weights(
         raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
     if info is None:
         note("teacher", f"{_unknown_normalisation(path, data, seen)}; {_meaning_of_outputs(settings, splits)}")
+        if settings.head != "trained":
+            _note_published_input(teacher, seen)
         if hasattr(teacher, "fitted"):
             note("teacher", f"{path}: its weights are put into a network {teacher.fitted}, not into the published one")
     else:
@@ -188,6 +190,22 @@ def _unknown_normalisation(path: Path, data: DatasetSettings, seen: Seen) -> str
         f"{path} does not say how its images were normalised: it is given mean {_round_values(seen.mean)} and std "
         f"{_round_values(seen.std)}, {origin} ({keys})"
     )
+
+
+def _note_published_input(teacher: nn.Module, seen: Seen) -> None:
+    """Note where timm's own weights of a backbone want images otherwise than it is given; most files are of those."""
+    published = getattr(teacher, "pretrained_cfg", None)
+    if not isinstance(published, Mapping) or not all(published.get(name) for name in ("mean", "std", "input_size")):
+        return
+    mean, std, shape = ([*published[name]] for name in ("mean", "std", "input_size"))
+    pairs = zip((*mean, *std), (*seen.mean, *seen.std), strict=False)
+    if shape != seen.image_shape or any(abs(wanted - given) > ROUNDING for wanted, given in pairs):
+        sizes = ["x".join(map(str, [*sides])) for sides in (shape[1:], seen.image_shape[1:])]
+        note(
+            "teacher",
+            f"timm's own weights of this network want images of {sizes[0]} with mean {_round_values(mean)} and std "
+            f"{_round_values(std)}; it is given {sizes[1]} ({seen.key}.input.size, .mean, .std)",
+        )
 
 
 def _meaning_of_outputs(settings: TeacherNode, splits: Splits) -> str:

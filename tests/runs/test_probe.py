@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.networks.weight_files import Entry
+from kd_runner.notes import collected_notes
 from kd_runner.reports.summary import sentences, table
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.probe import STRENGTHS, best_regression, entries_without_head, without_head
@@ -77,6 +78,27 @@ def test_a_backbone_of_other_classes_is_probed_once_and_keeps_its_weights(result
     assert result_of(*words)["teacher"]["nll"] == first["teacher"]["nll"]
     made = [path for path in (tmp_path / "store").glob("*/made_of.json") if '"probe"' in path.read_text()]
     assert len(made) == 1
+
+
+def test_a_backbone_of_timm_says_which_images_its_published_weights_want(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    timm = pytest.importorskip("timm")
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "backbone.safetensors")
+    wanted = (
+        "timm's own weights of this network want images of 160x160 with mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5]"
+    )
+    words = ("teacher=timm", "teacher.name=test_resnet", f"teacher.checkpoint={tmp_path / 'backbone.safetensors'}")
+    words = (*words, "teacher.head=probe", "teacher.input.channels=3")
+    as_published = ("teacher.input.size=160", "teacher.input.mean=[0.5]", "teacher.input.std=[0.5]")
+    for more, note in (
+        (("teacher.input.size=32",), f"{wanted}; it is given 32x32 (teacher.input.size, .mean, .std)"),
+        (as_published[:1], f"{wanted}; it is given 160x160 (teacher.input.size, .mean, .std)"),
+        (as_published, None),
+    ):
+        with collected_notes() as notes:
+            assemble(settings(*words, *more))
+        assert [text for text in notes if text.startswith("timm's own")] == ([] if note is None else [note])
 
 
 @pytest.mark.slow
