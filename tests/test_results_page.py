@@ -22,6 +22,7 @@ def lines_of(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+ROBUST = ("ard", "rslad")  # modes whose teachers learn from attacked images
 PAIRS = sorted({line["pair"] for line in lines_of("results.csv")})
 
 
@@ -56,7 +57,8 @@ def test_every_row_has_the_same_seeds_and_the_same_teacher(pair: str) -> None:
     assert len(first) >= 4
     for key in seeds:
         assert list(seeds[key]) == list(first), key
-        assert len({tuple(values) for values in teachers.values()}) == 1
+    for modes in (ROBUST, [mode for mode, _ in teachers if mode not in ROBUST]):
+        assert len({tuple(values) for (mode, _), values in teachers.items() if mode in modes}) <= 1
 
 
 @pytest.mark.parametrize("pair", PAIRS)

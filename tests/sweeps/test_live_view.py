@@ -147,7 +147,7 @@ def test_on_a_real_terminal_nothing_is_torn(tmp_path: Path) -> None:
     text = " ".join(lines)
     assert len(re.findall(r"(done|failed) +#\d+ \(distillation=soft .*? \[\d of 40\]", text)) == 6
     assert "more that run" not in text  # the live view has gone
-    assert len(lines) == 3 * 3 + 3 * 2 + 1  # folded, those with accuracies twice, and none torn
+    assert len(lines) == 6 * 3 + 1  # folded twice, and none torn
 
 
 def columns(count: int) -> list[TextColumn]:
