@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kd_runner.errors import RunFailed
+from kd_runner.errors import COMPLETED, RunFailed
 from kd_runner.files.run_folder import RESULT, holds_a_run
 from kd_runner.formats import number_of
 from kd_runner.sweeps.engines.task import Event, Task
@@ -64,8 +64,13 @@ class EarlyEnd:
         self._packs = {int(member.name[1:]): task for task in scheduled for member in task.members}
 
     def notify(self, event: Event, task: Task) -> None:
-        """Say that a task started, ended, or will be started again, as the live view does."""
-        self.live_view.notify(event, task)
+        """Say that a task started, ended, or will be started again, as the live view does.
+
+        A cluster also tells of the end of tasks that it had not started. Those are named when they are recorded, or in
+        the line about all that were not started.
+        """
+        if event != "end" or not _was_never_run(task):
+            self.live_view.notify(event, task)
         if event == "end":
             self._look_at_ended()
 
@@ -104,7 +109,8 @@ class EarlyEnd:
     def _obey(self, request: Request) -> None:
         """Do what a request asks, and answer it."""
         if request.jobs is None:
-            log.info("ending    the sweep: kd-runner stop asked for it")
+            if not self._is_over:
+                log.info("ending    the sweep: kd-runner stop asked for it")
             answer(request, {"ended": sorted(self._open), "all": True})
             self._stopped |= {number for number in self._open if self._has_begun(number)}
             self._end_all(BY_COMMAND)
@@ -151,6 +157,11 @@ class EarlyEnd:
             outcome = "no result" if self._has_begun(number) else "before it started"
             self.live_view.say_end(job, "stopped", outcome, task.seconds)
         write_end(job, "stopped", BY_COMMAND)
+
+
+def _was_never_run(task: Task) -> bool:
+    """True where a task that nobody wants any longer has ended in the queue of a cluster."""
+    return task.unwanted and not task.attempts and task.code != COMPLETED
 
 
 def _mark_unwanted(task: Task, reason: str) -> None:

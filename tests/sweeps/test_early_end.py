@@ -104,6 +104,29 @@ def test_jobs_are_stopped_by_their_numbers(tmp_path: Path) -> None:
     assert records[2] == {"status": "stopped", "overrides": ["seed=2"], "error": BY_COMMAND}
 
 
+def test_what_a_cluster_ends_in_its_queue_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Slurm and Ray also tell of the end of tasks that they had not started."""
+    caplog.set_level(logging.INFO)
+    early, tasks, (training, *_) = sweep_of(tmp_path, 3)
+    ask(tmp_path, [1])
+    early.tick([])
+    tasks[1].slot, tasks[1].code = SLOT, TERMINATED
+    early.notify("end", tasks[1])
+    ask(tmp_path, None)
+    ask(tmp_path, None)
+    early.tick([])
+    for task in (training, tasks[0], tasks[2]):
+        task.slot, task.code = SLOT, TERMINATED
+        early.notify("end", task)
+    early.close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "ending    #1: kd-runner stop asked for it",
+        "stopped   #1 (seed=1) in 0:00: before it started [1 of 3]",
+        "ending    the sweep: kd-runner stop asked for it",
+    ]
+
+
 def test_a_pack_and_a_training_that_nobody_needs_any_longer_end(tmp_path: Path) -> None:
     early, _, (training, pack, other) = sweep_of(tmp_path, 3, packed=(0, 1))
     ask(tmp_path, [0, 1])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +77,22 @@ def test_a_killed_job_is_for_ray_to_start_again(run_script: Any) -> None:
     with pytest.raises(Killed) as killed:
         run_script("import os; os.kill(os.getpid(), 9)")
     assert killed.value.code == -9
+
+
+def test_ray_can_end_a_job(tmp_path: Path, run_script: Any) -> None:
+    """Ray asks Python for an interrupt, and sends no signal, also where a script had started the cluster with `&`."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    timer = threading.Timer(0.5, _thread.interrupt_main)
+    timer.start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_script('print("ran", flush=True); import time; time.sleep(20)')
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - started < 10
+    assert (tmp_path / "0" / "console.log").read_text() == "ran\n"
 
 
 def test_the_drivers_folder_must_be_there(tmp_path: Path) -> None:

@@ -88,3 +88,12 @@ def test_a_queue_that_does_not_answer_is_not_an_empty_one(tmp_path: Path, monkey
         queue.refuse_running()
     monkeypatch.setattr(slurm, "in_queue", lambda: {"13_1"})
     queue.refuse_running()
+
+
+def test_a_job_of_an_array_names_itself_alone() -> None:
+    """The last job of array 10 has 10 as its SLURM_JOB_ID, by which Slurm would name all of its jobs."""
+    slurm = pytest.importorskip("kd_runner.sweeps.engines.slurm")
+    array = {"SLURM_JOB_ID": "10", "SLURM_ARRAY_JOB_ID": "10", "SLURM_ARRAY_TASK_ID": "4"}
+    assert slurm._own_id(array) == "10_4"
+    assert slurm._own_id({"SLURM_JOB_ID": "9"}) == "9"
+    assert slurm._own_id({}) == ""

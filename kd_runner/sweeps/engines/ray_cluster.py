@@ -33,6 +33,7 @@ from kd_runner.threads import usable_cores
 log = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds between looks at the jobs
+POLL = 0.1  # seconds between a worker's looks at its process
 
 MANY = 10**6  # slots, where nobody knows how many
 
@@ -94,9 +95,11 @@ def run_job(
     if not Path(job["driver_folder"]).is_dir():
         machine = os.uname().nodename
         raise FileNotFoundError(f"{job['driver_folder']} is not there on {machine}: the nodes must share it")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script had started the cluster with &
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or Ray could not cancel the task
     process, timed_out = _start_process(again if holds_a_run(Path(job["folder"])) else words, job, limits), False
     try:
-        code = process.wait(limits["timeout_s"])
+        code = _wait_for(process, limits["timeout_s"])
     except subprocess.TimeoutExpired:
         timed_out, code = True, _stop_process(process, limits["grace_s"])
     except BaseException:  # Ray cancels the task
@@ -122,6 +125,22 @@ def _start_process(words: Sequence[str], job: Mapping[str, Any], limits: Mapping
             stderr=console,
             start_new_session=True,
         )
+
+
+def _wait_for(process: subprocess.Popen[bytes], timeout_s: float | None) -> int:
+    """The exit code of a process, once it has ended.
+
+    Ray cancels a task by an interrupt that Python sees between two of its own steps, and not in one long wait.
+
+    Raises:
+        subprocess.TimeoutExpired: the process takes longer than `timeout_s`.
+    """
+    started = time.monotonic()
+    while (code := process.poll()) is None:
+        if timeout_s is not None and time.monotonic() - started > timeout_s:
+            raise subprocess.TimeoutExpired(process.args, timeout_s)
+        time.sleep(POLL)
+    return code
 
 
 def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:

@@ -128,9 +128,18 @@ class Command:
 
 def _name_job(title: str) -> None:
     """Say in Slurm's queue what this job runs: all jobs of an array are queued with one name."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job = _own_id(os.environ)
     if job and title:
         _ask_slurm("scontrol", "update", f"JobId={job}", f"JobName={title}")
+
+
+def _own_id(environment: Mapping[str, str]) -> str:
+    """The ID of this process's job, such as 7_3; empty outside Slurm.
+
+    The last job of an array has the array's own number as SLURM_JOB_ID, which names all of its jobs.
+    """
+    array, member = (environment.get(f"SLURM_ARRAY_{name}") for name in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{member}" if array and member else environment.get("SLURM_JOB_ID", "")
 
 
 @contextlib.contextmanager
