@@ -21,6 +21,7 @@ MASK = "***"
 SHORTEST = 5
 # Words that a person's account or machine may have as a name, and that messages are made of.
 ORDINARY = {"false", "teacher", "student", "baseline", "dataset", "store", "kd_runner", "kd-runner", "outputs"}
+IN_ADDRESS = re.compile(r":(?!/)\S*@")  # a password in an address
 IN_TEXT = re.compile(r"oc\.env:\s*['\"]?([A-Za-z_]\w*)")  # the name of a variable in a word of the command line
 
 _variables: dict[str, str] = {}  # the names of variables by their values, in all forms
@@ -58,6 +59,11 @@ def mask(text: str) -> str:
     for value in sorted(_variables, key=len, reverse=True):
         shown = _pattern(value).sub(MASK, shown)
     return Lines(shown) if isinstance(text, Lines) else shown
+
+
+def without_passwords(text: str) -> str:
+    """`text` without the passwords of addresses: person:***@host."""
+    return IN_ADDRESS.sub(f":{MASK}@", text)
 
 
 def explain(text: str) -> str:

@@ -113,7 +113,7 @@ class GridSweeper(Sweeper):
         record = self.folder / MULTIRUN
         earlier_record = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
-        atomic.write(record, OmegaConf.to_yaml(self.config).encode())  # another driver may read it
+        atomic.write(record, _without_password_of_storage(self.config).encode())  # another driver may read it
         self.invocation.remember_folder(self.folder)
         try:
             yield
@@ -122,6 +122,19 @@ class GridSweeper(Sweeper):
             if earlier_record is not None:
                 record.write_bytes(earlier_record)
             raise
+
+
+def _without_password_of_storage(config: DictConfig) -> str:
+    """The settings as YAML, without the password of a database's address that was typed, which a report would show."""
+    from kd_runner.masking import without_passwords
+
+    text = OmegaConf.to_yaml(config)
+    sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    storage = sweeper.get("storage")
+    if isinstance(storage, str) and "${" not in storage:
+        for form in (storage, storage.replace("'", "''")):  # as YAML writes it between quotes
+            text = text.replace(form, without_passwords(form))
+    return text
 
 
 LAUNCHERS = [f"hydra_plugins.kd_runner.launchers.{name}" for name in ("PoolLauncher", "SlurmLauncher", "RayLauncher")]

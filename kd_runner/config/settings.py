@@ -24,6 +24,7 @@ from pydantic import (
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
+from kd_runner.masking import without_passwords
 from kd_runner.plain_text import lines
 from kd_runner.suggestions import did_you_mean
 
@@ -780,7 +781,7 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         if answer:
             return f"{key}: no such setting; {answer}"
         suggestion = did_you_mean(key, kind.model_fields) if "." not in key else ""
-        return f"{key}: no such setting{suggestion}, got {problem['input']!r}"
+        return f"{key}: no such setting{suggestion}, got {without_passwords(repr(problem['input']))}"
     if problem["type"] == "missing":
         return f"{key}: must be given"
     if key == "teachers":
@@ -788,7 +789,8 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         remedy = f"write +teacher@teachers.NAME={name if isinstance(name, str) else 'OPTION'}"
         return f"{key}: must be teachers by name, got {name!r}; {remedy}"
     answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
-    return f"{key}: {rule_of(problem)}, got {problem['input']!r}{f'; {answer}' if answer else ''}"
+    given = without_passwords(repr(problem["input"]))
+    return f"{key}: {rule_of(problem)}, got {given}{f'; {answer}' if answer else ''}"
 
 
 def rule_of(problem: Any) -> str:

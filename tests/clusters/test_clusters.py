@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -215,6 +216,89 @@ def test_what_slurm_ended_is_named(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert len(re.findall(r"job.*temperature.value=[41]\): Slurm ended it: CANCELLED", err) + re.findall("#", err)) >= 2
+
+
+def times_gone_on(folders: list[Path]) -> int:
+    """How often the runs in these folders went on from an epoch."""
+    logs = [folder / "kd-runner.log" for folder in folders]
+    return sum(log.read_text().count("goes on after epoch") for log in logs if log.exists())
+
+
+NAPPING = """
+import pathlib, time
+import torch.nn.functional as F
+
+class Napping:
+    def __call__(self, student, teacher, labels, temperature):
+        if 0 < student.progress and not pathlib.Path("calm").exists():
+            time.sleep(0.2)
+        return F.mse_loss(student.logits, teacher.logits)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [SLURM, RAY], ids=["slurm", "ray"])
+def test_jobs_are_stopped_and_put_back_and_go_on(
+    tmp_path: Path, launcher: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    """`kd-runner stop` of a job that runs, one that waits and all, `scontrol requeue`, and a driver killed with -9."""
+    if launcher is SLURM:
+        request.getfixturevalue("at_slurm")
+        launcher = (*SLURM, "hydra.launcher.array_parallelism=2")
+    else:
+        needs_ray()
+    (tmp_path / "napping.py").write_text(NAPPING)
+    option = tmp_path / "conf" / "distillation" / "napping.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text("_target_: napping.Napping\nweight: 1.0\nlabel_weight: 1.0\n")
+    own = ("--config-dir", "conf", "trust=[napping]")
+    words = (*own, "distillation=napping", "trainer.threads=1", "student.epochs=500", "student=tiny_mlp", *LONG)
+    words = (*words, "temperature.value=1,2,3,4", "hydra.launcher.pack=off")
+    folders = [tmp_path / "sweep" / job for job in "0123"]
+
+    def stop(*jobs: str) -> str:
+        return asked(sys.executable, "-m", "kd_runner", "stop", str(tmp_path / "sweep"), *jobs)
+
+    def running() -> list[str]:
+        return sorted(asked("squeue", "--noheader", "--states=RUNNING", "--format=%j").split())
+
+    # As a script starts it with `&`, which has SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(tmp_path, *words, *launcher)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    until(lambda: all((folder / "now.json").exists() for folder in folders[:2]))
+    assert stop("1", "3").strip() == "#1 will end; #3 will not start"
+    until((folders[2] / "now.json").exists)
+    if launcher[0] == SLURM[0]:
+        assert running() == ["kd-0_napping_tiny_mlp_s0", "kd-2_napping_tiny_mlp_s0"]  # #2 is the last of its array
+        asked("scontrol", "requeue", json.loads((tmp_path / "sweep" / ".slurm" / "queued.json").read_text())["#0"])
+        until(lambda: "goes on after epoch" in (folders[0] / "kd-runner.log").read_text())
+    assert stop().startswith(f"{tmp_path / 'sweep'} ends; to go on: ")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err + out
+    assert sorted(re.findall(r"^stopped +#(\d)", out, re.MULTILINE)) == ["0", "1", "2", "3"]
+    assert [result_in(folder)["status"] for folder in folders] == ["stopped"] * 4
+    if launcher[0] == SLURM[0]:
+        assert asked("squeue", "--noheader") == ""
+    assert [sorted(path.name for path in folders[3].iterdir())] == [["result.json"]]
+    before_resume = times_gone_on(folders)
+    process = started(tmp_path, *own, "resume=sweep")
+    until(lambda: times_gone_on(folders) > before_resume)
+    process.kill()
+    process.communicate()
+    (tmp_path / "calm").touch()
+    out, err = swept(tmp_path, *own, "resume=sweep")
+    assert err == ""
+    for folder in folders:
+        result = result_in(folder)
+        assert result["budget"]["student"]["images"] == 500 * result["data"]["student"]
+        assert set(epochs_of(folder).values()) == {1}
+    again = [sys.executable, "-m", "kd_runner", "again", "sweep/0", *own]
+    out = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "Equal to the digit" in out
 
 
 MORTAL = """

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError
 
-from kd_runner.errors import RunFailed, SettingsError, one_line
+from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files.run_folder import CHECKED
 from kd_runner.formats import number_of
 from kd_runner.notes import note
@@ -23,7 +23,7 @@ from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import Driver, has_study
 from kd_runner.sweeps.search.space import Space
-from kd_runner.sweeps.search.storage import kind_of
+from kd_runner.sweeps.search.storage import kind_of, reason_of
 from kd_runner.sweeps.search.study import SearchSettings, propose_trial
 from kd_runner.sweeps.search.together import together_of
 from kd_runner.sweeps.search.trial_queue import TrialQueue
@@ -53,7 +53,7 @@ def run_search(
     try:
         return _search(search, space, driver, launcher_settings, flags, compose)
     except StorageInternalError as error:
-        reason = one_line(error.__cause__ or error).replace(search.storage or "\n", "it")
+        reason = reason_of(error, search.storage)
         raise RunFailed(f"hydra.sweeper.storage: the {kind_of(search.storage)} does not answer ({reason})") from error
     except OSError as error:  # a full disk, say
         raise RunFailed(f"the search cannot be written down: {error}") from error

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import DRIVERS, JOURNAL
+from kd_runner.masking import MASK, without_passwords
+from kd_runner.plain_text import printable
 from kd_runner.sweeps.search.drivers import STUDY, Driver, JournalLock, study_record
 
 NAME = "kd-runner"  # the study's name in a journal of its own
 SHARED_JOURNAL = "journal"
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
-PACKAGES = {"postgresql": "psycopg2-binary", "mysql": "PyMySQL", "mariadb": "PyMySQL"}
+PACKAGES = {  # of the modules that SQLAlchemy imports
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "pymysql": "PyMySQL",
+    "mysqldb": "mysqlclient, or PyMySQL for an address that begins with mysql+pymysql://",
+}
+FORM = (
+    "hydra.sweeper.storage: the address of a database must be KIND://PERSON:PASSWORD@HOST:PORT/NAME, and signs of a "
+    "password be written as %40 for @, %3A for : and %2F for /"
+)
 PATIENCE = 60  # seconds that a driver waits for another one's writing to SQLite
 
 
@@ -77,20 +91,58 @@ def open_study(driver: Driver, storage: str | None, directions: list[Any]) -> tu
             or f"{NAME}-{driver.search_folder.name}-{uuid.uuid4().hex[:8]}"
         )
         _refuse_absent_folder(storage)
+        module = _client_of(storage)
         try:
             study = _study_in(_database(storage), name, directions)
         except ImportError as error:
             raise SettingsError(
-                f"hydra.sweeper.storage: {kind_of(storage)} needs a Python package that is not installed, such as "
-                f"{PACKAGES.get(kind_of(storage), kind_of(storage))}: pip install it"
+                f"hydra.sweeper.storage: {kind_of(storage)} needs a Python package that is not installed: "
+                f"pip install {PACKAGES.get(module, module)}"
             ) from error
-        except Exception as error:  # no such machine, a driver of the database that is not installed, …
-            reason = one_line(error).replace(storage, "it")
+        except Exception as error:  # no such machine, another password, …
             raise SettingsError(
-                f"hydra.sweeper.storage: the {kind_of(storage)} cannot be used ({type(error).__name__}: {reason})"
+                f"hydra.sweeper.storage: the {kind_of(storage)} cannot be used ({reason_of(error, storage)})"
             ) from None
         atomic.write_json(record, {"storage": kind_of(storage), "name": name})
         return study
+
+
+def _client_of(storage: str) -> str:
+    """The name of the client of a database that SQLAlchemy takes for this address, such as psycopg.
+
+    Raises:
+        SettingsError: the address cannot be read, of which nothing is shown then, or there is no such client.
+    """
+    try:
+        url = make_url(storage)
+    except Exception:  # a port that is no number, as it is the rest of a password, say
+        raise SettingsError(FORM) from None
+    if kind_of(storage) != "sqlite" and "@" in f"{url.host}{url.database}":
+        raise SettingsError(FORM)
+    try:
+        url.get_dialect()
+        return url.get_driver_name()
+    except Exception:
+        raise SettingsError(
+            f"hydra.sweeper.storage: must begin with what SQLAlchemy knows, such as postgresql:// or mysql+pymysql://, "
+            f"got {url.drivername}://"
+        ) from None
+
+
+def reason_of(error: BaseException, storage: str | None) -> str:
+    """What a database says about an error, in a line without its address and password."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+    original = getattr(cause, "orig", None) or cause  # without what SQLAlchemy adds
+    arguments = original.args
+    is_numbered = len(arguments) == 2 and isinstance(arguments[0], int) and isinstance(arguments[1], str)
+    text = " ".join(arguments[1].split()) if is_numbered else one_line(original)
+    if storage and kind_of(storage) in DATABASES:
+        text = text.replace(storage, "it")
+        url = make_url(storage)
+        for password in (url.password, *(value for key, value in url.query.items() if "pass" in key)):
+            if isinstance(password, str) and password:
+                text = re.sub(rf"(?<!\w){re.escape(password)}(?!\w)", MASK, text)
+    return printable(without_passwords(text))
 
 
 def _refuse_absent_folder(storage: str) -> None:
