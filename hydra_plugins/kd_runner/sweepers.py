@@ -124,7 +124,7 @@ class GridSweeper(Sweeper):
             raise
 
 
-def _without_password_of_storage(config: DictConfig) -> str:
+def _without_password_of_storage(config: Any) -> str:
     """The settings as YAML, without the password of a database's address that was typed, which a report would show."""
     from kd_runner.masking import without_passwords
 
