@@ -502,11 +502,17 @@ def keep_results(name: str, folder: Path, settings: Mapping[str, str] | None = N
     replace_rows(RESULTS, RESULT_COLUMNS, name, rows, modes=modes)
 
 
+def swept_key(words: Sequence[str]) -> str:
+    """The key of the word that has several values: a comma that is in no brackets."""
+    several = [word for word in words if "," in re.sub(r"\[[^\]]*\]|\{[^}]*\}", "", word)]
+    return several[0].split("=", 1)[0]
+
+
 def factor(name: str, root: Path, words: Sequence[str]) -> None:
     """Sweep one setting, and keep the results in docs/when_it_helps.csv."""
     folder, seeds = root / f"factor_{name}", range(5) if name == "view" else TEN
     run_sweep(folder / "sweep0", [seed_word(seeds), *FACTORS[name]], words, baseline=True)
-    key = next(word.split("=", 1)[0] for word in FACTORS[name] if "," in word.replace(", ", ""))
+    key = swept_key(FACTORS[name])
     rows = []
     for given, result in results_of(folder):
         row = {"factor": name, "setting": f"{key}={given[key]}", "seed": result["seed"]}

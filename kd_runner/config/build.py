@@ -9,6 +9,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,14 @@ def _new_adapter(hint: Any) -> TypeAdapter[Any]:
 @functools.lru_cache(maxsize=1000, typed=True)
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     return _new_adapter(hint)
+
+
+def warm_up_adapters(target: Callable[..., Any]) -> None:
+    """Build the adapters of the kinds that a callable's arguments have, which `build` then finds."""
+    for hint in _hints(target).values():
+        if isinstance(hint, Hashable):
+            with suppress(PydanticSchemaGenerationError, PydanticUserError):
+                _adapter(hint)
 
 
 def _wrong_kind(key: str, error: ValidationError) -> str:

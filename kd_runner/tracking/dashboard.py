@@ -49,6 +49,7 @@ FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
     "Disagreements": disagreements,
     "Soft targets": soft_targets,
 }
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 WRITTEN_AT_END = ("images/", "precision_recall_", "run/", "custom_scalars", "final/", "_hparams_/")
 
 
@@ -69,7 +70,9 @@ def begin(
     layouts.write_first(logger.event_folder, logger.is_of_a_sweep, several_labels)
     writer = logger.experiment
     writer.add_text("run/command", markdown_code(shlex.join(["kd-runner", *overrides])))
-    content = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    content = yaml.dump(
+        dict(settings), Dumper=DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
     writer.add_text("run/settings", markdown_code(content, "yaml"))
     writer.flush()
 

@@ -24,6 +24,12 @@ NAMES = (
     "kd_runner.cli",
     "kd_runner.runs.run",
     "kd_runner.datasets.digits",
+    "kd_runner.distillation.soft",
+    "kd_runner.log_handlers",
+    "kd_runner.models.plain_cnn",
+    "kd_runner.schedule",
+    "torch.utils.serialization.config",
+    "hydra._internal.logging_config",
 )
 
 
@@ -34,13 +40,21 @@ def prepare() -> None:
 
     from kd_runner.charts import png
     from kd_runner.command_line.parsers import warm_up_parsers
+    from kd_runner.config.build import warm_up_adapters
     from kd_runner.config.door import option_names
+    from kd_runner.distillation.soft import Soft
+    from kd_runner.files import reading
+    from kd_runner.models.plain_cnn import plain_cnn
     from kd_runner.reports.html import TEMPLATES, pages
     from kd_runner.runs.unused_settings import RULES, covers
 
     Plugins.instance()
     warm_up_parsers()
     option_names()
+    for target in (Soft, plain_cnn):
+        warm_up_adapters(target)
+    for shape in (reading.RESULT, reading.ANALYSIS):
+        reading.remove_misshapen({}, shape)
     for pattern, _ in RULES:
         covers(pattern, "")
     Image.preinit()
