@@ -41,8 +41,8 @@ END = """
    student was still learning at the end.
 2. Give the student's epochs: the baseline should no longer gain from more of them, else the comparison is one of speed.
 3. Sweep the temperature (`-m temperature.value=1,2,4,8`) and the mode ([results.md](results.md)) on validation images.
-4. Give the teacher what the student lacks: more images (`student.fraction`), moved images (`teacher.dataset`), a larger
-   network.
+4. Give the teacher what the student lacks: more images (`student.fraction`), a larger network. That it sees moved images
+   (`teacher.dataset`) made no sure difference above.
 """
 
 
@@ -123,9 +123,10 @@ TEXTS = {
     "view": Factor(
         "What the teacher has seen",
         "All images of MNIST, a CNN to an MLP: the teacher learns from the images as they are, or moved by up to two "
-        "pixels. The "
-        "student sees them as they are in both.",
-        "",
+        "pixels. The student sees them as they are in both, for the default 60 epochs.",
+        "The two students differ by 0.03 points, which is no sure difference (p = 0.40, paired t-test over seeds): "
+        "what this student gains, it gains from a CNN whatever that has seen. That moved images are the reason, as one "
+        "may read in the founding experiment, this does not show.",
     ),
 }
 
