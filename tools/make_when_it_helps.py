@@ -41,8 +41,8 @@ END = """
    student was still learning at the end.
 2. Give the student's epochs: the baseline should no longer gain from more of them, else the comparison is one of speed.
 3. Sweep the temperature (`-m temperature.value=1,2,4,8`) and the mode ([results.md](results.md)) on validation images.
-4. Give the teacher what the student lacks: more images (`student.fraction`), a larger network. That it sees moved images
-   (`teacher.dataset`) made no sure difference above.
+4. Give the teacher what the student lacks: more images (`student.fraction`), a larger network. That it sees moved
+   images (`teacher.dataset`) made no sure difference above.
 """
 
 
