@@ -218,7 +218,9 @@ def test_which_modes_depend_on_the_temperature_is_measured() -> None:
         # Without hidden layers, as some modes want a dense layer right behind the maps.
         teacher = plain()["teacher"] | {"hidden": []}
         mode = {"batch_size": plain()["batch_size"]} if path.stem == "semckd" else {}
-        content = plain() | {"distillation": option_settings(path) | mode, "teacher": teacher}
+        node = option_settings(path) | mode
+        weight = 1.0 if isinstance(node["weight"], str) else node["weight"]  # the data set has one
+        content = plain() | {"distillation": node | {"weight": weight}, "teacher": teacher}
         content["peers"] = 2 if path.stem in OF_PEERS else 1
         content["adversarial"] = content["adversarial"] | {"eps": 0.1 if path.stem in ("ard", "rslad") else 0.0}
         if rehearse(assemble(check(content), digits())).tempered:
