@@ -22,6 +22,9 @@ SHORTEST = 5
 # Words that a person's account or machine may have as a name, and that messages are made of.
 ORDINARY = {"false", "teacher", "student", "baseline", "dataset", "store", "kd_runner", "kd-runner", "outputs"}
 IN_ADDRESS = re.compile(r":(?!/)\S*@")  # a password in an address
+BEHIND_NAME = re.compile(r"(://[^:/@]*:)(.*)(?=@)", re.DOTALL)  # to the last sign @, as a password may have one
+IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)([^&]*)", re.IGNORECASE)
+EXPRESSION = re.compile(r"\$\{[^}]*\}")  # it names where the password comes from
 IN_TEXT = re.compile(r"oc\.env:\s*['\"]?([A-Za-z_]\w*)")  # the name of a variable in a word of the command line
 
 _variables: dict[str, str] = {}  # the names of variables by their values, in all forms
@@ -64,6 +67,15 @@ def mask(text: str) -> str:
 def without_passwords(text: str) -> str:
     """`text` without the passwords of addresses: person:***@host."""
     return IN_ADDRESS.sub(f":{MASK}@", text)
+
+
+def without_password(address: str) -> str:
+    """An address, such as a database's, without its password, wherever it stands; an expression for it stays."""
+
+    def masked(found: re.Match[str]) -> str:
+        return found[1] + (found[2] if EXPRESSION.fullmatch(found[2]) else MASK)
+
+    return IN_QUERY.sub(masked, BEHIND_NAME.sub(masked, address))
 
 
 def explain(text: str) -> str:

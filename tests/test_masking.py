@@ -1,3 +1,6 @@
+import pytest
+
+from kd_runner import masking
 from kd_runner.masking import hide_values
 
 
@@ -8,3 +11,17 @@ def test_secrets_are_hidden_below_their_keys() -> None:
         "dataset": {"root": "***", "token": "c"},
         "root": "d",
     }
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:SECRET@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://h/db?user=u&password=SECRET&x=1", "postgresql://h/db?user=u&password=***&x=1"),
+        ("postgresql://u:/SE C\\,R@ET@${oc.env:HOST}/db", "postgresql://u:***@${oc.env:HOST}/db"),
+        ("postgresql://u:${oc.env:PASSWORD}@h/db", "postgresql://u:${oc.env:PASSWORD}@h/db"),
+        ("sqlite:////data/study.db", "sqlite:////data/study.db"),
+    ],
+)
+def test_the_password_of_an_address_is_hidden_and_what_names_it_is_not(address: str, shown: str) -> None:
+    assert masking.without_password(address) == shown

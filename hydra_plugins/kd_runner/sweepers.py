@@ -126,15 +126,17 @@ class GridSweeper(Sweeper):
 
 def _without_password_of_storage(config: Any) -> str:
     """The settings as YAML, without the password of a database's address that was typed, which a report would show."""
-    from kd_runner.masking import without_passwords
+    from kd_runner.masking import without_password
 
-    text = OmegaConf.to_yaml(config)
-    sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-    storage = sweeper.get("storage")
-    if isinstance(storage, str) and "${" not in storage:
-        for form in (storage, storage.replace("'", "''")):  # as YAML writes it between quotes
-            text = text.replace(form, without_passwords(form))
-    return text
+    content: Any = OmegaConf.to_container(config, resolve=False)
+    hydra = content["hydra"]
+    if isinstance(storage := hydra["sweeper"].get("storage"), str):
+        hydra["sweeper"]["storage"] = without_password(storage)
+    for words in hydra["overrides"].values():
+        words[:] = [
+            without_password(word) if word.lstrip("+").startswith("hydra.sweeper.storage=") else word for word in words
+        ]
+    return OmegaConf.to_yaml(OmegaConf.create(content))
 
 
 LAUNCHERS = [f"hydra_plugins.kd_runner.launchers.{name}" for name in ("PoolLauncher", "SlurmLauncher", "RayLauncher")]

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import EARLIER_DEFAULTS, PUBLISHED_WEIGHTS, UNDECISIVE, printable
+from kd_runner.command_line.overrides import EARLIER_DEFAULTS, PUBLISHED_WEIGHTS, UNDECISIVE, printable, split
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
@@ -127,7 +127,7 @@ def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list
             content = OmegaConf.create(read_yaml(path))
             recorded: Any = OmegaConf.to_container(content.hydra.overrides, resolve=False)
         else:
-            path, words_of_run = recorded_words(folder)
+            path, words_of_run = _words_of_run(folder)
             recorded = {"task": OmegaConf.to_container(OmegaConf.create(words_of_run), resolve=False)}
         overrides = recorded["task"] or []
         if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
@@ -149,6 +149,23 @@ def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list
             )
     words = [as_published(word) for word in [*overrides, *launching] if _root_of(word) != "resume"]
     return [*_earlier_defaults(folder, is_sweep), *words]
+
+
+def _words_of_run(folder: Path) -> tuple[Path, Any]:
+    """The file that records the words of the run in `folder`, and these; of a job that has not begun, its sweep's file.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError, RecursionError: there is no such file, or it cannot be read.
+    """
+    try:
+        return recorded_words(folder)
+    except (OSError, LookupError):
+        sweep = next((path for path in folder.absolute().parents if (path / GRID).is_file()), None)
+        if sweep is None or (folder / HYDRA).exists():
+            raise
+        content = json.loads(read_plain(sweep / GRID))
+        number = content["folders"].index(str(folder.absolute().relative_to(sweep)))
+        return sweep / GRID, [word for word in split(content["jobs"][number]) if word]
 
 
 def _earlier_defaults(folder: Path, is_sweep: bool) -> list[str]:

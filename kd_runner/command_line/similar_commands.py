@@ -33,9 +33,15 @@ class Words:
 
     @property
     def shape(self) -> tuple[str, ...]:
-        """The words without these values; those of similar commands are the same."""
+        """The words without these values; those of similar commands are the same.
+
+        Words in braces are merged into what is there, and others replace it, so that the two are not similar.
+        """
         return tuple(
-            f"{word.key_or_group}=" if word in self.values else str(word.input_line) for word in self.overrides
+            f"{word.key_or_group}={'{' if isinstance(word.value(), dict) else ''}"
+            if word in self.values
+            else str(word.input_line)
+            for word in self.overrides
         )
 
 
@@ -79,7 +85,7 @@ def compose_first(words: Words, load: Callable[[list[str]], DictConfig]) -> Comp
     alone = [word.key_or_group for word in words.values if word.key_or_group not in in_braces]
     if any(key in config.hydra.runtime.choices for key in keys if key in (*alone, *in_braces)):
         return None
-    if any(OmegaConf.is_dict(_node(config, key)) for key in alone):
+    if any(OmegaConf.is_dict(_node(config, key)) for key in alone) or not all(_has(config, key) for key in in_braces):
         return None
     return Composed(config, {key: _plain_value(_node(config, key)) for key in in_braces})
 
@@ -113,6 +119,13 @@ def is_value(override: Override) -> bool:
         and (key.split(".")[0] not in NEVER_ALONE or key == RUN_FOLDER)
         and not override.is_sweep_override()
     )
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    """True where a section of the settings has the key."""
+    *sections, name = key.split(".")
+    parent = OmegaConf.select(config, ".".join(sections)) if sections else config
+    return OmegaConf.is_dict(parent) and name in parent
 
 
 def _node(config: DictConfig, key: str) -> Any:

@@ -20,7 +20,9 @@ def end_reason(folder: Path, task: Task, timeout_s: float | None) -> str:
     if task.timed_out:
         return f"it took longer than {timeout_s:g} s (hydra.launcher.timeout_s)"
     if task.code is not None and task.code < 0:
-        return f"its process was killed by {signal.Signals(-task.code).name}, {number_of(task.attempts, 'time')}"
+        known = {number.value: number.name for number in signal.Signals}
+        name = known.get(-task.code, f"signal {-task.code}")
+        return f"its process was killed by {name}, {number_of(task.attempts, 'time')}"
     if task.reason:
         return task.reason
     result_file = folder / RESULT

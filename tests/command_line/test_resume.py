@@ -108,3 +108,14 @@ def test_the_job_of_a_sweep_goes_on_with_the_words_of_its_own_files(tmp_path: Pa
     begun.unlink()
     (tmp_path / "result.json").write_text(json.dumps({"overrides": ["seed=4"]}))
     assert recorded_settings(tmp_path, is_sweep=False) == ["seed=4"]
+
+
+def test_a_job_that_had_not_begun_goes_on_with_the_words_of_its_sweep(tmp_path: Path) -> None:
+    job = tmp_path / "1"
+    job.mkdir()
+    (job / "kd-runner.log").touch()
+    grid = {"jobs": ["seed=0", "seed=1 teacher.optimizer={lr: 0.1, weight_decay: 0}"], "folders": ["0", "1"]}
+    (tmp_path / "sweep.json").write_text(json.dumps(grid))
+    assert recorded_settings(job, is_sweep=False) == ["seed=1", "teacher.optimizer={lr: 0.1, weight_decay: 0}"]
+    (tmp_path / "sweep.json").write_text(json.dumps({**grid, "jobs": ["", ""]}))  # of a sweep without words
+    assert recorded_settings(job, is_sweep=False) == []

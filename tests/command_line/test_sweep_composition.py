@@ -33,6 +33,16 @@ GROUPS: list[list[list[str]]] = [
     [["+name=a", "seed=1"], ["+name=b", "seed=1"], ["~temperature.value", "seed=2"]],
     [["seed=1", "seed=2"], ["seed=3", "seed=4"]],
     [["experiment=fashion_mlp", "batch_size=32"], ["experiment=fashion_mlp", "batch_size=64"], ["batch_size=16"]],
+    [
+        ["teacher.optimizer=null"],
+        ["teacher.optimizer={lr: 0.02, weight_decay: 0.5}"],
+        ["teacher.optimizer={lr: 0.02}"],
+        ["teacher.optimizer=null"],
+    ],
+    [["student.input=${teacher.input}"], ["student.input={std: [0.5]}"], ["student.input={mean: [0.5]}"]],
+    [["foo.bar={a: 1}"], ["foo.bar={a: 2}"]],
+    [["foo={a: 1}"], ["foo={a: 2}"]],
+    [["seed.bar={a: 1}"], ["seed.bar={a: 2}"]],
     [["hydra.launcher.retries=2", "seed=0"], ["hydra.launcher.retries=3", "seed=0"]],
 ]
 

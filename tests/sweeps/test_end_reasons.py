@@ -38,3 +38,8 @@ def test_signals_and_time_limits_are_named(tmp_path: Path) -> None:
     assert end_reason(tmp_path, task_in(tmp_path, code=-9, attempts=2), None).endswith("SIGKILL, 2 times")
     limit = end_reason(tmp_path, task_in(tmp_path, code=-15, timed_out=True), 90.0)
     assert limit == "it took longer than 90 s (hydra.launcher.timeout_s)"
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
+    task = Task("#0", tmp_path, [], [], attempts=1, code=-40)
+    assert end_reason(tmp_path, task, None) == "its process was killed by signal 40, 1 time"
