@@ -22,7 +22,7 @@ def lines_of(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-ROBUST = ("ard", "rslad")  # modes whose teachers learn from attacked images
+ROBUST = make_results.ROBUST
 PAIRS = sorted({line["pair"] for line in lines_of("results.csv")})
 
 

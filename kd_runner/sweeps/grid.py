@@ -85,7 +85,7 @@ def run_missing(
         write_grid(jobs, folder, digits=len(str(len(jobs) - 1)))
         log.info("sweep     %s, %s: %s", number_of(len(missing), "job"), engine.description, folder)
         if len(jobs) > MOST_JOBS_WITH_IMAGES and any(job.settings["tracking"]["images"] == "auto" for job in jobs):
-            log.info("sweep     TensorBoard shows no pictures of so many jobs, their reports do (tracking.images=true)")
+            log.info("sweep     TensorBoard has no pictures of so many jobs, tracking.images=true draws them")
         training = training_tasks(examination["networks"], missing, folder, missing[0].variables)
         write_network_names(folder, {task.folder.name: task.name for task in training.values()})
         tasks = {job.number: replace(task_of(job, training, flags), title=queue_name(job)) for job in missing}
