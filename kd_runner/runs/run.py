@@ -36,8 +36,9 @@ from kd_runner.runs.headless import as_features, is_headless
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.resuming import begin, earlier_result, refuse_other_settings
+from kd_runner.runs.resuming import begin, earlier_result
 from kd_runner.runs.running import RunState
+from kd_runner.runs.same_settings import refuse_other_settings
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.runs.unused_settings import unused_settings
 from kd_runner.terminal import terminal_width

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.formats import number_of
 from kd_runner.notes import note
+from kd_runner.runs.same_settings import refuse_other_settings
 from kd_runner.sweeps.checks import examine_jobs, refuse_completed, refuse_other_folders
 from kd_runner.sweeps.early_end import EarlyEnd, forget_stops, stop_reason
 from kd_runner.sweeps.end_reasons import end_reason
@@ -39,12 +41,14 @@ def run_grid(
         flags: Flags of the command line that each job gets, such as --config-dir.
 
     Raises:
-        SettingsError: a job that cannot work; none was started.
+        SettingsError: a job that cannot work, or one that has completed with other settings; none was started.
     """
     outcomes: dict[int, dict[str, Any] | str] = {}
     for job in jobs:
         result = completed_result(job) if resumed else None
         if result is not None:
+            content = masking.masked_data(masking.hide_values(job.settings, list(job.expressions)))
+            refuse_other_settings(job.folder, content, job.overrides)
             outcomes[job.number] = result
     if outcomes:
         log.info("sweep     %d of %s were completed before", len(outcomes), number_of(len(jobs), "job"))

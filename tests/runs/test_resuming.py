@@ -10,7 +10,8 @@ import pytest
 
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
-from kd_runner.runs.resuming import earlier_result, refuse_other_settings
+from kd_runner.runs.resuming import earlier_result
+from kd_runner.runs.same_settings import refuse_other_settings
 
 
 def settings_with(**changes: Any) -> dict[str, Any]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from jobs import numbers_of, result_in
 from sweep_commands import NAUGHTY_WORDS, SHORT, naughty_folder, processes_in, started, swept  # noqa: F401
 
+from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import LOCK
+from kd_runner.sweeps.grid import run_grid
+from kd_runner.sweeps.jobs import Job
 
 
 def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
@@ -210,3 +216,16 @@ def never_two_on_a_slot(out: str) -> None:
         else:
             del taken[task]
     assert taken == {}
+
+
+def test_a_sweep_whose_options_have_changed_does_not_go_on(settings: Callable[..., Any], tmp_path: Path) -> None:
+    """Its table would have a mean over two settings."""
+    launcher: Any = None  # a launcher: nothing is started
+    folder = tmp_path / "0"
+    folder.mkdir()
+    (folder / "settings.json").write_text(json.dumps(settings("student.epochs=3").plain()))
+    (folder / "result.json").write_text('{"status": "completed"}')
+    as_before, changed = (Job(0, [], [], settings(f"student.epochs={epochs}").plain(), folder) for epochs in (3, 4))
+    assert run_grid([as_before], tmp_path, launcher, True, []) == [{"status": "completed"}]
+    with pytest.raises(SettingsError, match=r"resume: .*0 has other settings: student\.epochs was 3, is 4"):
+        run_grid([changed], tmp_path, launcher, True, [])
