@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from kd_runner.command_line import composition
 from kd_runner.command_line.invocation import invocation_of
 from kd_runner.command_line.job_composer import JOB_COMPOSER
+from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.sweep_composition import SweepComposer
 
 # Hydra's own settings that are the sweep's and not a job's.
@@ -93,7 +94,8 @@ class PoolLauncher(Launcher):
         Raises:
             SettingsError: they cannot be composed, or are of the wrong kind.
         """
-        config = composition.composed_by(lambda: self.composer.compose(overrides))
+        words = [word for override in overrides for word in expand_modes(override)]  # as the job itself does
+        config = composition.composed_by(lambda: self.composer.compose(words))
         unresolved = composition.unresolved_settings(config)
         settings = composition.settings_of(config, overrides, unresolved)
         with open_dict(config):

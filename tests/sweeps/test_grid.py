@@ -229,3 +229,12 @@ def test_a_sweep_whose_options_have_changed_does_not_go_on(settings: Callable[..
     assert run_grid([as_before], tmp_path, launcher, True, []) == [{"status": "completed"}]
     with pytest.raises(SettingsError, match=r"resume: .*0 has other settings: student\.epochs was 3, is 4"):
         run_grid([changed], tmp_path, launcher, True, [])
+
+
+@pytest.mark.slow
+def test_lists_of_modes_are_checked_as_they_are_run(tmp_path: Path) -> None:
+    _, err = swept(tmp_path, "distillation=[dkd,at],soft", *SHORT)
+    assert err == ""
+    settings = [json.loads((tmp_path / "sweep" / str(job) / "settings.json").read_text()) for job in range(2)]
+    modes = [[job["distillation"]["_target_"], *job["plus"]] for job in settings]
+    assert modes == [["kd_runner.distillation.dkd.DKD", "at"], ["kd_runner.distillation.soft.Soft"]]
