@@ -34,7 +34,6 @@ FIXED = (
     "teacher.seed=0", "order_seed=0", "teacher.epochs=1", "student.epochs=1", "tracking.images=false",
     "trainer.threads=1", "trainer.accelerator=cpu", "hydra.launcher.jobs_per_device=2",
 )  # fmt: skip
-LOOK = 1.0  # seconds between two looks at the processes
 
 
 @dataclass
@@ -63,6 +62,8 @@ def main() -> None:
     arguments.add_argument("--jobs", type=int, default=1000, help="jobs of the sweep, a multiple of 8 (1000)")
     arguments.add_argument("--job-kills", type=float, default=20.0, help="mean seconds between kills of jobs (20)")
     arguments.add_argument("--driver-kills", type=float, default=240.0, help="mean seconds between the driver's (240)")
+    arguments.add_argument("--spare", type=float, default=5.0, help="seconds from a first job to a driver's kill (5)")
+    arguments.add_argument("--look", type=float, default=1.0, help="seconds between two looks at the processes (1)")
     arguments.add_argument("--most-kills", type=int, default=10**6, help="of jobs, and of the driver (no limit)")
     arguments.add_argument("--sample", type=int, default=16, help="jobs compared with an undisturbed run (16)")
     arguments.add_argument("--pack", default="auto", help="hydra.launcher.pack (auto)")
@@ -118,14 +119,14 @@ def run_once(
     next_job = started + chance.expovariate(1 / given.job_kills)
     next_driver = started + chance.expovariate(1 / given.driver_kills)
     while driver.poll() is None:
-        time.sleep(LOOK)
+        time.sleep(given.look)
         now = time.monotonic()
         server, jobs = processes_of(driver.pid, folder)
         measure_memory(driver.pid, server, record)
         if not first_job and re.search("^start +#", log.read_text(errors="replace"), re.MULTILINE):
             first_job = True
             record.seconds_to_first_job.append(round(now - started, 1))
-            next_driver = max(next_driver, now + 5)  # each start gets somewhere
+            next_driver = max(next_driver, now + given.spare)  # each start gets somewhere
         if jobs and now > next_job and record.killed_jobs < given.most_kills:
             next_job = now + chance.expovariate(1 / given.job_kills)
             record.killed_jobs += kill(chance.choice(jobs))
