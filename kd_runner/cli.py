@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kd_runner import __version__, masking
+from kd_runner.closed_output import discard_output
 from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
@@ -125,7 +126,7 @@ def main(companions: Any = None) -> int:
         say(f"terminated{invocation.resume_hint}")
         return TERMINATED
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return FAILED
     except Exception as error:
         return _exit_code_after(error, invocation)

@@ -31,8 +31,8 @@ def short_percent(share: float) -> str:
 
 
 def points(difference: float | None) -> str:
-    """A difference of two shares in percentage points, with its sign, such as +1.25."""
-    return UNKNOWN if difference is None else f"{100 * difference:+.2f}"
+    """A difference of two shares in percentage points, with its sign, such as +1.25; one that rounds to 0 is +0.00."""
+    return UNKNOWN if difference is None else f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def count(number: float | None, unknown: str = UNKNOWN) -> str:

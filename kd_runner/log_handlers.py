@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from kd_runner.closed_output import discard_output
+
 
 class LogFile(logging.FileHandler):
     """The file of a run's log. Where it cannot be written, the run goes on without it."""
@@ -70,6 +72,8 @@ class Console(logging.StreamHandler[Any]):
             super().handleError(record)
             return
         self.has_ended = True
-        if not isinstance(error, BrokenPipeError):  # whose reader has seen enough
+        if isinstance(error, BrokenPipeError):
+            discard_output()
+        else:
             with suppress(OSError, ValueError):
                 print(f"kd-runner: note: what is printed cannot be written ({error.strerror})", file=sys.stderr)

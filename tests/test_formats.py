@@ -25,6 +25,7 @@ def test_shares_and_numbers_of_things() -> None:
     assert (percent(0.93254), percent(0.93254, 1), percent(1.0, 0)) == ("93.25 %", "93.3 %", "100 %")
     assert (bare_percent(0.93254), bare_percent(0.0)) == ("93.25", "0.00")
     assert (points(0.0125), points(-0.5)) == ("+1.25", "-50.00")
+    assert [points(difference) for difference in (0.0, -0.0, -1e-5, 1e-5, -6e-5)] == ["+0.00"] * 4 + ["-0.01"]
     assert (count(1234.0), count(0)) == ("1,234", "0")
 
 

@@ -19,6 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from kd_runner.closed_output import discard_output
 from kd_runner.command_line.invocation import invocation_of
 from kd_runner.command_line.traces import folder_goes_where_refused
 from kd_runner.formats import number_of
@@ -37,6 +38,8 @@ def write_leaderboard(folder: Path, with_commands: bool = True) -> None:
 
     try:
         log.info("%s", report([folder], folder, with_commands=with_commands))
+    except BrokenPipeError:  # all is written; nobody reads what is printed
+        discard_output()
     except Exception as error:  # a table must not take the sweep with it
         log.warning("note      the leaderboard could not be written: %s", error)
 

@@ -228,12 +228,26 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
     if isinstance(value, str) and (other := OTHER_DEFAULT.fullmatch(value)):
-        return f"{other[2]} (or {other[1]})"
+        return f"{other[2]} ({_others(other[1]) or f'or {other[1]}'})"
     return (
         str(value)
         if not isinstance(value, dict)
         else "{" + ", ".join(f"{k}: {_shown(v)}" for k, v in value.items()) + "}"
     )
+
+
+@functools.cache
+def _others(key: str) -> str:
+    """What options have under a key that replaces a default, such as 'dataset=digits: 30.0'; at most three of them."""
+    group, *names = key.split(".")
+    found = []
+    for option in options_of(group):
+        value: Any = option_settings(CONF_DIR / group / f"{option}.yaml")
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            found.append(f"{group}={option}: {_shown(value)}")
+    return ", ".join(found) if len(found) <= 3 else ""
 
 
 def _folded(begin: str, text: str, indent: int) -> list[str]:

@@ -38,12 +38,22 @@ Keys = Annotated[str | None, BeforeValidator(lambda value: value if value is Non
 
 def _mean_of_pixels(value: float) -> float:
     if not 0 <= value <= 1:
-        remedy = ": divide it by 255" if 1 < value <= 255 else ""
-        raise ValueError(f"must be from 0 to 1, between which pixels are scaled{remedy}")
+        raise ValueError(f"must be from 0 to 1, between which pixels are scaled{_remedy(value)}")
     return value
 
 
+def _deviation_of_pixels(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError(f"must be above 0, and at most 1, to which pixels are scaled{_remedy(value)}")
+    return value
+
+
+def _remedy(value: float) -> str:
+    return ": divide it by 255" if 1 < value <= 255 else ""
+
+
 Mean = Annotated[Number, AfterValidator(_mean_of_pixels)]  # of a channel
+Std = Annotated[Number, AfterValidator(_deviation_of_pixels)]
 
 
 def _layer_name(value: Any) -> str:
@@ -182,7 +192,7 @@ class _Built(Section):
 
 class DatasetSettings(_Built):
     mean: list[Mean] | None = None
-    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    std: list[Std] | None = None
     crop_padding: Pixels = 0
     flip: Flag = False
     resized_crop: Share
@@ -252,7 +262,7 @@ class InputSettings(Section):
     """How a network sees the images, where it does not see them as the run normalises them and in their size."""
 
     mean: list[Mean] | None = None
-    std: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] | None = None
+    std: list[Std] | None = None
     size: Annotated[int | list[int] | None, BeforeValidator(_check_size)] = None
     channels: Count | None = None
 

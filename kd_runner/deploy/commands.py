@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kd_runner.closed_output import discard_output
 from kd_runner.deploy.model_files import NETWORKS
 from kd_runner.errors import (
     FAILED,
@@ -75,7 +76,7 @@ def run_command(command: str, function: Callable[[], int]) -> int:
         say(command, "interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return FAILED
     except Exception as error:
         return _exit_code_after(command, error)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import gc
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from kd_runner.closed_output import discard_output
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.home import typed_path
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
@@ -47,7 +47,7 @@ def main(verify: Verify | None = None) -> int:
             page = write_page(arguments.folders, arguments.out, arguments.reference, arguments.interactive)
         print(printable(page))
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 1
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)

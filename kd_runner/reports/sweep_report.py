@@ -66,7 +66,6 @@ def report(
     leaderboard = leaderboard_of(folders, reference, sources)
     earlier = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
-    print(terminal_text(leaderboard, terminal_width(), with_commands))
     from kd_runner.tracking import event_files, tracker_clients
 
     text, charts = _text_at(out / f"{NAME}.md"), out.absolute() / EVENTS
@@ -78,6 +77,7 @@ def report(
 
         hparams.write(out, runs, missing, text, leaderboard.groups)
     sources.cache.save()
+    print(terminal_text(leaderboard, terminal_width(), with_commands))  # last: a reader may close what it reads
     if len(runs) + len(missing) < total:
         print(f"TensorBoard's table has the first {len(runs) + len(missing):,} of {total:,} runs, {PAGE} has them all.")
     print(f"\n{printable(event_files.command(charts))}")

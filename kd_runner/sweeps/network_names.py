@@ -60,7 +60,12 @@ def _telling_words(settings: Sequence[Mapping[str, tuple[str, ...]]], own: str) 
         kinds = [tuple(values[name] for name in chosen) for values in settings]
         if len({(kind, values[key]) for kind, values in zip(kinds, settings, strict=True)}) > len(set(kinds)):
             chosen.append(key)
-    return [" ".join(f"{key}={','.join(values[key])}" for key in settings[0] if key in chosen) for values in settings]
+    return [" ".join(f"{key}={_listed(values[key])}" for key in settings[0] if key in chosen) for values in settings]
+
+
+def _listed(values: Sequence[str]) -> str:
+    """Values with commas between them, of many the first two: no other network has these."""
+    return ",".join(values) if len(values) <= 4 else f"{','.join(values[:2])},… {len(values)} values"
 
 
 def _divides(settings: Sequence[Mapping[str, tuple[str, ...]]], key: str) -> bool:

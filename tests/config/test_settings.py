@@ -64,7 +64,8 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
             "teacher.input.mean=[0.5,0,-1]",
             r"teacher\.input\.mean\.2: must be from 0 to 1, between which pixels are scaled, got -1",
         ),
-        ("dataset.std=[0]", r"dataset\.std\.0: must be greater than 0, got 0"),
+        ("dataset.std=[0]", r"dataset\.std\.0: must be above 0, and at most 1, to which pixels are scaled, got 0"),
+        ("student.input.std=[58.4]", r"student\.input\.std\.0: must be above 0, .*: divide it by 255, got 58\.4"),
         ("dataset.crop_padding=-1", r"dataset\.crop_padding: must be greater than or equal to 0, got -1"),
         (
             "teacher.checkpoint_format=repdistiller",

@@ -82,6 +82,17 @@ def test_an_option_that_several_values_share_has_all_of_them() -> None:
     assert names == {"ab": "teacher cnn, seed 0 (experiment=a,b)", "c": "teacher cnn, seed 0 (experiment=c)"}
 
 
+def test_of_many_values_the_first_are_said_and_their_number() -> None:
+    jobs = grid(experiment=[*"abcdef", "x", "y", "z"])
+    networks = {
+        "a": {"stage": "teacher", "name": "cnn, seed 0", "jobs": ["0", "1", "2", "3", "4", "5"]},
+        "b": {"stage": "teacher", "name": "cnn, seed 0", "jobs": ["6", "7", "8"]},
+    }
+    names = network_names(networks, jobs)
+    assert names["a"] == "teacher cnn, seed 0 (experiment=a,b,… 6 values)"
+    assert names["b"] == "teacher cnn, seed 0 (experiment=x,y,z)"
+
+
 def test_the_key_is_the_last_resort() -> None:
     networks = {key: {"stage": "teacher", "name": "cnn, seed 0", "jobs": ["0", "1"]} for key in ("ab12", "cd34")}
     names = network_names(networks, grid(seed=["0", "1"]))
