@@ -7,6 +7,7 @@ results of some seeds stands below all complete ones, since those of its seeds t
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 
 from kd_runner.command_line.overrides import split
@@ -41,7 +42,7 @@ def compared_groups(
     lacking = _lacking_seeds(missing)
     common = _words_in_common(by_words, lacking)
     for group in groups:
-        group.name = " ".join(word for word in group.words if word not in common) or "defaults"
+        group.name = " ".join(_listed_modes(word for word in group.words if word not in common)) or "defaults"
         seeds = {run.seeds for run in group.runs}
         group.planned = len(seeds | lacking.get(_less_root(group.words), set()))
         group.gain, group.gap = gain_of(group), gap_of(group)
@@ -89,6 +90,17 @@ def _words_in_common(words_of_groups: Iterable[tuple[str, ...]], missing: Iterab
 
 def _keys(words: Iterable[str]) -> frozenset[str]:
     return frozenset(word.partition("=")[0] for word in words)
+
+
+def _listed_modes(words: Iterable[str]) -> list[str]:
+    """The words with several modes as people type them: `distillation=[a,b]` for the mode a, and b in `plus`."""
+    words = list(words)
+    first = next((word for word in words if word.startswith("distillation=")), None)
+    more = [word for word in words if re.fullmatch(r"\+distillation@plus\.(\w+)=\1", word)]
+    if first is None or not more:
+        return words
+    modes = [word.rpartition("=")[2] for word in (first, *more)]
+    return [f"distillation=[{','.join(modes)}]" if word == first else word for word in words if word not in more]
 
 
 def _less_root(words: Iterable[str]) -> tuple[str, ...]:

@@ -82,4 +82,5 @@ def test_comments_above_behind_and_below_a_key() -> None:
 
 def test_a_default_that_the_data_set_may_replace_is_shown_as_it_is_typed() -> None:
     assert "  distillation.weight=1000.0 (dataset=digits: 30.0)" in explanation(["distillation=at"])
-    assert "  optimizer.lr=0.001 (or dataset.default_lr)" in explanation(["optimizer=adam"])
+    assert "  optimizer.lr=0.001 (dataset=digits: 0.01)" in explanation(["optimizer=adam"])
+    assert "  temperature.value=4.0 (or distillation.default_temperature)" in explanation(["temperature=constant"])

@@ -31,6 +31,17 @@ def test_groups_are_named_by_what_they_differ_in() -> None:
     assert compared_groups([]) == []
 
 
+def test_a_row_of_several_modes_is_named_as_its_modes_are_typed() -> None:
+    both = ("+distillation@plus.at=at", "+distillation@plus.sp=sp", "distillation=dkd", "teacher=mlp")
+    named = ("+distillation@plus.second=at", "distillation=dkd", "teacher=mlp")  # cannot be typed as a list
+    groups = compared_groups([run(0.5, "distillation=soft", "teacher=mlp"), run(0.4, *both), run(0.3, *named)])
+    assert [group.name for group in groups] == [
+        "distillation=soft",
+        "distillation=[dkd,at,sp]",
+        "+distillation@plus.second=at distillation=dkd",
+    ]
+
+
 def test_a_setting_of_which_one_value_alone_gave_results_is_named() -> None:
     runs = [run(0.5, "teacher=mlp", "student.lr=0.1", "dataset.root=/a")]
     assert compared_groups(runs)[0].name == "defaults"
