@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from evidence import LONGER, ON_GPU, PAIRS, Pair, seed_word
+from evidence import LONGER, ON_GPU, PAIRS, ROBUST, Pair, seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval
@@ -19,7 +19,6 @@ from kd_runner.comparison.statistics import holm_factors, interval
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
 SURE = 0.01
-ROBUST = ("ard", "rslad")  # modes with teachers of their own, which learned from attacked images
 NUMBERS = ("teacher", "student", "student_val", "ece", "images_seen", "macs", "parameters", "teacher_parameters")
 
 INTRO = """# Results
