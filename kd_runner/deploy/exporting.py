@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from kd_runner.deploy.metadata import metadata
 from kd_runner.deploy.preprocessing import Preprocessed, in_pictures, input_of
 from kd_runner.deploy.resizing_check import ResizingCheck, check_resizing
 from kd_runner.deploy.run_images import RunImages, images_of_run
+from kd_runner.deploy.unfinished import unfinished_folder
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import SETTINGS
@@ -81,22 +81,6 @@ def has_resizing(arguments: argparse.Namespace, exportable: Exportable, chosen: 
         raise SettingsError(f"--fixed-size: has no effect with --format {arguments.format}, which has one size alone")
     takes_pictures = exportable.image_input.color is not None
     return arguments.layout is not None and chosen.any_size and takes_pictures and not arguments.fixed_size
-
-
-@contextmanager
-def unfinished_folder(output: Path) -> Iterator[Path]:
-    """A folder beside `output`, for a file that may be refused; it is gone after the block, and so is what it holds.
-
-    Raises:
-        SettingsError: it cannot be made.
-    """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(prefix=".kd-export-", dir=output.parent)
-    except OSError as error:
-        raise SettingsError(f"--output: nothing can be written to {output.parent} ({error.strerror})") from error
-    with beside as folder:
-        yield Path(folder)
 
 
 def output_of(arguments: argparse.Namespace, exportable: Exportable, chosen: Format) -> Path:
