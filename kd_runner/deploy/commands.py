@@ -39,6 +39,7 @@ from kd_runner.plain_text import printable
 
 PIPED_WIDTH = 120  # columns of a table that goes to no terminal
 FORMATS = ("table", "json", "csv")
+MAX_PIXELS = 100_000_000  # of one file
 
 
 class _Notes(logging.Handler):
@@ -153,7 +154,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser, formats: Sequence[str]
         "--trust", action="append", default=[], metavar="PACKAGE", help="your package that the file names a network of"
     )
     parser.add_argument(
-        "--max-pixels", type=whole_number, default=100_000_000, metavar="N", help="of one file (default: 100 million)"
+        "--max-pixels", type=whole_number, default=MAX_PIXELS, metavar="N", help="of one file (default: 100 million)"
     )
 
 

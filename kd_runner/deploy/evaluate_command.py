@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_runner.deploy.commands import (
+    MAX_PIXELS,
     add_network_argument,
     add_shared_arguments,
     check_output,
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
     add_network_argument(parser, several=True)
     add_shared_arguments(parser, FORMATS)
+    parser.set_defaults(max_pixels=None)  # to tell where it was typed
     return parser
 
 
@@ -77,8 +79,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
     form = chosen_format(arguments, FORMATS)
     trust_packages(arguments.trust)
-    if arguments.root is not None and arguments.data is not None:
-        raise SettingsError(f"--root: has no effect beside {arguments.data}, got {arguments.root}")
+    _refuse_without_effect(arguments)
     with quick_imports():
         from kd_runner.deploy.measured import measure
         from kd_runner.deploy.measured_labels import labels_table, measure_labels
@@ -102,6 +103,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return FAILED if judged.unreadable else COMPLETED
 
 
+def _refuse_without_effect(arguments: argparse.Namespace) -> None:
+    """Raise SettingsError for a word that another one makes idle."""
+    if arguments.root is not None and arguments.data is not None:
+        raise SettingsError(f"--root: has no effect beside {arguments.data}, got {arguments.root}")
+    if arguments.max_pixels is not None and arguments.data is None:
+        raise SettingsError(
+            f"--max-pixels: has no effect without DATA, as the run's test images are read as its settings say, got "
+            f"{arguments.max_pixels}"
+        )
+    if arguments.teacher is not None and TEACHER in (arguments.network or ()):
+        raise SettingsError(f"--network {TEACHER}: has no effect beside --teacher {arguments.teacher}")
+
+
 def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
     """The networks to evaluate, by name: the typed teacher, and those of a run's folder or that of one file.
 
@@ -112,8 +126,11 @@ def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
 
     files = _files(arguments)
     if arguments.teacher is not None:
+        if TEACHER in files:
+            say(COMMAND, f"note: {arguments.teacher} is the teacher, in place of {files[TEACHER]}")
         files = {TEACHER: arguments.teacher.expanduser(), **{name: files[name] for name in files if name != TEACHER}}
-    predictors = {name: load(file, arguments.trust, arguments.max_pixels) for name, file in files.items()}
+    most = arguments.max_pixels or MAX_PIXELS
+    predictors = {name: load(file, arguments.trust, most) for name, file in files.items()}
     device = device_called(arguments.device)
     for predictor in predictors.values():
         predictor.network.to(device)

@@ -17,7 +17,10 @@ from kd_runner.quick_imports import quick_imports
 COMMAND = "kd-export"
 FORMATS = ("onnx", "torch_export", "openvino", "executorch", "safetensors")
 QUANTIZED = ("int8", "bf16", "fp16")
-NEED_FORMAT = ("quantize", "with_preprocessing", "fixed_size", "output", "overwrite", "run", "root", "without_images")
+NEED_FORMAT = (
+    *("quantize", "with_preprocessing", "fixed_size", "output", "overwrite"),
+    *("run", "root", "without_images", "trust"),
+)
 DESTINATIONS = {"with_preprocessing": "layout"}  # names of arguments that are not the word's
 
 

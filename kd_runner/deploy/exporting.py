@@ -80,6 +80,8 @@ def has_resizing(arguments: argparse.Namespace, exportable: Exportable, chosen: 
     if arguments.fixed_size and not chosen.any_size:
         raise SettingsError(f"--fixed-size: has no effect with --format {arguments.format}, which has one size alone")
     takes_pictures = exportable.image_input.color is not None
+    if arguments.fixed_size and not takes_pictures:
+        raise SettingsError(f"--fixed-size: has no effect for {exportable.path}, which takes arrays of one size alone")
     return arguments.layout is not None and chosen.any_size and takes_pictures and not arguments.fixed_size
 
 

@@ -37,8 +37,8 @@ def main(verify: Verify | None = None) -> int:
         if verify is not None and arguments.verify:
             _refuse_beside_verify(arguments)
             return verify(arguments.folders, arguments.root, arguments.trust, arguments.network)
-        if verify is not None and (arguments.root is not None or arguments.trust or arguments.network):
-            raise SettingsError("--root, --network and --trust: have no effect without --verify")
+        if verify is not None:
+            _refuse_without_verify(arguments)
         if arguments.host is not None and arguments.serve is None:
             raise SettingsError(f"--host: has no effect without --serve, got {arguments.host}")
         if arguments.serve is not None:
@@ -119,6 +119,14 @@ def _refuse_beside_verify(arguments: argparse.Namespace) -> None:
             raise SettingsError(f"--{name}: has no effect beside --verify, got {getattr(arguments, name)}")
     if arguments.interactive:
         raise SettingsError("--interactive: has no effect beside --verify")
+
+
+def _refuse_without_verify(arguments: argparse.Namespace) -> None:
+    for name in ("root", "network", "trust"):
+        if getattr(arguments, name) not in (None, []):
+            given = getattr(arguments, name)
+            text = given if isinstance(given, str) else ", ".join(given)
+            raise SettingsError(f"--{name}: has no effect without --verify, got {text}")
 
 
 def write_page(folders: list[Path], out: Path | None, reference: str | None, interactive: bool = False) -> Path:

@@ -87,6 +87,12 @@ def test_one_network_beside_a_teacher(folder: Path, capsys: Printed) -> None:
     assert list(content["networks"]) == ["teacher", "network"]
     result = json.loads((folder / "run/result.json").read_text())
     assert content["networks"]["network"]["agreement"] == result["student"]["agreement"]
+    baseline = str(folder / "run/baseline.safetensors")
+    assert main([str(folder / "run"), "--teacher", baseline, "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"kd-evaluate: note: {baseline} is the teacher, in place of {teacher}\n"
+    networks = json.loads(printed.out)["networks"]
+    assert networks["teacher"]["accuracy"] == networks["baseline"]["accuracy"]
 
 
 def test_the_table(folder: Path, capsys: Printed) -> None:
@@ -129,6 +135,12 @@ def test_what_is_left_out_is_said(
         (["net.safetensors", "data", "--root", "x"], "--root: has no effect beside data, got x"),
         (["net.safetensors", "data", "--teacher", "data"], "data is not the folder of a run"),
         (["empty"], "empty is not the folder of a run"),
+        (["net.safetensors", "data", "--network", "student"], "--network: has no effect on net.safetensors, which is"),
+        (["net.safetensors", "--max-pixels", "9"], "--max-pixels: has no effect without DATA, .* settings say, got 9$"),
+        (
+            ["empty", "data", "--network", "student", "--network", "teacher", "--teacher", "net.safetensors"],
+            "--network teacher: has no effect beside --teacher net.safetensors$",
+        ),
     ],
 )
 def test_what_cannot_work_gets_one_clear_line(

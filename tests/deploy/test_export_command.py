@@ -109,6 +109,9 @@ def test_the_model_card_beside_it_and_the_folder_for_the_hub_have_the_file(store
         ["--output", hub],
         ["--root", hub],
         ["--overwrite"],
+        ["--run", run],
+        ["--without-images"],
+        ["--trust", "my_networks"],
     ):
         line = refused(capsys, run, "--hub-folder", tmp_path / "other", *words)
         assert line == f"{words[0]}: has no effect without --format"
@@ -286,6 +289,14 @@ def test_words_that_do_not_fit_are_one_line(run, words, line, capsys, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert line in refused(capsys, run, *words.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_of_arrays_has_one_size_alone(tmp_path, capsys):
+    model = tmp_path / "arrays.safetensors"
+    save_network(model, TINY, (2, 8, 8))
+    words = ["--format", "torch_export", "--with-preprocessing", "--fixed-size", "--without-images"]
+    expected = f"--fixed-size: has no effect for {model}, which takes arrays of one size alone"
+    assert refused(capsys, model, *words) == expected
 
 
 def test_a_source_that_is_none_is_one_line(tmp_path, capsys):

@@ -143,7 +143,9 @@ def test_what_cannot_be_verified_is_one_line(run: Path, tmp_path: Path, report: 
         (["--verify", tmp_path], f"{tmp_path} has no result of a completed run: result.json is not there"),
         (["--verify", run, "--out", tmp_path / "x"], "--out: has no effect beside --verify"),
         (["--verify", run, "--root", "x"], "--root: has no effect, the run's data set has no root, got x"),
-        ([run, "--trust", "x"], "--root, --network and --trust: have no effect without --verify"),
+        ([run, "--trust", "x"], "--trust: has no effect without --verify, got x"),
+        ([run, "--root", "x"], "--root: has no effect without --verify, got x"),
+        ([run, "--network", "teacher"], "--network: has no effect without --verify, got teacher"),
     ]
     for words, message in cases:
         code, out, err = report(*words)
