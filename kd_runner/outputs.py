@@ -177,8 +177,8 @@ class AdapterExample:
         """
         if len(self.student.features) != len(self.teacher.features):
             raise ValueError(
-                f"must have as many student layers as teacher layers, got {_names(self.student)} and "
-                f"{_names(self.teacher)}"
+                f"must have as many student layers as teacher layers, got {_counted(self.student)} and "
+                f"{_counted(self.teacher)}"
             )
         return map_pairs(self.student, self.teacher)
 
@@ -213,8 +213,9 @@ class Deployed:
     layers: tuple[str, ...]
 
 
-def _names(outputs: Outputs) -> str:
-    return ", ".join(outputs.features) or "none"
+def _counted(outputs: Outputs) -> str:
+    names = ", ".join(outputs.features)
+    return f"{len(outputs.features)} ({names})" if names else "none"
 
 
 def deepest(outputs: Outputs) -> Tensor:

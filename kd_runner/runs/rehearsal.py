@@ -158,13 +158,14 @@ def _check_effects(mode: Mode, attempts: Sequence[Attempt], circumstances: str) 
             f"{mode.key}.{name}: the part of the loss that it weighs has no gradient {circumstances}; only the other "
             "parts teach the student",
         )
+    key = "student.layers" if mode.key == "distillation" else f"{mode.key}.student_layers"
     for layer in mode.student_layers:
         if layer not in mode_effects.inputs:
             shape = "x".join(map(str, attempts[0].student.features[layer].shape[1:]))
             note(
                 "student",
                 f"{mode.key}: the student's layer {layer} ({shape}) does not change the loss {circumstances}; "
-                "student.layers names others",
+                f"{key} names others",
             )
 
 

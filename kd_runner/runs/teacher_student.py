@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,6 +60,7 @@ class Networks:
         images: Images of noise [2, C, H, W], for dry runs.
         splits: The data set.
         labels: The labels of the images that the student learns from, int64 [N].
+        layer_keys: The keys that name the layers of modes, by the mode's key and the role.
     """
 
     by_role: dict[str, nn.Module]
@@ -66,18 +68,20 @@ class Networks:
     images: Tensor
     splits: Splits
     labels: Tensor
+    layer_keys: Mapping[tuple[str, str], str]
 
     def replace_student(self, network: nn.Module) -> None:
         """Put another form of the student in its place."""
         self.by_role["student"] = network
         self.layers["student"] = _layers("student", network, self.images, self.splits.num_classes)
 
-    def observe(self, role: str, names: Sequence[str]) -> Observed:
-        """The network of a role with hooks on the layers of these names."""
+    def observe(self, role: str, names: Sequence[str], key: str = "") -> Observed:
+        """The network of a role with hooks on the layers of these names, which the settings have at `key`."""
         try:
             return Observed(self.by_role[role], names)
         except ValueError as error:
-            raise SettingsError(f"{role}.layers: {error}; the network's layers are {self.layers[role]}") from error
+            key = key or f"{role}.layers"
+            raise SettingsError(f"{key}: {error}; the network's layers are {self.layers[role]}") from error
 
 
 def noise(image_shape: Sequence[int], count: int = 2) -> Tensor:
@@ -105,7 +109,9 @@ def pair_networks(
     images = noise(splits.image_shape)
     by_role = {"teacher": teacher, "student": student}
     layers = {role: _layers(role, network, images, splits.num_classes) for role, network in by_role.items()}
-    networks = Networks(by_role, layers, images, splits, splits.train.labels if labels is None else labels)
+    labels = splits.train.labels if labels is None else labels
+    keys = {(mode.key, role): _layers_key(mode, role, settings) for mode in modes for role in ROLES}
+    networks = Networks(by_role, layers, images, splits, labels, keys)
     for role in by_role:
         _check_named_layers(role, getattr(settings, role).layers, networks)
     node = settings.student.node
@@ -113,7 +119,9 @@ def pair_networks(
     for mode in modes:
         if mode.standardize and splits.num_classes < 3:
             raise SettingsError(f"{mode.key}.standardize: must be false with two classes, {SAME_NUMBERS}")
-        mode = _with_layers(mode, settings, networks.layers)
+        for role in ROLES:
+            networks.observe(role, getattr(mode, f"{role}_layers"), keys[mode.key, role]).release()
+        mode = _with_layers(mode, settings, networks)
         if mode.weight > 0 and hasattr(mode.loss, "deployed"):
             mode, node = _deploy(mode, node, settings.seed, networks)
             if settings.trainer.quantize:
@@ -146,10 +154,11 @@ def _check_named_layers(role: str, names: Sequence[str] | str, networks: Network
     networks.observe(role, names).release()
 
 
-def _with_layers(mode: Mode, settings: Settings, layers: Mapping[str, Layers]) -> Mode:
+def _with_layers(mode: Mode, settings: Settings, networks: Networks) -> Mode:
     """The mode with the layers it listens to: its own, else the network's, else those its needs ask for."""
+    layers, keys = networks.layers, {role: networks.layer_keys[mode.key, role] for role in ROLES}
     named = {role: _named_layers(mode, role, settings) for role in ROLES}
-    chosen = {role: named[role] or _needed_layers(mode, role, layers[role]) for role in ROLES}
+    chosen = {role: named[role] or _needed_layers(mode, role, layers[role], keys[role]) for role in ROLES}
     automatic = [role for role in ROLES if not named[role] and getattr(mode.needs, role) is not None]
     if len(automatic) == 2 and mode.needs.student in PAIRED_ROLES and mode.needs.teacher in PAIRED_ROLES:
         # The deepest stages belong together, however many came before them.
@@ -157,8 +166,15 @@ def _with_layers(mode: Mode, settings: Settings, layers: Mapping[str, Layers]) -
         chosen = {role: names[-common:] for role, names in chosen.items()}
     for role, names in chosen.items():
         channels_last = layers[role].channels_last
-        _note_channels_last(mode, role, [name for name in names if name.removesuffix(INPUT) in channels_last])
+        in_this_order = [name for name in names if name.removesuffix(INPUT) in channels_last]
+        _note_channels_last(mode, role, in_this_order, keys[role])
     return replace(mode, student_layers=chosen["student"], teacher_layers=chosen["teacher"])
+
+
+def _layers_key(mode: Mode, role: str, settings: Settings) -> str:
+    """The key that names a mode's layers of a network, or may name them."""
+    is_added = mode.key != "distillation" and not getattr(settings, role).layers
+    return f"{mode.key}.{role}_layers" if getattr(mode, f"{role}_layers") or is_added else f"{role}.layers"
 
 
 def _named_layers(mode: Mode, role: str, settings: Settings) -> tuple[str, ...]:
@@ -170,24 +186,24 @@ def _named_layers(mode: Mode, role: str, settings: Settings) -> tuple[str, ...]:
     return (of_mode or tuple(getattr(settings, role).layers)) if listens else ()
 
 
-def _needed_layers(mode: Mode, role: str, layers: Layers) -> tuple[str, ...]:
-    """The layers that a mode's needs ask for."""
+def _needed_layers(mode: Mode, role: str, layers: Layers, key: str) -> tuple[str, ...]:
+    """The layers that a mode's needs ask for; `key` could name others."""
     need = getattr(mode.needs, role)
     if need is None:
         return ()
     try:
         return layers.of(need)
     except ValueError as error:
-        raise SettingsError(f"{mode.key}: the {role} {error} ({role}.layers)") from error
+        raise SettingsError(f"{mode.key}: the {role} {error} ({key})") from error
 
 
-def _note_channels_last(mode: Mode, role: str, names: Sequence[str]) -> None:
+def _note_channels_last(mode: Mode, role: str, names: Sequence[str], key: str) -> None:
     """Note the layers of these names, which give maps in another order of axes than modes read."""
     if names:
         note(
             role,
             f"{mode.key}: the {role}'s {', '.join(names)} give maps [N, H, W, C], which the mode reads as "
-            f"[N, C, H, W]; name layers of another kind in {role}.layers, or use a mode of logits",
+            f"[N, C, H, W]; name layers of another kind in {key}, or use a mode of logits",
         )
 
 
@@ -218,7 +234,13 @@ def _adapt(mode: Mode, seed: int, networks: Networks) -> None:
     """Let a mode make its adapters between the two networks."""
     example = _adapter_example(mode, networks)
     with seeded_generator(seed, "distillation", mode.key):
-        _call_method(mode.key, mode.loss.adapt, example)  # type: ignore[attr-defined]
+        try:
+            _call_method(mode.key, mode.loss.adapt, example)  # type: ignore[attr-defined]
+        except SettingsError as error:
+            if not re.search(r"\b(layers?|maps)\b", str(error)):
+                raise
+            keys = " and ".join(networks.layer_keys[mode.key, role] for role in ROLES)
+            raise SettingsError(f"{error}; {keys} name them") from error
 
 
 def _call_method(key: str, method: Any, example: AdapterExample) -> Any:
@@ -257,21 +279,22 @@ def _dry_run(mode: Mode, role: str, networks: Networks) -> Outputs:
     network.train(training)
     observed.release()
     for name in names:
-        _check_feature(mode, role, name, outputs)
+        _check_feature(mode, role, name, outputs, networks.layer_keys[mode.key, role])
     return outputs
 
 
-def _check_feature(mode: Mode, role: str, name: str, outputs: Outputs) -> None:
-    """Refuse a layer that gives nothing that a mode can use."""
+def _check_feature(mode: Mode, role: str, name: str, outputs: Outputs, key: str) -> None:
+    """Refuse a layer that gives nothing that a mode can use; the settings name it, or may name another, at `key`."""
     if name not in outputs.features:
-        raise SettingsError(f"{role}.layers: {name} is not used when the network runs")
+        raise SettingsError(f"{key}: {name} is not used when the network runs")
     feature = outputs.features[name]
     if not isinstance(feature, Tensor):
-        raise SettingsError(f"{role}.layers: {name} must give a tensor, gives {type(feature).__name__}")
+        raise SettingsError(f"{key}: {name} must give a tensor, gives {type(feature).__name__}")
     if mode.needs.maps and feature.dim() != 4:
+        shape = ", ".join(["N", *map(str, feature.shape[1:])])
         raise SettingsError(
-            f"{mode.key}: must have maps [N, C, H, W] from the {role}, {name} gives {list(feature.shape)}; "
-            f"choose a convolutional network or another of its layers ({role}.layers)"
+            f"{mode.key}: must have maps [N, C, H, W] from the {role}, whose layer {name} gives [{shape}]; "
+            f"choose a convolutional network or another of its layers ({key})"
         )
 
 

@@ -54,7 +54,34 @@ def test_what_a_mode_declares_is_what_it_uses(settings: Make, mode: str) -> None
         ),
         (
             ["distillation=at", "student.layers=['3','7']", "teacher.layers=['3']"],
-            r"distillation: must have as many",
+            r"distillation: must have as many student layers as teacher layers, got 2 \(3, 7\) and 1 \(3\); "
+            r"student\.layers and teacher\.layers name them$",
+        ),
+        (
+            ["+distillation@plus.at=at", "plus.at.student_layers=['3','7']", "plus.at.teacher_layers=['3']"],
+            r"plus\.at: must have as many student layers as teacher layers, got 2 \(3, 7\) and 1 \(3\); "
+            r"plus\.at\.student_layers and plus\.at\.teacher_layers name them$",
+        ),
+        (
+            ["+distillation@plus.at=at", "plus.at.student_layers=['8']"],
+            r"plus\.at: must have maps \[N, C, H, W\] from the student, whose layer 8 gives \[N, 24\]; choose a "
+            r"convolutional network or another of its layers \(plus\.at\.student_layers\)$",
+        ),
+        (
+            ["+distillation@plus.at=at", "student=tiny_mlp"],
+            r"plus\.at: must have maps .* another of its layers \(plus\.at\.student_layers\)$",
+        ),
+        (
+            ["+distillation@plus.at=at", "student.layers=['8']"],
+            r"plus\.at: must have maps .* another of its layers \(student\.layers\)$",
+        ),
+        (
+            ["+distillation@plus.at=at", "plus.at.teacher_layers=[nope]"],
+            r"plus\.at\.teacher_layers: no layer 'nope'; the network's layers are 0 32x",
+        ),
+        (
+            ["+distillation@plus.rkd=rkd", "plus.rkd.student_layers=[nope]"],
+            r"plus\.rkd\.student_layers: no layer 'nope'; the network's layers are 0 4x",
         ),
         (
             ["distillation=ab", "teacher.layers=['3','7']"],
