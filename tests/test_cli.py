@@ -83,7 +83,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["tempreture.value=3"], "tempreture.value: no such setting (did you mean temperature.value?)"),
         (
             ["teacher=resnet", "teacher.dept=8"],
-            "teacher.dept: no such setting (did you mean teacher.depth?); teacher has",
+            "teacher.dept: no such setting (did you mean teacher.depth?)\n",
         ),
         (["teacher=resnet99"], "teacher: must be one of cifar_cnn, "),
         (
@@ -121,7 +121,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["hydra.run.dir=/proc/x"], "hydra.run.dir: the run's folder cannot be made"),
         (
             ["-m", "distillation=soft,nope"],
-            "job #1 (distillation=nope): distillation: must be one of ab, ard, ",
+            "job #1 (distillation=nope): distillation: must be one of ",
         ),
     ],
 )

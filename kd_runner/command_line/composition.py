@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # An expression that reads environment variables, or one whose name comes from another.
 READS_ENVIRONMENT = re.compile(r"\$\{[^}]*(oc\.env|\$\{)")
 READS_ONE = re.compile(r"\$\{oc\.env:(\w+)(?:,[^${}]*)?\}")  # one that reads the variable of that name, and no other
+COPY = re.compile(r"\$\{(?:oc\.select:)?(\w+(?:\.\w+)*)(?:,[^${}]*)?\}")  # one that is the value of one other setting
 SELECT = re.compile(r"\$\{oc\.select:(\w+(?:\.\w+)*),[\w.+-]+\}")
 
 
@@ -83,7 +84,7 @@ def settings_of(config: DictConfig, overrides: Sequence[str], unresolved: Mappin
         # A copy without Hydra's settings takes as long as all the rest, and refuses expressions that refer to them.
         content = _plain(_without_hydra(config) if any("hydra" in text for text in texts) else config)
     check_overrides(overrides)
-    settings = check(content)
+    settings = check(content, origins(unresolved))
     runtime = config.hydra.runtime if "hydra" in config else HydraConfig.get().runtime
     folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
     for line in overridden_options(config, overrides, folders):
@@ -124,6 +125,12 @@ def resolved_settings(config: DictConfig, unresolved: Mapping[str, Any]) -> dict
     except OmegaConfBaseException:  # `_plain` says it for people
         return None
     return content
+
+
+def origins(unresolved: Mapping[str, Any]) -> dict[str, str]:
+    """For each key, with dots, whose value is that of another key, this one: what `check` leaves unsaid of a copy."""
+    matches = {path: COPY.fullmatch(text) for path, text in _expressions(unresolved)}
+    return {".".join(map(str, path)): match[1] for path, match in matches.items() if match}
 
 
 def _copied(value: Any) -> Any:

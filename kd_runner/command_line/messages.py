@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.option_files import option_settings, options_of, published_options
+from kd_runner.command_line.option_files import PUBLISHED, option_settings, options_of, published_options
 from kd_runner.command_line.own_folder import config_dirs
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
@@ -31,6 +31,9 @@ UNREADABLE = (
 )
 _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
 NEARLY = 0.85  # how alike a misspelt key is to the one that was meant, from 0 to 1
+LONGEST_LIST = 200  # letters of a list that stands beside the name which was meant
+# Sections that hold several things by their names, and the group whose options are added to each.
+NAMED = {"teachers": "teacher", "assistants": "student", "peers": "student", "plus": "distillation"}
 
 
 def say(message: str) -> None:
@@ -82,6 +85,8 @@ def one_line_message(error: Exception) -> str:
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         return f"{unknown[1]}: {_unknown_key(unknown[1])}"
+    if composed := _composition_fault(f"{text} {error.__cause__}"):
+        return composed
     if text.startswith("Config group override must be"):  # Hydra does not say which
         pairs = [word.partition("=")[::2] for word in _typed_words() if "=" in word]
         for group, value in pairs:
@@ -90,19 +95,55 @@ def one_line_message(error: Exception) -> str:
                 return f"{group}: must be one of {', '.join(options_of(group))}, got {value}{hint}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"hydra.run.dir: the run's folder cannot be made ({error})"
-    missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]+)'", text)
+    missing = re.search(r"Could not (?:find|load) '(\S+)/([^/\s]*)'", text)
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
-    if missing and options:
-        group, option = missing[1], missing[2]
+    group, option = missing.groups() if missing else ("", "")
+    if missing and (options or (CONF_DIR / group).is_dir()):
         if group.endswith("/published"):
             group, option = group.removesuffix("/published"), f"published/{option}"
         published = published_options(group)
         if f"published/{option}" in published:
             return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
-        choices = [*options[1].split(), *published]
-        return f"{group}: must be one of {', '.join(choices)}, got {option}{_meant_option(group, option, choices)}"
+        choices = [*options[1].split(), *published] if options else options_of(group)
+        meant = _meant_option(group, option, choices)
+        got = option or "nothing"
+        return f"{_typed_key(group, option)}: must be one of {_listed(group, choices, meant)}, got {got}{meant}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def _composition_fault(text: str) -> str | None:
+    """A line for what Hydra says of a word that names what is there already, or gives a section a list; else None."""
+    twice = re.match(r"Could not append to config. An item is already at '(\S+)'", text)
+    chosen = re.match(r"Multiple values for (\S+)\. To override a value use 'override \S+ (.*)'", text, re.DOTALL)
+    if twice or chosen:
+        key = twice[1] if twice else chosen[1] if chosen else ""
+        value = _typed_value(key)
+        remedy = _adding(key, "NAME", value) if key in NAMED else f"{key}={value}"
+        return f"{key}: is there already; {'one more' if key in NAMED else 'another value'} is {remedy}"
+    lists = re.search(r"Cannot merge DictConfig with ListConfig.*full_key: (\S+)", text, re.DOTALL)
+    if lists:
+        remedy = f"; write {_adding(lists[1], 'NAME', '')}" if lists[1] in NAMED else ""
+        return f"{lists[1]}: must be settings by their keys, got {_typed_value(lists[1])}{remedy}"
+    folder = re.match(r"Additional config directory '(.*)' not found", text)
+    return f"--config-dir: must be a folder with options, no folder {folder[1]}" if folder else None
+
+
+def _typed_key(group: str, option: str) -> str:
+    """The key of a group's option as it was typed, such as distillation@plus.at."""
+    keys = [word.lstrip("+").partition("=")[0] for word in _typed_words() if word.partition("=")[2] == option]
+    return next((key for key in keys if key.startswith(f"{group}@")), group)
+
+
+def _listed(group: str, choices: list[str], meant: str) -> str:
+    """The choices, in words: all; where they are many and the one that was meant is said, the command that has them."""
+    if meant and len(", ".join(choices)) > LONGEST_LIST:
+        return f"the {len(choices)} that kd-runner help {group} lists"
+    published = [name for name in choices if name.startswith(f"{PUBLISHED}/")]
+    if len(", ".join(published)) <= LONGEST_LIST:
+        return ", ".join(choices)
+    others = [name for name in choices if name not in published]
+    return f"{', '.join(others)}, or one of the {len(published)} {PUBLISHED}/ that kd-runner help {group} lists"
 
 
 def _behind(remedy: str | None) -> str:
@@ -149,14 +190,27 @@ def _unknown_key(key: str) -> str:
         return f"no such setting; {answer}"
     if options := _options_with(key):
         return options
+    if "@" in key and (CONF_DIR / key.partition("@")[0]).is_dir():
+        return f"is added with +: +{key}={value or 'OPTION'}"
     known = [name for name in _known_keys(key) if not name.endswith("_target_")]
+    named = re.fullmatch(rf"({'|'.join(NAMED)})\.([\w-]+)(\..+)?", key)
+    if named and not any(name.startswith(f"{named[1]}.{named[2]}.") for name in known):
+        return f"no such setting; {_adding(named[1], named[2], '' if named[3] else value)} adds {named[2]}"
     section = key.rpartition(".")[0]
     siblings = [name for name in known if name.rpartition(".")[0] == section]
     answer = answer_for(key, value)
     if answer and not difflib.get_close_matches(key, siblings, n=1, cutoff=NEARLY):
         return f"no such setting; {answer}"
     listing = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
-    return f"no such setting{did_you_mean(key, known)}{listing}"
+    meant = did_you_mean(key, [name for name in known if name != section])
+    is_here = bool(did_you_mean(key.rpartition(".")[2], [name.rpartition(".")[2] for name in siblings]))
+    return f"no such setting{meant}{'' if is_here and len(listing) > LONGEST_LIST else listing}"
+
+
+def _adding(section: str, name: str, option: str) -> str:
+    """The word that adds a thing of that name to a section: of the option that was typed, or that the name is."""
+    options = options_of(NAMED[section])
+    return f"+{NAMED[section]}@{section}.{name}={option or (name if name in options else 'OPTION')}"
 
 
 def _options_with(key: str) -> str | None:
@@ -176,16 +230,41 @@ def _options_with(key: str) -> str | None:
 def _unreadable_word(words: list[str]) -> str | None:
     """A line about the first word that Hydra cannot read; None where it can read all."""
     parser = OverridesParser.create()
-    for word in words:
+    for number, word in enumerate(words):
         try:
             if not word.startswith("-"):
                 parser.parse_override(word)
         except HydraException as error:
             reason = str(error).strip().splitlines()[0]
+            if joined := _without_spaces(words, number):
+                return f"{joined.partition('=')[0]}: must be typed without spaces around =: {joined}"
+            if option := _word_of_option(word):
+                return f"{word}: must be KEY=VALUE, such as {option}"
             if "=~" in word:
                 return f"{word}: must have no ~, which is not read here: type $HOME"
             return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
     return None
+
+
+def _without_spaces(words: list[str], number: int) -> str | None:
+    """The word that was meant where the one of this number is part of 'KEY = VALUE', 'KEY= VALUE' or 'KEY =VALUE'."""
+    word, following = words[number], words[number + 1 : number + 3]
+    before = words[number - 1] if number else ""
+    if following[:1] == ["="] and len(following) == 2:
+        joined = f"{word}={following[1]}"
+    elif following and following[0].startswith("=") and len(following[0]) > 1:
+        joined = f"{word}{following[0]}"
+    elif before.endswith("=") and "=" not in word:
+        joined = f"{before}{word}"
+    else:
+        joined = re.sub(r"^(\S+?)\s*=\s*", r"\1=", word) if re.match(r"\S+(\s+=|=\s)", word) else ""
+    return joined if re.match(r"[+~\w][\w./@+-]*=[^=\s]", joined) else None
+
+
+def _word_of_option(word: str) -> str | None:
+    """The words that choose the option of this name, of each group that has one: teacher=mlp or student=mlp."""
+    groups = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
+    return " or ".join(f"{group}={word}" for group in groups if word in options_of(group)) or None
 
 
 def _known_keys(misspelt: str) -> Iterator[str]:

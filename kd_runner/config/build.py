@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
 from kd_runner.config.given import is_name_of_given
-from kd_runner.config.settings import Node, rule_of
+from kd_runner.config.settings import Node, fields_of, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
@@ -147,7 +147,8 @@ def _unknown(key: str, name: str, known: list[str], target: str, value: Any) -> 
     if answer:
         return f"{key}: no such setting; {answer}"
     takes = ", ".join(known) if known else "no settings"
-    return f"{key}: no such setting{did_you_mean(name, known)}; {target} takes {takes}"
+    meant = did_you_mean(name, [*known, *fields_of(key.rpartition(".")[0])])
+    return f"{key}: no such setting{meant}; {target} takes {takes}"
 
 
 @functools.lru_cache(maxsize=1000)  # the jobs of a sweep build the same things

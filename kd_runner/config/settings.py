@@ -6,6 +6,7 @@ What a `_target_` takes beside them is checked against its own signature by `kd_
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import (
     field_validator,
     model_serializer,
 )
+from pydantic_core import PydanticCustomError
 
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
@@ -382,6 +384,24 @@ class TeacherSettings(_Teacher):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
 
 
+# Sections that hold several things by their names, and the group whose options are added to each.
+NAMED = {"teachers": "teacher", "assistants": "student", "peers": "student", "plus": "distillation"}
+
+
+def _named(value: Any) -> Any:
+    """The things of a section by their names, in which a whole number, as YAML reads it, is text."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("_target_"), str):
+        raise PydanticCustomError("no_name", "must have a name for each")
+    named = {str(name) if type(name) is int else name: item for name, item in value.items()}
+    for name in named:  # which are parts of keys and of the names of files
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            rule = "must have names of letters, digits, _ and -, got {name}"
+            raise PydanticCustomError("name", rule, {"name": repr(name)})
+    return named
+
+
 OF_STUDENTS = ("fraction", "without_classes", "label_smoothing")  # what assistants have as the student has it
 STAGE_KEYS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial")
 SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial", "dataset", "seed")
@@ -580,17 +600,17 @@ class Settings(Section):
 
     dataset: DatasetSettings
     teacher: TeacherSettings
-    teachers: dict[str, ExtraTeacherSettings]
-    assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number)] = {}
+    teachers: Annotated[dict[str, ExtraTeacherSettings], BeforeValidator(_named)]
+    assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number), BeforeValidator(_named)] = {}
     generations: Count = 1
-    peers: Annotated[dict[str, PeerSettings], BeforeValidator(_peers)] = {}
+    peers: Annotated[dict[str, PeerSettings], BeforeValidator(_peers), BeforeValidator(_named)] = {}
     peer_views: PeerViews = "shared"
     peer_updates: PeerUpdates = "in_turn"
     student: StudentSettings
     finetune: FinetuneSettings
     baseline: Flag
     distillation: DistillationSettings
-    plus: dict[str, DistillationSettings]
+    plus: Annotated[dict[str, DistillationSettings], BeforeValidator(_named)]
     data_free: Node | None = None
     temperature: Node
     optimizer: Optimizer
@@ -757,20 +777,26 @@ class Settings(Section):
         return f"{role}.optimizer.lr" if "_target_" in node or "lr" in node else "optimizer.lr"
 
 
-def check(container: Mapping[str, Any]) -> Settings:
+def check(container: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Settings:
     """Settings from plain nested dictionaries.
+
+    Args:
+        origins: For a key whose value is that of another one, this other key. Where both are wrong, it alone is named.
 
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
     """
-    return validate_section(Settings, container)
+    return validate_section(Settings, container, origins=origins)
 
 
-def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: str = "") -> Valid:
+def validate_section(
+    kind: type[Valid], container: Mapping[str, Any], prefix: str = "", origins: Mapping[str, str] | None = None
+) -> Valid:
     """A section of settings from plain data.
 
     Args:
         prefix: Text before the section's keys, such as 'hydra.launcher.'.
+        origins: As in `check`.
 
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
@@ -778,11 +804,18 @@ def validate_section(kind: type[Valid], container: Mapping[str, Any], prefix: st
     try:
         return kind.model_validate(container)
     except ValidationError as error:
-        raise SettingsError(lines(f"{prefix}{_line(problem, kind)}" for problem in error.errors())) from None
+        problems = {_key(problem): problem for problem in error.errors()}
+        copies = {key for key, origin in (origins or {}).items() if origin in problems}
+        wrong = [problem for key, problem in problems.items() if key not in copies]
+        raise SettingsError(lines(f"{prefix}{_line(problem, kind)}" for problem in wrong)) from None
+
+
+def _key(problem: Any) -> str:
+    return ".".join(map(str, problem["loc"]))
 
 
 def _line(problem: Any, kind: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+    key = _key(problem)
     if problem["type"] == "extra_forbidden":
         if ".dataset." in key and kind is Settings:
             names = ", ".join(TeacherView.model_fields)
@@ -792,15 +825,44 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
             return f"{key}: no such setting; {answer}"
         suggestion = did_you_mean(key, kind.model_fields) if "." not in key else ""
         return f"{key}: no such setting{suggestion}, got {without_passwords(repr(problem['input']))}"
+    if kind is Settings and (line := _line_of_named(problem)):
+        return line
     if problem["type"] == "missing":
-        return f"{key}: must be given"
-    if key == "teachers":
-        name = problem["input"]
-        remedy = f"write +teacher@teachers.NAME={name if isinstance(name, str) else 'OPTION'}"
-        return f"{key}: must be teachers by name, got {name!r}; {remedy}"
+        section = key.removesuffix("._target_")
+        return f"{key}: must be given" if section == key else f"{section}: must be an option of its group, got none"
     answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
     given = without_passwords(repr(problem["input"]))
     return f"{key}: {rule_of(problem)}, got {given}{f'; {answer}' if answer else ''}"
+
+
+def _line_of_named(problem: Any) -> str | None:
+    """The line for a section that has no things by their names, or for one of these that is no settings; else None."""
+    section, *names = problem["loc"]
+    if section not in NAMED:
+        return None
+    kind, value = problem["type"], problem["input"]
+    option = value if isinstance(value, str) and value else "OPTION"
+    remedy = f"write +{NAMED[section]}@{section}.{names[0] if names else 'NAME'}={option}"
+    if len(names) == 1 and kind in ("model_type", "model_attributes_type"):
+        return f"{_key(problem)}: {rule_of(problem)}, got {value!r}; {remedy}"
+    if kind == "missing" and names[1:] == ["_target_"]:
+        return f"{section}.{names[0]}: must be an option of the group {NAMED[section]}, got none; {remedy}"
+    if not names and kind == "dict_type":
+        return f"{section}: must be {'modes' if section == 'plus' else section} by name, got {value!r}; {remedy}"
+    if kind in ("name", "no_name"):
+        return f"{section}: {problem['msg']}{f'; {remedy}' if kind == 'no_name' else ''}"
+    return None
+
+
+def fields_of(key: str) -> list[str]:
+    """The settings of kd-runner's own that stand at `key` beside those of a callable, such as 'plus.at'."""
+    section = key.partition(".")[0]
+    kinds: dict[str, type[BaseModel]] = {
+        **{"teacher": TeacherSettings, "teachers": ExtraTeacherSettings, "student": StudentSettings},
+        **{"dataset": DatasetSettings, "distillation": DistillationSettings, "plus": DistillationSettings},
+    }
+    is_section = key.count(".") == (section in NAMED)
+    return [name for name in kinds[section].model_fields if name != "target"] if section in kinds and is_section else []
 
 
 def rule_of(problem: Any) -> str:

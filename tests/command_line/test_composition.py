@@ -43,6 +43,25 @@ def test_what_cannot_be_a_run_is_one_line(override: str, message: str) -> None:
         settings_of(composed_with_hydra(override), [override])
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["distillation=at", "dataset.default_weights.at=x"], "dataset.default_weights.at: must be a valid number"),
+        (["+distillation@plus.at=at", "dataset.default_weights.at=x"], "dataset.default_weights.at: must be a valid"),
+        (["dataset.default_fraction=x"], "dataset.default_fraction: must be a valid number, got 'x'"),
+        (["dataset.default_lr=x"], "dataset.default_lr: must be a valid number, got 'x'"),
+        (["teacher.epochs=x", "student.epochs=${teacher.epochs}"], "teacher.epochs: must be a valid integer, got 'x'"),
+        (["student.epochs=${teacher.layers}"], "student.epochs: must be a valid integer, got []"),  # which may be []
+        (["dataset.default_weights.at=1", "distillation=at", "distillation.weight=x"], "distillation.weight: must be"),
+    ],
+)
+def test_a_value_that_others_copy_is_said_once_where_it_was_typed(words: list[str], line: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        settings_of(composed_with_hydra(*words), words)
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
+
+
 def test_an_option_that_an_experiment_replaces_is_noted() -> None:
     words = ["experiment=fashion_mlp", "student=tiny_mlp"]
     with collected_notes() as notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -33,7 +34,60 @@ from kd_runner.plain_text import lines
         ),
         (
             [], HydraException("Could not override 'batch_sise'.\nx"),
-            "batch_sise: no such setting (did you mean batch_size?); the top level has dataset, ",
+            "batch_sise: no such setting (did you mean batch_size?)",
+        ),
+        (
+            [], HydraException("Could not override 'qqqq'.\nx"),
+            "qqqq: no such setting; the top level has dataset, ",
+        ),
+        (
+            [], HydraException("Could not override 'student.qqqq'.\nx"), "student.qqqq: no such setting",
+        ),
+        (
+            ["plus.at=soft"], HydraException("Could not override 'plus.at'.\nx"),
+            "plus.at: no such setting; +distillation@plus.at=soft adds at",
+        ),
+        (
+            ["plus.at.weight=3"], HydraException("Could not override 'plus.at.weight'.\nx"),
+            "plus.at.weight: no such setting; +distillation@plus.at=at adds at",
+        ),
+        (
+            ["teachers.b.depth=8"], HydraException("Could not override 'teachers.b.depth'.\nx"),
+            "teachers.b.depth: no such setting; +teacher@teachers.b=OPTION adds b",
+        ),
+        (
+            ["teacher@teachers.b=mlp"], HydraException("Could not override 'teacher@teachers.b'.\nx"),
+            "teacher@teachers.b: is added with +: +teacher@teachers.b=mlp",
+        ),
+        (
+            ["+seed=1"], HydraException("Could not append to config. An item is already at 'seed'.\nEither remove"),
+            "seed: is there already; another value is seed=1",
+        ),
+        (
+            ["+plus=at"], HydraException("Could not append to config. An item is already at 'plus'.\nEither remove"),
+            "plus: is there already; one more is +distillation@plus.NAME=at",
+        ),
+        (
+            ["+student=mlp"],
+            HydraException("Multiple values for student. To override a value use 'override student: mlp'"),
+            "student: is there already; another value is student=mlp",
+        ),
+        (
+            ["plus=[at]"], HydraException("Cannot merge DictConfig with ListConfig\n    full_key: plus\n"),
+            "plus: must be settings by their keys, got [at]; write +distillation@plus.NAME=OPTION",
+        ),
+        (
+            ["+distillation@plus.at=att"],
+            HydraException("Could not find 'distillation/att'\nAvailable options in 'distillation':\n\tat\n\tkd\n\nX"),
+            "distillation@plus.at: must be one of at, kd, got att (did you mean at?)",
+        ),
+        (
+            ["student="], HydraException("Could not find 'student/'\n\nAvailable options in 'student':\n\tcnn\nConfig"),
+            "student: must be one of cnn, got nothing",
+        ),
+        (
+            [], HydraException("Additional config directory '/a' not found"),
+            "--config-dir: must be a folder with options, no folder /a",
         ),
         (
             ["seed=1", "teacher=3"], HydraException("Config group override must be a string or a list."),
@@ -53,6 +107,59 @@ def test_one_line_and_a_remedy(words: list[str], error: Exception, line: str, mo
     message = one_line_message(error)
     assert message.startswith(line)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["a=1", "seed", "=", "3"], ["seed=", "3"], ["seed", "=3", "b=2"], ["seed = 3"], ["seed =3"]],
+)
+def test_spaces_around_the_sign_of_equality(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kd-runner", *words])
+    expected = "seed: must be typed without spaces around =: seed=3"
+    assert one_line_message(HydraException("Error parsing override\nmissing EQUAL")) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("soft", "such as distillation=soft"),
+        ("resnet", "such as student=resnet or teacher=resnet"),
+        ("list", "with signs such as , = [ { in quotes: 'KEY=\"VALUE\"' (missing EQUAL at '<EOF>')"),
+    ],
+)
+def test_an_option_without_its_group(word: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kd-runner", "seed=1", word])
+    assert one_line_message(HydraException("Error parsing override\n")) == f"{word}: must be KEY=VALUE, {remedy}"
+
+
+def test_long_lists_stand_where_nothing_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"mode_{number:02}" for number in range(40)]
+
+    def said(option: str, choices: list[str], group: str = "distillation") -> str:
+        listed = "\n\t".join(choices)
+        error = f"Could not find '{group}/{option}'\n\nAvailable options in '{group}':\n\t{listed}\nConfig search path:"
+        return one_line_message(HydraException(error))
+
+    monkeypatch.setattr(sys, "argv", ["kd-runner"])
+    assert said("zzz", names) == f"distillation: must be one of {', '.join(names)}, got zzz"
+    assert said("mode_0", names).startswith(
+        "distillation: must be one of the 40 that kd-runner help distillation lists,"
+    )
+    assert said("mode_0", names[:3]).startswith("distillation: must be one of mode_00, mode_01, mode_02, got mode_0 (")
+    others = said("zzz", ["article_0", "mine"], "experiment")
+    assert re.fullmatch(
+        r"experiment: must be one of article_0, mine, or one of the \d+ published/ that kd-runner help experiment "
+        "lists, got zzz",
+        others,
+    )
+
+
+def test_the_settings_of_a_section_are_listed_where_none_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kd-runner"])
+    listing = "; student has student.epochs, "
+    assert listing in one_line_message(HydraException("Could not override 'student.qqqq'.\nx"))
+    near = one_line_message(HydraException("Could not override 'student.epoch_s'.\nx"))
+    assert near == "student.epoch_s: no such setting (did you mean student.epochs?)"
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "FOLDER"], ["-cd=FOLDER"]])

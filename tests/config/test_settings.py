@@ -12,7 +12,7 @@ from torch import nn
 
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import build, build_partial
-from kd_runner.config.settings import check
+from kd_runner.config.settings import check, fields_of
 from kd_runner.errors import SettingsError
 
 OPTIONS = sorted(
@@ -75,11 +75,52 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("dataset.resized_crop=2", r"dataset\.resized_crop: must be less than or equal to 1, got 2"),
         ("+typo=1", r"typo: no such setting, got 1"),
         ("+trainer.typo=1", r"trainer\.typo: no such setting, got 1"),
+        ("plus=at", r"plus: must be modes by name, got 'at'; write \+distillation@plus\.NAME=at"),
+        ("teachers=mlp", r"teachers: must be teachers by name, got 'mlp'; write \+teacher@teachers\.NAME=mlp"),
+        ("+plus.at=at", r"plus\.at: must be settings by their keys, got 'at'; write \+distillation@plus\.at=at"),
+        (
+            "+plus.at.weight=1",
+            r"plus\.at: must be an option of the group distillation, got none; write \+distillation@plus\.at=OPTION",
+        ),
+        ("+distillation@plus=at", r"plus: must have a name for each; write \+distillation@plus\.NAME=OPTION"),
+        ("+student@peers=mlp", r"peers: must have a name for each; write \+student@peers\.NAME=OPTION"),
+        ("~student", r"student: must be an option of its group, got none"),
     ],
 )
 def test_a_wrong_value_is_answered_with_its_key(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=f"^{message}$"):
         check(composed(override))
+
+
+@pytest.mark.parametrize("name", [" a", "a ", "a b", "", "a.b", "../a", "a\n"])
+@pytest.mark.parametrize("section", ["teachers", "assistants", "peers", "plus"])
+def test_names_are_parts_of_keys_and_of_files(section: str, name: str) -> None:
+    option = composed("student=mlp")["student" if section in ("assistants", "peers") else "teacher"]
+    content = composed() | {section: {"good-1": option, name: option}}
+    with pytest.raises(SettingsError, match=f"^{section}: must have names of letters, digits, _ and -, got ") as error:
+        check(content)
+    assert str(error.value).count(", got ") == 1
+
+
+def test_a_name_that_yaml_reads_as_a_number_is_text() -> None:
+    teacher = composed()["teacher"]
+    assert list(check(composed() | {"teachers": {3: teacher, "ä_1": teacher}}).teachers) == ["3", "ä_1"]
+
+
+def test_a_copy_of_a_wrong_value_is_not_said_again() -> None:
+    content = composed("student.epochs=x", "teacher.epochs=x", "seed=y")
+    with pytest.raises(SettingsError) as error:
+        check(content, {"student.epochs": "teacher.epochs", "seed": "data_seed"})
+    assert str(error.value).splitlines() == [
+        "teacher.epochs: must be a valid integer, got 'x'",
+        "seed: must be a valid integer, got 'y'",
+    ]
+
+
+def test_the_settings_beside_those_of_a_callable() -> None:
+    assert "weight" in fields_of("plus.at")
+    assert "weight" in fields_of("distillation")
+    assert fields_of("plus") == fields_of("teacher.optimizer") == fields_of("optimizer") == []
 
 
 def test_a_missing_value_is_named() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def test_what_a_killed_export_has_left_is_deleted_by_the_next_and_what_a_living_
         living.join()
     with unfinished_folder(tmp_path / NAME):
         pass
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folders_of_earlier_versions_are_deleted_and_what_is_somebody_elses_stays(tmp_path: Path):
@@ -82,7 +81,7 @@ def test_a_folder_that_another_export_deletes_before_it_is_locked_is_made_again(
     monkeypatch.setattr(unfinished.tempfile, "mkdtemp", make_and_lose_the_first)
     with unfinished_folder(tmp_path / NAME) as folder:
         assert folder.is_dir()
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path):
