@@ -102,7 +102,9 @@ def test_images_without_labels_are_of_no_group_that_the_run_holds_out(
     learned_from = set(splits.train.groups.tolist())
     assert learned_from.isdisjoint([*splits.val.groups.tolist(), *splits.test.groups.tolist()])
     assert splits.unlabelled is not None
-    assert sorted(splits.unlabelled.groups.tolist()) == sorted(learned_from)  # all that may be learned from, and no more
+    assert sorted(splits.unlabelled.groups.tolist()) == sorted(
+        learned_from
+    )  # all that may be learned from, and no more
     left_out = 6 - len(learned_from)
     assert [line for line in notes if "without a label" in line] == [
         f"{left_out} images without a label left out, as validation or test images are of the same groups"
