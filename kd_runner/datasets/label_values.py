@@ -47,17 +47,15 @@ def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[st
         try:
             with file.open("rb") as opened:
                 content = opened.read(LONGEST_LIST + 1)
-            lines = content.decode("utf-8-sig").strip().split("\n")
+            if len(content) > LONGEST_LIST:
+                raise ValueError(f"class_names must be a file of at most {LONGEST_LIST / 1e6:.0f} MB, {file} has more")
+            lines = re.split("\r\n|\r|\n", content.decode("utf-8-sig").rstrip())
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"class_names must be a list or a text file, {file} cannot be read: {error}") from error
-        if len(content) > LONGEST_LIST:
-            raise ValueError(f"class_names must be a file of at most {LONGEST_LIST / 1e6:.0f} MB, {file} has more")
         names = [name.strip() for name in lines if name.strip()]
         if len(names) < len(lines) and names:
-            note(
-                "data",
-                f"{count(len(lines) - len(names), 'empty line')} between the names in {file} counts for no class",
-            )
+            empty = count(len(lines) - len(names), "empty line")
+            note("data", f"left out: {empty} of {file}, which has a class in each other")
     repeated = [name for name, number in Counter(map(str, names)).items() if number > 1]
     if repeated or len(names) < 2:
         shown = f"{list_of_names(repeated)} twice" if repeated else list_of_names(map(str, names))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kd_runner.datasets.survey import Survey
 
 
-# Numbers K of labels [N, K] with as many bytes an image, alone or with a weight, as a class number alone or with a weight.
+# Numbers K of labels [N, K] that have as many bytes as a class number, where either may have a weight beside it.
 MISTAKABLE = (4, 8, 12)
 
 

@@ -61,7 +61,7 @@ def test_labels_that_are_no_class_are_refused(
 
 def test_numbers_with_zeros_before_them_are_numbers_where_all_labels_are() -> None:
     with collected_notes() as notes:
-        padded = classes_and_labels({"train": ["00", "01", 10, "02"] + list(range(3, 10)), "test": ["01"]})
+        padded = classes_and_labels({"train": ["00", "01", 10, "02", *range(3, 10)], "test": ["01"]})
         assert padded[0] == [str(number) for number in range(11)]
         assert padded[1] == {"train": [0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9], "test": [1]}
         assert classes_and_labels({"train": ["007", "cat"]}) == (["007", "cat"], {"train": [0, 1]})
@@ -75,7 +75,7 @@ def test_names_of_classes_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes("\ufeffcat\r\n\r\ndög\u2028x \r\n\r\n".encode())
     with collected_notes() as notes:
         assert names_of_classes("names.txt", tmp_path) == ["cat", "dög\u2028x"]
-    assert notes == [f"1 empty line between the names in {tmp_path / 'names.txt'} counts for no class"]
+    assert notes == [f"left out: 1 empty line of {tmp_path / 'names.txt'}, which has a class in each other"]
     (tmp_path / "long.txt").write_bytes(b"a\nb\n" + b"c" * LONGEST_LIST)
     assert names_of_classes(["a", "b"], tmp_path) == ["a", "b"]
     assert names_of_classes(None, tmp_path) is None
