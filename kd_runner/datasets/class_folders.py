@@ -122,14 +122,21 @@ def note_similar_names(classes: Sequence[str], kind: str = "class folders") -> N
     """
     groups: dict[str, list[str]] = {}
     for name in classes:
-        groups.setdefault(_fold_case(name), []).append(printable(name))
+        groups.setdefault(_number_or_name(name), []).append(printable(name))
     similar = [" and ".join(names) for names in groups.values() if len(names) > 1]
     if similar:
         note(
             "data",
-            f"{kind} that differ only in upper and lower case, spaces or how accents are stored are read as "
-            f"classes of their own: {list_of_names(similar)}",
+            f"{kind} that differ only in upper and lower case, spaces, zeros before a number or how accents are stored "
+            f"are read as classes of their own: {list_of_names(similar)}",
         )
+
+
+def _number_or_name(name: str) -> str:
+    """The name in lower case; of a whole number, or one such as 1.0, without the zeros that change nothing."""
+    folded = _fold_case(name)
+    number = re.fullmatch(r"([+-]?)0*(\d+?)(\.0*)?", folded, re.ASCII)
+    return number[1].removeprefix("+") + number[2] if number else folded
 
 
 def _fold_case(name: str) -> str:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from kd_runner.datasets.beside_labels import joined_beside_labels, unweighted
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.splits import Images, Split, Splits, cut_indices
 from kd_runner.datasets.survey import SPLITS, count, list_of_names
 from kd_runner.datasets.unlabelled import joined
@@ -40,7 +39,7 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
         ValueError: fewer images of each class, or fewer groups, than folds; the message begins with 'folds'.
     """
     files = _joined_files(splits)
-    images = _joined([splits.train, splits.val, splits.test])
+    images = _joined(_grouped([splits.train, splits.val, splits.test]))
     order = _order(images, files, splits)
     labels, groups = images.labels[order], None if images.groups is None else images.groups[order]
     _check(labels, groups, folds, splits.classes)
@@ -53,7 +52,7 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
         survey = replace(survey, files=of_splits, cuts=[f"{SPLITS['val']} (val_fraction={val_fraction:g})"])
     unused = {name: reason for name, reason in splits.unused.items() if name not in ("val_fraction", "seed")}
     unused["test_fraction"] = f"folds={folds} chooses the test images"
-    result = replace(
+    return replace(
         splits,
         train=images.subset(chosen["train"]),
         val=unweighted(images.subset(chosen["val"])),
@@ -61,7 +60,6 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
         survey=survey,
         unused=unused,
     )
-    return without_held_out_groups(result)
 
 
 def _parts(
@@ -110,6 +108,22 @@ def _check(labels: Tensor, groups: Tensor | None, folds: int, classes: Sequence[
             f"{count(len(few), 'class') if len(few) == 1 else f'{len(few):,} classes'} with fewer images than "
             f"folds={folds}: {list_of_names(few)}; the test of some folds has none of them",
         )
+
+
+def _grouped(parts: Sequence[Images]) -> list[Images]:
+    """The parts with groups, where one of them has groups: an image of a part without is one by itself."""
+    groups = [part.groups for part in parts if part.groups is not None]
+    if len(groups) in (0, len(parts)):
+        return list(parts)
+    new = max(int(numbers.max()) for numbers in groups) + 1
+    result = []
+    for part in parts:
+        if part.groups is None:
+            assert isinstance(part, (Split, ImageFiles))
+            numbers, new = torch.arange(new, new + len(part)), new + len(part)
+            part = replace(part, groups=numbers)
+        result.append(part)
+    return result
 
 
 def _joined(parts: Sequence[Images]) -> Images:

@@ -12,7 +12,10 @@ from kd_runner.notes import note
 
 
 def without_held_out_groups(splits: Splits) -> Splits:
-    """The splits less the images without labels whose group has validation or test images."""
+    """The splits less the images without labels whose group has validation or test images.
+
+    It is for the splits that a run has in the end: of a fold, the groups that are held out are those of the fold.
+    """
     unlabelled = splits.unlabelled
     if unlabelled is None or unlabelled.groups is None:
         return splits

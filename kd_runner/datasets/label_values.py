@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 
@@ -17,7 +18,10 @@ SHOWN = 5
 
 
 def label_value(value: object) -> Value | None:
-    """A label as a file holds it: a whole number or a text; None for anything else, such as an empty text."""
+    """A label as a file holds it: a whole number or a text; None for anything else, such as an empty text.
+
+    A number with zeros before it, such as 007, stays a text until it is known that all labels are numbers.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -27,7 +31,7 @@ def label_value(value: object) -> Value | None:
     if not isinstance(value, str) or not value.strip():
         return None
     text = value.strip()
-    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else text
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d{0,8}", text, re.ASCII) else text
 
 
 def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[str] | None:
@@ -42,14 +46,36 @@ def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[st
         file = folder / Path(names).expanduser()
         try:
             with file.open("rb") as opened:
-                names = opened.read(LONGEST_LIST).decode().splitlines()
+                content = opened.read(LONGEST_LIST + 1)
+            if len(content) > LONGEST_LIST:
+                raise ValueError(f"class_names must be a file of at most {LONGEST_LIST / 1e6:.0f} MB, {file} has more")
+            lines = re.split("\r\n|\r|\n", content.decode("utf-8-sig").rstrip())
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"class_names must be a list or a text file, {file} cannot be read: {error}") from error
-        names = [name.strip() for name in names if name.strip()]
-    repeated = sorted({str(name) for name in names if list(names).count(name) > 1}) if len(names) < 10_000 else []
+        names = [name.strip() for name in lines if name.strip()]
+        if len(names) < len(lines) and names:
+            empty = count(len(lines) - len(names), "empty line")
+            note("data", f"left out: {empty} of {file}, which has a class in each other")
+    repeated = [name for name, number in Counter(map(str, names)).items() if number > 1]
     if repeated or len(names) < 2:
-        raise ValueError(f"class_names must be two names or more, each once, got {list_of_names(map(str, names))}")
+        shown = f"{list_of_names(repeated)} twice" if repeated else list_of_names(map(str, names))
+        raise ValueError(f"class_names must be two names or more, each once, got {shown}")
     return [str(name) for name in names]
+
+
+def _as_numbers(values: Mapping[str, Sequence[Value]]) -> Mapping[str, Sequence[Value]]:
+    """The labels, texts such as 007 as numbers where all labels are numbers; with a note where so two become one."""
+    different = {value for part in values.values() for value in part}
+    texts = {value for value in different if isinstance(value, str)}
+    if not texts or not all(re.fullmatch(r"-?\d{1,9}", text, re.ASCII) for text in texts):
+        return values
+    written: dict[int, list[str]] = {}
+    for value in sorted(different, key=str):
+        written.setdefault(int(value), []).append(str(value))
+    same = [" and ".join(ways) for ways in written.values() if len(ways) > 1]
+    if same:
+        note("data", f"labels that are one number, written in two ways, are read as one class: {list_of_names(same)}")
+    return {split: [int(value) for value in part] for split, part in values.items()}
 
 
 def classes_and_labels(
@@ -66,6 +92,7 @@ def classes_and_labels(
     Raises:
         ValueError: a label that no training image has, or that is outside `names`; one class alone.
     """
+    values = _as_numbers(values)
     are_numbers = all(isinstance(value, int) for part in values.values() for value in part)
     if names is None:
         train = set(values["train"]) if are_numbers else set(map(str, values["train"]))

@@ -19,7 +19,6 @@ import torch
 from kd_runner.datasets.conversions import note_conversions
 from kd_runner.datasets.decoding import MAX_PIXELS
 from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
 from kd_runner.datasets.manifest_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
 from kd_runner.datasets.manifest_rows import COLUMNS, LABEL, LABELS, rows_of
@@ -58,6 +57,9 @@ def manifest(
 ) -> Splits:
     """The images that the manifest `root` names: decoded once and kept in memory, or read from files while training.
 
+    Images without a label are there whatever their group is. A run leaves out those whose group has validation or test
+    images (`held_out_groups`): with folds, other groups have these than in the splits here.
+
     Args:
         root: The file of the manifest: .csv, .tsv, .parquet; `~` is expanded.
         image_root: The folder that paths start from, and stay in; None: the folder of the manifest.
@@ -92,7 +94,7 @@ def manifest(
     split_files = cut_off(labelled_files, cuts, seed)  # the same cuts as those of the images
     sizes = {name: len(part) for name, part in split_files.items()}
     words = [cut_in_words(name, fraction, sizes) for name, fraction in cuts.items()]
-    splits = Splits(
+    return Splits(
         **cut_off(images, cuts, seed),
         classes=[printable(name) for name in named.classes],
         survey=Survey(folder, left_out, split_files, words),
@@ -100,7 +102,6 @@ def manifest(
         pixels=pixels,
         unlabelled=unlabelled,
     )
-    return without_held_out_groups(splits)
 
 
 @dataclass(frozen=True)

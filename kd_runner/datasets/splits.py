@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from kd_runner.datasets.survey import Survey
 
 
+# Numbers K of labels [N, K] that have as many bytes as a class number, where either may have a weight beside it.
+MISTAKABLE = (4, 8, 12)
+
+
 def has_several_labels(labels: Tensor) -> bool:
     """True for labels uint8 [N, K] of images that may have several; those of one class for each image are int64 [N]."""
     return labels.dim() == 2
@@ -65,8 +69,14 @@ class Split:
         return channels, height, width
 
     def fingerprint(self) -> str:
-        """SHA-256 of the images and labels, and of the weights that the images have."""
+        """SHA-256 of the images and labels, and of the weights that the images have.
+
+        The shape of the labels is added only where other labels may have the same bytes: so all other data sets have
+        the digest, and their networks the place in a store, that earlier versions gave them.
+        """
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        if has_several_labels(self.labels) and self.labels.shape[1] in MISTAKABLE:
+            digest.update(repr((str(self.labels.dtype), tuple(self.labels.shape))).encode())
         digest.update(self.images.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
         if self.weights is not None:

@@ -34,7 +34,7 @@ from kd_runner.datasets.survey import LeftOut, count, most_first
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 
-INDEX = 1  # raise by one when more is read from shards: indices in caches are then no longer used
+INDEX = 2  # raise by one when more is read from shards: indices in caches are then no longer used
 
 
 def webdataset(

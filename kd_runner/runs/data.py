@@ -17,6 +17,7 @@ from kd_runner.config.settings import DatasetSettings, Node, Settings
 from kd_runner.datasets.few_images import shots_of_each_class
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folds import fold_of
+from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
@@ -329,6 +330,8 @@ def read_whole(settings: Settings) -> Splits:
 def fold_of_settings(settings: Settings, splits: Splits) -> Splits:
     """The splits of a run from those of the data set: of its fold, with the labels that it learns from.
 
+    Images without labels of a group that the splits of the run hold out are left out, with a note.
+
     Raises:
         SettingsError: the data set cannot be dealt into so many folds.
     """
@@ -342,6 +345,7 @@ def fold_of_settings(settings: Settings, splits: Splits) -> Splits:
         except ValueError as error:
             name, _, rest = str(error).partition(" ")
             raise SettingsError(f"folds: {rest}" if name == "folds" else f"dataset.{error}") from error
+    splits = without_held_out_groups(splits)
     if data.label_noise:
         seed = derived_seed(settings.data_seed, "dataset.label_noise")
         labels = noisy_labels(splits.train.labels, data.label_noise, splits.num_classes, seed)

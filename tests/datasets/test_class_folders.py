@@ -86,8 +86,8 @@ def test_class_folders_that_differ_in_case_are_noted(tmp_path: Path) -> None:
         pytest.skip("names differ in more than their case on this disk")
     write_plain_classes(tmp_path / "images", "cat")
     assert read_images(tmp_path / "images")[1] == [
-        "class folders that differ only in upper and lower case, spaces or how accents are stored are read as classes "
-        "of their own: Cat and cat"
+        "class folders that differ only in upper and lower case, spaces, zeros before a number or how accents are "
+        "stored are read as classes of their own: Cat and cat"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +102,17 @@ def test_groups_weights_and_images_without_labels_of_a_manifest(tmp_path: Path) 
         assert {row[3] for row in names["train"]}.isdisjoint({row[3] for row in names["val"]})
         assert fold.train.weights.tolist() == [row[2] for row in names["train"]]
         assert (fold.val.weights, fold.test.weights) == (None, None)
-        held_out = "p0" in {row[3] for split in ("val", "test") for row in names[split]}
-        assert (fold.unlabelled is None) == held_out
+        assert len(fold.unlabelled) == 1  # a run leaves it out where its group is held out
     assert sum(map(len, patients)) == 20 == len(set.union(*patients))
+
+
+def test_groups_of_some_splits_are_groups_of_all_folds() -> None:
+    content = torch.arange(36, dtype=torch.uint8).view(36, 1, 1, 1)
+    parts = [Split(content[start : start + 12], torch.arange(12) % 2) for start in (0, 12, 24)]
+    parts[0] = replace(parts[0], groups=torch.arange(12) // 4)
+    for fold in folds_of(Splits(*parts, ["a", "b"]), folds=3):
+        sides = [set((split.images[split.images < 12] // 4).tolist()) for split in (fold.train, fold.val, fold.test)]
+        assert sum(map(len, sides)) == 3 == len(set.union(*sides))
 
 
 @pytest.mark.parametrize("residency", ["auto", "stream"])

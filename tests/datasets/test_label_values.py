@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.datasets.label_values import classes_and_labels, label_value, names_of_classes
+from kd_runner.datasets.label_values import LONGEST_LIST, classes_and_labels, label_value, names_of_classes
 from kd_runner.notes import collected_notes
 
 
 def test_a_label_is_a_number_or_a_text() -> None:
-    values = [" 3\n", "cat", "-2", 4, 2.0, True, "", "  ", None, 2.5, [1], {}, float("nan"), "1.5", "0x1"]
-    expected = [3, "cat", -2, 4, 2, "true", None, None, None, None, None, None, None, "1.5", "0x1"]
+    values = [" 3\n", "cat", "-2", 4, 2.0, True, "", "  ", None, 2.5, [1], {}, float("nan"), "1.5", "0x1", "007", "-0"]
+    expected = [3, "cat", -2, 4, 2, "true", None, None, None, None, None, None, None, "1.5", "0x1", "007", "-0"]
     assert [label_value(value) for value in values] == expected
 
 
@@ -59,15 +59,32 @@ def test_labels_that_are_no_class_are_refused(
         classes_and_labels(values, names)
 
 
+def test_numbers_with_zeros_before_them_are_numbers_where_all_labels_are() -> None:
+    with collected_notes() as notes:
+        padded = classes_and_labels({"train": ["00", "01", 10, "02", *range(3, 10)], "test": ["01"]})
+        assert padded[0] == [str(number) for number in range(11)]
+        assert padded[1] == {"train": [0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9], "test": [1]}
+        assert classes_and_labels({"train": ["007", "cat"]}) == (["007", "cat"], {"train": [0, 1]})
+    assert notes == []
+    with collected_notes() as notes:
+        assert classes_and_labels({"train": [0, 1, "01"], "test": ["001"]})[1] == {"train": [0, 1, 1], "test": [1]}
+    assert notes == ["labels that are one number, written in two ways, are read as one class: 001 and 01 and 1"]
+
+
 def test_names_of_classes_may_stand_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("cat\n\ndög \n")
-    assert names_of_classes("names.txt", tmp_path) == ["cat", "dög"]
+    (tmp_path / "names.txt").write_bytes("\ufeffcat\r\n\r\ndög\u2028x \r\n\r\n".encode())
+    with collected_notes() as notes:
+        assert names_of_classes("names.txt", tmp_path) == ["cat", "dög\u2028x"]
+    assert notes == [f"left out: 1 empty line of {tmp_path / 'names.txt'}, which has a class in each other"]
+    (tmp_path / "long.txt").write_bytes(b"a\nb\n" + b"c" * LONGEST_LIST)
     assert names_of_classes(["a", "b"], tmp_path) == ["a", "b"]
     assert names_of_classes(None, tmp_path) is None
     for given, says in (
         ("none.txt", "cannot be read"),
         (["a"], "two names or more"),
-        (["a", "b", "a"], "each once, got a, b, a"),
+        (["a", "b", "a"], "each once, got a twice"),
+        ([str(number) for number in [*range(20_000), 7]], "each once, got 7 twice"),
+        ("long.txt", "at most 17 MB, .*long.txt has more"),
     ):
         with pytest.raises(ValueError, match=says):
             names_of_classes(given, tmp_path)

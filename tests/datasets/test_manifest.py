@@ -10,8 +10,10 @@ from image_folders import mixed_folder, read_images
 from manifests import labelled_images, read, refused, write_manifest
 
 from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.unlabelled import UNLABELLED
+from kd_runner.notes import collected_notes
 
 SPLITS = ("train", "val", "test")
 
@@ -82,17 +84,20 @@ def test_splits_that_it_has_not_are_cut_and_separate_no_group(tmp_path: Path) ->
     assert "patient" in read(file)[1][0]  # without its name, the column is one that is not read
 
 
-def test_images_without_a_label_are_apart_and_not_of_the_patients_of_other_splits(tmp_path: Path) -> None:
+def test_images_without_a_label_are_apart_with_their_groups(tmp_path: Path) -> None:
     rows = [
         (path, "" if number % 4 == 0 else label, ("train", "val", "test")[number % 3], f"p{number % 3}")
         for number, (path, label) in enumerate(labelled_images(tmp_path))
     ]
     rows = [(path, label, "" if not label else split, group) for path, label, split, group in rows]
     file = write_manifest(tmp_path / "m.csv", rows, ("path", "label", "split", "group"))
-    splits, notes = read(file)
+    splits, _ = read(file)
     assert splits.unlabelled is not None
-    assert splits.unlabelled.labels.tolist() == [UNLABELLED] * 2
-    assert "4 images without a label left out, as validation or test images are of the same groups" in notes
+    assert splits.unlabelled.labels.tolist() == [UNLABELLED] * 6
+    with collected_notes() as notes:
+        rest = without_held_out_groups(splits).unlabelled
+    assert torch.equal(rest.images, splits.unlabelled.images[[0, 3]])  # those of p0, which is for training
+    assert notes == ["4 images without a label left out, as validation or test images are of the same groups"]
     skipped, notes = read(file, on_empty_label="skip")
     assert skipped.unlabelled is None
     assert any("6 images of" in line and "(dataset.on_empty_label): img/0.png (line 2)" in line for line in notes)

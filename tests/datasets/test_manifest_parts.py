@@ -24,6 +24,11 @@ def test_classes_are_in_the_order_of_their_numbers_or_their_names(tmp_path: Path
     assert notes[0].startswith("1 row of images that stand in the manifest already left out: img/0.png")
     assert notes[1].startswith("labels that differ only in upper and lower case")
     assert notes[1].endswith(": A and a")
+    numbers = [(path, "1" if label == "a" else "01") for path, label in labelled_images(tmp_path)]
+    splits, notes = read(write_manifest(tmp_path / "m.csv", numbers))
+    assert splits.classes == ["01", "1"]
+    assert [note.rpartition(": ")[2] for note in notes] == ["01 and 1"]
+    assert "zeros before a number" in notes[0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.datasets.manifest_table import read_table
+from kd_runner.datasets import manifest_table
+from kd_runner.datasets.manifest_table import MOST_BYTES, MOST_FIELDS, read_table
 
 ROWS = [["a.png", "cat"], ["b.png", "dog, brown"]]
 
@@ -27,6 +28,32 @@ def test_tables_of_all_kinds_of_programs_are_the_same_table(tmp_path: Path, cont
     table = read_table(tmp_path / "m.csv")
     assert list(table.columns) == ["path", "label"]
     assert [list(row) for row in table.rows] == ROWS
+
+
+def test_what_lies_behind_the_last_column_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,\na.png,cat,\nb.png,dog,,brown\n")
+    with pytest.raises(ValueError, match=r"line 3 has 4 and the first 3;"):
+        read_table(tmp_path / "m.csv")
+
+
+def test_a_table_of_another_size_than_any_honest_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "m.csv"
+    with file.open("wb") as sparse:
+        sparse.truncate(10 * MOST_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_table, "MOST_BYTES", 2_000_000)
+        with pytest.raises(ValueError, match=rf"^root must be a table of at most 2 MB, {file} has 10,737 MB$"):
+            read_table(file)
+    file.write_text("path,label\n" + "\n" * 99 + "a,b\n" * 3)
+    monkeypatch.setattr(manifest_table, "MOST_FIELDS", 8)
+    assert len(read_table(file).rows) == 3
+    monkeypatch.setattr(manifest_table, "MOST_FIELDS", 7)
+    with pytest.raises(ValueError, match=r"at most 7 fields, rows times columns, \S+ has more by line 103$"):
+        read_table(file)
+    assert MOST_BYTES >= 10**7 * 60
+    assert MOST_FIELDS >= 10**7 * 4
 
 
 def test_rows_have_the_number_of_their_first_line(tmp_path: Path) -> None:
@@ -110,6 +137,20 @@ def test_parquet_is_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ["c.png", "0", "", ""],
     ]
     assert list(table.lines) == [1, 2, 3]
+    long, many = "x" * 10_000, 100_000
+    pyarrow_table = pyarrow.table({"path": [long] * many, "label": pyarrow.array([b"cat"] * many)})
+    parquet.write_table(pyarrow_table, tmp_path / "many.parquet")
+    rows = read_table(tmp_path / "many.parquet").rows
+    assert len(rows) == many
+    assert rows[-1] == (long, "cat")
+    assert len({id(path) for path, _ in rows}) == 1  # a gigabyte otherwise
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_table, "MOST_FIELDS", many)
+        with pytest.raises(ValueError, match=r"at most 100,000 fields, rows times columns, \S+ has 200,000$"):
+            read_table(tmp_path / "many.parquet")
+        patch.setattr(manifest_table, "MOST_BYTES", 9_000)
+        with pytest.raises(ValueError, match=r"^root must be a table of at most 0 MB"):
+            read_table(tmp_path / "many.parquet")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match=r'pip install "kd-runner\[parquet\]"$'):
         read_table(tmp_path / "m.parquet")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -57,3 +60,22 @@ def test_arguments_without_a_cut_are_named() -> None:
     assert unused_cuts(["train"]) == {}
     assert unused_cuts(["train", "val"]) == {"val_fraction": "the data has val images of its own"}
     assert list(unused_cuts(["train", "val", "test"])) == ["val_fraction", "test_fraction", "seed"]
+
+
+@pytest.mark.parametrize(("several", "weighted", "classes_weighted"), [(8, 0, 0), (12, 0, 1), (4, 1, 0), (8, 1, 1)])
+def test_labels_of_the_same_bytes_and_another_shape_are_other_data(
+    several: int, weighted: int, classes_weighted: int
+) -> None:
+    images, zeros = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1), torch.zeros(6)
+    matrix = Split(images, torch.zeros(6, several, dtype=torch.uint8), zeros if weighted else None)
+    classes = Split(images, torch.zeros(6, dtype=torch.int64), zeros if classes_weighted else None)
+    assert matrix.fingerprint() != classes.fingerprint()
+    assert matrix.fingerprint() == replace(matrix, groups=torch.arange(6)).fingerprint()
+
+
+@pytest.mark.parametrize("several", [None, 10])
+def test_other_data_sets_have_the_fingerprint_of_earlier_versions(several: int | None) -> None:
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1)
+    labels = torch.tensor([0, 1] * 3) if several is None else torch.ones(6, several, dtype=torch.uint8)
+    content = b"(6, 1, 1, 1)" + images.numpy().tobytes() + labels.numpy().tobytes()
+    assert Split(images, labels).fingerprint() == hashlib.sha256(content).hexdigest()

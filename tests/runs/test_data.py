@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from manifests import labelled_images, write_manifest
 
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.errors import SettingsError
+from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.data import view_of, without_fetching
+from kd_runner.runs.data import read_data, view_of, without_fetching
 
 RunIt = Callable[..., dict[str, Any]]
 
@@ -80,6 +82,33 @@ def test_a_view_that_does_not_fit_the_images_is_refused(settings: Make, word: st
     split = Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]))
     with pytest.raises(SettingsError, match=message):
         view_of(settings(word).dataset, Splits(split, split, split, ["a", "b"]), channels_last=False)
+
+
+@pytest.mark.parametrize("fold", [None, 0, 1, 2])
+def test_images_without_labels_are_of_no_group_that_the_run_holds_out(
+    settings: Make, tmp_path: Path, fold: int | None
+) -> None:
+    rows = [
+        (path, "" if number % 4 == 3 else label, f"p{number // 4}", "train" if number < 16 else "test")
+        for number, (path, label) in enumerate(labelled_images(tmp_path))
+    ]  # a patient of four images, of which one has no label
+    rows = [(*row[:3], row[3] if row[1] else "") for row in rows]
+    file = write_manifest(tmp_path / "m.csv", rows, ("path", "label", "group", "split"))
+    folds = [] if fold is None else ["folds=3", f"fold={fold}"]
+    with collected_notes() as notes:
+        splits = read_data(
+            settings("dataset=manifest", f"dataset.root={file}", "dataset.cache=null", "dataset.image_size=6", *folds)
+        )
+    learned_from = set(splits.train.groups.tolist())
+    assert learned_from.isdisjoint([*splits.val.groups.tolist(), *splits.test.groups.tolist()])
+    assert splits.unlabelled is not None
+    assert sorted(splits.unlabelled.groups.tolist()) == sorted(
+        learned_from
+    )  # all that may be learned from, and no more
+    left_out = 6 - len(learned_from)
+    assert [line for line in notes if "without a label" in line] == [
+        f"{left_out} images without a label left out, as validation or test images are of the same groups"
+    ]
 
 
 def test_published_weights_are_not_fetched_again() -> None:
