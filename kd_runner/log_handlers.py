@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kd_runner.closed_output import discard_output
+
+if TYPE_CHECKING:
+    Stream = logging.StreamHandler[Any]
+else:
+    Stream = logging.StreamHandler  # before Python 3.11, it takes no type in brackets
 
 
 class LogFile(logging.FileHandler):
@@ -55,7 +60,7 @@ class LogFile(logging.FileHandler):
         self.close()
 
 
-class Console(logging.StreamHandler[Any]):
+class Console(Stream):
     """The terminal, or what stands in its place. Where it takes no more, the run goes on without it."""
 
     has_ended = False

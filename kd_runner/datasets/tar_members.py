@@ -72,6 +72,8 @@ def _read_headers(file: IO[bytes], size: int, members: Members) -> int:
     """
     with tarfile.open(fileobj=_Guarded(file), mode="r:") as opened:  # type: ignore[call-overload]
         last = -1
+        if not opened.offset:  # an empty tar: before Python 3.11, the next header is looked for in front of it
+            return 0
         while (header := opened.next()) is not None:
             opened.members.clear()  # a million of them would take a gigabyte
             if header.offset <= last or header.size < 0 or header.offset_data < header.offset:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import SoftFileLease, Timeout
+from filelock import Timeout
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -23,7 +23,7 @@ from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_writt
 from kd_runner.files.home import typed_path
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
-from kd_runner.store.entries import HOLDER, LEASE, LOGITS, MADE_OF, MANIFEST, NAMES, Entry
+from kd_runner.store.entries import HOLDER, LOGITS, MADE_OF, MANIFEST, NAMES, Entry, leased
 
 DAY = 86_400
 FILES = (*NAMES, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
@@ -170,9 +170,8 @@ def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dr
         if dry_run:
             remaining += [] if _delete(entry.work, dry_run) else [entry.work]
             continue
-        lease = SoftFileLease(entry.lease, lease_duration=LEASE)
         try:
-            with lease.acquire(timeout=0):
+            with leased(entry):
                 remaining += [] if _delete(entry.work, dry_run) else [entry.work]
         except Timeout:
             print(f"{entry.key} is left: {printable(entry.holder())} is making it")

@@ -475,13 +475,42 @@ def _remove_abandoned_training(entry: Entry) -> None:
     """Remove what a job left that was killed after it had published the entry: its lease and its resume state."""
     if (not os.path.lexists(entry.work) and not os.path.lexists(entry.lease)) or entry.lease.is_symlink():
         return
-    lease = SoftFileLease(entry.lease, lease_duration=LEASE, thread_local=False)
-    with suppress(Timeout, OSError):  # of a job that lives, which will remove them, or in a store that is only read
+    # Of a job that lives, which will remove them, or in a store that is only read.
+    with suppress(Timeout, OSError), leased(entry):
+        ResumeState(entry.work, entry.key).discard()
+
+
+def _lease_of(entry: Entry) -> SoftFileLease:
+    """The right to train `entry`, in a file that others cannot write, whatever the umask (filelock before 4.3)."""
+    return SoftFileLease(entry.lease, lease_duration=LEASE, timeout=-1, thread_local=False, mode=0o644)
+
+
+def _acquire_at_once(lease: SoftFileLease) -> None:
+    """Take a lease that nobody holds.
+
+    Raises:
+        Timeout: a process that lives holds it.
+    """
+    try:
         lease.acquire(timeout=0)
-        try:
-            ResumeState(entry.work, entry.key).discard()
-        finally:
-            lease.release()
+    except Timeout:  # filelock before 4.3 takes away the lease of a dead process, and has no time left to take it
+        lease.acquire(timeout=0)
+
+
+@contextmanager
+def leased(entry: Entry) -> Iterator[None]:
+    """Hold the lease of an entry during the block.
+
+    Raises:
+        Timeout: a process that lives holds it.
+        OSError: the store may only be read.
+    """
+    lease = _lease_of(entry)
+    _acquire_at_once(lease)
+    try:
+        yield
+    finally:
+        lease.release()
 
 
 @contextmanager
@@ -491,10 +520,10 @@ def _lease(entry: Entry, stage: str, awaited: str) -> Iterator[bool]:
     Args:
         awaited: What a job waits for, in words, with {} for the job that makes it.
     """
-    lease = SoftFileLease(entry.lease, lease_duration=LEASE, timeout=-1, thread_local=False)
+    lease = _lease_of(entry)
     try:
         try:
-            lease.acquire(timeout=0)
+            _acquire_at_once(lease)
         except Timeout:
             log.info("%-9s waiting for %s", stage, awaited.replace("{}", entry.holder()))
             try:

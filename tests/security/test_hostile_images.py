@@ -195,7 +195,7 @@ def test_of_a_tiff_of_thousands_of_pages_not_all_are_counted(tmp_path: Path) -> 
 )
 def test_compressed_profiles_and_texts_that_grow_are_refused(extra: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(8, extra=extra))
-    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image: .*(large|much memory)"):
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image: .*([Ll]arge|much memory)"):
         facts(tmp_path / "a.png")
 
 

@@ -458,7 +458,7 @@ case(
     "archive",
     "tar.gz, 32 MB of zeros",
     "read",
-    _bytes("a.tar.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + zlib.compress(bytes(2**25), 9, -15)),
+    _bytes("a.tar.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + zlib.compress(bytes(2**25), 9)[2:-4]),  # no frame of zlib
     "",
 )
 
