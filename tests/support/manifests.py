@@ -15,12 +15,19 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.notes import collected_notes
 
 HEADER = ("path", "label")
+ZERO = "\ue000"  # stands for a zero until the file is written
+
+
+def with_sign(field: Any) -> Any:
+    return field.replace("\0", ZERO) if isinstance(field, str) else field
 
 
 def write_manifest(file: Path, rows: Sequence[Sequence[Any]], header: Sequence[str] = HEADER, **options: Any) -> Path:
-    """A CSV file with these rows; options are those of the csv module."""
+    """A CSV file with these rows; options are those of the csv module, which before Python 3.11 writes no zeros."""
     with file.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out, **options).writerows([header, *rows])
+        writable = [[with_sign(field) for field in row] for row in (header, *rows)]
+        csv.writer(out, **options).writerows(writable)
+    file.write_bytes(file.read_bytes().replace(ZERO.encode(), b"\0"))
     return file
 
 
