@@ -26,6 +26,7 @@ from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words
 from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
+from kd_runner.formats import number_of
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -59,10 +60,36 @@ def command_of_folder(words: list[str]) -> list[str]:
     elif has_flag != is_sweep:
         kind, remedy = ("sweep", "add -m") if is_sweep else ("run", "leave -m out")
         raise SettingsError(f"resume: {typed[-1]} is the folder of a {kind}: {remedy}")
+    else:
+        _refuse_a_part(words, folder, is_sweep)
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {typed[-1]}")
     words = [f'resume="{folder}"' if word.startswith("resume=") else word for word in words]
     return [*words, f'hydra.{"sweep" if is_sweep else "run"}.dir="{folder}"', "hydra.output_subdir=null"]
+
+
+def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
+    """Raise SettingsError where some of the folder's settings are typed again, and nothing else.
+
+    What is typed is the whole command then, and what it lacks would have its default.
+    """
+    try:
+        recorded = _keys_by_words(recorded_settings(folder, is_sweep))
+    except SettingsError:
+        return  # such a folder is gone on with by typing all settings
+    typed = _keys_by_words(words)
+    missing = [word for word, key in recorded.items() if key not in typed.values()]
+    if typed and missing and set(typed.values()) <= set(recorded.values()):
+        raise SettingsError(
+            f"resume: {folder} has {number_of(len(recorded), 'setting')}, {len(missing)} of which are not typed here, "
+            f"such as {shlex.quote(printable(missing[0]))}: leave {shlex.join(map(printable, typed))} out, "
+            "as all are known from the folder, or type all"
+        )
+
+
+def _keys_by_words(words: Sequence[str]) -> dict[str, str]:
+    """The words that decide about the result, each with its key."""
+    return {word: key_of(word) for word in words if "=" in word and not word.startswith(("-", *UNDECISIVE))}
 
 
 def _holds_a_sweep(folder: Path, typed: str) -> bool:

@@ -39,6 +39,29 @@ def test_the_settings_are_those_that_the_folder_recorded(interrupted: Path) -> N
     assert typed == ["seed=2", *wanted[1:]]
 
 
+def test_a_part_of_the_settings_is_refused(interrupted: Path) -> None:
+    (interrupted / ".hydra" / "overrides.yaml").write_text("- seed=1\n- teacher=cnn\n- '+note=\"a b\"'\n")
+    for words in (["seed=1"], ["seed=2"], ["+note=c", "seed=1"]):
+        with pytest.raises(
+            SettingsError, match=r"has 3 settings, [12] of which are not typed here, such as teacher=cnn: "
+        ):
+            command_of_folder([*words, f"resume={interrupted}"])
+    for words in (["seed=1", "teacher=cnn", "note=c"], ["seed=1", "epochs=3"], ["name=x"]):  # whole; another; none
+        assert words[-1] in command_of_folder([*words, f"resume={interrupted}"])
+
+
+def test_a_part_of_a_sweeps_settings_is_refused(tmp_path: Path) -> None:
+    record = {
+        "hydra": {"overrides": {"task": ["seed=1,2", "trainer.threads=1"], "hydra": ["hydra.launcher.retries=2"]}}
+    }
+    OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
+    line = r"has 2 settings, 1 of which .*, such as seed=1,2: leave trainer.threads=1 out, as all are known from"
+    with pytest.raises(SettingsError, match=line):
+        command_of_folder(["-m", "trainer.threads=1", f"resume={tmp_path}"])
+    words = ["-m", "trainer.threads=1", "seed=1,2", f"resume={tmp_path}"]
+    assert command_of_folder(words)[:3] == words[:3]
+
+
 @pytest.mark.parametrize("words", [["seed=1"], ["resume="], ["resume=null", "-m"]])
 def test_a_command_without_a_folder_stays_as_it_is(words: list[str]) -> None:
     assert command_of_folder(words) == words
