@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -18,6 +19,7 @@ from kd_runner.datasets.tree import printable
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 SHOWN = 3  # paths in one message
+AT_ONCE = 1_000  # files that a thread looks at before it takes others
 NOT_THERE, NO_FILE, BROKEN = "it is not there", "it is no regular file", "it is a link that leads nowhere"
 
 
@@ -103,7 +105,9 @@ def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], said: Callab
         real_parents = dict(
             zip(parents, pool.map(lambda parent: os.path.realpath(folder / parent), parents), strict=True)
         )
-        found = list(pool.map(lambda path: _status(folder / path), files.paths))
+        parts = [files.paths[start : start + AT_ONCE] for start in range(0, len(files.paths), AT_ONCE)]
+        looked_at = pool.map(lambda part: [_status(folder / path) for path in part], parts)
+        found = list(itertools.chain.from_iterable(looked_at))
     stamps, outside = [], []
     for position, (path, (status, reason, is_link)) in enumerate(zip(files.paths, found, strict=True)):
         parent, name = os.path.split(path)

@@ -128,10 +128,13 @@ def _lines_of(file: Path) -> Iterator[str]:
     Raises:
         ValueError: the file is no UTF-8; the message names the line, and what the file seems to be. Or it is too large.
     """
+    size = file.stat().st_size
+    if size > MOST_BYTES:
+        _refuse_size(file, size)
     with file.open("rb") as opened:
-        content = opened.read(MOST_BYTES + 1)
+        content = opened.read(MOST_BYTES + 1)  # no more, where the file has grown
     if len(content) > MOST_BYTES:
-        _refuse_size(file, file.stat().st_size)
+        _refuse_size(file, len(content))
     for beginning, name in NO_TEXT.items():
         if content.startswith(beginning):
             raise ValueError(f"root must be a table in UTF-8, {file} is {name}: save it as CSV in UTF-8")

@@ -179,14 +179,19 @@ def _by_names(shards: list[Path], root: Path) -> dict[str, list[Path]]:
     """The shards of each split, by words in their names such as 'imagenet-val-0001.tar'.
 
     Raises:
-        ValueError: some have the name of a split, and others have none.
+        ValueError: some have the name of a split, and others have none; or one has the names of two.
     """
     splits: dict[str, list[Path]] = {}
     unnamed = []
     for path in shards:
         words = re.findall("[A-Za-z]+", path.name.removesuffix(SUFFIX))
         called = {split for word in words if (split := split_called(word))}
-        if len(called) == 1:
+        if len(called) > 1:
+            raise ValueError(
+                f"{root} has shards with the names of two splits, such as {printable(path.name)}: dataset.train, "
+                "dataset.val and dataset.test name the shards of each split"
+            )
+        if called:
             splits.setdefault(called.pop(), []).append(path)
         else:
             unnamed.append(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kd_runner.datasets import manifest_paths
 from kd_runner.datasets.manifest_paths import named_files
 
 
@@ -23,7 +24,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_paths_of_one_file_are_one_path(folder: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 7, 1000])
+def test_paths_of_one_file_are_one_path(folder: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(manifest_paths, "AT_ONCE", at_once)
     names = ["a.png", "./deep/b.png", "deep\\b.png", "deep/../c d.png", str(folder / "a.png"), "none.png", "deep"]
     files = named_files(names, place, folder, [])
     assert files.paths == ["a.png", "deep/b.png", "deep/b.png", "c d.png", "a.png", "none.png", "deep"]

@@ -70,6 +70,11 @@ def test_splits_are_found_by_folders_and_by_names(tmp_path: Path) -> None:
             {},
             r"compressed shards \(a.tar.gz, b.tgz\), in which no image can be found: uncompress",
         ),
+        (
+            ["a-train-0.tar", "train-val-0.tar"],
+            {},
+            "names of two splits, such as train-val-0.tar: dataset.train, dataset.v",
+        ),
         (["train-0.tar", "other.tar"], {}, "such as train-0.tar, and others without, such as other.tar: dataset.train"),
         (["val-0.tar", "test-0.tar"], {}, "shards for test and val and none for training"),
         (["val/0.tar"], {}, "shards for val and none for training"),
