@@ -20,7 +20,14 @@ from omegaconf import OmegaConf
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.overrides import EARLIER_DEFAULTS, PUBLISHED_WEIGHTS, UNDECISIVE, printable, split
+from kd_runner.command_line.overrides import (
+    EARLIER_DEFAULTS,
+    PUBLISHED_WEIGHTS,
+    UNDECISIVE,
+    expand_modes,
+    printable,
+    split,
+)
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
@@ -74,22 +81,23 @@ def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
     What is typed is the whole command then, and what it lacks would have its default.
     """
     try:
-        recorded = _keys_by_words(recorded_settings(folder, is_sweep))
+        recorded = [word for word in recorded_settings(folder, is_sweep) if _keys([word])]
     except SettingsError:
         return  # such a folder is gone on with by typing all settings
-    typed = _keys_by_words(words)
-    missing = [word for word, key in recorded.items() if key not in typed.values()]
-    if typed and missing and set(typed.values()) <= set(recorded.values()):
+    typed = _keys(words)
+    missing = [word for word in recorded if _keys([word]) - typed]
+    if typed and missing and typed <= _keys(recorded):
         raise SettingsError(
-            f"resume: {folder} has {number_of(len(recorded), 'setting')}, {len(missing)} of which are not typed here, "
-            f"such as {shlex.quote(printable(missing[0]))}: leave {shlex.join(map(printable, typed))} out, "
-            "as all are known from the folder, or type all"
+            f"resume: {folder} was started with {number_of(len(recorded), 'setting')}, {len(missing)} of which are not "
+            f"typed here, such as {shlex.quote(printable(missing[0]))}: type none, as the folder knows them, or all"
         )
 
 
-def _keys_by_words(words: Sequence[str]) -> dict[str, str]:
-    """The words that decide about the result, each with its key."""
-    return {word: key_of(word) for word in words if "=" in word and not word.startswith(("-", *UNDECISIVE))}
+def _keys(words: Sequence[str]) -> set[str]:
+    """The keys of the words that decide about the result, but for those that others bring along."""
+    decisive = [word for word in words if "=" in word and not word.startswith(("-", *UNDECISIVE))]
+    keys = {key_of(part) for word in decisive for part in expand_modes(word)}
+    return keys - {"fold"}  # of a sweep over folds it may be left out
 
 
 def _holds_a_sweep(folder: Path, typed: str) -> bool:

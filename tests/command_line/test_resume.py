@@ -43,11 +43,20 @@ def test_a_part_of_the_settings_is_refused(interrupted: Path) -> None:
     (interrupted / ".hydra" / "overrides.yaml").write_text("- seed=1\n- teacher=cnn\n- '+note=\"a b\"'\n")
     for words in (["seed=1"], ["seed=2"], ["+note=c", "seed=1"]):
         with pytest.raises(
-            SettingsError, match=r"has 3 settings, [12] of which are not typed here, such as teacher=cnn: "
+            SettingsError, match=r"started with 3 settings, [12] of which are not typed here, such as teacher=cnn: "
         ):
             command_of_folder([*words, f"resume={interrupted}"])
-    for words in (["seed=1", "teacher=cnn", "note=c"], ["seed=1", "epochs=3"], ["name=x"]):  # whole; another; none
+    for words in (["seed=1", "teacher=cnn", "note=c"], ["seed=1", "epochs=3"], ["name=x"]):  # all; another; none
         assert words[-1] in command_of_folder([*words, f"resume={interrupted}"])
+
+
+def test_all_settings_may_be_typed_where_one_stands_for_several(interrupted: Path) -> None:
+    recorded = "- distillation=crd\n- +distillation@plus.dkd=dkd\n- fold=0\n- seed=1\n"
+    (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
+    words = ["distillation=[crd,dkd]", "seed=1"]
+    assert command_of_folder([*words, f"resume={interrupted}"])[:2] == words
+    with pytest.raises(SettingsError, match=r"3 settings, 1 of .*, such as \+distillation@plus.dkd=dkd: "):
+        command_of_folder(["distillation=crd", "seed=1", f"resume={interrupted}"])
 
 
 def test_a_part_of_a_sweeps_settings_is_refused(tmp_path: Path) -> None:
@@ -55,7 +64,7 @@ def test_a_part_of_a_sweeps_settings_is_refused(tmp_path: Path) -> None:
         "hydra": {"overrides": {"task": ["seed=1,2", "trainer.threads=1"], "hydra": ["hydra.launcher.retries=2"]}}
     }
     OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
-    line = r"has 2 settings, 1 of which .*, such as seed=1,2: leave trainer.threads=1 out, as all are known from"
+    line = r"was started with 2 settings, 1 of which are not typed here, such as seed=1,2: type none, as .*, or all$"
     with pytest.raises(SettingsError, match=line):
         command_of_folder(["-m", "trainer.threads=1", f"resume={tmp_path}"])
     words = ["-m", "trainer.threads=1", "seed=1,2", f"resume={tmp_path}"]
