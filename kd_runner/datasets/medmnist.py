@@ -179,7 +179,7 @@ def _several_labels(
 
 
 def _labels(arrays: Mapping[str, np.ndarray], split: str) -> np.ndarray:
-    """int64 [N].
+    """Whole numbers [N].
 
     Raises:
         ValueError: labels that are no whole numbers, or not one for each image.
@@ -190,4 +190,4 @@ def _labels(arrays: Mapping[str, np.ndarray], split: str) -> np.ndarray:
     images = len(arrays[f"{split}_images"])
     if len(labels) != images:
         raise ValueError(f"{name} must have a label for each of {images:,} images, got {len(labels):,}")
-    return labels.reshape(-1).astype(np.int64)
+    return labels.reshape(-1)  # of the type that the file has: int64 would make negative ones of the largest

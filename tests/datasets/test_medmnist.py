@@ -63,6 +63,16 @@ def test_splits_that_are_missing_are_cut_and_classes_have_names(tmp_path: Path) 
     assert notes == [f"more in {tmp_path / 'x.npz'} left out: images and labels of train, val and test are read"]
 
 
+def test_the_largest_number_is_the_label_that_it_is(tmp_path: Path) -> None:
+    content = arrays()
+    for split in SIZES:
+        labels = content[f"{split}_labels"].astype(np.uint64)
+        content[f"{split}_labels"] = np.where(labels == 1, np.uint64(2**64 - 1), labels)
+    splits = medmnist(save(tmp_path / "x.npz", content), seed=0)
+    assert splits.classes == ["0", str(2**64 - 1)]
+    assert splits.test.labels.tolist() == [0, 1] * 4
+
+
 def test_a_name_more_than_there_are_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="class_names must have a name for each of the 2 classes, got 3"):
         medmnist(save(tmp_path / "x.npz", arrays()), 0, ["normal", "pneumonia", "other"])
