@@ -25,5 +25,7 @@ def test_what_the_teacher_has_seen_makes_no_sure_difference() -> None:
         for pixels in (0, 2)
     )
     text = make_when_it_helps.TEXTS["view"].advice
+    low, high = stats.t.interval(0.95, len(moved) - 1, 100 * (moved - plain).mean(), 100 * stats.sem(moved - plain))
+    assert f"(95 %: {low:+.2f} to {high:+.2f})" in text
     assert f"by {100 * (moved - plain).mean():.2f} points" in text
     assert f"p = {stats.ttest_1samp(moved - plain, 0).pvalue:.2f}" in text

@@ -6,12 +6,14 @@ Both are made by tools/evidence.py.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from evidence import LONGER, ON_GPU, PAIRS, ROBUST, Pair, seed_word
+from evidence import ALONE, LONGER, ON_GPU, PAIRS, ROBUST, Pair, seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval
@@ -28,21 +30,28 @@ computes means, intervals and p anew from these files. All was run on CPUs, one 
 else.
 
 Each table is one pair of networks on one data set. Its rows are modes with their settings; `none` is the same
-student, trained on labels alone. A mode's weight, temperature and learning rate are those with the best validation
-accuracy after the last epoch in a search with other seeds than the table's, which tried the same number of settings
-for every mode and for `none`. Test images had no part in any choice, and every number is of the last epoch, not of
-the best.
+student, trained on labels alone, and `none_longer` the same with three or four times the epochs. Where a search of the
+table's name is [below](#all-searches), a row's settings are those with the best validation accuracy after the last
+epoch, with other seeds than the table's; of equal ones (there are many with few validation images) those that were
+best over the last tenth of the epochs, then the first in searches.csv. The search tried the same number of settings
+for every mode, for `none` and for `none_longer`, but not of the same kind: where it had six for each, the modes' tries
+went into weights and temperatures at one learning rate, and those of `none` into six rates. No setting was chosen by
+test images. How many seeds a table has, and that the weights of the digits were searched at all, did follow looks at
+test results, as the tables say. Every number is of the last epoch, not of the best.
 
 - val, test: accuracy in percent, mean over seeds; test with its standard deviation.
-- gain: test accuracy less that of `none` with the same seed, in points, with an interval that is corrected for the
-  number of rows as p is (95 % of Student's t, at the level that Holm's correction leaves to the row).
-- p: paired t-test over seeds, with Holm's correction for all rows of the table.
+- gain: test accuracy minus that of `none` with the same seed, in points, with an interval that is corrected for the
+  number of rows as p is (Student's t, at a confidence of 1 - 0.05 / the row's factor of Holm's correction).
+- p: paired t-test over seeds, with Holm's correction for all rows of the table. A row gains *surely* where p is below
+  0.01, which is stricter than the 0.05 of kd-runner's own leaderboards and of the intervals.
 - ECE: calibration error of the student.
 - compute: multiply-accumulates of the student's training, those of its teacher's forward passes and of the mode
-  included, over those of `none`. Where it is above 1, a gain is not at equal compute; each table says how `none` was
-  with other learning rates.
+  included, over those of `none`; the training of the teacher is not counted. Where it is above 1, a gain is not at
+  equal compute: `none_longer` shows what `none` makes of more.
 
-All rows of a table share one choice of images, and its intervals are over training alone.
+`mlkd` also trains on a second, augmented view of each image, and `ard` and `rslad` on attacked images, with labels;
+`none` does not, so that what they gain is not the teacher's alone. All rows of a table share one choice of images, and
+one teacher for each seed or for all: intervals and p are over what differs between the seeds, and not over other data.
 """
 
 
@@ -50,7 +59,8 @@ DEFAULTS = """
 ## Searches behind the default run
 
 Made before the tables above. Choices were made on validation accuracy after the last epoch, mean over seeds 100 to
-104, with `data_seed=0`. Both searches are equal for baseline and student. Temperature and weights were not searched.
+104, with `data_seed=0`. Both searches are equal for baseline and student. The temperature was not searched, and weights
+were later (`digits_weights`, above).
 
     kd-runner -m seed=100,101,102,103,104 student.fraction=0.1 student.epochs=60,120,240,400 'student.optimizer={lr: 0.001},{lr: 0.003},{lr: 0.01}' optimizer.lr=0.001
     kd-runner -m seed=100,101,102,103,104 student.fraction=0.1 student.epochs=60,120 optimizer.lr=0.003,0.01
@@ -88,8 +98,8 @@ ABSENT = """
 Section 3 of Hinton, Vinyals and Dean 2015 once more, on MNIST: the student, an MLP of 256 and 256 units, sees no image
 of some classes, and knows them from its teacher's soft targets for the others alone. The teacher, a CNN that saw all
 classes, is right on {teacher:.2f} % of the test images. The *shift* is one number that is added to the logits of the
-absent classes, chosen on validation images. Seeds 0 to 4, mean and standard deviation, in percent of the test images.
-{on_gpu} Every run is in [absent_classes.csv](absent_classes.csv).
+absent classes, chosen on validation images of all classes, with their labels. Seeds 0 to 4, mean and standard
+deviation, in percent of the test images. {on_gpu} Every run is in [absent_classes.csv](absent_classes.csv).
 
     python tools/evidence.py absent no_threes && python tools/evidence.py absent sevens_and_eights
 
@@ -150,16 +160,31 @@ def paired_p(gains: np.ndarray) -> float:
     return 2 * float(special.stdtr(len(gains) - 1, -abs(gains.mean() / error)))
 
 
+def columns_by_seed(
+    lines: Sequence[Mapping[str, Any]], key: str, names: Sequence[str]
+) -> dict[Any, dict[str, np.ndarray]]:
+    """The numbers [seeds] of each value of `key`, in the order of the seeds.
+
+    Raises:
+        ValueError: a value has other seeds than the first one, or one twice: they cannot be paired.
+    """
+    found: dict[Any, list[Mapping[str, Any]]] = {}
+    for line in sorted(lines, key=lambda line: int(line["seed"])):
+        found.setdefault(line[key], []).append(line)
+    seeds = {value: [line["seed"] for line in own] for value, own in found.items()}
+    first = next(iter(seeds.values()))
+    for value, own in seeds.items():
+        if own != first or len(set(own)) < len(own):
+            raise ValueError(f"{value} must have each of the seeds {', '.join(first)} once, got {', '.join(own)}")
+    return {
+        value: {name: np.array([float(line[name]) for line in own]) for name in names} for value, own in found.items()
+    }
+
+
 def rows(lines: Sequence[dict[str, str]]) -> list[Row]:
     """The rows of one pair, by the student's validation accuracy, the highest first."""
-    keys = list(dict.fromkeys((line["mode"], line["settings"]) for line in lines))
-    columns = {
-        key: {
-            name: np.array([float(line[name]) for line in lines if (line["mode"], line["settings"]) == key])
-            for name in NUMBERS
-        }
-        for key in keys
-    }
+    columns = columns_by_seed([{**line, "key": (line["mode"], line["settings"])} for line in lines], "key", NUMBERS)
+    keys = list(columns)
     alone = next(columns[key] for key in keys if key[0] == "none")
     taught = [key for key in keys if key[0] != "none"]
     gains = {key: 100 * (columns[key]["student"] - alone["student"]) for key in taught}
@@ -213,7 +238,12 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
             f"| {row.mode} | {settings} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {gain} | "
             f"{p} | {row.ece:.3f} | {row.compute:.2f} |\n"
         )
-    verdicts = (verdict(table), same_students(lines), verdict_of_more_seeds(pair, lines), verdict_against(pair, lines))
+    verdicts = (
+        verdict(table),
+        same_students(lines),
+        verdict_of_more_seeds(pair, lines),
+        verdict_against_longer(pair, lines),
+    )
     return f"{text}\n{''.join(verdicts)}\n"
 
 
@@ -229,21 +259,22 @@ def command(name: str, modes: Sequence[str]) -> str:
 
 def verdict(table: Sequence[Row]) -> str:
     """How many rows gain, lose, and show no sure difference."""
-    tested = [row for row in table if row.mode != "none"]
+    modes = [row for row in table if row.mode not in ALONE]
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
-    unsure = [row for row in tested if row not in better and row not in worse]
+    unsure = [row for row in modes if row not in better and row not in worse]
+    kind = "modes" if len({row.mode for row in modes}) == len(modes) else "rows"
     return (
-        f"**With corrected p below {SURE:g}, {len(better)} of {len(tested)} rows gain** ({_names(better)}), "
+        f"**With corrected p below {SURE:g}, {len(better)} of {len(modes)} {kind} gain** ({_names(better)}), "
         f"{len(worse)} lose ({_names(worse)}); the others show no sure difference ({_names(unsure)})."
     )
 
 
 def sure_rows(table: Sequence[Row], sign: int) -> list[Row]:
-    """The rows that gain (`sign` 1) or lose (-1) with a corrected p below SURE."""
+    """The modes that gain (`sign` 1) or lose (-1) with a corrected p below SURE."""
     return [
         row
         for row in table
-        if row.mode != "none" and row.gain * sign > 0 and row.corrected is not None and row.corrected < SURE
+        if row.mode not in ALONE and row.gain * sign > 0 and row.corrected is not None and row.corrected < SURE
     ]
 
 
@@ -256,23 +287,27 @@ def verdict_of_more_seeds(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
     return (
         f" Seeds {pair.seeds[0]} to {pair.seeds[-1]} were run first, and seen; how many more would follow was fixed "
-        f"then, before they ran. With these {len(pair.more_seeds)} alone, {len(better)} of {len(table) - 1} rows gain "
+        f"then, before they ran. With these {len(pair.more_seeds)} alone, {len(better)} of {modes_of(table)} gain "
         f"({_names(better)}), {len(worse)} lose."
     )
 
 
-def verdict_against(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
-    """How many rows gain over another mode than `none`; empty where the pair names none."""
-    if not pair.also_against:
+def modes_of(table: Sequence[Row]) -> int:
+    """The number of rows that are modes of distillation."""
+    return sum(row.mode not in ALONE for row in table)
+
+
+def verdict_against_longer(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
+    """How many modes gain over the student alone with more epochs; empty where the table has none."""
+    longer = [row for row in rows(lines) if row.mode == LONGER]
+    if not longer:
         return ""
-    others = [line for line in lines if line["mode"] not in ("none", LONGER)]
-    renamed = [{**line, "mode": "none"} if line["mode"] == pair.also_against else line for line in others]
-    table = rows(renamed)
+    others = [{**line, "mode": "none"} if line["mode"] == LONGER else line for line in lines if line["mode"] != "none"]
+    table = rows(others)
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
     return (
-        f" How much of this is the learning rate says `{pair.also_against}`, which has almost the labels of `none` at "
-        f"the modes' rate: over its students, {len(better)} of {len(table) - 1} rows gain ({_names(better)}), "
-        f"{len(worse)} lose."
+        f" Over `{LONGER}`, the student alone for {pair.longer} epochs in place of {pair.epochs} (compute "
+        f"{longer[0].compute:.2f}), {len(better)} gain ({_names(better)}), {len(worse)} lose ({_names(worse)})."
     )
 
 
@@ -284,9 +319,7 @@ def same_students(lines: Sequence[dict[str, str]]) -> str:
         key = tuple(f"{line['seed']} {line['student']} {line['student_val']} {line['ece']}" for line in own)
         found.setdefault(key, []).append(f"`{name[0]}`")
     alike = [", ".join(names[:-1]) + " and " + names[-1] for names in found.values() if len(names) > 1]
-    return "".join(
-        f" The students of {names} are the same: with these settings they are one method." for names in alike
-    )
+    return "".join(f" The students of {names} are the same networks, and count as one." for names in alike)
 
 
 def _names(table: Sequence[Row]) -> str:
@@ -322,9 +355,10 @@ def _mean_and_spread(values: np.ndarray) -> str:
 def searches() -> str:
     """What was searched, in Markdown."""
     text = (
-        "## All searches\n\nEvery search that was run for these tables; [searches.csv](searches.csv) has the "
-        "validation accuracy of each trial.\n\n"
-        "| search | seeds | trials of each mode | runs | rates |\n| --- | --- | --- | --- | --- |\n"
+        "## All searches\n\nEvery search of the tables above; [searches.csv](searches.csv) has the validation accuracy "
+        "of each trial. The first table and those of the founding row have none of their name.\n\n"
+        "| search | seeds | trials of each mode | runs | rates of the modes | rates of `none` |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
     )
     lines = read("searches")
     for name in dict.fromkeys(line["pair"] for line in lines):
@@ -335,9 +369,20 @@ def searches() -> str:
             for mode in {line["mode"] for line in own}
         }
         counts = "/".join(map(str, sorted(set(of_modes.values()))))
-        rates = ", ".join(f"{rate:g}" for rate in PAIRS[name].rates if rate) or "the default"
-        text += f"| `{name}`: {len(of_modes)} modes | {', '.join(seeds)} | {counts} | {len(own)} | {rates} |\n"
+        rates = [
+            _rates(line for line in own if (line["mode"] == "none") == alone and line["mode"] != LONGER)
+            for alone in (False, True)
+        ]
+        cells = (f"`{name}`: {len(of_modes)} rows", ", ".join(seeds), counts, len(own), *rates)
+        text += f"| {' | '.join(map(str, cells))} |\n"
     return text
+
+
+def _rates(lines: Iterable[Mapping[str, str]]) -> str:
+    """The learning rates of trials: each where there are few, else the lowest and the highest."""
+    found = {float(rate) for line in lines for rate in re.findall(r"optimizer.lr=(\S+)", line["settings"])}
+    texts = [f"{rate:g}" for rate in sorted(found)]
+    return ", ".join(texts) if len(texts) < 5 else f"{len(texts)} from {texts[0]} to {texts[-1]}"
 
 
 def page() -> str:
