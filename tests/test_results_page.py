@@ -126,6 +126,7 @@ def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
         "digits_tenth": "{} of {} modes are surely above the student alone on a tenth of the digits",
         "digits_resnet": "{} of {} from a ResNet-20 to a ResNet-8",
         "fashion_one_percent": "{} of {} with 1 % of the images of Fashion-MNIST",
+        "cifar10_two_percent": "with 2 % of those of CIFAR-10 {} of {}",
         "mnist_all": "With all images of MNIST it is {} of the {} that were tried",
     }.items():
         section = (ROOT / "docs" / "results.md").read_text().split(f"## {evidence.PAIRS[pair].title}\n")[1]
@@ -133,7 +134,7 @@ def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
         longer = re.search(r"Over `none_longer`.*?, (\d+) gain", section)
         assert found is not None
         assert longer is not None
-        assert words.format(found[1], found[2]) + f" ({longer[1]} " in text
+        assert f"{words.format(found[1], found[2])} ({longer[1]} " in text
 
 
 def test_rows_are_paired_by_their_seeds() -> None:

@@ -233,7 +233,9 @@ PAIRS = {
         "CIFAR-10, 2 % of the images for the student: CNN to CNN",
         "The images are 32x32 JPEG files, so that accuracies are a little lower than on the original ones. The "
         "teacher, the same for all seeds, learns from all 49,000 training images (1,000 are for validation), the "
-        "student from 2 % of each class; both from moved and mirrored images.",
+        "student from 2 % of each class; both from moved and mirrored images. All modes trained at the one rate of "
+        "their search, which is four times the best of `none`: at 0.01 that was right on 46.3 % of the search's "
+        "validation images, at its best on 49.2 %.",
         (
             *("dataset=cifar10", "dataset.val_fraction=0.02", "student.fraction=0.02", *CNN_ON),
             *("student.channels=[16,32]", "teacher.epochs=20"),

@@ -381,7 +381,7 @@ def searches() -> str:
 def _rates(lines: Iterable[Mapping[str, str]]) -> str:
     """The learning rates of trials: each where there are few, else the lowest and the highest."""
     found = {float(rate) for line in lines for rate in re.findall(r"optimizer.lr=(\S+)", line["settings"])}
-    texts = [f"{rate:g}" for rate in sorted(found)]
+    texts = [f"{rate:g}" for rate in sorted(found)] or ["not searched"]
     return ", ".join(texts) if len(texts) < 5 else f"{len(texts)} from {texts[0]} to {texts[-1]}"
 
 
