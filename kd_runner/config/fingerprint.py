@@ -12,6 +12,19 @@ DEFAULTS_OF_MODES = (  # of other settings, which are read there
     *("default_temperature", "default_eps", "default_objective"),
     *("default_peers", "default_peer_views", "default_peer_updates"),
 )
+# Settings of sections that change no result. Images and weights that files hold are in a run's digest themselves.
+INDIFFERENT_IN: dict[str, tuple[str, ...]] = {
+    "dataset": (
+        *("root", "image_root", "may_lead_to", "unlabelled"),
+        *("residency", "workers", "cache", "default_fraction", "default_lr", "default_weights"),
+    ),
+    "teacher": ("checkpoint", "checkpoint_format"),
+    "distillation": DEFAULTS_OF_MODES,
+    "trainer": ("threads", "keep_memory", "log_every", "profile"),
+    "evaluate": ("also",),
+}
+# However many devices share a batch, it is the same batch: they change the last bits, as other devices do.
+DEVICES = ("trainer.devices", "trainer.nodes")
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None, "adversarial": None}
@@ -79,24 +92,13 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     resumed.
     """
     content = {name: value for name, value in content.items() if name not in INDIFFERENT}
-    without = {
-        "dataset": (
-            *("root", "image_root", "may_lead_to", "unlabelled"),
-            *("residency", "workers", "cache", "default_fraction", "default_lr", "default_weights"),
-        ),
-        "teacher": ("checkpoint", "checkpoint_format"),
-        "distillation": DEFAULTS_OF_MODES,
-        "trainer": ("threads", "keep_memory", "log_every", "profile"),
-        "evaluate": ("also",),  # whose images are in the digest of a run
-    }
     content = {"evaluate": EVALUATE, **content}
-    for name, keys in without.items():
+    for name, keys in INDIFFERENT_IN.items():
         content[name] = _without(content[name], keys)
-    # However many devices share a batch, it is the same batch: they change the last bits, as other devices do. The key
-    # stays, with the only value that older versions had.
+    # The key stays, with the only value that older versions had.
     content["trainer"] = {**_without(content["trainer"], ("nodes",)), "devices": 1}
     for name, kind in (("teachers", "teacher"), ("plus", "distillation")):
-        content[name] = {key: _without(section, without[kind]) for key, section in content[name].items()}
+        content[name] = {key: _without(section, INDIFFERENT_IN[kind]) for key, section in content[name].items()}
     content["trainer"] = without_defaults(content["trainer"], ADDED_TO_TRAINERS)
     for name in ("dataset", "teacher"):
         content[name] = without_defaults(content[name], ADDED)
@@ -116,6 +118,12 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content["adversarial"] = _decisive_attacks(content)
     unused = OF_TEACHERS if content.get("peers") else OF_PEERS
     return _without(without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE}), unused)
+
+
+def may_change(key: str) -> bool:
+    """True for a setting, such as trainer.devices, with which a run may go on at another value."""
+    section, _, name = key.partition(".")
+    return name in INDIFFERENT_IN.get(section, ()) or key in DEVICES
 
 
 def _with_older_nodes(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,22 @@ def test_a_part_of_the_settings_is_refused(interrupted: Path) -> None:
         assert words[-1] in command_of_folder([*words, f"resume={interrupted}"])
 
 
+def test_a_run_goes_on_with_other_devices_and_places(interrupted: Path) -> None:
+    """What changes no result may be typed alone, beside all settings, or nowhere."""
+    recorded = "- seed=1\n- trainer.devices=3\n- dataset.root=/old\n- teacher=cnn\n"
+    (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
+    words = ["trainer.devices=2", "dataset.root=/new"]
+    assert command_of_folder([*words, f"resume={interrupted}"])[:4] == ["seed=1", "teacher=cnn", *words]
+    words = ["seed=1", "teacher=cnn"]
+    for more in ([], ["trainer.devices=2"]):
+        assert command_of_folder([*words, *more, f"resume={interrupted}"])[:3] == [
+            *words,
+            *(more or [f'resume="{interrupted}"']),
+        ]
+    with pytest.raises(SettingsError, match=r"started with 2 settings, 1 .* such as teacher=cnn: "):
+        command_of_folder(["seed=1", "trainer.devices=2", f"resume={interrupted}"])
+
+
 def test_all_settings_may_be_typed_where_one_stands_for_several(interrupted: Path) -> None:
     recorded = "- distillation=crd\n- +distillation@plus.dkd=dkd\n- fold=0\n- seed=1\n"
     (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
