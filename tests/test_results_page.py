@@ -74,7 +74,11 @@ def test_means_intervals_and_p_are_those_of_the_csv(pair: str) -> None:
     for rank, key in enumerate(order):
         largest = max(largest, (len(order) - rank) * levels[key])
         corrected[key] = largest
-    for key, (val, test, gain, p, *_) in table.items():
+    eces, macs = students(pair, "ece"), students(pair, "macs")
+    alone_macs = next(values for (mode, _), values in macs.items() if mode == "none")
+    for key, (val, test, gain, p, ece, compute) in table.items():
+        assert float(ece) == pytest.approx(eces[key].mean(), abs=0.00051)
+        assert float(compute) == pytest.approx(macs[key].mean() / alone_macs.mean(), abs=0.0051)
         mean, spread = map(float, test.split(" ± "))
         assert float(val) == pytest.approx(100 * vals[key].mean(), abs=0.0051)
         assert (mean, spread) == pytest.approx((100 * numbers[key].mean(), 100 * numbers[key].std(ddof=1)), abs=0.0051)
@@ -118,6 +122,30 @@ def test_the_page_counts_the_modes_above_a_longer_baseline(pair: str) -> None:
     better = sorted(mode for mode in sure if gains[mode].mean() > 0)
     assert (int(found[1]), found[2].split(", ")) == (len(better), better or ["none of them"])
     assert int(found[3]) == len(sure) - len(better)
+
+
+def test_the_page_in_short_says_what_its_tables_say() -> None:
+    text = (ROOT / "docs" / "results.md").read_text()
+    rows = re.findall(r"^\| \[(.*)\]\(#.*?\) \| (.*) \|$", text.split("## In short\n")[1].split("\n## ")[0], re.M)
+    titles = {evidence.PAIRS[pair].title: pair for pair in PAIRS}
+    assert sorted(title for title, _ in rows) == sorted(titles)
+    for title, row in rows:
+        alone, seeds, gain, lose, over, best = row.split(" | ")
+        section = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+        verdict = re.search(r"(\d+ of \d+) (?:modes|rows) gain\*\*.*?, (\d+) lose", section)
+        longer = re.search(r"Over `none_longer`.*?, (\d+) gain", section)
+        assert verdict is not None
+        assert (gain, lose, over) == (*verdict.groups(), longer[1] if longer else "not run")
+        table, counts = cells(titles[title]), {len(own) for own in students(titles[title], "seed").values()}
+        assert counts == {int(seeds)}
+        assert next(own[1] for (mode, _), own in table.items() if mode == "none").startswith(f"{alone} ")
+        sure = {
+            key: own
+            for key, own in table.items()
+            if key[0] not in evidence.ALONE and own[2].startswith("+") and own[3] and float(own[3]) < 0.01
+        }
+        first = next(iter(sure), None)  # the table's rows are in the order of their validation accuracy
+        assert best == (f"`{first[0]}` {sure[first][2].split(' ')[0]}" if first else "")
 
 
 def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,50 @@ make_when_it_helps = pytest.importorskip("make_when_it_helps", reason="the page 
 
 def test_the_page_is_up_to_date() -> None:
     assert make_when_it_helps.PAGE.read_text() == make_when_it_helps.page()
+
+
+@pytest.mark.parametrize("factor", sorted({line["factor"] for line in make_when_it_helps.read()}))
+def test_means_intervals_and_p_are_those_of_the_csv(factor: str) -> None:
+    with (ROOT / "docs" / "when_it_helps.csv").open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["factor"] == factor]
+    settings = list(dict.fromkeys(line["setting"] for line in lines))
+    text = (ROOT / "docs" / "when_it_helps.md").read_text()
+    section = text.split(f"\n## {make_when_it_helps.TEXTS[factor].heading}\n")[1].split("\n## ")[0]
+    found = re.findall(r"^\| `([^`]*)` \| (.*) \|$", section, re.M)
+    assert sorted(setting for setting, _ in found) == sorted(settings)
+    numbers = {
+        setting: {
+            name: np.array([float(line[name]) for line in lines if line["setting"] == setting])
+            for name in ("seed", "images", "teacher", "baseline", "student")
+        }
+        for setting in settings
+    }
+    gains = {setting: 100 * (own["student"] - own["baseline"]) for setting, own in numbers.items()}
+    levels = {setting: stats.ttest_1samp(gain, 0).pvalue for setting, gain in gains.items() if gain.std() > 1e-9}
+    order = sorted(levels, key=lambda setting: levels[setting])
+    corrected = np.maximum.accumulate([(len(order) - rank) * levels[setting] for rank, setting in enumerate(order)])
+    signs = {}
+    for setting, row in found:
+        own = numbers[setting]
+        assert list(own["seed"]) == list(numbers[settings[0]]["seed"])
+        images, *means, gain, p = (cell.strip() for cell in row.split("|"))
+        assert {float(images.replace(",", ""))} == set(own["images"])
+        assert [float(mean) for mean in means] == pytest.approx(
+            [100 * own[name].mean() for name in ("teacher", "baseline", "student")], abs=0.0051
+        )
+        level = corrected[order.index(setting)]
+        own_gain, error = gains[setting], 0.05 * levels[setting] / level
+        ends = stats.t.interval(1 - error, len(own_gain) - 1, own_gain.mean(), stats.sem(own_gain))
+        assert [float(number) for number in re.findall(r"[+-]?[\d.]+", gain)] == pytest.approx(
+            [own_gain.mean(), *ends], abs=0.0051
+        )
+        assert float(p) == pytest.approx(min(1.0, level), rel=0.006)
+        signs[setting] = np.sign(own_gain.mean()) if level < 0.01 else 0.0
+    sentence = section.split("With corrected p below 0.01, ")[1].split(". ")[0]
+    for words, sign in (("sure gain", 1.0), ("sure loss", -1.0), ("no sure difference", 0.0)):
+        named = re.search(rf"{words}: ((?:`[^`]*`(?:, )?)+)", sentence)
+        expected = [setting for setting in signs if signs[setting] == sign]
+        assert re.findall(r"`([^`]*)`", named[1] if named else "") == expected
 
 
 def test_what_the_teacher_has_seen_makes_no_sure_difference() -> None:

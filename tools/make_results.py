@@ -247,6 +247,34 @@ def section(name: str, lines: Sequence[dict[str, str]]) -> str:
     return f"{text}\n{''.join(verdicts)}\n"
 
 
+def summary(tables: Mapping[str, Sequence[dict[str, str]]]) -> str:
+    """All tables of the page in one, in Markdown: how many modes gain, lose, and are above a longer baseline."""
+    text = (
+        "\n## In short\n\nHow many modes surely gain or lose, each table's own verdict, and the gain of the "
+        "one of them that has the best validation accuracy.\n\n"
+        "| table | `none`, test | seeds | gain | lose | gain over `none_longer` | of these the best by val |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n"
+    )
+    for name, lines in tables.items():
+        table, longer = rows(lines), against_longer(lines)
+        alone = next(row for row in table if row.mode == "none")
+        better, worse = (sure_rows(table, sign) for sign in (1, -1))
+        best = f"`{better[0].mode}` {better[0].gain:+.2f}" if better else ""
+        over = "not run" if longer is None else len(sure_rows(longer, 1))
+        title = PAIRS[name].title
+        cells = (
+            f"[{title}](#{anchor(title)})", f"{alone.student:.2f}", alone.seeds, f"{len(better)} of {modes_of(table)}",
+            len(worse), over, best,
+        )  # fmt: skip
+        text += f"| {' | '.join(map(str, cells))} |\n"
+    return text
+
+
+def anchor(heading: str) -> str:
+    """What a link to a heading ends in, on GitHub."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def command(name: str, modes: Sequence[str]) -> str:
     """The commands that make a table, of which some modes may have been run before there were others."""
     pair = PAIRS[name]
@@ -297,17 +325,24 @@ def modes_of(table: Sequence[Row]) -> int:
     return sum(row.mode not in ALONE for row in table)
 
 
+def against_longer(lines: Sequence[dict[str, str]]) -> list[Row] | None:
+    """The rows of one pair with the student alone for more epochs as `none`; None where the table has no such row."""
+    if all(line["mode"] != LONGER for line in lines):
+        return None
+    others = [line for line in lines if line["mode"] != "none"]
+    return rows([{**line, "mode": "none"} if line["mode"] == LONGER else line for line in others])
+
+
 def verdict_against_longer(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
     """How many modes gain over the student alone with more epochs; empty where the table has none."""
-    longer = [row for row in rows(lines) if row.mode == LONGER]
-    if not longer:
+    table = against_longer(lines)
+    if table is None:
         return ""
-    others = [{**line, "mode": "none"} if line["mode"] == LONGER else line for line in lines if line["mode"] != "none"]
-    table = rows(others)
+    longer = next(row for row in rows(lines) if row.mode == LONGER)
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
     return (
         f" Over `{LONGER}`, the student alone for {pair.longer} epochs in place of {pair.epochs} (compute "
-        f"{longer[0].compute:.2f}), {len(better)} gain ({_names(better)}), {len(worse)} lose ({_names(worse)})."
+        f"{longer.compute:.2f}), {len(better)} gain ({_names(better)}), {len(worse)} lose ({_names(worse)})."
     )
 
 
@@ -389,9 +424,10 @@ def page() -> str:
     """The page in Markdown."""
     lines = read()
     names = [name for name in PAIRS if any(line["pair"] == name for line in lines)]
-    text = INTRO
-    for name in names:
-        text += "\n" + section(name, [line for line in lines if line["pair"] == name])
+    tables = {name: [line for line in lines if line["pair"] == name] for name in names}
+    text = INTRO + summary(tables)
+    for name, own in tables.items():
+        text += "\n" + section(name, own)
     return f"{text}{absent_classes()}\n{searches()}{DEFAULTS}"
 
 
