@@ -22,6 +22,7 @@ from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import PUBLISHED, option_settings, options_of, published_options
 from kd_runner.command_line.own_folder import config_dirs
+from kd_runner.config.conf_dir import NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
 from kd_runner.suggestions import did_you_mean
@@ -32,8 +33,6 @@ UNREADABLE = (
 _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
 NEARLY = 0.85  # how alike a misspelt key is to the one that was meant, from 0 to 1
 LONGEST_LIST = 200  # letters of a list that stands beside the name which was meant
-# Sections that hold several things by their names, and the group whose options are added to each.
-NAMED = {"teachers": "teacher", "assistants": "student", "peers": "student", "plus": "distillation"}
 
 
 def say(message: str) -> None:
@@ -106,8 +105,10 @@ def one_line_message(error: Exception) -> str:
             return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
         choices = [*options[1].split(), *published] if options else options_of(group)
         meant = _meant_option(group, option, choices)
+        is_long = len(", ".join(choices)) > LONGEST_LIST
+        remedy = meant or (f"; kd-runner help {group} says what each is" if is_long else "")
         got = option or "nothing"
-        return f"{_typed_key(group, option)}: must be one of {_listed(group, choices, meant)}, got {got}{meant}"
+        return f"{_typed_key(group, option)}: must be one of {_listed(group, choices, meant)}, got {got}{remedy}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
 

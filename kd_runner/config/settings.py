@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from kd_runner.config.conf_dir import NAMED
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
@@ -382,10 +383,6 @@ class TeacherSettings(_Teacher):
     freeze: list[LayerName] = []
 
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
-
-
-# Sections that hold several things by their names, and the group whose options are added to each.
-NAMED = {"teachers": "teacher", "assistants": "student", "peers": "student", "plus": "distillation"}
 
 
 def _named(value: Any) -> Any:

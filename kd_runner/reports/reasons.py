@@ -12,6 +12,9 @@ from kd_runner.formats import percent
 ALWAYS_RIGHT = 0.995  # the share of training images from which on a teacher hardly says another class than the label
 STILL_LEARNING = 0.01  # the rise of an accuracy over the last fifth of the epochs that says that there was more to come
 FEWEST_EPOCHS = 10  # of a stage of which a fifth is looked at
+# How far a baseline must be above the answer that is always the largest class before a student that has less than half
+# of that lead is called broken.
+LEAD = 0.1
 
 
 def reasons(result: Mapping[str, Any]) -> list[str]:
@@ -19,7 +22,22 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
     run, baseline = run_of(result), result.get("baseline")
     if not run.taught or not baseline or result["student"]["accuracy"] > baseline["accuracy"]:
         return []
-    return [reason for reason in (_sure_teacher(result), _short_training(result)) if reason]
+    broken, short = _broken_student(result), _short_training(result)
+    return [reason for reason in (broken or _sure_teacher(result), short) if reason]
+
+
+def _broken_student(result: Mapping[str, Any]) -> str:
+    """A sentence where the student is nearer to the answer that is always the largest class than to its baseline."""
+    largest = ((result.get("data") or {}).get("largest_class") or {}).get("test") or {}
+    student, baseline = result["student"]["accuracy"], result["baseline"]["accuracy"]
+    share = largest.get("share")
+    if share is None or baseline - share < LEAD or student - share >= (baseline - share) / 2:
+        return ""
+    return (
+        f"Why there is no gain: the student is right on {percent(student, 1)} of the test images, its baseline on "
+        f"{percent(baseline, 1)}, and always the largest class would be on {percent(share, 1)}: the loss of the "
+        "distillation did not let it learn. Try a smaller distillation.weight or learning rate (optimizer.lr)."
+    )
 
 
 def _sure_teacher(result: Mapping[str, Any]) -> str:

@@ -55,6 +55,25 @@ def test_a_student_that_was_still_learning_is_named(tmp_path: Path) -> None:
     assert reasons(result_of(tmp_path / "c", 70, {}, RISING[-4:])) == []
 
 
+def test_a_student_that_did_not_learn_is_named(tmp_path: Path) -> None:
+    teacher = {"on_training_images": SURE, "images_seen": 1000}
+
+    def reasons_of(name: str, student: int, share: float | None) -> list[str]:
+        result = result_of(tmp_path / name, student, teacher, [])
+        result["data"] = {"largest_class": {"test": {"class": "a", "images": 10, "share": share}}} if share else {}
+        return reasons(result)
+
+    assert reasons_of("a", 15, 0.1) == [
+        "Why there is no gain: the student is right on 15.0 % of the test images, its baseline on 70.0 %, and always "
+        "the largest class would be on 10.0 %: the loss of the distillation did not let it learn. Try a smaller "
+        "distillation.weight or learning rate (optimizer.lr)."
+    ]
+    assert "did not let it learn" in reasons_of("b", 39, 0.1)[0]
+    for number, (student, share) in enumerate([(40, 0.1), (10, 0.61), (15, None)]):
+        (reason,) = reasons_of(f"c{number}", student, share)
+        assert "the teacher is right on 100.0 %" in reason
+
+
 def test_where_it_helped_or_nobody_knows_there_is_nothing_to_explain(tmp_path: Path) -> None:
     assert reasons(result_of(tmp_path / "a", 71, {"on_training_images": SURE}, RISING)) == []
     unsure_teacher = SURE | {"accuracy": 0.98}
