@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import composed
 from scipy import stats
+
+from kd_runner.config.settings import check
 
 ROOT = Path(__file__).resolve().parent.parent
 make_results = pytest.importorskip("make_results", reason="the page belongs to a checkout")
@@ -258,3 +261,30 @@ def test_weights_of_the_digits_are_the_best_of_the_search_on_validation() -> Non
     for mode in modes:  # of equal ones, one
         best = max(np.mean(values) for (other, _), values in means.items() if other == mode)
         assert np.mean(means[mode, defaults.get(mode, evidence.weight_of(mode))]) == pytest.approx(best, abs=1e-5)
+
+
+def test_the_default_run_is_the_best_of_its_search() -> None:
+    """The rate of the default run is the best for its baseline of all with its epochs; the page has every mean."""
+    lines = lines_of("default_search.csv")
+    means: dict[tuple[str, str, str], dict[str, float]] = {}
+    for key in {(line["epochs"], line["lr"], line["teacher_lr"]) for line in lines}:
+        own = [line for line in lines if (line["epochs"], line["lr"], line["teacher_lr"]) == key]
+        assert sorted(int(line["seed"]) for line in own) == [100, 101, 102, 103, 104]
+        means[key] = {
+            name: float(np.mean([float(line[name]) for line in own])) for name in ("baseline_val", "student_val")
+        }
+    section = (ROOT / "docs" / "results.md").read_text().split("## Searches behind the default run\n")[1]
+    found = re.findall(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", section, re.MULTILINE)
+    assert len(found) == len(means) == 16
+    for *key, baseline, student in found:
+        epochs, rate, of_teacher = key
+        own_means = means[epochs, rate, of_teacher]
+        assert float(baseline) == pytest.approx(100 * own_means["baseline_val"], abs=0.0051)
+        assert float(student) == pytest.approx(100 * own_means["student_val"], abs=0.0051)
+    settings = check(composed())
+    chosen = means[str(settings.student.epochs), f"{settings.dataset.default_lr:g}", f"{settings.dataset.default_lr:g}"]
+    assert chosen["baseline_val"] == max(
+        own["baseline_val"] for key, own in means.items() if key[0] == str(settings.student.epochs)
+    )
+    below = 100 * (max(own["baseline_val"] for own in means.values()) - chosen["baseline_val"])
+    assert f"{below:.1f} points below its best" in " ".join(section.split())

@@ -5,7 +5,8 @@ table has, and keeps each trial's validation accuracy in docs/searches.csv. `tab
 that were best there, on the table's seeds, and keeps the results in docs/results.csv. Each is one `kd-runner -m`
 command, which is printed, with a folder of experiments that this script writes; a sweep that was stopped goes on where
 it was. `factor` sweeps one setting, with the student and its baseline, and keeps the results in docs/when_it_helps.csv.
-`absent` trains students that see no image of some classes, and keeps the results in docs/absent_classes.csv.
+`absent` trains students that see no image of some classes, and keeps the results in docs/absent_classes.csv. `default`
+searches the epochs and learning rates of the default run, and keeps each trial in docs/default_search.csv.
 `python tools/make_results.py` and `python tools/make_when_it_helps.py` make the pages of these files.
 """
 
@@ -27,8 +28,9 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-TRIALS, RESULTS, FACTOR_RESULTS, ABSENT_RESULTS = (
-    ROOT / "docs" / f"{name}.csv" for name in ("searches", "results", "when_it_helps", "absent_classes")
+TRIALS, RESULTS, FACTOR_RESULTS, ABSENT_RESULTS, DEFAULT_TRIALS = (
+    ROOT / "docs" / f"{name}.csv"
+    for name in ("searches", "results", "when_it_helps", "absent_classes", "default_search")
 )
 TRIAL_COLUMNS = ("pair", "mode", "settings", "seed", "val_accuracy", "val_accuracy_late")
 RESULT_COLUMNS = (
@@ -340,6 +342,19 @@ ABSENT_NUMBERS = ("accuracy", "shift", "shifted_accuracy", "shifted_accuracy_of_
 ABSENT_COLUMNS = ("experiment", "temperature", "seed", "network", "teacher", "of_all", *ABSENT_NUMBERS)
 FACTOR_COLUMNS = ("factor", "setting", "seed", "teacher", "baseline", "student", "images")
 
+# The searches behind the default run: of the student's epochs and rate, then of the rate of all stages.
+DEFAULT = {
+    "digits": (
+        (
+            *("seed=100,101,102,103,104", "student.fraction=0.1", "student.epochs=60,120,240,400"),
+            *("student.optimizer={lr: 0.001},{lr: 0.003},{lr: 0.01}", "optimizer.lr=0.001"),
+        ),
+        ("seed=100,101,102,103,104", "student.fraction=0.1", "student.epochs=60,120", "optimizer.lr=0.003,0.01"),
+    )
+}
+DEFAULT_NUMBERS = ("baseline_val", "student_val")
+DEFAULT_COLUMNS = ("search", "epochs", "lr", "teacher_lr", "seed", *DEFAULT_NUMBERS)
+
 
 def weight_of(mode: str) -> float:
     """The published weight of a mode's loss, which is its default where the data set has no other."""
@@ -626,11 +641,27 @@ def keep_absent(name: str, folder: Path) -> None:
     replace_rows(ABSENT_RESULTS, ABSENT_COLUMNS, name, ordered, "experiment")
 
 
+def default(name: str, root: Path, words: Sequence[str]) -> None:
+    """Search the settings of the default run, and keep the trials in docs/default_search.csv."""
+    folder = root / f"default_{name}"
+    for number, given in enumerate(DEFAULT[name]):
+        run_sweep(folder / f"sweep{number}", given, words, baseline=True)
+    rows = []
+    for given, result in results_of(folder):
+        rate = given.get("student.optimizer", given["optimizer.lr"]).removeprefix("{lr:").removesuffix("}")
+        row = {"search": name, "epochs": int(given["student.epochs"]), "lr": float(rate)}
+        row |= {"teacher_lr": float(given["optimizer.lr"]), "seed": result["seed"]}
+        stages = zip(DEFAULT_NUMBERS, ("baseline", "student"), strict=True)
+        rows.append({**row, **{column: result[stage]["val_accuracy"] for column, stage in stages}})
+    rows.sort(key=lambda row: (row["teacher_lr"], row["epochs"], row["lr"], row["seed"]))
+    replace_rows(DEFAULT_TRIALS, DEFAULT_COLUMNS, name, rows, "search")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = {"search": PAIRS, "table": PAIRS, "factor": FACTORS, "absent": ABSENT}
+    names = {"search": PAIRS, "table": PAIRS, "factor": FACTORS, "absent": ABSENT, "default": DEFAULT}
     parser.add_argument("step", choices=names)
-    parser.add_argument("name", choices=(*PAIRS, *FACTORS, *ABSENT), help="of a pair, a factor, or an experiment")
+    parser.add_argument("name", choices=(*PAIRS, *FACTORS, *ABSENT, *DEFAULT), help="of a pair, a factor, or the like")
     parser.add_argument("--root", type=Path, default=ROOT / "outputs" / "evidence", help="folder of the sweeps")
     parser.add_argument("--modes", default="", help="search or table: these modes alone, with commas between them")
     parser.add_argument("words", nargs="*", help="more settings, such as hydra.launcher.jobs_per_device=2")
@@ -642,8 +673,8 @@ def main() -> None:
         step = search if given.step == "search" else table
         step(given.name, given.root.resolve(), given.words, modes)
     else:
-        step_without_modes = factor if given.step == "factor" else absent
-        step_without_modes(given.name, given.root.resolve(), given.words)
+        steps = {"factor": factor, "absent": absent, "default": default}
+        steps[given.step](given.name, given.root.resolve(), given.words)
 
 
 if __name__ == "__main__":
