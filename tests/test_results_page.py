@@ -39,14 +39,55 @@ def students(pair: str, column: str) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def cells(pair: str) -> dict[tuple[str, str], list[str]]:
-    """The cells of a pair's table on the page, after mode and settings."""
-    title = evidence.PAIRS[pair].title
-    section = (ROOT / "docs" / "results.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| ")
-    ]
-    return {(row[0], row[1].replace("`", "")): row[2:] for row in rows[2:]}
+def section_of(pair: str) -> str:
+    """The part of the page on a pair."""
+    page = (ROOT / "docs" / "results.md").read_text()
+    return page.split(f"\n## {evidence.PAIRS[pair].title}\n")[1].split("\n## ")[0]
+
+
+def cells(pair: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The cells of a pair's table on the page by their columns, for each mode and its settings."""
+    heads, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section_of(pair).splitlines()
+        if line.startswith("|")
+    )
+    if "over longer" in heads:
+        heads[heads.index("over longer") + 1] = "p over longer"
+    return {(row[0], row[1].replace("`", "")): dict(zip(heads, row, strict=True)) for row in rows}
+
+
+def shown_students(pair: str, column: str) -> dict[tuple[str, str], np.ndarray]:
+    """A number of each student that has a row of its own on the page."""
+    return {key: values for key, values in students(pair, column).items() if key in cells(pair)}
+
+
+def holm(gains: dict[Any, np.ndarray]) -> dict[Any, float]:
+    """p of paired t-tests, corrected for their number; not of gains that are all equal."""
+    levels = {key: stats.ttest_1samp(gain, 0).pvalue for key, gain in gains.items() if gain.std() > 1e-9}
+    order = sorted(levels, key=lambda key: levels[key])
+    largest = np.maximum.accumulate([(len(order) - rank) * levels[key] for rank, key in enumerate(order)])
+    return dict(zip(order, largest.tolist(), strict=True))
+
+
+def sure(gains: dict[tuple[str, str], np.ndarray], sign: int) -> list[str]:
+    """The modes with a teacher whose gains are surely above 0 (`sign` 1) or below it (-1)."""
+    alone = (*evidence.ALONE, "label_smoothing", "confidence_penalty", "tf_kd_reg")
+    corrected = holm(gains)
+    return sorted(
+        mode
+        for (mode, settings), level in corrected.items()
+        if mode not in alone and level < 0.01 and gains[mode, settings].mean() * sign > 0
+    )
+
+
+def gains_over(pair: str, alone: str, seeds: tuple[int, ...] = ()) -> dict[tuple[str, str], np.ndarray]:
+    """What each row has above the one without a teacher, in points, on these seeds or all."""
+    numbers, of_seeds = shown_students(pair, "student"), next(iter(students(pair, "seed").values()))
+    is_meant = np.array([not seeds or int(seed) in seeds for seed in of_seeds])
+    own = next(values for (mode, _), values in numbers.items() if mode == alone)
+    left_out = ("none",) if alone == "none" else evidence.ALONE
+    return {key: 100 * (values - own)[is_meant] for key, values in numbers.items() if key[0] not in left_out}
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -65,66 +106,101 @@ def test_every_row_has_the_same_seeds_and_the_same_teacher(pair: str) -> None:
 
 
 @pytest.mark.parametrize("pair", PAIRS)
+def test_modes_with_the_same_students_have_one_row(pair: str) -> None:
+    columns = [students(pair, name) for name in ("student", "student_val", "ece")]
+    table = cells(pair)
+    networks = {key: tuple(tuple(column[key]) for column in columns) for key in columns[0]}
+    assert {networks[key] for key in table} == set(networks.values())
+    assert len(table) == len(set(networks.values()))
+    for key in set(networks) - set(table):
+        twin = next(mode for mode, settings in table if networks[mode, settings] == networks[key])
+        assert re.search(rf"students of .*`{key[0]}`.* are the networks of `{twin}`", section_of(pair))
+
+
+@pytest.mark.parametrize("pair", PAIRS)
 def test_means_intervals_and_p_are_those_of_the_csv(pair: str) -> None:
-    numbers, vals, table = students(pair, "student"), students(pair, "student_val"), cells(pair)
-    alone = next(values for (mode, _), values in numbers.items() if mode == "none")
-    assert set(table) == set(numbers)
-    gains = {key: 100 * (values - alone) for key, values in numbers.items() if key[0] != "none"}
-    levels = {key: stats.ttest_1samp(gain, 0).pvalue for key, gain in gains.items() if gain.std() > 1e-9}
-    order = sorted(levels, key=lambda key: levels[key])
-    largest = 0.0
-    corrected: dict[tuple[str, str], float] = {}
-    for rank, key in enumerate(order):
-        largest = max(largest, (len(order) - rank) * levels[key])
-        corrected[key] = largest
+    numbers, vals, table = shown_students(pair, "student"), students(pair, "student_val"), cells(pair)
     eces, macs = students(pair, "ece"), students(pair, "macs")
     alone_macs = next(values for (mode, _), values in macs.items() if mode == "none")
-    for key, (val, test, gain, p, ece, compute) in table.items():
-        assert float(ece) == pytest.approx(eces[key].mean(), abs=0.00051)
-        assert float(compute) == pytest.approx(macs[key].mean() / alone_macs.mean(), abs=0.0051)
-        mean, spread = map(float, test.split(" ± "))
-        assert float(val) == pytest.approx(100 * vals[key].mean(), abs=0.0051)
+    gains = gains_over(pair, "none")
+    corrected = holm(gains)
+    for key, row in table.items():
+        assert float(row["ECE"]) == pytest.approx(eces[key].mean(), abs=0.00051)
+        assert float(row["compute"]) == pytest.approx(macs[key].mean() / alone_macs.mean(), abs=0.0051)
+        assert float(row["val"]) == pytest.approx(100 * vals[key].mean(), abs=0.0051)
+        mean, spread = map(float, row["test"].split(" ± "))
         assert (mean, spread) == pytest.approx((100 * numbers[key].mean(), 100 * numbers[key].std(ddof=1)), abs=0.0051)
         if key in corrected:
-            error = 0.05 * levels[key] / corrected[key]
+            error = 0.05 * stats.ttest_1samp(gains[key], 0).pvalue / corrected[key]
             ends = stats.t.interval(1 - error, len(gains[key]) - 1, gains[key].mean(), stats.sem(gains[key]))
-            found = [float(text) for text in re.findall(r"[+-][\d.]+", gain)]
+            found = [float(text) for text in re.findall(r"[+-][\d.]+", row["gain, corrected interval"])]
             assert found == pytest.approx([gains[key].mean(), *ends], abs=0.0051)
-            assert float(p) == pytest.approx(min(1.0, corrected[key]), rel=0.006)
+            assert float(row["p"]) == pytest.approx(min(1.0, corrected[key]), rel=0.006)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_page_counts_the_rows_that_gain(pair: str) -> None:
-    title = evidence.PAIRS[pair].title
-    section = (ROOT / "docs" / "results.md").read_text().split(f"## {title}\n")[1]
-    found = re.search(r"(\d+) of (\d+) (?:modes|rows) gain\*\* \(.*?\), (\d+) lose", section)
+    found = re.search(
+        r"\*\*.* (\d+) of (\d+) (?:modes|rows) with a teacher gain\*\*: (.*)\.\n- (\d+) lose: (.*?)\.", section_of(pair)
+    )
     assert found is not None
-    table = {key: row for key, row in cells(pair).items() if key[0] not in evidence.ALONE}
-    sure = [row[2] for row in table.values() if row[3] and float(row[3]) < 0.01]
-    counts = (sum(gain.startswith("+") for gain in sure), len(table), sum(gain.startswith("-") for gain in sure))
-    assert tuple(map(int, found.groups())) == counts
+    taught = {
+        key
+        for key in cells(pair)
+        if key[0] not in (*evidence.ALONE, "label_smoothing", "confidence_penalty", "tf_kd_reg")
+    }
+    gains = gains_over(pair, "none")
+    better, worse = sure(gains, 1), sure(gains, -1)
+    assert (int(found[1]), int(found[2]), int(found[4])) == (len(better), len(taught), len(worse))
+    if len({mode for mode, _ in taught}) == len(taught):
+        assert (found[3].split(", "), found[5].split(", ")) == (better or ["none"], worse or ["none"])
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_page_counts_the_modes_above_a_longer_baseline(pair: str) -> None:
-    numbers = students(pair, "student")
-    longer = [values for (mode, _), values in numbers.items() if mode == evidence.LONGER]
-    section = (
-        (ROOT / "docs" / "results.md").read_text().split(f"## {evidence.PAIRS[pair].title}\n")[1].split("\n## ")[0]
-    )
-    found = re.search(r"Over `none_longer`.*?, (\d+) gain \((.*?)\), (\d+) lose", section)
-    if not longer:
+    found = re.search(r"Over `none_longer`.*?, (\d+) gain: (.*?)\. (\d+) lose: (.*?)\.", section_of(pair))
+    if all(mode != evidence.LONGER for mode, _ in students(pair, "student")):
         assert found is None
+        assert "over longer" not in next(iter(cells(pair).values()))
         return
     assert found is not None
-    modes = {mode: values for (mode, _), values in numbers.items() if mode not in evidence.ALONE}
-    gains = {mode: values - longer[0] for mode, values in modes.items()}
-    order = sorted((stats.ttest_1samp(gain, 0).pvalue, mode) for mode, gain in gains.items() if gain.std() > 1e-9)
-    levels = np.maximum.accumulate([(len(order) - rank) * level for rank, (level, _) in enumerate(order)])
-    sure = [mode for level, (_, mode) in zip(levels, order, strict=True) if level < 0.01]
-    better = sorted(mode for mode in sure if gains[mode].mean() > 0)
-    assert (int(found[1]), found[2].split(", ")) == (len(better), better or ["none of them"])
-    assert int(found[3]) == len(sure) - len(better)
+    gains = gains_over(pair, evidence.LONGER)
+    better, worse = sure(gains, 1), sure(gains, -1)
+    assert (int(found[1]), int(found[3])) == (len(better), len(worse))
+    assert (found[2].split(", "), found[4].split(", ")) == (better or ["none"], worse or ["none"])
+    corrected = holm(gains)
+    for key, row in cells(pair).items():
+        if key in corrected:
+            assert float(row["over longer"]) == pytest.approx(gains[key].mean(), abs=0.0051)
+            assert float(row["p over longer"]) == pytest.approx(min(1.0, corrected[key]), rel=0.006)
+    if better:
+        macs = {mode: values.mean() for (mode, _), values in students(pair, "macs").items()}
+        cheap = [mode for mode in better if macs[mode] <= macs[evidence.LONGER]]
+        assert f"{len(cheap)} have no more compute than its " in section_of(pair)
+        assert f": {', '.join(cheap) or 'none'}." in section_of(pair)
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if evidence.PAIRS[pair].more_seeds])
+def test_the_page_says_what_later_seeds_say_alone(pair: str) -> None:
+    later = evidence.PAIRS[pair].more_seeds
+    better = sure(gains_over(pair, "none", later), 1)
+    over = sure(gains_over(pair, evidence.LONGER, later), 1)
+    assert f"With these {len(later)} alone, {len(better)} of " in section_of(pair)
+    assert f"gain ({', '.join(better)}), {len(over)} over `none_longer`" in section_of(pair)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_rate_at_the_edge_of_its_search_is_said(pair: str) -> None:
+    for mode in evidence.ALONE:
+        tried = {
+            float(re.findall(r"optimizer\.lr=(\S+)", line["settings"])[0])
+            for line in lines_of("searches.csv")
+            if (line["pair"], line["mode"]) == (pair, mode)
+        }
+        if tried:
+            (settings,) = (settings for own, settings in cells(pair) if own == mode)
+            rate = float(re.findall(r"optimizer\.lr=(\S+)", settings)[0])
+            assert (f"The rate of `{mode}` is the" in section_of(pair)) == (rate in (min(tried), max(tried)))
 
 
 def test_the_page_in_short_says_what_its_tables_say() -> None:
@@ -133,36 +209,36 @@ def test_the_page_in_short_says_what_its_tables_say() -> None:
     titles = {evidence.PAIRS[pair].title: pair for pair in PAIRS}
     assert sorted(title for title, _ in rows) == sorted(titles)
     for title, row in rows:
-        alone, seeds, gain, lose, over, best = row.split(" | ")
-        section = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
-        verdict = re.search(r"(\d+ of \d+) (?:modes|rows) gain\*\*.*?, (\d+) lose", section)
+        alone, seeds, gain, best, lose, over, both = (cell.strip() for cell in row.split(" | "))
+        section, table = section_of(titles[title]), cells(titles[title])
+        verdict = re.search(r"(\d+ of \d+) (?:modes|rows) with a teacher gain.*\n- (\d+) lose", section)
         longer = re.search(r"Over `none_longer`.*?, (\d+) gain", section)
+        later = re.search(r"alone, (\d+) of \d+ gain .*?, (\d+) over", section)
         assert verdict is not None
-        assert (gain, lose, over) == (*verdict.groups(), longer[1] if longer else "not run")
-        table, counts = cells(titles[title]), {len(own) for own in students(titles[title], "seed").values()}
-        assert counts == {int(seeds)}
-        assert next(own[1] for (mode, _), own in table.items() if mode == "none").startswith(f"{alone} ")
-        sure = {
-            key: own
-            for key, own in table.items()
-            if key[0] not in evidence.ALONE and own[2].startswith("+") and own[3] and float(own[3]) < 0.01
-        }
-        first = next(iter(sure), None)  # the table's rows are in the order of their validation accuracy
-        assert best == (f"`{first[0]}` {sure[first][2].split(' ')[0]}" if first else "")
+        assert (gain.split(" rows")[0], lose, over) == (*verdict.groups(), longer[1] if longer else "not run")
+        assert both == (", ".join(later.groups()) if later else "")
+        assert {len(own) for own in students(titles[title], "seed").values()} == {int(seeds)}
+        assert next(own["test"] for (mode, _), own in table.items() if mode == "none").startswith(f"{alone} ")
+        gains = sure(gains_over(titles[title], "none"), 1)
+        first = next((key for key in table if key[0] in gains and key[0] not in ("mlkd", "ard", "rslad")), None)
+        vals = [float(own["val"]) for (mode, _), own in table.items() if mode not in evidence.ALONE]
+        assert vals == sorted(vals, reverse=True)  # so that the first is the best
+        gain_of_best = "" if first is None else table[first]["gain, corrected interval"].split(" ")[0]
+        assert best == (f"`{first[0]}` {gain_of_best}" if first else "")
 
 
 def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     for pair, words in {
-        "digits_tenth": "{} of {} modes are surely above the student alone on a tenth of the digits",
+        "digits_tenth": "{} of {} modes with a teacher are surely above the student alone on a tenth of the digits",
         "digits_resnet": "{} of {} from a ResNet-20 to a ResNet-8",
         "fashion_one_percent": "{} of {} with 1 % of the images of Fashion-MNIST",
+        "mnist_one_percent": "{} of {} with 1 % of those of MNIST",
         "cifar10_two_percent": "with 2 % of those of CIFAR-10 {} of {}",
         "mnist_all": "With all images of MNIST it is {} of the {} that were tried",
     }.items():
-        section = (ROOT / "docs" / "results.md").read_text().split(f"## {evidence.PAIRS[pair].title}\n")[1]
-        found = re.search(r"(\d+) of (\d+) modes gain", section)
-        longer = re.search(r"Over `none_longer`.*?, (\d+) gain", section)
+        found = re.search(r"(\d+) of (\d+) modes with a teacher gain", section_of(pair))
+        longer = re.search(r"Over `none_longer`.*?, (\d+) gain", section_of(pair))
         assert found is not None
         assert longer is not None
         assert f"{words.format(found[1], found[2])} ({longer[1]} " in text

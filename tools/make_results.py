@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import ALONE, DEFAULT, DEFAULT_NUMBERS, LONGER, ON_GPU, PAIRS, ROBUST, Pair, seed_word
+from evidence import ALONE, DEFAULT, DEFAULT_NUMBERS, LONGER, ON_GPU, PAIRS, ROBUST, Pair, chosen, seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval
@@ -22,39 +22,55 @@ from kd_runner.comparison.statistics import holm_factors, interval
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
 SURE = 0.01
+WITHOUT_TEACHER = ("confidence_penalty", "label_smoothing", "tf_kd_reg")  # modes in which no network teaches
+EXTRA_IMAGES = (*ROBUST, "mlkd")  # modes whose students see images that `none` does not
 DEFAULT_SETTINGS = ("epochs", "lr", "teacher_lr")
 NUMBERS = ("teacher", "student", "student_val", "ece", "images_seen", "macs", "parameters", "teacher_parameters")
 
 INTRO = """# Results
 
 Made by `python tools/make_results.py` from [results.csv](results.csv) and [searches.csv](searches.csv); a test
-computes means, intervals and p anew from these files. All was run on CPUs, one thread a job, where a table says nothing
-else.
+computes means, intervals and p anew from these files. All was run on CPUs (AMD EPYC, torch 2.14.1), one thread a job,
+where a table says nothing else.
 
 Each table is one pair of networks on one data set. Its rows are modes with their settings; `none` is the same
-student, trained on labels alone, and `none_longer` the same with three or four times the epochs. Where a search of the
-table's name is [below](#all-searches), a row's settings are those with the best validation accuracy after the last
-epoch, with other seeds than the table's; of equal ones (there are many with few validation images) those that were
-best over the last tenth of the epochs, then the first in searches.csv. The search tried the same number of settings
-for every mode, for `none` and for `none_longer`, but not of the same kind: where it had six for each, the modes' tries
-went into weights and temperatures at one learning rate, and those of `none` into six rates. No setting was chosen by
-test images. How many seeds a table has, and that the weights of the digits were searched at all, did follow looks at
-test results, as the tables say. Every number is of the last epoch, not of the best.
+student, trained on labels alone, and `none_longer` the same with two to four times the epochs. Modes whose students
+are the same networks have one row.
+
+Where a search of the table's name is [below](#all-searches), a row's settings are those with the best validation
+accuracy after the last epoch, on the table's own validation images, with other seeds; of equal ones (there are many
+with few validation images) those that were best over the last tenth of the epochs, then the first in searches.csv.
+The search tried the same number of settings for every mode, for `none` and for `none_longer`, but not of the same
+kind: where it had six for each, most modes' tries went into weights and temperatures at one learning rate, and those
+of `none` and `none_longer` into six rates. No setting was chosen by test images. How many seeds a table has, and that
+the weights of the digits were searched at all, did follow looks at test results, as the tables say. Every number is of
+the last epoch, not of the best.
 
 - val, test: accuracy in percent, mean over seeds; test with its standard deviation.
 - gain: test accuracy minus that of `none` with the same seed, in points, with an interval that is corrected for the
   number of rows as p is (Student's t, at a confidence of 1 - 0.05 / the row's factor of Holm's correction).
 - p: paired t-test over seeds, with Holm's correction for all rows of the table. A row gains *surely* where p is below
   0.01, which is stricter than the 0.05 of kd-runner's own leaderboards and of the intervals.
-- ECE: calibration error of the student.
+- over longer, p: the same over `none_longer` in place of `none`, corrected for the rows that are compared so.
+- ECE: calibration error of the student, in 15 bins of equal width.
 - compute: multiply-accumulates of the student's training, those of its teacher's forward passes and of the mode
-  included, over those of `none`; the training of the teacher is not counted. Where it is above 1, a gain is not at
-  equal compute: `none_longer` shows what `none` makes of more.
+  included, over those of `none`; the outputs of a teacher count in every epoch, also where they were kept, and the
+  training of the teacher is not counted. Where it is above 1, a gain is not at equal compute: `none_longer` shows what
+  `none` makes of more, and most modes cost more than that, as the tables say.
 
-`mlkd` also trains on a second, augmented view of each image, and `ard` and `rslad` on attacked images, with labels;
-`none` does not, so that what they gain is not the teacher's alone. All rows of a table share one choice of images, and
-one teacher for each seed or for all: intervals and p are over what differs between the seeds, and not over other data.
-"""
+`mlkd` also trains on a second view of each image, changed by RandAugment, and `ard` and `rslad` on attacked images, with
+labels; `none` does not, so that what they gain is not the teacher's alone. All rows of a table share one choice of
+images (`data_seed=0`), and one teacher for each seed or for all: intervals and p are over what differs between the
+seeds, and not over other data.
+
+| | digits | MNIST, Fashion-MNIST | CIFAR-10 |
+| --- | --- | --- | --- |
+| images for training, validation and test | 1,132, 126 and 539 of 8x8 | 58,800, 1,200 and 10,000 of 28x28 where the student has few; else 54,000, 6,000 and 10,000 | 49,000, 1,000 and 10,000 of 32x32 |
+| changes of training images | none | none, but for teachers of MNIST: moved by up to two pixels | moved by up to four pixels, mirrored |
+| optimizer | Adam without weight decay, cosine to 0 | the same | the same |
+| images in a step | 64 | 128 | 128 |
+| epochs of the teacher | 20 | MNIST 5, Fashion-MNIST 8 | 20 |
+"""  # noqa: E501 (a row of a table stands in one line)
 
 
 DEFAULTS = """
@@ -196,62 +212,118 @@ def rows(lines: Sequence[dict[str, str]]) -> list[Row]:
     return sorted(table, key=lambda row: (-row.student_val, row.mode, row.settings))
 
 
+def distinct(lines: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
+    """The lines without those of modes whose students are the networks of another row, and the names of these.
+
+    Returns:
+        The lines that stay, and for the mode of each row that stands for several the modes that it stands for.
+    """
+    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for key in sorted({(line["mode"], line["settings"]) for line in lines}, key=lambda key: (_rank(key[0]), key)):
+        own = [line for line in lines if (line["mode"], line["settings"]) == key]
+        numbers = tuple(" ".join(line[name] for name in ("seed", "student", "student_val", "ece")) for line in own)
+        found.setdefault(numbers, []).append(key)
+    alike = {keys[0][0]: [mode for mode, _ in keys[1:]] for keys in found.values() if len(keys) > 1}
+    kept = {keys[0] for keys in found.values()}
+    return [line for line in lines if (line["mode"], line["settings"]) in kept], alike
+
+
+def _rank(mode: str) -> int:
+    """The place of a mode among those that one row stands for: first what the others are a form of."""
+    first = (*ALONE, "soft")
+    return first.index(mode) if mode in first else len(first)
+
+
 def section(name: str, lines: Sequence[dict[str, str]]) -> str:
     """The section of a pair in Markdown."""
-    pair, table = PAIRS[name], rows(lines)
+    pair, (lines, alike) = PAIRS[name], distinct(lines)
+    table, longer = rows(lines), against_longer(lines)
     seeds = sorted({int(line["seed"]) for line in lines})
     shared = [line for line in lines if line["mode"] not in ROBUST]
     teacher = 100 * float(np.mean([float(line["teacher"]) for line in shared]))
     parameters, of_teacher = ({int(line[key]) for line in lines} for key in ("parameters", "teacher_parameters"))
-    text = f"## {pair.title}\n\n{pair.note}\n\n    {command(name, sorted({row.mode for row in table}))}\n\n"
+    modes = {row.mode for row in table} | {mode for others in alike.values() for mode in others}
+    text = f"## {pair.title}\n\n{pair.note}\n\n    {command(name, sorted(modes))}\n\n"
     text += (
         f"Seeds {', '.join(map(str, seeds))}. The teacher ({max(of_teacher):,} parameters) is right on {teacher:.2f} % "
         f"of the test images; the student has {min(parameters):,} parameters.\n\n"
-        "| mode | settings | val | test | gain, corrected interval | p | ECE | compute |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
-    for row in table:
-        gain, p = "", ""
-        if row.mode != "none":
-            gain = f"{row.gain:+.2f}"
-        if row.corrected is not None:
-            gain = f"{row.gain:+.2f} ({row.gain - row.half:+.2f} to {row.gain + row.half:+.2f})"
-            p = f"{row.corrected:.3g}"
-        settings = " ".join(f"`{word}`" for word in row.settings.split())
-        text += (
-            f"| {row.mode} | {settings} | {row.student_val:.2f} | {row.student:.2f} ± {row.spread:.2f} | {gain} | "
-            f"{p} | {row.ece:.3f} | {row.compute:.2f} |\n"
-        )
-    verdicts = (
-        verdict(table),
-        same_students(lines),
-        verdict_of_more_seeds(pair, lines),
-        verdict_against_longer(pair, lines),
+    sentences = (
+        *verdict(table),
+        *verdict_against_longer(pair, table, longer),
+        *verdict_of_more_seeds(pair, lines),
+        *rates_at_the_edge(name),
+        *same_students(alike),
     )
-    return f"{text}\n{''.join(verdicts)}\n"
+    text += "".join(f"- {sentence}\n" for sentence in sentences)
+    over = {} if longer is None else {(row.mode, row.settings): row for row in longer}
+    heads = ["mode", "settings", "val", "test", "gain, corrected interval", "p"]
+    heads += [*(["over longer", "p"] if over else []), "ECE", "compute"]
+    text += f"\n| {' | '.join(heads)} |\n|{' --- |' * len(heads)}\n"
+    for row in sorted(table, key=lambda row: _rank(row.mode) if row.mode in ALONE else len(ALONE)):
+        cells = [row.mode, " ".join(f"`{word}`" for word in row.settings.split()), f"{row.student_val:.2f}"]
+        cells += [f"{row.student:.2f} ± {row.spread:.2f}", *_gain_and_p(row)]
+        if over:
+            against = over.get((row.mode, row.settings))
+            is_taught = row.mode not in ALONE and against is not None
+            cells += [f"{against.gain:+.2f}", _p(against)] if is_taught and against else ["", ""]
+        text += f"| {' | '.join([*cells, f'{row.ece:.3f}', f'{row.compute:.2f}'])} |\n"
+    return text
+
+
+def _gain_and_p(row: Row) -> tuple[str, str]:
+    """The gain over `none` with its interval, and p, as a table has them."""
+    if row.mode == "none":
+        return "", ""
+    if row.corrected is None:
+        return f"{row.gain:+.2f}", ""
+    return f"{row.gain:+.2f} ({row.gain - row.half:+.2f} to {row.gain + row.half:+.2f})", _p(row)
+
+
+def _p(row: Row) -> str:
+    return "" if row.corrected is None else f"{row.corrected:.3g}"
 
 
 def summary(tables: Mapping[str, Sequence[dict[str, str]]]) -> str:
     """All tables of the page in one, in Markdown: how many modes gain, lose, and are above a longer baseline."""
     text = (
-        "\n## In short\n\nHow many modes surely gain or lose, each table's own verdict, and the gain of the "
-        "one of them that has the best validation accuracy.\n\n"
-        "| table | `none`, test | seeds | gain | lose | gain over `none_longer` | of these the best by val |\n"
-        "| --- | --- | --- | --- | --- | --- | --- |\n"
+        "\n## In short\n\nHow many modes with a teacher surely gain over `none`, and over `none_longer`, and how many "
+        "lose, each table's own verdict. Where a table got more seeds after a first look, what these say alone stands "
+        "beside it. *Best* is the mode with the best validation accuracy of those that gain and see no other images "
+        "than `none` (not `mlkd`, `ard` and `rslad`), with its gain over `none` in points.\n\n"
+        "| table | `none`, test | seeds | gain | best | lose | over `none_longer` | later seeds alone: both |\n"
+        f"|{' --- |' * 8}\n"
     )
-    for name, lines in tables.items():
-        table, longer = rows(lines), against_longer(lines)
-        alone = next(row for row in table if row.mode == "none")
-        better, worse = (sure_rows(table, sign) for sign in (1, -1))
-        best = f"`{better[0].mode}` {better[0].gain:+.2f}" if better else ""
-        over = "not run" if longer is None else len(sure_rows(longer, 1))
-        title = PAIRS[name].title
+    for name, every in tables.items():
+        lines, pair = distinct(every)[0], PAIRS[name]
+        table, alone = rows(lines), next(line for line in rows(lines) if line.mode == "none")
+        later = [line for line in lines if int(line["seed"]) in pair.more_seeds]
+        best = [row for row in sure_rows(table, 1) if row.mode not in EXTRA_IMAGES]
         cells = (
-            f"[{title}](#{anchor(title)})", f"{alone.student:.2f}", alone.seeds, f"{len(better)} of {modes_of(table)}",
-            len(worse), over, best,
-        )  # fmt: skip
+            f"[{pair.title}](#{anchor(pair.title)})",
+            f"{alone.student:.2f}",
+            alone.seeds,
+            f"{len(sure_rows(table, 1))} of {count_of(table)}",
+            f"`{best[0].mode}` {best[0].gain:+.2f}" if best else "",
+            len(sure_rows(table, -1)),
+            _over_longer(lines),
+            f"{len(sure_rows(rows(later), 1))}, {_over_longer(later)}" if later else "",
+        )
         text += f"| {' | '.join(map(str, cells))} |\n"
     return text
+
+
+def _over_longer(lines: Sequence[dict[str, str]]) -> str:
+    """How many modes gain over `none_longer`, as a cell."""
+    longer = against_longer(lines)
+    return "not run" if longer is None else str(len(sure_rows(longer, 1)))
+
+
+def count_of(table: Sequence[Row]) -> str:
+    """The number of rows of modes with a teacher, and what they are where one mode has several."""
+    own = taught(table)
+    modes = {row.mode for row in own}
+    return f"{len(own)}" if len(modes) == len(own) else f"{len(own)} rows of `{'`, `'.join(sorted(modes))}`"
 
 
 def anchor(heading: str) -> str:
@@ -269,44 +341,39 @@ def command(name: str, modes: Sequence[str]) -> str:
     return "\n    ".join(" ".join(["kd-runner -m", *words, *grid]) for grid in grids)
 
 
-def verdict(table: Sequence[Row]) -> str:
-    """How many rows gain, lose, and show no sure difference."""
-    modes = [row for row in table if row.mode not in ALONE]
-    better, worse = sure_rows(table, 1), sure_rows(table, -1)
-    unsure = [row for row in modes if row not in better and row not in worse]
-    kind = "modes" if len({row.mode for row in modes}) == len(modes) else "rows"
-    return (
-        f"**With corrected p below {SURE:g}, {len(better)} of {len(modes)} {kind} gain** ({_names(better)}), "
-        f"{len(worse)} lose ({_names(worse)}); the others show no sure difference ({_names(unsure)})."
-    )
+def taught(table: Sequence[Row]) -> list[Row]:
+    """The rows of modes in which a teacher has a part."""
+    return [row for row in table if row.mode not in (*ALONE, *WITHOUT_TEACHER)]
 
 
 def sure_rows(table: Sequence[Row], sign: int) -> list[Row]:
-    """The modes that gain (`sign` 1) or lose (-1) with a corrected p below SURE."""
-    return [
-        row
-        for row in table
-        if row.mode not in ALONE and row.gain * sign > 0 and row.corrected is not None and row.corrected < SURE
-    ]
+    """The modes with a teacher that gain (`sign` 1) or lose (-1) with a corrected p below SURE."""
+    return [row for row in taught(table) if is_sure(row, sign)]
 
 
-def verdict_of_more_seeds(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
-    """What the seeds say alone that a table got after its first ones had been seen; empty where it has none."""
-    later = [line for line in lines if int(line["seed"]) in pair.more_seeds]
-    if not later:
-        return ""
-    table = rows(later)
+def is_sure(row: Row, sign: int) -> bool:
+    """True where a row gains (`sign` 1) or loses (-1) with a corrected p below SURE."""
+    return row.gain * sign > 0 and row.corrected is not None and row.corrected < SURE
+
+
+def verdict(table: Sequence[Row]) -> list[str]:
+    """How many rows gain, lose, and show no sure difference."""
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
-    return (
-        f" Seeds {pair.seeds[0]} to {pair.seeds[-1]} were run first, and seen; how many more would follow was fixed "
-        f"then, before they ran. With these {len(pair.more_seeds)} alone, {len(better)} of {modes_of(table)} gain "
-        f"({_names(better)}), {len(worse)} lose."
-    )
-
-
-def modes_of(table: Sequence[Row]) -> int:
-    """The number of rows that are modes of distillation."""
-    return sum(row.mode not in ALONE for row in table)
+    unsure = [row for row in taught(table) if row not in better and row not in worse]
+    kind = "modes" if len({row.mode for row in taught(table)}) == len(taught(table)) else "rows"
+    sentences = [
+        f"**With corrected p below {SURE:g}, {len(better)} of {len(taught(table))} {kind} with a teacher gain**: "
+        f"{_names(better)}.",
+        f"{len(worse)} lose: {_names(worse)}. No sure difference: {_names(unsure)}.",
+    ]
+    others = [row for row in table if row.mode in WITHOUT_TEACHER]
+    if others:
+        own = [
+            f"{row.mode} {'gains' if is_sure(row, 1) else 'loses' if is_sure(row, -1) else 'shows no sure difference'}"
+            for row in sorted(others, key=lambda row: row.mode)
+        ]
+        sentences.append(f"Without a teacher: {', '.join(own)}.")
+    return sentences
 
 
 def against_longer(lines: Sequence[dict[str, str]]) -> list[Row] | None:
@@ -317,33 +384,69 @@ def against_longer(lines: Sequence[dict[str, str]]) -> list[Row] | None:
     return rows([{**line, "mode": "none"} if line["mode"] == LONGER else line for line in others])
 
 
-def verdict_against_longer(pair: Pair, lines: Sequence[dict[str, str]]) -> str:
-    """How many modes gain over the student alone with more epochs; empty where the table has none."""
-    table = against_longer(lines)
-    if table is None:
-        return ""
-    longer = next(row for row in rows(lines) if row.mode == LONGER)
+def verdict_against_longer(pair: Pair, table: Sequence[Row], longer: Sequence[Row] | None) -> list[str]:
+    """How many modes gain over the student alone with more epochs; none where the table has no such row."""
+    if longer is None:
+        return []
+    alone = next(row for row in table if row.mode == LONGER)
+    better, worse = sure_rows(longer, 1), sure_rows(longer, -1)
+    costs = {(row.mode, row.settings): row.compute for row in table}
+    cheap = [row for row in better if costs[row.mode, row.settings] <= alone.compute]
+    sentences = [
+        f"Over `{LONGER}`, the student alone for {pair.longer} epochs in place of {pair.epochs}, {len(better)} gain: "
+        f"{_names(better)}. {len(worse)} lose: {_names(worse)}."
+    ]
+    if better:
+        kind = f"{len(cheap)} have no more compute than its {alone.compute:.2f}: {_names(cheap)}"
+        sentences.append(f"Of those that gain over it, {kind}.")
+    return sentences
+
+
+def verdict_of_more_seeds(pair: Pair, lines: Sequence[dict[str, str]]) -> list[str]:
+    """What the seeds say alone that a table got after its first ones had been seen; none where it has none."""
+    later = [line for line in lines if int(line["seed"]) in pair.more_seeds]
+    if not later:
+        return []
+    table, longer = rows(later), against_longer(later)
     better, worse = sure_rows(table, 1), sure_rows(table, -1)
-    return (
-        f" Over `{LONGER}`, the student alone for {pair.longer} epochs in place of {pair.epochs} (compute "
-        f"{longer.compute:.2f}), {len(better)} gain ({_names(better)}), {len(worse)} lose ({_names(worse)})."
-    )
+    over = "" if longer is None else f", {len(sure_rows(longer, 1))} over `{LONGER}`"
+    return [
+        f"Seeds {pair.seeds[0]} to {pair.seeds[-1]} were run first, and seen; how many more would follow was fixed "
+        f"then, before they ran. With these {len(pair.more_seeds)} alone, {len(better)} of {len(taught(table))} gain "
+        f"({_names(better)}){over}, {len(worse)} lose."
+    ]
 
 
-def same_students(lines: Sequence[dict[str, str]]) -> str:
-    """A sentence on rows whose students are the same networks; empty where all differ."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for name in dict.fromkeys((line["mode"], line["settings"]) for line in lines):
-        own = [line for line in lines if (line["mode"], line["settings"]) == name]
-        key = tuple(f"{line['seed']} {line['student']} {line['student_val']} {line['ece']}" for line in own)
-        found.setdefault(key, []).append(f"`{name[0]}`")
-    alike = [", ".join(names[:-1]) + " and " + names[-1] for names in found.values() if len(names) > 1]
-    return "".join(f" The students of {names} are the same networks, and count as one." for names in alike)
+def rates_at_the_edge(name: str) -> list[str]:
+    """A sentence on each student without a teacher whose chosen rate is the lowest or the highest that was tried."""
+    own = [line for line in read("searches") if line["pair"] == name and line["mode"] in ALONE]
+    sentences = []
+    for mode in dict.fromkeys(line["mode"] for line in own):
+        tried = sorted({_rate(line["settings"]) for line in own if line["mode"] == mode})
+        rate = _rate(chosen(name)[mode])
+        if rate in (tried[0], tried[-1]):
+            kind, other = ("lowest", "lower") if rate == tried[0] else ("highest", "higher")
+            sentences.append(f"The rate of `{mode}` is the {kind} that was tried: a {other} one may be better.")
+    return sentences
+
+
+def _rate(settings: str) -> float:
+    """The learning rate in a trial's settings."""
+    return float(settings.split("optimizer.lr=")[1].split()[0])
+
+
+def same_students(alike: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence on modes whose students are the networks of another row."""
+    return [
+        f"The students of {', '.join(f'`{other}`' for other in others)} are the networks of `{mode}`, whose row stands "
+        "for them, too."
+        for mode, others in alike.items()
+    ]
 
 
 def _names(table: Sequence[Row]) -> str:
     several = len({row.mode for row in table}) < len(table)
-    return ", ".join(sorted(f"{row.mode} {row.settings}" if several else row.mode for row in table)) or "none of them"
+    return ", ".join(sorted(f"{row.mode} {row.settings}" if several else row.mode for row in table)) or "none"
 
 
 def absent_classes() -> str:
