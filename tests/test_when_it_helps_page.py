@@ -74,3 +74,29 @@ def test_what_the_teacher_has_seen_makes_no_sure_difference() -> None:
     assert f"(95 %: {low:+.2f} to {high:+.2f})" in text
     assert f"by {100 * (moved - plain).mean():.2f} points" in text
     assert f"p = {stats.ttest_1samp(moved - plain, 0).pvalue:.2f}" in text
+
+
+def test_differences_that_the_text_names_are_those_of_the_csv() -> None:
+    lines = make_when_it_helps.read()
+
+    def mean(factor: str, setting: str, column: str) -> float:
+        values = [float(line[column]) for line in lines if (line["factor"], line["setting"]) == (factor, setting)]
+        return 100 * float(np.mean(values))
+
+    student, baseline = mean("epochs", "student.epochs=60", "student"), mean("epochs", "student.epochs=240", "baseline")
+    assert (
+        f"240 on average {student - baseline:.2f} points below the student" in make_when_it_helps.TEXTS["epochs"].advice
+    )
+    above = {
+        setting: mean(factor, setting, "teacher") - mean(factor, setting, "baseline")
+        for factor, setting in (
+            ("teacher", "teacher.channels=[2,4]"),
+            ("teacher", "teacher.channels=[8,16]"),
+            ("sure_teacher", "teacher.epochs=2"),
+        )
+    }
+    first, second, third = (f"{value:.1f}" for value in above.values())
+    text = make_when_it_helps.TEXTS["teacher"].advice
+    assert f"A teacher that is {first} points above the baseline" in text
+    assert f"those that are {second} points above it and more" in text
+    assert f"the teacher is {third} points above the baseline" in make_when_it_helps.TEXTS["sure_teacher"].advice
