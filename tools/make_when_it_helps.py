@@ -101,7 +101,8 @@ TEXTS = {
         "The size of the teacher, and the gap",
         "Channels of the teacher's two convolutions; the student has 8 and 16.",
         "A teacher that is 2.4 points above the baseline gave no sure gain, those that are 7.7 points above it and "
-        "more did. A larger one is no better for that alone: between the two largest there is no sure difference, neither of the teachers nor of their students.",
+        "more did. A larger one is no better for that alone: between the two largest there is no sure difference, "
+        "neither of the teachers nor of their students.",
     ),
     "sure_teacher": Factor(
         "How long the teacher has trained",

@@ -18,7 +18,7 @@ from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.fold_words import with_folds
 from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.own_folder import refuse_ignored_files
-from kd_runner.command_line.resume import command_of_folder, resume_override, words_for_a_person
+from kd_runner.command_line.resume import command_of_folder, resume_override, words_beside, words_for_a_person
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.errors import SettingsError
 
@@ -82,7 +82,10 @@ class Invocation:
 
     def remember_folder(self, folder: Path) -> None:
         """Make the message about an interruption say how to go on with the run or sweep in `folder`."""
-        words = [resume_override(folder), *map(shlex.quote, words_for_a_person(self.typed_words))]
+        typed = self.typed_words
+        # What was typed beside `resume=` is in no file of the folder.
+        beside = words_beside(typed) if any(word.startswith("resume=") for word in typed) else []
+        words = [resume_override(folder), *map(shlex.quote, [*beside, *words_for_a_person(typed)])]
         self.resume_hint = f"; to go on: kd-runner {' '.join(words)}"
 
 

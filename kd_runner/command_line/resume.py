@@ -28,7 +28,7 @@ from kd_runner.command_line.overrides import (
     printable,
     split,
 )
-from kd_runner.config.fingerprint import may_change
+from kd_runner.config.fingerprint import HOW_FAST, WHERE
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
@@ -57,7 +57,15 @@ def command_of_folder(words: list[str]) -> list[str]:
     is_sweep = _holds_a_sweep(folder, typed[-1])
     refuse_links(folder, "resume")
     has_flag = bool(SWEEP_FLAGS & set(words))
-    if not _keys(words, is_sweep):
+    beside = words_beside(words)
+    if has_flag and not is_sweep:
+        raise SettingsError(f"resume: {typed[-1]} is the folder of a run: leave -m out")
+    if not _keys(words) - {key_of(word) for word in beside}:
+        if is_sweep and beside:
+            raise SettingsError(
+                f"{key_of(beside[0])}: must be left out beside resume={typed[-1]}: a sweep goes on with what it was "
+                f"started with, got {beside[0].partition('=')[2]}"
+            )
         recorded = recorded_settings(folder, is_sweep)
         if any(word.startswith("hydra/launcher=") for word in words):  # another launcher has other settings
             recorded = [word for word in recorded if not word.startswith(("hydra/launcher", "hydra.launcher"))]
@@ -66,9 +74,8 @@ def command_of_folder(words: list[str]) -> list[str]:
         _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep), "resume", f"resume={typed[-1]}")
         words = [*taken, *words]
         words = ["-m", *words] if is_sweep and not has_flag else words
-    elif has_flag != is_sweep:
-        kind, remedy = ("sweep", "add -m") if is_sweep else ("run", "leave -m out")
-        raise SettingsError(f"resume: {typed[-1]} is the folder of a {kind}: {remedy}")
+    elif is_sweep and not has_flag:
+        raise SettingsError(f"resume: {typed[-1]} is the folder of a sweep: add -m")
     else:
         _refuse_a_part(words, folder, is_sweep)
     if set('"\\') & set(str(folder)):
@@ -83,27 +90,28 @@ def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
     What is typed is the whole command then, and what it lacks would have its default.
     """
     try:
-        recorded = [word for word in recorded_settings(folder, is_sweep) if _keys([word], is_sweep)]
+        recorded = [word for word in recorded_settings(folder, is_sweep) if _keys([word])]
     except SettingsError:
         return  # such a folder is gone on with by typing all settings
-    typed = _keys(words, is_sweep)
-    missing = [word for word in recorded if _keys([word], is_sweep) - typed]
-    if typed and missing and typed <= _keys(recorded, is_sweep):
+    typed, optional = _keys(words), set() if is_sweep else set(HOW_FAST)  # all words name the jobs of a sweep
+    recorded = [word for word in recorded if _keys([word]) - optional]
+    missing = [word for word in recorded if _keys([word]) - typed]
+    if typed and missing and typed - optional <= _keys(recorded):
         raise SettingsError(
             f"resume: {folder} was started with {number_of(len(recorded), 'setting')}, {len(missing)} of which are not "
             f"typed here, such as {shlex.quote(printable(missing[0]))}: type none, as the folder knows them, or all"
         )
 
 
-def _keys(words: Sequence[str], is_sweep: bool) -> set[str]:
-    """The keys of the words that decide about the result, but for those that others bring along.
+def words_beside(words: Sequence[str]) -> list[str]:
+    """The words that may be typed beside `resume=RUN` alone: how fast the run is, and where its files are now."""
+    return [word for word in words if "=" in word and key_of(word) in (*HOW_FAST, *WHERE)]
 
-    Args:
-        is_sweep: Its jobs are known by all words, also by those with which a run may go on at another value.
-    """
+
+def _keys(words: Sequence[str]) -> set[str]:
+    """The keys of the words that decide about the result, but for those that others bring along."""
     decisive = [word for word in words if "=" in word and not word.startswith(("-", *UNDECISIVE))]
     keys = {key_of(part) for word in decisive for part in expand_modes(word)}
-    keys = keys if is_sweep else {key for key in keys if not may_change(key)}
     return keys - {"fold"}  # of a sweep over folds it may be left out
 
 

@@ -23,8 +23,14 @@ INDIFFERENT_IN: dict[str, tuple[str, ...]] = {
     "trainer": ("threads", "keep_memory", "log_every", "profile"),
     "evaluate": ("also",),
 }
-# However many devices share a batch, it is the same batch: they change the last bits, as other devices do.
-DEVICES = ("trainer.devices", "trainer.nodes")
+# With what a run may go on at another value, or without. However many devices share a batch, it is the same batch: they
+# change the last bits, as other devices do.
+HOW_FAST = (
+    *("trainer.devices", "trainer.nodes", "trainer.threads", "trainer.keep_memory", "trainer.log_every"),
+    *("trainer.profile", "dataset.workers", "dataset.residency", "dataset.cache"),
+)
+# Where the same images and weights are now.
+WHERE = ("dataset.root", "dataset.image_root", "teacher.checkpoint")
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None, "adversarial": None}
@@ -118,12 +124,6 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content["adversarial"] = _decisive_attacks(content)
     unused = OF_TEACHERS if content.get("peers") else OF_PEERS
     return _without(without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE}), unused)
-
-
-def may_change(key: str) -> bool:
-    """True for a setting, such as trainer.devices, with which a run may go on at another value."""
-    section, _, name = key.partition(".")
-    return name in INDIFFERENT_IN.get(section, ()) or key in DEVICES
 
 
 def _with_older_nodes(section: Mapping[str, Any]) -> dict[str, Any]:

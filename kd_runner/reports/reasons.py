@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from kd_runner.comparison.gap import run_of
+from kd_runner.files.scores import has_map
 from kd_runner.formats import percent
 
 ALWAYS_RIGHT = 0.995  # the share of training images from which on a teacher hardly says another class than the label
@@ -22,12 +23,21 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
     run, baseline = run_of(result), result.get("baseline")
     if not run.taught or not baseline or result["student"]["accuracy"] > baseline["accuracy"]:
         return []
-    broken, short = _broken_student(result), _short_training(result)
+    short = _short_training(result)
+    broken = "" if short else _broken_student(result)
     return [reason for reason in (broken or _sure_teacher(result), short) if reason]
 
 
 def _broken_student(result: Mapping[str, Any]) -> str:
-    """A sentence where the student is nearer to the answer that is always the largest class than to its baseline."""
+    """A sentence where the student is nearer to the answer that is always the largest class than to its baseline.
+
+    Not where it may have learned what it was taught: of a teacher that is no better than the baseline, on images that
+    are none of the data set; nor of images with several labels, whose score is no share of right answers.
+    """
+    teacher = (result.get("teacher") or {}).get("accuracy")
+    is_data_free = any(word.startswith("data_free=") for word in result.get("overrides") or ())
+    if has_map(result) or is_data_free or teacher is None or teacher <= result["baseline"]["accuracy"]:
+        return ""
     largest = ((result.get("data") or {}).get("largest_class") or {}).get("test") or {}
     student, baseline = result["student"]["accuracy"], result["baseline"]["accuracy"]
     share = largest.get("share")
@@ -36,7 +46,8 @@ def _broken_student(result: Mapping[str, Any]) -> str:
     return (
         f"Why there is no gain: the student is right on {percent(student, 1)} of the test images, its baseline on "
         f"{percent(baseline, 1)}, and always the largest class would be on {percent(share, 1)}: the loss of the "
-        "distillation did not let it learn. Try a smaller distillation.weight or learning rate (optimizer.lr)."
+        "distillation did not let it learn. Try a smaller distillation.weight, or a smaller learning rate of student "
+        "and baseline (student.optimizer={lr: …})."
     )
 
 

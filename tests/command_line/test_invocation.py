@@ -55,6 +55,9 @@ def test_an_interruption_is_answered_with_how_to_go_on() -> None:
     assert invocation.resume_hint == "; to go on: kd-runner 'resume=out puts'"
     words = ["-m", "--config-dir", "my conf", "trust=[mine]", "hydra.sweep.dir=x", "hydra.launcher.setup=[x]", "seed=1"]
     invocation = Invocation(words)
+    beside = Invocation(["resume=out", "dataset.root=/new place", "trainer.devices=1", "name=x"])
+    beside.remember_folder(Path("out"))
+    assert beside.resume_hint == "; to go on: kd-runner resume=out 'dataset.root=/new place' trainer.devices=1"
     invocation.remember_folder(Path("out"))  # with the words that the folder does not bring back
     typed_again = "--config-dir 'my conf' 'trust=[mine]' 'hydra.launcher.setup=[x]'"
     assert invocation.resume_hint == f"; to go on: kd-runner resume=out {typed_again}"

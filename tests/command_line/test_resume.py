@@ -58,12 +58,20 @@ def test_a_run_goes_on_with_other_devices_and_places(interrupted: Path) -> None:
     assert command_of_folder([*words, f"resume={interrupted}"])[:4] == ["seed=1", "teacher=cnn", *words]
     words = ["seed=1", "teacher=cnn"]
     for more in ([], ["trainer.devices=2"]):
-        assert command_of_folder([*words, *more, f"resume={interrupted}"])[:3] == [
-            *words,
-            *(more or [f'resume="{interrupted}"']),
-        ]
-    with pytest.raises(SettingsError, match=r"started with 2 settings, 1 .* such as teacher=cnn: "):
+        typed = [*words, "dataset.root=/new", *more]
+        assert command_of_folder([*typed, f"resume={interrupted}"])[: len(typed)] == typed
+    with pytest.raises(SettingsError, match=r"started with 3 settings, 2 .* such as dataset.root=/old: "):
         command_of_folder(["seed=1", "trainer.devices=2", f"resume={interrupted}"])
+
+
+def test_files_that_a_run_was_started_with_may_be_elsewhere_but_not_left_out(interrupted: Path) -> None:
+    """Without its word a teacher from a file would be trained anew, without a line."""
+    recorded = "- seed=1\n- teacher.checkpoint=/old/teacher.pt\n"
+    (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
+    with pytest.raises(SettingsError, match=r"1 of which are not typed here, such as teacher.checkpoint=/old/"):
+        command_of_folder(["seed=1", "trainer.threads=1", f"resume={interrupted}"])
+    words = ["teacher.checkpoint=/new/teacher.pt"]
+    assert command_of_folder([*words, f"resume={interrupted}"])[:2] == ["seed=1", *words]
 
 
 def test_all_settings_may_be_typed_where_one_stands_for_several(interrupted: Path) -> None:
@@ -80,11 +88,29 @@ def test_a_part_of_a_sweeps_settings_is_refused(tmp_path: Path) -> None:
         "hydra": {"overrides": {"task": ["seed=1,2", "trainer.threads=1"], "hydra": ["hydra.launcher.retries=2"]}}
     }
     OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
-    line = r"was started with 2 settings, 1 of which are not typed here, such as seed=1,2: type none, as .*, or all$"
+    line = (
+        r"was started with 2 settings, 1 of which are not typed here, such as trainer.threads=1: type none, .* or all$"
+    )
     with pytest.raises(SettingsError, match=line):
-        command_of_folder(["-m", "trainer.threads=1", f"resume={tmp_path}"])
+        command_of_folder(["-m", "seed=1,2", f"resume={tmp_path}"])
     words = ["-m", "trainer.threads=1", "seed=1,2", f"resume={tmp_path}"]
     assert command_of_folder(words)[:3] == words[:3]
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_sweep_goes_on_as_it_was_started(tmp_path: Path, flags: list[str]) -> None:
+    OmegaConf.save(
+        OmegaConf.create({"hydra": {"overrides": {"task": ["seed=1,2"], "hydra": []}}}), tmp_path / "multirun.yaml"
+    )
+    line = r"^trainer.threads: must be left out beside resume=.*: a sweep goes on with what it was started with, got 2$"
+    with pytest.raises(SettingsError, match=line):
+        command_of_folder([*flags, "trainer.threads=2", f"resume={tmp_path}"])
+
+
+@pytest.mark.parametrize("words", [[], ["seed=1"], ["trainer.threads=1,2"], ["name=x"]])
+def test_a_run_is_not_gone_on_with_as_a_sweep(interrupted: Path, words: list[str]) -> None:
+    with pytest.raises(SettingsError, match=r"is the folder of a run: leave -m out$"):
+        command_of_folder(["-m", *words, f"resume={interrupted}"])
 
 
 @pytest.mark.parametrize("words", [["seed=1"], ["resume="], ["resume=null", "-m"]])

@@ -66,9 +66,21 @@ def test_a_student_that_did_not_learn_is_named(tmp_path: Path) -> None:
     assert reasons_of("a", 15, 0.1) == [
         "Why there is no gain: the student is right on 15.0 % of the test images, its baseline on 70.0 %, and always "
         "the largest class would be on 10.0 %: the loss of the distillation did not let it learn. Try a smaller "
-        "distillation.weight or learning rate (optimizer.lr)."
+        "distillation.weight, or a smaller learning rate of student and baseline (student.optimizer={lr: …})."
     ]
     assert "did not let it learn" in reasons_of("b", 39, 0.1)[0]
+    poor = {**result_of(tmp_path / "d", 15, teacher, [])["teacher"], "accuracy": 0.7}
+    several: list[dict[str, Any]] = [{"metric": "map"}, {"overrides": ["data_free=dafl"]}, {"teacher": poor}]
+    for number, changes in enumerate(several):
+        result = result_of(tmp_path / f"e{number}", 15, teacher, [])
+        result |= {"data": {"largest_class": {"test": {"share": 0.1}}}, **changes}
+        assert all("did not let it learn" not in reason for reason in reasons(result))
+    rising = result_of(tmp_path / "f", 15, teacher, RISING)
+    rising["data"] = {"largest_class": {"test": {"share": 0.1}}}
+    assert [reason[:60] for reason in reasons(rising)] == [
+        "Why there is no gain: the teacher is right on 100.0 % of 256",
+        "Why there is no gain: the student was still learning; its ac",
+    ]
     for number, (student, share) in enumerate([(40, 0.1), (10, 0.61), (15, None)]):
         (reason,) = reasons_of(f"c{number}", student, share)
         assert "the teacher is right on 100.0 %" in reason
