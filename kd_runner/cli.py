@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from kd_runner import __version__, masking
-from kd_runner.closed_output import discard_output
+from kd_runner.closed_output import answer, discard_output, may_be_closed
 from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
 from kd_runner.command_line.conf_dir import CONF_DIR
@@ -68,6 +68,7 @@ def command(words: Sequence[str], companions: Any = None) -> int:
     return main(companions)
 
 
+@may_be_closed
 def main(companions: Any = None) -> int:
     """Run the command line; returns the exit code.
 
@@ -85,7 +86,7 @@ def main(companions: Any = None) -> int:
     if names_another_command(words):
         return run_other_command(words)
     if words == ["--version"]:
-        print(f"kd-runner {__version__}")
+        answer(f"kd-runner {__version__}")
         return COMPLETED
     place = started_place()
     if place is not None and place.rank:
@@ -112,11 +113,11 @@ def main(companions: Any = None) -> int:
         masking.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
             overrides = [word for word in words if not word.startswith("-")]
-            print(lines((explanation(overrides) if overrides else help_text()).split("\n")))
+            answer(lines((explanation(overrides) if overrides else help_text()).split("\n")))
         else:
             _hydra_main(invocation)
-    except Answer as answer:
-        print(lines(str(answer).split("\n")))
+    except Answer as found:
+        answer(lines(str(found).split("\n")))
     except KeyboardInterrupt:
         say(f"interrupted{invocation.resume_hint}")
         return INTERRUPTED
@@ -185,9 +186,9 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
     overrides = [str(word) for word in words if not str(word).startswith("resume=")]
     try:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
-    except Answer as answer:
+    except Answer as found:
         remove_traces(folder, job.output_subdir)
-        print(printable(masking.mask(str(answer))))
+        answer(printable(masking.mask(str(found))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             with suppress(OSError, RunFailed):  # a full disk

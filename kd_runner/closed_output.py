@@ -5,7 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec
+
+Arguments = ParamSpec("Arguments")
 
 
 def discard_output() -> None:
@@ -14,3 +19,28 @@ def discard_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.__stdout__.fileno())  # type: ignore[union-attr]
         os.close(nowhere)
+
+
+def answer(text: str) -> None:
+    """Print what a command was asked for; it is done as well where nobody reads it to its end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
+def may_be_closed(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """A command that ends with code 1, and without a complaint, where nobody reads what it prints any more."""
+
+    @wraps(command)
+    def closed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        try:
+            try:
+                return command(*args, **kwargs)
+            finally:  # what is printed is in a buffer, also where argparse ends the program
+                sys.stdout.flush()
+        except BrokenPipeError:
+            discard_output()
+            return 1
+
+    return closed

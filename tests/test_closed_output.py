@@ -51,6 +51,28 @@ def test_a_report_writes_all_before_it_prints(tmp_path: Path) -> None:
     assert list((tmp_path / "sweep").rglob("events.out.tfevents*"))
 
 
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("kd_runner", "--version"),
+        ("kd_runner", "--help"),
+        ("kd_runner", "help teacher"),
+        ("kd_runner", "help student.epochs"),
+        ("kd_runner", "dataset=?"),
+        ("kd_runner", "store --help"),
+        ("kd_runner", "stop --help"),
+        ("kd_runner.proof.report_command", "--help"),
+        ("kd_runner.deploy.predict_command", "--help"),
+        ("kd_runner.deploy.evaluate_command", "--help"),
+        ("kd_runner.deploy.export_command", "--help"),
+    ],
+)
+def test_an_answer_that_nobody_reads_ends_without_a_complaint(tmp_path: Path, module: str, words: str) -> None:
+    ended = run_unread(tmp_path, "-m", module, *words.split())
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+
+
 @pytest.mark.slow
 def test_a_sweep_goes_on_without_its_reader(tmp_path: Path) -> None:
     words = ("-m", "seed=0,1", *TINY, "hydra.sweep.dir=sweep")

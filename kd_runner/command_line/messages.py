@@ -105,10 +105,10 @@ def one_line_message(error: Exception) -> str:
             return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
         choices = [*options[1].split(), *published] if options else options_of(group)
         meant = _meant_option(group, option, choices)
-        is_long = len(", ".join(choices)) > LONGEST_LIST
-        remedy = meant or (f"; kd-runner help {group} says what each is" if is_long else "")
-        got = option or "nothing"
-        return f"{_typed_key(group, option)}: must be one of {_listed(group, choices, meant)}, got {got}{remedy}"
+        listed = _listed(group, choices, meant)
+        is_long = len(listed) > LONGEST_LIST and "kd-runner help" not in listed
+        remedy = f"; kd-runner help {group} says what each is" if is_long else ""
+        return f"{_typed_key(group, option)}: must be one of {listed}, got {option or 'nothing'}{meant}{remedy}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
 

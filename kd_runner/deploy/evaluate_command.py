@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_runner.closed_output import may_be_closed
 from kd_runner.deploy.commands import (
     MAX_PIXELS,
     add_network_argument,
@@ -41,6 +42,7 @@ SAID = 20  # unreadable files that are named on the terminal; JSON names all
 SHOWN = 30  # classes in the table: those with the lowest accuracy where there are more
 
 
+@may_be_closed
 def main(words: Sequence[str] | None = None) -> int:
     """`kd-evaluate MODEL [DATA]`; returns the exit code.
 

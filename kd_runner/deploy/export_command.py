@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kd_runner.closed_output import may_be_closed
 from kd_runner.deploy.commands import add_network_argument, run_command, say, trust_packages
 from kd_runner.errors import COMPLETED, SettingsError
 from kd_runner.files.home import typed_path
@@ -24,6 +25,7 @@ NEED_FORMAT = (
 DESTINATIONS = {"with_preprocessing": "layout"}  # names of arguments that are not the word's
 
 
+@may_be_closed
 def main(words: Sequence[str] | None = None) -> int:
     """`kd-export RUN|MODEL --format FORMAT`; returns the exit code: 1 for a file that was refused, 2 for a mistake."""
     arguments = _parser().parse_args(words)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_runner.closed_output import may_be_closed
 from kd_runner.deploy.commands import (
     add_network_argument,
     add_shared_arguments,
@@ -57,6 +58,7 @@ class Answer:
     error: str | None = None
 
 
+@may_be_closed
 def main(words: Sequence[str] | None = None) -> int:
     """`kd-predict MODEL IMAGE|FOLDER …`; returns the exit code.
 

@@ -141,7 +141,10 @@ def test_long_lists_stand_where_nothing_is_near(monkeypatch: pytest.MonkeyPatch)
         return one_line_message(HydraException(error))
 
     monkeypatch.setattr(sys, "argv", ["kd-runner"])
-    assert said("zzz", names) == f"distillation: must be one of {', '.join(names)}, got zzz"
+    assert said("zzz", names) == (
+        f"distillation: must be one of {', '.join(names)}, got zzz; kd-runner help distillation says what each is"
+    )
+    assert said("zzz", names[:3]) == "distillation: must be one of mode_00, mode_01, mode_02, got zzz"
     assert said("mode_0", names).startswith(
         "distillation: must be one of the 40 that kd-runner help distillation lists,"
     )
