@@ -100,3 +100,21 @@ def test_differences_that_the_text_names_are_those_of_the_csv() -> None:
     assert f"A teacher that is {first} points above the baseline" in text
     assert f"those that are {second} points above it and more" in text
     assert f"the teacher is {third} points above the baseline" in make_when_it_helps.TEXTS["sure_teacher"].advice
+    better = [
+        mean(f"label_noise_all_images{kind}", f"dataset.label_noise={share}", "baseline")
+        for share in (0.2, 0.4)
+        for kind in ("", "_stopped")
+    ]
+    text = make_when_it_helps.TEXTS["label_noise_all_images_stopped"].advice
+    assert f"{better[1] - better[0]:.1f} points better at 0.2 and {better[3] - better[2]:.1f} at 0.4" in text
+    for column in ("baseline", "student"):
+        of_default = mean("label_noise", "dataset.label_noise=0", column)
+        assert mean("label_noise_stopped", "dataset.label_noise=0", column) < of_default
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    gains = [
+        mean(factor, "dataset.label_noise=0.2", "student") - mean(factor, "dataset.label_noise=0.2", "baseline")
+        for factor in ("label_noise_all_images_stopped", "label_noise_stopped")
+    ]
+    stopped = mean("label_noise_all_images_stopped", "dataset.label_noise=0.2", "baseline")
+    assert f"right on {stopped:.1f} % and the gain no sure one ({gains[0]:+.1f} points)" in readme
+    assert f"the gain stays ({gains[1]:+.1f};" in readme

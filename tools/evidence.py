@@ -334,6 +334,10 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "sure_teacher": ("teacher.epochs=2,5,20,80",),
     "label_noise": ("dataset.label_noise=0,0.1,0.2,0.4",),
     "label_noise_all_images": ("dataset.label_noise=0,0.1,0.2,0.4", "student.fraction=1"),
+    "label_noise_stopped": ("dataset.label_noise=0,0.1,0.2,0.4", "early_stopping.metric=val_accuracy"),
+    "label_noise_all_images_stopped": (
+        *("dataset.label_noise=0,0.1,0.2,0.4", "student.fraction=1", "early_stopping.metric=val_accuracy"),
+    ),
     "view": (
         *(word for word in MNIST_MLP if not word.startswith("teacher.dataset")),
         "teacher.dataset={crop_padding: 0},{crop_padding: 2}",
