@@ -326,6 +326,7 @@ PAIRS = {
 MNIST_MLP = PAIRS["mnist_all"].words
 FACTORS: dict[str, tuple[str, ...]] = {
     "images": ("student.fraction=0.05,0.1,0.2,0.5,1",),
+    "images_same_steps": ("student.fraction=0.05,0.1,0.2,0.5,1", "student.steps=1080"),
     "temperature": ("temperature.value=1,2,4,8,16",),
     "epochs": ("student.epochs=15,30,60,120,240",),
     "weight": ("distillation.label_weight=0,0.1,1,10",),

@@ -71,7 +71,13 @@ TEXTS = {
         "share, so that its steps grow with the images, from 60 to 1,080.",
         "Up to 228 images the gain is sure: the teacher knows what so few do not show. Between 60 and 111 images it "
         "does not differ surely, and with all images this student needs no teacher. Images and steps grow together: "
-        "which of them it is, the table of epochs below says in part.",
+        "the next table has the same steps for all.",
+    ),
+    "images_same_steps": Factor(
+        "Few images for the student, the same steps",
+        "The same with 1,080 steps for every share, as many as all images have above.",
+        "The fewer images, the larger the gain on average: it is the images, and not the steps, that decide here. A "
+        "baseline of few images gains less than a point from the many steps.",
     ),
     "temperature": Factor(
         "Temperature",
