@@ -233,6 +233,7 @@ def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
         "digits_tenth": "{} of {} modes with a teacher are surely above the student alone on a tenth of the digits",
         "digits_resnet": "{} of {} from a ResNet-20 to a ResNet-8",
         "fashion_one_percent": "{} of {} with 1 % of the images of Fashion-MNIST",
+        "fashion_five_percent": "{} of {} with 5 % of them",
         "mnist_one_percent": "{} of {} with 1 % of those of MNIST",
         "cifar10_two_percent": "with 2 % of those of CIFAR-10 {} of {}",
         "mnist_all": "With all images of MNIST it is {} of the {} that were tried",
