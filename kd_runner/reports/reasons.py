@@ -32,8 +32,11 @@ def _broken_student(result: Mapping[str, Any]) -> str:
     """A sentence where the student is nearer to the answer that is always the largest class than to its baseline.
 
     Not where it may have learned what it was taught: of a teacher that is no better than the baseline, on images that
-    are none of the data set; nor of images with several labels, whose score is no share of right answers.
+    are none of the data set, in a few epochs; nor of images with several labels, whose score is no share of right
+    answers.
     """
+    if len(result["student"].get("val_accuracies") or []) < FEWEST_EPOCHS:
+        return ""
     teacher = (result.get("teacher") or {}).get("accuracy")
     is_data_free = any(word.startswith("data_free=") for word in result.get("overrides") or ())
     if has_map(result) or is_data_free or teacher is None or teacher <= result["baseline"]["accuracy"]:

@@ -66,4 +66,4 @@ def test_a_new_mode_network_and_data_set_are_tested_trained_and_removed(tmp_path
     (tmp_path / "my_conf").mkdir()
     gone = command("kd_runner", *words)
     assert gone.returncode == 2
-    assert re.match(r"kd-runner: \w+: must be one of .*, got my_\w+\n$", gone.stderr), gone.stderr
+    assert re.match(r"kd-runner: \w+: must be one of .*, got my_\w+(; kd-runner help .*)?\n$", gone.stderr), gone.stderr

@@ -59,7 +59,7 @@ def test_a_student_that_did_not_learn_is_named(tmp_path: Path) -> None:
     teacher = {"on_training_images": SURE, "images_seen": 1000}
 
     def reasons_of(name: str, student: int, share: float | None) -> list[str]:
-        result = result_of(tmp_path / name, student, teacher, [])
+        result = result_of(tmp_path / name, student, teacher, [0.15] * 10)
         result["data"] = {"largest_class": {"test": {"class": "a", "images": 10, "share": share}}} if share else {}
         return reasons(result)
 
@@ -72,9 +72,12 @@ def test_a_student_that_did_not_learn_is_named(tmp_path: Path) -> None:
     poor = {**result_of(tmp_path / "d", 15, teacher, [])["teacher"], "accuracy": 0.7}
     several: list[dict[str, Any]] = [{"metric": "map"}, {"overrides": ["data_free=dafl"]}, {"teacher": poor}]
     for number, changes in enumerate(several):
-        result = result_of(tmp_path / f"e{number}", 15, teacher, [])
+        result = result_of(tmp_path / f"e{number}", 15, teacher, [0.15] * 10)
         result |= {"data": {"largest_class": {"test": {"share": 0.1}}}, **changes}
         assert all("did not let it learn" not in reason for reason in reasons(result))
+    few = result_of(tmp_path / "g", 15, teacher, [0.15] * 9)
+    few["data"] = {"largest_class": {"test": {"share": 0.1}}}
+    assert all("did not let it learn" not in reason for reason in reasons(few))
     rising = result_of(tmp_path / "f", 15, teacher, RISING)
     rising["data"] = {"largest_class": {"test": {"share": 0.1}}}
     assert [reason[:60] for reason in reasons(rising)] == [
