@@ -28,7 +28,7 @@ from kd_runner.command_line.overrides import (
     printable,
     split,
 )
-from kd_runner.config.fingerprint import HOW_FAST, WHERE
+from kd_runner.config.fingerprint import HOW_FAST, changes_no_result
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
@@ -105,7 +105,7 @@ def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
 
 def words_beside(words: Sequence[str]) -> list[str]:
     """The words that may be typed beside `resume=RUN` alone: how fast the run is, and where its files are now."""
-    return [word for word in words if "=" in word and key_of(word) in (*HOW_FAST, *WHERE)]
+    return [word for word in words if "=" in word and changes_no_result(key_of(word))]
 
 
 def _keys(words: Sequence[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ HOW_FAST = (
 )
 # Where the same images and weights are now.
 WHERE = ("dataset.root", "dataset.image_root", "teacher.checkpoint")
+WHERE_OF_TEACHERS = re.compile(r"teachers\.[^.]+\.checkpoint")
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
 ADDED_TO_STAGES = {"early_stopping": None, "adversarial": None}
@@ -89,6 +91,11 @@ ADDED_TO_STUDENTS: dict[str, Any] = {
     **ADDED_TO_STAGES,
     **ADDED_TO_NETWORKS,
 }
+
+
+def changes_no_result(key: str) -> bool:
+    """True for a setting, by its key, that may be typed beside the folder of a run that goes on."""
+    return key in (*HOW_FAST, *WHERE) or bool(WHERE_OF_TEACHERS.fullmatch(key))
 
 
 def decisive(content: Mapping[str, Any]) -> dict[str, Any]:

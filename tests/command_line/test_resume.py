@@ -64,13 +64,14 @@ def test_a_run_goes_on_with_other_devices_and_places(interrupted: Path) -> None:
         command_of_folder(["seed=1", "trainer.devices=2", f"resume={interrupted}"])
 
 
-def test_files_that_a_run_was_started_with_may_be_elsewhere_but_not_left_out(interrupted: Path) -> None:
+@pytest.mark.parametrize("key", ["teacher.checkpoint", "teachers.second.checkpoint"])
+def test_files_that_a_run_was_started_with_may_be_elsewhere_but_not_left_out(interrupted: Path, key: str) -> None:
     """Without its word a teacher from a file would be trained anew, without a line."""
-    recorded = "- seed=1\n- teacher.checkpoint=/old/teacher.pt\n"
+    recorded = f"- seed=1\n- {key}=/old/teacher.pt\n"
     (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
-    with pytest.raises(SettingsError, match=r"1 of which are not typed here, such as teacher.checkpoint=/old/"):
+    with pytest.raises(SettingsError, match=rf"1 of which are not typed here, such as {key}=/old/"):
         command_of_folder(["seed=1", "trainer.threads=1", f"resume={interrupted}"])
-    words = ["teacher.checkpoint=/new/teacher.pt"]
+    words = [f"{key}=/new/teacher.pt"]
     assert command_of_folder([*words, f"resume={interrupted}"])[:2] == ["seed=1", *words]
 
 
