@@ -174,10 +174,17 @@ def test_the_page_counts_the_modes_above_a_longer_baseline(pair: str) -> None:
             assert float(row["over longer"]) == pytest.approx(gains[key].mean(), abs=0.0051)
             assert float(row["p over longer"]) == pytest.approx(min(1.0, corrected[key]), rel=0.006)
     if better:
-        macs = {mode: values.mean() for (mode, _), values in students(pair, "macs").items()}
-        cheap = [mode for mode in better if macs[mode] <= macs[evidence.LONGER]]
-        assert f"{len(cheap)} have no more compute than its " in section_of(pair)
-        assert f": {', '.join(cheap) or 'none'}." in section_of(pair)
+        cheap, text = cheaper_than_longer(pair), section_of(pair)
+        assert ("Each of those that gain over it has more compute than its " in text) == (not cheap)
+        if cheap:
+            assert f"{len(cheap)} have no more compute than its " in text
+            assert f": {', '.join(cheap)}." in text
+
+
+def cheaper_than_longer(pair: str) -> list[str]:
+    """The modes that gain over the student alone with more epochs, and have no more compute than it."""
+    macs = {mode: values.mean() for (mode, _), values in students(pair, "macs").items()}
+    return [mode for mode in sure(gains_over(pair, evidence.LONGER), 1) if macs[mode] <= macs[evidence.LONGER]]
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if evidence.PAIRS[pair].more_seeds])
@@ -247,6 +254,28 @@ def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
         losing = sure(gains_over(pair, "none"), -1)
         assert found[3] == "".join(f" (`{mode}` loses)" for mode in losing)
         assert len(losing) == int(lose)
+        if pair == "digits_resnet":
+            assert f"of the {over} from ResNet-20, {len(cheaper_than_longer(pair))} took less" in text
+        else:
+            assert cheaper_than_longer(pair) == []
+    later = evidence.PAIRS["mnist_all"].more_seeds
+    alone = [len(sure(gains_over("mnist_all", over, later), 1)) for over in ("none", evidence.LONGER)]
+    of_all = [len(sure(gains_over("mnist_all", over), 1)) for over in ("none", evidence.LONGER)]
+    assert f"say alone {alone[0]} and {alone[1]}, not {of_all[0]} and {of_all[1]}." in text
+
+
+def test_the_page_says_which_rates_each_mode_tried() -> None:
+    text = (ROOT / "docs" / "results.md").read_text()
+    for pair in {line["pair"] for line in lines_of("searches.csv")}:
+        cell = re.search(rf"^\| `{pair}`: .*\| (.*) \| .* \|$", text, re.MULTILINE)
+        assert cell is not None
+        usual, _, others = cell[1].partition(" (")
+        lines = [line for line in lines_of("searches.csv") if line["pair"] == pair]
+        for mode in {line["mode"] for line in lines} - set(evidence.ALONE):
+            tried = " ".join(line["settings"] for line in lines if line["mode"] == mode)
+            rates = sorted(set(map(float, re.findall(r"optimizer\.lr=(\S+)", tried))))
+            said = re.search(rf"`{mode}`[^:]*: ([^;)]*)", others)
+            assert (said[1] if said else usual) == (", ".join(f"{rate:g}" for rate in rates) or "not searched")
 
 
 def test_rows_are_paired_by_their_seeds() -> None:

@@ -339,6 +339,10 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "label_noise_all_images_stopped": (
         *("dataset.label_noise=0,0.1,0.2,0.4", "student.fraction=1", "early_stopping.metric=val_accuracy"),
     ),
+    "label_noise_all_images_smoothed": (
+        *("student.label_smoothing=0,0.1,0.2,0.4", "dataset.label_noise=0.2", "student.fraction=1"),
+    ),
+    "label_noise_smoothed": ("student.label_smoothing=0,0.1,0.2,0.4", "dataset.label_noise=0.2"),
     "view": (
         *(word for word in MNIST_MLP if not word.startswith("teacher.dataset")),
         "teacher.dataset={crop_padding: 0},{crop_padding: 2}",

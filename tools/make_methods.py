@@ -144,9 +144,10 @@ def page() -> str:
 
 def gains() -> dict[str, str]:
     """The gain of every mode in the first table of docs/results.md, with its corrected p, as a cell."""
-    table = make_results.rows([line for line in make_results.read() if line["pair"] == "digits_default"])
-    cells = {row.mode: (row.gain, row.corrected) for row in table if row.mode != "none"}
-    return {mode: f"{gain:+.2f}" + ("" if p is None else f" ({p:.2g})") for mode, (gain, p) in cells.items()}
+    lines, alike = make_results.distinct([line for line in make_results.read() if line["pair"] == "digits_default"])
+    cells = {row.mode: (row.gain, row.corrected) for row in make_results.rows(lines) if row.mode != "none"}
+    gained = {mode: f"{gain:+.2f}" + ("" if p is None else f" ({p:.2g})") for mode, (gain, p) in cells.items()}
+    return gained | {mode: f"as `{first}`" for first, others in alike.items() for mode in others}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.option_files import PUBLISHED, option_settings, options_of, published_options
+from kd_runner.command_line.option_files import (
+    PUBLISHED,
+    nested_options,
+    option_settings,
+    options_of,
+    published_options,
+)
 from kd_runner.command_line.own_folder import config_dirs
 from kd_runner.config.conf_dir import NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
@@ -98,12 +104,13 @@ def one_line_message(error: Exception) -> str:
     options = re.search(r"Available options in '\S+':\s+(.*?)(?:\n\S|\Z)", text, re.DOTALL)
     group, option = missing.groups() if missing else ("", "")
     if missing and (options or (CONF_DIR / group).is_dir()):
-        if group.endswith("/published"):
-            group, option = group.removesuffix("/published"), f"published/{option}"
+        if "/" in group:  # the folder of options below a group's
+            group, _, folder = group.partition("/")
+            option = f"{folder}/{option}"
         published = published_options(group)
         if f"published/{option}" in published:
             return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
-        choices = [*options[1].split(), *published] if options else options_of(group)
+        choices = [*options[1].split(), *nested_options(group)] if options else options_of(group)
         meant = _meant_option(group, option, choices)
         listed = _listed(group, choices, meant)
         is_long = len(listed) > LONGEST_LIST and "kd-runner help" not in listed

@@ -12,6 +12,7 @@ from kd_runner.command_line.conf_dir import CONF_DIR
 
 HERE = "@_here_"  # Hydra's word for settings that are taken over from another file, to the same place
 PUBLISHED = "published"  # the folder of a group's options that nobody ran here
+SHARED = "shared"  # that of settings which several options take over
 
 
 def option_settings(file: Path, folders: Sequence[Path] = (CONF_DIR,)) -> dict[str, Any]:
@@ -35,14 +36,20 @@ def option_settings(file: Path, folders: Sequence[Path] = (CONF_DIR,)) -> dict[s
 
 
 def options_of(group: str) -> list[str]:
-    """The options of a group as they are typed, with those in its folder `published`."""
+    """The options of a group as they are typed, with those in folders below it."""
     files = sorted((CONF_DIR / group).glob("*.yaml"))
-    return [*(file.stem for file in files), *published_options(group)]
+    return [*(file.stem for file in files), *nested_options(group)]
+
+
+def nested_options(group: str) -> list[str]:
+    """The options in folders below that of a group, as they are typed: FOLDER/NAME."""
+    files = (CONF_DIR / group).glob("*/*.yaml")
+    return sorted(f"{file.parent.name}/{file.stem}" for file in files if file.parent.name != SHARED)
 
 
 def published_options(group: str) -> list[str]:
     """The options in the folder `published` of a group, as they are typed: published/NAME."""
-    return sorted(f"{PUBLISHED}/{file.stem}" for file in (CONF_DIR / group / PUBLISHED).glob("*.yaml"))
+    return [name for name in nested_options(group) if name.startswith(f"{PUBLISHED}/")]
 
 
 def as_published(override: str) -> str:

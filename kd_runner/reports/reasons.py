@@ -64,15 +64,10 @@ def _sure_teacher(result: Mapping[str, Any]) -> str:
     if seen.get("largest_probability") is not None and seen.get("temperature") is not None:
         sure = f" (its largest probability is {seen['largest_probability']:.2f} there at temperature "
         sure += f"{seen['temperature']:g}, on average)"
-    remedy = "teacher.dataset.crop_padding=2"
-    if teacher.get("images_seen") is None:
-        remedy = "a teacher that was trained on changed images"
-    elif result.get("views"):
-        remedy = "stronger changes of the teacher's images (teacher.dataset)"
     return (
         f"Why there is no gain: the teacher is right on {percent(seen['accuracy'], 1)} of {seen['images']:,} images "
-        f"that the student learned from{sure}: its targets may say little more than the labels. Try {remedy}, another "
-        "temperature, or fewer images for the student (student.fraction)."
+        f"that the student learned from{sure}: its targets may say little more than the labels. Try another "
+        "temperature, or fewer images for the student than for its teacher (student.fraction)."
     )
 
 

@@ -35,14 +35,8 @@ def test_a_teacher_that_is_always_right_is_named(tmp_path: Path, student: int) -
     assert reason == (
         "Why there is no gain: the teacher is right on 100.0 % of 256 images that the student learned from (its "
         "largest probability is 0.81 there at temperature 4, on average): its targets may say little more than the "
-        "labels. Try teacher.dataset.crop_padding=2, another temperature, or fewer images for the student "
-        "(student.fraction)."
+        "labels. Try another temperature, or fewer images for the student than for its teacher (student.fraction)."
     )
-    (given,) = reasons(result_of(tmp_path / "b", student, {"on_training_images": SURE}, []))
-    assert "Try a teacher that was trained on changed images, another temperature" in given
-    changed = result_of(tmp_path / "c", student, {"on_training_images": SURE, "images_seen": 1000}, [])
-    changed["views"] = {"teacher": {"crop_padding": 2}}
-    assert "Try stronger changes of the teacher's images (teacher.dataset), another" in reasons(changed)[0]
 
 
 def test_a_student_that_was_still_learning_is_named(tmp_path: Path) -> None:
