@@ -151,8 +151,8 @@ def test_long_lists_stand_where_nothing_is_near(monkeypatch: pytest.MonkeyPatch)
     assert said("mode_0", names[:3]).startswith("distillation: must be one of mode_00, mode_01, mode_02, got mode_0 (")
     others = said("zzz", ["article_0", "mine"], "experiment")
     assert re.fullmatch(
-        r"experiment: must be one of article_0, mine, (founding/\w+, )+or one of the \d+ published/ that kd-runner help experiment "
-        "lists, got zzz",
+        r"experiment: must be one of article_0, mine, (founding/\w+, )+or one of the \d+ published/ that "
+        "kd-runner help experiment lists, got zzz",
         others,
     )
 
