@@ -31,6 +31,7 @@ from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.in_short import in_short, log_packages
 from kd_runner.command_line.invocation import Invocation, JobFunction
 from kd_runner.command_line.messages import help_text, one_line_message, say, with_origin
+from kd_runner.command_line.moved_files import where_they_are_now
 from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
 from kd_runner.command_line.traces import remove_traces
@@ -200,6 +201,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         if code is None:
             raise
         message = with_origin(str(error), overrides)
+        message += where_they_are_now(message, invocation.typed_words, invocation.again)
         say(message)
         logging.getLogger("kd_runner.problems").error("%s", message)
         if code == BAD_SETTINGS:

@@ -32,6 +32,7 @@ HOW_FAST = (
 )
 # Where the same images and weights are now.
 WHERE = ("dataset.root", "dataset.image_root", "teacher.checkpoint")
+PLACES = (*WHERE, "dataset.cache", "dataset.unlabelled", "evaluate.also", "store")
 WHERE_OF_TEACHERS = re.compile(r"teachers\.[^.]+\.checkpoint")
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}
@@ -91,6 +92,11 @@ ADDED_TO_STUDENTS: dict[str, Any] = {
     **ADDED_TO_STAGES,
     **ADDED_TO_NETWORKS,
 }
+
+
+def names_a_place(key: str) -> bool:
+    """True for a setting, by its key, whose value is a file or a folder of the machine that the run was made on."""
+    return key in PLACES or bool(WHERE_OF_TEACHERS.fullmatch(key))
 
 
 def changes_no_result(key: str) -> bool:

@@ -16,9 +16,10 @@ import numpy as np
 import yaml
 
 from kd_runner.comparison.statistics import interval, wilson_interval
-from kd_runner.config.fingerprint import flat_keys
+from kd_runner.config.fingerprint import flat_keys, names_a_place
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.files.reading import usable_number
+from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT
 from kd_runner.formats import four_digits, milliseconds, percent, size
@@ -263,7 +264,7 @@ def _training(sources: CardSources) -> str:
     rows += [(f"plus.{name}", _node(node)) for name, node in section(settings, "plus").items() if node]
     rows += [(name, _text(sources.result.get(name))) for name in ("seed", "data_seed")]
     every = [
-        (key, _value(value))
+        (key, PATH if names_a_place(key) else _value(value))
         for key, value in flat_keys(settings)
         if key.partition(".")[0] not in OF_THE_MACHINE and _says(value)
     ]
@@ -278,6 +279,7 @@ def _results(sources: CardSources) -> str:
         (name, *(text(result[stage].get(key)) for stage in stages))
         for key, name, text in (OF_SEVERAL_LABELS if has_map(result) else METRICS)
         if any(result[stage].get(key) is not None for stage in stages)
+        and not (key == "top5_accuracy" and top5_says_nothing(result))
     ]
     images = test_images(result)
     heading = f"On the {images:,} test images, after the last epoch:" if images else "On the test images:"
@@ -431,12 +433,13 @@ def _last_name(node: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     """A value as text, as it is typed; a place on the machine of the training is left out."""
     text = _text(str(value).lower() if isinstance(value, bool) else value)
-    return PATH if isinstance(value, str) and PLACE.search(value) else text
+    return PATH if isinstance(value, str | list) and PLACE.search(str(value)) else text
 
 
 def _less_place(word: str) -> str:
     key, sign, value = word.partition("=")
-    return f"{key}={PATH}" if sign and PLACE.search(value) else word
+    is_place = PLACE.search(value) or (value and names_a_place(key.lstrip("+~")))
+    return f"{key}={PATH}" if sign and is_place else word
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from kd_runner import __version__
+from kd_runner.config.fingerprint import names_a_place
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.exportable import Exportable, file_digest
 from kd_runner.deploy.model_files import FILES
@@ -70,7 +71,7 @@ def provenance(exportable: Exportable, quantize: str | None) -> dict[str, Any]:
     digest = file_digest(exportable.path)
     run = exportable.run if exportable.run is not None and _is_of_run(exportable, digest) else None
     result = _result(run)
-    overrides = [word for word in texts(result.get("overrides")) if not PATH.search(word.partition("=")[2])]
+    overrides = [word for word in texts(result.get("overrides")) if not _has_a_place(word)]
     return {
         "weights": exportable.path.name,
         "weights_sha256": digest,
@@ -79,6 +80,11 @@ def provenance(exportable: Exportable, quantize: str | None) -> dict[str, Any]:
         "kd_runner": __version__,
         "torch": torch.__version__,
     }
+
+
+def _has_a_place(word: str) -> bool:
+    key, _, value = word.partition("=")
+    return bool(PATH.search(value)) or names_a_place(key.lstrip("+~"))
 
 
 def _is_of_run(exportable: Exportable, digest: str) -> bool:

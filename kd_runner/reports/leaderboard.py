@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import deviation_of, interval, mean_of
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
+from kd_runner.files.run_folder import holds_a_run
 from kd_runner.files.scores import ScoreWords, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
@@ -343,6 +345,10 @@ def leaderboard_of(
     sources = sources or Sources.of(folders)
     runs, missing = find_runs(folders, sources.trees, sources.cache)
     if not runs and not missing:
+        begun = next((folder for folder in folders if holds_a_run(folder)), None)
+        if begun is not None:
+            words = shlex.quote(f"resume={begun}")
+            raise SettingsError(f"{begun} has no result yet: kd-runner {words} begins the run that was stopped there")
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(runs, reference, missing)
     searches, faults = searches_in(folders, runs)

@@ -96,6 +96,34 @@ def test_a_card_has_the_numbers_of_its_run() -> None:
     assert "anna" not in card, "places on the machine of the training are left out"
 
 
+def test_places_are_left_out_however_they_are_written() -> None:
+    words = [
+        "dataset=image_folder",
+        "dataset.root=patients",
+        "evaluate.also=[/home/anna/x]",
+        "+teachers.two.checkpoint=a",
+    ]
+    dataset = {"_target_": "kd_runner.datasets.image_folder.image_folder", "root": "patients", "unlabelled": "anna"}
+    teachers = {"two": {"checkpoint": "anna.pt", "weight": 2.0}}
+    settings = {**SETTINGS, "dataset": dataset, "teachers": teachers, "evaluate": {"also": ["/home/anna/x"]}}
+    card = model_card(CardSources(result(overrides=words), settings, {}, INPUT))
+    assert "dataset.root=PATH evaluate.also=PATH +teachers.two.checkpoint=PATH" in card
+    for row in ("| dataset.root | PATH |", "| teachers.two.checkpoint | PATH |", "| evaluate.also | PATH |"):
+        assert row in card.splitlines()
+    assert "| teachers.two.weight | 2.0 |" in card.splitlines()
+    assert "patients" not in card
+    assert "anna" not in card
+
+
+def test_an_accuracy_that_says_nothing_is_left_out() -> None:
+    """Of four classes the label is always among the first five."""
+    for classes, is_shown in ((4, False), (10, True)):
+        data = {**result()["data"], "classes": classes}
+        student = {**result()["student"], "top5_accuracy": 1.0}
+        card = model_card(CardSources(result(data=data, student=student), SETTINGS, {}, INPUT))
+        assert ("top-5 accuracy" in card) == is_shown
+
+
 def test_exported_files_have_a_row_each() -> None:
     record = {
         "format": "onnx", "quantize": "int8", "bytes": 12_345,

@@ -42,6 +42,14 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     (sweep.parent / "empty").mkdir()
     with pytest.raises(SettingsError, match="no run of kd-runner in"):
         report([sweep.parent / "empty"], sweep)
+    begun = sweep.parent / "just begun"
+    (begun / ".hydra").mkdir(parents=True)
+    with pytest.raises(SettingsError) as refused:
+        report([begun], sweep)
+    assert (
+        str(refused.value)
+        == f"{begun} has no result yet: kd-runner 'resume={begun}' begins the run that was stopped there"
+    )
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(

@@ -29,7 +29,10 @@ def run_folder(folder: Path, node: dict[str, Any] = TINY, seed: int = 0) -> Path
     (folder / "settings.json").write_text(settings)
     save_network(folder / "student_last.safetensors", node, (1, 8, 8), seed)
     correct = {"of": test_images}
-    result = {"fingerprint": "0123456789abcdef", "overrides": ["dataset=digits", "store=/home/somebody/store"]}
+    result = {
+        "fingerprint": "0123456789abcdef",
+        "overrides": ["dataset=digits", "dataset.root=somebody", "store=/home/somebody/store"],
+    }
     (folder / "result.json").write_text(json.dumps({**result, "student": {"correct": correct}}))
     return folder
 
