@@ -6,6 +6,7 @@ which nothing is markup. Paths of the machine of the training are left out.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ def model_card(sources: CardSources) -> str:
         f"# {markdown_text(sources.student_name)}, distilled on {markdown_text(sources.data_name)}",
         _summary(sources),
         "## Use",
-        _use(sources.weights),
+        _use(sources.weights, sources.exports),
         "## How pictures become input",
         _input(sources.image_input, sources.weights == WEIGHTS),
         "## Classes",
@@ -194,13 +195,28 @@ def _summary(sources: CardSources) -> str:
     return f"{learned}, with kd-runner. All numbers are of its run."
 
 
-def _use(weights: str) -> str:
+def _use(weights: str, exports: Mapping[str, Mapping[str, Any]]) -> str:
+    """How the network is used in Python, and of its exported files the first of ONNX."""
     code = f"""import kd_runner
 
 predict = kd_runner.load("{weights}")
 print(predict("picture.png").top(3))    # the most probable classes, each with its probability
 network, about = predict                # the bare network, and what its file says"""
-    return markdown_code(code, "python")
+    own = markdown_code(code, "python")
+    file = next((name for name, record in exports.items() if record.get("format") == "onnx"), None)
+    if file is None:
+        return own
+    given = section(exports[file], "metadata").get("input") or "float32, as the rule below says"
+    code = f"""import json
+
+import onnxruntime
+
+session = onnxruntime.InferenceSession({json.dumps(_text(file))})
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+(logits,) = session.run(["logits"], {{"images": images}})
+print([classes[row.argmax()] for row in logits])"""
+    rule = f"With ONNX Runtime alone, where `images` are {markdown_text(_text(given))}:"
+    return "\n\n".join([own, rule, markdown_code(code, "python")])
 
 
 def _input(image_input: ImageInput | None, for_hub: bool) -> str:

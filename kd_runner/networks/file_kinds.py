@@ -65,7 +65,7 @@ def kind_of(path: Path, head: bytes) -> str | None:
     if tar is not None:
         return f"it is {tar}"
     if path.suffix in (".onnx", ".pb", ".index", ".tflite") or (head[0] == 8 and b"pytorch" in head):
-        return "it is a file of ONNX or TensorFlow, not one of torch"
+        return "it is a file of ONNX or TensorFlow, which their own runtimes run, not one of torch"
     return _kind_of_text(path, head)
 
 

@@ -133,6 +133,9 @@ def test_exported_files_have_a_row_each() -> None:
     card = model_card(CardSources(result(), SETTINGS, {}, INPUT, {"student_last.int8.onnx": record}))
     row = "| student_last.int8.onnx | onnx | int8 | 12.3 kB | 89.00 % | 99.00 % | ort | 0.4 ms | – | bytes, uint8 |"
     assert row in card.splitlines()
+    assert 'session = onnxruntime.InferenceSession("student_last.int8.onnx")' in card.splitlines()
+    assert "With ONNX Runtime alone, where `images` are bytes, uint8:" in card.splitlines()
+    assert "onnxruntime" not in model_card(CardSources(result(), SETTINGS, {}, INPUT))
     assert "Exported files" not in model_card(CardSources(result(), SETTINGS, {}, INPUT))
 
 
