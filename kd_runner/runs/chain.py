@@ -177,6 +177,7 @@ def ingredients_of_link(parts: Parts, pairing: Pairing) -> dict[str, Any]:
     outputs: dict[str, Any] = {name: value for name, value in content.items() if name.startswith("teacher_outputs")}
     return {
         **ingredients(trainee, settings, parts.data),
+        **({} if parts.data.transfer is None else {"transfer": parts.data.taught_key}),
         "role": parts.stage,
         "taught_by": [digest(teachers), checkpoints.state_digest(pairing.teacher.network.state_dict())],
         "distillation": content["distillation"],

@@ -160,6 +160,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
         **_early_end(recipe),
+        **_validation(recipe, data),
         **_switches(recipe, settings),
         **_injected_start(trainee, settings),
     }
@@ -196,6 +197,12 @@ def _early_end(recipe: Recipe) -> dict[str, Any]:
     """The ingredients that are the rule of stopping early, pruning and attack; none where there is nothing of them."""
     parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning, "adversarial": recipe.attack}
     return {name: asdict(part) for name, part in parts.items() if part is not None}
+
+
+def _validation(recipe: Recipe, data: Data) -> dict[str, str]:
+    """The ingredient that is the validation images; none where they decide neither weights nor learning rates."""
+    follows = recipe.stopping is not None or getattr(recipe.schedule, "after", None) is not None
+    return {"validation": data.splits.val_fingerprint} if follows else {}
 
 
 def _switches(recipe: Recipe, settings: Settings) -> dict[str, Any]:
