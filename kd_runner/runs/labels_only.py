@@ -22,6 +22,7 @@ from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
+from kd_runner.notes import note
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
@@ -100,14 +101,26 @@ def train_or_load(
             log.info("%-9s trains again, for the average of its weights (student.ema)", stage)
         average = trained_once(root, stage, average_of, info, train_average, masked_ingredients(average_of, role))
         average_path = take_weights(average, folder / BASELINE_EMA)
-    stored = trained_once(root, stage, made_of, info, train, masked_ingredients(made_of, role))
+    shown, validation = masked_ingredients(made_of, role), data.splits.val_fingerprint
+    stored = trained_once(root, stage, made_of, info, train, shown, validation)
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused and not trained_now:
         logger.retell(shared_network(trainee, settings, key_of(made_of)), stored.epochs)
+        note_other_validation(stage, stored, data)
     note_flat_loss(stage, stored.epochs, "train_loss", f"{settings.rate_key(role)}, {role}.epochs")
     seconds_before = sum(outcome.seconds_before for outcome in trained_now)
     return TrainedNetwork(path, stored.epochs, seconds_before, average_path)
+
+
+def note_other_validation(stage: str, stored: Stored, data: Data) -> None:
+    """Note where the metrics of a network's epochs, from the store, are of other validation images than the run's."""
+    if stored.validation not in (None, data.splits.val_fingerprint):
+        note(
+            "data",
+            f"the curves of the {stage} are of the validation images of the run that trained it, which are others "
+            "(store); its accuracy in the result is that on the images of this run",
+        )
 
 
 def shared_network(trainee: LabelsOnly, settings: Settings, key: str) -> SharedNetwork:

@@ -103,6 +103,10 @@ def test_what_is_said_of_a_reused_link_is_about_the_images_of_the_run(
     second = run(made, tmp_path / "second")
     links = [result["chain"]["links"][0] for result in (first, second)]
     assert [link["reused"] for link in links] == [False, True]
+    noted = [[note.split(" are of the validation images")[0] for note in result["notes"]] for result in (first, second)]
+    curves = {f"the curves of the {stage}" for stage in ("teacher", "baseline", "generations.1")}
+    assert not curves & set(noted[0])
+    assert curves <= set(noted[1])
     taught = first["data"]["student"] + first["data"]["unlabelled"]
     assert {link["images_seen"] for link in links} == {2 * (taught - (taught % 64 == 1))}
     assert links[0]["images_seen"] == first["budget"]["chain"]["generations.1"]["images"]
