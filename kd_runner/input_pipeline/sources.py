@@ -7,6 +7,7 @@ import multiprocessing
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -82,8 +83,7 @@ class FileSource:
         self.files, self.device, self.workers, self.image_shape = files, device, workers, files.image_shape
         self.labels = files.labels.to(device)
         self.weights = weights_with_mean_one(files)
-        self._order = Order()
-        self._loaders: dict[int, DataLoader[Tensor]] = {}
+        self._idle: dict[int, list[Loader]] = {}  # by the number of images of a chunk
 
     def __len__(self) -> int:
         return len(self.files)
@@ -91,20 +91,12 @@ class FileSource:
     def read_chunks(
         self, order: Tensor, count: int, windows: Windows | None = None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        self._order.items = order.tolist() if windows is None else list(windows.items(order))
-        if count not in self._loaders:  # a loader is used again in the next epoch, and its workers with it
-            workers = workers_with_room(self.workers, count * math.prod(self.image_shape))
-            self._loaders[count] = DataLoader(
-                WindowedFiles(self.files),
-                batch_size=count,
-                sampler=self._order,
-                num_workers=workers,
-                persistent_workers=workers > 0,
-                pin_memory=self.device.type == "cuda",
-                generator=torch.Generator(),  # the global one belongs to dropout
-            )
+        # A loader is used again in the next epoch, and its workers with it; who reads beside others has one alone.
+        idle = self._idle.setdefault(count, [])
+        loader = idle.pop() if idle else self._new_loader(count)
+        loader.order.items = order.tolist() if windows is None else list(windows.items(order))
         try:
-            for indices, images in zip(order.split(count), self._loaders[count], strict=True):
+            for indices, images in zip(order.split(count), loader.chunks, strict=True):
                 pixels = sent(images, self.device).permute(0, 2, 3, 1).contiguous()
                 yield indices, pixels, self.labels.index_select(0, sent(indices, self.device))
         except ValueError as error:  # raised in a worker: its message ends with the one of `decode`
@@ -116,6 +108,22 @@ class FileSource:
                 f"the processes that decode images were ended, mostly for want of shared memory ({SHARED}): "
                 f"dataset.workers=0 needs none, got {self.workers}"
             ) from error
+        finally:  # at the end, and where the reader stops before it
+            idle.append(loader)
+
+    def _new_loader(self, count: int) -> Loader:
+        """A loader of chunks of `count` images, with workers of its own."""
+        order, workers = Order(), workers_with_room(self.workers, count * math.prod(self.image_shape))
+        chunks = DataLoader(
+            WindowedFiles(self.files),
+            batch_size=count,
+            sampler=order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # the global one belongs to dropout
+        )
+        return Loader(chunks, order)
 
 
 def workers_with_room(workers: int, chunk_bytes: int) -> int:
@@ -149,6 +157,14 @@ class Order(Sampler[Any]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A DataLoader, which one reader at a time can read from, and the order of its images."""
+
+    chunks: DataLoader[Tensor]
+    order: Order
 
 
 def source_of(split: Images, device: torch.device, residency: Residency, workers: int = 0) -> Source:

@@ -21,7 +21,7 @@ from kd_runner.files.run_folder import weights_file
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics
-from kd_runner.runs.labels_only import LabelsOnly, ingredients, masked_ingredients, take_weights
+from kd_runner.runs.labels_only import LabelsOnly, ingredients, masked_ingredients, note_other_validation, take_weights
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.teacher_student import Pairing
@@ -151,13 +151,15 @@ class Chain:
         made_of = ingredients_of_link(parts, pairing)
         info = data.record(pairing.node) | {"val_images": len(data.splits.val)}
         shown = masked_ingredients(made_of, STUDENT)
-        stored = trained_once(Path(settings.store).expanduser(), link.stage, made_of, info, train, shown)
+        root, validation = Path(settings.store).expanduser(), data.splits.val_fingerprint
+        stored = trained_once(root, link.stage, made_of, info, train, shown, validation)
         pairing.student.release()
         path = take_weights(stored, self.folder / weights_file(link.stage))
         network.load_state_dict(checkpoints.read_checkpoint(path)[0])
         if stored.reused:
             network_of_link = SharedNetwork(link.stage, pairing.node, settings.seed, key_of(made_of))
             self.logger.retell(network_of_link, stored.epochs)
+            note_other_validation(link.stage, stored, data)
         seconds_before = sum(outcome.seconds_before for outcome in trained_now)
         taught = Taught(link.stage, network, pairing.node, path, stored.epochs, seconds_before, stored.reused)
         self.links.append(taught)
@@ -177,6 +179,7 @@ def ingredients_of_link(parts: Parts, pairing: Pairing) -> dict[str, Any]:
     outputs: dict[str, Any] = {name: value for name, value in content.items() if name.startswith("teacher_outputs")}
     return {
         **ingredients(trainee, settings, parts.data),
+        **({} if parts.data.transfer is None else {"transfer": parts.data.taught_key}),
         "role": parts.stage,
         "taught_by": [digest(teachers), checkpoints.state_digest(pairing.teacher.network.state_dict())],
         "distillation": content["distillation"],

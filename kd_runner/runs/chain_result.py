@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd_runner.comparison.chance import share_of
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.evaluation.predictions import Predictions
@@ -38,19 +39,35 @@ def chain_result(
     networks = {link.stage: link.network for link in links}
     nodes = {link.stage: link.node for link in links}
     of_links = companions.predictions("test", networks, nodes, parts.data)
+    # The metrics of a link from the store may be of the validation images of another run.
+    on_validation = companions.predictions("val", networks, nodes, parts.data)
     logits = {**of_links.logits, **{stage: predictions.logits[stage] for stage in (TEACHER, STUDENT)}}
     before = [TEACHER, *networks]
     return {
-        "links": [_record(link, before[n], logits, of_links.labels, parts, state) for n, link in enumerate(links)],
+        "links": [
+            _record(link, before[n], logits, of_links.labels, on_validation, parts, state)
+            for n, link in enumerate(links)
+        ],
         "student": {"taught_by": before[-1], "agreement": agreement_of(logits[STUDENT], logits[before[-1]])},
         "ensemble": _ensemble([*networks, STUDENT], logits, of_links.labels),
     }
 
 
 def _record(
-    link: Taught, teacher: str, logits: Mapping[str, Tensor], labels: Tensor, parts: Parts, state: RunState
+    link: Taught,
+    teacher: str,
+    logits: Mapping[str, Tensor],
+    labels: Tensor,
+    on_validation: Predictions,
+    parts: Parts,
+    state: RunState,
 ) -> dict[str, Any]:
-    """The record of one network."""
+    """The record of one network.
+
+    Args:
+        logits: Those of the networks for the test images, by stage.
+        on_validation: The predictions of the links for the run's validation images.
+    """
     data, settings = parts.data, parts.settings
     metrics = classification_metrics(logits[link.stage], labels)
     settings = settings.model_copy(update={"student": settings.chain[link.stage]})
@@ -59,11 +76,11 @@ def _record(
         "stage": link.stage,
         "taught_by": teacher,
         **{name: metrics[name] for name in OF_NETWORKS},
-        "val_accuracy": link.val_accuracy,
+        "val_accuracy": share_of(on_validation.logits[link.stage].argmax(1) == on_validation.labels),
         "agreement": agreement_of(logits[link.stage], logits[teacher]),
         **cost(link.network, torch.zeros(1, *data.splits.image_shape, device=data.device), link.stage),
         "epochs": len(link.epochs),
-        "images_seen": images_seen(STUDENT, settings, parts.modes, len(data.student_images), no_finetuning),
+        "images_seen": images_seen(STUDENT, settings, parts.modes, len(data.taught_images), no_finetuning),
         "reused": link.reused,
         "seconds": state.seconds_of_links[link.stage],
         "checkpoint": str(link.path),

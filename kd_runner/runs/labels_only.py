@@ -22,6 +22,7 @@ from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
+from kd_runner.notes import note
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
@@ -100,14 +101,26 @@ def train_or_load(
             log.info("%-9s trains again, for the average of its weights (student.ema)", stage)
         average = trained_once(root, stage, average_of, info, train_average, masked_ingredients(average_of, role))
         average_path = take_weights(average, folder / BASELINE_EMA)
-    stored = trained_once(root, stage, made_of, info, train, masked_ingredients(made_of, role))
+    shown, validation = masked_ingredients(made_of, role), data.splits.val_fingerprint
+    stored = trained_once(root, stage, made_of, info, train, shown, validation)
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused and not trained_now:
         logger.retell(shared_network(trainee, settings, key_of(made_of)), stored.epochs)
+        note_other_validation(stage, stored, data)
     note_flat_loss(stage, stored.epochs, "train_loss", f"{settings.rate_key(role)}, {role}.epochs")
     seconds_before = sum(outcome.seconds_before for outcome in trained_now)
     return TrainedNetwork(path, stored.epochs, seconds_before, average_path)
+
+
+def note_other_validation(stage: str, stored: Stored, data: Data) -> None:
+    """Note where the metrics of a network's epochs, from the store, are of other validation images than the run's."""
+    if stored.validation not in (None, data.splits.val_fingerprint):
+        note(
+            "data",
+            f"the curves of the {stage} are of the validation images of the run that trained it, which are others "
+            "(store); its accuracy in the result is that on the images of this run",
+        )
 
 
 def shared_network(trainee: LabelsOnly, settings: Settings, key: str) -> SharedNetwork:
@@ -160,6 +173,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
         **_early_end(recipe),
+        **_validation(recipe, data),
         **_switches(recipe, settings),
         **_injected_start(trainee, settings),
     }
@@ -196,6 +210,12 @@ def _early_end(recipe: Recipe) -> dict[str, Any]:
     """The ingredients that are the rule of stopping early, pruning and attack; none where there is nothing of them."""
     parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning, "adversarial": recipe.attack}
     return {name: asdict(part) for name, part in parts.items() if part is not None}
+
+
+def _validation(recipe: Recipe, data: Data) -> dict[str, str]:
+    """The ingredient that is the validation images; none where they decide neither weights nor learning rates."""
+    follows = recipe.stopping is not None or getattr(recipe.schedule, "after", None) is not None
+    return {"validation": data.splits.val_fingerprint} if follows else {}
 
 
 def _switches(recipe: Recipe, settings: Settings) -> dict[str, Any]:

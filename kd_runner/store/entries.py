@@ -75,12 +75,14 @@ class Stored:
         sha256: The SHA-256 of that file, as it was when it was written.
         reused: True if the store had the network; False if it was trained now.
         epochs: The metrics of each epoch.
+        validation: The fingerprint of the validation images of these metrics; None where the entry does not say.
     """
 
     path: Path
     sha256: str
     reused: bool
     epochs: list[dict[str, float]]
+    validation: str | None = None
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -173,12 +175,14 @@ class Entry:
         ingredients: dict[str, Any],
         info: dict[str, Any],
         epochs: list[dict[str, float]],
+        validation: str | None = None,
     ) -> bool:
         """Put the network into the store by one renaming; False where another job was faster, whose network stays."""
 
         def write(folder: Path) -> None:
             checkpoints.save(folder / NETWORK, state, info)
-            atomic.write_json(folder / EPOCHS, {"epochs": epochs}, indent=None)
+            of_images = {} if validation is None else {"validation": validation}
+            atomic.write_json(folder / EPOCHS, {"epochs": epochs, **of_images}, indent=None)
 
         return self.publish_files(write, ingredients)
 
@@ -294,6 +298,7 @@ def trained_once(
     info: dict[str, Any],
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
     shown: dict[str, Any] | None = None,
+    validation: str | None = None,
 ) -> Stored:
     """The network of these ingredients: from the store, or trained now and put there.
 
@@ -306,6 +311,7 @@ def trained_once(
         info: The record that `checkpoints.save` writes beside the weights.
         train: A function that trains the network, from a resume state if any; returns it and the metrics of each epoch.
         shown: The ingredients as they are written, with hidden values replaced; None where none is hidden.
+        validation: The fingerprint of the validation images, which a network that is trained now is measured on.
 
     Raises:
         SettingsError: the store has no place for this user's network, or the person's key is not private.
@@ -314,7 +320,7 @@ def trained_once(
         root,
         stage,
         ingredients,
-        lambda entry, made_of: _train(entry, made_of, info, train),
+        lambda entry, made_of: _train(entry, made_of, info, train, validation),
         lambda entry: _reuse(entry, stage),
         lambda entry: _other_network(entry, info),
         shown,
@@ -374,6 +380,7 @@ def _train(
     made_of: dict[str, Any],
     info: dict[str, Any],
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
+    validation: str | None,
 ) -> Stored | None:
     """Train the network of an entry whose lease this process has; None where something lies in its place by then."""
     contents.remove_abandoned(entry.folder)  # by a job that was killed
@@ -381,9 +388,9 @@ def _train(
     resume_state = ResumeState(entry.work, entry.key)
     network, epochs = train(resume_state)
     record = validation_record(epochs, info.get("val_images"))
-    is_published = entry.publish(network.state_dict(), made_of, {**info, **record}, epochs)
+    is_published = entry.publish(network.state_dict(), made_of, {**info, **record}, epochs, validation)
     resume_state.discard()
-    return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), False, epochs) if is_published else None
+    return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), False, epochs, validation) if is_published else None
 
 
 def _note_foreign(entry: Entry, root: Path, stage: str, reason: str) -> None:
@@ -467,8 +474,9 @@ def _reuse(entry: Entry, stage: str) -> Stored:
     log.info("%-9s %s: reused from %s", stage, _in_words(atomic.read_json(entry.folder / MADE_OF)), entry.root)
     with suppress(OSError):  # a store that may only be read
         os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
-    epochs = atomic.read_json(entry.folder / EPOCHS).get("epochs", [])  # entries of older versions have none
-    return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), True, epochs)
+    content = atomic.read_json(entry.folder / EPOCHS)
+    epochs, validation = content.get("epochs", []), content.get("validation")  # entries of older versions lack them
+    return Stored(entry.folder / NETWORK, entry.digest_of(NETWORK), True, epochs, validation)
 
 
 def _remove_abandoned_training(entry: Entry) -> None:

@@ -202,6 +202,7 @@ class PeerStudents(Peer):
 
     def on_fit_end(self) -> None:
         super().on_fit_end()
+        self._views = []
         for peer in self.peers:
             peer.on_fit_end()
 

@@ -14,7 +14,7 @@ from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
-from kd_runner.input_pipeline.sources import source_of
+from kd_runner.input_pipeline.sources import FileSource, source_of
 from kd_runner.input_pipeline.view import View
 
 
@@ -72,3 +72,23 @@ def test_chunks_of_a_split_in_memory() -> None:
     assert chunks[1][1].tolist() == [[[[4, 6], [5, 7]]]]  # channels last
     assert len(source) == 3
     assert source.image_shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_readers_side_by_side_have_their_own_images_and_their_loaders_stay(tmp_path: Path, workers: int) -> None:
+    noisy_folder(tmp_path / "images")
+    splits = image_folder(str(tmp_path / "images"), seed=0, image_size=8, residency="stream")
+    source = source_of(splits.train, torch.device("cpu"), "auto", workers)
+    assert isinstance(source, FileSource)
+    whole = torch.stack([splits.train[index] for index in range(len(source))])  # type: ignore[index]
+    forwards, backwards = torch.arange(len(source)), torch.arange(len(source)).flip(0)
+    loaders = set()
+    for _ in range(2):
+        readers = [source.read_chunks(order, 4) for order in (forwards, backwards)]
+        for of_first, of_second in zip(*readers, strict=True):
+            for indices, images, labels in (of_first, of_second):
+                assert torch.equal(images.permute(0, 3, 1, 2), whole[indices])
+                assert torch.equal(labels, splits.train.labels[indices])
+            assert not torch.equal(of_first[0], of_second[0])
+        loaders.add(frozenset(map(id, source._idle[4])))
+    assert [len(of_epoch) for of_epoch in loaders] == [2]

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import kd_runner
 from kd_runner.config.settings import Settings, check
+from kd_runner.datasets.digits import digits
+from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.networks.checkpoints import load
 from kd_runner.reports.summary import sentences
+from kd_runner.runs import assembly
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.chain import ingredients_of_link, untrained
 from kd_runner.runs.run import run
+from kd_runner.store.entries import key_of
 from kd_runner.training.classifier import Classifier
 
 SMALL = ("teacher=mlp", "teacher.hidden=[12]", "student=mlp", "student.hidden=[6]", "student.epochs=2")
@@ -57,6 +64,58 @@ def test_what_cannot_be_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         assemble(settings(*SMALL, *words))
+
+
+def first_link(made: Settings, splits: Splits) -> dict[str, Any]:
+    """The ingredients of the first link of a run's chain, before its teacher has learned."""
+    parts = next(untrained(assemble(made, splits)))
+    return ingredients_of_link(parts, parts.teacher_student_pair())
+
+
+def test_a_link_is_another_one_where_the_images_that_it_is_taught_on_are_others(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    splits, words = digits(0), (*SMALL, "generations=2", "student.fraction=0.2")
+    hidden = [first_link(settings(*words, f"student.unlabelled_fraction={share}"), splits) for share in (0, 0.5, 1)]
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for number in range(2):
+        Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
+        hidden.append(first_link(settings(*words, f"dataset.unlabelled={folder}"), splits))
+    assert len({key_of(made_of) for made_of in hidden}) == 5
+    assert "transfer" not in hidden[0]  # so that networks in stores of earlier versions are found
+    others = [{name: value for name, value in made_of.items() if name != "transfer"} for made_of in hidden]
+    assert all(other == others[0] for other in others)
+    stopping = first_link(settings(*words, "student.early_stopping={metric: val_agreement}"), splits)
+    assert stopping["validation"] == splits.val_fingerprint
+    assert "validation" not in hidden[0]
+
+
+@pytest.mark.slow
+def test_what_is_said_of_a_reused_link_is_about_the_images_of_the_run(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = settings(*SMALL, "generations=2", "student.fraction=0.2", "student.unlabelled_fraction=0.5")
+    first = run(made, tmp_path / "first")
+    splits = digits(0)
+    wrong = (splits.val.labels + 1) % 10
+    monkeypatch.setattr(assembly, "read_data", lambda _: replace(splits, val=replace(splits.val, labels=wrong)))
+    second = run(made, tmp_path / "second")
+    links = [result["chain"]["links"][0] for result in (first, second)]
+    assert [link["reused"] for link in links] == [False, True]
+    noted = [[note.split(" are of the validation images")[0] for note in result["notes"]] for result in (first, second)]
+    curves = {f"the curves of the {stage}" for stage in ("teacher", "baseline", "generations.1")}
+    assert not curves & set(noted[0])
+    assert curves <= set(noted[1])
+    taught = first["data"]["student"] + first["data"]["unlabelled"]
+    assert {link["images_seen"] for link in links} == {2 * (taught - (taught % 64 == 1))}
+    assert links[0]["images_seen"] == first["budget"]["chain"]["generations.1"]["images"]
+    images = next(iter(assemble(made).data.plain_batches("val"))).images
+    with torch.inference_mode():
+        classes = load(tmp_path / "first" / "generations.1.safetensors")[0](images).argmax(1)
+    shares = [float((classes == labels).double().mean()) for labels in (splits.val.labels, wrong)]
+    assert shares[0] != shares[1]
+    assert [link["val_accuracy"] for link in links] == pytest.approx(shares)
 
 
 @pytest.mark.slow

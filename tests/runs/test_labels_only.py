@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from kd_runner.datasets.digits import digits
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients
 from kd_runner.store.entries import key_of
@@ -40,3 +42,24 @@ def test_the_number_of_threads_does_not_decide_which_network_it_is(settings: Cal
         )
     torch.set_num_threads(1)
     assert keys[0] == keys[1] == keys[2]
+
+
+@pytest.mark.parametrize(("words", "follows"), [
+    ((), False),
+    (("scheduler=onecycle", "student.ema=0.9"), False),
+    (("early_stopping.metric=val_loss",), True),
+    (("scheduler=plateau",), True),
+    (("student.early_stopping={metric: val_agreement}",), False),  # by which these stages do not stop
+])  # fmt: skip
+def test_validation_images_are_in_the_name_of_a_network_whose_training_follows_them(
+    settings: Callable[..., Any], words: tuple[str, ...], follows: bool
+) -> None:
+    splits, made = digits(0), settings(*words, "teacher=mlp", "student=mlp")
+    other_labels = replace(splits, val=replace(splits.val, labels=(splits.val.labels + 1) % 10))
+    for stage in ("teacher", "baseline"):
+        first, second = (
+            ingredients(parts.labels_only(stage), parts.settings, parts.data)
+            for parts in (assemble(made, splits), assemble(made, other_labels))
+        )
+        assert (first != second) == follows
+        assert ("validation" in first) == follows  # else networks in stores of earlier versions are found

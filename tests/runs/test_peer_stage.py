@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from image_folders import noisy_folder
 
 from kd_runner.config.settings import Settings, check
 from kd_runner.deploy.card import model_card
 from kd_runner.deploy.hub_folder import card_sources
 from kd_runner.files import reading
+from kd_runner.input_pipeline import batches
+from kd_runner.input_pipeline.sources import FileSource, Loader
 from kd_runner.interface.result import RunResult
 from kd_runner.networks.checkpoints import load
 from kd_runner.reports.run_page import read_folder, run_page
@@ -106,6 +109,28 @@ def check_budget(result: dict[str, Any]) -> None:
     sums = [section["macs"]["sum"] for section in sections]
     assert budget["times_baseline"] == pytest.approx(sum(sums) / budget["baseline"]["macs"]["sum"])
     assert result["student"]["images_seen"] == 3 * images
+
+
+@pytest.mark.slow
+def test_peers_with_views_of_their_own_see_the_same_in_files_as_in_memory(
+    result_of: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy_folder(tmp_path / "images", count=40)
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 1)  # many chunks in an epoch, as large images have
+    loaders: list[int] = []
+    new_loader = FileSource._new_loader
+
+    def counted(self: FileSource, count: int) -> Loader:
+        loaders.append(count)
+        return new_loader(self, count)
+
+    monkeypatch.setattr(FileSource, "_new_loader", counted)
+    words = ("peers=3", "peer_views=own", "dataset=image_folder", f"dataset.root={tmp_path / 'images'}")
+    words += ("dataset.image_size=8", "dataset.cache=null", "dataset.workers=1", "batch_size=4", "finetune.epochs=1")
+    memory, streamed = (result_of(*SMALL, *words, f"dataset.residency={place}") for place in ("host", "stream"))
+    assert loaders.count(4) == 3  # one for each student in all epochs; finetuning takes one of them
+    assert streamed["student"]["nll"] == memory["student"]["nll"]
+    assert streamed["peers"]["ensemble"] == memory["peers"]["ensemble"]
 
 
 @pytest.mark.slow
