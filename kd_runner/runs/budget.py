@@ -21,6 +21,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
+from kd_runner.input_pipeline.step_plan import StepPlan
 from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
@@ -125,6 +126,7 @@ def distillation_passes(
     attack: Attack | None = None,
     has_clean_view: bool = False,
     budget: StepBudget | None = None,
+    accumulate: int = 1,
 ) -> Passes:
     """The passes of a student's stage with a teacher.
 
@@ -136,12 +138,14 @@ def distillation_passes(
         attack: The attack on the images.
         has_clean_view: True where the student is shown attacked images as they are, too.
         budget: The steps of the stage, where its epochs are parts of them.
+        accumulate: The number of batches whose gradients make a step of the optimizer; 1 with a budget.
     """
     active = [mode for mode in modes if mode.weight > 0]
     views = 2 if strong_view(active) else 1
     sizes = batch_sizes(images, batch_size)
     order = [size for size, count in sizes.items() for _ in range(count)]  # a smaller batch is the last of an epoch
-    planned_steps = _steps(epochs, len(order), budget)
+    plan = StepPlan(len(order), sum(order), batch_size, accumulate)
+    updates = _steps(epochs, plan.steps_per_epoch, budget)  # that were planned: weights follow their share
     epochs = epochs if trained is None else trained
     steps = _steps(epochs, len(order), budget)
     constant = not any(mode.warmup or mode.init_share for mode in active)
@@ -152,7 +156,7 @@ def distillation_passes(
     # Where nothing changes over the stage, one pass over the images stands for all.
     for step in range(min(len(order), steps) if constant else steps):
         size, times = order[step % len(order)], whole_passes + (step < rest) if constant else 1
-        taking_part = modes_at(active, step / planned_steps)
+        taking_part = modes_at(active, plan.step_of(step) / updates)
         if asks_teacher or any(mode.needs.uses_teacher for mode in taking_part):
             teacher += times * views * (order[0] if filled else size)
         if by_loss and taking_part:
@@ -166,7 +170,7 @@ def distillation_passes(
         student_validations=epochs * validation,
         teacher_validations=validation,  # a teacher does not change: its first answer stands
         losses=losses,
-        **attack_passes(attack, epochs * sum(order)),
+        **attack_passes(attack, images_of_steps(steps, images, batch_size)),
     )
 
 
@@ -176,7 +180,7 @@ def _steps(epochs: int, batches: int, budget: StepBudget | None) -> int:
 
 
 def attack_passes(attack: Attack | None, images: int) -> dict[str, int]:
-    """The passes of a student's stage whose images, so many in all epochs, are attacked."""
+    """The passes of a student's stage whose images, so many in all its steps, are attacked."""
     if attack is None:
         return {}
     network = "teacher" if attack.changes_teacher_images else "student"
@@ -241,6 +245,7 @@ def passes_of(
         attack,
         attack is not None and clean_view(modes, settings.distillation.label_weight),
         budget,
+        settings.trainer.accumulate_grad_batches,
     )
     if not settings.finetune.epochs:
         return passes

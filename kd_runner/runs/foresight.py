@@ -145,6 +145,7 @@ def note_steps(
         is_told = size >= images[stage] and recipe.steps is None  # by the note above, of one step an epoch
         if steps < FEW_STEPS and not is_told:
             keys = f"{stage}.epochs, batch_size" if recipe.steps is None else f"{stage}.steps"
+            keys += ", trainer.accumulate_grad_batches" if recipe.switches.accumulate > 1 else ""
             note("settings", f"the {stage} trains for {steps} step{'s' if steps > 1 else ''} in all ({keys})")
         _note_rate(stage, recipe, settings.rate_key(stage), _points(steps))
     steps = _steps_of_stage(recipes["student"], images["student"], size)
@@ -152,8 +153,11 @@ def note_steps(
 
 
 def _steps_of_stage(recipe: Recipe, images: int, batch_size: int) -> int:
-    """The number of steps of a stage."""
-    return recipe.epochs * _steps_of_epoch(images, batch_size) if recipe.steps is None else recipe.steps
+    """The number of steps of the optimizer in a stage, each of one batch or of several."""
+    if recipe.steps is not None:
+        return recipe.steps
+    batches = images // batch_size + (images % batch_size > 1)  # of an epoch; a last batch of one image is left out
+    return recipe.epochs * -(-batches // recipe.switches.accumulate)
 
 
 def note_long_average(settings: Settings, recipe: Recipe, images: int) -> None:
@@ -164,19 +168,13 @@ def note_long_average(settings: Settings, recipe: Recipe, images: int) -> None:
         images: The number of training images that it learns from.
     """
     decay = recipe.switches.ema
-    steps = -(-_steps_of_epoch(images, settings.batch_size) // recipe.switches.accumulate) * recipe.epochs
-    steps = steps if recipe.steps is None else recipe.steps
+    steps = _steps_of_stage(recipe, images, settings.batch_size)
     if decay is not None and 2 / (1 - decay) > steps:
         note(
             "settings",
             f"student.ema={decay:g} is an average over about {round(1 / (1 - decay)):,} steps, of {steps:,} that the "
             "student trains for: much of it are weights that had hardly begun to learn; a smaller decay forgets them",
         )
-
-
-def _steps_of_epoch(images: int, batch_size: int) -> int:
-    """The number of batches of an epoch; a last batch of one image is left out."""
-    return images // batch_size + (images % batch_size > 1)
 
 
 def _note_rate(stage: str, recipe: Recipe, key: str, points: Sequence[float]) -> None:

@@ -202,8 +202,9 @@ class Distiller(Classifier):
         return self.label_kind.closeness(logits, self.teacher.of_validation(batch, batch_index))
 
     def metrics_to_log(self) -> dict[str, float]:
+        progress = self.plan.step_of(self.step - 1) / self.updates  # of the last batch
         with torch.no_grad():
-            return {**super().metrics_to_log(), "temperature": float(self.temperature((self.step - 1) / self.steps))}
+            return {**super().metrics_to_log(), "temperature": float(self.temperature(progress))}
 
 
 def _loss_of(mode: Mode, batch: Batch, student: Outputs, teacher: Outputs, temperature: float) -> Tensor:

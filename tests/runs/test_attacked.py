@@ -165,6 +165,22 @@ def test_the_budget_of_a_network_on_labels_counts_them_too(settings: Make, tmp_p
     assert counts["student_attacks"] == counted["student_attacks"] == 3 * counts["student_forwards"]
 
 
+@pytest.mark.parametrize(("steps", "parts_of_it"), [(7, 3), (12, 12)])
+def test_with_a_budget_in_steps_the_images_of_the_steps_are_attacked(
+    settings: Make, tmp_path: Path, steps: int, parts_of_it: int
+) -> None:
+    """A part of the steps is neither a pass over the images nor a step."""
+    words = ("distillation=ard", "adversarial.steps=3", f"student.steps={steps}", f"student.epochs={parts_of_it}")
+    parts = assemble(settings(*SMALL, *words))
+    module = parts.distiller(parts.teacher_student_pair())
+    counted = Counted(module.network, "student").images
+    fit(module, parts.data.plain_batches("val"), parts.settings.trainer, RunLogger(tmp_path))
+    attacks = passes_of("student", parts.settings, parts.modes, parts.data).student_attacks
+    assert module.step == steps
+    assert attacks == counted["student_attacks"]
+    assert attacks == passes_of("baseline", parts.settings, parts.modes, parts.data).student_attacks
+
+
 @pytest.mark.slow
 def test_a_result_says_how_right_the_networks_are_under_attack(result_of: Callable[..., dict[str, Any]]) -> None:
     words = (*SMALL, "distillation=soft", "student.fraction=1", "student.channels=[4,6]", "student.epochs=2")

@@ -46,6 +46,12 @@ QUICK = ("crd", "rkd", "sp", "fitnets", "soft")  # modes whose losses are of the
 OTHERS = {
     "weight from 0": ["distillation=soft", "distillation.warmup=0.5"],
     "first share": ["distillation=fsp", "distillation.init_share=0.3"],
+    "weight from 0, two batches a step": [
+        "distillation=soft", "distillation.warmup=0.5", "trainer.accumulate_grad_batches=2",
+    ],
+    "first share, three batches a step": [
+        "distillation=fsp", "distillation.init_share=0.3", "trainer.accumulate_grad_batches=3",
+    ],
     "first share of two modes": ["distillation=soft", "+distillation@plus.ab=ab", "plus.ab.init_share=0.25"],
     "without a weight": ["distillation=mlkd", "distillation.weight=0"],
     "two views for one of two": ["distillation=soft", "+distillation@plus.mlkd=mlkd", "distillation.warmup=0.2"],
@@ -57,7 +63,7 @@ OTHERS = {
     "two gradients a step": ["distillation=soft", "distillation.warmup=0.5", "+optimizer@student.optimizer=dot"],
     "two gradients of two views": ["distillation=mlkd", "+optimizer@student.optimizer=dot"],
     "several teachers": ["distillation=soft", "+teacher@teachers.second=mlp", "teachers.second.hidden=[8]"],
-}
+}  # fmt: skip
 
 
 class Counted:

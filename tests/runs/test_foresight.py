@@ -123,3 +123,12 @@ def test_an_average_that_remembers_the_first_steps_is_noted(settings: MakeSettin
     (text,) = foreseen(settings("student.ema=0.99", "student.epochs=2"))  # two epochs of 32 steps
     assert text.startswith("student.ema=0.99 is an average over about 100 steps, of 64 that the student trains for: ")
     assert foreseen(settings("student.ema=0.95", "student.epochs=2")) == []
+
+
+def test_a_step_of_several_batches_is_one_step(settings: MakeSettings) -> None:
+    several = "trainer.accumulate_grad_batches=4"  # of an epoch's 32 batches
+    teacher, student = foreseen(settings(several, "student.epochs=2"))
+    assert teacher.endswith("trains for 8 steps in all (teacher.epochs, batch_size, trainer.accumulate_grad_batches)")
+    assert student.startswith("the student trains for 16 steps in all (student.epochs, batch_size, ")
+    rates = foreseen(settings(several, "teacher.epochs=3", "student.epochs=3"))
+    assert rates == []

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.temperature import Linear
 from kd_runner.training.mode import Mode
+from kd_runner.training.switches import Switches
 
 
 def test_the_step_is_that_of_a_plain_loop(tmp_path: Path) -> None:
@@ -57,6 +59,14 @@ def test_validation_compares_the_student_with_its_teacher(tmp_path: Path) -> Non
     assert module.metrics["val_agreement"] == pytest.approx(same)
     assert module.history[-1]["temperature"] == 3.0
     assert not teacher.training
+
+
+def test_the_temperature_of_an_epoch_is_that_of_its_last_step(tmp_path: Path) -> None:
+    module = distiller(network(1, batch_norm=False), network(2), switches=Switches(accumulate=2))
+    module.temperature = Linear(4.0, 1.0)
+    fitted(module, tmp_path)
+    steps = (2, 5)  # of 6, as an epoch has five batches, two, two and one to a step
+    assert [epoch["temperature"] for epoch in module.history] == pytest.approx([4 - 3 * step / 6 for step in steps])
 
 
 def test_a_mode_that_initialises_the_student_trains_it_alone() -> None:
