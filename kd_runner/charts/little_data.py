@@ -61,9 +61,10 @@ def _points(groups: Sequence[Group], place: Callable[[Group, str], np.ndarray]) 
         line = " ".join(word for word in group.words if word.partition("=")[0] not in (*DATA, *BUDGETS))
         for stage in TAUGHT_BY:
             accuracies, places = 100 * group.values(stage, "accuracy"), place(group, stage)
-            if len(accuracies) and len(places):
+            mean = group.mean(stage, "accuracy")
+            if mean is not None and len(places):
                 spread = float(accuracies.std(ddof=1)) if len(accuracies) > 1 else 0.0
-                point = Point(stage, line, float(places.mean()), float(accuracies.mean()), spread, group.name)
+                point = Point(stage, line, float(places.mean()), 100 * mean, spread, group.name)
                 points.append(point)
     return sorted(points, key=lambda point: (point.stage, point.line, point.place))
 

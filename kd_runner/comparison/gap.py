@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kd_runner.comparison.groups import Group, Pairs
-from kd_runner.comparison.statistics import SURE, mean_of
+from kd_runner.comparison.statistics import SURE
 from kd_runner.files.results import Run
 from kd_runner.files.stages import STAGES
 
@@ -42,14 +40,13 @@ class Gap:
 
 def gap_of(group: Group) -> Gap | None:
     """The gap of a group's runs, a mean over the runs with a teacher and a baseline; None where no run has both."""
-    runs = [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
-    if not runs:
+    whole = Group(group.words, [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")])
+    teacher, baseline, student = (whole.mean(stage, "accuracy") for stage in STAGES)
+    if teacher is None or baseline is None or student is None:
         return None
-    accuracies = (np.array([run.result[stage]["accuracy"] for run in runs], float) for stage in STAGES)
-    teacher, baseline, student = map(mean_of, accuracies)
-    if not any(run.taught for run in runs):
+    if not whole.taught:
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
-    pairs = Pairs.of(*(Group(group.words, runs).in_place_of_students(stage) for stage in ("teacher", "baseline")))
+    pairs = Pairs.of(*map(whole.in_place_of_students, ("teacher", "baseline")))
     return gap(teacher, baseline, student, *((pairs.p, len(pairs.difference)) if pairs is not None else ()))
 
 

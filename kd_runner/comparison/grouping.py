@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from kd_runner.command_line.overrides import split
 from kd_runner.comparison.gap import gap_of
 from kd_runner.comparison.groups import Group, corrected_gains, gain_of, gain_over
-from kd_runner.comparison.statistics import mean_of
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, decisive_words, typed_seeds
 
@@ -59,8 +58,8 @@ def compared_groups(
 def _place(group: Group) -> tuple[bool, bool, float]:
     """A key to sort groups by, the best first."""
     chosen_by = group.val_accuracy
-    accuracy = mean_of(group.accuracies) if chosen_by is None else chosen_by
-    return group.lacking > 0, chosen_by is None, -round(accuracy, DIGITS)
+    accuracy = group.mean("student", "accuracy") if chosen_by is None else chosen_by
+    return group.lacking > 0, chosen_by is None, -round(accuracy or 0.0, DIGITS)
 
 
 def _lacking_seeds(missing: Iterable[MissingRun]) -> dict[tuple[str, ...], set[tuple[str, ...]]]:

@@ -180,7 +180,7 @@ def accuracies_to_choose_by(groups: Sequence[Group]) -> tuple[list[float], Liter
     known = [value for value in values if value is not None]
     if len(known) == len(groups):
         return known, "validation"
-    return [mean_of(group.accuracies) for group in groups], "test"
+    return [group.mean("student", "accuracy") or 0.0 for group in groups], "test"
 
 
 def corrected_gains(
@@ -236,12 +236,24 @@ class Group:
     @functools.cached_property
     def val_accuracy(self) -> float | None:
         """The mean of the students' best accuracies on the validation images; None where a run has none."""
-        values = self.values("student", "best_val", "val_accuracy")
-        return mean_of(values) if len(values) == len(self.runs) else None
+        keys = ("student", "best_val", "val_accuracy")
+        return self.mean(*keys) if len(self.values(*keys)) == len(self.runs) else None
 
     def values(self, *keys: str) -> np.ndarray:
         """A number of each result that has it, float64 [runs], by its keys from outermost to innermost."""
         return np.array([value for value in self._parts(keys) if value is not None], float)
+
+    def mean(self, *keys: str) -> float | None:
+        """The mean of a number of each result that has it, by its keys as in `values`; None where no result has it.
+
+        Of a cross-validation it is the mean over folds, each the mean over its seeds: a fold with more seeds counts no
+        more than the others, as in the interval and the p of the gain.
+        """
+        numbers = [(run, value) for run, value in zip(self.runs, self._parts(keys), strict=True) if value is not None]
+        if not numbers:
+            return None
+        values = np.array([value for _, value in numbers], float)
+        return mean_of(sample_of([run for run, _ in numbers], values).values if self.has_folds else values)
 
     def _parts(self, keys: tuple[str, ...]) -> list[Any]:
         """What keys lead to in each result, None where there is nothing; objects that hold others are remembered."""
@@ -273,7 +285,7 @@ class Group:
         """The runs that have a baseline to compare with."""
         return [run for run in self.runs if run.result.get("baseline")]
 
-    @property
+    @functools.cached_property
     def has_folds(self) -> bool:
         """True for the runs of a cross-validation."""
         return any(run.fold is not None for run in self.runs)

@@ -14,7 +14,7 @@ import numpy as np
 from kd_runner.comparison.fold_samples import sample_of
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
-from kd_runner.comparison.statistics import deviation_of, interval, mean_of
+from kd_runner.comparison.statistics import deviation_of, interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.files.run_folder import holds_a_run
@@ -50,7 +50,7 @@ COLUMNS = (
 
 
 def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
-    """The leaderboard's rows: means over a group's runs; None for a number that no run has.
+    """The leaderboard's rows: means over a group's runs, or over its folds; None for a number that no run has.
 
     `val_accuracy` is the student's best on the validation images over its epochs, by which rows are ranked, and
     `test_accuracy_at_best_val` is on the test images at that epoch. `test_accuracy`, `teacher`, `baseline`, `gain`,
@@ -85,11 +85,11 @@ def _accuracies(group: Group) -> dict[str, Any]:
     return {
         "n": len(group.accuracies),
         "n_planned": max(group.planned, len(group.accuracies)),
-        "val_accuracy": _mean(group.values("student", "best_val", "val_accuracy")),
-        "test_accuracy": _mean(group.accuracies),
+        "val_accuracy": group.mean("student", "best_val", "val_accuracy"),
+        "test_accuracy": group.mean("student", "accuracy"),
         "sd": _deviation(group.accuracies),
         "ci95": None if np.isnan(half_width) else half_width,
-        "test_accuracy_at_best_val": _mean(group.values("student", "best_val", "accuracy")),
+        "test_accuracy_at_best_val": group.mean("student", "best_val", "accuracy"),
     }
 
 
@@ -97,7 +97,7 @@ def _gains(group: Group) -> dict[str, Any]:
     """The gains of a group's students over their baselines, and the share of the gap that they close."""
     gain, corrected, gap = group.gain, group.corrected, group.gap
     return {
-        "gain": _mean(group.gains),
+        "gain": gain and gain.mean,
         "gain_sd": _deviation(group.gains),
         "gain_low": gain and gain.low,
         "gain_high": gain and gain.high,
@@ -123,11 +123,7 @@ def _means(group: Group) -> dict[str, float | None]:
     keys |= {"baseline_corruption_accuracy": ("baseline", "corruptions", "accuracy")}
     keys |= {"corruption_error": ("student", "corruptions", "error_beside_baseline")}
     keys |= {"seconds": ("seconds", "student"), "times_baseline": ("budget", "times_baseline")}
-    return {name: _mean(group.values(*path)) for name, path in keys.items()}
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return mean_of(values) if len(values) else None
+    return {name: group.mean(*path) for name, path in keys.items()}
 
 
 def _deviation(values: np.ndarray) -> float | None:
@@ -440,9 +436,9 @@ COMPUTE_NOTE = (
     "baseline's."
 )
 FOLDS_NOTE = (
-    "Rows of a cross-validation (folds): n and the standard deviation are of all its runs. Its interval and its p are "
-    "over folds, each the mean over its seeds, and widened for the training images that folds share (Nadeau and Bengio "
-    "2003)."
+    "Rows of a cross-validation (folds): n and the standard deviation are of all its runs. Its means, its interval and "
+    "its p are over folds, each the mean over its seeds; interval and p are widened for the training images that folds "
+    "share (Nadeau and Bengio 2003)."
 )
 REFERENCE_NOTE = (
     "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "

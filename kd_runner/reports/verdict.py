@@ -105,7 +105,7 @@ def certainty_sentence(group: Group, gain: Gain) -> str:
     """The gain of a group with its interval and its test, in a sentence."""
     noun = "fold" if group.has_folds else "seed"
     seeds = f"Over {gain.seeds} {noun}s" if gain.seeds > 1 else f"With one {noun}"
-    baseline = 100 * group.baseline.accuracies.mean()
+    baseline = 100 * (group.baseline.mean("student", "accuracy") or 0.0)
     words = words_of(group.runs[0].result)
     sentence = (
         f"{seeds}, the student {words(f'{baseline + 100 * gain.mean + ROUNDING:.2f} %')}, without "

@@ -56,6 +56,37 @@ def test_folds_are_one_row_with_a_widened_interval(tmp_path: Path) -> None:
     assert "Nadeau and Bengio 2003" in text
 
 
+def test_a_fold_with_more_seeds_counts_no_more_than_others(tmp_path: Path) -> None:
+    """All that a row says of a gain is the mean over folds, as are its interval and its p; there were two means."""
+    gains = {0: [20, 22, 24], 1: [1], 2: [2], 3: [0], 4: [1]}
+    for fold, of_fold in gains.items():
+        for seed, gain in enumerate(of_fold):
+            write_run(
+                tmp_path / f"{fold}{seed}",
+                ["distillation=soft", "folds=5", f"fold={fold}", f"seed={seed}"],
+                right(60 - fold + gain),
+                seed=seed,
+                data_seed=0,
+                data={"folds": 5, "fold": fold, "test": 100},
+                baseline={"accuracy": (60 - fold) / 100, "parameters": 1000},
+                teacher={"accuracy": 0.9 - fold / 100},
+            )
+    leaderboard = leaderboard_of([tmp_path])
+    (row,) = leaderboard.rows
+    mean = np.mean([np.mean(of_fold) for of_fold in gains.values()]) / 100
+    assert mean == pytest.approx(0.052)  # over the seven runs it is 0.1
+    assert row["gain"] == pytest.approx(mean)
+    assert (row["gain_low"] + row["gain_high"]) / 2 == pytest.approx(row["gain"])
+    assert (row["n"], row["baseline"], row["teacher"]) == (7, pytest.approx(0.58), pytest.approx(0.88))
+    for name in ("test_accuracy", "test_accuracy_at_best_val", "val_accuracy"):
+        assert row[name] == pytest.approx(0.58 + mean)
+    assert leaderboard.groups[0].val_accuracy == pytest.approx(0.58 + mean)
+    assert leaderboard.groups[0].gap is not None
+    assert leaderboard.groups[0].gap.gain == pytest.approx(mean)
+    sentence = "Over 5 folds, the student is right on 63.20 % of the test images, without its teacher on 58.00 %: "
+    assert leaderboard.verdict.sentences[0].startswith(f"{sentence}a gain of +5.20 points, ")
+
+
 def test_two_cross_validations_are_compared_fold_by_fold(tmp_path: Path) -> None:
     cross_validation(tmp_path, "soft")
     cross_validation(tmp_path, "dkd", change=-3)
