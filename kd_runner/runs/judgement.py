@@ -38,7 +38,7 @@ ENSEMBLE = "ensemble"  # the mean of several teachers
 FAR = 0.05  # a network this far below its own record is doubted
 FEW = 30  # on fewer images, chance hides even a fair network
 SATURATED = 0.95  # the validation images cannot tell two networks apart that are right more often than this
-LEARNED = 0.5  # labels were learned where the loss is below this share of their entropy
+LEARNED = 0.5  # labels were learned this share of the way from chance, in accuracy, or in the loss from their entropy
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def judge_trained(
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
     doubt = _doubt(right, largest, None)
     training_labels = data.images_of(name).labels
-    if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(training_labels, epochs, "train_loss")):
+    if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(training_labels, epochs)):
         return Judgement(name, right, largest)
     constant = doubts.one_class_for_all(logits, labels, data.splits.classes)
     warning = note_not_learned(settings, name, share_of(right), len(right), largest, [doubt, *constant])
@@ -237,8 +237,7 @@ def note_student(
     (_, largest), accuracy = largest_class(labels), kept_metrics(epochs[stage])["val_accuracy"]
     doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
     teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
-    losses = ("label_loss", "train_loss")
-    learned = _too_few(len(labels), largest) and _has_learned_labels(data.student_images.labels, epochs[stage], *losses)
+    learned = _too_few(len(labels), largest) and _has_learned_labels(data.student_images.labels, epochs[stage])
     if doubt is not None and not learned:
         blamed = teacher is not None and teacher.warning is not None and learns_from_teacher(modes)
         cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []
@@ -308,13 +307,21 @@ def _too_few(images: int, largest: float) -> bool:
     return images < FEW or p_of_at_least(halfway, images, largest) >= SURE
 
 
-def _has_learned_labels(labels: Tensor, epochs: Sequence[Mapping[str, float]], *losses: str) -> bool:
-    """True where the training labels were clearly learned, by the first of these losses that the last epoch has."""
+def _has_learned_labels(labels: Tensor, epochs: Sequence[Mapping[str, float]]) -> bool:
+    """True where the training labels were clearly learned, by the last epoch's accuracy, or else its loss.
+
+    The losses of a student do not tell: that with labels is multiplied by its weight, is of several views and of images
+    without labels too, and rests while a mode initialises the student. A probe has no accuracy on training images.
+    """
     last = epochs[-1] if epochs else {}
-    loss = next((last[name] for name in losses if name in last), None)
     shares = labels.bincount().double() / len(labels)
+    if "train_accuracy" in last:
+        largest = float(shares.max())
+        return last["train_accuracy"] > largest + LEARNED * (1 - largest)
+    if "train_loss" not in last or "distillation_loss" in last:
+        return False
     entropy = -sum(share * math.log(share) for share in shares.tolist() if share)
-    return loss is not None and loss < LEARNED * entropy
+    return last["train_loss"] < LEARNED * entropy
 
 
 def validation_logits(network: nn.Module, node: Node, data: Data, companions: Companions) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -270,7 +271,7 @@ def judge(parts: Parts, epochs: list[dict[str, float]]) -> Judgement:
 
 def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) -> None:
     parts = few_validation_images(assemble(settings()), 12)
-    nothing = {"val_accuracy": 2 / 12, "train_loss": 2.3, "label_loss": 2.3}
+    nothing = {"val_accuracy": 2 / 12, "train_loss": 2.3, "label_loss": 2.3, "train_accuracy": 0.1}
     with collected_notes() as notes:
         note_student_of(parts, {"student": [nothing]}, {})
         note_student(
@@ -278,16 +279,31 @@ def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) 
             parts.temperature,
             parts.settings,
             parts.data,
-            {"student": [{**nothing, "label_loss": 0.2}]},
+            {"student": [{**nothing, "train_accuracy": 0.9}]},
             {},
         )  # it has learned its training images
     assert notes == ["the student is right on 16.7 %: it cannot be told from chance on 12 validation images"]
     with collected_notes() as notes:
         judge(parts, [{"train_loss": 2.3}])
         judge(parts, [{"train_loss": 0.2}])
+        judge(parts, [{"train_loss": 2.3, "train_accuracy": 0.9}])
     (text,) = notes
     assert ": it cannot be told from chance on 12 validation images" in text
     assert "epochs" not in text
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.5, 0.1, 0.0])
+def test_a_small_weight_of_the_labels_is_no_small_loss(settings: Callable[..., Any], weight: float) -> None:
+    """At pure chance, the loss that is recorded is the entropy of the labels times the weight."""
+    parts = few_validation_images(assemble(settings(f"distillation.label_weight={weight}")), 12)
+    losses = {"label_loss": weight * math.log(10), "distillation_loss": 0.01}
+    of_epoch = {"val_accuracy": 2 / 12, "train_loss": sum(losses.values()), "train_accuracy": 0.1, **losses}
+    unlabelled = {name: value for name, value in of_epoch.items() if name != "train_accuracy"}
+    for epoch, is_said in ((of_epoch, True), (unlabelled, True), ({**of_epoch, "train_accuracy": 0.9}, False)):
+        with collected_notes() as notes:
+            note_student_of(parts, {"student": [epoch]}, {})
+        said = "the student is right on 16.7 %: it cannot be told from chance on 12 validation images"
+        assert notes == ([said] if is_said else [])
 
 
 def test_a_teacher_with_a_warning_is_blamed_for_a_student_that_fails(settings: Callable[..., Any]) -> None:
