@@ -35,8 +35,8 @@ def chosen_shift(logits: Tensor, labels: Tensor, absent: Tensor) -> float:
     shifts = torch.cat([margins[:1] - 1, (margins[:-1] + margins[1:]) / 2, margins[-1:] + 1])
     distinct = torch.cat([torch.ones(1, dtype=torch.bool), margins[1:] > margins[:-1], torch.ones(1, dtype=torch.bool)])
     best = shifts[distinct & (right == right[distinct].max())]
-    here = int((margins < 0).sum())  # without a shift; images with a margin of exactly 0 are given a present class
-    unchanged = bool(right[here] == right[distinct].max())
+    # Without a shift, an image with a margin of exactly 0 is given the class with the lower index, absent or present.
+    unchanged = bool((logits.argmax(1) == labels).sum() >= right[distinct].max())
     return 0.0 if unchanged else float(best[best.abs().argmin()])
 
 

@@ -28,6 +28,29 @@ def test_no_other_shift_is_better(absent: list[int]) -> None:
     assert reached > accuracy(logits, labels, absent, 0.0) + 0.05
 
 
+@pytest.mark.parametrize("absent", [0, 1])
+@pytest.mark.parametrize("label", [0, 1])
+def test_of_equal_logits_the_first_counts(label: int, absent: int) -> None:
+    """Without a shift, the first class is said, be it absent or present."""
+    logits, labels = torch.ones(1, 2), torch.tensor([label])
+    shift = chosen_shift(logits, labels, torch.tensor([absent]))
+    assert accuracy(logits, labels, [absent], shift) == 1.0
+    assert (shift == 0) == (label == 0)
+
+
+def test_with_ties_no_other_shift_is_better() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for classes in (2, 3, 5) * 30:
+        count = int(torch.randint(1, 20, (1,), generator=generator))
+        logits = (torch.randn(count, classes, generator=generator) * 2).round()
+        labels = torch.randint(0, classes, (count,), generator=generator)
+        absent = torch.randperm(classes, generator=generator)[: 1 + count % (classes - 1)]
+        shift = chosen_shift(logits, labels, absent)
+        # All margins are whole numbers: between them, nothing changes.
+        others = [accuracy(logits, labels, absent.tolist(), number + 0.5) for number in range(-20, 20)]
+        assert accuracy(logits, labels, absent.tolist(), shift) >= max(*others, accuracy(logits, labels, [0], 0.0))
+
+
 def test_where_nothing_is_gained_nothing_is_shifted() -> None:
     logits = torch.eye(3) * 4
     assert chosen_shift(logits, torch.arange(3), torch.tensor([2])) == 0.0
