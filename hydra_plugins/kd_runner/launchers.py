@@ -85,7 +85,9 @@ class PoolLauncher(Launcher):
 
     def flags(self) -> list[str]:
         """The words that every job's command line has beside its settings."""
-        hydra = [word for word in self.config.hydra.overrides.hydra if not str(word).startswith(OF_THE_SWEEP)]
+        hydra = [
+            word for word in self.config.hydra.overrides.hydra if not str(word).lstrip("+").startswith(OF_THE_SWEEP)
+        ]
         return [*self.invocation.flags, *hydra]
 
     def compose(self, number: int, overrides: Sequence[str]) -> tuple[dict[str, Any], str, composition.FromEnvironment]:

@@ -21,6 +21,7 @@ from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.resume import command_of_folder, resume_override, words_beside, words_for_a_person
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.errors import SettingsError
+from kd_runner.files.recorded_words import without_plus
 
 # A command that only asks about the data leaves no files of Hydra's behind.
 WITHOUT_FILES = ("hydra.output_subdir=null", f"hydra.job_logging.handlers.file.filename={os.devnull}")
@@ -84,7 +85,7 @@ class Invocation:
         """Make the message about an interruption say how to go on with the run or sweep in `folder`."""
         typed = self.typed_words
         # What was typed beside `resume=` is in no file of the folder.
-        beside = words_beside(typed) if any(word.startswith("resume=") for word in typed) else []
+        beside = words_beside(typed) if any(without_plus(word).startswith("resume=") for word in typed) else []
         words = [resume_override(folder), *map(shlex.quote, [*beside, *words_for_a_person(typed)])]
         self.resume_hint = f"; to go on: kd-runner {' '.join(words)}"
 

@@ -278,7 +278,7 @@ def _word_of_option(word: str) -> str | None:
 def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
     GlobalHydra.instance().clear()
-    words = [word for word in _typed_words() if "=" in word and not word.startswith(("-", f"{misspelt}="))]
+    words = [word for word in _typed_words() if "=" in word and not word.lstrip("+").startswith(("-", f"{misspelt}="))]
     words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
     folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in config_dirs(_typed_words())]
     search_path = [f"hydra.searchpath={folders}"] if folders else []

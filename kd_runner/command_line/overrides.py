@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from kd_runner.errors import SettingsError
+from kd_runner.files.recorded_words import without_plus
 
 EARLIER_DEFAULTS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")  # those of runs without a fraction
 PUBLISHED_WEIGHTS = "++dataset.default_weights=null"  # those of runs before a data set had some of its own
@@ -14,6 +15,11 @@ UNDECISIVE = (
     "resume=", "store=", "trust=", "tracking.", "name=", "notes=", "tags=", "hydra.", "hydra/",
     *EARLIER_DEFAULTS, PUBLISHED_WEIGHTS,
 )  # fmt: skip
+
+
+def is_undecisive(word: str) -> bool:
+    """True for an override that does not say what is run."""
+    return word.startswith(UNDECISIVE) or without_plus(word).startswith(UNDECISIVE)
 
 
 def split(text: str) -> list[str]:

@@ -23,8 +23,8 @@ from kd_runner.command_line.option_files import as_published
 from kd_runner.command_line.overrides import (
     EARLIER_DEFAULTS,
     PUBLISHED_WEIGHTS,
-    UNDECISIVE,
     expand_modes,
+    is_undecisive,
     printable,
     split,
 )
@@ -32,12 +32,13 @@ from kd_runner.config.fingerprint import HOW_FAST, changes_no_result
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
-from kd_runner.files.recorded_words import recorded_words
+from kd_runner.files.recorded_words import recorded_words, without_plus
 from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 from kd_runner.formats import number_of
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
+LAUNCHER = ("hydra/launcher", "hydra.launcher")
 
 
 def command_of_folder(words: list[str]) -> list[str]:
@@ -68,7 +69,7 @@ def command_of_folder(words: list[str]) -> list[str]:
             )
         recorded = recorded_settings(folder, is_sweep)
         if any(word.startswith("hydra/launcher=") for word in words):  # another launcher has other settings
-            recorded = [word for word in recorded if not word.startswith(("hydra/launcher", "hydra.launcher"))]
+            recorded = [word for word in recorded if not without_plus(word).startswith(LAUNCHER)]
         typed_keys = {key_of(word) for word in words}
         taken = [word for word in recorded if not is_for_a_person(word) and key_of(word) not in typed_keys]
         _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep), "resume", f"resume={typed[-1]}")
@@ -110,7 +111,7 @@ def words_beside(words: Sequence[str]) -> list[str]:
 
 def _keys(words: Sequence[str]) -> set[str]:
     """The keys of the words that decide about the result, but for those that others bring along."""
-    decisive = [word for word in words if "=" in word and not word.startswith(("-", *UNDECISIVE))]
+    decisive = [word for word in words if "=" in word and not word.startswith("-") and not is_undecisive(word)]
     keys = {key_of(part) for word in decisive for part in expand_modes(word)}
     return keys - {"fold"}  # of a sweep over folds it may be left out
 
@@ -135,7 +136,7 @@ def _holds_a_sweep(folder: Path, typed: str) -> bool:
 def _refuse_other_folders(words: Sequence[str], folder: Path) -> None:
     """Raise SettingsError where the command names another folder than the one that it should go on in."""
     for word in words:
-        key, _, value = word.partition("=")
+        key, _, value = without_plus(word).partition("=")
         if key in ("resume", "hydra.run.dir", "hydra.sweep.dir"):
             named = Path(value.strip("'\"")).expanduser()
             if named.absolute() != folder.absolute():
@@ -184,7 +185,7 @@ def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list
             raise TypeError
         launching: list[str] = []
         if is_sweep:  # how many threads a job has shows in its last bits
-            launching = [str(word) for word in recorded["hydra"] if str(word).startswith(OF_LAUNCHING)]
+            launching = [str(word) for word in recorded["hydra"] if without_plus(str(word)).startswith(OF_LAUNCHING)]
     except Exception:  # whatever is in the file
         raise SettingsError(
             f"{key}: {folder} does not say how it was started ({path.name} is missing or broken); "
@@ -272,7 +273,7 @@ def words_for_a_person(words: Sequence[str]) -> list[str]:
             folders += flags[number : number + 2]
         elif flag.startswith(tuple(f"{name}=" for name in CONFIG_DIR)):
             folders.append(flag)
-    started_by = [word for word in settings if word.startswith(OF_LAUNCHING) or _root_of(word) == "trust"]
+    started_by = [word for word in settings if without_plus(word).startswith(OF_LAUNCHING) or _root_of(word) == "trust"]
     return [*folders, *filter(is_for_a_person, started_by)]
 
 

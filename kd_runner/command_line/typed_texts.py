@@ -9,14 +9,17 @@ HOME = re.compile(r"(?P<before>(?:=|,|\[|file://)\s*)(?P<quote>['\"]?)~(?=[/,\]'
 PLAIN = re.compile(r"[\w/.+-]*")  # a path that Hydra reads without quotes
 TEXTS = ("name", "notes")
 TAGS = "tags"
+RESUME = "resume"
 
 
 def as_hydra_reads_it(word: str) -> str:
-    """The word with ~ as the home folder, and the name, notes and tags of a run in quotes."""
+    """The word with ~ as the home folder, and the name, notes and tags of a run in quotes; `resume` without +."""
     key, is_setting, value = word.partition("=")
     if not is_setting or (word.startswith("-") and not word.startswith("--config-")):
         return word
     name = key.removeprefix("++").removeprefix("+")
+    if name == RESUME:  # what `resume=FOLDER` stands for is looked up before Hydra reads it
+        return _with_home(f"{name}={value}")
     if name in TEXTS:
         return f"{name}={_quoted(value)}"
     if name == TAGS:

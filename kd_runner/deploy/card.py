@@ -20,6 +20,7 @@ from kd_runner.comparison.statistics import interval, wilson_interval
 from kd_runner.config.fingerprint import flat_keys, names_a_place
 from kd_runner.datasets.image_input import ImageInput
 from kd_runner.files.reading import usable_number
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT
@@ -405,7 +406,9 @@ def _exports(exports: Mapping[str, Mapping[str, Any]], words: ScoreWords) -> lis
 
 
 def _again(result: Mapping[str, Any]) -> str:
-    words = [word for word in result.get("overrides") or [] if not word.startswith((*NOT_TYPED, "store="))]
+    words = [
+        word for word in result.get("overrides") or [] if not without_plus(word).startswith((*NOT_TYPED, "store="))
+    ]
     shown = [_less_place(_text(word)) for word in words]
     command = markdown_code(shlex.join(["kd-runner", *shown]), "bash")
     has_places = any(word.endswith(f"={PATH}") for word in shown)

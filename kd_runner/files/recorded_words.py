@@ -13,6 +13,14 @@ from kd_runner.files.run_folder import BEGUN, HYDRA, RESULT, TYPED, UNFINISHED
 OVERRIDES = "overrides"  # the key of the words in files of our own
 
 
+def without_plus(word: str) -> str:
+    """The word without Hydra's `++`, which adds a setting or changes it: `++seed=3` says what `seed=3` says.
+
+    A single + stays: it adds what is not there, so that the word without it would be refused.
+    """
+    return word.removeprefix("++")
+
+
 def recorded_words(folder: Path) -> tuple[Path, Any]:
     """The file that records the words of the run in `folder`, and what it has in their place: anything at all.
 

@@ -17,7 +17,7 @@ from kd_runner.files import reading
 from kd_runner.files.folder_tree import Tree
 from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.read_cache import ReadCache, ValueAndLine
-from kd_runner.files.recorded_words import recorded_words
+from kd_runner.files.recorded_words import recorded_words, without_plus
 from kd_runner.files.run_folder import EARLIER, GRID, MULTIRUN, NOW, RESULT, SETTINGS
 from kd_runner.files.scores import has_map, with_scores
 from kd_runner.files.stages import STAGES
@@ -294,16 +294,15 @@ def completed_result(folder: Path) -> tuple[dict[str, Any], str]:
 
 def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that can change the result, without the seeds, sorted."""
+    words = map(without_plus, overrides)
     return tuple(
-        sorted(
-            word for word in overrides if not word.startswith(ASIDE) and word.partition("=")[0] not in (*SEEDS, FOLD)
-        )
+        sorted(word for word in words if not word.startswith(ASIDE) and word.partition("=")[0] not in (*SEEDS, FOLD))
     )
 
 
 def typed_seeds(overrides: Iterable[str]) -> tuple[str, ...]:
     """The values of seed and data_seed among the overrides, and that of fold where there are folds."""
-    typed = dict(word.partition("=")[::2] for word in overrides)
+    typed = dict(without_plus(word).partition("=")[::2] for word in overrides)
     return tuple(typed.get(name, "0") for name in SEEDS) + ((typed[FOLD],) if FOLD in typed else ())
 
 

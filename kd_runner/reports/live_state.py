@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files import reading
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import ALIVE, MissingRun, Run
 from kd_runner.files.run_folder import NETWORKS, NOW, RESULT, SHARED_NAMES
 from kd_runner.formats import bare_percent, clock, number_of
@@ -62,14 +63,18 @@ def seconds_left(runs: Sequence[Run], open_runs: int) -> float | None:
 def _common_words(leaderboard: Leaderboard) -> set[str]:
     """The words that all of several runs have; none for a single run."""
     words = [set(run.words) for run in leaderboard.runs]
-    words += [set(WORD.split(run.words)) for run in leaderboard.missing]
+    words += [set(_words(run)) for run in leaderboard.missing]
     return set.intersection(*words) if len(words) > 1 else set()
 
 
 def _name(run: MissingRun, common: Collection[str]) -> str:
     """A run's folder, and the words that not all have."""
-    own = [word for word in WORD.split(run.words) if word not in common]
+    own = [word for word in _words(run) if word not in common]
     return ": ".join([run.folder.name, *([" ".join(own)] if own else [])])
+
+
+def _words(run: MissingRun) -> list[str]:
+    return [without_plus(word) for word in WORD.split(run.words)]
 
 
 def _kind(run: MissingRun) -> str:

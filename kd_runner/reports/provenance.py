@@ -15,6 +15,7 @@ from kd_runner.config.members import Member, line_of, members_in_file, members_i
 from kd_runner.files import reading
 from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.read_cache import ReadCache
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SETTINGS
 
@@ -105,7 +106,7 @@ def surroundings(runs: Iterable[Run]) -> dict[str, list[str]]:
 
 def command(words: Iterable[str], several: bool = False) -> str:
     """The command line of a run or a sweep, for a shell."""
-    typed = [word for word in words if not word.startswith(NOT_TYPED)]
+    typed = [word for word in words if not without_plus(word).startswith(NOT_TYPED)]
     return shlex.join(["kd-runner", *(["-m"] if several else []), *typed])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kd_runner.command_line.overrides import UNDECISIVE, split
+from kd_runner.command_line.overrides import is_undecisive, split
 from kd_runner.command_line.used_folder import refuse_other_contents
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
@@ -58,7 +58,7 @@ def _difference(recorded: Sequence[str], jobs: Sequence[str]) -> str:
 
 def decisive(overrides: str) -> str:
     """The overrides that decide about the result, of those in one text."""
-    return " ".join(override for override in split(overrides) if not override.startswith(UNDECISIVE))
+    return " ".join(override for override in split(overrides) if not is_undecisive(override))
 
 
 def write_grid(jobs: Sequence[Job], folder: Path, digits: int = 1) -> None:

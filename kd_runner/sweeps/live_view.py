@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kd_runner.files.plain_files import read_plain
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.scores import words_of
@@ -213,7 +214,7 @@ class _FittingName:
 
 def job_name(job: Job, room: int) -> str:
     """A job's number and its overrides, with as much of the keys as fits into `room` columns."""
-    pairs = [override.partition("=")[::2] for override in job.varying]
+    pairs = [without_plus(override).partition("=")[::2] for override in job.varying]
     forms = (
         " ".join([job.name, *job.varying]),
         " ".join([job.name, *(f"{key.rpartition('.')[2]}={value}" for key, value in pairs)]),

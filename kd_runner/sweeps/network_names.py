@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files import atomic
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.run_folder import NETWORKS, SHARED_NAMES
 from kd_runner.files.stages import BASELINE
 
@@ -40,7 +41,7 @@ def _settings_of(jobs: Sequence[str], varying: Mapping[str, Sequence[str]]) -> d
     values: dict[str, dict[str, None]] = {}
     for job in jobs:
         for override in varying.get(job, ()):
-            key, _, value = override.partition("=")
+            key, _, value = without_plus(override).partition("=")
             values.setdefault(key, {})[value] = None
     return {key: tuple(sorted(texts)) for key, texts in values.items()}
 

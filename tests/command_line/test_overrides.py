@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kd_runner.command_line.overrides import check_overrides, expand_modes, split
+from kd_runner.command_line.overrides import check_overrides, expand_modes, is_undecisive, split
 from kd_runner.errors import SettingsError
 
 
@@ -21,6 +21,14 @@ def test_a_list_of_modes_is_one_mode_and_more_in_plus() -> None:
 def test_no_mode_or_a_mode_twice_is_refused(modes: str) -> None:
     with pytest.raises(SettingsError, match=r"^distillation: must name one mode or more, each once, got \["):
         expand_modes(f"distillation={modes}")
+
+
+def test_what_does_not_say_what_is_run_does_not_with_two_plus_either() -> None:
+    for word in ("store=/a", "++store=/a", "tracking.images=true", "++tracking.images=true", "hydra/launcher=slurm"):
+        assert is_undecisive(word)
+    assert is_undecisive("++dataset.default_weights=null")  # of runs before there were any
+    for word in ("dataset.default_weights=null", "++storey=1", "++seed=1", "seed=1", "++distillation.weight=2"):
+        assert not is_undecisive(word)
 
 
 def test_joined_overrides_are_split_before_keys_alone() -> None:

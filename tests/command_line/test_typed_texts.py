@@ -23,6 +23,7 @@ from kd_runner.command_line.typed_texts import as_hydra_reads_it
         ("name=null", "name", None),
         ("tags=a,b c", "tags", ["a", "b c"]),
         ("tags=[a]", "tags", ["a"]),
+        ("++resume=~/run", "resume", "/home/a b/run"),
     ],
 )
 def test_hydra_reads_what_a_person_meant(typed: str, key: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:

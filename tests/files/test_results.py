@@ -13,7 +13,7 @@ from leaderboard_cases import right, sweep_of_two_modes, write_run
 from made_runs import class_names, made_run
 
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import MissingRun, Run, find_runs, read_run, top5_says_nothing
+from kd_runner.files.results import MissingRun, Run, decisive_words, find_runs, read_run, top5_says_nothing, typed_seeds
 
 
 @pytest.fixture
@@ -35,6 +35,23 @@ def test_a_run_has_the_overrides_that_can_change_its_result(tmp_path: Path) -> N
     assert run.words == ("distillation=dkd", "student.epochs=2")
     assert run.seeds == ("0", "0")
     assert run.correct is None
+
+
+def test_two_plus_before_a_setting_change_nothing_of_a_run(tmp_path: Path) -> None:
+    """Hydra's ++ adds a setting or changes it."""
+    words = ("seed=3", "data_seed=4", "fold=2", "store=x", "student.epochs=2", "tracking.images=true", "folds=5")
+    plain = read_run(write_result(tmp_path / "plain", *words, seed=3, data_seed=4) / "result.json")
+    plus = read_run(
+        write_result(tmp_path / "plus", *(f"++{word}" for word in words), seed=3, data_seed=4) / "result.json"
+    )
+    assert isinstance(plain, Run)
+    assert isinstance(plus, Run)
+    assert plus.words == plain.words == ("folds=5", "student.epochs=2")
+    assert plus.seeds == plain.seeds == ("3", "4", "2")
+    assert decisive_words(["+distillation@plus.at=at", "++plus.at.weight=2"]) == (
+        "+distillation@plus.at=at", "plus.at.weight=2",
+    )  # fmt: skip
+    assert typed_seeds(["++seed=3", "a=1"]) == ("3", "0")
 
 
 @pytest.mark.parametrize(

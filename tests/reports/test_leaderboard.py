@@ -118,6 +118,22 @@ def test_the_p_that_is_shown_is_the_verdicts(tmp_path: Path) -> None:
     assert "0.031" not in text
 
 
+def test_seeds_that_were_typed_with_two_plus_are_seeds(tmp_path: Path) -> None:
+    """They made a row each, and the luckiest seed was the first."""
+    for seed, count in enumerate((80, 85, 90)):
+        write_run(tmp_path / f"s{seed}", [f"++seed={seed}", "distillation=soft"], right(count), seed=seed)
+        words = [f"++fold={seed}", "++folds=3", "distillation=dkd"]
+        write_run(tmp_path / f"f{seed}", words, right(count - 10), seed=0, data={"folds": 3, "fold": seed})
+    write_run(tmp_path / "killed", ["++seed=3", "distillation=soft"], status="failed", error="killed", student=None)
+    leaderboard = leaderboard_of([tmp_path])
+    assert [(row["settings"], row["n"], row["n_planned"]) for row in leaderboard.rows] == [
+        ("distillation=dkd folds=3", 3, 3),
+        ("distillation=soft", 3, 4),
+    ]
+    assert leaderboard.rows[1]["test_accuracy"] == pytest.approx(0.85)
+    assert leaderboard.groups[0].has_folds
+
+
 def test_rows_against_a_reference_are_corrected_for_their_number(tmp_path: Path) -> None:
     for mode, count in (("a", 80), ("b", 86), ("c", 86)):
         write_run(tmp_path / mode, [f"distillation={mode}", "seed=0"], right(count))

@@ -51,6 +51,8 @@ def test_the_runs_of_a_trial_differ_in_the_seed_alone() -> None:
         "#4 seed 8", ["teacher=mlp", "lr=0.1", "seed=8"], Path("/s/a/4_seed8"),
     )  # fmt: skip
     assert second.seed == 9
+    job = Job(4, ["lr=0.1"], ["++seed=7", "teacher=mlp"], {}, Path("/s/a/4"))
+    assert [run.overrides for run in seed_runs(job, 7, 3, Path("/s"))] == [first.overrides, second.overrides]
 
 
 class Seeded:

@@ -81,6 +81,12 @@ def test_logarithms_make_factors_alike() -> None:
             "seed: must be one value in a search, since the best of several seeds is luck; "
             "hydra.sweeper.seeds=3 makes a trial the mean of three, got seed=0,1",
         ),
+        (
+            ["++fold=0,1"],
+            "fold: must be one value in a search, since each fold has other validation images, got ++fold=0,1",
+        ),
+        (["a=1,2", "++a=3"], "a: must be given once, got 2 times"),
+        (["++a=1,2", "a=3"], "a: must be given once, got 2 times"),
         (["a=1,2", "a=interval(1,2)"], "a: must be given once, got 2 times"),
         (["a=1,2", "a=3"], "a: must be given once, got 2 times"),
     ],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.sweeps.jobs import Job
 
 SEEDS = "seeds"  # the name, in a trial's record, of the number of seeds that it is to have
@@ -46,7 +47,7 @@ def seed_runs(job: Job, first_seed: int, count: int, root: Path) -> list[SeedRun
         SeedRun(
             job.number,
             [*job.varying, f"seed={seed}"],
-            [word for word in job.shared if not word.startswith("seed=")],
+            [word for word in job.shared if not without_plus(word).startswith("seed=")],
             {},
             root / f"{job.folder.relative_to(root)}_seed{seed}",
             seed=seed,

@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
 from kd_runner.errors import SettingsError
+from kd_runner.files.recorded_words import without_plus
 
 DIGITS = 6  # significant digits of numbers that are drawn from an interval
 UNSEARCHABLE = {
@@ -142,10 +143,10 @@ def space_of(overrides: Sequence[Override]) -> Space:
             fixed.append(f"{override.get_key_element()}={override.get_value_element_as_str()}")
     if not dimensions:
         raise SettingsError("hydra/sweeper: a search needs a key with several values, such as temperature.value=1,2,4")
-    keys = [override.get_key_element() for override in overrides]
-    for dimension in dimensions:
-        if keys.count(dimension.key) > 1:
-            raise SettingsError(f"{dimension.key}: must be given once, got {keys.count(dimension.key)} times")
+    keys = [without_plus(override.get_key_element()) for override in overrides]
+    for key in (without_plus(dimension.key) for dimension in dimensions):
+        if keys.count(key) > 1:
+            raise SettingsError(f"{key}: must be given once, got {keys.count(key)} times")
     return Space(tuple(dimensions), tuple(fixed))
 
 
@@ -156,8 +157,9 @@ def dimension_of(override: Override) -> Dimension:
         SettingsError: the key has no values, or they cannot be searched.
     """
     key, sweep, typed = override.get_key_element(), override.value(), override.input_line
-    if key in UNSEARCHABLE:
-        raise SettingsError(f"{key}: must be one value in a search, since {UNSEARCHABLE[key]}, got {typed}")
+    name = without_plus(key)
+    if name in UNSEARCHABLE:
+        raise SettingsError(f"{name}: must be one value in a search, since {UNSEARCHABLE[name]}, got {typed}")
     if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
         raise SettingsError(f"{key}: must be a choice, range or interval in a search, got {typed}")
     if getattr(sweep, "shuffle", False):

@@ -21,7 +21,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from kd_runner.command_line.overrides import UNDECISIVE
+from kd_runner.command_line.overrides import is_undecisive
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.files.contents import is_being_written
@@ -214,7 +214,7 @@ def refuse_other_space(search: SearchSettings, space: Space) -> None:
 def identity(search: SearchSettings, space: Space) -> dict[str, str]:
     """The settings that must not change while a search goes on, by key: all but how many trials it has, and where."""
     settings = search.model_dump(exclude={"trials", "timeout", "storage", *(() if search.seeds > 1 else ("seeds",))})
-    fixed = [override.partition("=")[::2] for override in space.fixed if not override.startswith(UNDECISIVE)]
+    fixed = [override.partition("=")[::2] for override in space.fixed if not is_undecisive(override)]
     return {
         **{dimension.key: str(dimension) for dimension in space.dimensions},
         **dict(fixed),
