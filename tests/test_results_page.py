@@ -241,6 +241,7 @@ def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
         "digits_tenth": "a tenth of the digits",
         "digits_resnet": "the same, ResNet-20 to ResNet-8",
         "mnist_one_percent": "1 % of MNIST",
+        "mnist_five_percent": "5 % of MNIST",
         "fashion_one_percent": "1 % of Fashion-MNIST",
         "fashion_five_percent": "5 % of Fashion-MNIST",
         "cifar10_two_percent": "2 % of CIFAR-10",
