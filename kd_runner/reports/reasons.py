@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
 from kd_runner.comparison.gap import run_of
+from kd_runner.files.reading import texts
 from kd_runner.files.scores import has_map
 from kd_runner.formats import percent
 
+STEPS = re.compile(r"\+*student\.steps=")
 ALWAYS_RIGHT = 0.995  # the share of training images from which on a teacher hardly says another class than the label
 STILL_LEARNING = 0.01  # the rise of an accuracy over the last fifth of the epochs that says that there was more to come
 FEWEST_EPOCHS = 10  # of a stage of which a fifth is looked at
@@ -82,6 +85,14 @@ def _short_training(result: Mapping[str, Any]) -> str:
         return ""
     return (
         "Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
-        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. More of them "
-        f"(student.epochs={2 * len(accuracies)}) may change the answer."
+        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. {_longer(result)} may change "
+        "the answer."
     )
+
+
+def _longer(result: Mapping[str, Any]) -> str:
+    """Twice the student's training, in the words that say how long it was."""
+    typed = [word.partition("=")[2] for word in texts(result.get("overrides")) if STEPS.match(word)]
+    if typed and typed[-1].isdecimal():
+        return f"More steps (student.steps={2 * int(typed[-1])})"
+    return f"More of them (student.epochs={2 * len(result['student']['val_accuracies'])})"

@@ -178,22 +178,27 @@ def note_not_learned(
         reasons: The reasons for the doubt, in words.
     """
     role = STUDENT if stage in (BASELINE, STUDENT, FINETUNE) else stage
-    section = settings.student if role == STUDENT else settings.all_teachers[role]
-    rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
-    epochs = section.epochs
     if _too_few(images, largest):
         warning = f"{subject_of(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
         note(role if role in ("teacher", "student") else "teacher", warning)
         return warning
     learned = "has not learned" if accuracy <= largest else "may not have learned"
     verdict = f"{subject_of(stage)} {learned}: it is right on {percent(accuracy, 1)} of {images:,} validation images"
-    remedy = (
-        f"more epochs ({role}.epochs={epochs}), another learning rate ({settings.rate_key(role)}={rate}) "
-        "or a look at the images and their labels (dataset=?) may help"
-    )
-    warning = "; ".join([verdict, *reasons, remedy])
+    warning = "; ".join([verdict, *reasons, remedy_for(settings, role)])
     note(role if role in ("teacher", "student") else "teacher", warning)
     return warning
+
+
+def remedy_for(settings: Settings, role: str) -> str:
+    """What may help a network of this role that has not learned, with the settings that it has now."""
+    section = settings.student if role == STUDENT else settings.all_teachers[role]
+    rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
+    steps = settings.student.steps if role == STUDENT else None  # its epochs only part them then
+    length = f"epochs ({role}.epochs={section.epochs})" if steps is None else f"steps ({role}.steps={steps})"
+    return (
+        f"more {length}, another learning rate ({settings.rate_key(role)}={rate}) "
+        "or a look at the images and their labels (dataset=?) may help"
+    )
 
 
 def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> None:

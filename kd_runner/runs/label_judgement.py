@@ -32,6 +32,7 @@ from kd_runner.runs.judgement import (
     learned_alone,
     note_flat_student,
     refuse_not_finite,
+    remedy_for,
     subject_of,
     validation_logits,
 )
@@ -127,7 +128,7 @@ def judge_trained(
     if doubt is None:
         return judged
     role = STUDENT if name == BASELINE else name
-    return _warned(judged, "; ".join([f"{_verdict(judged)}: it has not learned", doubt, _remedy(settings, role)]))
+    return _warned(judged, "; ".join([f"{_verdict(judged)}: it has not learned", doubt, remedy_for(settings, role)]))
 
 
 def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> None:
@@ -155,7 +156,7 @@ def note_student(
     score, chance = val_score(kept_metrics(epochs[stage])), guessing_map(data.splits.val.labels)
     if score <= chance:
         text = f"the student has an mAP of {percent(score, 1)} on the validation images: it has not learned"
-        note(STUDENT, f"{text}; guessing gives about {percent(chance, 1)}; {_remedy(settings, STUDENT)}")
+        note(STUDENT, f"{text}; guessing gives about {percent(chance, 1)}; {remedy_for(settings, STUDENT)}")
     teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
     is_alone = BASELINE not in judgements and learns_from_teacher(modes)
     if teacher is not None and is_alone and score > teacher.accuracy + FAR:
@@ -188,15 +189,6 @@ def _chance_doubt(judged: LabelJudgement, logits: Tensor, labels: Tensor) -> str
         if mean_average_precision(shuffled, labels) >= judged.score:
             return f"its answers are no better than the same ones given to other images ({percent(judged.largest, 1)})"
     return None
-
-
-def _remedy(settings: Settings, role: str) -> str:
-    section = settings.student if role == STUDENT else settings.all_teachers[role]
-    rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
-    return (
-        f"more epochs ({role}.epochs={section.epochs}), another learning rate ({settings.rate_key(role)}={rate}) "
-        "or a look at the images and their labels (dataset=?) may help"
-    )
 
 
 def log_score(judged: LabelJudgement) -> None:

@@ -31,6 +31,7 @@ from kd_runner.runs.judgement import (
     note_no_gap,
     note_not_learned,
     note_student,
+    remedy_for,
 )
 from kd_runner.runs.parts import Parts
 
@@ -215,6 +216,13 @@ def test_what_may_be_chance_is_not_said_to_be(settings: Callable[..., Any], accu
     with collected_notes() as notes:
         note_not_learned(settings(), "student", accuracy, 100, 0.5, ["a reason"])
     assert notes[-1].startswith(f"the student {words}: it is right on {100 * accuracy:.1f} % of 100 ")
+    assert f"; more epochs (student.epochs={settings().student.epochs}), another learning rate" in notes[-1]
+
+
+def test_a_training_of_a_number_of_steps_is_made_longer_by_more_of_them(settings: Callable[..., Any]) -> None:
+    of_steps = settings("student.steps=2000", "teacher.epochs=7")
+    assert remedy_for(of_steps, "student").startswith("more steps (student.steps=2000), another learning rate")
+    assert remedy_for(of_steps, "teacher").startswith("more epochs (teacher.epochs=7), another learning rate")
 
 
 @pytest.mark.slow
