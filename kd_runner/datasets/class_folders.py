@@ -10,7 +10,8 @@ from pathlib import Path
 
 from kd_runner.datasets.decoding import SUFFIXES
 from kd_runner.datasets.survey import HEIC, HEIC_REMEDY, count, kinds_in_words, list_of_names
-from kd_runner.datasets.tree import Contents, printable
+from kd_runner.datasets.tree import Contents, name_in_list, printable
+from kd_runner.datasets.written_labels import WHOLE
 from kd_runner.notes import note
 
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
@@ -38,9 +39,12 @@ def class_names(folders: Mapping[str, Path], parts: Mapping[str, Contents], show
         if unknown:
             raise ValueError(_unknown_classes(folders["train"], folders[split], unknown, classes))
     if empty:
-        note("data", f"{count(len(empty), 'folder')} under {shown} without a file left out: {list_of_names(empty)}")
+        names = list_of_names(map(name_in_list, empty))
+        note("data", f"{count(len(empty), 'folder')} under {shown} without a file left out: {names}")
     if len(classes) == 1:
-        raise ValueError(f"{folders['train']} has one class folder, {classes[0]}: there must be at least two classes")
+        raise ValueError(
+            f"{folders['train']} has one class folder, {name_in_list(classes[0])}: there must be at least two classes"
+        )
     _note_order_of_numbers(classes)
     note_similar_names(classes)
     return classes
@@ -106,7 +110,7 @@ def _unknown_classes(train: Path, folder: Path, unknown: Sequence[str], classes:
 
 
 def _note_order_of_numbers(classes: Sequence[str]) -> None:
-    if all(re.fullmatch(r"\d+", name) for name in classes) and sorted(classes, key=int) != list(classes):
+    if all(map(WHOLE.fullmatch, classes)) and sorted(classes, key=float) != list(classes):
         note(
             "data",
             "class names are numbers and sorted as text, as torchvision's ImageFolder does: "
@@ -122,7 +126,7 @@ def note_similar_names(classes: Sequence[str], kind: str = "class folders") -> N
     """
     groups: dict[str, list[str]] = {}
     for name in classes:
-        groups.setdefault(_number_or_name(name), []).append(printable(name))
+        groups.setdefault(_number_or_name(name), []).append(name_in_list(name))
     similar = [" and ".join(names) for names in groups.values() if len(names) > 1]
     if similar:
         note(

@@ -17,6 +17,7 @@ from kd_runner.datasets.beside_labels import joined_beside_labels, unweighted
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split, Splits, cut_indices
 from kd_runner.datasets.survey import SPLITS, count, list_of_names
+from kd_runner.datasets.tree import name_in_list
 from kd_runner.datasets.unlabelled import joined
 from kd_runner.notes import note
 
@@ -101,7 +102,8 @@ def _check(labels: Tensor, groups: Tensor | None, folds: int, classes: Sequence[
         raise ValueError(f"folds must be at most {int(counts.max())}, the images of the largest class, got {folds}")
     if groups is not None and folds > len(groups.unique()):
         raise ValueError(f"folds must be at most {len(groups.unique())}, the number of groups, got {folds}")
-    few = [f"{classes[label]} ({int(number)})" for label, number in enumerate(counts) if number < folds]
+    names = [name_in_list(str(name)) for name in classes]
+    few = [f"{name} ({int(number)})" for name, number in zip(names, counts, strict=True) if number < folds]
     if few:
         note(
             "data",

@@ -31,7 +31,7 @@ from kd_runner.datasets.pixels import Color, parse_background
 from kd_runner.datasets.split_folders import NAMES, READ, similar_splits, split_called
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.survey import LeftOut, list_of_names
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tree import name_in_list, printable
 from kd_runner.notes import note
 
 DICT, STATE = "dataset_dict.json", "state.json"  # the files by which a saved data set is known
@@ -111,8 +111,8 @@ def _refuse_reordered(names: Sequence[str] | None, own: Sequence[str] | None) ->
     """Raise ValueError for the data set's own names in another order, in which each image would get another's."""
     if names is not None and own is not None and sorted(names) == sorted(own) and list(names) != list(own):
         raise ValueError(
-            f"class_names must be in the order of the data set's own ({list_of_names(map(printable, own))}), "
-            f"got {list_of_names(map(printable, names))}"
+            f"class_names must be in the order of the data set's own ({list_of_names(map(name_in_list, own))}), "
+            f"got {list_of_names(map(name_in_list, names))}"
         )
 
 

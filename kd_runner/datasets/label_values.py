@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from kd_runner.datasets.survey import count, list_of_names
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tree import name_in_list, printable
+from kd_runner.datasets.written_labels import WHOLE, note_decimals, note_missing_words, with_decimals, without_decimals
 from kd_runner.notes import note
 
 Value: TypeAlias = "int | str"
 LONGEST_LIST = 2**24  # bytes of a file of class names
 SHOWN = 5
+DIGITS = 9  # of a text that may be the number of a class
 
 
 def label_value(value: object) -> Value | None:
@@ -58,24 +60,35 @@ def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[st
             note("data", f"left out: {empty} of {file}, which has a class in each other")
     repeated = [name for name, number in Counter(map(str, names)).items() if number > 1]
     if repeated or len(names) < 2:
-        shown = f"{list_of_names(repeated)} twice" if repeated else list_of_names(map(str, names))
+        shown = (
+            f"{list_of_names(map(name_in_list, repeated))} twice"
+            if repeated
+            else list_of_names(map(name_in_list, map(str, names)))
+        )
         raise ValueError(f"class_names must be two names or more, each once, got {shown}")
     return [str(name) for name in names]
 
 
-def _as_numbers(values: Mapping[str, Sequence[Value]]) -> Mapping[str, Sequence[Value]]:
-    """The labels, texts such as 007 as numbers where all labels are numbers; with a note where so two become one."""
+def _as_numbers(values: Mapping[str, Sequence[Value]], names: Sequence[str] | None) -> Mapping[str, Sequence[Value]]:
+    """The labels, texts such as 007 and 7.0 as numbers where all labels are numbers.
+
+    A note says so of 7.0, and where so two become one. Texts that are all among the `names` stay as they are.
+    """
     different = {value for part in values.values() for value in part}
     texts = {value for value in different if isinstance(value, str)}
-    if not texts or not all(re.fullmatch(r"-?\d{1,9}", text, re.ASCII) for text in texts):
+    if not texts or not all(WHOLE.fullmatch(text) and len(without_decimals(text)) <= DIGITS for text in texts):
         return values
+    if names is not None and set(map(str, different)) <= set(names):
+        return values
+    if with_decimals(texts):
+        note_decimals(set(map(str, different)), "")
     written: dict[int, list[str]] = {}
-    for value in sorted(different, key=str):
-        written.setdefault(int(value), []).append(str(value))
+    for value in sorted({without_decimals(str(value)) for value in different}):
+        written.setdefault(int(value), []).append(value)
     same = [" and ".join(ways) for ways in written.values() if len(ways) > 1]
     if same:
         note("data", f"labels that are one number, written in two ways, are read as one class: {list_of_names(same)}")
-    return {split: [int(value) for value in part] for split, part in values.items()}
+    return {split: [int(without_decimals(str(value))) for value in part] for split, part in values.items()}
 
 
 def classes_and_labels(
@@ -92,12 +105,14 @@ def classes_and_labels(
     Raises:
         ValueError: a label that no training image has, or that is outside `names`; one class alone.
     """
-    values = _as_numbers(values)
+    values = _as_numbers(values, names)
     are_numbers = all(isinstance(value, int) for part in values.values() for value in part)
     if names is None:
+        texts = [value for part in values.values() for value in part if isinstance(value, str)]
+        note_missing_words(texts, "of the class", "where that means no label, leave it away")
         train = set(values["train"]) if are_numbers else set(map(str, values["train"]))
         classes: list[Value] = sorted(train)
-        shown = list_of_names(map(printable, map(str, classes)))
+        shown = list_of_names(map(name_in_list, map(str, classes)))
         if len(classes) < 2:
             raise ValueError(f"there must be at least two classes, the training images have {shown}")
         if are_numbers and classes != list(range(len(classes))):
@@ -109,7 +124,7 @@ def classes_and_labels(
     else:
         counted = list(map(str, range(len(names))))
         if are_numbers and sorted(names) == sorted(counted) and list(names) != counted:
-            shown = list_of_names(map(printable, names))
+            shown = list_of_names(map(name_in_list, names))
             raise ValueError(f"class_names must be in the order of the numbers that they are, got {shown}")
         classes = list(range(len(names))) if are_numbers else list(names)
     numbers = {value: number for number, value in enumerate(classes)}
@@ -119,7 +134,7 @@ def classes_and_labels(
         unknown = sorted(map(str, set(given) - set(numbers)))
         if unknown:
             known = "dataset.class_names has" if names is not None else "the training images have"
-            shown = list_of_names(map(printable, unknown), SHOWN)
+            shown = list_of_names(map(name_in_list, unknown), SHOWN)
             verb = "is" if len(unknown) == 1 else "are"
             raise ValueError(f"labels of the {split} split must be those that {known}; {shown} {verb} not among them")
         labels[split] = [numbers[value] for value in given]

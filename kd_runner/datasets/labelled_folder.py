@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kd_runner.datasets.split_folders import split_called
 from kd_runner.datasets.survey import count, list_of_names, note_left_out
-from kd_runner.datasets.tree import Contents, contents_of, printable
+from kd_runner.datasets.tree import Contents, contents_of, name_in_list, printable
 from kd_runner.errors import SettingsError
 from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
@@ -86,7 +86,13 @@ def _class_level(root: Path, contents: Contents, classes: set[str]) -> tuple[Pat
 
 def _no_class(root: Path, folder: Path, level: Contents, classes: Sequence[str]) -> str:
     """The message for a folder in which no folder has the name of a class."""
-    known = f"the network's classes are {list_of_names(map(printable, classes))}"
+    known = f"the network's classes are {list_of_names(map(name_in_list, classes))}"
+    name = printable(root.resolve().name)
+    if name in classes and level.images:
+        return (
+            f"{root} is the folder of one class, {name_in_list(name)}, and has no class folders: name the folder above "
+            f"it, {root.resolve().parent}, or predict its pictures' classes with kd-predict"
+        )
     splits = [name for name in level.subfolders if split_called(name)]
     if splits:
         remedy = f"name the folder to evaluate on, such as {folder / splits[-1]}"
@@ -95,7 +101,7 @@ def _no_class(root: Path, folder: Path, level: Contents, classes: Sequence[str])
         return f"no pictures in or below {root}"
     if not level.subfolders:
         return f"{folder} has pictures and no class folders; to predict their classes: kd-predict; {known}"
-    names = list_of_names(map(printable, level.subfolders))
+    names = list_of_names(map(name_in_list, level.subfolders))
     return f"{folder} has no folder with the name of a class: it has {names}; {known}"
 
 
@@ -119,7 +125,7 @@ def _note_unknown(folder: Path, contents: Contents, used: set[str], classes: Seq
     """Note the pictures that have no class of the network."""
     unknown = {name: len(contents.by_subfolder[name]) for name in contents.classes if name not in used}
     if unknown:
-        names = [f"{printable(name)}{_similar(printable(name), classes)}" for name in unknown]
+        names = [f"{name_in_list(name)}{_similar(printable(name), classes)}" for name in unknown]
         verb = "is" if len(unknown) == 1 else "are"
         note(
             "data",
@@ -138,7 +144,7 @@ def _similar(name: str, classes: Sequence[str]) -> str:
     folded = unicodedata.normalize("NFC", name).casefold().strip()
     for known in classes:
         if unicodedata.normalize("NFC", known).casefold().strip() == folded:
-            return f" (the network's is called {known})"
+            return f" (the network's is called {name_in_list(known)})"
     return did_you_mean(name, classes) if len(classes) <= 1000 else ""
 
 
@@ -149,5 +155,5 @@ def _note_missing(folder: Path, classes: Sequence[str], folders: dict[str, str])
         note(
             "data",
             f"{len(missing):,} of {len(classes):,} classes {verb} no picture under {folder} "
-            f"({list_of_names(missing)}): precision, recall and F1 are means over the other {len(folders):,}",
+            f"({list_of_names(map(name_in_list, missing))}): precision, recall and F1 are means over the other {len(folders):,}",
         )

@@ -26,9 +26,10 @@ from kd_runner.datasets.manifest_rows import (
 )
 from kd_runner.datasets.several_labels import label_matrix
 from kd_runner.datasets.survey import SPLITS, LeftOut, count, list_of_names
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tree import name_in_list, printable
 from kd_runner.datasets.unlabelled import UNLABELLED
 from kd_runner.datasets.unreadable import SHOWN
+from kd_runner.datasets.written_labels import note_missing_words
 from kd_runner.notes import note
 
 WITHOUT_LABELS = "unlabelled"  # the part of the images without labels, beside the splits
@@ -78,12 +79,22 @@ def parts_of(
     files, classes = _files(kept, rows, named, folder, pixels)
     column, things = (LABEL, "values") if rows[0].labels is None else (LABELS, "names")
     if len(classes) < 2:
-        alone = f"{printable(classes[0])} alone" if classes else "none"
+        alone = f"{name_in_list(classes[0])} alone" if classes else "none"
         raise ValueError(f"{column} must have at least two {things} among the training images, {file} has {alone}")
     note_similar_names(classes, "labels")
+    _note_missing_words([rows[position] for position in kept])
     if column == LABELS:
         note_without_labels([rows[position].names for position in kept], file)
     return NamedParts(files, classes, missing)
+
+
+def _note_missing_words(rows: Sequence[Row]) -> None:
+    """Note labels and groups that may mean that an image has none, such as nan."""
+    rule = "of the class" if rows[0].labels is None else "labelled"
+    names = [name for row in rows if row.is_labelled for name in row.names]
+    note_missing_words(names, rule, "where that means no label, leave the cell empty")
+    groups = [row.group for row in rows]
+    note_missing_words(groups, "of the group", "where that means no group, leave the cell empty")
 
 
 def _kept_rows(rows: Sequence[Row], named: NamedFiles, on_empty_label: str, file: Path) -> list[int]:
@@ -208,10 +219,10 @@ def _group_numbers(rows: Sequence[Row]) -> Tensor | None:
 
 
 def _refuse_unknown_classes(unknown: Sequence[tuple[Row, str]], classes: Sequence[str]) -> None:
-    shown = [f"{printable(name)} ({row.split}, {row.place})" for row, name in unknown]
+    shown = [f"{name_in_list(name)} ({row.split}, {row.place})" for row, name in unknown]
     must = "label must be one" if unknown[0][0].labels is None else "labels must be among those"
     raise ValueError(
-        f"{must} that training images have ({list_of_names(map(printable, classes))}), got {list_of_names(shown, 3)}"
+        f"{must} that training images have ({list_of_names(map(name_in_list, classes))}), got {list_of_names(shown, 3)}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kd_runner.datasets.manifest_labels import check_cells, labels_in_cell
@@ -13,6 +13,7 @@ from kd_runner.datasets.manifest_table import PARQUET, Table
 from kd_runner.datasets.split_folders import NAMES, split_called
 from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.datasets.tree import printable
+from kd_runner.datasets.written_labels import note_decimals, with_decimals, without_decimals
 from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
 
@@ -129,7 +130,21 @@ def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
     for line, fields in zip(table.lines, table.rows, strict=True):
         content = {name: fields[number] for name, number in columns.items()}
         rows.append(_row(f"{kind} {line}", content))
-    return Rows(rows, frozenset(columns))
+    return Rows(_whole_numbers(rows, table), frozenset(columns))
+
+
+def _whole_numbers(rows: list[Row], table: Table) -> list[Row]:
+    """The rows; labels such as 3.0 as 3 where all labels are whole numbers, with a note."""
+    names = {name for row in rows if row.is_labelled for name in row.names}
+    if not with_decimals(names):
+        return rows
+    note_decimals(names, f" of {table.file}")
+    return [
+        replace(row, label=without_decimals(row.label))
+        if row.labels is None
+        else replace(row, labels=tuple(sorted({without_decimals(name) for name in row.labels})))
+        for row in rows
+    ]
 
 
 def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kd_runner.datasets.tar_members import LINK, SPARSE
 from kd_runner.datasets.tar_members import SPECIAL as SPECIAL_MEMBER
-from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents
+from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents, name_in_list
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 
@@ -230,7 +230,7 @@ def write_notes(splits: Splits, copies: Copies | None) -> None:
             note(
                 "data",
                 f"{len(names):,} of {splits.num_classes:,} {things} {'has' if len(names) == 1 else 'have'} no "
-                f"{SPLITS[split]} images ({list_of_names(names)}): {effect}",
+                f"{SPLITS[split]} images ({list_of_names(map(name_in_list, names))}): {effect}",
             )
     if splits.several_labels and bool((splits.train.labels.sum(1) == 1).all()):
         note(

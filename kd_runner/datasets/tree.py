@@ -100,6 +100,12 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
+def name_in_list(name: str) -> str:
+    """The printable name as it stands among others: in quotes where it has a comma, or a space at one of its ends."""
+    shown = printable(name)
+    return f'"{shown}"' if "," in shown or shown != shown.strip() or not shown else shown
+
+
 class Folder(NamedTuple):
     """A folder that is to be read.
 

@@ -18,8 +18,11 @@ from kd_runner.runs.data import Data
 from kd_runner.runs.thread_count import choose_threads
 
 
-def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def earlier_result(folder: Path, fingerprint: str, checkpoints: Sequence[str] = ()) -> dict[str, Any] | None:
     """The result of the run in `folder` if it was completed.
+
+    Args:
+        checkpoints: The settings that name a file of weights, such as 'teacher.checkpoint', of those that are set.
 
     Raises:
         SettingsError: it was started with other data or other given weights.
@@ -28,9 +31,10 @@ def earlier_result(folder: Path, fingerprint: str) -> dict[str, Any] | None:
         content = atomic.read_json(path)
         # Where there is no fingerprint, the run was stopped before it had one.
         if content.get("fingerprint", fingerprint) != fingerprint:
+            weights = f", or other weights in {' or '.join(checkpoints)}" if checkpoints else ""
             raise SettingsError(
-                f"resume: {folder} was started with other images, or other weights in teacher.checkpoint: its "
-                f"fingerprint was {content['fingerprint']}, is {fingerprint}"
+                f"resume: {folder} was started with other images or labels{weights}: its fingerprint was "
+                f"{content['fingerprint']}, is {fingerprint}"
             )
     return content if content.get("status") == "completed" else None
 

@@ -81,7 +81,9 @@ def run(
         check_folder(settings, folder, content, overrides, written)
         parts = assemble(settings, companions=companions, ranks=meeting.ranks)
         fingerprint = parts.fingerprint()
-        completed = None if settings.resume is None else earlier_result(folder, fingerprint)
+        teachers = settings.all_teachers
+        checkpoints = [f"{name}.checkpoint" for name, teacher in teachers.items() if teacher.checkpoint]
+        completed = None if settings.resume is None else earlier_result(folder, fingerprint, checkpoints)
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed

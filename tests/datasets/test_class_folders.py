@@ -69,7 +69,12 @@ def test_classes_that_are_numbers_are_sorted_as_text_and_that_is_said(tmp_path: 
     assert splits.classes[:4] == ["0", "1", "10", "2"]
     (line,) = notes
     assert line.startswith("class names are numbers and sorted as text, as torchvision's ImageFolder does: 0, 1, 10, 2")
-    (tmp_path / "10").rename(tmp_path / "9b")
+    for number in range(11):
+        (tmp_path / str(number)).rename(tmp_path / f"{number}.0")
+    splits, (line,) = read(tmp_path)
+    assert splits.classes[:4] == ["0.0", "1.0", "10.0", "2.0"]
+    assert "numbers and sorted as text, as torchvision's ImageFolder does: 0.0, 1.0, 10.0, 2.0" in line
+    (tmp_path / "10.0").rename(tmp_path / "9b")
     assert read(tmp_path)[1] == []
 
 

@@ -71,6 +71,26 @@ def test_numbers_with_zeros_before_them_are_numbers_where_all_labels_are() -> No
     assert notes == ["labels that are one number, written in two ways, are read as one class: 001 and 01 and 1"]
 
 
+def test_whole_numbers_with_decimals_are_numbers_unless_they_are_the_names_of_classes() -> None:
+    with collected_notes() as notes:
+        classes, labels = classes_and_labels({"train": ["10.0", "9.0", "0.0", *range(1, 9), "9."], "test": ["10.0", 9]})
+    assert classes == [str(number) for number in range(11)]
+    assert labels == {"train": [10, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "test": [10, 9]}
+    says = "labels are whole numbers written as decimals, and read as numbers (0.0 as 0)"
+    assert notes == [f"{says}; one class are 9. and 9, 9.0 and 9"]
+    assert classes_and_labels({"train": ["10.0", "9.5"]}) == (["10.0", "9.5"], {"train": [0, 1]})
+    names = ["2.0", "1.0"]
+    with collected_notes() as notes:
+        assert classes_and_labels({"train": ["1.0", "2.0"]}, names) == (names, {"train": [1, 0]})
+    assert notes == []
+
+
+def test_labels_that_may_mean_that_there_is_none_are_noted() -> None:
+    with collected_notes() as notes:
+        assert classes_and_labels({"train": ["cat", "NaN", "dog"], "test": ["NaN"]})[0] == ["NaN", "cat", "dog"]
+    assert notes == ["2 images are of the class NaN: where that means no label, leave it away"]
+
+
 def test_names_of_classes_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes("\ufeffcat\r\n\r\ndög\u2028x \r\n\r\n".encode())
     with collected_notes() as notes:

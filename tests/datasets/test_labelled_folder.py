@@ -71,6 +71,28 @@ def test_folders_without_classes_get_one_clear_line(tmp_path: Path, folders: lis
         read(tmp_path)
 
 
+@pytest.mark.parametrize("inner", ["", "sub/deep", "dog", "dog and fox"])
+def test_the_folder_of_one_class_is_called_so(tmp_path: Path, inner: str) -> None:
+    for folder in inner.split(" and "):
+        write_image(tmp_path / "bee, wild" / folder / "x.png", 1)
+    with collected_notes() as notes, pytest.raises(SettingsError) as error:
+        labelled_folder(tmp_path / "bee, wild", ["ant", "bee, wild"])
+    assert str(error.value) == (
+        f'{tmp_path / "bee, wild"} is the folder of one class, "bee, wild", and has no class folders: name the folder '
+        f"above it, {tmp_path}, or predict its pictures' classes with kd-predict"
+    )
+    assert notes == []
+
+
+def test_names_that_hold_commas_or_end_in_a_space_are_in_quotes(tmp_path: Path) -> None:
+    write_classes(tmp_path, ["cat", "dog, wild", " fox "], count=1)
+    with collected_notes() as notes:
+        labelled_folder(tmp_path, ["cat", "a, b", "fox"])
+    assert '2 pictures in them left out: " fox " (the network\'s is called fox), "dog, wild"' in notes[0]
+    assert "2 of 3 classes have no picture under" in notes[1]
+    assert '("a, b", fox)' in notes[1]
+
+
 def test_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x.png").touch()
     with pytest.raises(SettingsError, match="must be a folder of class folders, got the file"):

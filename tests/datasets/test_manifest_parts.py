@@ -31,6 +31,46 @@ def test_classes_are_in_the_order_of_their_numbers_or_their_names(tmp_path: Path
     assert "zeros before a number" in notes[0]
 
 
+def test_whole_numbers_with_decimals_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    images = labelled_images(tmp_path, 36)
+    rows = [(path, f"{number % 12}.0" if number else "0") for number, (path, _) in enumerate(images)]
+    file = write_manifest(tmp_path / "m.csv", [*rows, ("img/1.png", "1.0")])
+    splits, notes = read(file, test_fraction=0.1, val_fraction=0.1)
+    assert splits.classes == [str(number) for number in range(12)]
+    says = f"labels of {file} are whole numbers written as decimals, and read as numbers (0.0 as 0)"
+    assert notes[0] == f"{says}; one class are 0.0 and 0"
+    several = [(path, "10.0|9.0" if number % 2 else "9.0") for number, (path, _) in enumerate(images)]
+    splits, notes = read(write_manifest(tmp_path / "m.csv", several, ("path", "labels")))
+    assert splits.classes == ["9", "10"]
+    assert notes == [f"{says.replace('0.0 as 0', '9.0 as 9')}"]
+    for odd in ("9.5", "cat", "v1.0"):  # then all are texts
+        splits, notes = read(
+            write_manifest(tmp_path / "m.csv", [(path, (odd, "10.0")[i % 2]) for i, (path, _) in enumerate(images)])
+        )
+        assert (splits.classes, notes) == (["10.0", odd], [])
+
+
+def test_labels_and_groups_that_may_mean_that_there_is_none_are_noted(tmp_path: Path) -> None:
+    rows = [(path, "nan" if label == "b" else label, "NA") for path, label in labelled_images(tmp_path, 8)]
+    rows = [(path, label, group if number < 3 else str(number)) for number, (path, label, group) in enumerate(rows)]
+    rows.append(rows[1])  # an image counts once
+    splits, notes = read(write_manifest(tmp_path / "m.csv", rows, ("path", "label", "group")))
+    assert splits.classes == ["a", "nan"]
+    assert notes[-2:] == [
+        "4 images are of the class nan: where that means no label, leave the cell empty",
+        "3 images are of the group NA: where that means no group, leave the cell empty",
+    ]
+    several = [(path, f"{label}|None" if label == "a" else "b") for path, label in labelled_images(tmp_path, 8)]
+    _, notes = read(write_manifest(tmp_path / "m.csv", several, ("path", "labels")))
+    assert "4 images are labelled None: where that means no label, leave the cell empty" in notes
+
+
+def test_names_that_hold_commas_or_end_in_a_space_are_in_quotes(tmp_path: Path) -> None:
+    rows = [(path, "Bär, groß" if label == "a" else "b", "train") for path, label in labelled_images(tmp_path, 4)]
+    file = write_manifest(tmp_path / "m.csv", [*rows[1:], (rows[0][0], "c", "test")], ("path", "label", "split"))
+    assert refused(file) == 'label must be one that training images have ("Bär, groß", b), got c (test, line 5)'
+
+
 @pytest.mark.parametrize(
     ("rows", "header", "options", "message"),
     [

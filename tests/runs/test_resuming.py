@@ -42,5 +42,7 @@ def test_a_completed_run_stands_and_other_data_are_refused(tmp_path: Path) -> No
     (tmp_path / RESULT).unlink()
     (tmp_path / UNFINISHED).mkdir()
     (tmp_path / UNFINISHED / BEGUN).write_text(json.dumps({"fingerprint": "a1", "threads": 1}))
-    with pytest.raises(SettingsError, match="was started with other images"):
+    with pytest.raises(SettingsError, match="was started with other images or labels: its"):
         earlier_result(tmp_path, "b2")
+    with pytest.raises(SettingsError, match=r"other images or labels, or other weights in teacher\.checkpoint: its"):
+        earlier_result(tmp_path, "b2", ["teacher.checkpoint"])
