@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
+from kd_runner.datasets.manifest_table import SUFFIXES
 from kd_runner.datasets.split_folders import split_called
 from kd_runner.datasets.survey import count, list_of_names, note_left_out
 from kd_runner.datasets.tree import Contents, contents_of, name_in_list, printable
@@ -16,21 +19,21 @@ from kd_runner.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
-class LabelledFolder:
+class LabelledPictures:
     """Pictures with their labels.
 
     Args:
-        folder: The folder that holds the class folders.
+        folder: The folder that holds the class folders, or that the paths of a table start from.
         paths: The pictures.
-        labels: The number of each picture's class among the network's classes.
+        labels: The number of each picture's class among the network's classes; uint8 [N, K] where it may have several.
     """
 
     folder: Path
     paths: Sequence[Path]
-    labels: Sequence[int]
+    labels: Sequence[int] | Tensor
 
 
-def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledFolder:
+def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledPictures:
     """The pictures in the class folders under `root`, or under its test folder where it has one.
 
     Hidden files, links and files that are no pictures are treated as the data set `image_folder` treats them. Notes
@@ -44,7 +47,7 @@ def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledFolder:
     """
     if not root.is_dir():
         must = (
-            f"must be a folder of class folders, got the file {root}"
+            f"must be a folder of class folders, or a table ({SUFFIXES}), got the file {root}"
             if root.exists()
             else f"no folder {root.resolve()}"
         )
@@ -59,9 +62,9 @@ def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledFolder:
     images = contents.by_subfolder
     pairs = [(folder / path, numbers[name]) for name, subfolder in folders.items() for path in images[subfolder]]
     _note_unknown(folder, contents, set(folders.values()), classes)
-    _note_missing(folder, classes, folders)
+    note_missing(f"under {folder}", [name for name in classes if name not in folders], classes)
     note_left_out(folder, contents)
-    return LabelledFolder(folder, [path for path, _ in pairs], [label for _, label in pairs])
+    return LabelledPictures(folder, [path for path, _ in pairs], [label for _, label in pairs])
 
 
 def _class_level(root: Path, contents: Contents, classes: set[str]) -> tuple[Path, Contents]:
@@ -125,7 +128,7 @@ def _note_unknown(folder: Path, contents: Contents, used: set[str], classes: Seq
     """Note the pictures that have no class of the network."""
     unknown = {name: len(contents.by_subfolder[name]) for name in contents.classes if name not in used}
     if unknown:
-        names = [f"{name_in_list(name)}{_similar(printable(name), classes)}" for name in unknown]
+        names = [f"{name_in_list(name)}{similar_class(printable(name), classes)}" for name in unknown]
         verb = "is" if len(unknown) == 1 else "are"
         note(
             "data",
@@ -139,7 +142,7 @@ def _note_unknown(folder: Path, contents: Contents, used: set[str], classes: Seq
         )
 
 
-def _similar(name: str, classes: Sequence[str]) -> str:
+def similar_class(name: str, classes: Sequence[str]) -> str:
     """The class that an unknown folder may mean."""
     folded = unicodedata.normalize("NFC", name).casefold().strip()
     for known in classes:
@@ -148,12 +151,19 @@ def _similar(name: str, classes: Sequence[str]) -> str:
     return did_you_mean(name, classes) if len(classes) <= 1000 else ""
 
 
-def _note_missing(folder: Path, classes: Sequence[str], folders: dict[str, str]) -> None:
-    missing = [name for name in classes if name not in folders]
+def note_missing(where: str, missing: Sequence[str], classes: Sequence[str], several_labels: bool = False) -> None:
+    """Note the classes without a picture, and what that does to the metrics; nothing where there are none.
+
+    Args:
+        where: The place of the pictures, such as 'under FOLDER'.
+        several_labels: A picture may have several.
+    """
     if missing:
         verb = "has" if len(missing) == 1 else "have"
+        scored = len(classes) - len(missing)
+        metrics = "mAP and macro F1" if several_labels else "precision, recall and F1"
         note(
             "data",
-            f"{len(missing):,} of {len(classes):,} classes {verb} no picture under {folder} "
-            f"({list_of_names(map(name_in_list, missing))}): precision, recall and F1 are means over the other {len(folders):,}",
+            f"{len(missing):,} of {len(classes):,} {'labels' if several_labels else 'classes'} {verb} no picture "
+            f"{where} ({list_of_names(map(name_in_list, missing))}): {metrics} are means over the other {scored:,}",
         )

@@ -151,7 +151,7 @@ def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
     """The number of each column that is there."""
     columns: dict[str, int] = {}
     for column in COLUMNS:
-        number = _find(table.columns, names[column])
+        number = find_column(table.columns, names[column])
         if number is not None:
             columns[column] = number
         elif column == PATH or names[column] not in (None, column):
@@ -169,7 +169,7 @@ def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
     return columns
 
 
-def _find(columns: Sequence[str], name: str | None) -> int | None:
+def find_column(columns: Sequence[str], name: str | None) -> int | None:
     """The number of the column of a name; of names that differ in upper and lower case, where it is the only one."""
     if name is None:
         return None
@@ -182,8 +182,8 @@ def _find(columns: Sequence[str], name: str | None) -> int | None:
 def _no_column(table: Table, column: str, names: Mapping[str, str | None]) -> str:
     """The message for a column that is not there, with the columns that may be meant by it and its like."""
     has = list_of_names(map(printable, table.columns), 10)
-    missing = [name for name in COLUMNS if names[name] == name and _find(table.columns, name) is None]
-    if len(missing) and any(_find(table.columns, names[name]) is not None for name in EITHER):
+    missing = [name for name in COLUMNS if names[name] == name and find_column(table.columns, name) is None]
+    if len(missing) and any(find_column(table.columns, names[name]) is not None for name in EITHER):
         missing = [name for name in missing if name not in EITHER]  # one of the two is enough
     words = [f"dataset.{name}={other}" for name in missing if (other := _meant(table.columns, name))]
     remedy = f"; is it {' '.join(words)}?" if words else ""

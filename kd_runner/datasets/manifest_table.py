@@ -31,6 +31,7 @@ NO_TEXT = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"PAR1": "Parquet",
 }
+SUFFIXES = ", ".join((*CSV, *PARQUET))
 LEAST_ROWS = 1
 MOST_BYTES, MOST_FIELDS = 2**30, 5 * 10**7
 
@@ -52,6 +53,11 @@ class Table:
     lines: Sequence[int]
 
 
+def is_table_name(path: Path) -> bool:
+    """True for the name of a file that is read as a table."""
+    return path.suffix.lower() in CSV + PARQUET
+
+
 def read_table(file: Path) -> Table:
     """The table in a file, whose suffix says its format.
 
@@ -60,15 +66,12 @@ def read_table(file: Path) -> Table:
         ValueError: the file cannot be read as a table; the message begins with 'root'.
     """
     if file.is_dir():
-        raise ValueError(
-            f"root must be the file of a manifest ({_suffixes()}), got the folder {file}{_tables_in(file)}"
-        )
+        raise ValueError(f"root must be the file of a manifest ({SUFFIXES}), got the folder {file}{_tables_in(file)}")
     if not file.is_file():
-        raise FileNotFoundError(f"no file {file.absolute()}: it must be a manifest ({_suffixes()})")
-    suffix = file.suffix.lower()
-    if suffix not in CSV + PARQUET:
-        raise ValueError(f"root must be a file of {_suffixes()}, got {file}")
-    table = _read_parquet(file) if suffix in PARQUET else _read_csv(file)
+        raise FileNotFoundError(f"no file {file.absolute()}: it must be a manifest ({SUFFIXES})")
+    if not is_table_name(file):
+        raise ValueError(f"root must be a file of {SUFFIXES}, got {file}")
+    table = _read_parquet(file) if file.suffix.lower() in PARQUET else _read_csv(file)
     twice = sorted(name for name, number in Counter(table.columns).items() if name and number > 1)
     if twice:
         raise ValueError(f"root must be a table with a name of its own for each column, {file} has two of {twice[0]}")
@@ -77,13 +80,9 @@ def read_table(file: Path) -> Table:
     return table
 
 
-def _suffixes() -> str:
-    return ", ".join((*CSV, *PARQUET))
-
-
 def _tables_in(folder: Path) -> str:
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in CSV + PARQUET)
+        names = sorted(path.name for path in folder.iterdir() if is_table_name(path))
     except OSError:
         names = []
     return f", which has {list_of_names(map(printable, names))}" if names else ""

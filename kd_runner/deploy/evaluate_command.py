@@ -33,6 +33,7 @@ from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
 
 if TYPE_CHECKING:
+    from kd_runner.datasets.labelled_folder import LabelledPictures
     from kd_runner.deploy.judged import Judged
     from kd_runner.deploy.predictor import Predictor
 
@@ -56,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Every metric of stored networks, on a folder of class folders or a run's test images.",
+        description="Every metric of stored networks, on a folder of class folders, a table, or a run's test images.",
     )
     parser.add_argument(
         "model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
@@ -66,10 +67,23 @@ def _parser() -> argparse.ArgumentParser:
         type=typed_path,
         nargs="?",
         metavar="DATA",
-        help="a folder of class folders (default: the run's test images)",
+        help="a folder of class folders, or a table: .csv, .tsv, .parquet (default: the run's test images)",
     )
     parser.add_argument("--teacher", type=typed_path, metavar="FILE", help="a network to compare the others with")
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="path|label|labels|split=NAME",
+        help="the name of a column of the table, may be repeated",
+    )
+    parser.add_argument(
+        "--image-root",
+        type=typed_path,
+        metavar="FOLDER",
+        help="where the paths of the table start (default: beside it)",
+    )
     add_network_argument(parser, several=True)
     add_shared_arguments(parser, FORMATS)
     parser.set_defaults(max_pixels=None)  # to tell where it was typed
@@ -81,10 +95,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
     form = chosen_format(arguments, FORMATS)
     trust_packages(arguments.trust)
-    _refuse_without_effect(arguments)
     with quick_imports():
         from kd_runner.deploy.measured import measure
         from kd_runner.deploy.measured_labels import labels_table, measure_labels
+    _refuse_without_effect(arguments)
     predictors = _predictors(arguments)
     judged = _judged(predictors, arguments)
     name = described(predictors)
@@ -114,6 +128,13 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
             f"--max-pixels: has no effect without DATA, as the run's test images are read as its settings say, got "
             f"{arguments.max_pixels}"
         )
+    from kd_runner.datasets.manifest_table import is_table_name
+
+    if arguments.data is None or arguments.data.is_dir() or not is_table_name(arguments.data):
+        for option, value in (("--column", arguments.column), ("--image-root", arguments.image_root)):
+            if value:
+                shown = value if isinstance(value, Path) else value[0]
+                raise SettingsError(f"{option}: has no effect where DATA is no table, got {shown}")
     if arguments.teacher is not None and TEACHER in (arguments.network or ()):
         raise SettingsError(f"--network {TEACHER}: has no effect beside --teacher {arguments.teacher}")
 
@@ -168,7 +189,6 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
-    from kd_runner.datasets.labelled_folder import labelled_folder
     from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
 
     size, workers = arguments.batch_size, arguments.workers
@@ -178,15 +198,8 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
         if not (folder / SETTINGS).exists():
             raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
-    for predictor in predictors.values():
-        predictor.refuse_no_pictures()
-        if predictor.input.several_labels:
-            raise SettingsError(
-                f"DATA: must be left out for {predictor.name}, whose images may have several labels, where class "
-                f"folders give one; its run's test images are read without it, got {arguments.data}"
-            )
     name = described(predictors)
-    data = labelled_folder(arguments.data.expanduser(), predictors[name].classes)
+    data = _labelled_pictures(predictors, name, arguments)
     with progress(len(data.paths)) as advance:
         judged = judged_on_folder(predictors, name, data, size, workers, advance)
     for name, reason in list(judged.unreadable.items())[:SAID]:
@@ -194,6 +207,45 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
     if judged.unreadable:
         say(COMMAND, f"{len(judged.unreadable):,} of {len(data.paths):,} pictures cannot be read and are left out")
     return judged
+
+
+def _labelled_pictures(
+    predictors: Mapping[str, Predictor], name: str, arguments: argparse.Namespace
+) -> LabelledPictures:
+    """The pictures in the folder or the table DATA, with labels of the network of that name.
+
+    Raises:
+        SettingsError: there are none, or they are not for these networks.
+    """
+    from kd_runner.datasets.labelled_folder import labelled_folder
+    from kd_runner.datasets.labelled_table import labelled_table
+    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.deploy.given_table import table_words
+    from kd_runner.deploy.trained_on import note_trained_on
+
+    path, model = arguments.data.expanduser(), arguments.model.expanduser()
+    is_table = is_table_name(path) and not path.is_dir()
+    several_labels = predictors[name].input.several_labels
+    for predictor in predictors.values():
+        predictor.refuse_no_pictures()
+        if predictor.input.several_labels != several_labels:
+            raise SettingsError(
+                f"{predictor.name} and {predictors[name].name} must both have one label an image, or several"
+            )
+        if several_labels and not is_table:
+            raise SettingsError(
+                f"DATA: must be a table with a column of labels, or left out, for {predictor.name}, whose images may "
+                f"have several labels, where class folders give one; got {arguments.data}"
+            )
+    if is_table:
+        words = table_words(model, arguments.column, arguments.image_root)
+        data = labelled_table(path, predictors[name].classes, words, several_labels)
+    else:
+        data = labelled_folder(path, predictors[name].classes)
+    run = model if model.is_dir() else model.parent
+    if (run / SETTINGS).exists():
+        note_trained_on(run, data.paths, arguments.trust)
+    return data
 
 
 def as_table(content: Mapping[str, Any], width: int) -> str:

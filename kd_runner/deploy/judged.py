@@ -1,4 +1,4 @@
-"""The logits of stored networks for labelled images: those of a folder, or the test images of their own run."""
+"""The logits of stored networks for labelled images: of a folder, of a table, or the test images of their own run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.labelled_folder import LabelledFolder
+from kd_runner.datasets.labelled_folder import LabelledPictures
 from kd_runner.datasets.tree import printable
 from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.deploy.predictor import Predictor
@@ -94,12 +94,12 @@ def _batches(source: Source, predictor: Predictor, test: OwnTest, batch_size: in
 def judged_on_folder(
     predictors: Mapping[str, Predictor],
     described: str,
-    data: LabelledFolder,
+    data: LabelledPictures,
     batch_size: int | None = None,
     workers: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Judged:
-    """The logits for the pictures of a folder, each read as the network's own images were.
+    """The logits for the pictures of a folder or a table, each read as the network's own images were.
 
     Args:
         described: The name of the network whose classes the labels are of.
@@ -128,7 +128,7 @@ def judged_on_folder(
     if not read:
         reason = next(iter(reasons.values()), "there are none")
         raise SettingsError(f"none of the {len(data.paths):,} pictures under {data.folder} can be read: {reason}")
-    labels = torch.tensor([data.labels[number] for number in read])
+    labels = torch.as_tensor(data.labels)[read]
     return Judged({name: torch.cat(parts) for name, parts in logits.items()}, labels, unreadable)
 
 

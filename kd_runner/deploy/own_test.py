@@ -19,6 +19,7 @@ from kd_runner.config.build import build
 from kd_runner.config.settings import DatasetSettings, Residency
 from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.folds import fold_of
+from kd_runner.datasets.manifest_table import is_table_name
 from kd_runner.datasets.splits import Splits
 from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
 from kd_runner.errors import SettingsError
@@ -89,7 +90,7 @@ def own_test(
         except SettingsError as error:
             is_gone = str(error).startswith("dataset.root: no ")
             moved = "; where the images lie elsewhere now, name their folder with --root" if is_gone else ""
-            raise SettingsError(f"{folder / SETTINGS}: {error}{moved}") from error
+            raise SettingsError(f"{folder / SETTINGS}: {error}{moved}{_remedy_of_table(root)}") from error
         if not isinstance(splits, Splits):
             raise SettingsError(f"{folder / SETTINGS}: dataset: must return Splits, got {type(splits).__name__}")
         if settings.folds is not None:
@@ -98,6 +99,13 @@ def own_test(
         if residency is None:  # images that are read in another way than the run's have another fingerprint
             _note_other_images(folder, result, splits)
         yield OwnTest(splits, settings, result)
+
+
+def _remedy_of_table(root: str | None) -> str:
+    """The end of a message where a table was typed in place of the run's own data set."""
+    if root is None or not is_table_name(Path(root)):
+        return ""
+    return f"; --root is for the run's own data set: kd-evaluate MODEL {root} judges the rows of another table"
 
 
 def _fold(folder: Path, settings: StoredSettings, splits: Splits) -> Splits:

@@ -147,12 +147,18 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
     Raises:
         SettingsError: there is no picture.
     """
+    from kd_runner.datasets.manifest_table import is_table_name
     from kd_runner.datasets.survey import LeftOut, count
     from kd_runner.datasets.tree import contents_of, printable
 
     paths: list[Path] = []
     for path in (path.expanduser() for path in given):
         if not path.is_dir():
+            if is_table_name(path) and path.exists():
+                raise SettingsError(
+                    f"{printable(str(path))} is a table: name the pictures or their folder, or give the table to "
+                    "kd-evaluate, which judges the rows that have a label"
+                )
             paths.append(path)
             continue
         try:

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from image_folders import write_classes, write_image
 
-from kd_runner.datasets.labelled_folder import LabelledFolder, labelled_folder
+from kd_runner.datasets.labelled_folder import LabelledPictures, labelled_folder
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 
 CLASSES = ("cat", "ant", "bee")
 
 
-def read(root: Path) -> tuple[LabelledFolder, list[str]]:
+def read(root: Path) -> tuple[LabelledPictures, list[str]]:
     with collected_notes() as notes:
         return labelled_folder(root, CLASSES), notes
 
@@ -95,7 +95,9 @@ def test_names_that_hold_commas_or_end_in_a_space_are_in_quotes(tmp_path: Path) 
 
 def test_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x.png").touch()
-    with pytest.raises(SettingsError, match="must be a folder of class folders, got the file"):
+    with pytest.raises(
+        SettingsError, match=r"must be a folder of class folders, or a table \(\.csv, .*\), got the file"
+    ):
         read(tmp_path / "x.png")
     with pytest.raises(SettingsError, match=r"no folder .*nothing"):
         read(tmp_path / "nothing")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import composed
-from image_folders import write_classes
+from image_folders import write_classes, write_image
+from manifests import write_manifest
 from stored_networks import store_network
 
 import kd_runner
@@ -126,9 +127,44 @@ def test_what_is_left_out_is_said(
     assert content["unreadable"] == [{"image": "data/bee/100.png", "reason": "it is empty"}]
 
 
+def test_a_table_gives_the_same_metrics_as_its_pictures_in_folders(
+    folder: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    own = printed_json(capsys, str(folder / "run"), str(folder / "data/test"))
+    pictures = sorted((folder / "data").glob("*/*/*.png"))
+    rows = [(path.relative_to(folder), path.parent.name, path.parts[-3]) for path in pictures]
+    table = str(write_manifest(tmp_path / "m.csv", rows, ("path", "label", "set")))
+    words = [str(folder / "run"), table, "--image-root", str(folder), "--column", "split=set"]
+    content = printed_json(capsys, *words)
+    assert content["images"] == 18
+    for name, metrics in own["networks"].items():
+        for metric in METRICS:
+            assert content["networks"][name][metric] == pytest.approx(metrics[metric], abs=1e-6)
+    assert main([*words[:-2], "--format", "json"]) == 0  # without splits, all are judged
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["images"] == 54
+    (line,) = [line for line in printed.err.splitlines() if "saw them before" in line]
+    assert line == (
+        f"kd-evaluate: note: 33 training images and 3 validation images of {folder / 'run'} are among the 54 that are "
+        "judged, and its networks saw them before"
+    )
+
+
+def test_a_table_of_several_labels(label_run: Path, tmp_path: Path, capsys: Printed) -> None:
+    rows = [(f"{number}.png", "|".join(str(digit) for digit in range(number))) for number in range(4)]
+    for number, (path, _) in enumerate(rows):
+        write_image(tmp_path / path, number)
+    content = printed_json(capsys, str(label_run), str(write_manifest(tmp_path / "m.csv", rows, ("path", "labels"))))
+    assert content["images_of_class"][:4] == [3, 2, 1, 0]
+    assert content["images"] == 4
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["net.safetensors", "data", "--column", "label=x"], "--column: has no effect where DATA is no table, got lab"),
+        (["net.safetensors", "--image-root", "x"], "--image-root: has no effect where DATA is no table, got x"),
+        (["net.safetensors", "none.csv"], "no file .*none.csv: it must be a manifest"),
         (["net.safetensors"], "net.safetensors is in no folder of a run: name the pictures to evaluate on"),
         (["net.safetensors", "nothing"], "no folder .*nothing"),
         (["nothing.safetensors", "data"], "no file .*nothing.safetensors"),

@@ -80,7 +80,7 @@ def test_a_stored_run_is_measured_again(label_run: Path, tmp_path: Path, capsys:
     assert evaluate([str(label_run)]) == 0
     assert "Average precision of each label:" in capsys.readouterr().out
     assert evaluate([str(label_run), str(tmp_path)]) == 2
-    assert "DATA: must be left out for" in capsys.readouterr().err
+    assert "DATA: must be a table with a column of labels, or left out, for" in capsys.readouterr().err
     info = checkpoints.read_checkpoint(label_run / "student_last.safetensors")[1]
     assert info is not None
     assert info["input"]["several_labels"] is True

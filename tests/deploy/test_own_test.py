@@ -63,6 +63,15 @@ def test_images_that_lie_elsewhere_now(folder: Path) -> None:
         assert test.splits.classes == ["a", "b", "c"]
 
 
+def test_a_table_in_place_of_the_runs_own_is_for_the_other_argument(folder: Path) -> None:
+    (folder / "new.csv").write_text("path,label\nx.png,a\n")
+    with (
+        pytest.raises(SettingsError, match=r"; --root is for .*: kd-evaluate MODEL .*new\.csv judges the rows of"),
+        own_test(folder, root=str(folder / "new.csv")),
+    ):
+        pass
+
+
 def test_other_test_images_are_noted(folder: Path) -> None:
     result = {"student": {"correct": {"of": "0" * 16}}}
     (folder / "result.json").write_text(json.dumps(result))

@@ -86,12 +86,17 @@ def test_csv_in_a_new_file(folder: Path, capsys: Printed) -> None:
         (["pictures/b.png", "pictures"], "pictures/b.png is not a plain weights file"),
         (["pictures", "pictures"], "pictures is not the folder of a run"),
         (["net.safetensors", "empty"], "no pictures in or below empty"),
+        (
+            ["net.safetensors", "t.CSV"],
+            "t.CSV is a table: name the pictures or their folder, or give .* to kd-evaluate",
+        ),
         (["net.safetensors", "pictures", "--device", "gpu7"], "--device: gpu7 cannot be used here"),
         (["net.safetensors", "pictures", "--output", "no/x.csv"], "--output: no folder .*/no"),
     ],
 )
 def test_what_cannot_work_gets_one_clear_line(folder: Path, capsys: Printed, words: list[str], message: str) -> None:
     (folder / "empty").mkdir()
+    (folder / "t.CSV").write_text("path,label\n")
     assert main(words) == 2
     output, errors = capsys.readouterr()
     assert output == ""
