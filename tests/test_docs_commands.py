@@ -112,6 +112,8 @@ def make_other_forms(home: Path) -> None:
     shutil.copytree(home / "pictures", home / "eyes" / "scans")
     table = "\n".join(["path,label,patient", *rows]).replace(str(home / "pictures"), "scans")
     (home / "eyes" / "images.csv").write_text(table)
+    others = [f"other_pictures/{path.parent.name}/{path.name},{path.parent.name}" for path in paths]
+    (home / "other_pictures.csv").write_text("\n".join(["path,label", *others]))
     if HAS_DATASETS:
         for split in ("train", "test"):
             shutil.copytree(home / "pictures", home / "to_save" / split)
