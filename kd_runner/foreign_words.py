@@ -15,6 +15,8 @@ import yaml
 
 FILE = Path(__file__).with_suffix(".yaml")
 UNKNOWN_VALUE = "…"
+MANY_SEEDS = 12
+SHARE = re.compile(r"0?\.\d+")
 PLAIN = re.compile(r"[\w.,:/+-]+")  # a value that needs no quotes
 
 
@@ -46,14 +48,14 @@ def answer_for(key: str, value: str = "", exact: bool = False) -> str | None:
         return None
     if "type" not in entry:
         return f"there is nothing of the kind here: {entry['say']}"
-    return _filled(entry["type"], value) + (f" ({entry['say']})" if "say" in entry else "")
+    return _filled(entry["type"], _kept(entry, value)) + (f" ({entry['say']})" if "say" in entry else "")
 
 
 def number_for(group: str, value: str) -> str | None:
     """What a person types who gave a number as an option of a group; None where nothing fits."""
     template = table()["numbers"].get(group)
     is_number = re.fullmatch(r"[+-]?\d*\.?\d+(e[+-]?\d+)?(,[\d.e+-]+)*", value) is not None
-    return _filled(template, value) if template and is_number else None
+    return _filled(template, _plain_value(value)) if template and is_number else None
 
 
 def option_for(group: str, option: str) -> str | None:
@@ -73,5 +75,35 @@ def _normal(key: str) -> str:
     return key.lstrip("+~-").lower().replace("-", "_")
 
 
+def _kept(entry: Mapping[str, str], value: str) -> str:
+    """The typed value where the answer can hold it, in place of the entry's example."""
+    if "values" not in entry:
+        return _plain_value(value) if PLAIN.fullmatch(value) else entry.get("example", UNKNOWN_VALUE)
+    if not re.fullmatch(entry["values"], value, re.IGNORECASE):
+        return entry["example"]
+    return value.lower() if value.lower() in ("true", "false") else value
+
+
+def _plain_value(value: str) -> str:
+    return value if PLAIN.fullmatch(value) else UNKNOWN_VALUE
+
+
 def _filled(template: str, value: str) -> str:
-    return "type " + template.replace("{value}", value if PLAIN.fullmatch(value) else UNKNOWN_VALUE)
+    """The words to type, with the value in the places that they have for it."""
+    if not PLAIN.fullmatch(value) and value != UNKNOWN_VALUE:
+        template = re.sub(r"(?<!')\b([\w.]+=)\{value\}", r"'\1{value}'", template)
+    filled = template.replace("{list}", f"[{value.strip('[]')}]").replace("{seeds}", _seeds(value))
+    return "type " + filled.replace("{rest}", _rest(value)).replace("{value}", value)
+
+
+def _seeds(value: str) -> str:
+    """The seeds 0 to N - 1 for a number N, as a range where they are many; a list as it is."""
+    if not value.isdecimal():
+        return value.strip("[]").replace(" ", "")
+    count = int(value)
+    return ",".join(map(str, range(count))) if count <= MANY_SEEDS else f"'range({count})'"
+
+
+def _rest(value: str) -> str:
+    """What a share lacks to 1; nothing for another value."""
+    return f"{1 - float(value):g}" if SHARE.fullmatch(value) else ""

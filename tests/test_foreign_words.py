@@ -44,7 +44,7 @@ ANSWERS = {
     "num_epochs=30": "type student.epochs=30 (teacher.epochs is that of the teacher)",
     "max_grad_norm=5": "type trainer.gradient_clip_val=5",
     "grad_accum_step=4": "type trainer.accumulate_grad_batches=4",
-    "frozen_modules=[fc]": FREEZE,
+    "frozen_modules=[fc]": FREEZE.replace("layer1", "fc"),
     "src_ckpt=t.pt": "type teacher.checkpoint=t.pt",
     "forward_hook=x": "type 'student.layers=[layer3]' 'teacher.layers=[layer3]' ('student.layers=?' lists the layers)",
     "criterion=soft": "type distillation=soft (kd-runner help distillation lists the modes)",
@@ -113,6 +113,66 @@ ANSWERS = {
     "student.lr=0.1": "type 'student.optimizer={lr: 0.1}'",
     "val_split=a b": "type dataset.val_fraction=…",
 }
+
+
+# Words whose answer has an example, with values that the answer can hold, and with others.
+VALUES = {
+    "trials=2": "type -m hydra/sweeper=optuna hydra.sweeper.trials=2 'temperature.value=interval(1,8)'",
+    "warmup_ratio=0.1": "type scheduler.warmup=0.1",
+    "lr_steps=[0.5,0.75]": "type scheduler=steps 'scheduler.milestones=[0.5,0.75]'",
+    "seeds=3": "type -m seed=0,1,2",
+    "num_seeds=[4,5]": "type -m seed=4,5",
+    "seeds=100": "type -m seed='range(100)'",
+    "num_runs=few": "type -m seed=0,1,2,3",
+    "alpha=0.7": "type distillation.weight=0.7 distillation.label_weight=0.3",
+    "alpha=7": "type distillation.weight=0.9 distillation.label_weight=0.1",
+    "logit_stand=False": "type distillation.standardize=false",
+    "hint_layers=[layer1,layer2]": "type 'student.layers=[layer1,layer2]' 'teacher.layers=[layer1,layer2]'",
+    "class_weights=[1,2]": "type 'dataset.class_weights=[1,2]'",
+    "class_weight=true": "type dataset.class_weights=balanced",
+    "balanced=false": "type dataset.balanced_sampling=false",
+    "freeze=features": "type 'student.freeze=[features]'",
+    "freeze=true": "type 'student.freeze=[layer1]'",
+    "ema_decay=0.99": "type student.ema=0.99",
+    "model_ema=true": "type student.ema=0.999",
+    "randaugment=3": "type dataset.rand_augment=3",
+    "aa=rand-m9": "type dataset.rand_augment=2",
+    "hflip=0.5": "type dataset.flip=true",
+    "padding=2": "type dataset.crop_padding=2",
+    "crop=224": "type dataset.crop_padding=4",
+    "min_scale=0.2": "type dataset.resized_crop=0.2",
+    "cutout_length=8": "type dataset.cutout=8",
+    "n_holes=1": "type dataset.cutout=16",
+    "mean=[0.1,0.2,0.3]": "type 'dataset.mean=[0.1,0.2,0.3]'",
+    "std=0.3": "type 'dataset.std=[0.3]'",
+    "n_splits=10": "type -m folds=10",
+    "device=cpu": "type trainer.accelerator=cpu",
+    "device=cuda:0": "type trainer.accelerator=auto",
+    "compile=false": "type trainer.compile=false",
+    "deterministic=false": "type trainer.deterministic=false",
+    "monitor=val_loss": "type early_stopping.metric=val_loss",
+    "patience=7": "type early_stopping.metric=val_accuracy early_stopping.patience=7",
+    "resume_from=outputs/runs/a": "type resume=outputs/runs/a",
+    "ckpt_path=a/last.ckpt": "type resume=FOLDER",
+    "partition=short": "type -m hydra/launcher=slurm hydra.launcher.partition=short",
+    "partition": "type -m hydra/launcher=slurm hydra.launcher.partition=NAME",
+    "recipe=article_mlp": "type experiment=article_mlp",
+    "config=conf/mine.yaml": "type experiment=NAME",
+}
+
+
+@pytest.mark.parametrize(("typed", "answer"), VALUES.items())
+def test_a_value_is_kept_where_the_answer_can_hold_it(typed: str, answer: str) -> None:
+    said = answer_for(*typed.partition("=")[::2])
+    assert said is not None
+    assert said.partition(" (")[0] == answer
+
+
+def test_every_example_fits_its_entry() -> None:
+    for entry in table()["settings"]:
+        if "values" in entry and entry["example"].islower() | entry["example"][0].isdigit():
+            assert re.fullmatch(entry["values"], entry["example"]), entry["words"]
+        assert ("values" in entry) <= ("example" in entry), entry["words"]
 
 
 @pytest.mark.parametrize(("typed", "answer"), ANSWERS.items())
