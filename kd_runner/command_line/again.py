@@ -61,6 +61,8 @@ def read_again(typed: Sequence[str]) -> Again:
     if len(folders) != 1:
         got = f"got {' and '.join(folders)}" if folders else "got none"
         raise SettingsError(f"{AGAIN}: must name the folder of one run, as in kd-runner again RUN seed=1, {got}")
+    if not folders[0].strip():
+        raise SettingsError(f"{AGAIN}: must be the folder of a run, got nothing")
     folder = Path(folders[0]).expanduser()
     _refuse_no_run(folder, folders[0])
     if any(key_of(word) == "resume" for word in settings):

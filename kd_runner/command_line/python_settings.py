@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line.composition import keys_from_environment, settings_of
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.empty_values import refuse_empty_paths
 from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.in_short import in_short
 from kd_runner.command_line.messages import messages_about, one_line_message
@@ -60,6 +61,7 @@ def composed_settings(
     Raises:
         SettingsError: they cannot be composed, or one is of the wrong kind or out of its range.
     """
+    refuse_empty_paths([*words, *(f"{key}={value}" for key, value in given.items())])
     folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]
     overrides = [*folder, *(as_hydra_reads_it(word) for word in words)]
     values = {}

@@ -51,7 +51,7 @@ def command_of_folder(words: list[str]) -> list[str]:
         SettingsError: there is no run and no sweep in the folder.
     """
     typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
-    if not typed or typed[-1] in ("", "null"):
+    if not typed or typed[-1] == "null":
         return words
     folder = Path(typed[-1]).expanduser()
     _refuse_other_folders(words, folder)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 
 def typed_path(text: str) -> Path:
-    """The path that a person typed: shells leave ~ in place behind '=', as in --out=~/report."""
+    """The path that a person typed: shells leave ~ in place behind '=', as in --out=~/report.
+
+    Raises:
+        ArgumentTypeError: it is nothing, as "$RUN" is where RUN is not set; the empty path is the current folder.
+    """
+    if not text.strip():
+        raise ArgumentTypeError("must be a path, got nothing")
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or no home: it is a name like any other

@@ -114,7 +114,7 @@ def test_a_run_is_not_gone_on_with_as_a_sweep(interrupted: Path, words: list[str
         command_of_folder(["-m", *words, f"resume={interrupted}"])
 
 
-@pytest.mark.parametrize("words", [["seed=1"], ["resume="], ["resume=null", "-m"]])
+@pytest.mark.parametrize("words", [["seed=1"], ["resume=null", "-m"]])
 def test_a_command_without_a_folder_stays_as_it_is(words: list[str]) -> None:
     assert command_of_folder(words) == words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,12 @@ def test_a_path_below_the_home_folder_and_others(monkeypatch: pytest.MonkeyPatch
     assert typed_path("~/report") == Path("/home/me/report")
     assert typed_path("a/~b") == Path("a/~b")
     assert typed_path("~no_such_user_here/x") == Path("~no_such_user_here/x")
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_nothing_is_not_the_current_folder(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser(prog="kd-x")
+    parser.add_argument("folder", type=typed_path)
+    with pytest.raises(SystemExit):
+        parser.parse_args([text])
+    assert capsys.readouterr().err.endswith("kd-x: error: argument folder: must be a path, got nothing\n")
