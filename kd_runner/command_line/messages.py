@@ -28,6 +28,7 @@ from kd_runner.command_line.option_files import (
     published_options,
 )
 from kd_runner.command_line.own_folder import config_dirs
+from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept
 from kd_runner.config.conf_dir import NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
@@ -37,6 +38,9 @@ UNREADABLE = (
     r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL|LexerNoViableAlt"
 )
 _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
+SWEEPS = (
+    "must be a value, or a sweep such as choice(1,2,4), range(1,4), interval(1,8) or tag(log,interval(1,8)), in quotes"
+)
 NEARLY = 0.85  # how alike a misspelt key is to the one that was meant, from 0 to 1
 LONGEST_LIST = 200  # letters of a list that stands beside the name which was meant
 
@@ -82,6 +86,8 @@ def one_line_message(error: Exception) -> str:
     text = re.sub(r"\s*See https://\S+ for details", "", str(error)) or type(error).__name__
     if re.search(UNREADABLE, text):
         text = _unreadable_word(_typed_words()) or text
+    if re.match(NOT_SWEPT, text) and (line := not_swept(_typed_words())):
+        return line
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
     if several:
         key, values = several.groups()
@@ -248,6 +254,11 @@ def _unreadable_word(words: list[str]) -> str | None:
                 return f"{joined.partition('=')[0]}: must be typed without spaces around =: {joined}"
             if option := _word_of_option(word):
                 return f"{word}: must be KEY=VALUE, such as {option}"
+            if meant := meant_sweep(word):
+                return f"{word.partition('=')[0]}: must be typed as {meant}, got {word.partition('=')[2]}"
+            called = re.match(r"\w+ while evaluating '.*?': (.*)", reason)
+            if called:
+                return f"{word.partition('=')[0]}: {SWEEPS}, got {word.partition('=')[2]} ({called[1]})"
             if "=~" in word:
                 return f"{word}: must have no ~, which is not read here: type $HOME"
             return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"

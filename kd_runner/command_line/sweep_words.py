@@ -1,0 +1,63 @@
+"""Values that stand for several, such as interval(1,8): what to type where they cannot be read, or are not swept."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
+from hydra.errors import HydraException
+
+from kd_runner.command_line.typed_words import parse_overrides
+
+NOT_SWEPT = r"Sweep parameters '.*' requires --multirun|BasicSweeper does not support sweep type : INTERVAL_SWEEP"
+SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.trials=20")
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+# An interval as other tools have it, or nearly as it is here.
+INTERVAL = re.compile(
+    rf"(?P<names>(?:\w+\s*[(\[]\s*|log\s*,\s*)+)(?P<low>{NUMBER})\s*[,;:]\s*(?P<high>{NUMBER})\s*(?P<log>,\s*log\s*)?[)\]\s]+",
+    re.IGNORECASE,
+)
+KNOWN = r"tag|int|float|interval|uniform|q?uniform|log|(?:q?log_?)uniform|randint|range"
+
+
+def not_swept(words: Sequence[str]) -> str | None:
+    """A line about a value that stands for several where nothing sweeps over them; None where no word has one."""
+    sweeps = [override for override in parse_overrides(words) if override.is_sweep_override()]
+    intervals = [override for override in sweeps if isinstance(override.value(), IntervalSweep)]
+    if not sweeps:
+        return None
+    override = (intervals or sweeps)[0]
+    word = str(override.input_line)
+    missing = ["-m"]
+    if intervals and SEARCH[0] not in words:
+        has_trials = any(word.startswith("hydra.sweeper.trials=") for word in words)
+        missing += SEARCH[:1] if has_trials else SEARCH
+    kind = "an interval is for a search" if intervals else "several values are for a sweep"
+    remedy = f"type kd-runner {' '.join(missing)} {shlex.quote(word)}"
+    return f"{override.key_or_group}: must be one value, got {word.partition('=')[2]}; {kind}: {remedy}"
+
+
+def meant_sweep(word: str) -> str | None:
+    """The word as it is typed where its value is nearly that of a sweep, such as log(interval(1,8)); else None."""
+    key, _, value = word.partition("=")
+    found = INTERVAL.fullmatch(value.strip())
+    meant = value.replace(";", ",")
+    if found is not None:
+        names = re.findall(r"\w+", found["names"].lower())
+        if not all(re.fullmatch(KNOWN, name) for name in names):
+            return None
+        meant = f"{'range' if 'range' in names else 'interval'}({found['low']},{found['high']})"
+        if {"int", "randint"} & set(names):
+            meant = f"int({meant})"
+        if found["log"] or any("log" in name for name in names):
+            meant = f"tag(log,{meant})"
+    if meant == value or not re.match(r"[a-z]+\(", meant):
+        return None
+    try:
+        OverridesParser.create().parse_override(f"{key}={meant}")
+    except HydraException:
+        return None
+    return shlex.quote(f"{key}={meant}")
