@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
 from kd_runner.config.given import is_name_of_given
-from kd_runner.config.settings import Node, fields_of, rule_of
+from kd_runner.config.settings import Node, as_number, fields_of, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
@@ -201,4 +201,4 @@ def _wrong_kind(key: str, error: ValidationError) -> str:
     problem = error.errors()[0]
     # Numbers in a location are positions in a list; of a tuple that is too short, the list is shown.
     positions = [] if problem["type"] == "missing" else [part for part in problem["loc"] if isinstance(part, int)]
-    return f"{'.'.join(map(str, [key, *positions]))}: {rule_of(problem)}, got {problem['input']!r}"
+    return f"{'.'.join(map(str, [key, *positions]))}: {rule_of(problem)}, got {problem['input']!r}{as_number(problem)}"

@@ -25,6 +25,7 @@ from typing import Any
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.given import given, is_name_of_given
 from kd_runner.errors import SettingsError, one_line
+from kd_runner.suggestions import number_meant
 
 # The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
@@ -219,6 +220,8 @@ def _check_plain(name: str, value: Any, key: str, target: str) -> None:
         raise SettingsError(f"{key}: must be left out of {target}, got {_shown(value)}; for published weights, {hint}")
     for text in _texts(value):
         if not WORD.fullmatch(text) or FILE_LIKE.fullmatch(name):
+            if meant := number_meant(text):
+                raise SettingsError(f"{key}: must be a number such as {meant}, got {_shown(text)}")
             raise SettingsError(f"{key}: must be numbers or plain words, {target} reads no files, got {_shown(text)}")
 
 

@@ -29,7 +29,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
 from kd_runner.masking import without_passwords
 from kd_runner.plain_text import lines
-from kd_runner.suggestions import did_you_mean
+from kd_runner.suggestions import did_you_mean, number_meant
 
 Node = dict[str, Any]  # a `_target_` and its arguments
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -829,7 +829,7 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         return f"{key}: must be given" if section == key else f"{section}: must be an option of its group, got none"
     answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
     given = without_passwords(repr(problem["input"]))
-    return f"{key}: {rule_of(problem)}, got {given}{f'; {answer}' if answer else ''}"
+    return f"{key}: {rule_of(problem)}, got {given}{f'; {answer}' if answer else as_number(problem)}"
 
 
 def _line_of_named(problem: Any) -> str | None:
@@ -860,6 +860,12 @@ def fields_of(key: str) -> list[str]:
     }
     is_section = key.count(".") == (section in NAMED)
     return [name for name in kinds[section].model_fields if name != "target"] if section in kinds and is_section else []
+
+
+def as_number(problem: Any) -> str:
+    """The end of the line about a text that stands for a number, such as 90%; empty for other problems."""
+    meant = number_meant(problem["input"]) if str(problem["type"]).startswith("float_") else None
+    return f"; as a number it is {meant}" if meant else ""
 
 
 def rule_of(problem: Any) -> str:

@@ -31,6 +31,7 @@ from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.models.own_input import OwnInput, own_shape
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
+from kd_runner.notes import note
 from kd_runner.outputs import needs_of
 from kd_runner.processes import started_place
 from kd_runner.randomness import derived_seed, seeded_generator
@@ -78,6 +79,9 @@ from kd_runner.training.recipe import Recipe
 from kd_runner.training.stopping import Stopping
 
 log = logging.getLogger(__name__)
+
+# Dropout's recipe begins at 10 (Hinton et al. 2012), and no published one is above; those of LARS have another scale.
+LARGEST_RATE = 10
 
 
 def assemble(
@@ -302,6 +306,7 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
     if hasattr(optimizer, "keep") and settings.trainer.precision == "16-mixed":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed with this optimizer, got 16-mixed")
     check_optimizer(settings, hasattr(optimizer, "keep"))
+    _note_large_rate(node, optimizer_key)
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer
     steps = section.steps if isinstance(section, StudentSettings) else None
@@ -322,6 +327,13 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         switches_of(settings, stage),
         steps,
     )
+
+
+def _note_large_rate(node: Mapping[str, Any], key: str) -> None:
+    """Note a learning rate that is above those of all published recipes, such as 1e3 where 1e-3 was meant."""
+    rate = node.get("lr")
+    if isinstance(rate, int | float) and rate > LARGEST_RATE and "lars" not in str(node["_target_"]).lower():
+        note("settings", f"{key}.lr is {rate:g}: a learning rate above {LARGEST_RATE} is seldom meant; 1e-3 is 0.001")
 
 
 def _pruning(settings: Settings, stage: str) -> Pruning | None:

@@ -60,6 +60,16 @@ def test_a_missing_argument_is_named() -> None:
         build({"_target_": RESNET["_target_"], "widths": [4, 4, 8, 8]}, "teacher", **OFFERED)
 
 
+def test_a_text_that_stands_for_a_number() -> None:
+    node = {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": "90%"}
+    with pytest.raises(SettingsError, match=r"^optimizer\.momentum: must be a number such as 0\.9, got '90%'$"):
+        build(node, "optimizer", params=[])
+    with pytest.raises(SettingsError, match=r"^optimizer\.momentum: must be a number such as 0\.95, got '0,95'$"):
+        build({**node, "momentum": "0,95"}, "optimizer", params=[])
+    with pytest.raises(SettingsError, match=r"^temperature\.value: .* got '4,5'; as a number it is 4\.5$"):
+        build({"_target_": "kd_runner.temperature.Constant", "value": "4,5"}, "temperature")
+
+
 def test_trust_admits_a_package() -> None:
     node = {"_target_": "fractions.Fraction", "numerator": 3}
     with pytest.raises(SettingsError, match=r"trust=\[fractions\]"):

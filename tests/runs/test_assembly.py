@@ -10,7 +10,8 @@ import pytest
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
-from kd_runner.runs.assembly import assemble
+from kd_runner.notes import collected_notes
+from kd_runner.runs.assembly import _note_large_rate, assemble
 
 RunIt = Callable[..., dict[str, Any]]
 
@@ -71,6 +72,32 @@ def test_what_cannot_work_is_said_before_anything_trains(
     with pytest.raises(SettingsError, match=f"^{message}"):
         result_of(*overrides)
     assert not list((tmp_path / "run0").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [
+        (
+            {"_target_": "torch.optim.SGD", "lr": 1000.0},
+            ["student.optimizer.lr is 1000: a learning rate above 10 is seldom meant; 1e-3 is 0.001"],
+        ),
+        ({"_target_": "torch.optim.SGD", "lr": 10}, []),  # dropout's recipe
+        ({"_target_": "timm.optim.Lars", "lr": 29.0}, []),
+        ({"_target_": "timm.optim.Lion"}, []),
+    ],
+)
+def test_a_learning_rate_above_those_of_all_recipes_is_noted(node: dict[str, Any], text: list[str]) -> None:
+    with collected_notes() as notes:
+        _note_large_rate(node, "student.optimizer")
+    assert notes == text
+
+
+def test_a_large_learning_rate_is_noted_once_before_anything_trains(result_of: RunIt) -> None:
+    with collected_notes() as notes, pytest.raises(SettingsError, match=r"^teacher\.layers"):
+        result_of("optimizer.lr=1e3", "teacher.layers=[nope]")
+    assert [note for note in notes if "seldom meant" in note] == [
+        "optimizer.lr is 1000: a learning rate above 10 is seldom meant; 1e-3 is 0.001"
+    ]
 
 
 @pytest.mark.parametrize(
