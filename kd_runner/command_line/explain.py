@@ -17,7 +17,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from kd_runner.command_line.commands import COMMANDS, about_command
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.key_names import is_key
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.config.fingerprint import flat_keys
@@ -65,6 +67,13 @@ def explanation(words: Sequence[str]) -> str:
 
 
 def _explained(word: str, content: Mapping[str, Any]) -> str:
+    command = about_command(word)
+    if command and (is_key(word) or answer_for(word)):  # a setting has the same name
+        return f"{command}\n\n{_explained_setting(word, content)}"
+    return command or _explained_setting(word, content)
+
+
+def _explained_setting(word: str, content: Mapping[str, Any]) -> str:
     group, is_option, option = word.partition("=")
     if is_option:
         return _option_text(group, option)
@@ -84,9 +93,9 @@ def _explained(word: str, content: Mapping[str, Any]) -> str:
         return "\n\n".join(_setting_text(key, values[key], content) for key in same_name[:4])
     if answer:
         return f"{word}: no such setting; {answer}"
-    known = [*values, *ABOUT, *(option for group in ABOUT for option in options_of(group))]
+    known = [*values, *ABOUT, *(option for group in ABOUT for option in options_of(group)), *COMMANDS]
     raise SettingsError(
-        f"help: {word} is no setting, group or option{did_you_mean(word, known)}; kd-runner help lists them"
+        f"help: {word} is no setting, group, option or command{did_you_mean(word, known)}; kd-runner help lists them"
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 
+from kd_runner.command_line.key_names import is_key
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
@@ -16,6 +18,7 @@ FLAGS = {
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
     **dict.fromkeys(CONFIG_DIR, True),
 }  # Hydra's --experimental-rerun is left out: it unpickles a run's file, which runs the code in it; there is resume=
+SHORTEST = 2  # letters of a flag such as -x, which stands for no setting
 SWEEP_FLAGS = {"--multirun", "-m"}  # the flags of a sweep
 
 
@@ -50,7 +53,14 @@ def _meant(word: str, following: str) -> str:
     """
     name, _, value = word.partition("=")
     is_value = not following.startswith("-") and "=" not in following
-    answer = answer_for(name, value or (following if is_value else "")) if name.startswith("--") else None
+    value = value or (following if is_value else "")
+    plain = name.lstrip("-")
+    forms = (plain, plain.replace("-", "_"), plain.replace("-", ".", 1).replace("-", "_"))
+    key = next((form for form in forms if len(name) > SHORTEST and is_key(form)), None)
+    if key:
+        typed = shlex.quote(f"{key}={value}") if value else f"{key}=…"
+        return f"; settings are typed without dashes, as KEY=VALUE: type {typed}"
+    answer = answer_for(name, value) if len(name) > SHORTEST else None
     if answer:
         return f"; settings are typed without dashes, as KEY=VALUE: {answer}"
     return f"{did_you_mean(name, FLAGS)}; see kd-runner --help"

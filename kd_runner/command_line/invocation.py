@@ -14,6 +14,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from kd_runner.command_line.again import Again
+from kd_runner.command_line.commands import refuse_commands
 from kd_runner.command_line.empty_values import refuse_empty_paths
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.fold_words import with_folds
@@ -70,6 +71,7 @@ class Invocation:
         Raises:
             SettingsError: a flag that does not exist, or words that contradict each other.
         """
+        refuse_commands(self.words)
         refuse_empty_paths(self.words)
         typed = [as_hydra_reads_it(word) for word in self.words]
         words = [word for word in command_of_folder(typed) if not _is_question(word)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.command_line.key_names import default_of, is_key
 from kd_runner.command_line.option_files import (
     PUBLISHED,
     nested_options,
@@ -32,12 +34,13 @@ from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept
 from kd_runner.config.conf_dir import NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
-from kd_runner.suggestions import did_you_mean
+from kd_runner.suggestions import did_you_mean, number_meant
 
 UNREADABLE = (
     r"Error parsing override|no viable alternative|mismatched input|extraneous input|missing EQUAL|LexerNoViableAlt"
 )
 _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
+NUMBER_BY_DEFAULT = re.compile(r"\$\{oc\.select:[\w.]+,(-?\d+(?:\.\d+)?)\}")  # a number, where no other is
 SWEEPS = (
     "must be a value, or a sweep such as choice(1,2,4), range(1,4), interval(1,8) or tag(log,interval(1,8)), in quotes"
 )
@@ -90,9 +93,7 @@ def one_line_message(error: Exception) -> str:
         return line
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
     if several:
-        key, values = several.groups()
-        remedy = f"a sweep over them takes -m, a list is {key}=[{values}], a text '{key}=\"{values}\"'"
-        return f"{key}: must be one value, got {values}; {remedy}"
+        return _several_values(*several.groups())
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
         return f"{unknown[1]}: {_unknown_key(unknown[1])}"
@@ -124,6 +125,21 @@ def one_line_message(error: Exception) -> str:
         return f"{_typed_key(group, option)}: must be one of {listed}, got {option or 'nothing'}{meant}{remedy}"
     cause = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def _several_values(key: str, values: str) -> str:
+    """A line about several values of a key where one must stand: a number with a decimal comma is two."""
+    default = default_of(key.lstrip("+"))
+    if isinstance(default, str) and (other := NUMBER_BY_DEFAULT.fullmatch(default)):
+        default = float(other[1]) if "." in other[1] else int(other[1])
+    is_number = isinstance(default, int | float) and not isinstance(default, bool)
+    may_be_fraction = default is None or isinstance(default, float) or (is_number and values.startswith("0"))
+    number = number_meant(values) if may_be_fraction else None
+    remedies = [f"with a decimal point it is {key}={number}"] if number else []
+    remedies.append("a sweep over them takes -m")
+    if not is_number:
+        remedies += [f"a list is {key}=[{values}]", f"a text '{key}=\"{values}\"'"]
+    return f"{key}: must be one value, got {values}; {', '.join(remedies)}"
 
 
 def _composition_fault(text: str) -> str | None:
@@ -252,6 +268,8 @@ def _unreadable_word(words: list[str]) -> str | None:
             reason = str(error).strip().splitlines()[0]
             if joined := _without_spaces(words, number):
                 return f"{joined.partition('=')[0]}: must be typed without spaces around =: {joined}"
+            if assigned := _without_assignment(word, words[number + 1 :]):
+                return assigned
             if option := _word_of_option(word):
                 return f"{word}: must be KEY=VALUE, such as {option}"
             if meant := meant_sweep(word):
@@ -261,6 +279,9 @@ def _unreadable_word(words: list[str]) -> str | None:
                 return f"{word.partition('=')[0]}: {SWEEPS}, got {word.partition('=')[2]} ({called[1]})"
             if "=~" in word:
                 return f"{word}: must have no ~, which is not read here: type $HOME"
+            if re.fullmatch(r"[\w.-]+", word):
+                meant = did_you_mean(word, _known_keys(word))
+                return f"{word}: must be KEY=VALUE{meant}; kd-runner help lists settings, kd-runner --help commands"
             return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
     return None
 
@@ -278,6 +299,17 @@ def _without_spaces(words: list[str], number: int) -> str | None:
     else:
         joined = re.sub(r"^(\S+?)\s*=\s*", r"\1=", word) if re.match(r"\S+(\s+=|=\s)", word) else ""
     return joined if re.match(r"[+~\w][\w./@+-]*=[^=\s]", joined) else None
+
+
+def _without_assignment(word: str, following: Sequence[str]) -> str | None:
+    """A line about a word that is a key without =, as in `student.epochs 3`; None for others."""
+    value = following[0] if following and "=" not in following[0] and not following[0].startswith("-") else ""
+    if is_key(word):
+        if value:
+            return f"{word}: must be typed with = and without a space: {shlex.quote(f'{word}={value}')}"
+        return f"{word}: must have a value, as in {word}=…; kd-runner help {word} says what it takes"
+    answer = answer_for(word, value) if value else None
+    return f"{word}: no such setting; {answer}" if answer else None
 
 
 def _word_of_option(word: str) -> str | None:

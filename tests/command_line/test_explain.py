@@ -52,10 +52,30 @@ def test_an_option_a_group_a_bare_name_and_a_setting_of_other_options() -> None:
     assert explanation(["student.depth"]).startswith("student.depth: a setting of these options of student\n\n  stud")
     assert explanation(["patience"]).startswith("early_stopping.patience\n  epochs without improvement")
     assert explanation(["grad_clip"]).startswith("grad_clip: no such setting; type trainer.gradient_clip_val=…")
-    with pytest.raises(SettingsError, match=r"^help: optimzer is no setting, group or option \(did you mean optim"):
+    with pytest.raises(
+        SettingsError, match=r"^help: optimzer is no setting, group, option or command \(did you mean optim"
+    ):
         explanation(["optimzer"])
     with pytest.raises(SettingsError, match=r"^help: student=nope is no option; there is cifar_cnn, "):
         explanation(["student=nope"])
+
+
+def test_a_command_and_what_has_its_name() -> None:
+    assert explanation(["stop"]) == (
+        "stop: a command: kd-runner stop SWEEP [JOB …] ends a sweep that runs in another terminal, or some of its "
+        "jobs; kd-runner stop --help"
+    )
+    for word in ("export", "kd-export", "onnx", "openvino"):
+        assert explanation([word]).startswith(f"{word}: a command: kd-export RUN --format ")
+    report, store = explanation(["verify"]).split("\n")
+    assert report.startswith("verify: a command: kd-report --verify RUN ")
+    assert store.endswith("; kd-runner store --help")
+    first, setting = explanation(["store"]).split("\n\n")
+    assert first.startswith("store: a command: kd-runner store [list|verify|prune] lists")
+    assert setting.startswith("store\n  folder of networks")
+    assert "evaluate.corruptions" in explanation(["evaluate"])
+    with pytest.raises(SettingsError, match=r"^help: exprot is no .* \(did you mean export\?\)"):
+        explanation(["exprot"])
 
 
 def test_the_list_has_every_setting_and_every_option() -> None:

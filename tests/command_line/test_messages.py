@@ -110,6 +110,28 @@ def test_one_line_and_a_remedy(words: list[str], error: Exception, line: str, mo
 
 
 @pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("optimizer.lr=0,001", "with a decimal point it is optimizer.lr=0.001, a sweep over them takes -m"),
+        ("temperature.value=2,5", "with a decimal point it is temperature.value=2.5, a sweep over them takes -m"),
+        ("temperature.value=1,2,4", "a sweep over them takes -m"),
+        ("student.epochs=10,5", "a sweep over them takes -m"),
+        (
+            "student.ema=0,99",
+            "with a decimal point it is student.ema=0.99, a sweep over them takes -m, a list is student.ema=[0,99], a "
+            "text 'student.ema=\"0,99\"'",
+        ),
+        ("tags=1,2", "a sweep over them takes -m, a list is tags=[1,2], a text 'tags=\"1,2\"'"),
+        ("baseline=0,1", "a sweep over them takes -m, a list is baseline=[0,1], a text 'baseline=\"0,1\"'"),
+    ],
+)
+def test_several_values_and_a_decimal_comma(word: str, remedy: str) -> None:
+    key, _, values = word.partition("=")
+    error = HydraException(f"Ambiguous value for argument '{word}'\n1. To use it as a list")
+    assert one_line_message(error) == f"{key}: must be one value, got {values}; {remedy}"
+
+
+@pytest.mark.parametrize(
     "words",
     [["a=1", "seed", "=", "3"], ["seed=", "3"], ["seed", "=3", "b=2"], ["seed = 3"], ["seed =3"]],
 )
@@ -124,12 +146,35 @@ def test_spaces_around_the_sign_of_equality(words: list[str], monkeypatch: pytes
     [
         ("soft", "such as distillation=soft"),
         ("resnet", "such as student=resnet or teacher=resnet"),
-        ("list", "with signs such as , = [ { in quotes: 'KEY=\"VALUE\"' (missing EQUAL at '<EOF>')"),
+        ("a/b", "with signs such as , = [ { in quotes: 'KEY=\"VALUE\"' (missing EQUAL at '<EOF>')"),
     ],
 )
 def test_an_option_without_its_group(word: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["kd-runner", "seed=1", word])
     assert one_line_message(HydraException("Error parsing override\n")) == f"{word}: must be KEY=VALUE, {remedy}"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["student.epochs", "3"], "student.epochs: must be typed with = and without a space: student.epochs=3"),
+        (["teacher", "resnet"], "teacher: must be typed with = and without a space: teacher=resnet"),
+        (["tags", "[a]"], "tags: must be typed with = and without a space: 'tags=[a]'"),
+        (
+            ["seed", "student.epochs=3"],
+            "seed: must have a value, as in seed=…; kd-runner help seed says what it takes",
+        ),
+        (["lr", "0.1"], "lr: no such setting; type optimizer.lr=0.1"),
+        (
+            ["optimzer", "sgd"],
+            "optimzer: must be KEY=VALUE (did you mean optimizer?); kd-runner help lists settings, kd-runner --help "
+            "commands",
+        ),
+    ],
+)
+def test_a_key_without_its_sign_of_equality(words: list[str], line: str) -> None:
+    with messages_about(["batch_size=32", *words]):
+        assert one_line_message(HydraException("Error parsing override\n")) == line
 
 
 def test_long_lists_stand_where_nothing_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
