@@ -28,13 +28,15 @@ from kd_runner.command_line.overrides import (
     printable,
     split,
 )
-from kd_runner.config.fingerprint import HOW_FAST, changes_no_result
+from kd_runner.command_line.typed_words import parse_overrides, typed_settings
+from kd_runner.config.fingerprint import HOW_FAST, INDIFFERENT_IN, changes_no_result
 from kd_runner.errors import SettingsError
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words, without_plus
 from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
 from kd_runner.formats import number_of
+from kd_runner.masking import MASK
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -78,6 +80,7 @@ def command_of_folder(words: list[str]) -> list[str]:
     elif is_sweep and not has_flag:
         raise SettingsError(f"resume: {typed[-1]} is the folder of a sweep: add -m")
     else:
+        _refuse_other_values(words, folder, is_sweep, typed[-1])
         _refuse_a_part(words, folder, is_sweep)
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {typed[-1]}")
@@ -102,6 +105,39 @@ def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
             f"resume: {folder} was started with {number_of(len(recorded), 'setting')}, {len(missing)} of which are not "
             f"typed here, such as {shlex.quote(printable(missing[0]))}: type none, as the folder knows them, or all"
         )
+
+
+def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typed: str) -> None:
+    """Raise SettingsError where a setting is typed with another value than the run or sweep had when it began.
+
+    The values of a sweep are left to the comparison of its jobs.
+    """
+    if not (folder / (GRID if is_sweep else SETTINGS)).exists():
+        return  # it was stopped before it had begun
+    try:
+        before = _single_values(recorded_settings(folder, is_sweep))
+    except SettingsError:
+        return
+    for key, value in _single_values(words).items():
+        was = before.get(key, value)
+        if was != value and not any("${" in str(text) or MASK in str(text) for text in (was, value)):
+            kind = "sweep" if is_sweep else "run"
+            other = "length" if key.endswith(("epochs", "steps")) else "value"
+            raise SettingsError(
+                f"{key}: was {printable(str(was))} when the {kind} began, got {value}; a {kind} goes on with its own "
+                f"settings (kd-runner resume={typed} alone), and with another {other} it is another {kind}"
+            )
+
+
+def _single_values(words: Sequence[str]) -> dict[str, Any]:
+    """The values that decide about the result, by their keys, of the words that have one value."""
+    expanded = [part for word in words if not word.startswith(("-", *UNDECISIVE)) for part in expand_modes(word)]
+    single = [str(override.input_line) for override in parse_overrides(expanded) if not override.is_sweep_override()]
+    return {
+        key: value
+        for key, value in typed_settings(single).items()
+        if not changes_no_result(key) and key.partition(".")[2] not in INDIFFERENT_IN.get(key.partition(".")[0], ())
+    }
 
 
 def words_beside(words: Sequence[str]) -> list[str]:

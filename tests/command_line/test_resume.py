@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,40 @@ def test_a_part_of_the_settings_is_refused(interrupted: Path) -> None:
             command_of_folder([*words, f"resume={interrupted}"])
     for words in (["seed=1", "teacher=cnn", "note=c"], ["seed=1", "epochs=3"], ["name=x"]):  # all; another; none
         assert words[-1] in command_of_folder([*words, f"resume={interrupted}"])
+
+
+def test_a_value_that_is_another_one_is_named_first(interrupted: Path) -> None:
+    recorded = "- seed=1\n- student.epochs=60\n- teacher=cnn\n- 'student.optimizer={lr: 0.1}'\n- name=a\n"
+    (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
+    words = ["seed=1", "student.epochs=60.0", "teacher='cnn'", "student.optimizer={lr: 1e-1}", "name=b"]
+    resume = f"resume={interrupted}"
+    assert command_of_folder([*words[:3], "student.epochs=70", words[3], resume])  # nothing was trained yet
+    (interrupted / "settings.json").write_text("{}")
+    assert command_of_folder([*words, resume])[: len(words)] == words
+    line = (
+        "student.epochs: was 60 when the run began, got 70; a run goes on with its own settings (kd-runner "
+        f"{resume} alone), and with another length it is another run"
+    )
+    for typed in (["student.epochs=70"], [*words, "student.epochs=70"]):
+        with pytest.raises(SettingsError) as refused:
+            command_of_folder([*typed, resume])
+        assert str(refused.value) == line
+    for word, got in (
+        ("teacher=mlp", "teacher: was cnn when the run began, got mlp; "),
+        ("student.optimizer={lr: 1}", "student.optimizer.lr: was 0.1 when the run began, got 1; "),
+    ):
+        with pytest.raises(SettingsError, match=rf"^{re.escape(got)}.* with another value it is another run$"):
+            command_of_folder([word, resume])
+
+
+def test_a_value_of_a_sweep_that_is_another_one_is_named(tmp_path: Path) -> None:
+    record = {"hydra": {"overrides": {"task": ["seed=0,1", "student.epochs=60"], "hydra": []}}}
+    OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(SettingsError, match=r"^student.epochs: was 60 when the sweep began, got 70; a sweep goes on"):
+        command_of_folder(["-m", "seed=0,1", "student.epochs=70", f"resume={tmp_path}"])
+    words = ["-m", "seed=range(2)", "student.epochs=60", f"resume={tmp_path}"]
+    assert command_of_folder(words)[:3] == words[:3]
 
 
 def test_a_run_goes_on_with_other_devices_and_places(interrupted: Path) -> None:
