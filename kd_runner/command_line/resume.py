@@ -123,15 +123,17 @@ def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typ
         if was != value and not any("${" in str(text) or MASK in str(text) for text in (was, value)):
             kind = "sweep" if is_sweep else "run"
             other = "length" if key.endswith(("epochs", "steps")) else "value"
+            resume = shlex.quote(f"resume={typed}")
             raise SettingsError(
                 f"{key}: was {printable(str(was))} when the {kind} began, got {value}; a {kind} goes on with its own "
-                f"settings (kd-runner resume={typed} alone), and with another {other} it is another {kind}"
+                f"settings (kd-runner {resume} alone), and with another {other} it is another {kind}"
             )
 
 
 def _single_values(words: Sequence[str]) -> dict[str, Any]:
     """The values that decide about the result, by their keys, of the words that have one value."""
-    expanded = [part for word in words if not word.startswith(("-", *UNDECISIVE)) for part in expand_modes(word)]
+    decisive = [word for word in words if not word.startswith("-") and not is_undecisive(word)]
+    expanded = [part for word in decisive for part in expand_modes(word)]
     single = [str(override.input_line) for override in parse_overrides(expanded) if not override.is_sweep_override()]
     return {
         key: value

@@ -184,8 +184,8 @@ def test_a_completed_run_stands(tmp_path: Path, undisturbed: Path) -> None:
     ("words", "message"),
     [
         (["optimizer.lr=0.3"], "resume: {run} has other settings: optimizer.lr was 0.05, is 0.3"),
-        (["optimizer=adam"], "resume: {run} has other settings: optimizer._target_ was "),
-        (["student.epochs=100"], "resume: {run} has other settings: student.epochs was "),
+        (["optimizer=adam"], "optimizer: was sgd when the run began, got adam; a run goes on with its own "),
+        (["student.epochs=100"], "student.epochs: was 4 when the run began, got 100; a run goes on with its "),
         (["data_seed=1", "seed=1"], "resume: {run} has other settings: seed was 0, is 1; data_seed was 0, is 1"),
         (["-m"], "resume: run is the folder of a run: leave -m out"),
     ],
