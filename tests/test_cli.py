@@ -100,7 +100,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
             ["--max-epochs", "5"],
             "--max-epochs: no such option; settings are typed without dashes, as KEY=VALUE: ty",
         ),
-        (["help", "nonsense"], "help: nonsense is no setting, group or option"),
+        (["help", "nonsense"], "help: nonsense is no setting, group, option or command"),
         (["temperature.value=[1"], "temperature.value=[1: must be KEY=VALUE, with signs such as"),
         (["--confg-dir", "x"], "--confg-dir: no such option (did you mean --config-dir?); see kd-runner --help"),
         (["seed=abc", "--config-dir", ".", "data_seed=1"], "seed: must be a valid integer, got 'abc'"),
