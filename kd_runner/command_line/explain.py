@@ -17,7 +17,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.commands import COMMANDS, about_command
+from kd_runner.command_line.command_help import COMMANDS, about_command
 from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.key_names import is_key
 from kd_runner.command_line.messages import one_line_message

@@ -14,7 +14,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from kd_runner.command_line.again import Again
-from kd_runner.command_line.commands import refuse_commands
+from kd_runner.command_line.command_help import refuse_commands
 from kd_runner.command_line.empty_values import refuse_empty_paths
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.fold_words import with_folds

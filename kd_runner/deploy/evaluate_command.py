@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_runner.closed_output import may_be_closed
+from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.deploy.commands import (
     MAX_PIXELS,
     add_network_argument,
@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=COMMAND,
         description="Every metric of stored networks, on a folder of class folders, a table, or a run's test images.",
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_runner.closed_output import may_be_closed
+from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.deploy.commands import add_network_argument, run_command, say, trust_packages
 from kd_runner.errors import COMPLETED, SettingsError
 from kd_runner.files.home import typed_path
@@ -33,7 +33,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=COMMAND,
         description="Write a network in another format, and compare the file with it on the run's test images.",
     )

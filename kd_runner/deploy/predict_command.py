@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_runner.closed_output import may_be_closed
+from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.deploy.commands import (
     add_network_argument,
     add_shared_arguments,
@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=COMMAND, description="The classes of pictures, from a stored network.")
+    parser = Parser(prog=COMMAND, description="The classes of pictures, from a stored network.")
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder")
     parser.add_argument(
         "images", type=typed_path, nargs="+", metavar="IMAGE|FOLDER", help="folders are read with all below"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kd_runner.closed_output import discard_output
+from kd_runner.closed_output import Parser, discard_output
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.home import typed_path
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
@@ -72,7 +72,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _parser(verifies: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
+    parser = Parser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
     parser.add_argument(
         "folders", nargs="+", type=typed_path, metavar="FOLDER", help="of runs or sweeps, running or ended"
     )

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kd_runner.closed_output import Parser
 from kd_runner.errors import BAD_SETTINGS, one_line
 from kd_runner.files import atomic
 from kd_runner.files.atomic import megabytes
@@ -49,7 +50,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kd-runner store", description=__doc__)
+    parser = Parser(prog="kd-runner store", description=__doc__)
     parser.add_argument(
         "--store", type=typed_path, default=Path("outputs/store"), help="its folder (default: outputs/store)"
     )

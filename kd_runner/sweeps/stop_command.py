@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from kd_runner.closed_output import Parser
 from kd_runner.command_line.messages import say
 from kd_runner.command_line.resume import resume_override
 from kd_runner.errors import BAD_SETTINGS, COMPLETED, INTERRUPTED, SettingsError
@@ -46,7 +47,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kd-runner stop", description=__doc__)
+    parser = Parser(prog="kd-runner stop", description=__doc__)
     parser.add_argument("sweep", nargs="?", type=typed_path, metavar="SWEEP", help="the folder of the sweep")
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="numbers of jobs (default: the whole sweep)")
     return parser

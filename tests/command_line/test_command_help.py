@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kd_runner.cli import command
-from kd_runner.command_line.commands import COMMANDS, OTHER_NAMES, about_command, refuse_commands
+from kd_runner.command_line.command_help import COMMANDS, OTHER_NAMES, about_command, refuse_commands
 from kd_runner.command_line.messages import help_text
 from kd_runner.command_line.other_commands import MODULES
 from kd_runner.deploy.export_command import FORMATS
