@@ -6,9 +6,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.flags import FLAGS
-from kd_runner.command_line.key_names import is_key
+from kd_runner.command_line.key_names import groups, is_key
 from kd_runner.command_line.option_files import options_of
 from kd_runner.errors import SettingsError
 
@@ -25,7 +24,7 @@ COMMANDS = {
     ),
     "export": ("kd-export RUN --format FORMAT", "writes a network in another format, checked after writing"),
     "predict": ("kd-predict RUN cat.jpg", "prints the classes of pictures"),
-    "evaluate": ("kd-evaluate RUN FOLDER", "prints the metrics of a network on other pictures"),
+    "evaluate": ("kd-evaluate RUN FOLDER", "prints the metrics of a network on the pictures of a folder or a table"),
     "report": ("kd-report FOLDER …", "writes the report of runs and sweeps"),
     "help": ("kd-runner help [WORD …]", "says what a setting, a group, an option or a command is"),
 }
@@ -104,8 +103,7 @@ def _meant_command(name: str) -> str | None:
 
 
 def _is_option(word: str) -> bool:
-    groups = (path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
-    return any(word in options_of(group) for group in groups)
+    return any(word in options_of(group) for group in groups())
 
 
 def _plain(word: str) -> str:

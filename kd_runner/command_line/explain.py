@@ -19,7 +19,6 @@ from omegaconf import OmegaConf
 
 from kd_runner.command_line.command_help import COMMANDS, about_command
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.key_names import is_key
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.config.fingerprint import flat_keys
@@ -68,9 +67,12 @@ def explanation(words: Sequence[str]) -> str:
 
 def _explained(word: str, content: Mapping[str, Any]) -> str:
     command = about_command(word)
-    if command and (is_key(word) or answer_for(word)):  # a setting has the same name
+    if command is None:
+        return _explained_setting(word, content)
+    try:  # a setting may have the same name
         return f"{command}\n\n{_explained_setting(word, content)}"
-    return command or _explained_setting(word, content)
+    except SettingsError:
+        return command
 
 
 def _explained_setting(word: str, content: Mapping[str, Any]) -> str:

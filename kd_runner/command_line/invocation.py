@@ -71,7 +71,8 @@ class Invocation:
         Raises:
             SettingsError: a flag that does not exist, or words that contradict each other.
         """
-        refuse_commands(self.words)
+        if not self.asks_for_help:
+            refuse_commands(self.words)
         refuse_empty_paths(self.words)
         typed = [as_hydra_reads_it(word) for word in self.words]
         words = [word for word in command_of_folder(typed) if not _is_question(word)]

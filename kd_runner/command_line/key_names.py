@@ -16,8 +16,13 @@ UNKNOWN = object()  # the default of a key that no file has
 
 def is_key(name: str) -> bool:
     """True for the key of a setting, with dots, and for the name of a group of options."""
-    is_group = bool(name) and "." not in name and name != "hydra" and (CONF_DIR / name).is_dir()
-    return is_group or default_of(name) is not UNKNOWN
+    return name in groups() or default_of(name) is not UNKNOWN
+
+
+@functools.cache
+def groups() -> frozenset[str]:
+    """The names of the groups of options."""
+    return frozenset(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def default_of(key: str) -> Any:

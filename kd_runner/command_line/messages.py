@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner import masking
 from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.key_names import default_of, is_key
+from kd_runner.command_line.key_names import default_of, groups, is_key
 from kd_runner.command_line.option_files import (
     PUBLISHED,
     nested_options,
@@ -133,10 +133,11 @@ def _several_values(key: str, values: str) -> str:
     if isinstance(default, str) and (other := NUMBER_BY_DEFAULT.fullmatch(default)):
         default = float(other[1]) if "." in other[1] else int(other[1])
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
-    may_be_fraction = default is None or isinstance(default, float) or (is_number and values.startswith("0"))
+    may_be_fraction = isinstance(default, float) or (default is None and values.startswith("0,"))
     number = number_meant(values) if may_be_fraction else None
-    remedies = [f"with a decimal point it is {key}={number}"] if number else []
-    remedies.append("a sweep over them takes -m")
+    remedies = ["a sweep over them takes -m"]
+    if number:
+        remedies.append(f"with a decimal point it is {key}={number}")
     if not is_number:
         remedies += [f"a list is {key}=[{values}]", f"a text '{key}=\"{values}\"'"]
     return f"{key}: must be one value, got {values}; {', '.join(remedies)}"
@@ -277,6 +278,8 @@ def _unreadable_word(words: list[str]) -> str | None:
             called = re.match(r"\w+ while evaluating '.*?': (.*)", reason)
             if called:
                 return f"{word.partition('=')[0]}: {SWEEPS}, got {word.partition('=')[2]} ({called[1]})"
+            if word.startswith(("/", "./", "../", "~/")):
+                return f"{word}: must be KEY=VALUE, such as dataset.root={word}"
             if "=~" in word:
                 return f"{word}: must have no ~, which is not read here: type $HOME"
             if re.fullmatch(r"[\w.-]+", word):
@@ -314,8 +317,7 @@ def _without_assignment(word: str, following: Sequence[str]) -> str | None:
 
 def _word_of_option(word: str) -> str | None:
     """The words that choose the option of this name, of each group that has one: teacher=mlp or student=mlp."""
-    groups = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    return " or ".join(f"{group}={word}" for group in groups if word in options_of(group)) or None
+    return " or ".join(f"{group}={word}" for group in sorted(groups()) if word in options_of(group)) or None
 
 
 def _known_keys(misspelt: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kd_runner.command_line.again import Again
 from kd_runner.command_line.resume import key_of, words_beside
-from kd_runner.config.fingerprint import names_a_place
+from kd_runner.config.fingerprint import WHERE_OF_TEACHERS, names_a_place
 
 
 def where_they_are_now(message: str, words: Sequence[str], again: Again | None) -> str:
@@ -30,4 +30,5 @@ def where_they_are_now(message: str, words: Sequence[str], again: Again | None) 
     if not may_be_typed or key in map(key_of, typed):
         return ""
     command = "kd-runner again" if again else "resume="
-    return f"; where that lies elsewhere now, type {key}=… beside {command}"
+    sign = "+" if WHERE_OF_TEACHERS.fullmatch(key) else ""  # conf has no such key
+    return f"; where that lies elsewhere now, type {sign}{key}=… beside {command}"

@@ -120,7 +120,8 @@ def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typ
         return
     for key, value in _single_values(words).items():
         was = before.get(key, value)
-        if was != value and not any("${" in str(text) or MASK in str(text) for text in (was, value)):
+        differs = was != value and str(was) != str(value)  # a text is compared with a number as it is written
+        if differs and not any("${" in str(text) or MASK in str(text) for text in (was, value)):
             kind = "sweep" if is_sweep else "run"
             other = "length" if key.endswith(("epochs", "steps")) else "value"
             resume = shlex.quote(f"resume={typed}")
@@ -132,7 +133,7 @@ def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typ
 
 def _single_values(words: Sequence[str]) -> dict[str, Any]:
     """The values that decide about the result, by their keys, of the words that have one value."""
-    decisive = [word for word in words if not word.startswith("-") and not is_undecisive(word)]
+    decisive = [word for word in words if not word.startswith("-") and not is_undecisive(word.lstrip("+"))]
     expanded = [part for word in decisive for part in expand_modes(word)]
     single = [str(override.input_line) for override in parse_overrides(expanded) if not override.is_sweep_override()]
     return {

@@ -20,7 +20,7 @@ INTERVAL = re.compile(
     rf"(?P<names>(?:\w+\s*[(\[]\s*|log\s*,\s*)+)(?P<low>{NUMBER})\s*[,;:]\s*(?P<high>{NUMBER})\s*(?P<log>,\s*log\s*)?[)\]\s]+",
     re.IGNORECASE,
 )
-KNOWN = r"tag|int|float|interval|uniform|q?uniform|log|(?:q?log_?)uniform|randint|range"
+KNOWN = r"tag|int|float|interval|q?uniform|log|(?:q?log_?)uniform|randint|range"
 
 
 def not_swept(words: Sequence[str]) -> str | None:

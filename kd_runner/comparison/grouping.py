@@ -14,6 +14,7 @@ from kd_runner.command_line.overrides import split
 from kd_runner.comparison.gap import gap_of
 from kd_runner.comparison.groups import Group, corrected_gains, gain_of, gain_over
 from kd_runner.errors import SettingsError
+from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import MissingRun, Run, decisive_words, typed_seeds
 
 DIGITS = 9  # of an accuracy: sums of equal numbers in another order are the same
@@ -108,6 +109,7 @@ def _less_root(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _named(reference: str, groups: Sequence[Group]) -> Group:
+    reference = without_plus(reference)
     chosen = [group for group in groups if reference in group.name.split()] or [
         group for group in groups if reference in group.name
     ]

@@ -73,10 +73,12 @@ def labelled_table(
             knows.
     """
     folder = words.image_root or file.parent
-    if not folder.is_dir():
-        raise SettingsError(f"--image-root: must be a folder, got {folder}")
     try:
         table = read_table(file)
+        if not folder.is_dir():
+            raise SettingsError(
+                f"--image-root: must be the folder that the paths of {file} start from, no folder {folder}"
+            )
         rows = rows_of(table, _column_names(table, words, several_labels))
         named = named_files([row.path for row in rows.rows], lambda row: rows.rows[row].place, folder, words.allowed)
         positions = _judged_rows(rows, named, file)
@@ -147,7 +149,7 @@ def _with_labels(
     """
     numbers = {without_decimals(name): number for number, name in enumerate(classes)}
     numbers |= {name: number for number, name in enumerate(classes)}
-    labels = {position: [printable(name) for name in rows[position].names] for position in positions}
+    labels = {position: [_known_name(name, numbers) for name in rows[position].names] for position in positions}
     unknown = Counter(name for names in labels.values() for name in names if name not in numbers)
     known = {position: [name for name in names if name in numbers] for position, names in labels.items()}
     if not any(known.values()):
@@ -168,6 +170,12 @@ def _with_labels(
         matrix = label_matrix([[classes[number] for number in row] for row in indices], classes)[0]
         return LabelledPictures(place.folder, paths, matrix)
     return LabelledPictures(place.folder, paths, [number for (number,) in indices])
+
+
+def _known_name(name: str, numbers: Mapping[str, int]) -> str:
+    """The name as a class has it: as it is, or where none has it, a whole number without its decimals."""
+    plain = without_decimals(name)
+    return plain if printable(name) not in numbers and plain in numbers else printable(name)
 
 
 def _note_unknown(unknown: Counter[str], classes: Sequence[str], place: _Place) -> None:

@@ -11,7 +11,7 @@ from kd_runner.datasets.labelled_table import TableWords
 from kd_runner.datasets.manifest_rows import COLUMNS, GROUP, WEIGHT
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.masking import MASK
 from kd_runner.notes import note
@@ -32,10 +32,10 @@ def table_words(model: Path, columns: Sequence[str], image_root: Path | None) ->
         SettingsError: a column that is none.
     """
     dataset = _dataset_of(model if model.is_dir() else model.parent)
-    folders = [name for name in _list(dataset.get("may_lead_to")) if isinstance(name, str) and name != MASK]
+    folders = [name for name in _list(dataset.get("may_lead_to")) if isinstance(name, str) and name not in ("", MASK)]
     root = dataset.get("image_root")
-    if image_root is None and isinstance(root, str) and root != MASK:
-        image_root = typed_path(root)
+    if image_root is None and isinstance(root, str) and root not in ("", MASK):
+        image_root = with_home(root)
         note(
             "data",
             f"paths start from {image_root}, as in the run's own table; --image-root FOLDER names another folder",
@@ -44,7 +44,7 @@ def table_words(model: Path, columns: Sequence[str], image_root: Path | None) ->
         columns_typed(columns),
         {name: dataset[name] for name in READ if name in dataset and isinstance(dataset[name], (str, NoneType))},
         image_root,
-        [typed_path(name) for name in folders],
+        [with_home(name) for name in folders],
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kd_runner.datasets.labelled_folder import LabelledPictures
 from kd_runner.datasets.tree import printable
+from kd_runner.datasets.written_labels import without_decimals
 from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.deploy.reading import read_in_batches
@@ -79,6 +80,11 @@ def _refuse_other_images(predictor: Predictor, test: OwnTest) -> None:
     if test.splits.several_labels != predictor.input.several_labels:
         kind = "several labels" if test.splits.several_labels else "one label"
         raise SettingsError(f"{predictor.name} is not for images of {kind}, as the run's test images are")
+    if classes != list(predictor.classes) and sorted(map(without_decimals, predictor.classes)) == sorted(classes):
+        raise SettingsError(
+            f"{predictor.name} has its labels as text, such as {predictor.classes[0]}, which are read as numbers now: "
+            "name the run's table of images as DATA"
+        )
     if classes != list(predictor.classes):
         raise SettingsError(f"{predictor.name} has other classes than the run's test, or in another order")
 

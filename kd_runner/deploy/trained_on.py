@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kd_runner.datasets.archives import is_archive
@@ -14,15 +15,15 @@ from kd_runner.deploy.own_test import own_test
 from kd_runner.deploy.silence import silence
 from kd_runner.deploy.stored_run import read_settings
 from kd_runner.errors import SettingsError
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 
 def note_trained_on(run: Path, paths: Sequence[Path], trust: Sequence[str] = ()) -> None:
     """Note how many of the pictures are training or validation images of the run, where any are.
 
-    The run's images are looked up only where some of the pictures lie in its own folder of images. Copies that lie
-    elsewhere are not found.
+    The run's images are looked up only where some of the pictures lie in its own folder of images, and not in one that
+    holds the home folder: a stranger's run may name the whole disk. Copies that lie elsewhere are not found.
 
     Args:
         run: The run's folder, which may be anyone's.
@@ -32,11 +33,10 @@ def note_trained_on(run: Path, paths: Sequence[Path], trust: Sequence[str] = ())
     if not any(_is_in(path, folders) for path in paths):
         return
     real = [os.path.realpath(path) for path in paths]
-    try:
-        with silence(), own_test(run, trust, residency="stream") as test:
+    train = val = None
+    if not _is_in(Path(os.path.expanduser("~")) / "a file", folders):  # noqa: PTH111 (it may have no home)
+        with suppress(SettingsError, OSError), silence(), own_test(run, trust, residency="stream") as test:
             train, val = (_real_paths(part) for part in (test.splits.train, test.splits.val))
-    except SettingsError:
-        train = val = None
     if train is None or val is None:
         note("data", f"these pictures lie in the folder that {run} learned from: most may be its training images")
         return
@@ -55,9 +55,9 @@ def _folders_of_images(run: Path) -> list[str]:
     except SettingsError:
         return []
     root, image_root = dataset.get("root"), dataset.get("image_root")
-    if not isinstance(root, str) or is_archive(typed_path(root)):
+    if not isinstance(root, str) or not root or is_archive(with_home(root)):
         return []
-    path = typed_path(image_root if isinstance(image_root, str) else root)
+    path = with_home(image_root if image_root and isinstance(image_root, str) else root)
     folder = path if path.is_dir() else path.parent
     return [os.path.abspath(folder), os.path.realpath(folder)] if path.exists() else []  # noqa: PTH100
 

@@ -7,13 +7,18 @@ from pathlib import Path
 
 
 def typed_path(text: str) -> Path:
-    """The path that a person typed: shells leave ~ in place behind '=', as in --out=~/report.
+    """The path that a person typed as an argument of a command, with ~ for the home folder.
 
     Raises:
         ArgumentTypeError: it is nothing, as "$RUN" is where RUN is not set; the empty path is the current folder.
     """
     if not text.strip():
         raise ArgumentTypeError("must be a path, got nothing")
+    return with_home(text)
+
+
+def with_home(text: str) -> Path:
+    """The path with ~ for the home folder: shells leave it in place behind '=', as in --out=~/report."""
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or no home: it is a name like any other

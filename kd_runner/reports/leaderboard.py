@@ -344,7 +344,7 @@ def leaderboard_of(
         begun = next((folder for folder in folders if holds_a_run(folder)), None)
         if begun is not None:
             words = shlex.quote(f"resume={begun}")
-            raise SettingsError(f"{begun} has no result yet: kd-runner {words} begins the run that was stopped there")
+            raise SettingsError(f"{begun} has no result yet: kd-runner {words} begins its run, where that was stopped")
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(runs, reference, missing)
     searches, faults = searches_in(folders, runs)

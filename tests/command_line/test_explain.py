@@ -74,6 +74,8 @@ def test_a_command_and_what_has_its_name() -> None:
     assert first.startswith("store: a command: kd-runner store [list|verify|prune] lists")
     assert setting.startswith("store\n  folder of networks")
     assert "evaluate.corruptions" in explanation(["evaluate"])
+    assert "\n\nstudent.pruning.start\n" in explanation(["start"])
+    assert "\n\nstudent.init\n" in explanation(["init"])
     with pytest.raises(SettingsError, match=r"^help: exprot is no .* \(did you mean export\?\)"):
         explanation(["exprot"])
 

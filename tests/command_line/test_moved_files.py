@@ -22,7 +22,7 @@ AGAIN = Again(Path("r"), ["dataset.root=pets"], [])
         (GONE, ["dataset.root=pets", "resume=r"], None, ""),
         (GONE, AGAIN.words, AGAIN, "; where that lies elsewhere now, type dataset.root=… beside kd-runner again"),
         (GONE, AGAIN.words, Again(Path("r"), ["dataset.root=petz"], ["dataset.root=petz"]), ""),
-        ("teachers.second.checkpoint: no file /here/t.pt", ["resume=r"], None, "type teachers.second.checkpoint=…"),
+        ("teachers.second.checkpoint: no file /here/t.pt", ["resume=r"], None, "type +teachers.second.checkpoint=…"),
         ("evaluate.also: no folder /here/x", ["resume=r"], None, ""),  # which may not be typed beside resume=
         ("evaluate.also: no folder /here/x", [], AGAIN, "type evaluate.also=… beside kd-runner again"),
         ("dataset.root: must hold images, got /here", ["resume=r"], None, ""),

@@ -54,7 +54,7 @@ def test_a_part_of_the_settings_is_refused(interrupted: Path) -> None:
 def test_a_value_that_is_another_one_is_named_first(interrupted: Path) -> None:
     recorded = "- seed=1\n- student.epochs=60\n- teacher=cnn\n- 'student.optimizer={lr: 0.1}'\n- name=a\n"
     (interrupted / ".hydra" / "overrides.yaml").write_text(recorded)
-    words = ["seed=1", "student.epochs=60.0", "teacher='cnn'", "student.optimizer={lr: 1e-1}", "name=b"]
+    words = ["seed='1'", "student.epochs=60.0", "teacher='cnn'", "student.optimizer={lr: 1e-1}", "name=b"]
     resume = f"resume={interrupted}"
     assert command_of_folder([*words[:3], "student.epochs=70", words[3], resume])  # nothing was trained yet
     (interrupted / "settings.json").write_text("{}")

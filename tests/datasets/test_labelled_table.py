@@ -93,7 +93,7 @@ def test_labels_that_the_network_does_not_know_are_left_out(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("classes", [("0", "9", "10"), ("0.0", "9.0", "10.0")])
 def test_whole_numbers_are_classes_however_they_are_written(tmp_path: Path, classes: tuple[str, ...]) -> None:
-    for labels in (("10.0", "0.0", "9.0"), ("10", "0", "9")):
+    for labels in (("10.0", "0.0", "9.0"), ("10", "0", "9"), ("10.0", "0", "9.0", "unsure")):
         data, _ = read(table_of(tmp_path, [(f"{label}.png", label) for label in labels]), classes)
         assert list(data.labels) == [2, 0, 1]
 
@@ -132,7 +132,7 @@ def test_paths_start_from_the_table_or_the_named_folder_and_stay_in_it(tmp_path:
         "none of the paths of FOLDER/m.csv leads to a picture from FOLDER, such as cat.png; --image-root FOLDER names"
     )
     assert refused(file).startswith(says)
-    assert refused(file, image_root=tmp_path / "none").startswith("--image-root: must be a folder, got")
+    assert refused(file, image_root=tmp_path / "none").startswith("--image-root: must be the folder that the paths of ")
     out = write_manifest(file, [("../pictures/cat.png", "cat")], ("path", "label"))
     assert refused(out) == (
         "path must stay in FOLDER and not lead out of it, got ../pictures/cat.png (line 2); --image-root FOLDER names "
@@ -143,6 +143,11 @@ def test_paths_start_from_the_table_or_the_named_folder_and_stay_in_it(tmp_path:
 
 def test_tables_that_cannot_be_judged_get_one_clear_line(tmp_path: Path) -> None:
     assert refused(tmp_path / "m.csv").startswith("no file FOLDER/m.csv: it must be a manifest")
+    assert refused(tmp_path / "nowhere/m.csv").startswith("no file ")
+    gone = table_of(tmp_path, [("1.png", "cat")])
+    assert refused(gone, image_root=tmp_path / "gone") == (
+        "--image-root: must be the folder that the paths of FOLDER/m.csv start from, no folder FOLDER/gone"
+    )
     (tmp_path / "m.csv").write_text("")
     assert refused(tmp_path / "m.csv").startswith("DATA must be a table whose first line names its columns")
     assert refused(table_of(tmp_path, [("1.png", "")])) == "label must be given for some images, FOLDER/m.csv has none"

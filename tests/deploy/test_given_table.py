@@ -42,8 +42,9 @@ def test_settings_of_anyone_say_nothing_else(tmp_path: Path, content: str) -> No
     assert (words.columns_of_run, words.image_root, words.allowed) == ({}, None, [])
     write_settings(tmp_path, path=3, label=["x"], image_root=7, may_lead_to="/")
     assert table_words(tmp_path, [], None) == words
-    write_settings(tmp_path, image_root="***")
-    assert table_words(tmp_path, [], None) == words
+    for nothing in ("***", ""):
+        write_settings(tmp_path, image_root=nothing, may_lead_to=[nothing])
+        assert table_words(tmp_path, [], None) == words
 
 
 def test_columns_are_typed_by_what_they_hold() -> None:

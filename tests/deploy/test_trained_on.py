@@ -11,6 +11,7 @@ from manifests import labelled_images, write_manifest
 from test_own_test import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
+from kd_runner.deploy import trained_on
 from kd_runner.deploy.trained_on import note_trained_on
 from kd_runner.notes import collected_notes
 
@@ -54,9 +55,23 @@ def test_other_pictures_and_other_runs_say_nothing(run: Path, tmp_path: Path) ->
     write_classes(tmp_path / "data2", count=2)
     paths = sorted((tmp_path / "data2").glob("*/*.png"))
     assert noted(run, paths) == []
-    for content in ({}, {**settings_of(tmp_path), "dataset": {"root": "~nobody/x\0"}}):
+    for content in (
+        {},
+        {**settings_of(tmp_path), "dataset": {"root": "~nobody/x\0"}},
+        {**settings_of(tmp_path), "dataset": {"root": ""}},
+    ):
         (run / "settings.json").write_text(json.dumps(content))
         assert noted(run, sorted((tmp_path / "data").glob("*/*.png"))) == []
+
+
+def test_a_folder_that_holds_the_home_folder_is_not_searched(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's run may say that its images are the whole disk."""
+    monkeypatch.setenv("HOME", str(tmp_path / "data/ant"))
+    monkeypatch.setattr(trained_on, "own_test", lambda *_, **__: pytest.fail("it was searched"))
+    (line,) = noted(run, sorted((tmp_path / "data").glob("*/*.png"))[:1])
+    assert line == f"these pictures lie in the folder that {run} learned from: most may be its training images"
 
 
 def test_images_of_a_table_are_counted_and_what_cannot_be_read_any_more_is_said(run: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         report([begun], sweep)
     assert (
         str(refused.value)
-        == f"{begun} has no result yet: kd-runner 'resume={begun}' begins the run that was stopped there"
+        == f"{begun} has no result yet: kd-runner 'resume={begun}' begins its run, where that was stopped"
     )
 
 
