@@ -263,8 +263,20 @@ def test_the_predictor(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "cats" in capsys.readouterr().out
 
 
+def test_an_onnx_file_without_kd_runner(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    monkeypatch.chdir(desk.folder)
+    desk.type_well(f"kd-export {PETS} --format onnx --with-preprocessing --output alone.onnx")
+    block = next(block for block in blocks(TOP / "docs" / "deploy.md", "python") if "onnxruntime" in block)
+    exec(block.replace("pets.onnx", "alone.onnx"), {})
+    ((name, _),) = kd_runner.load(PETS)("cat.jpg").top(1)[0]
+    assert capsys.readouterr().out == f"{[name]}\n"
+
+
 def test_every_python_block_is_run_somewhere() -> None:
     """Those of README, deploy.md and python.md, and those of extending.md that `make_package` writes, are all."""
     counts = {page.name: len(blocks(page, "python")) for page in PAGES}
     counts = {name: count for name, count in counts.items() if count}
-    assert counts == {"README.md": 1, "deploy.md": 1, "extending.md": 3, "python.md": 3}  # tests/interface
+    assert counts == {"README.md": 1, "deploy.md": 2, "extending.md": 3, "python.md": 3}  # tests/interface

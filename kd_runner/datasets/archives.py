@@ -107,8 +107,15 @@ def _unpack_tar(archive: Path, into: Path) -> list[str]:
         if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
             opened.extractall(into, filter="data")
         else:
-            opened.extractall(into)
+            opened.extractall(into, [_as_own(member) for member in members], numeric_owner=True)
         return [member.name for member in members if member.isreg()]
+
+
+def _as_own(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The entry as a file or folder of this process's user with usual rights: an archive gives none of its own."""
+    member.mode = 0o755 if member.isdir() else 0o644
+    member.uid, member.gid = os.getuid(), os.getgid()
+    return member
 
 
 def _check_entry(archive: Path, name: str, is_file_or_folder: bool) -> None:
