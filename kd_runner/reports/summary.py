@@ -10,6 +10,7 @@ from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ACCURACY, ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, number_of, percent, points, relative, times
+from kd_runner.reports.certainty import certainty_of
 from kd_runner.reports.described import sentence_of
 from kd_runner.reports.peer_sentences import gain_with_peers, peer_sentences
 from kd_runner.reports.reasons import reasons
@@ -113,13 +114,14 @@ def few_images(images: int | None, words: ScoreWords = ACCURACY) -> list[str]:
 
 
 def sentences(result: Mapping[str, Any], finetuned: int) -> list[str]:
-    """The sentences about a result: its gain, its images, its sizes, its compute and its best epoch.
+    """The sentences about a result, from its gain, and how sure that is, to its best epoch.
 
     Last come reasons why distillation may not have helped, where it did not. `finetuned` is as in `table`.
     """
     candidates = [
         sentence_of(result),
         _gain_sentence(result, finetuned),
+        certainty_of(result),
         part_of_images(result),
         _absent_classes_sentence(result),
         attacked_sentence(result),

@@ -11,12 +11,12 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.files.scores import words_of
 from kd_runner.formats import number_of
+from kd_runner.reports.certainty import FEW, SEEDS, interval_in_words
 from kd_runner.reports.peer_sentences import PEERS_COUNT_TOO, peers_in
 from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 
 ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
 MOST_HALF_WIDTH = 0.5  # of an interval of an accuracy, or of a gain: a wider one says nothing
-FEW = 5  # fewer seeds than this leave wide intervals
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
             f"Only {len(best.runs)} of its {best.planned} runs {'has' if len(best.runs) == 1 else 'have'} a result."
         )
     if word == "unsure" and gain.seeds < FEW and not best.has_folds:
-        sentences.append(f"More seeds would say more: seed={','.join(map(str, range(FEW)))}.")
+        sentences.append(f"More seeds would say more: {SEEDS}.")
     sentences += few_images(_images_of(best), words_of(best.runs[0].result))
     if _has_peers(best):
         sentences.append(PEERS_COUNT_TOO)
@@ -136,7 +136,7 @@ def _interval(gain: Gain) -> str:
     if (gain.high - gain.low) / 2 > MOST_HALF_WIDTH:
         few = "folds" if gain.over == "folds" else "seeds"
         return f"95 % interval wider than 100 points, so too few {few} to tell"
-    return f"95 % interval {100 * max(-1.0, gain.low):+.2f} to {100 * min(1.0, gain.high):+.2f}"
+    return f"95 % {interval_in_words(gain.low, gain.high)}"
 
 
 def _word(gain: Gain | None) -> Literal["helped", "cost", "unsure", "unknown"]:

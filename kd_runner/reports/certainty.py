@@ -1,0 +1,36 @@
+"""How sure the gain of one run is, in a sentence for the places that do not begin with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kd_runner.comparison.gap import run_of
+from kd_runner.comparison.groups import Group, gain_of
+from kd_runner.comparison.statistics import SURE
+
+FEW = 5  # fewer seeds than this leave wide intervals
+SEEDS = f"seed={','.join(map(str, range(FEW)))}"
+MORE_SEEDS = f"More seeds would say more (the same command with -m {SEEDS})."
+
+
+def certainty_of(result: Mapping[str, Any]) -> str:
+    """A sentence that says of one run's gain what its report's verdict does; empty where there is no gain to judge."""
+    run = run_of(result)
+    group = Group((), [run])
+    gain = gain_of(group) if group.taught else None
+    if gain is None:
+        return ""
+    more = "" if run.folds else f" {MORE_SEEDS}"
+    if gain.p is None or gain.low is None or gain.high is None:
+        return f"Nothing says how sure that is.{more}"
+    tested = f"95 % {interval_in_words(gain.low, gain.high)} points, p = {gain.p:.2g} by McNemar's test"
+    if gain.p >= SURE:
+        return f"That is no sure difference: {tested}.{more}"
+    kind = "gain" if gain.mean > 0 else "loss"
+    return f"That is a sure {kind} on these images: {tested}. How far another seed would be from it is not known."
+
+
+def interval_in_words(low: float, high: float) -> str:
+    """The interval of a gain in points; no gain is beyond 100."""
+    return f"interval {100 * max(-1.0, low):+.2f} to {100 * min(1.0, high):+.2f}"
