@@ -18,7 +18,7 @@ from kd_runner.clock import run_seconds
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import NOW
 from kd_runner.files.scores import val_score
-from kd_runner.formats import number_of
+from kd_runner.formats import number_of, stopwatch
 from kd_runner.terminal import lines_above
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
@@ -27,6 +27,7 @@ from kd_runner.training.resume_state import ResumeState
 log = logging.getLogger(__name__)
 
 PULSE = 10.0  # seconds between signs of life
+MINUTE = 60.0  # seconds; how long a shorter stage still takes is not worth a word
 
 
 class SaveResumeState(Callback):
@@ -87,13 +88,27 @@ def place_of(device: torch.device) -> str:
 
 
 class EpochLines(Callback):
-    """A line for each epoch, at most about ten for a stage: for logs and pipes."""
+    """A line for each epoch, at most about ten for a stage, and how long a long one still takes: for logs and pipes."""
+
+    def __init__(self) -> None:
+        self.started, self.first_epoch = 0.0, 0  # on the clock of the wall, as other runs of a process take their turns
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        self.started, self.first_epoch = time.monotonic(), module.epoch
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         epoch, epochs = module.epoch + 1, module.recipe.epochs
         if epoch in (1, epochs) or module.stopped or epoch % max(1, epochs // 10) == 0:
-            log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, _summary(module))
+            told = f"{_summary(module)}{'' if module.stopped else self.time_left(epoch, epochs)}"
+            log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, told)
+
+    def time_left(self, epoch: int, epochs: int) -> str:
+        """How long the stage still takes by the epochs since it started or went on; empty below a minute."""
+        each = (time.monotonic() - self.started) / (epoch - self.first_epoch)
+        seconds = each * (epochs - epoch)
+        return f"  about {stopwatch(seconds)} left" if seconds >= MINUTE else ""
 
 
 class EpochBar(Callback):

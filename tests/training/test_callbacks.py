@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from small_training import classifier, fitted
 
 from kd_runner.files.run_folder import NOW
-from kd_runner.training.callbacks import SaveResumeState, place_of
+from kd_runner.training.callbacks import EpochLines, SaveResumeState, place_of
 from kd_runner.training.resume_state import ResumeState
 
 
@@ -42,6 +44,22 @@ def test_a_log_has_about_ten_lines_a_stage(tmp_path: Path, caplog: pytest.LogCap
     assert [line.split("/")[0].split()[-1] for line in lines] == ["1", *map(str, range(2, 25, 2)), "25"]
     loss, accuracy = module.metrics["train_loss"], module.metrics["val_accuracy"]
     assert lines[-1] == f"teacher   epoch 25/25  train loss {loss:.4f}  val accuracy {accuracy:.4f}"
+
+
+def test_a_log_says_how_long_a_long_stage_still_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock is 50 seconds after the one before; a stage that goes on counts its own epochs alone."""
+    ticks = itertools.count(0, 50)
+    monkeypatch.setattr("kd_runner.training.callbacks.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    with caplog.at_level(logging.INFO, "kd_runner"):
+        fitted(classifier(epochs=4), tmp_path)
+    lines = [record.getMessage() for record in caplog.records if " epoch " in record.getMessage()]
+    ends = [line.partition(" val accuracy ")[2][6:] for line in lines]
+    assert ends == ["  about 2:30 left", "  about 1:40 left", "", ""]
+    gone_on = EpochLines()
+    gone_on.started, gone_on.first_epoch = float(next(ticks)), 30
+    assert gone_on.time_left(31, 33) == "  about 1:40 left"
 
 
 def test_a_terminal_gets_one_line_at_the_end(
