@@ -234,6 +234,42 @@ def test_the_page_in_short_says_what_its_tables_say() -> None:
         assert best == (f"`{first[0]}` {gain_of_best}" if first else "")
 
 
+def test_the_page_has_the_gains_of_each_mode_side_by_side() -> None:
+    text = (ROOT / "docs" / "results.md").read_text().split("## Mode by mode\n")[1].split("\n## ")[0]
+    heads, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    pairs = {head: pair for pair, head in make_results.COLUMN_HEADS.items()}
+    assert set(pairs.values()) == {line["pair"] for line in lines_of("searches.csv")} & set(PAIRS) - {"digits_default"}
+    columns = {
+        pair: {mode: values for (mode, _), values in students(pair, "student").items()} for pair in pairs.values()
+    }
+    better, worse = ({pair: sure_or_alike(pair, sign) for pair in columns} for sign in (1, -1))
+    assert sorted(row[0].strip("`") for row in rows) == sorted(
+        {mode for of_mode in columns.values() for mode in of_mode} - {"none"}
+    )
+    for row in rows:
+        mode, counted = row[0].strip("`"), 0
+        cells = dict(zip(heads[2:], [*row[2:], *[""] * 9], strict=False))
+        for head, cell in cells.items():
+            of_mode, pair = columns[pairs[head]], pairs[head]
+            assert (mode in of_mode) == bool(cell.strip()), (mode, pair)
+            if mode in of_mode:
+                gain = 100 * (of_mode[mode] - of_mode["none"]).mean()
+                assert float(cell.strip(" *")) == pytest.approx(gain, abs=0.0051)
+                assert ("**" in cell, cell.count("*") == 2) == (mode in better[pair], mode in worse[pair]), (mode, pair)
+                counted += mode in better[pair]
+        assert row[1] == f"{counted} of {sum(mode in of_mode for of_mode in columns.values())}"
+    counts = [int(row[1].split(" ")[0]) for row in rows]
+    assert counts == sorted(counts, reverse=True)
+
+
+def sure_or_alike(pair: str, sign: int) -> list[str]:
+    """The modes, with or without a teacher, whose gains are surely above 0 (`sign` 1) or below it, and their twins."""
+    corrected, gains = holm(gains_over(pair, "none")), gains_over(pair, "none")
+    own = {key for key, level in corrected.items() if level < 0.01 and gains[key].mean() * sign > 0}
+    networks = {key: tuple(values) for key, values in students(pair, "student").items()}
+    return [mode for (mode, _), values in networks.items() if values in {networks[key] for key in own}]
+
+
 def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
     text = (ROOT / "README.md").read_text()
     short = (ROOT / "docs" / "results.md").read_text().split("## In short\n")[1].split("\n## ")[0]
