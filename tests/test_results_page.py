@@ -262,6 +262,19 @@ def test_the_page_has_the_gains_of_each_mode_side_by_side() -> None:
     assert counts == sorted(counts, reverse=True)
 
 
+def test_what_the_first_project_says_of_the_modes_is_on_the_page() -> None:
+    text = (ROOT / "docs" / "first_project.md").read_text()
+    table = (ROOT / "docs" / "results.md").read_text().split("## Mode by mode\n")[1].split("\n## ")[0]
+    assert "Each of them surely gains in 7 of the 8 tables of" in text
+    for mode in ("soft", "dkd"):
+        assert f"| `{mode}` | 7 of 8 |" in table
+        assert mode not in sure_or_alike("cifar10_two_percent", 1)
+    gaining = sorted(set(sure_or_alike("cifar10_two_percent", 1)) - set(evidence.ALONE))
+    assert gaining == ["at", "dist", "fitnets", "sp"]
+    gains = {mode: values.mean() for (mode, _), values in gains_over("digits_resnet", "none").items()}
+    assert min(gains[mode] for mode in ("semckd", "vid", "reviewkd", "ofd")) > max(gains["soft"], gains["dkd"])
+
+
 def sure_or_alike(pair: str, sign: int) -> list[str]:
     """The modes, with or without a teacher, whose gains are surely above 0 (`sign` 1) or below it, and their twins."""
     corrected, gains = holm(gains_over(pair, "none")), gains_over(pair, "none")
