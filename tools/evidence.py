@@ -201,14 +201,15 @@ PAIRS = {
     ),
     "mnist_one_percent": Pair(
         "MNIST, 1 % of the images for the student: CNN to CNN",
-        f"{FEW_NOTE} {MOVED_NOTE}",
+        f"{FEW_NOTE} {MOVED_NOTE} `ard` and `rslad` were not run: their teacher, which learns from attacked images, takes "
+        "20 minutes. All modes but 16 were searched and run after the others had been seen, with the same seeds.",
         (*MNIST_MOVED, *FEW),
         80,
         rates=(0.005, 0.01),
         longer=320,
         search_seeds=(100,),
         seeds=TEN,
-        modes=FEW_MODES,
+        modes=tuple(mode for mode in all_modes() if mode not in ROBUST),
     ),
     "fashion_five_percent": Pair(
         "Fashion-MNIST, 5 % of the images for the student: CNN to CNN",
