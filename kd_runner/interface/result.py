@@ -110,7 +110,7 @@ class RunResult:
         return StageResult(numbers) if numbers else None
 
     def __str__(self) -> str:
-        return table(self.numbers)
+        return table(self.numbers, read_folder(self.folder).finetune_epochs if self.folder.is_dir() else 0)
 
     def _repr_html_(self) -> str:
         """The table and the pictures of the run, as a notebook shows them."""

@@ -289,6 +289,17 @@ class StageRunner:
             return network, node, best
         return last, last_node, replace(best, state=copy_of_weights(at_best))
 
+    def smaller_baseline(self, network: nn.Module, node: Node, path: Path) -> tuple[nn.Module, Node]:
+        """The baseline without channels that were pruned away, and its node; then `path` is a file of that network."""
+        pruning = self.settings.student.pruning
+        if not (pruning.amount and pruning.structured):
+            return network, node
+        smaller, smaller_node = without_zero_channels(network, node, self.data.splits.image_shape, BASELINE)
+        if smaller_node != node:
+            validation = validation_record(self.state.epochs[BASELINE], len(self.data.splits.val))
+            checkpoints.save(path, smaller.state_dict(), self.data.record(smaller_node) | validation)
+        return smaller, smaller_node
+
     def evaluate(self, files: Mapping[str, Path], best: Best, node: Node) -> dict[str, Any]:
         """Predict the test images, once for all networks; returns the stages' part of the result.
 
@@ -299,10 +310,8 @@ class StageRunner:
         nodes |= {TEACHER: self.parts.teacher_node()} if self.parts.teachers else {}
         nodes |= {name: nodes[stage] for stage, name in AVERAGES.items()}
         networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
-        pruning = self.settings.student.pruning
-        if BASELINE in networks and pruning.amount and pruning.structured:
-            shape = self.data.splits.image_shape
-            smaller = without_zero_channels(networks[BASELINE], nodes[BASELINE], shape, BASELINE)
+        if BASELINE in networks:
+            smaller = self.smaller_baseline(networks[BASELINE], nodes[BASELINE], files[BASELINE])
             networks[BASELINE], nodes[BASELINE] = smaller
         predictions = self.companions.predictions("test", networks, nodes, self.data)
         trained = self.state.epochs_trained

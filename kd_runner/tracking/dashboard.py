@@ -180,7 +180,11 @@ def add_graph(writer: SummaryWriter, network: nn.Module, image: Tensor) -> None:
 
 
 def project(logger: RunLogger, test: Predictions, images: Images, classes: Sequence[str]) -> None:
-    """Log the student's logits of test images, with the images, for TensorBoard's projector."""
+    """Log the student's logits of test images, with the images, for TensorBoard's projector.
+
+    A run of peers, or under a teacher without a head, has no teacher's predictions to colour the points by.
+    """
+    roles = [role for role in SHOWN if role in test.logits]
     count = min(PROJECTED, len(images))
     indices = analysis.spread(len(images), count)
     pixels = images.subset(indices).sample(count).float() / 255
@@ -191,7 +195,7 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
     rows = [
         [
             printable(classes[int(number)])
-            for number in (test.labels[index], *(test.logits[role][index].argmax() for role in SHOWN))
+            for number in (test.labels[index], *(test.logits[role][index].argmax() for role in roles))
         ]
         for index in indices.tolist()
     ]
@@ -202,5 +206,5 @@ def project(logger: RunLogger, test: Predictions, images: Images, classes: Seque
         label_img=pixels,
         global_step=0,
         tag="student_logits",
-        metadata_header=["label", *SHOWN],
+        metadata_header=["label", *roles],
     )

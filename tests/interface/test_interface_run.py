@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from stored_runs import stored_run  # noqa: F401
+from stored_runs import change_json, stored_run  # noqa: F401
 from torch import nn
 
 from kd_runner.errors import SettingsError
@@ -125,6 +126,20 @@ def test_objects_deep_in_dictionaries_become_targets() -> None:
     assert settings["plus"]["mine"]["weight"] == 2
     assert settings["plus"]["mine"]["_target_"].startswith("given.mode_")
     assert settings["student.epochs"] == 3
+
+
+def test_print_and_notebook_do_not_credit_finetuning_to_distillation(
+    stored_run: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(stored_run, tmp_path / "run")
+    result = RunResult.of(tmp_path / "run")
+    assert "Distillation gave " in str(result)
+    change_json(tmp_path / "run" / "settings.json", lambda content: content["finetune"].update(epochs=2))
+    assert "Distillation and 2 more epochs of finetuning gave " in str(result)
+    assert "Distillation and 2 more epochs of finetuning gave " in result._repr_html_()
+    shutil.rmtree(tmp_path / "run")
+    assert "Distillation gave " in str(result)
 
 
 def test_the_result_of_a_folder(stored_run: Path) -> None:  # noqa: F811

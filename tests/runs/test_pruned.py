@@ -14,6 +14,7 @@ from kd_runner.config.build import build
 from kd_runner.config.settings import Settings
 from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.notes import collected_notes
+from kd_runner.proof.verify import verify
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.run import run
 from kd_runner.training.pruning import Pruner, Pruning
@@ -107,6 +108,8 @@ def test_student_and_baseline_are_pruned_alike_through_finetuning(
     best, _ = kd_runner.load(tmp_path / "run" / "student_best.safetensors")
     sizes = [tuple(parameter.shape) for parameter in network.parameters()]
     assert sizes == [tuple(parameter.shape) for parameter in best.parameters()]
+    alone, _ = kd_runner.load(tmp_path / "run" / "baseline.safetensors")
+    assert sizes == [tuple(parameter.shape) for parameter in alone.parameters()]
     assert sizes[0] == ((6, 64) if structured else (10, 64))
     for saved in (network, best):
         zeros = sum(int((layer.weight == 0).sum()) for layer in saved.modules() if isinstance(layer, nn.Linear))
@@ -115,3 +118,5 @@ def test_student_and_baseline_are_pruned_alike_through_finetuning(
     spent = result["budget"]["baseline"]["macs"]["sum"]
     assert spent == 3 * macs * baseline["images_seen"]
     assert student["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert baseline["parameters"] == student["parameters"]
+    assert verify(tmp_path / "run", chosen=["baseline"]).holds

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -17,13 +18,16 @@ from tensorboard.util import tensor_util
 
 import kd_runner
 from kd_runner.config.settings import TrackingSettings
+from kd_runner.datasets.splits import Split
 from kd_runner.evaluation.metrics import pair_metrics
-from kd_runner.evaluation.predictions import predict
+from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.run import run
+from kd_runner.tracking import dashboard
 from kd_runner.tracking.dashboard import FIGURES
 from kd_runner.tracking.event_files import jobs_beside
 from kd_runner.tracking.layouts import LAYOUT
+from kd_runner.tracking.logger import RunLogger
 
 
 def shown(folder: Path) -> EventAccumulator:
@@ -88,6 +92,16 @@ def test_what_is_shown_on_request(settings: Callable[..., Any], tmp_path: Path) 
     assert names[0] == "label\tteacher\tstudent"
     assert len(names) == 501
     assert (tmp_path / "analysis.json").exists()
+
+
+def test_peers_have_no_teacher_to_colour_the_points_by(tmp_path: Path) -> None:
+    logger = RunLogger(tmp_path)
+    images = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 0]))
+    logits = {"student": torch.eye(2)[torch.tensor([0, 1, 0, 1])], "baseline": torch.zeros(4, 2)}
+    dashboard.project(logger, Predictions(logits, images.labels), images, ["cat", "dog"])
+    logger.experiment.close()
+    names = next(tmp_path.rglob("metadata.tsv")).read_text().splitlines()
+    assert names == ["label\tstudent", "cat\tcat", "dog\tdog", "dog\tcat", "cat\tdog"]
 
 
 def test_tracking_changes_no_result(settings: Callable[..., Any], tmp_path: Path) -> None:
