@@ -114,8 +114,8 @@ FEW_NOTE = f"{TEACHER_OF_FEW}student from 1 % of each class, for 80 epochs of fi
 MORE_NOTE = f"{TEACHER_OF_FEW}student from 5 % of each class, for 40 epochs of 23 steps."
 MOVED_NOTE = "The teacher's own images are moved by up to two pixels, the student's are not."
 LATER_NOTE = (
-    "`ard` and `rslad` were not run: their teacher, which learns from attacked images, takes 20 minutes. All modes but 16 "
-    "were searched and run after the others had been seen, with the same seeds."
+    "`ard` and `rslad` were not run: their teacher, which learns from attacked images, takes 20 minutes. All modes but "
+    "16 were searched and run after the others had been seen, with the same seeds."
 )
 NOT_ROBUST = tuple(mode for mode in all_modes() if mode not in ROBUST)
 FASHION = ("dataset=fashion_mnist", "teacher.epochs=8")

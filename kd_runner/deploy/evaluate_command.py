@@ -25,7 +25,7 @@ from kd_runner.deploy.commands import (
     trust_packages,
 )
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import typed_path, typed_run
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, number_of, percent
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Every metric of stored networks, on a folder of class folders, a table, or a run's test images.",
     )
     parser.add_argument(
-        "model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
+        "model", type=typed_run, metavar="MODEL", help="a .safetensors file, or a run's folder: all networks in it"
     )
     parser.add_argument(
         "data",

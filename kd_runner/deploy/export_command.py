@@ -10,7 +10,7 @@ from pathlib import Path
 from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.deploy.commands import add_network_argument, run_command, say, trust_packages
 from kd_runner.errors import COMPLETED, SettingsError
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import typed_path, typed_run
 from kd_runner.files.stages import STUDENT
 from kd_runner.plain_text import printable
 from kd_runner.quick_imports import quick_imports
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a network in another format, and compare the file with it on the run's test images.",
     )
     add = parser.add_argument
-    add("source", type=typed_path, metavar="RUN|MODEL", help="folder of a run, or a file that kd-runner saved")
+    add("source", type=typed_run, metavar="RUN|MODEL", help="folder of a run, or a file that kd-runner saved")
     add("--format", choices=FORMATS, help="the file's format")
     add("--quantize", choices=QUANTIZED, help="smaller numbers; int8 is calibrated on training images")
     add(
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=typed_path, metavar="FILE", help="default: export/NAME beside the weights")
     add("--overwrite", action="store_true", help="replace a file that is there")
     add_network_argument(parser)
-    add("--run", type=typed_path, metavar="RUN", help="the run whose images check MODEL (default: MODEL's folder)")
+    add("--run", type=typed_run, metavar="RUN", help="the run whose images check MODEL (default: MODEL's folder)")
     add("--root", metavar="FOLDER", help="where the run's own data set is now")
     add("--without-images", action="store_true", help="check on noise: the run's images are not here")
     add("--allow-loss", type=float, metavar="POINTS", help="of accuracy that --quantize may cost (default: 0.5)")

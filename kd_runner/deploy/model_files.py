@@ -6,12 +6,22 @@ report and its model card speak.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from kd_runner.errors import SettingsError
 from kd_runner.files.contents import is_link
-from kd_runner.files.run_folder import GRID, MULTIRUN, RESULT, STUDENT_BEST, STUDENT_LAST, holds_a_run, weights_file
+from kd_runner.files.run_folder import (
+    GRID,
+    MULTIRUN,
+    RESULT,
+    STUDENT_BEST,
+    STUDENT_LAST,
+    holds_a_run,
+    weights_file,
+    without_page,
+)
 from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
 
 BEST = "student_best"  # beside the stages: the student after its best epoch on the validation images
@@ -25,7 +35,7 @@ NETWORKS = (STUDENT, BEST, BASELINE, TEACHER)  # as `--network` names them, the 
 
 
 def model_file(path: str | Path, network: str | None = None) -> Path:
-    """The file of weights at `path`, or that of a network where `path` is a run's folder.
+    """The file of weights at `path`, or that of a network where `path` is a run's folder, or the report in it.
 
     Args:
         network: 'student', 'student_best', 'baseline' or 'teacher' of a run; None: the student after its last epoch.
@@ -33,7 +43,7 @@ def model_file(path: str | Path, network: str | None = None) -> Path:
     Raises:
         SettingsError: the folder has no such file; the message says what it holds.
     """
-    path = Path(path).expanduser()
+    path = without_page(Path(path).expanduser())
     if network is not None and network not in NETWORKS:
         raise SettingsError(f"network: must be one of {', '.join(NETWORKS)}, got {network}")
     if path.is_dir():
@@ -53,7 +63,8 @@ def run_files(folder: Path) -> dict[str, Path]:
     """
     if (folder / GRID).exists() or (folder / MULTIRUN).exists():
         raise SettingsError(
-            f"{folder} is the folder of a sweep: name the folder of one of its runs, such as {folder}/0"
+            f"{folder} is the folder of a sweep: name the folder of one of its runs, such as {folder}/0; kd-report {folder} "
+            "says which run is best on the validation images"
         )
     files = {name: folder / file for name, file in FILES.items() if is_link(folder / file) or (folder / file).exists()}
     links = [path.name for path in files.values() if is_link(path)]
@@ -69,7 +80,8 @@ def refuse_missing(folder: Path, files: Mapping[str, Path], network: str) -> Non
     if network in files:
         return
     if not files:
-        raise SettingsError(f"{folder} has no weights yet")
+        words = shlex.quote(f"resume={folder}")
+        raise SettingsError(f"{folder} has no weights yet; where its run was stopped, kd-runner {words} goes on with it")
     reason = "its run was not completed" if network in (STUDENT, BEST) else f"its run has no {network}"
     others = ", ".join(f"{name} ({path.name})" for name, path in files.items())
     raise SettingsError(f"{folder} has no {FILES[network]}: {reason}; it has {others}, which can be named instead")

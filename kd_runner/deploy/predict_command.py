@@ -29,7 +29,7 @@ from kd_runner.deploy.commands import (
 )
 from kd_runner.deploy.label_answers import LabelAnswer, labels_as_csv, labels_as_json, labels_as_table
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import typed_path, typed_run
 from kd_runner.formats import number_of, percent
 from kd_runner.plain_text import csv_cell
 from kd_runner.quick_imports import quick_imports
@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=COMMAND, description="The classes of pictures, from a stored network.")
-    parser.add_argument("model", type=typed_path, metavar="MODEL", help="a .safetensors file, or a run's folder")
+    parser.add_argument("model", type=typed_run, metavar="MODEL", help="a .safetensors file, or a run's folder")
     parser.add_argument(
         "images", type=typed_path, nargs="+", metavar="IMAGE|FOLDER", help="folders are read with all below"
     )

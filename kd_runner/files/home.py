@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from pathlib import Path
 
+from kd_runner.files.run_folder import without_page
+
 
 def typed_path(text: str) -> Path:
     """The path that a person typed as an argument of a command, with ~ for the home folder.
@@ -15,6 +17,15 @@ def typed_path(text: str) -> Path:
     if not text.strip():
         raise ArgumentTypeError("must be a path, got nothing")
     return with_home(text)
+
+
+def typed_run(text: str) -> Path:
+    """The folder of a run or a sweep, or a file, that a person typed; the report that a command printed is its folder.
+
+    Raises:
+        ArgumentTypeError: it is nothing.
+    """
+    return without_page(typed_path(text))
 
 
 def with_home(text: str) -> Path:

@@ -55,3 +55,10 @@ def weights_file(stage: str) -> str:
 def holds_a_run(folder: Path) -> bool:
     """True where a run of kd-runner, however short, has left its marks in `folder`."""
     return any((folder / name).exists() for name in (SETTINGS, LOG, HYDRA))
+
+
+def without_page(path: Path) -> Path:
+    """The folder of a run or a sweep where `path` is its report, which is what a command prints last; else `path`."""
+    folder = path.parent
+    is_report = path.name == PAGE and any((folder / name).exists() for name in (RESULT, GRID, MULTIRUN))
+    return folder if is_report else path

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kd_runner.closed_output import Parser, discard_output
 from kd_runner.errors import RunFailed, SettingsError, one_line
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import typed_path, typed_run
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
 from kd_runner.plain_text import printable
 from kd_runner.reports.sweep_report import report
@@ -74,7 +74,7 @@ def _without_collector() -> Iterator[None]:
 def _parser(verifies: bool) -> argparse.ArgumentParser:
     parser = Parser(prog="kd-report", description="The report of a run, or of runs and sweeps.")
     parser.add_argument(
-        "folders", nargs="+", type=typed_path, metavar="FOLDER", help="of runs or sweeps, running or ended"
+        "folders", nargs="+", type=typed_run, metavar="FOLDER", help="of runs or sweeps, running or ended"
     )
     parser.add_argument("--reference", help="part of a row's name: compare every other row with it")
     parser.add_argument("--out", type=typed_path, help="folder for the report (default: FOLDER, where it is one)")

@@ -18,7 +18,7 @@ from kd_runner.comparison.statistics import deviation_of, interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, find_runs
 from kd_runner.files.run_folder import holds_a_run
-from kd_runner.files.scores import ScoreWords, words_of_all
+from kd_runner.files.scores import ScoreWords, has_map, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
@@ -316,6 +316,27 @@ class Leaderboard:
         return [run for group in self.groups for run in group.runs]
 
     @functools.cached_property
+    def to_use(self) -> tuple[str, str] | None:
+        """A sentence on which student of the first row is best on the validation images, and a command that uses it.
+
+        None where a search has its own choice, where each run of the row saw a part of the images (folds), where the
+        students are surely worse than their baselines, and where the results do not say how right they are on the
+        validation images.
+        """
+        first = self.groups[0] if self.groups else None
+        if first is None or self.searches or first.has_folds or self.verdict.word == "cost":
+            return None
+        scores = [run.result["student"].get("val_map" if has_map(run.result) else "val_accuracy") for run in first.runs]
+        known = [score for score in scores if score is not None]
+        if not known or len(known) < len(scores):
+            return None
+        best = max(known)
+        folder = first.runs[scores.index(best)].folder
+        which = "The first row's student" if len(known) == 1 else f"Of the first row's {len(known)} students, the best"
+        text = f"{which} has {percent(best)} on the validation images after its last epoch; to use it:"
+        return self.words.instead(text), f"kd-predict {shlex.quote(str(folder))} PICTURE"
+
+    @functools.cached_property
     def notes(self) -> list[SharedNote]:
         """The notes of the runs with a result."""
         return shared_notes(self.runs)
@@ -374,6 +395,9 @@ def terminal_text(leaderboard: Leaderboard, width: int | None, with_commands: bo
     if left_out:
         lines.append(fold_text(f"No room for {'; '.join(left_out)}: see {NAME}.csv.", width))
     lines += ["", fold_text(str(leaderboard.verdict), width)]
+    if leaderboard.to_use is not None:
+        sentence, command = leaderboard.to_use
+        lines += [fold_text(sentence, width), f"    {printable(command)}"]  # not folded, to be copied
     lines += [fold_text(note, width) for note in [*leaderboard.gap_notes, *leaderboard.order_notes]]
     lines += [fold_text(line, width) for line in first_lines(leaderboard.left_out)]
     missing = leaderboard.missing
@@ -396,6 +420,9 @@ def markdown(leaderboard: Leaderboard) -> str:
         text += [part for line in search.lines() for part in (markdown_text(line), "")]
         text += [part for line in search.commands for part in (f"    {printable(line)}", "")]
     text += [markdown_text(leaderboard.verdict), ""]
+    if leaderboard.to_use is not None:
+        sentence, command = leaderboard.to_use
+        text += [markdown_text(sentence), "", f"    {printable(command)}", ""]
     if leaderboard.rows:
         text += [f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings)]
     for row in leaderboard.rows:

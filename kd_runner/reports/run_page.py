@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +109,8 @@ def read_folder(folder: Path) -> Folder:
     """
     run = read_run(folder / RESULT)
     if not isinstance(run, Run):
-        raise SettingsError(f"{folder} has no result to report: {run.reason}")
+        words = shlex.quote(f"resume={folder}")
+        raise SettingsError(f"{folder} has no result to report: {run.reason}; kd-runner {words} goes on with a stopped run")
     settings, unset = settings_in(folder)
     content, wrong = reading.json_of(folder / ANALYSIS)
     analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)

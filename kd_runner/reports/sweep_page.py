@@ -78,7 +78,7 @@ def sweep_page(
         title=title_of(about, names),
         subtitle=f"{_subtitle(leaderboard, runs)} · {names}",
         verdict=headline,
-        sentences=headline.sentences,
+        sentences=[*headline.sentences, *([] if leaderboard.to_use is None else [" ".join(leaderboard.to_use)])],
         searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
         notes=leaderboard.notes,

@@ -158,6 +158,8 @@ def judge_trained(
     logits, labels = validation_logits(network, node, data, companions)
     refuse_not_finite(network, logits, name)
     right, (_, largest) = logits.argmax(1) == labels, largest_class(labels)
+    if name != BASELINE:
+        _log_accuracy(name, right, largest)
     doubt = _doubt(right, largest, None)
     training_labels = data.images_of(name).labels
     if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(training_labels, epochs)):

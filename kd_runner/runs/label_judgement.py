@@ -124,6 +124,8 @@ def judge_trained(
     logits, labels = validation_logits(network, node, data, companions)
     refuse_not_finite(network, logits, name)
     judged = _judged(name, logits, labels)
+    if name != BASELINE:
+        log_score(judged)
     doubt = _chance_doubt(judged, logits, labels)
     if doubt is None:
         return judged

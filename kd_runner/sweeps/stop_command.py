@@ -16,7 +16,7 @@ from kd_runner.command_line.messages import say
 from kd_runner.command_line.resume import resume_override
 from kd_runner.errors import BAD_SETTINGS, COMPLETED, INTERRUPTED, SettingsError
 from kd_runner.files import atomic
-from kd_runner.files.home import typed_path
+from kd_runner.files.home import typed_run
 from kd_runner.files.plain_files import is_path_inside, read_plain
 from kd_runner.files.run_folder import GRID, JOURNAL, LOCK, MULTIRUN, RESULT, SEARCH, holds_a_run
 from kd_runner.formats import number_of
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="kd-runner stop", description=__doc__)
-    parser.add_argument("sweep", nargs="?", type=typed_path, metavar="SWEEP", help="the folder of the sweep")
+    parser.add_argument("sweep", nargs="?", type=typed_run, metavar="SWEEP", help="the folder of the sweep")
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="numbers of jobs (default: the whole sweep)")
     return parser
 

@@ -6,6 +6,7 @@ import pytest
 
 from kd_runner.deploy.model_files import model_file, run_files
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import typed_run
 
 
 def test_the_files_of_a_run(tmp_path: Path) -> None:
@@ -21,11 +22,26 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     assert list(run_files(tmp_path)) == ["teacher", "student", "student_best"]
 
 
+def test_a_report_stands_for_its_folder(tmp_path: Path) -> None:
+    """It is what a command prints last. A page of the same name that lies elsewhere is a file."""
+    (tmp_path / "run").mkdir()
+    for name in ("result.json", "student_last.safetensors", "report.html"):
+        (tmp_path / "run" / name).touch()
+    assert model_file(tmp_path / "run" / "report.html") == tmp_path / "run" / "student_last.safetensors"
+    assert typed_run(str(tmp_path / "run" / "report.html")) == tmp_path / "run"
+    assert typed_run(str(tmp_path / "run" / "result.json")) == tmp_path / "run" / "result.json"
+    (tmp_path / "report.html").touch()
+    assert typed_run(str(tmp_path / "report.html")) == tmp_path / "report.html"
+    (tmp_path / "sweep.json").touch()
+    with pytest.raises(SettingsError, match="is the folder of a sweep: .* says which run is best on the validation"):
+        model_file(tmp_path / "report.html")
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ([], r"is not the folder of a run: it has no student_last\.safetensors"),
-        (["settings.json"], "has no weights yet"),
+        (["settings.json"], r"has no weights yet; where its run was stopped, kd-runner resume=/\S+ goes on with it$"),
         (
             ["settings.json", "teacher.safetensors"],
             r"completed; it has teacher \(teacher.safetensors\), which can be named instead",

@@ -102,6 +102,31 @@ def test_validation_ranks_and_the_test_accuracy_of_the_chosen_is_shown(
     assert "the student is right on 75.00 % of the test images" in page
 
 
+def test_the_student_to_use_is_the_first_rows_best_on_validation_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its test accuracy has no part in the choice, and a row that surely loses has no student to use."""
+    for seed, (val, test) in enumerate(((0.7, 90), (0.8, 80), (0.75, 85))):
+        folder = write_run(tmp_path / "sweep" / str(seed), [f"seed={seed}"], right(test))
+        result = json.loads((folder / "result.json").read_text())
+        result["student"]["val_accuracy"] = val
+        result["baseline"]["accuracy"] = (test - seed) / 100
+        (folder / "result.json").write_text(json.dumps(result))
+    folder = tmp_path / "sweep"
+    report([folder], folder)
+    sentence = "Of the first row's 3 students, the best has 80.00 % on the validation images after its last epoch; to use"
+    command = f"kd-predict {folder / '1'} PICTURE"
+    assert f"    {command}" in capsys.readouterr().out.splitlines()
+    assert f"\n    {command}\n" in (folder / "leaderboard.md").read_text()
+    assert f"{sentence} it: {command}" in text_of(folder / "report.html")
+    for seed in range(3):
+        result = json.loads((folder / str(seed) / "result.json").read_text())
+        result["baseline"]["accuracy"] = result["student"]["accuracy"] + 0.1 + seed / 1000
+        (folder / str(seed) / "result.json").write_text(json.dumps(result))
+    assert leaderboard_of([folder]).verdict.word == "cost"
+    assert leaderboard_of([folder]).to_use is None
+
+
 def test_the_p_that_is_shown_is_the_verdicts(tmp_path: Path) -> None:
     """Two rows whose p alone is 0.031: with Holm's correction 0.063, in the table as in the verdict."""
     for mode in "ab":
