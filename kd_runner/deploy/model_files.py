@@ -63,8 +63,8 @@ def run_files(folder: Path) -> dict[str, Path]:
     """
     if (folder / GRID).exists() or (folder / MULTIRUN).exists():
         raise SettingsError(
-            f"{folder} is the folder of a sweep: name the folder of one of its runs, such as {folder}/0; kd-report {folder} "
-            "says which run is best on the validation images"
+            f"{folder} is the folder of a sweep: name the folder of one of its runs, such as {folder}/0; kd-report "
+            f"{folder} says which run is best on the validation images"
         )
     files = {name: folder / file for name, file in FILES.items() if is_link(folder / file) or (folder / file).exists()}
     links = [path.name for path in files.values() if is_link(path)]
@@ -81,7 +81,7 @@ def refuse_missing(folder: Path, files: Mapping[str, Path], network: str) -> Non
         return
     if not files:
         words = shlex.quote(f"resume={folder}")
-        raise SettingsError(f"{folder} has no weights yet; where its run was stopped, kd-runner {words} goes on with it")
+        raise SettingsError(f"{folder} has no weights yet; kd-runner {words} goes on with a run that was stopped")
     reason = "its run was not completed" if network in (STUDENT, BEST) else f"its run has no {network}"
     others = ", ".join(f"{name} ({path.name})" for name, path in files.items())
     raise SettingsError(f"{folder} has no {FILES[network]}: {reason}; it has {others}, which can be named instead")

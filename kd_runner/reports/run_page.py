@@ -110,7 +110,8 @@ def read_folder(folder: Path) -> Folder:
     run = read_run(folder / RESULT)
     if not isinstance(run, Run):
         words = shlex.quote(f"resume={folder}")
-        raise SettingsError(f"{folder} has no result to report: {run.reason}; kd-runner {words} goes on with a stopped run")
+        told = f"{folder} has no result to report: {run.reason}"
+        raise SettingsError(f"{told}; kd-runner {words} goes on with a run that was stopped")
     settings, unset = settings_in(folder)
     content, wrong = reading.json_of(folder / ANALYSIS)
     analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)

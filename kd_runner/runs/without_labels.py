@@ -25,8 +25,8 @@ def check_labels(settings: Settings, modes: Sequence[Mode], splits: Splits | Non
     for mode in modes:
         if mode.weight > 0 and (mode.needs.labels or mode.needs.classes):
             raise SettingsError(
-                f"{mode.key}: must be a mode that looks at no labels where images have none ({', '.join(asked)}), such as "
-                f"soft, got {type(mode.loss).__name__}"
+                f"{mode.key}: must be a mode that looks at no labels where images have none ({', '.join(asked)}), such "
+                f"as soft, got {type(mode.loss).__name__}"
             )
     if settings.dataset.balanced_sampling:
         raise SettingsError(

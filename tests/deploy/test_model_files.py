@@ -33,7 +33,7 @@ def test_a_report_stands_for_its_folder(tmp_path: Path) -> None:
     (tmp_path / "report.html").touch()
     assert typed_run(str(tmp_path / "report.html")) == tmp_path / "report.html"
     (tmp_path / "sweep.json").touch()
-    with pytest.raises(SettingsError, match="is the folder of a sweep: .* says which run is best on the validation"):
+    with pytest.raises(SettingsError, match=r"is the folder of a sweep: .* says which run is best on the validation"):
         model_file(tmp_path / "report.html")
 
 
@@ -41,7 +41,7 @@ def test_a_report_stands_for_its_folder(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ([], r"is not the folder of a run: it has no student_last\.safetensors"),
-        (["settings.json"], r"has no weights yet; where its run was stopped, kd-runner resume=/\S+ goes on with it$"),
+        (["settings.json"], r"has no weights yet; kd-runner resume=/\S+ goes on with a run that was stopped$"),
         (
             ["settings.json", "teacher.safetensors"],
             r"completed; it has teacher \(teacher.safetensors\), which can be named instead",

@@ -114,11 +114,11 @@ def test_the_student_to_use_is_the_first_rows_best_on_validation_images(
         (folder / "result.json").write_text(json.dumps(result))
     folder = tmp_path / "sweep"
     report([folder], folder)
-    sentence = "Of the first row's 3 students, the best has 80.00 % on the validation images after its last epoch; to use"
+    sentence = "Of the first row's 3 students, the best has 80.00 % on the validation images after its last epoch; to"
     command = f"kd-predict {folder / '1'} PICTURE"
     assert f"    {command}" in capsys.readouterr().out.splitlines()
     assert f"\n    {command}\n" in (folder / "leaderboard.md").read_text()
-    assert f"{sentence} it: {command}" in text_of(folder / "report.html")
+    assert f"{sentence} use it: {command}" in text_of(folder / "report.html")
     for seed in range(3):
         result = json.loads((folder / str(seed) / "result.json").read_text())
         result["baseline"]["accuracy"] = result["student"]["accuracy"] + 0.1 + seed / 1000
