@@ -79,7 +79,8 @@ class LeftOut:
         folders = ", ".join(f"{folder} ({number:,})" for folder, number in counts[:SHOWN])
         more = sum(number for _, number in counts[SHOWN:])
         folders += f" and {count(len(counts) - SHOWN, 'other folder')} ({more:,})" if more else ""
-        images = f"; {self.images:,} of them are images outside the class folders that are read" if self.images else ""
+        are = "is an image" if self.images == 1 else "are images"
+        images = f"; {self.images:,} of them {are} outside the class folders that are read" if self.images else ""
         hidden = f"; {hidden_in_words(self.hidden)} beside them" if self.hidden else ""
         remedy = f"; {HEIC_REMEDY}" if HEIC & set(self.kinds) else ""
         return f"{kinds_in_words(self.kinds)}, in {folders}{images}{hidden}{remedy}"

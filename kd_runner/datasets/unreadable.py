@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from kd_runner.datasets.survey import list_of_names
 from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 
+SKIP = "dataset.on_bad_image=skip"
 SHOWN = 10  # files that are named in the note, and whose reasons are kept
 NOT_READ = "left out (dataset.on_bad_image): "  # part of notes that name images, which `dataset=?` has in its own lines
 
@@ -76,6 +78,16 @@ def reason_of(files: ImageFiles, index: int) -> str:
     except ValueError as error:
         return printable(str(error).partition(" cannot be read as an image: ")[2] or str(error))
     return ""
+
+
+def way_around(error: Exception, node: Mapping[str, Any]) -> str:
+    """The end of an error's sentence that names the setting which leaves such images out; empty where none does.
+
+    Args:
+        node: The settings of the data set.
+    """
+    may_skip = "cannot be read as an image" in str(error) and node.get("on_bad_image") == "error"
+    return "" if not may_skip or SKIP in str(error) else f"; {SKIP} leaves such images out"
 
 
 def check_training_classes(train: ImageFiles, readable: ImageFiles, classes: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
 from kd_runner.datasets.unlabelled import TransferSet
+from kd_runner.datasets.unreadable import way_around
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.augmentation import Augmentation
@@ -318,7 +319,10 @@ def read_data(settings: Settings) -> Splits:
 def read_whole(settings: Settings) -> Splits:
     """Read the data set as it is, before it is dealt into folds and before labels are changed."""
     data = settings.dataset
-    splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
+    try:
+        splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
+    except SettingsError as error:
+        raise SettingsError(f"{error}{way_around(error, data.node)}") from error
     if not isinstance(splits, Splits):
         raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):
@@ -376,7 +380,7 @@ def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
         try:
             sample = splits.train.sample(SAMPLE).contiguous()  # one order of memory, so that sums are always the same
         except ValueError as error:
-            raise SettingsError(f"dataset: {error}") from error
+            raise SettingsError(f"dataset: {error}{way_around(error, data.node)}") from error
         with one_thread():  # whose number changes the last bits of sums, and is chosen later
             pixels = sample.float().div(255).transpose(0, 1).flatten(1)
             mean = pixels.mean(1) if data.mean is None else mean

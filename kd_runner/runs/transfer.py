@@ -13,6 +13,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import count
 from kd_runner.datasets.unlabelled import TransferSet, joined, transfer_set, unlabelled_folder
+from kd_runner.datasets.unreadable import way_around
 from kd_runner.errors import SettingsError
 from kd_runner.randomness import derived_seed
 
@@ -72,9 +73,7 @@ def unlabelled_images(settings: Settings, splits: Splits) -> Images:
     try:
         return unlabelled_folder(Path(name).expanduser(), splits.image_shape, splits.pixels, in_memory, kept, skip)
     except ValueError as error:
-        can_skip = "cannot be read" in str(error) and node.get("on_bad_image") == "error"
-        remedy = "; dataset.on_bad_image=skip leaves such images out" if can_skip else ""
-        raise SettingsError(f"dataset.unlabelled: {error}{remedy}") from error
+        raise SettingsError(f"dataset.unlabelled: {error}{way_around(error, node)}") from error
 
 
 def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]) -> Tensor:

@@ -51,7 +51,7 @@ def test_everything_that_is_not_read_is_counted_by_kind_and_place(tmp_path: Path
         "train/a (2), test (1) and 3 other folders (3)"
     )
     assert line.endswith(
-        "; 1 of them are images outside the class folders that are read; 4 hidden files or folders beside them"
+        "; 1 of them is an image outside the class folders that are read; 4 hidden files or folders beside them"
         "; HEIC cannot be read here: pip install pillow-heif, or convert the files"
     )
     assert "8 files left out" in survey.line(splits)

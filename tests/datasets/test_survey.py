@@ -82,7 +82,7 @@ def test_what_is_left_out_is_given_from_the_most_to_the_fewest() -> None:
     folders = Counter({"b": 2, "a": 2, ".": 1, "c": 1, "d": 3})
     left_out = survey.LeftOut(Counter({".txt": 8, ".png": 1}), folders, images=1, hidden=2)
     assert str(left_out) == (
-        "8 .txt, 1 .png, in d (3), a (2), b (2) and 2 other folders (2); 1 of them are images outside the class "
+        "8 .txt, 1 .png, in d (3), a (2), b (2) and 2 other folders (2); 1 of them is an image outside the class "
         "folders that are read; 2 hidden files or folders beside them"
     )
     assert left_out.record() == {
