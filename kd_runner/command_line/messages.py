@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -269,6 +270,8 @@ def _unreadable_word(words: list[str]) -> str | None:
             reason = str(error).strip().splitlines()[0]
             if joined := _without_spaces(words, number):
                 return f"{joined.partition('=')[0]}: must be typed without spaces around =: {joined}"
+            if quoted := _path_with_spaces(words, number):
+                return f"{quoted.partition('=')[0]}: a value with a space stands in quotes: {shlex.quote(quoted)}"
             if assigned := _without_assignment(word, words[number + 1 :]):
                 return assigned
             if option := _word_of_option(word):
@@ -286,6 +289,17 @@ def _unreadable_word(words: list[str]) -> str | None:
                 meant = did_you_mean(word, _known_keys(word))
                 return f"{word}: must be KEY=VALUE{meant}; kd-runner help lists settings, kd-runner --help commands"
             return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
+    return None
+
+
+def _path_with_spaces(words: list[str], number: int) -> str | None:
+    """The word that was meant where the one of this number goes on with a path, which the shell cut at its spaces."""
+    before = words[number - 1] if number else ""
+    key, equals, start = before.partition("=")
+    for end in range(number + 1, len(words) + 1):
+        path = " ".join([start, *words[number:end]])
+        if equals and start and os.path.exists(os.path.expanduser(path)):  # noqa: PTH110, PTH111 (no error for odd names)
+            return f"{key}={path}"
     return None
 
 

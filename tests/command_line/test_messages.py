@@ -183,6 +183,18 @@ def test_a_key_without_its_sign_of_equality(words: list[str], line: str) -> None
         assert one_line_message(HydraException("Error parsing override\n")) == line
 
 
+def test_a_path_with_spaces_that_the_shell_has_cut(tmp_path: Path) -> None:
+    """Only a path that is there: other words that follow are answered for themselves."""
+    (tmp_path / "my old photos").mkdir()
+    words = ["dataset=image_folder", f"dataset.root={tmp_path}/my", "old", "photos", "batch_size=32"]
+    with messages_about(words):
+        assert one_line_message(HydraException("Error parsing override\n")) == (
+            f"dataset.root: a value with a space stands in quotes: 'dataset.root={tmp_path}/my old photos'"
+        )
+    with messages_about([*words[:3], "pictures"]):
+        assert one_line_message(HydraException("Error parsing override\n")).startswith("old: must be KEY=VALUE")
+
+
 def test_long_lists_stand_where_nothing_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"mode_{number:02}" for number in range(40)]
 
