@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_runner.comparison.groups import Group, Pairs
+from kd_runner.comparison.groups import Group, Pairs, gain_over_seeds
 from kd_runner.comparison.statistics import SURE
 from kd_runner.files.results import Run
 from kd_runner.files.stages import STAGES
@@ -47,7 +47,12 @@ def gap_of(group: Group) -> Gap | None:
     if not whole.taught:
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
     pairs = Pairs.of(*map(whole.in_place_of_students, ("teacher", "baseline")))
-    return gap(teacher, baseline, student, *((pairs.p, len(pairs.difference)) if pairs is not None else ()))
+    if pairs is None:
+        return gap(teacher, baseline, student)
+    over_seeds = gain_over_seeds(pairs.sample) if pairs.has_other_images else None
+    if over_seeds is not None:
+        return gap(teacher, baseline, student, over_seeds.p, runs=over_seeds.seeds)
+    return gap(teacher, baseline, student, pairs.p, len(pairs.difference))
 
 
 def gap_in(result: Mapping[str, Any]) -> Gap | None:
@@ -60,13 +65,14 @@ def run_of(result: Mapping[str, Any]) -> Run:
     return Run(Path(), tuple(result.get("overrides") or ()), (), dict(result))
 
 
-def gap(teacher: float, baseline: float, student: float, p: float | None = None, images: int = 0) -> Gap:
+def gap(teacher: float, baseline: float, student: float, p: float | None = None, images: int = 0, runs: int = 0) -> Gap:
     """The gap of three accuracies on the test images.
 
     Args:
         teacher, baseline, student: Accuracies in [0, 1].
-        p: Probability of such a gap if teacher and baseline are equally good, by McNemar's test; None if not known.
-        images: Number of the test images behind `p`.
+        p: Probability of such a gap if teacher and baseline are equally good; None if not known.
+        images: Number of the test images behind `p`, by McNemar's test.
+        runs: Number of the runs behind `p`, by a paired t-test over runs with test images of their own.
     """
     gain, teachers_gain = student - baseline, teacher - baseline
     between = "the gap from baseline to teacher"
@@ -74,7 +80,7 @@ def gap(teacher: float, baseline: float, student: float, p: float | None = None,
         kind = "the teacher is not better than the baseline on the test images, so there is no gap to close"
         return Gap(gain, None, kind, kind)
     if p is not None and p >= SURE:
-        kind = f"is within chance on {images:,} test images"
+        kind = f"is within chance over {runs} runs" if runs else f"is within chance on {images:,} test images"
         return Gap(gain, None, f"the gap of {in_points(teachers_gain)} to the teacher {kind}", f"{between} {kind}")
     if teachers_gain < WORTH_SHARING:
         kind = "is too small to take a share of"

@@ -26,7 +26,8 @@ class Pairs:
     """Two groups on the same test images, over the seeds that both have.
 
     Args:
-        difference: int [images], the number of the group's runs that are right on an image less the reference's number.
+        difference: int [images], the number of the group's runs that are right on an image less the reference's number:
+            of runs with other test images (`data_seed`) those with the most frequent ones.
         gains: float64 [runs], the accuracy of each of the group's runs less the reference's of the same seeds.
         of_folds: The gains of a cross-validation as a sample; None without folds.
         repeats: The number of runs whose answers on an image are added up; None: that of all runs.
@@ -50,14 +51,11 @@ class Pairs:
             return None
         if any(run.fold is not None for run, _ in pairs):
             return _pairs_of_folds(pairs)
+        differences = [_difference(run, partner) for run, partner in pairs]
         # Images are added up over seeds where they are the same images: the most frequent set of them.
         images = Counter(run.tested_on for run, _ in pairs).most_common(1)[0][0]
-        answers = [(run.correct, partner.correct) for run, partner in pairs if run.tested_on == images]
-        group_correct, reference_correct = (
-            np.stack([correct for correct in column if correct is not None]) for column in zip(*answers, strict=True)
-        )
-        differences = group_correct.astype(int) - reference_correct.astype(int)
-        return Pairs(differences.sum(0), differences.mean(1))
+        same = [of_pair for of_pair, (run, _) in zip(differences, pairs, strict=True) if run.tested_on == images]
+        return Pairs(np.stack(same).sum(0), np.array([of_pair.mean() for of_pair in differences]), repeats=len(same))
 
     @property
     def sample(self) -> Sample:
@@ -70,6 +68,11 @@ class Pairs:
         return len(self.sample.values)
 
     @property
+    def has_other_images(self) -> bool:
+        """True where not all runs have the test images of `difference`, beside those of a cross-validation."""
+        return self.of_folds is None and self.repeats not in (None, len(self.gains))
+
+    @property
     def p(self) -> float:
         """Two-sided p of no difference over the images, of one seed McNemar's (`sign_flips`)."""
         return SignFlips(self.difference).p
@@ -79,8 +82,13 @@ class Pairs:
 
         The exact interval takes the number of images on which the two differ as given; a bootstrap over the images
         (Efron 1979) does not, and is not exact where they are few. The interval spans both, but that an end of the
-        bootstrap's never contradicts the exact test.
+        bootstrap's never contradicts the exact test. Where no image differs, it is as wide as the largest share of
+        images that may differ elsewhere, q, of which (1 - q)^images is half the error. Several seeds on an image are no
+        more images.
         """
+        if not self.difference.any():
+            largest = 1 - (error / 2) ** (1 / len(self.difference))
+            return -largest, largest
         scale = len(self.difference) * (self.repeats or len(self.gains))
         low, high = (end / scale for end in SignFlips(self.difference).interval(error))
         # The bootstrap cannot tell images with equal differences apart, so it draws how many there are of each.
@@ -93,14 +101,20 @@ class Pairs:
         )
 
 
+def _difference(run: Run, partner: Run) -> np.ndarray:
+    """1 for a test image that the first of two runs alone is right on, -1 for the second, else 0: int [images]."""
+    correct, partners = run.correct, partner.correct
+    assert correct is not None
+    assert partners is not None
+    return correct.astype(int) - partners.astype(int)
+
+
 def _pairs_of_folds(pairs: Sequence[tuple[Run, Run]]) -> Pairs:
     """The pairs of two cross-validations: the images of all folds of one deal, each of which is in one fold."""
     differences: dict[tuple[str, str | None], list[np.ndarray]] = {}
     gains = []
     for run, partner in pairs:
-        assert run.correct is not None
-        assert partner.correct is not None
-        difference = run.correct.astype(int) - partner.correct.astype(int)
+        difference = _difference(run, partner)
         differences.setdefault(fold_key(run), []).append(difference)
         gains.append(difference.mean())
     deal = Counter(data_seed for data_seed, _ in differences).most_common(1)[0][0]
@@ -119,7 +133,7 @@ def gain_over(group: Group, reference: Group, error: float = SURE) -> Gain | Non
     pairs = Pairs.of(group, reference)
     if pairs is None:
         return _gain_without_images(group, reference, error)
-    return _gain_over_seeds(pairs.sample, error) or _gain_over_images(pairs, float(pairs.sample.values.mean()), error)
+    return gain_over_seeds(pairs.sample, error) or _gain_over_images(pairs, float(pairs.sample.values.mean()), error)
 
 
 def _gain_without_images(group: Group, reference: Group, error: float) -> Gain | None:
@@ -132,7 +146,7 @@ def _gain_without_images(group: Group, reference: Group, error: float) -> Gain |
         return None
     gains = np.array([run.result["student"]["accuracy"] - partners[run.seeds, run.tested_on] for run in runs])
     sample = sample_of(runs, gains)
-    return _gain_over_seeds(sample, error) or Gain(float(sample.values.mean()), len(runs))
+    return gain_over_seeds(sample, error) or Gain(float(sample.values.mean()), len(runs))
 
 
 def gain_of(group: Group, error: float = SURE) -> Gain | None:
@@ -148,14 +162,14 @@ def gain_of(group: Group, error: float = SURE) -> Gain | None:
     if not len(gains):
         return None
     sample = sample_of(group.runs_with_baseline, gains)
-    over_seeds = _gain_over_seeds(sample, error)
+    over_seeds = gain_over_seeds(sample, error)
     if over_seeds is not None:
         return over_seeds
     pairs, mean = Pairs.of(group, group.baseline), mean_of(sample.values)
     return _gain_over_images(pairs, mean, error) if pairs is not None else Gain(mean, len(sample.values))
 
 
-def _gain_over_seeds(sample: Sample, error: float) -> Gain | None:
+def gain_over_seeds(sample: Sample, error: float = SURE) -> Gain | None:
     """A paired t-test of gains; None of one, or of equal gains, which say nothing about their spread."""
     gains = sample.values
     mean, seeds = mean_of(gains), len(gains)
@@ -216,6 +230,7 @@ class Group:
         gain, corrected: The gain over the baselines, alone, and corrected for all rows with a teacher.
         against: The gain over the reference, corrected for all rows; None where there is none.
         reference: The name of the reference; empty for the reference itself and without one.
+        differing: The keys of the settings that differ from those of groups with the same overrides.
     """
 
     words: tuple[str, ...]
@@ -227,6 +242,7 @@ class Group:
     gap: Gap | None = None
     against: Gain | None = None
     reference: str = ""
+    differing: tuple[str, ...] = ()
 
     @property
     def lacking(self) -> int:

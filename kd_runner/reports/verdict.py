@@ -134,8 +134,7 @@ def _interval(gain: Gain) -> str:
     assert gain.low is not None
     assert gain.high is not None
     if (gain.high - gain.low) / 2 > MOST_HALF_WIDTH:
-        few = "folds" if gain.over == "folds" else "seeds"
-        return f"95 % interval wider than 100 points, so too few {few} to tell"
+        return f"95 % interval wider than 100 points, so too few {gain.over or 'seeds'} to tell"
     return f"95 % {interval_in_words(gain.low, gain.high)}"
 
 

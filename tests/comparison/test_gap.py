@@ -74,6 +74,21 @@ def test_over_seeds_it_is_the_share_of_the_mean_gain_in_the_mean_gap() -> None:
     assert found.share != pytest.approx(np.mean([0.1, 0.8]))
 
 
+@pytest.mark.parametrize(("spread", "share"), [(0, 0.5), (300, None)])
+def test_over_several_data_seeds_the_gap_is_as_sure_as_the_seeds_say(spread: int, share: float | None) -> None:
+    """The teacher is 40 points better on the images of the first data seed; on the others it may be worse."""
+    runs = []
+    for data_seed, teacher in enumerate([900, 860 - spread, 840 - spread]):
+        made = result_of(teacher, 500, (teacher + 500) // 2 if share else 505)
+        for stage in ("teacher", "baseline", "student"):
+            made[stage]["correct"]["of"] = f"images {data_seed}"
+        runs.append(Run(Path(str(data_seed)), ("a",), ("0", str(data_seed)), made))
+    found = gap_of(Group(("a",), runs))
+    assert found is not None
+    assert found.share == (share and pytest.approx(share))
+    assert found.reason == ("" if share else "the gap of 16.67 points to the teacher is within chance over 3 runs")
+
+
 def test_without_a_baseline_or_a_teacher_there_is_none() -> None:
     for stage in ("teacher", "baseline"):
         assert gap_in(result_of(900, 800, 850) | {stage: None}) is None

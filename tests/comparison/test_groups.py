@@ -85,6 +85,54 @@ def test_of_one_seed_the_interval_is_over_images_and_knows_of_few_that_differ() 
     assert high == pytest.approx(stats.poisson.ppf(0.975, 20) / 1000, abs=0.001)
 
 
+@pytest.mark.parametrize("images", [1, 6, 539])
+def test_where_no_image_differs_the_interval_is_as_wide_as_the_share_that_may(images: int) -> None:
+    """As the exact interval of Clopper and Pearson has it for no success in as many trials."""
+    for error in (0.05, 0.05 / 30):
+        wanted = stats.binomtest(0, images).proportion_ci(1 - error, "exact").high
+        for repeats in (1, 5):
+            pairs = Pairs(np.zeros(images, int), np.zeros(repeats), repeats=repeats)
+            assert pairs.interval(error) == (pytest.approx(-wanted), pytest.approx(wanted))
+            assert pairs.p == 1
+
+
+def gains_on_own_images(gains: list[float]) -> tuple[Group, Group]:
+    """Two groups of 200 test images, others for each data seed, whose second is right on 70 %."""
+
+    def group(rights: list[int]) -> Group:
+        runs = []
+        for data_seed, count in enumerate(rights):
+            packed = pack_bits(torch.arange(IMAGES) < count) | {"of": f"images {data_seed}"}
+            numbers = stage(count) | {"correct": packed}
+            others = {
+                "baseline": stage(140) | {"correct": pack_bits(torch.arange(IMAGES) < 140) | {"of": packed["of"]}}
+            }
+            runs.append(Run(Path(), (), ("0", str(data_seed)), {"student": numbers, **others, "teacher": numbers}))
+        return Group((), runs)
+
+    return group([round(IMAGES * (0.7 + gain)) for gain in gains]), group([140] * len(gains))
+
+
+def test_a_gain_over_another_group_is_of_all_data_seeds() -> None:
+    gains = [0.10, 0.0, -0.05, -0.05, -0.05]
+    gain = gain_over(*gains_on_own_images(gains))
+    assert gain is not None
+    wanted = stats.ttest_1samp(gains, 0)
+    assert (gain.mean, gain.seeds, gain.over) == (pytest.approx(-0.01), 5, "seeds")
+    assert gain.p == pytest.approx(wanted.pvalue)
+    low, high = wanted.confidence_interval()
+    assert (gain.low, gain.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_equal_gains_of_several_data_seeds_are_still_of_so_many() -> None:
+    group, reference = gains_on_own_images([0.05] * 5)
+    for gain in (gain_over(group, reference), gain_of(group)):
+        assert gain is not None
+        assert (gain.mean, gain.seeds, gain.over) == (pytest.approx(0.05), 5, "images")
+        assert gain.p == pytest.approx(stats.binomtest(0, 10).pvalue)  # of the 10 images of one data seed
+        assert (gain.low or 0) > 0
+
+
 def test_over_images_interval_and_p_never_contradict_each_other() -> None:
     draw = np.random.default_rng(3)
     sure = 0
@@ -205,5 +253,6 @@ def test_equals_do_not_differ(tmp_path: Path) -> None:
     first, second = compared_groups(find_runs([tmp_path])[0], reference="distillation=a")
     assert first.against is None
     assert second.against is not None
-    assert second.against.mean == second.against.low == second.against.high == 0
+    assert (second.against.mean, second.against.p) == (0, 1)
+    assert second.against.high == -second.against.low == pytest.approx(1 - 0.025 ** (1 / 100))
     assert second.against.p == 1
