@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from kd_runner.command_line.overrides import split
+from kd_runner.comparison.equal_settings import rows_of
 from kd_runner.comparison.gap import gap_of
 from kd_runner.comparison.groups import Group, corrected_gains, gain_of, gain_over
 from kd_runner.errors import SettingsError
@@ -35,16 +36,13 @@ def compared_groups(
     Raises:
         SettingsError: no group has such a name.
     """
-    by_words: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        by_words.setdefault(run.words, []).append(run)
-    groups = [Group(words, members) for words, members in by_words.items()]
+    groups = [Group((*row.words, *row.apart), row.runs, differing=row.differing) for row in rows_of(runs)]
     lacking = _lacking_seeds(missing)
-    common = _words_in_common(by_words, lacking)
+    common = _words_in_common([group.words for group in groups], lacking)
     for group in groups:
         group.name = " ".join(_listed_modes(word for word in group.words if word not in common)) or "defaults"
         seeds = {run.seeds for run in group.runs}
-        group.planned = len(seeds | lacking.get(_less_root(group.words), set()))
+        group.planned = len(seeds | lacking.get(_less_root(group.runs[0].words), set()))
         group.gain, group.gap = gain_of(group), gap_of(group)
     groups.sort(key=_place)
     taught = [group for group in groups if group.taught]

@@ -78,6 +78,9 @@ ADDED_TO_RUNS: dict[str, Any] = {
     "folds": None,
     "fold": None,
 }
+# What runs of one row of a leaderboard may differ in, beside their seeds and their fold: where and how fast they ran.
+OF_A_MACHINE = ("trainer.accelerator", "trainer.channels_last", "trainer.compile", "trainer.graph")
+SEED = re.compile(r"fold|(.+\.)?(\w+_)?seed")
 ADDED_TO_STUDENTS: dict[str, Any] = {
     "fraction": 1,
     "without_classes": [],
@@ -137,6 +140,20 @@ def decisive(content: Mapping[str, Any]) -> dict[str, Any]:
         content["adversarial"] = _decisive_attacks(content)
     unused = OF_TEACHERS if content.get("peers") else OF_PEERS
     return _without(without_defaults(content, {**ADDED_TO_RUNS, "evaluate": EVALUATE}), unused)
+
+
+def decisive_of_row(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The decisive settings, by their keys with dots, in which the runs of one row of a leaderboard are equal.
+
+    No seed, no fold, nothing of the machine, and nothing that is only evaluated is among them.
+    """
+    settings = decisive({name: section for name, section in content.items() if name != "evaluate"})
+    return {key: value for key, value in flat_keys(settings) if key not in OF_A_MACHINE and not SEED.fullmatch(key)}
+
+
+def digest_of_row(content: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that runs of one row of a leaderboard have in common."""
+    return digest(decisive_of_row(content))[:16]
 
 
 def _with_older_nodes(section: Mapping[str, Any]) -> dict[str, Any]:

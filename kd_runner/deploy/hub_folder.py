@@ -125,7 +125,13 @@ def _accuracies_over_seeds(folder: Path) -> list[float]:
     if not isinstance(run, Run) or not (above / GRID).is_file():
         return []
     runs, _ = find_runs([above])
-    alike = [other for other in runs if set(other.words) == set(run.words) and other.tested_on == run.tested_on]
+    alike = [
+        other
+        for other in runs
+        if set(other.words) == set(run.words)
+        and other.tested_on == run.tested_on
+        and len({other.settings_digest, run.settings_digest} - {None}) < 2
+    ]
     return [other.result[STUDENT]["accuracy"] for other in alike]
 
 

@@ -148,6 +148,13 @@ class _Corruptions(_Shifted):
     by_corruption: dict[str, _UnderCorruption] | None = None
 
 
+class _AbsentClasses(_Part):
+    accuracy: Share | None = None  # None without test images of these classes
+    shift: Real | None = None
+    shifted_accuracy: Share | None = None
+    shifted_accuracy_of_all: Share | None = None
+
+
 class _Average(_Part):
     decay: Share
     accuracy: Share
@@ -203,6 +210,7 @@ class _Stage(_WithSeveralLabels):
     early_stopping: _EarlyStopping | None = None
     finetune_early_stopping: _EarlyStopping | None = None
     ema: _Average | None = None
+    absent_classes: _AbsentClasses | None = None
     judged: _Judged | None = None
     on_training_images: _OnTrainingImages | None = None
     calibrated: _Calibrated | None = None
@@ -330,6 +338,8 @@ class _Result(_Part):
     metric: Text | None = None
     described: _Described | None = None
     error: Text | None = None
+    settings_digest: Text | None = None
+    config_dir: Text | None = None
     overrides: list[Text] | None = None
     seed: Seed = None
     data_seed: Seed = None

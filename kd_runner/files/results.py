@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,11 @@ class Run:
         return folds if folds and folds > 1 else None
 
     @property
+    def settings_digest(self) -> str | None:
+        """16 digits of the settings that decide the result, without the seeds; None in results of earlier versions."""
+        return self.result.get("settings_digest")
+
+    @property
     def tested_on(self) -> tuple[Any, Any]:
         """The test images, in a few digits where the result has them, and their number."""
         packed = self.result["student"].get("correct") or {}
@@ -142,7 +147,7 @@ class MissingRun:
 def find_runs(
     folders: Iterable[Path], trees: Sequence[Tree] | None = None, cache: ReadCache | None = None
 ) -> tuple[list[Run], list[MissingRun]]:
-    """The runs under `folders`, with and without a result.
+    """The runs under `folders`, with and without a result, less those that were done again later.
 
     Args:
         trees: The names below each of the folders, where they are known.
@@ -151,6 +156,14 @@ def find_runs(
     Raises:
         SettingsError: no such folder.
     """
+    runs, missing = all_runs(folders, trees, cache)
+    return latest_runs(runs), missing
+
+
+def all_runs(
+    folders: Iterable[Path], trees: Sequence[Tree] | None = None, cache: ReadCache | None = None
+) -> tuple[list[Run], list[MissingRun]]:
+    """As `find_runs`, with the runs that were done again later, too."""
     runs: dict[str, Run | MissingRun] = {}  # by their folders, resolved: folders may lie in one another
     cache = cache or ReadCache()
     for tree in trees if trees is not None else trees_below(folders):
@@ -165,7 +178,7 @@ def find_runs(
                 overrides = _typed_overrides(folder) if overrides is None else overrides
                 runs[resolved] = MissingRun(folder, overrides, _why_missing(folder))
     missing = [run for run in runs.values() if isinstance(run, MissingRun)]
-    return _latest(_less_roots([run for run in runs.values() if isinstance(run, Run)])), missing
+    return _less_roots([run for run in runs.values() if isinstance(run, Run)]), missing
 
 
 def trees_below(folders: Iterable[Path]) -> list[Tree]:
@@ -204,14 +217,33 @@ def _begun_runs(tree: Tree) -> Iterator[tuple[str, str | None]]:
             yield path, None
 
 
-def _latest(runs: Sequence[Run]) -> list[Run]:
-    """The runs less those that were done again later, with the same overrides and seeds."""
-    latest: dict[tuple[Any, ...], Run] = {(run.words, run.seeds): run for run in runs}
-    if len(latest) == len(runs):
+def latest(runs: Sequence[Run], identity: Callable[[Run], Hashable]) -> list[Run]:
+    """The runs less those that were done again later: of those with the same identity the last one."""
+    last = {identity(run): run for run in runs}
+    if len(last) == len(runs):
         return list(runs)
     for run in sorted(runs, key=lambda run: (run.folder / RESULT).stat().st_mtime):
-        latest[run.words, run.seeds] = run
-    return [run for run in runs if latest[run.words, run.seeds] is run]
+        last[identity(run)] = run
+    return [run for run in runs if last[identity(run)] is run]
+
+
+def latest_runs(runs: Sequence[Run]) -> list[Run]:
+    """The runs less those that were done again later, with the same overrides, settings and seeds."""
+    return latest(runs, _identity_among(runs))
+
+
+def _identity_among(runs: Iterable[Run]) -> Callable[[Run], Hashable]:
+    """The identity of runs among these: overrides, seeds, and the settings that these lead to.
+
+    A result of an earlier version, which has no digest of its settings, is taken to have that of the other runs with
+    its overrides where they have one in common.
+    """
+    digests: dict[tuple[str, ...], set[str]] = {}
+    for run in runs:
+        if run.settings_digest:
+            digests.setdefault(run.words, set()).add(run.settings_digest)
+    only = {words: next(iter(known)) for words, known in digests.items() if len(known) == 1}
+    return lambda run: (run.words, run.seeds, only.get(run.words, run.settings_digest))
 
 
 def _less_roots(runs: Sequence[Run]) -> list[Run]:

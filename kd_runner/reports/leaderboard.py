@@ -16,7 +16,7 @@ from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import deviation_of, interval
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import MissingRun, Run, find_runs
+from kd_runner.files.results import MissingRun, Run, all_runs, latest_runs
 from kd_runner.files.run_folder import holds_a_run
 from kd_runner.files.scores import ScoreWords, has_map, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
@@ -31,6 +31,7 @@ from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
 MOST_RANKS = 8  # ranks that a sentence names
+MOST_KEYS = 5  # settings that it names
 TOO_FEW = "too few to tell"
 MOST_LINES = 10  # lines about parts of results that are left out
 MOST_ROWS = 60  # rows of the table in a terminal
@@ -283,7 +284,7 @@ class Leaderboard:
         ranked = list(enumerate(self.groups, 1))
         incomplete = [rank for rank, group in ranked if group.lacking]
         unknown = [rank for rank, group in ranked if not group.lacking and group.val_accuracy is None]
-        notes = []
+        notes = self._notes_of_equal_overrides()
         if unknown:
             notes.append(
                 "Rows without an accuracy on validation images are in the order of their test accuracy, by which none "
@@ -294,6 +295,17 @@ class Leaderboard:
                 f"Rows that lack the results of some seeds stand below complete ones ({_first_ranks(incomplete)})."
             )
         return [self.words.instead(text) for text in notes]
+
+    def _notes_of_equal_overrides(self) -> list[str]:
+        """Sentences on rows whose overrides are the same, and whose settings are not."""
+        ranks: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
+        for rank, group in enumerate(self.groups, 1):
+            if group.differing:
+                ranks.setdefault((group.runs[0].words, group.differing), []).append(rank)
+        return [
+            f"The same overrides led to different settings ({_first_ranks(numbers)}): {_first_keys(keys)}."
+            for (_, keys), numbers in ranks.items()
+        ]
 
     @functools.cached_property
     def gap_notes(self) -> list[str]:
@@ -348,6 +360,11 @@ def _first_ranks(ranks: Sequence[int]) -> str:
     return f"row{'' if len(ranks) == 1 else 's'} {', '.join(map(str, ranks[:MOST_RANKS]))}{more}"
 
 
+def _first_keys(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+    return f"{', '.join(keys[:MOST_KEYS])}{more}"
+
+
 def leaderboard_of(
     folders: Sequence[Path], reference: str | None = None, sources: Sources | None = None
 ) -> Leaderboard:
@@ -360,14 +377,14 @@ def leaderboard_of(
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
     sources = sources or Sources.of(folders)
-    runs, missing = find_runs(folders, sources.trees, sources.cache)
+    runs, missing = all_runs(folders, sources.trees, sources.cache)
     if not runs and not missing:
         begun = next((folder for folder in folders if holds_a_run(folder)), None)
         if begun is not None:
             words = shlex.quote(f"resume={begun}")
             raise SettingsError(f"{begun} has no result yet: kd-runner {words} begins its run, where that was stopped")
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
-    groups = compared_groups(runs, reference, missing)
+    groups = compared_groups(latest_runs(runs), reference, missing)
     searches, faults = searches_in(folders, runs)
     return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups), searches, faults)
 

@@ -110,6 +110,17 @@ def command(words: Iterable[str], several: bool = False) -> str:
     return shlex.join(["kd-runner", *(["-m"] if several else []), *typed])
 
 
+def run_command(result: Mapping[str, Any]) -> str:
+    """The command line of a run, by its result, with the folder of a person's own options where it had one."""
+    return command(typed_words(result))
+
+
+def typed_words(result: Mapping[str, Any]) -> list[str]:
+    """The words of that command."""
+    folder = result.get("config_dir")
+    return [*([f"--config-dir={folder}"] if folder else []), *(result.get("overrides") or [])]
+
+
 def sweep_command(record: Path) -> str | None:
     """The command that started a sweep, from Hydra's `record` of it; None where the record cannot be read."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentence
 from kd_runner.command_line.used_folder import refuse_no_run, refuse_used_folder
+from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.environment import environment
@@ -25,6 +26,7 @@ from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
 from kd_runner.reports import run_page
+from kd_runner.reports.provenance import typed_words
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.budget import budget_of
@@ -56,6 +58,7 @@ def run(
     command_notes: Sequence[str] = (),
     written: Collection[str] = (HYDRA,),
     companions: Companions | None = None,
+    config_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Do everything that one command does, in `folder`; returns what is written to result.json there, too.
 
@@ -67,6 +70,7 @@ def run(
         command_notes: Notes about the command line.
         written: Names of what the command itself has written into `folder` before.
         companions: The runs of this process, where there are several.
+        config_dir: The folder of a person's own options, which the command that makes the run again must name.
 
     Raises:
         SettingsError: the settings cannot work together, or are not those of a run that should be resumed, or
@@ -91,8 +95,9 @@ def run(
         rehearsal = look_ahead(parts, overrides)
         prepare_folder(folder, fingerprint, content, parts, overrides)
         log_choices(settings, parts.data, parts.temperature, rehearsal.layers)
-        result = blank_result(settings, parts.data, fingerprint, overrides, rehearsal.layers) | {"notes": notes}
-        result |= description(settings)
+        digests = {"fingerprint": fingerprint, "settings_digest": digest_of_row(content)}
+        result = blank_result(settings, parts.data, digests, overrides, rehearsal.layers) | {"notes": notes}
+        result |= description(settings) | ({} if config_dir is None else {"config_dir": str(config_dir.absolute())})
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
         result["environment"] |= {"processes": parts.data.ranks.size} if parts.data.ranks.are_several else {}
         return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
@@ -129,7 +134,7 @@ def train_and_evaluate(
     state = RunState()
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with logger.failure_tracked(), failure_written(result, folder, state), refusals_in_one_line():
-        dashboard.begin(logger, content, result["overrides"], parts.data.splits.several_labels)
+        dashboard.begin(logger, content, typed_words(result), parts.data.splits.several_labels)
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
         result |= runner.run(rehearsal.tempered)
@@ -168,16 +173,17 @@ def prepare_folder(
 
 
 def blank_result(
-    settings: Settings, data: Data, fingerprint: str, overrides: Sequence[str], layers: Mapping[str, Any]
+    settings: Settings, data: Data, digests: Mapping[str, str], overrides: Sequence[str], layers: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A result without its stages, notes and seconds, in the order of result.json; its status is that of a good end.
 
     Args:
+        digests: What says whether other runs have the same settings.
         layers: The layers of student and teacher that each mode uses, by the modes' keys.
     """
     return {
         "status": "completed",
-        "fingerprint": fingerprint,
+        **digests,
         "overrides": list(overrides),
         "seed": settings.seed,
         "data_seed": settings.data_seed,

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 import kd_runner
+from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.training import distiller
@@ -56,7 +57,7 @@ def test_a_run_leaves_everything_behind(result_of: RunIt, tmp_path: Path) -> Non
     folder = tmp_path / "run0"
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result) == {
-        "status", "fingerprint", "overrides", "seed", "data_seed",
+        "status", "fingerprint", "settings_digest", "overrides", "seed", "data_seed",
         "teacher", "baseline", "student", "gap_closed", "notes", "layers", "data", "views", "seconds", "budget",
         "environment", "teacher_outputs",
     }  # fmt: skip
@@ -164,6 +165,9 @@ def test_the_same_command_gives_the_same_bits(result_of: RunIt, tmp_path: Path) 
     assert texts[0] == texts[1] == texts[2]
     assert other["teacher"]["nll"] != first["teacher"]["nll"]
     assert other["fingerprint"] != first["fingerprint"] == reused["fingerprint"]
+    assert other["settings_digest"] == first["settings_digest"]
+    content = json.loads((tmp_path / "run0" / "settings.json").read_text())
+    assert first["settings_digest"] == digest_of_row(content) != digest_of_row(content | {"batch_size": 7})
 
 
 def test_a_teacher_is_the_same_whatever_it_teaches(result_of: RunIt, tmp_path: Path) -> None:

@@ -1,0 +1,187 @@
+"""Rows of runs whose settings are equal, too: equal overrides may lead to others, as files of one's own change.
+
+A result has a digest of its decisive settings less its seeds. Where runs of the same overrides have several, their
+settings.json say what differs: that tells the rows apart, also in their names. Results of earlier versions, which have
+no digest, are taken to have that of the others where these agree.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kd_runner.config.fingerprint import decisive_of_row
+from kd_runner.files import reading
+from kd_runner.files.results import Run, latest
+from kd_runner.files.run_folder import SETTINGS
+
+MOST_WORDS = 3  # settings in a row's name, where fewer tell it from the others
+LONGEST = 40  # letters of a setting in a name, where shorter ones tell the row from the others
+MOST_COMPARED = 50  # rows of the same overrides that a run's settings are compared with, beyond its digest
+ABSENT = object()
+DIGEST = "settings_digest"  # the key of a result, in a name where the settings themselves cannot be read
+
+
+@dataclass(frozen=True)
+class RowOfRuns:
+    """The runs of a row.
+
+    Args:
+        words: The overrides of its runs.
+        apart: The settings, as overrides, that tell it from rows of the same overrides; empty where there are none.
+        differing: The keys of all settings in which these rows differ; empty for a row that is alone.
+    """
+
+    words: tuple[str, ...]
+    runs: list[Run]
+    apart: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
+
+
+def rows_of(runs: Iterable[Run]) -> list[RowOfRuns]:
+    """The runs by their overrides, and by their settings where these are known and differ."""
+    by_words: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        by_words.setdefault(run.words, []).append(run)
+    rows: list[RowOfRuns] = []
+    for words, members in by_words.items():
+        several = len({run.settings_digest for run in members if run.settings_digest}) > 1
+        rows += _told_apart(words, members) if several else [RowOfRuns(words, members)]
+    return rows
+
+
+@dataclass
+class _Row:
+    """A row while its runs are looked for.
+
+    Args:
+        digest: That of its first run.
+        by_version: The settings of its first run of each version; empty where they cannot be read.
+    """
+
+    digest: str | None
+    by_version: dict[tuple[Any, Any], _Settings] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    @functools.cached_property
+    def values(self) -> dict[str, Any]:
+        """The settings of all versions, once all runs are there."""
+        return {key: value for settings in self.by_version.values() for key, value in settings.values.items()}
+
+    def has(self, digest: str | None, settings: _Settings | None) -> bool:
+        """True for the settings of the row; where they cannot be read, for its digest."""
+        if settings is None or not self.by_version:
+            return settings is None and not self.by_version and digest == self.digest
+        return not any(True for of_version in self.by_version.values() for _ in of_version.differing(settings))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The settings of a run that tell rows apart, by their keys with dots.
+
+    Args:
+        version: The version and the commit of kd-runner that wrote them.
+        seeds: A pattern of the run's seeds in a text.
+    """
+
+    values: dict[str, Any]
+    version: tuple[Any, Any]
+    seeds: re.Pattern[str]
+
+    @staticmethod
+    def of(run: Run) -> _Settings | None:
+        content, wrong = reading.json_of(run.folder / SETTINGS)
+        try:
+            values = {} if wrong else decisive_of_row(content)
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError):  # not as kd-runner writes it
+            return None
+        environment = run.result.get("environment") or {}
+        seeds = "|".join(re.escape(str(seed)) for seed in run.seeds)
+        pattern = re.compile(rf"(?<![0-9])({seeds})(?![0-9])")
+        return None if wrong else _Settings(values, (environment.get("kd_runner"), environment.get("git")), pattern)
+
+    def differing(self, other: _Settings) -> Iterator[str]:
+        """The keys in which two runs differ, less what a newer version has added, and names with a seed in them."""
+        keys = self.values.keys() | other.values.keys()
+        if self.version != other.version:
+            keys = self.values.keys() & other.values.keys()
+        return (key for key in keys if not self._agrees(other, key))
+
+    def _agrees(self, other: _Settings, key: str) -> bool:
+        first, second = self.values.get(key, ABSENT), other.values.get(key, ABSENT)
+        if isinstance(first, str) and isinstance(second, str) and first != second:
+            return self.seeds.sub("", first) == other.seeds.sub("", second)
+        return bool(first == second)
+
+
+def _told_apart(words: tuple[str, ...], runs: Sequence[Run]) -> list[RowOfRuns]:
+    """The rows of runs of the same overrides whose settings are not all the same."""
+    rows: list[_Row] = []
+    of_digest: dict[str, _Row] = {}
+    for run in runs:
+        digest = run.settings_digest
+        row = of_digest.get(digest) if digest else None
+        if row is None:
+            settings = _Settings.of(run)
+            row = next((row for row in rows[:MOST_COMPARED] if row.has(digest, settings)), None)
+            if row is None:
+                row = _Row(digest)
+                rows.append(row)
+            if settings is not None:
+                row.by_version.setdefault(settings.version, settings)
+            if digest:
+                of_digest[digest] = row
+        row.runs.append(run)
+    if len(rows) == 1:
+        return [RowOfRuns(words, latest(rows[0].runs, _seeds))]
+    differing = _differing(rows) or [DIGEST]
+    apart = _words_apart(rows, differing)
+    return [
+        RowOfRuns(words, latest(row.runs, _seeds), more, tuple(differing))
+        for row, more in zip(rows, apart, strict=True)
+    ]
+
+
+def _seeds(run: Run) -> Hashable:
+    return run.seeds
+
+
+def _differing(rows: Sequence[_Row]) -> list[str]:
+    """The keys of the settings in which rows differ, those first that are shortest in names."""
+    settings = [of_version for row in rows for of_version in row.by_version.values()]
+    first_of = {of_version.version: of_version for of_version in reversed(settings)}
+    firsts = [*settings[:1], *first_of.values()]
+    keys = {key for first in firsts for of_version in settings for key in first.differing(of_version)}
+
+    def rank(key: str) -> tuple[bool, bool, int, str]:
+        longest = max(len(word) for row in rows for word in _words(row, key))
+        return longest > LONGEST, key.endswith("_target_"), key.count("."), key
+
+    return sorted(keys, key=rank)
+
+
+def _words_apart(rows: Sequence[_Row], differing: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """For each row the settings, as overrides, that tell it from the others: the first, and others where needed."""
+    told: list[tuple[str, ...]] = [() for _ in rows]
+    for number, key in enumerate(differing):
+        more = [_words(row, key) for row in rows]
+        longer = [(*before, *word) for before, word in zip(told, more, strict=True)]
+        if number < MOST_WORDS or len(set(longer)) > len(set(told)):
+            told = longer
+    times = Counter(told)
+    for words, row in zip(told, rows, strict=True):
+        unknown = (f"{DIGEST}={row.digest[:8] if row.digest else 'unknown'}",)
+        yield unknown if not row.by_version or times[words] > 1 else words
+
+
+def _words(row: _Row, key: str) -> tuple[str, ...]:
+    """The setting as an override; none where the row lacks it."""
+    if key not in row.values:
+        return ()
+    value = row.values[key]
+    return (f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}",)

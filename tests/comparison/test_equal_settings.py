@@ -1,0 +1,125 @@
+"""Runs whose equal overrides led to other settings are rows of their own, with names that tell them apart."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import composed
+from leaderboard_cases import right, write_run
+
+from kd_runner.comparison.grouping import compared_groups
+from kd_runner.comparison.groups import Group
+from kd_runner.config.fingerprint import digest_of_row
+from kd_runner.config.settings import check
+from kd_runner.files.results import find_runs
+from kd_runner.reports.leaderboard import leaderboard_of, terminal_text
+
+VERSION = {"kd_runner": "9.9", "git": None}
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    return json.loads(json.dumps(check(composed("teacher=mlp")).plain()))
+
+
+def write(folder: Path, content: dict[str, Any], seed: int, count: int, **changes: Any) -> Path:
+    """Write a run of the words `experiment=mine`, with the digest of its settings."""
+    content = copy.deepcopy(content) | {"seed": seed}
+    known = {"settings_digest": digest_of_row(content), "environment": VERSION}
+    write_run(folder, ["experiment=mine", f"seed={seed}"], right(count), seed=seed, **(known | changes))
+    (folder / "settings.json").write_text(json.dumps(content))
+    os.utime(folder / "result.json", (1e9 + int(folder.name), 1e9 + int(folder.name)))
+    return folder
+
+
+def changed(content: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]:
+    return content | {name: content[name] | values for name, values in sections.items()}
+
+
+def rows(folder: Path) -> dict[str, list[str]]:
+    """The folders of each row's runs, by its name."""
+    groups: list[Group] = compared_groups(find_runs([folder])[0])
+    return {group.name: [run.folder.name for run in group.runs] for group in groups}
+
+
+def test_a_file_that_was_edited_makes_another_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    short, long = (changed(settings, student={"epochs": epochs}) for epochs in (1, 6))
+    for number, (content, seed, count) in enumerate([(short, 0, 60), (long, 0, 90), (short, 1, 62), (short, 0, 64)]):
+        write(tmp_path / str(number), content, seed, count)
+    assert rows(tmp_path) == {"student.epochs=6": ["1"], "student.epochs=1": ["2", "3"]}  # 0 was done again
+    text = terminal_text(leaderboard_of([tmp_path]), None)
+    assert "The same overrides led to different settings (rows 1, 2): student.epochs." in text
+    (reference,) = [group for group in compared_groups(find_runs([tmp_path])[0], "student.epochs=1") if group.reference]
+    assert (reference.name, reference.reference) == ("student.epochs=6", "student.epochs=1")
+
+
+def test_seeds_folds_and_machines_are_one_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    others = {"data_seed": 3, "order_seed": 5, "folds": None, "fold": 2, "store": "/b", "name": "x", "tags": ["y"]}
+    machine = {"accelerator": "cpu", "threads": 3, "compile": True, "channels_last": False, "devices": 2}
+    content = changed(settings, trainer=machine, teacher={"seed": 7}, dataset={"root": "/elsewhere", "workers": 4})
+    write(tmp_path / "0", settings, 0, 60)
+    write(tmp_path / "1", content | others | {"evaluate": {"corruptions": True, "also": []}}, 1, 62)
+    assert rows(tmp_path) == {"defaults": ["0", "1"]}
+    assert digest_of_row(changed(settings, optimizer={"lr": 0.5})) != digest_of_row(settings)
+
+
+def test_results_of_earlier_versions_are_of_the_row_of_their_overrides(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    long = changed(settings, student={"epochs": 6})
+    for number, (content, digest) in enumerate([(settings, None), (long, None)]):
+        write(tmp_path / str(number), content, number, 60, settings_digest=digest)
+    assert rows(tmp_path) == {"defaults": ["0", "1"]}  # as before
+    write(tmp_path / "2", settings, 0, 70)  # of this version, in place of the first
+    assert rows(tmp_path) == {"defaults": ["1", "2"]}
+    write(tmp_path / "3", long, 1, 90)  # their settings tell which of the two they are of
+    assert rows(tmp_path) == {"student.epochs=6": ["3"], "student.epochs=60": ["2"]}
+
+
+def test_what_a_newer_version_adds_splits_no_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    later = {"environment": VERSION | {"kd_runner": "10.0"}}
+    newer, other = (changed(settings, distillation={"of_a_later_version": value}) for value in (1.0, 2.0))
+    write(tmp_path / "0", settings, 0, 60)
+    write(tmp_path / "1", newer, 1, 62, **later)
+    write(tmp_path / "2", newer, 0, 64, **later)
+    assert rows(tmp_path) == {"defaults": ["1", "2"]}
+    write(tmp_path / "3", other, 1, 60, **later)
+    names = [f"distillation.of_a_later_version={value}" for value in (1.0, 2.0)]
+    assert rows(tmp_path) == {names[0]: ["1", "2"], names[1]: ["3"]}
+
+
+def test_a_seed_in_the_name_of_a_file_splits_no_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    for seed in (3, 4):
+        write(tmp_path / str(seed), changed(settings, dataset={"of": f"/lists/s{seed}.txt"}), seed, 60)
+    assert rows(tmp_path) == {"defaults": ["3", "4"]}
+    write(tmp_path / "5", changed(settings, dataset={"of": "/lists/other5.txt"}), 5, 50)
+    assert rows(tmp_path) == {"dataset.of=/lists/s3.txt": ["3", "4"], "dataset.of=/lists/other5.txt": ["5"]}
+
+
+def test_settings_that_cannot_be_read_have_their_digests_for_names(tmp_path: Path, settings: dict[str, Any]) -> None:
+    for number, digest in enumerate(["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "aaaaaaaaaaaaaaaa"]):
+        folder = write(tmp_path / str(number), settings, number, 60 - number, settings_digest=digest)
+        (folder / "settings.json").write_text('{"student": 3}')
+    assert rows(tmp_path) == {"settings_digest=aaaaaaaa": ["0", "2"], "settings_digest=bbbbbbbb": ["1"]}
+
+
+def test_of_many_settings_a_name_has_those_that_it_needs(tmp_path: Path, settings: dict[str, Any]) -> None:
+    for number, (lr, size, epochs) in enumerate([(0.1, 8, 2), (0.1, 8, 3), (0.2, 16, 3)]):
+        content = changed(settings, optimizer={"lr": lr}, student={"epochs": epochs}, scheduler={"floor": lr})
+        write(tmp_path / str(number), content | {"batch_size": size, "baseline": size == 8}, 0, 90 - number)
+    names = [
+        "baseline=true batch_size=8 optimizer.lr=0.1 student.epochs=2",
+        "baseline=true batch_size=8 optimizer.lr=0.1 student.epochs=3",
+        "baseline=false batch_size=16 optimizer.lr=0.2 student.epochs=3",
+    ]
+    assert list(rows(tmp_path)) == names
+    (note,) = leaderboard_of([tmp_path]).order_notes
+    assert note == (
+        "The same overrides led to different settings (rows 1, 2, 3): baseline, batch_size, optimizer.lr, "
+        "scheduler.floor, student.epochs."
+    )
