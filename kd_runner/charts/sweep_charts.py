@@ -50,7 +50,7 @@ def strips(groups: Sequence[Group]) -> Strips | None:
         for stage in STAGES:
             for value in by_stage[stage]:
                 draw_mark(strip.root, stage, f"{axis.at(value)}%", f"{stage} {value:.2f} %")
-        mean = f"{axis.at(by_stage['student'].mean())}%"
+        mean = f"{axis.at(100 * (group.mean('student', 'accuracy') or 0.0))}%"
         add(strip.root, "line", x1=mean, x2=mean, y1="15%", y2="85%", class_="mean")
         rows.append((rank, group.name, strip))
     return Strips(rows, scale, len(groups) - len(shown))

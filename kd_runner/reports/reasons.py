@@ -9,7 +9,7 @@ from typing import Any
 
 from kd_runner.comparison.gap import run_of
 from kd_runner.files.reading import texts
-from kd_runner.files.scores import has_map
+from kd_runner.files.scores import has_map, words_of
 from kd_runner.formats import percent
 
 STEPS = re.compile(r"\+*student\.steps=")
@@ -84,9 +84,9 @@ def _short_training(result: Mapping[str, Any]) -> str:
     if after - before < STILL_LEARNING:
         return ""
     return (
-        "Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
-        f"{percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. {_longer(result)} may change "
-        "the answer."
+        f"Why there is no gain: the student was still learning; its {words_of(result).name} on the validation images "
+        f"rose from {percent(before, 1)} to {percent(after, 1)} in the last fifth of its epochs. {_longer(result)} may "
+        "change the answer."
     )
 
 

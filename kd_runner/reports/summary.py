@@ -214,11 +214,15 @@ def _absent_classes_sentence(result: Mapping[str, Any]) -> str:
     clauses = []
     for stage in ("student", "baseline"):
         found = (result.get(stage) or {}).get("absent_classes") or {}
-        if found.get("accuracy") is not None:
+        accuracy, shift, shifted, of_all = (
+            found.get(name) for name in ("accuracy", "shift", "shifted_accuracy", "shifted_accuracy_of_all")
+        )
+        if accuracy is not None:
+            clauses.append(f"the {stage} is right on {percent(accuracy)}")
+        if accuracy is not None and shift is not None and shifted is not None and of_all is not None:
             clauses.append(
-                f"the {stage} is right on {percent(found['accuracy'])}; with {found['shift']:+.2f} added to their "
-                f"logits, chosen on validation images, on {percent(found['shifted_accuracy'])} of them and "
-                f"{percent(found['shifted_accuracy_of_all'])} of all"
+                f"with {shift:+.2f} added to their logits, chosen on validation images, on {percent(shifted)} of them "
+                f"and {percent(of_all)} of all"
             )
     return f"Of the test images of classes that it never saw, {'; '.join(clauses)}." if clauses else ""
 

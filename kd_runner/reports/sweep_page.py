@@ -20,7 +20,7 @@ from kd_runner.formats import UNKNOWN, clock, count, number_of, percent, short_c
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.page_data import is_large, missing_row, page_data, run_rows
-from kd_runner.reports.provenance import command, common_provenance, settings_in, surroundings, sweep_command
+from kd_runner.reports.provenance import common_provenance, run_command, settings_in, surroundings, sweep_command
 from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.titles import title_of
 from kd_runner.reports.two_settings import number_or_text, two_settings, values_by_setting
@@ -139,43 +139,35 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
     """Name, accuracy and size of each network in the row that the verdict is about."""
     if best is None:
         return []
-    means = {stage: best.values(stage, "accuracy") for stage in STAGES}
-    sizes = {stage: best.values(stage, "parameters") for stage in STAGES}
     names = {"teacher": "teacher", "baseline": "student alone", "student": "student, distilled"}
-    return [
-        (
-            names[stage],
-            percent(float(means[stage].mean())),
-            f"{short_count(sizes[stage].mean())} parameters" if len(sizes[stage]) else "",
-        )
-        for stage in STAGES
-        if len(means[stage])
-    ]
+    tiles = []
+    for stage in STAGES:
+        accuracy, parameters = best.mean(stage, "accuracy"), best.mean(stage, "parameters")
+        if accuracy is not None:
+            size = "" if parameters is None else f"{short_count(parameters)} parameters"
+            tiles.append((names[stage], percent(accuracy), size))
+    return tiles
 
 
 def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
     """Headings, and rows of cells: the value by which the page sorts, and its text."""
 
-    def mean(group: Group, *keys: str) -> float | None:
-        values = group.values(*keys)
-        return float(values.mean()) if len(values) else None
-
     rows = []
     for rank, group in enumerate(groups, 1):
-        parameters, macs = mean(group, "student", "parameters"), mean(group, "student", "macs")
-        teacher_sizes = [mean(group, "teacher", name) for name in ("parameters", "macs")]
+        parameters, macs = group.mean("student", "parameters"), group.mean("student", "macs")
+        teacher_sizes = [group.mean("teacher", name) for name in ("parameters", "macs")]
         ratios = [
             (amount / reference if amount is not None and reference else None, _ratio_to_teacher(amount, reference))
             for amount, reference in zip((parameters, macs), teacher_sizes, strict=True)
         ]
-        seconds, images = mean(group, "seconds", "student"), mean(group, "student", "images_seen")
-        compute = mean(group, "budget", "times_baseline")
+        seconds, images = group.mean("seconds", "student"), group.mean("student", "images_seen")
+        compute = group.mean("budget", "times_baseline")
         rows.append(
             [
                 (rank, str(rank)),
                 (group.name, group.name),
                 (seconds, clock(seconds)),
-                (images, count(images) + _more_than_baseline(images, mean(group, "baseline", "images_seen"))),
+                (images, count(images) + _more_than_baseline(images, group.mean("baseline", "images_seen"))),
                 (compute, times(compute) or UNKNOWN),
                 (parameters, count(parameters)),
                 ratios[0],
@@ -262,4 +254,4 @@ def _commands(sources: Sources, runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         resolved = sources.resolved(run.folder)
         if not any(resolved.startswith(os.path.join(folder, "")) for folder in sweeps):  # noqa: PTH118
-            yield command(run.result.get("overrides") or [])
+            yield run_command(run.result)

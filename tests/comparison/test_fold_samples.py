@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from leaderboard_cases import right, write_run
+from page_text import text_of
 from scipy import stats
 
+from kd_runner.charts.sweep_charts import strips
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.files.results import find_runs
 from kd_runner.reports.leaderboard import leaderboard_of, markdown
+from kd_runner.reports.sweep_page import sweep_page
 
 COUNTS = [80, 84, 77, 82, 90]  # right answers of 100 in each of the five folds, with seed 0
 BASELINE = 0.7
@@ -85,6 +88,20 @@ def test_a_fold_with_more_seeds_counts_no_more_than_others(tmp_path: Path) -> No
     assert leaderboard.groups[0].gap.gain == pytest.approx(mean)
     sentence = "Over 5 folds, the student is right on 63.20 % of the test images, without its teacher on 58.00 %: "
     assert leaderboard.verdict.sentences[0].startswith(f"{sentence}a gain of +5.20 points, ")
+    page = text_of(sweep_page(leaderboard, [tmp_path], tmp_path))
+    for tile in ("teacher 88.00 %", "student alone 58.00 %", "student, distilled 63.20 %"):
+        assert tile in page
+    drawn = strips(leaderboard.groups)
+    assert drawn is not None
+    strip = drawn.rows[0][2].root
+    places = {}
+    for circle in strip.iter("circle"):
+        name, value, _ = str(circle[0].text).split()
+        if name == "student":
+            places[float(value)] = float(str(circle.get("cx")).rstrip("%"))
+    (line,) = [line for line in strip.iter("line") if line.get("class") == "mean"]
+    at_mean = np.interp(63.2, sorted(places), [places[value] for value in sorted(places)])
+    assert float(str(line.get("x1")).rstrip("%")) == pytest.approx(at_mean, abs=0.1)
 
 
 def test_two_cross_validations_are_compared_fold_by_fold(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_a_student_that_was_still_learning_is_named(tmp_path: Path) -> None:
         "Why there is no gain: the student was still learning; its accuracy on the validation images rose from "
         "82.5 % to 87.0 % in the last fifth of its epochs. More of them (student.epochs=20) may change the answer."
     )
+    several = result_of(tmp_path / "m", 70, {}, RISING) | {"metric": "map"}
+    assert "still learning; its mAP on the validation images rose from 82.5 % to 87.0 %" in reasons(several)[0]
     in_steps = result_of(tmp_path / "s", 70, {}, RISING) | {"overrides": ["++student.steps=500", "student.epochs=10"]}
     assert "More steps (student.steps=1000) may change" in reasons(in_steps)[0]
     assert reasons(result_of(tmp_path / "b", 70, {}, [0.9] * 10)) == []

@@ -11,6 +11,7 @@ from made_runs import class_names, made_run
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
+from kd_runner.files import reading
 from kd_runner.files.results import Run
 from kd_runner.reports.summary import few_images, kept_outputs, table
 from kd_runner.reports.verdict import verdict_of
@@ -58,6 +59,29 @@ def result(teacher: float, baseline: float | None, student: float) -> dict[str, 
 )
 def test_the_answer_in_a_sentence(teacher: float, baseline: float, student: float, sentence: str) -> None:
     assert sentence in table(result(teacher, baseline, student))
+
+
+@pytest.mark.parametrize("key", ["accuracy", "shift", "shifted_accuracy", "shifted_accuracy_of_all"])
+@pytest.mark.parametrize("value", ["gone", None, "x", -2.5, []])
+def test_what_is_left_of_classes_that_a_student_never_saw_is_said(key: str, value: Any) -> None:
+    found: dict[str, Any] = {"shift": 2.5, "accuracy": 0.1, "shifted_accuracy": 0.6, "shifted_accuracy_of_all": 0.8}
+    made = result(0.95, 0.9, 0.93)
+    made["student"]["absent_classes"] = found
+    start = "Of the test images of classes that it never saw, the student is right on 10.00 %"
+    whole = (
+        f"{start}; with +2.50 added to their logits, chosen on validation images, on 60.00 % of them and 80.00 % of "
+    )
+    whole += "all."
+    assert whole in table(made)
+    found[key] = value
+    if value == "gone":
+        del found[key]
+    usable, gone = reading.remove_misshapen(made, reading.RESULT)
+    is_wrong = value in ("x", []) or (value == -2.5 and key != "shift")
+    assert gone == ([f"student.absent_classes.{key}"] if is_wrong else [])
+    text = table(usable)
+    assert whole not in text
+    assert (f"{start}." in text) is (key != "accuracy" and (key, value) != ("shift", -2.5))
 
 
 def test_without_a_baseline_nothing_is_said_of_the_gain() -> None:
