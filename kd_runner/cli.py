@@ -239,15 +239,22 @@ def _run_or_answer(
 
     written, secrets = files_of_hydra(folder), keys_from_environment(config)
     if invocation.again is None:
-        run(settings, folder, overrides, secrets, notes, written, invocation.companions)
+        run(settings, folder, overrides, secrets, notes, written, invocation.companions, typed_config_dir())
         return
     from kd_runner.proof.again import as_before, compare
 
     with as_before(invocation.again, settings) as (settings, remarks):
-        result = run(settings, folder, overrides, secrets, [*notes, *remarks], written)
+        all_notes = [*notes, *remarks]
+        result = run(settings, folder, overrides, secrets, all_notes, written, config_dir=typed_config_dir())
     comparison = compare(invocation.again, result, folder)
     print(printable(masking.mask(str(comparison.text()))))
     invocation.exit_code = comparison.exit_code
+
+
+def typed_config_dir() -> Path | None:
+    """The folder of a person's own options that the command named."""
+    sources = HydraConfig.get().runtime.config_sources
+    return next((Path(str(source.path)) for source in sources if source.provider == "command-line"), None)
 
 
 def files_of_hydra(folder: Path) -> set[str]:

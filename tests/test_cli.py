@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Job
+from page_text import text_of
 
 from kd_runner import __version__
 
@@ -159,6 +160,8 @@ def test_ones_own_mode_is_one_python_and_one_yaml_file(tmp_path: Path) -> None:
     done = kd_runner(tmp_path, *words, "trust=[mine]", "distillation.delta=1.5", "distillation.weight=2.0")
     assert done.returncode == 0, done.stderr
     assert f"code      mine is read from {tmp_path}/mine/__init__.py" in done.stdout
+    page = text_of(next(tmp_path.glob("outputs/runs/*/report.html")))
+    assert f"kd-runner --config-dir={tmp_path}/conf distillation=huber " in page
 
 
 def test_a_failed_run_is_exit_code_1(tmp_path: Path) -> None:

@@ -409,7 +409,10 @@ def _again(result: Mapping[str, Any]) -> str:
     words = [
         word for word in result.get("overrides") or [] if not without_plus(word).startswith((*NOT_TYPED, "store="))
     ]
-    shown = [_less_place(_text(word)) for word in words]
+    shown = [
+        *([f"--config-dir={PATH}"] if result.get("config_dir") else []),
+        *(_less_place(_text(word)) for word in words),
+    ]
     command = markdown_code(shlex.join(["kd-runner", *shown]), "bash")
     has_places = any(word.endswith(f"={PATH}") for word in shown)
     places = [f"{PATH} stands for a place on the machine of the training."] if has_places else []

@@ -53,7 +53,9 @@ def run(
         with collected_notes() as notes:
             composed = composed_settings(words, given, trust, config_dir)
         logging.getLogger(__name__).info("starting  %s", composed.in_short)
-        result = run_settings(composed.settings, place, composed.overrides, composed.secrets, notes, ())
+        own = None if config_dir is None else Path(config_dir).expanduser()
+        checked, typed = composed.settings, composed.overrides
+        result = run_settings(checked, place, typed, composed.secrets, notes, (), config_dir=own)
     return RunResult(place.absolute(), with_scores(result))
 
 

@@ -24,7 +24,7 @@ from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
 from kd_runner.reports.label_table import label_table
-from kd_runner.reports.provenance import command, settings_in, surroundings
+from kd_runner.reports.provenance import run_command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
 from kd_runner.reports.shift_tables import calibration_rows, corruption_tables, further_tables
@@ -164,7 +164,7 @@ def run_page(folder: Folder) -> str:
         layers=[(f"layers of {key}", line) for key, line in layer_lines(result.get("layers") or {})],
         settings=list(folder.settings.items()),
         environment=surroundings([run]),
-        command=command(result.get("overrides") or []),
+        command=run_command(result),
     )
 
 

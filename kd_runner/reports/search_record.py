@@ -16,7 +16,7 @@ from kd_runner.files.reading import usable_number
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SEARCH
 from kd_runner.formats import UNKNOWN, count, number_of, percent
-from kd_runner.reports.provenance import command
+from kd_runner.reports.provenance import run_command
 
 NEEDED = {"trials", "best", "planned", "objectives", "history"}  # keys without which a search is not shown
 OTHER_SEED = re.compile(r"(.+)_seed\d+", re.S)  # the folder of a trial's run with another seed than its first
@@ -32,12 +32,14 @@ class Search:
         record: The content of its search.json.
         tested: The accuracy on the test images, after the last epoch, of the runs with a result, by their folders.
         other_seeds: The same of the runs with other seeds than a trial's first, by the folder of that one.
+        config_dirs: The folder of a person's own options of the runs that had one, by their folders.
     """
 
     folder: Path
     record: Mapping[str, Any]
     tested: Mapping[Path, float]
     other_seeds: Mapping[Path, Sequence[float]]
+    config_dirs: Mapping[Path, str]
 
     @property
     def objectives(self) -> list[Mapping[str, str]]:
@@ -109,7 +111,13 @@ class Search:
     def commands(self) -> list[str]:
         """The command of the chosen trial; none with several objectives."""
         # Made of words alone: search.json may be anyone's, and what it calls a command might be another program's.
-        return [command(trial["words"]) for trial in self.best] if len(self.objectives) == 1 else []
+        if len(self.objectives) > 1:
+            return []
+        folders = [self.config_dirs.get((self.folder / trial["folder"]).resolve()) for trial in self.best]
+        return [
+            run_command({"config_dir": folder, "overrides": trial["words"]})
+            for folder, trial in zip(folders, self.best, strict=True)
+        ]
 
     def values(self, trial: Mapping[str, Any]) -> str:
         """The objectives of a trial in words."""
@@ -186,12 +194,17 @@ def _of_other_seeds(tested: Mapping[Path, float]) -> dict[Path, list[float]]:
 
 
 def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Search], list[str]]:
-    """The searches among the folders, and a line for each search.json that cannot be used."""
+    """The searches among the folders, and a line for each search.json that cannot be used.
+
+    Args:
+        runs: All runs with a result: a trial that was done again is a trial.
+    """
     searches, faults = [], []
     if not any((folder / SEARCH).exists() for folder in folders):
         return [], []
     tested = {run.folder.resolve(): float(run.result["student"]["accuracy"]) for run in runs}
     others = _of_other_seeds(tested)
+    config_dirs = {run.folder.resolve(): run.result["config_dir"] for run in runs if run.result.get("config_dir")}
     for folder in folders:
         if not (folder / SEARCH).exists():
             continue
@@ -204,5 +217,5 @@ def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Sear
             continue
         if gone:
             faults.append(reading.left_out(SEARCH, gone))
-        searches.append(Search(folder, record, tested, others))
+        searches.append(Search(folder, record, tested, others, config_dirs))
     return searches, faults

@@ -111,6 +111,8 @@ def test_places_are_left_out_however_they_are_written() -> None:
     for row in ("| dataset.root | PATH |", "| teachers.two.checkpoint | PATH |", "| evaluate.also | PATH |"):
         assert row in card.splitlines()
     assert "| teachers.two.weight | 2.0 |" in card.splitlines()
+    card += model_card(CardSources(result(config_dir="/home/anna/conf"), settings, {}, INPUT))
+    assert "kd-runner --config-dir=PATH dataset=cifar10 dataset.root=PATH seed=3" in card.splitlines()
     assert "patients" not in card
     assert "anna" not in card
 

@@ -63,7 +63,9 @@ def test_a_network_is_trained_in_a_copy(
     network = Tiny(10)
     before = network.inner[1].weight.clone()
     options = {"teacher": "mlp", "teacher__epochs": 1, "student__epochs": 2, "baseline": False, "quiet": True}
-    result = run("finetune.epochs=0", student=network, folder="run", **options)
+    (tmp_path / "own").mkdir()
+    result = run("finetune.epochs=0", student=network, folder="run", config_dir="own", **options)
+    assert result.numbers["config_dir"] == str(tmp_path / "own")
     assert capsys.readouterr().out == ""
     assert torch.equal(network.inner[1].weight, before)
     trained = result.predictor().network.inner[1].weight

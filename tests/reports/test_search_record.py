@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,24 @@ def test_a_command_of_anyones_is_one_of_kd_runner(tmp_path: Path) -> None:
     (search,) = leaderboard_of([search_of(tmp_path, best=[chosen])]).searches
     assert search.commands == ["kd-runner 'a=1; rm -rf ~' '$(x)'"]
     assert search.headline == "Trial 1 chosen: validation accuracy –"
+
+
+def test_a_chosen_trial_has_its_own_test_accuracy_and_folder_of_options(tmp_path: Path) -> None:
+    """Trial 2 has the settings of trial 1, so that its run takes the place of that in the leaderboard."""
+    folder = search_of(tmp_path)
+    again = json.loads((folder / "2" / "result.json").read_text()) | {
+        "overrides": ["student=mlp", "temperature.value=2"]
+    }
+    (folder / "2" / "result.json").write_text(json.dumps(again))
+    chosen = json.loads((folder / "1" / "result.json").read_text()) | {"config_dir": "/my conf"}
+    (folder / "1" / "result.json").write_text(json.dumps(chosen))
+    os.utime(folder / "1" / "result.json", (1e9, 1e9))
+    leaderboard = leaderboard_of([folder])
+    (search,) = leaderboard.searches
+    assert len(leaderboard.runs) == 2
+    assert [row["test"] for row in search.rows] == [0.7, 0.75, 0.99]
+    assert "Its test accuracy, which had no part in the choice, is 75.00 %." in " ".join(search.sentences)
+    assert search.commands == ["kd-runner '--config-dir=/my conf' student=mlp temperature.value=2"]
 
 
 def test_the_test_accuracy_of_a_trial_with_several_seeds_is_their_mean(tmp_path: Path) -> None:
