@@ -46,7 +46,7 @@ def printable(text: object, longest: int | None = None) -> str:
         longest: The number of letters after which the text is cut; None for all.
     """
     text = str(text)
-    if isinstance(text, Lines):
+    if isinstance(text, Lines) and text:  # an empty text is split into itself
         return "\n".join(map(printable, text.split("\n")))
     if not (text.isascii() and text.isprintable()):
         text = "".join(_escape(letter) if _is_hidden(letter) else letter for letter in text)

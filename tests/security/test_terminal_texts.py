@@ -51,6 +51,10 @@ def test_a_text_shows_what_would_be_hidden(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
+def test_no_lines_are_an_empty_text() -> None:
+    assert printable(lines([])) == ""  # as of a run without trackers, which names no command
+
+
 @pytest.mark.parametrize("text", ["käfer", "猫", "ёж", "قطة", "🦊", "❤️", "a b_c-d.e=1", "50\xa0%", "[red]x[/red]"])
 def test_names_in_any_language_stay_as_they_are(text: str) -> None:
     assert printable(text) == text
