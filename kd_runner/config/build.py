@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 import re
+import sys
 import typing
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +17,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
 from kd_runner.config.given import is_name_of_given
+from kd_runner.config.own_files import own_digest
 from kd_runner.config.settings import Node, as_number, fields_of, rule_of
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.foreign_words import answer_for
@@ -130,16 +131,22 @@ def _locate(node: Node, key: str, trust: tuple[str, ...], groups: Sequence[str] 
 
 
 def source_digest(node: Node, key: str, trust: Iterable[str] = ()) -> str | None:
-    """SHA-256 of the file that defines the callable of `node`, where it is the user's own file; None for others.
+    """SHA-256 of the user's own files that decide what the callable of `node` does; None where it is of a library.
 
-    A user's file may be edited between two runs; a package's version says what its files hold.
+    They are the file that defines it, and those of the same package, or folder, that it imports. A user's file may be
+    edited between two runs; a package's version says what its files hold.
     """
     target = _locate(node, key, tuple(trust))
     if is_name_of_given(node["_target_"]):
         return str(node["_target_"])  # which has a digest of the object in it
     if is_of(target, PACKAGES):
         return None
-    return hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
+    if not (
+        inspect.isclass(target) or inspect.isroutine(target)
+    ):  # an object that can be called, as its module made it
+        module = node["_target_"].rpartition(".")[0]
+        return own_digest(module, Path(inspect.getfile(sys.modules[module])))
+    return own_digest(str(target.__module__), Path(inspect.getfile(inspect.unwrap(target))))
 
 
 def _unknown(key: str, name: str, known: list[str], target: str, value: Any) -> str:

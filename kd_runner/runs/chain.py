@@ -152,7 +152,7 @@ class Chain:
         info = data.record(pairing.node) | {"val_images": len(data.splits.val)}
         shown = masked_ingredients(made_of, STUDENT)
         root, validation = Path(settings.store).expanduser(), data.splits.val_fingerprint
-        stored = trained_once(root, link.stage, made_of, info, train, shown, validation)
+        stored = trained_once(root, link.stage, made_of, info, train, shown, validation, network)
         pairing.student.release()
         path = take_weights(stored, self.folder / weights_file(link.stage))
         network.load_state_dict(checkpoints.read_checkpoint(path)[0])

@@ -99,10 +99,12 @@ def train_or_load(
         average_of = {**made_of, "ema": decay}
         if is_stored(root, key_of(made_of)) and not is_stored(root, key_of(average_of)):
             log.info("%-9s trains again, for the average of its weights (student.ema)", stage)
-        average = trained_once(root, stage, average_of, info, train_average, masked_ingredients(average_of, role))
+        average = trained_once(
+            root, stage, average_of, info, train_average, masked_ingredients(average_of, role), network=trainee.network
+        )
         average_path = take_weights(average, folder / BASELINE_EMA)
     shown, validation = masked_ingredients(made_of, role), data.splits.val_fingerprint
-    stored = trained_once(root, stage, made_of, info, train, shown, validation)
+    stored = trained_once(root, stage, made_of, info, train, shown, validation, trainee.network)
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused and not trained_now:

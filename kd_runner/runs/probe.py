@@ -96,7 +96,7 @@ def probe_or_load(
         return network, [fit_head(name, network, data)]
 
     root = Path(settings.store).expanduser()
-    stored = trained_once(root, name, made_of, info, train, masked_ingredients(made_of, name))
+    stored = trained_once(root, name, made_of, info, train, masked_ingredients(made_of, name), network=network)
     path = take_weights(stored, folder / weights_file(name))
     network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     logger.retell(SharedNetwork(name, section.node, settings.seed_of(name), key_of(made_of)), stored.epochs)

@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 
 from filelock import SoftFileLease, Timeout
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from kd_runner.config.fingerprint import digest, flat_keys
 from kd_runner.errors import RunFailed, SettingsError
@@ -299,6 +300,7 @@ def trained_once(
     train: Callable[[ResumeState], tuple[nn.Module, list[dict[str, float]]]],
     shown: dict[str, Any] | None = None,
     validation: str | None = None,
+    network: nn.Module | None = None,
 ) -> Stored:
     """The network of these ingredients: from the store, or trained now and put there.
 
@@ -312,6 +314,7 @@ def trained_once(
         train: A function that trains the network, from a resume state if any; returns it and the metrics of each epoch.
         shown: The ingredients as they are written, with hidden values replaced; None where none is hidden.
         validation: The fingerprint of the validation images, which a network that is trained now is measured on.
+        network: The network that the weights must fit; None where none is to take them.
 
     Raises:
         SettingsError: the store has no place for this user's network, or the person's key is not private.
@@ -322,7 +325,7 @@ def trained_once(
         ingredients,
         lambda entry, made_of: _train(entry, made_of, info, train, validation),
         lambda entry: _reuse(entry, stage),
-        lambda entry: _other_network(entry, info),
+        lambda entry: _other_network(entry, info) or _other_layers(entry, network),
         shown,
     )
 
@@ -456,6 +459,19 @@ def _other_network(entry: Entry, info: dict[str, Any]) -> str | None:
         if name in info and _plain(info, name) != _plain(saved or {}, name):
             return f"{NETWORK} says that it is another network ({name})"
     return None
+
+
+def _other_layers(entry: Entry, network: nn.Module | None) -> str | None:
+    """The first difference, in words, between an entry's tensors and those of the network that is to take them."""
+    if network is None:
+        return None
+    tensors = {saved.name: list(saved.tensor.shape) for saved in checkpoints.entries_of(entry.folder / NETWORK)[0]}
+    wanted = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
+    for name, value in wanted.items():
+        if name in tensors and not is_lazy(value) and tensors[name] != list(value.shape):
+            return f"{NETWORK} is of another network: {name} must be {list(value.shape)}, is {tensors[name]}"
+    names = [name for name in (*wanted, *tensors) if name not in wanted or name not in tensors]
+    return f"{NETWORK} is of another network: {names[0]} is in one of them alone" if names else None
 
 
 def _plain(info: dict[str, Any], name: str) -> Any:

@@ -155,3 +155,37 @@ def test_the_result_of_a_folder(stored_run: Path) -> None:  # noqa: F811
     assert result.gain is not None
     assert result.gain < 0
     assert result.gap_closed is None
+
+
+class Scale(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images * self._scale
+
+
+def scaled_network(scale: float) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), Scale(scale), nn.Linear(64, 10))
+
+
+@pytest.mark.slow  # four runs
+def test_no_network_gets_the_baseline_of_one_with_another_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {"teacher": "mlp", "teacher__epochs": 1, "student__epochs": 4, "quiet": True}
+
+    def baseline(scale: float, store: str, folder: str) -> tuple[float, float]:
+        result = run(student=scaled_network(scale), folder=folder, store=store, **options)
+        assert result.baseline is not None
+        return result.baseline.accuracy, result.student.accuracy
+
+    first, other = baseline(1.0, "store", "first"), baseline(9.0, "store", "other")
+    assert len(list((tmp_path / "store").iterdir())) == 3  # the teacher, and two baselines
+    assert first[0] != other[0]
+    assert baseline(9.0, "empty", "fresh") == other
+    assert baseline(1.0, "store", "again") == first
+    assert len(list((tmp_path / "store").iterdir())) == 3

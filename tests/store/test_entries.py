@@ -79,6 +79,28 @@ def test_a_network_is_trained_once_and_found_with_its_epochs(tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 2  # nothing is left of the trainings
 
 
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        (nn.Linear(8, 5), "weight must be [5, 8], is [4, 8]"),
+        (nn.Linear(8, 4, bias=False), "bias is in one of them alone"),
+        (nn.Sequential(nn.Linear(8, 4)), "0.weight is in one of them alone"),
+    ],
+)
+def test_weights_that_do_not_fit_the_network_are_moved_away_and_it_is_trained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wanted: nn.Module, difference: str
+) -> None:
+    def stored(network: nn.Module) -> Stored:
+        return trained_once(tmp_path, "teacher", {"seed": 1}, {}, lambda _: (network, []), network=network)
+
+    stored(nn.Linear(8, 4))
+    assert stored(nn.Linear(8, 4)).reused
+    assert "broken" not in caplog.text
+    assert not stored(wanted).reused
+    assert f"in the store is broken (network.safetensors is of another network: {difference}): moved to" in caplog.text
+    assert stored(wanted).reused
+
+
 def test_an_entry_of_another_job_that_was_faster_stands(tmp_path: Path) -> None:
     entry = Entry(tmp_path, "0123456789abcdef")
     entry.publish({"weight": torch.ones(2)}, {"seed": 1}, {}, [])
