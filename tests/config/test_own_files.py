@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -75,9 +76,11 @@ def test_a_persons_own_modules(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     names = ("json", "builtins", "numpy.linalg", "torch.nn", "kd_runner.models.mlp", "pytest", "numpy")
     assert not any(map(is_own, names))
     assert is_own("a_notebook")
-    monkeypatch.syspath_prepend(folder)
-    __import__("mine.nets")
-    assert is_own("mine.nets")
+    for place, expected in ((folder, True), (folder / "site-packages", False)):
+        module = ModuleType("mine")
+        module.__file__ = str(place / "mine" / "__init__.py")
+        monkeypatch.setitem(sys.modules, "mine", module)
+        assert is_own("mine") == expected
 
 
 def test_files_that_are_no_source_have_no_imports(tmp_path: Path) -> None:
