@@ -27,19 +27,19 @@ from kd_runner.store.logits import Computation, Shape, StoredLogits, computed_on
 from kd_runner.training.cached_teacher import CachedTeacher, TeacherPass
 from kd_runner.training.mode import learns_from_teacher
 from kd_runner.training.recipe import Recipe
-from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
+from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs, ValidationLogits
 
 log = logging.getLogger(__name__)
 
 
 def teacher_outputs(
-    online: TeacherOutputs, pairing: Pairing, settings: Settings, data: Data, validation_logits: list[Tensor]
+    online: TeacherOutputs, pairing: Pairing, settings: Settings, data: Data, validation_logits: ValidationLogits
 ) -> TeacherOutputs:
     """What gives the outputs of the teacher of `pairing`: `online`, where it runs, or its logits in the store.
 
     Args:
-        validation_logits: The logits that a teacher which is read from the store gives for the first batches of
-            validation images; others are added when they are computed.
+        validation_logits: The logits that a teacher which is read from the store gives for batches of validation
+            images; others are added when they are computed.
     """
     if settings.teacher_outputs == ONLINE or not learns_from_teacher(pairing.modes):
         return online

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings, StudentSettings
@@ -27,7 +27,7 @@ from kd_runner.training.attack import attack_of
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view
 from kd_runner.training.recipe import Recipe, Schedule
-from kd_runner.training.teacher_outputs import OnlineTeacher
+from kd_runner.training.teacher_outputs import OnlineTeacher, ValidationLogits
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class Parts:
         batches, teacher = companions.training(key, batches, pairing.teacher, images)
         if recipe.attack is not None and recipe.attack.changes_teacher_images:  # by this student's random numbers
             teacher = OnlineTeacher(pairing.teacher)
-        validation_logits: list[Tensor] = []
+        validation_logits: ValidationLogits = {}
         if self.settings.teacher_outputs != ONLINE:  # all who read kept logits have the same folded teacher
-            validation_logits = companions.once(("validation logits", self.images_key(), *key), list)
+            validation_logits = companions.once(("validation logits", self.images_key(), *key), dict)
         return Distiller(
             pairing.student,
             teacher_outputs(teacher, pairing, self.settings, self.data, validation_logits),

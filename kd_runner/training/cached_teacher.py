@@ -15,7 +15,7 @@ from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.input_pipeline.transfer import sent
 from kd_runner.outputs import Outputs
 from kd_runner.training.recipe import Recipe
-from kd_runner.training.teacher_outputs import OnlineTeacher
+from kd_runner.training.teacher_outputs import OnlineTeacher, images_of
 
 # The largest difference between an image's logits in two batches, as a share of the largest logit. Rounding stays far
 # below it in every precision; a network that looks at the whole batch does not.
@@ -116,12 +116,10 @@ class CachedTeacher:
         assert logits is not None
         return Outputs(logits)
 
-    def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
+    def of_validation(self, batch: Batch) -> Tensor:
         """The logits [N, K] for a batch of validation images, from the teacher itself, which sees each batch once."""
-        known = self.online.validation_logits
-        if batch_index < len(known):
-            return known[batch_index]
-        return self._running().of_validation(batch, batch_index)
+        known = self.online.validation_logits.get(images_of(batch))
+        return self._running().of_validation(batch) if known is None else known
 
     def _running(self) -> OnlineTeacher:
         """The teacher on its device, ready to run."""

@@ -290,7 +290,7 @@ class Classifier(LightningModule):
         self._unlogged, self._logged_step = [], self.step
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self.add_validation(self.validation_logits(batch), batch, batch_index)
+        self.add_validation(self.validation_logits(batch), batch)
 
     def validation_logits(self, batch: Batch) -> Tensor:
         """The logits [N, K] of a batch of validation images, in float32."""
@@ -298,13 +298,13 @@ class Classifier(LightningModule):
             logits: Tensor = self.network(batch.images)
         return logits.float()
 
-    def add_validation(self, logits: Tensor, batch: Batch, batch_index: int) -> None:
+    def add_validation(self, logits: Tensor, batch: Batch) -> None:
         """Add a batch of validation images to the metrics of the epoch."""
         loss = self.label_kind.validation_loss(logits, batch.labels)
-        losses = {"loss": loss, **self.validation_metrics(logits, batch, batch_index)}
+        losses = {"loss": loss, **self.validation_metrics(logits, batch)}
         self._epoch_metrics.add("val", [StepRecord(losses, logits, batch.labels)])
 
-    def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_metrics(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """More metrics of a batch of validation images, by name, as means over them."""
         return {}
 

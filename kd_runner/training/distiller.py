@@ -195,11 +195,11 @@ class Distiller(Classifier):
         self._shared_generator = generator_state(self.device)
         set_generator_state(self.device, own)
 
-    def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_metrics(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats, where it has logits."""
         if not self._compares:
             return {}
-        return self.label_kind.closeness(logits, self.teacher.of_validation(batch, batch_index))
+        return self.label_kind.closeness(logits, self.teacher.of_validation(batch))
 
     def metrics_to_log(self) -> dict[str, float]:
         progress = self.plan.step_of(self.step - 1) / self.updates  # of the last batch

@@ -43,7 +43,7 @@ class OfOthers:
         first, *rest = self.outputs
         return replace(first, others=tuple(rest))
 
-    def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
+    def of_validation(self, batch: Batch) -> Tensor:
         """The logarithms of the mean of the others' probabilities, [N, K]."""
         return torch.stack([logits.softmax(1) for logits in self.validation]).mean(0).clamp_min(1e-30).log()
 
@@ -141,9 +141,9 @@ class Peer(Distiller):
         yield
         self._random_state = generator_state(self.device)
 
-    def validation_metrics(self, logits: Tensor, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_metrics(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Agreement with the mean of the other peers, and KL(mean of the others || student) in nats."""
-        others = self.others.of_validation(batch, batch_index)
+        others = self.others.of_validation(batch)
         kl = mean_kl(logits.log_softmax(1), others)
         return {"agreement_with_peers": (logits.argmax(1) == others.argmax(1)).float().mean(), "kl_to_peers": kl}
 
@@ -241,7 +241,7 @@ class PeerStudents(Peer):
         logits = [student.validation_logits(batch) for student in students]
         for number, student in enumerate(students):
             student.others.validation = logits[:number] + logits[number + 1 :]
-            student.add_validation(logits[number], batch, batch_index)
+            student.add_validation(logits[number], batch)
 
     def on_validation_epoch_end(self) -> None:
         for peer in self.peers:

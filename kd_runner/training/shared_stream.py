@@ -213,10 +213,10 @@ class TeacherOfStream:
         assert self.shared is not None
         return self.shared.of_batch(batch)
 
-    def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
+    def of_validation(self, batch: Batch) -> Tensor:
         """The logits [N, K] for a batch of validation images."""
         assert self.shared is not None
-        return self.shared.of_validation(batch, batch_index)
+        return self.shared.of_validation(batch)
 
 
 class BatchesOfStream(TrainingBatches):

@@ -32,8 +32,13 @@ class TeacherOutputs(Protocol):
     def of_batch(self, batch: Batch) -> Outputs:
         """The outputs for a batch of training images; `strong` is set where the batch has a strong view."""
 
-    def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
-        """The logits [N, K] for a batch of validation images, which is the same whenever its number comes again."""
+    def of_validation(self, batch: Batch) -> Tensor:
+        """The logits [N, K] for a batch of validation images, which are the same whenever these images come again."""
+
+
+# The logits [N, K] for batches of validation images: by the number of the first image, and the number of images. Runs
+# that share logits may have batches of other sizes, whose last bits differ.
+ValidationLogits = dict[tuple[int, int], Tensor]
 
 
 class OnlineTeacher:
@@ -41,13 +46,13 @@ class OnlineTeacher:
 
     Args:
         teacher: The network, with hooks on the layers that modes look at.
-        validation_logits: The logits for the first batches of validation images, which other runs with the same teacher
-            have computed, and to which this one adds the next.
+        validation_logits: The logits for batches of validation images that other runs with the same teacher have
+            computed, and to which this one adds its own.
     """
 
-    def __init__(self, teacher: Observed, validation_logits: list[Tensor] | None = None) -> None:
+    def __init__(self, teacher: Observed, validation_logits: ValidationLogits | None = None) -> None:
         self.teacher = teacher
-        self.validation_logits = [] if validation_logits is None else validation_logits
+        self.validation_logits = {} if validation_logits is None else validation_logits
         self._mixed = Mixed("32", torch.device("cpu"))
         self._rows = 0  # images of a pass
         teacher.network.requires_grad_(False).eval()
@@ -79,11 +84,12 @@ class OnlineTeacher:
             logits: Tensor = self.teacher.network(images)
         return logits.float()
 
-    def of_validation(self, batch: Batch, batch_index: int) -> Tensor:
+    def of_validation(self, batch: Batch) -> Tensor:
         """The logits [N, K]; computed the first time, for a teacher does not change."""
-        if batch_index == len(self.validation_logits):
-            self.validation_logits.append(self._run(batch.images).logits)
-        return self.validation_logits[batch_index]
+        images = images_of(batch)
+        if images not in self.validation_logits:
+            self.validation_logits[images] = self._run(batch.images).logits
+        return self.validation_logits[images]
 
     def _run_in_full(self, images: Tensor) -> Outputs:
         """The outputs for a batch, whose last, smaller one is filled up with its own images and cut again.
@@ -105,3 +111,8 @@ class OnlineTeacher:
             outputs = teacher(images)
         # A clone made outside inference mode is an ordinary tensor, which a loss may keep for its backward pass.
         return Outputs(outputs.logits.clone()).float()
+
+
+def images_of(batch: Batch) -> tuple[int, int]:
+    """The number of the first image of a batch in the order of its split, and the number of images."""
+    return int(batch.indices[0]), len(batch.indices)

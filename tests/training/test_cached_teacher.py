@@ -142,7 +142,7 @@ def test_a_teacher_that_looks_at_the_whole_batch_is_refused() -> None:
 
 
 def test_runs_with_the_same_teacher_share_its_logits_for_validation_images() -> None:
-    known, images = list[Tensor](), list[int]()
+    known, images = dict[tuple[int, int], Tensor](), list[int]()
     teacher = plain_cnn(3, SHAPE, [4, 6], [8], pool=0, batch_norm=False)  # which nothing makes faster
     teacher.register_forward_hook(lambda _module, inputs, _output: images.append(len(inputs[0])))
     runs = [CachedTeacher(OnlineTeacher(Observed(teacher), known), in_memory) for _ in range(2)]
@@ -150,8 +150,8 @@ def test_runs_with_the_same_teacher_share_its_logits_for_validation_images() -> 
         run.begin(batches(), RECIPE, CPU, is_asked=True)
     images.clear()
     validation = list(PlainBatches(data(), view(), 10))
-    first = [runs[0].of_validation(batch, number) for number, batch in enumerate(validation[:2])]  # then it fails
-    second = [runs[1].of_validation(batch, number) for number, batch in enumerate(validation)]
+    first = [runs[0].of_validation(batch) for batch in validation[:2]]  # then it fails
+    second = [runs[1].of_validation(batch) for batch in validation]
     assert images == [len(batch.labels) for batch in validation]
     assert all(torch.equal(*pair) for pair in zip(first, second[:2], strict=True))
     with torch.inference_mode():

@@ -18,6 +18,7 @@ from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.companions import Companions
+from kd_runner.runs.data import Data
 from kd_runner.runs.parts import Parts
 from kd_runner.sweeps.packs.turns import Turns
 from kd_runner.tracking.logger import RunLogger
@@ -137,6 +138,42 @@ def test_students_are_what_they_would_be_alone(
         False: 2 * 3 * batches + 1,
         True: 3 * batches + 1,
     }
+
+
+@pytest.mark.parametrize("outputs", ["online", pytest.param("cache", marks=pytest.mark.slow)])
+def test_students_whose_batches_of_validation_images_differ_are_what_they_would_be_alone(
+    settings: Make, tmp_path: Path, outputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student that enlarges its images has smaller batches of evaluation. Those of training are shared all the same.
+
+    Of the 630 validation images both have a batch with the number 1 and 204 images, which are not the same ones.
+    """
+    shared = ("student=tiny_mlp", "dataset.val_fraction=0.5", f"teacher_outputs={outputs}")
+    shared += (f"store={tmp_path / 'store'}",)
+    monkeypatch.setattr(Data, "evaluation_batch", property(lambda data: 204 if data.largest_input else 426))
+    words = {
+        "as they are": shared,
+        "enlarged": (*shared, "student.input.size=16"),
+        "once more": (*shared, "distillation=dkd"),
+    }
+    alone = {name: Student(assembled(settings, own), tmp_path / name) for name, own in words.items()}
+    for student in alone.values():
+        student.train()
+    packed = {name: Student(assembled(settings, own), tmp_path / f"{name} packed") for name, own in words.items()}
+    passes: list[int] = []
+    run_teacher = OnlineTeacher._run
+
+    def counted(self: OnlineTeacher, images: Tensor) -> Outputs:
+        passes.append(len(images))
+        return run_teacher(self, images)
+
+    monkeypatch.setattr(OnlineTeacher, "_run", counted)
+    side_by_side([student.train for student in packed.values()])
+    assert [len(batch.labels) for batch in packed["as they are"].parts.data.plain_batches("val")] == [426, 204]
+    assert [len(batch.labels) for batch in packed["enlarged"].parts.data.plain_batches("val")] == [204, 204, 204, 18]
+    assert [name for name in words if not equal(alone[name], packed[name])] == []
+    steps = 3 * alone["enlarged"].module.batches.count if outputs == "online" else 0  # type: ignore[union-attr]
+    assert sorted(passes) == sorted([16] * steps + [426, 204] + [204, 204, 204, 18])
 
 
 def test_students_with_a_budget_in_steps_are_what_they_would_be_alone(settings: Make, tmp_path: Path) -> None:

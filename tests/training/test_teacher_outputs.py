@@ -60,7 +60,19 @@ def test_a_batch_of_validation_images_goes_through_the_network_once() -> None:
     online = OnlineTeacher(Observed(teacher))
     online.begin(TrainingBatches(data(), view(), 8, seed=0), RECIPE, CPU, is_asked=False)
     validation = list(PlainBatches(data(), view(), 20))
-    first = [online.of_validation(batch, number) for number, batch in enumerate(validation)]
-    again = [online.of_validation(batch, number) for number, batch in enumerate(validation)]
+    first = [online.of_validation(batch) for batch in validation]
+    again = [online.of_validation(batch) for batch in validation]
     assert len(calls) == len(validation)
     assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+
+
+def test_batches_of_validation_images_of_another_size_are_other_batches() -> None:
+    """Runs that share logits: 44 images in batches of 28 and 16, and in batches of 16, 16 and 12."""
+    images = data(44)
+    online = OnlineTeacher(Observed(network(2)))
+    online.begin(TrainingBatches(images, view(), 8, seed=0), RECIPE, CPU, is_asked=False)
+    for size in (28, 16, 28):
+        for batch in PlainBatches(images, view(), size):
+            with torch.inference_mode():
+                assert torch.equal(online.of_validation(batch), network(2).eval()(batch.images))
+    assert list(online.validation_logits) == [(0, 28), (28, 16), (0, 16), (16, 16), (32, 12)]

@@ -19,6 +19,7 @@ SHARED = ("teacher.optimizer={lr: 0.01}", "teacher.seed=0", "order_seed=0")
         "distillation=at",
         "temperature.value=9",
         "student=tiny_mlp",
+        "student.input.size=64",  # with which batches of evaluation are smaller
         "student.optimizer={lr: 0.5}",
         "optimizer.lr=0.5",
         "distillation.weight=7",
