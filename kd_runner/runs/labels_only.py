@@ -175,6 +175,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
         **_early_end(recipe),
+        **_channels_of_frozen_layers(recipe),
         **_validation(recipe, data),
         **_switches(recipe, settings),
         **_injected_start(trainee, settings),
@@ -212,6 +213,12 @@ def _early_end(recipe: Recipe) -> dict[str, Any]:
     """The ingredients that are the rule of stopping early, pruning and attack; none where there is nothing of them."""
     parts = {"early_stopping": recipe.stopping, "pruning": recipe.pruning, "adversarial": recipe.attack}
     return {name: asdict(part) for name, part in parts.items() if part is not None}
+
+
+def _channels_of_frozen_layers(recipe: Recipe) -> dict[str, str]:
+    """The ingredient that frozen layers keep their channels, which earlier versions removed; else none."""
+    loses_channels = recipe.pruning is not None and recipe.pruning.structured
+    return {"channels_of_frozen_layers": "kept"} if loses_channels and recipe.switches.freeze else {}
 
 
 def _validation(recipe: Recipe, data: Data) -> dict[str, str]:

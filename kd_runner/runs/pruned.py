@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.settings import Node
+from kd_runner.errors import SettingsError
+from kd_runner.files.stages import STUDENT
 from kd_runner.models.narrowed import narrowed
 from kd_runner.networks.channels import WEIGHTED, Kept, channel_groups, kept_channels, sliced
 from kd_runner.notes import note
+from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import noise
+from kd_runner.training.pruning import units_of
 
 ROUNDING = 1e-4  # of the largest logit: sums over fewer channels are made in another order
 
@@ -55,6 +59,19 @@ def sparsity(network: nn.Module, image: Tensor, weights_before: int) -> dict[str
         hook.remove()
     nonzero = sum(int((parameter != 0).sum()) for parameter in network.parameters())
     return {"sparsity": 1 - left / max(1, weights_before), "nonzero_parameters": nonzero, "nonzero_macs": macs}
+
+
+def check_pruning(parts: Parts) -> None:
+    """Raise SettingsError where the student is to be pruned, and nothing of it can be removed."""
+    student, pruning = parts.student, parts.recipes[STUDENT].pruning
+    if pruning is None or units_of(student, pruning, parts.data.splits.image_shape).scores():
+        return
+    missing = "channels that can be removed" if pruning.structured else "convolutions and dense layers that train"
+    frozen = list(parts.recipes[STUDENT].switches.freeze)
+    beside = f" beside student.freeze={frozen}" if frozen else ""
+    raise SettingsError(
+        f"student.pruning.amount: must be 0 for a student without {missing}{beside}, got {pruning.amount:g}"
+    )
 
 
 def zero_channels(network: nn.Module, image_shape: Sequence[int]) -> Kept:

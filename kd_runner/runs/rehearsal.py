@@ -21,6 +21,7 @@ from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.peer_stage import students_of
+from kd_runner.runs.pruned import check_pruning
 from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.runs.without_labels import check_labels
 from kd_runner.training.gradients import Attempt, effects
@@ -75,6 +76,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
 def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     """The rehearsal of a student with its teacher."""
     check_injection(parts)
+    check_pruning(parts)
     check_labels(parts.settings, parts.modes, parts.data.splits)
     check_data_free(parts)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.settings import PruningSettings
+from kd_runner.errors import RunFailed
 from kd_runner.networks.channels import WEIGHTED, ChannelGroup, channel_groups, masks_of
 
 
@@ -97,7 +98,7 @@ def _lowest(scores: Tensor, count: int) -> Tensor:
     return chosen
 
 
-class _Units(Protocol):
+class Units(Protocol):
     """What can be removed of a network: single weights, or channels."""
 
     fewest: int
@@ -128,7 +129,7 @@ class _Weights:
 
 
 class _Channels:
-    """The channels of all convolutions and dense layers, with what belongs to them."""
+    """The channels of all convolutions and dense layers that train, with what belongs to them."""
 
     fewest = 1  # a layer without channels would cut the network in two
 
@@ -155,6 +156,27 @@ def prunable(network: nn.Module) -> dict[str, nn.Parameter]:
     return dict(weights.values())
 
 
+def groups_that_train(network: nn.Module, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+    """The groups without those that a frozen layer is in: its weights stay, so that it gives and reads all channels."""
+    frozen = {
+        name
+        for name, layer in network.named_modules()
+        if not all(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+    }
+    return [group for group in groups if not any(part.layer in frozen for part in group.parts)]
+
+
+def units_of(network: nn.Module, pruning: Pruning, image_shape: Sequence[int]) -> Units:
+    """What `pruning` can remove of a network: no part of a frozen layer.
+
+    Args:
+        image_shape: The shape [C, H, W] of its images, by which the channels that belong together are found.
+    """
+    if not pruning.structured:
+        return _Weights(network)
+    return _Channels(network, groups_that_train(network, channel_groups(network, image_shape)))
+
+
 class Pruner:
     """Removes weights of a network while it trains.
 
@@ -165,9 +187,7 @@ class Pruner:
 
     def __init__(self, network: nn.Module, pruning: Pruning, image_shape: Sequence[int]) -> None:
         self.pruning, self.time = pruning, 0
-        self.units: _Units = _Weights(network)
-        if pruning.structured:
-            self.units = _Channels(network, channel_groups(network, image_shape))
+        self.units = units_of(network, pruning, image_shape)
         self._parameters = dict(network.named_parameters())
         self.removed = [torch.zeros_like(scores, dtype=torch.bool) for scores in self.units.scores()]
         self._weights: list[Tensor] = []
@@ -178,7 +198,16 @@ class Pruner:
         return {"time": self.time, "removed": [gone.cpu() for gone in self.removed]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; nothing of the network changes, in which the removed weights are zero."""
+        """Go on from a state; nothing of the network changes, in which the removed weights are zero.
+
+        Raises:
+            RunFailed: the state is that of an earlier version, which removed channels of frozen layers, too.
+        """
+        if [len(gone) for gone in state["removed"]] != [len(gone) for gone in self.removed]:
+            raise RunFailed(
+                "this run began with a version of kd-runner that removed channels of frozen layers, too "
+                "(student.pruning.structured): start it anew"
+            )
         self.time = state["time"]
         self._mask([gone.to(now.device) for gone, now in zip(state["removed"], self.removed, strict=True)])
 

@@ -44,6 +44,23 @@ def test_the_number_of_threads_does_not_decide_which_network_it_is(settings: Cal
     assert keys[0] == keys[1] == keys[2]
 
 
+@pytest.mark.parametrize(("words", "differs"), [
+    ((), False),
+    (("student.freeze=['1']",), False),
+    (("student.pruning.amount=0.5", "student.freeze=['1']"), False),
+    (("student.pruning={amount: 0.5, structured: true}",), False),
+    (("student.pruning={amount: 0.5, structured: true}", "student.freeze=['1']"), True),
+])  # fmt: skip
+def test_only_a_network_that_lost_channels_of_frozen_layers_has_another_name_than_before(
+    settings: Callable[..., Any], words: tuple[str, ...], differs: bool
+) -> None:
+    made, splits = settings(*words, "teacher=mlp", "student=mlp"), digits(0)
+    if made.student.pruning.structured:
+        pytest.importorskip("torch_pruning", reason="needs torch-pruning")
+    parts = assemble(made, splits)
+    assert ("channels_of_frozen_layers" in ingredients(parts.labels_only("baseline"), made, parts.data)) == differs
+
+
 @pytest.mark.parametrize(("words", "follows"), [
     ((), False),
     (("scheduler=onecycle", "student.ema=0.9"), False),

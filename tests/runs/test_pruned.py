@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import kd_runner
 from kd_runner.config.build import build
 from kd_runner.config.settings import Settings
+from kd_runner.errors import SettingsError
 from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.notes import collected_notes
 from kd_runner.proof.verify import verify
+from kd_runner.runs.assembly import assemble
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
+from kd_runner.runs.rehearsal import rehearse
 from kd_runner.runs.run import run
 from kd_runner.training.pruning import Pruner, Pruning
 
@@ -120,3 +124,47 @@ def test_student_and_baseline_are_pruned_alike_through_finetuning(
     assert student["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert baseline["parameters"] == student["parameters"]
     assert verify(tmp_path / "run", chosen=["baseline"]).holds
+
+
+@pytest.mark.slow
+def test_a_frozen_layer_is_saved_as_it_began(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    pytest.importorskip("torch_pruning", reason="needs torch-pruning")
+    words = ("teacher=mlp", "teacher.hidden=[4]", "student=cnn", "student.channels=[6,8]", "student.hidden=[10]")
+    words += ("finetune.epochs=1", "student.freeze=['0']", "student.pruning={amount: 0.5, structured: true, end: 0.5}")
+    first = assemble(settings(*words)).student.state_dict()["0.weight"].clone()
+    run(settings(*words), tmp_path / "run")
+    for name in ("student_last", "student_best", "baseline"):
+        state = load_file(tmp_path / "run" / f"{name}.safetensors")
+        assert torch.equal(state["0.weight"], first), name
+    shapes = [list(p.shape) for p in kd_runner.load(tmp_path / "run")[0].parameters() if p.dim() > 1]
+    assert shapes[:2] == [[6, 1, 3, 3], [4, 6, 3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("student=mlp", "student.hidden=[10]", "student.freeze=['*.weight']"),
+            r"convolutions and dense layers that train beside student\.freeze=\['\*\.weight'\]",
+        ),
+        pytest.param(
+            ("student=mlp", "student.hidden=[10]", "student.freeze=['1']", "student.pruning.structured=true"),
+            r"channels that can be removed beside student\.freeze=\['1'\]",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("student=mlp", "student.hidden=[]", "student.pruning.structured=true"),
+            "channels that can be removed",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_student_of_which_nothing_can_be_removed_is_refused(
+    settings: Callable[..., Settings], words: tuple[str, ...], message: str
+) -> None:
+    if "student.pruning.structured=true" in words:
+        pytest.importorskip("torch_pruning", reason="needs torch-pruning")
+    parts = assemble(settings("teacher=mlp", "teacher.hidden=[4]", "student.pruning.amount=0.5", *words))
+    says = f"^student\\.pruning\\.amount: must be 0 for a student without {message}, got 0\\.5$"
+    with pytest.raises(SettingsError, match=says):
+        rehearse(parts)

@@ -12,8 +12,11 @@ from small_training import SHAPE, classifier, fitted, network
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from kd_runner.errors import RunFailed
+from kd_runner.networks.channels import ChannelGroup, Part
+from kd_runner.networks.freezing import freeze
 from kd_runner.training.classifier import Classifier
-from kd_runner.training.pruning import Pruner, Pruning, choose, prunable
+from kd_runner.training.pruning import Pruner, Pruning, choose, groups_that_train, prunable
 from kd_runner.training.resume_state import ResumeState
 from kd_runner.training.stopping import Stopping
 
@@ -103,6 +106,44 @@ def test_channels_are_zero_in_all_that_makes_and_reads_them() -> None:
         assert torch.equal(norm.bias == 0, channels)
     read = layers[1].weight.detach().abs().sum((0, 2, 3)) == 0
     assert torch.equal(read, gone[0])
+
+
+def group(*layers: str) -> ChannelGroup:
+    rows = torch.arange(2)
+    return ChannelGroup(
+        2, tuple(Part(layer, "in" if number else "out", rows, rows, 2) for number, layer in enumerate(layers))
+    )
+
+
+@pytest.mark.parametrize(("frozen", "left"), [("0.weight", 1), ("1.bias", 1), ("2", 0), ("4.bias", 1)])
+def test_channels_that_a_frozen_layer_gives_or_reads_stay(frozen: str, left: int) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(2, 3))
+    groups = [group("0", "1", "2"), group("2", "4")]
+    assert groups_that_train(module, groups) == groups
+    freeze(module, [frozen])
+    assert len(groups_that_train(module, groups)) == left
+
+
+@pytest.mark.slow  # the import of torch-pruning takes seconds
+def test_a_frozen_layer_keeps_its_channels() -> None:
+    pytest.importorskip("torch_pruning", reason="needs torch-pruning")
+    module = network()
+    freeze(module, ["0"])
+    before = module[0].weight.clone()
+    optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], 0.01, momentum=0.9)
+    steps_with(Pruner(module, Pruning(0.5, structured=True, end=0.5, times=4), SHAPE), module, optimizer)
+    layers = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    gone = [layer.weight.detach().flatten(1).abs().sum(1) == 0 for layer in layers]
+    assert [int(channels.sum()) for channels in gone] == [0, 3, 4, 0]  # of 4, 6, 8 and the classes
+    assert torch.equal(layers[0].weight, before)
+    assert not bool((layers[1].weight.detach().abs().sum((0, 2, 3)) == 0).any())
+
+
+def test_a_state_with_channels_of_frozen_layers_is_refused() -> None:
+    pruner = Pruner(network(), HALF_OF_THE_STAGE, SHAPE)
+    state = pruner.state()
+    with pytest.raises(RunFailed, match="began with a version of kd-runner that removed channels of frozen layers"):
+        pruner.restore({**state, "removed": state["removed"][1:]})
 
 
 class PowerCutError(Exception):
