@@ -1,15 +1,19 @@
 """Logits of a teacher for batches, which several processes of one machine compute together: each batch once.
 
 Packs of the same sweep train on the same batches at about the same time. Whoever needs the logits of a batch first
-computes them and puts them on the board; the others read them. The board is a file that all processes map. It has room
+computes them and puts them on the board; the others read them. The board is a file that all processes open. It has room
 for the last batches only: a process that is further behind, or beside one that was killed, computes by itself.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +21,10 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
+
+from kd_runner.errors import one_line
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 2**26  # of the logits on a board
 FEWEST_BATCHES = 64  # for which it is worth having one
@@ -42,6 +50,8 @@ class Claim:
 class LogitsBoard:
     """The board of one teacher and one order of batches.
 
+    Where the disk refuses the board's file, as a full one does, a process leaves the board and computes by itself.
+
     Args:
         path: The file. Its folder must be one that nobody else may write to.
         rows: The largest number of images in a batch.
@@ -49,20 +59,17 @@ class LogitsBoard:
     """
 
     def __init__(self, path: Path, rows: int, classes: int) -> None:
-        self.places = MOST_BYTES // (4 * rows * classes)
-        self._lock = FileLock(f"{path}.lock")
-        head = self.places * HEADER.itemsize
-        size = head + self.places * rows * classes * 4
-        with self._lock:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                if os.fstat(file).st_size < size:
-                    os.ftruncate(file, size)
-            finally:
-                os.close(file)
-        self._heads = np.memmap(path, HEADER, "r+", 0, (self.places,))
-        self._logits = np.memmap(path, np.float32, "r+", head, (self.places, rows, classes))
+        self.places, self.rows, self.classes = MOST_BYTES // (4 * rows * classes), rows, classes
+        self._path, self._lock = path, FileLock(f"{path}.lock")
+        self._begin_of_logits = self.places * HEADER.itemsize
         self._patience = PATIENCE
+        self._file, self._is_left = -1, False
+        with self._or_leave(), self._lock:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            weakref.finalize(self, os.close, self._file)
+            size = self._begin_of_logits + self.places * self._bytes_of(rows)
+            if os.fstat(self._file).st_size < size:
+                os.ftruncate(self._file, size)
 
     @staticmethod
     def is_worth_it(rows: int, classes: int) -> bool:
@@ -93,35 +100,90 @@ class LogitsBoard:
                 time.sleep(LOOK)
         return {number: found[number] for number in batches}
 
+    @contextmanager
+    def _or_leave(self) -> Iterator[None]:
+        """Leave the board where its file is refused in this block."""
+        try:
+            yield
+        except (OSError, NotImplementedError) as error:  # the latter from a file system without locks
+            self._is_left = True
+            reason = one_line(error) if isinstance(error, NotImplementedError) else error.strerror or one_line(error)
+            log.info("note      the teacher's logits are not shared with other processes: %s (%s)", reason, self._path)
+
     def _claim(self, numbers: list[int]) -> Claim | None:
         """The first of these batches that nobody has computed or computes; None where others do all."""
-        with self._lock:
+        if self._is_left:
+            return Claim(numbers[0], is_published=False)
+        with self._or_leave(), self._lock:
             for number in numbers:
-                head = self._heads[number % self.places]
+                head = self._head_of(number)
                 if head["number"] > number:
                     return Claim(number, is_published=False)
                 is_free = head["number"] < number or head["state"] == EMPTY
                 is_late = head["state"] == CLAIMED and time.monotonic() - head["since"] > self._patience
                 if is_free or is_late:
-                    head["number"], head["state"], head["since"] = number, CLAIMED, time.monotonic()
+                    self._write_head(number, CLAIMED)
                     return Claim(number, is_published=True)
         return None
 
     def _publish(self, number: int, logits: Tensor) -> None:
-        place = number % self.places
-        with self._lock:
-            head = self._heads[place]
-            if head["number"] == number:
-                self._logits[place, : len(logits)] = logits.numpy()
-                head["rows"], head["state"] = len(logits), DONE
+        with self._or_leave(), self._lock:
+            if self._head_of(number)["number"] != number:
+                return
+            try:
+                self._write(logits.numpy().astype(np.float32, copy=False).tobytes(), self._place_of_logits(number))
+            except OSError:
+                self._write_head(number, EMPTY)  # so that nobody waits for it
+                raise
+            self._write_head(number, DONE, len(logits))
 
     def _read(self, numbers: list[int]) -> dict[int, Tensor]:
         """The logits of those of these batches that are on the board."""
-        read = {}
-        with self._lock:
+        read: dict[int, Tensor] = {}
+        if self._is_left:
+            return read
+        with self._or_leave(), self._lock:
             for number in numbers:
-                place = number % self.places
-                head = self._heads[place]
+                head = self._head_of(number)
                 if head["number"] == number and head["state"] == DONE:
-                    read[number] = torch.from_numpy(np.array(self._logits[place, : head["rows"]]))
+                    rows = min(int(head["rows"]), self.rows)
+                    content = self._content(self._bytes_of(rows), self._place_of_logits(number))
+                    read[number] = torch.from_numpy(np.frombuffer(content, np.float32).reshape(rows, -1).copy())
         return read
+
+    def _bytes_of(self, rows: int) -> int:
+        """The bytes of the logits of so many images."""
+        return 4 * rows * self.classes
+
+    def _place_of_logits(self, number: int) -> int:
+        """Where in the file the logits of a batch begin."""
+        return self._begin_of_logits + number % self.places * self._bytes_of(self.rows)
+
+    def _head_of(self, number: int) -> np.void:
+        """What stands in the place of a batch, as one `HEADER`."""
+        head: np.void = np.frombuffer(self._content(HEADER.itemsize, number % self.places * HEADER.itemsize), HEADER)[0]
+        return head
+
+    def _write_head(self, number: int, state: int, rows: int = 0) -> None:
+        head = np.array([(number, state, time.monotonic(), rows)], HEADER)
+        self._write(head.tobytes(), number % self.places * HEADER.itemsize)
+
+    def _content(self, count: int, offset: int) -> bytes:
+        """`count` bytes of the file.
+
+        Raises:
+            OSError: the file ends before, or cannot be read.
+        """
+        content = os.pread(self._file, count, offset)
+        if len(content) < count:
+            raise OSError(errno.EIO, "the file was cut off")
+        return content
+
+    def _write(self, content: bytes, offset: int) -> None:
+        """Write to the file. It is not mapped for that: where the disk is full, a write to mapped memory kills.
+
+        Raises:
+            OSError: the disk has no room for all of it, or refuses it.
+        """
+        if os.pwrite(self._file, content, offset) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
