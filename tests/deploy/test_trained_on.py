@@ -93,3 +93,60 @@ def test_images_of_a_table_are_counted_and_what_cannot_be_read_any_more_is_said(
     assert noted(run, paths[:4]) == [
         f"these pictures lie in the folder that {run} learned from: most may be its training images"
     ]
+
+
+def test_images_of_a_folder_without_labels_are_counted(run: Path, tmp_path: Path) -> None:
+    write_classes(tmp_path / "more", count=2)
+    write_classes(tmp_path / "more/.hidden", count=1)
+    (run / "settings.json").write_text(json.dumps(settings_of(tmp_path, unlabelled=str(tmp_path / "more"))))
+    more = sorted((tmp_path / "more").glob("*/*.png"))
+    (line,) = noted(run, more)
+    assert line == (
+        f"6 images without labels of {run} are among the 6 that are judged, and its student was taught the teacher's "
+        "answers for them"
+    )
+    files = image_folder(str(tmp_path / "data"), 3, image_size=5, cache=None).survey.files  # type: ignore[union-attr]
+    train, test = (files[name].folder / files[name].paths[0] for name in ("train", "test"))
+    labelled, unlabelled = noted(run, [train, more[0], test])
+    assert labelled.startswith(f"1 training image of {run} is among the 3 that are judged, and its networks")
+    assert unlabelled == (
+        f"1 image without labels of {run} is among the 3 that are judged, and its student was taught the teacher's "
+        "answers for it"
+    )
+    assert noted(run, sorted((tmp_path / "more/.hidden").glob("*/*.png"))) == []  # which the run did not read
+
+
+@pytest.mark.parametrize("name", [None, "", 3, "~nobody/x\0", "/nowhere"])
+def test_no_folder_without_labels_says_nothing(run: Path, tmp_path: Path, name: object) -> None:
+    write_classes(tmp_path / "more", count=1)
+    (run / "settings.json").write_text(json.dumps(settings_of(tmp_path, unlabelled=name)))
+    assert noted(run, sorted((tmp_path / "more").glob("*/*.png"))) == []
+
+
+def test_a_picture_with_a_label_that_was_also_taught_without_one_is_counted_once(run: Path, tmp_path: Path) -> None:
+    (run / "settings.json").write_text(json.dumps(settings_of(tmp_path, unlabelled=str(tmp_path))))
+    paths = sorted((tmp_path / "data").glob("*/*.png"))
+    splits = image_folder(str(tmp_path / "data"), 3, image_size=5, cache=None)
+    labelled, unlabelled = noted(run, paths)
+    assert labelled.startswith(f"{len(splits.train)} training images and {len(splits.val)} validation images of")
+    assert unlabelled.startswith(f"{len(splits.test)} images without labels of")
+
+
+@pytest.mark.parametrize(("on_empty_label", "taught"), [("unlabelled", 3), ("skip", 0)])
+def test_rows_without_a_label_are_counted(run: Path, tmp_path: Path, on_empty_label: str, taught: int) -> None:
+    """Of five of them, two are of a group that has test images: the run left these out."""
+    rows = [
+        (path, "" if number < 5 else label, "test" if number > 19 else "train", "x" if number in (0, 1, 22) else number)
+        for number, (path, label) in enumerate(labelled_images(tmp_path))
+    ]
+    rows = [(path, label, "" if not label else split, group) for path, label, split, group in rows]
+    table = write_manifest(tmp_path / "m.csv", rows, ("path", "label", "split", "group"))
+    settings = settings_of(
+        tmp_path, root=str(table), _target_="kd_runner.datasets.manifest.manifest", on_empty_label=on_empty_label
+    )
+    del settings["dataset"]["flip"]
+    settings["dataset"] |= {"val_fraction": 0.1, "group": "group"}
+    (run / "settings.json").write_text(json.dumps(settings))
+    lines = [line for line in noted(run, [tmp_path / path for path, *_ in rows[:5]]) if "judged" in line]
+    says = f"{taught} images without labels of {run} are among the 5 that are judged, and its student was taught"
+    assert [line[: len(says)] for line in lines] == ([says] if taught else [])
