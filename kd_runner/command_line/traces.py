@@ -17,8 +17,12 @@ _absent: dict[Path, list[Path]] = {}  # the folders that a command has to make, 
 
 def remember_absent(folder: Path) -> None:
     """Remember which folders are not there yet, of `folder` and those above it, before a command makes them."""
-    folder = folder.absolute()
-    _absent[folder] = [path for path in (folder, *folder.parents) if not path.exists()]
+    _absent[folder.absolute()] = absent_folders(folder)
+
+
+def absent_folders(folder: Path) -> list[Path]:
+    """The folders that are not there, of `folder` and those above it, the deepest first."""
+    return [path for path in (folder.absolute(), *folder.absolute().parents) if not path.exists()]
 
 
 def remove_traces(folder: Path, name: str | None) -> None:
@@ -35,24 +39,24 @@ def remove_traces(folder: Path, name: str | None) -> None:
         return
     _close_log(folder / LOG)
     (folder / LOG).unlink(missing_ok=True)
-    _remove_empty(absent)
+    remove_empty(absent)
 
 
 @contextmanager
 def folder_goes_where_refused(folder: Path) -> Iterator[None]:
     """Remove the folder of a sweep that the block makes and refuses, and the empty folders above it that it made."""
-    remember_absent(folder)
-    absent = _absent.pop(folder.absolute())
+    absent = absent_folders(folder)
     try:
         yield
     except SettingsError:
         if folder.absolute() in absent and not is_link(folder):
             (folder / LOCK).unlink(missing_ok=True)
-            _remove_empty(absent)
+            remove_empty(absent)
         raise
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Delete these folders, the deepest first, as far as nothing is in them."""
     for path in folders:
         with suppress(OSError):  # it holds something, such as another run
             path.rmdir()

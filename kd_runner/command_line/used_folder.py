@@ -40,6 +40,7 @@ from kd_runner.files.run_folder import (
     PACKS,
     PAGE,
     RESULT,
+    RUN_LOCK,
     SETTINGS,
     SLURM,
     STOP,
@@ -50,7 +51,7 @@ from kd_runner.plain_text import printable
 MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
 MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
 LOGS = (LOG, CONSOLE)  # a command that was refused leaves them; so does what starts a job of a sweep
-BEFORE_A_RUN = (*LOGS, HYDRA, RESULT, UNFINISHED)  # what a run leaves that was stopped before it had begun
+BEFORE_A_RUN = (*LOGS, RUN_LOCK, HYDRA, RESULT, UNFINISHED)  # what a run leaves that was stopped before it had begun
 BEFORE_A_SWEEP = (LOCK, CHECKED, MULTIRUN, DRIVERS)  # what a sweep leaves that was stopped before it had begun
 OF_A_SWEEP = (*BEFORE_A_SWEEP, GRID, EARLIER, NETWORKS, PACKS, EVENTS, SLURM, STOP, PAGE, JOURNAL, *OF_TRACKERS)
 SHOWN = 3  # names of files in a message
@@ -82,6 +83,7 @@ def _refuse_run(config: DictConfig) -> None:
         refuse_used_folder(folder)
     else:
         refuse_no_run(folder)
+        refuse_running(folder)
 
 
 def refuse_output_subdir(name: str | None) -> None:
@@ -109,7 +111,7 @@ def refuse_used_folder(folder: Path, written: Collection[str] = ()) -> None:
             status = atomic.read_json(folder / RESULT).get("status", "not finished")
             raise SettingsError(f"hydra.run.dir: {folder} holds a run already ({status}); {_remedy(folder)}")
         refuse_links(folder, "hydra.run.dir")
-        names = foreign_names(folder, {*LOGS, *written})
+        names = foreign_names(folder, {*LOGS, RUN_LOCK, *written})
         if names:
             raise SettingsError(f"hydra.run.dir: {folder} must be new or empty, it holds {_listing(names)}")
 
@@ -136,7 +138,9 @@ def refuse_no_run(folder: Path, written: Collection[str] = ()) -> None:
         known = {*BEFORE_A_RUN, *written}
         names = [name for name in foreign_names(folder, known) if not is_being_written(name)]
         if (folder / UNFINISHED).is_dir():
-            inside = [name for name in foreign_names(folder / UNFINISHED, (BEGUN,)) if not is_being_written(name)]
+            inside = [
+                name for name in foreign_names(folder / UNFINISHED, (BEGUN,)) if not is_being_written(name)
+            ]
             names += [f"{UNFINISHED}/{name}" for name in inside]
         if os.path.lexists(folder / RESULT) and "status" not in atomic.read_json(folder / RESULT):
             names.append(RESULT)
@@ -144,6 +148,22 @@ def refuse_no_run(folder: Path, written: Collection[str] = ()) -> None:
             raise SettingsError(
                 f"resume: must be the folder of a run, {folder} has no {SETTINGS} of one, and holds {_listing(names)}"
             )
+
+
+def refuse_running(folder: Path) -> None:
+    """Raise SettingsError where another process does the run in `folder`, as far as the file system tells."""
+    if not (folder / RUN_LOCK).is_file():
+        return
+    from kd_runner.files.locks import is_locked  # which most commands do without
+
+    with _readable("resume", folder):
+        if is_locked(folder / RUN_LOCK):
+            raise SettingsError(running(folder, "resume"))
+
+
+def running(folder: Path, key: str) -> str:
+    """The message for a command that would do a run which another process does."""
+    return f"{key}: another process does the run in {folder}: wait for its end, or end it and then go on with it"
 
 
 def refuse_other_contents(folder: Path, resumed: bool = False) -> None:

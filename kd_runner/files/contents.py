@@ -27,6 +27,7 @@ from kd_runner.files.run_folder import (
     PAGE,
     PROFILE,
     RESULT,
+    RUN_LOCK,
     SETTINGS,
     STUDENT_BEST,
     STUDENT_EMA,
@@ -40,7 +41,7 @@ SYSTEM = frozenset({".DS_Store", ".localized", ".directory", "Thumbs.db", "deskt
 SYSTEM_PREFIXES = ("._", ".nfs", ".fuse_hidden")
 RUN = frozenset(
     [
-        *(SETTINGS, RESULT, ANALYSIS, PAGE, LOG, NOW, CONSOLE, CONTACT_SHEET),
+        *(SETTINGS, RESULT, ANALYSIS, PAGE, LOG, NOW, CONSOLE, CONTACT_SHEET, RUN_LOCK),
         *(STUDENT_LAST, STUDENT_BEST, STUDENT_EMA, BASELINE_EMA, UNFINISHED, HYDRA, EVENTS, PROFILE),
         *(METRICS, TRACKERS, *OF_TRACKERS),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from kd_runner.runs.budget import budget_of
 from kd_runner.runs.choices import log_choices
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
+from kd_runner.runs.exclusive_run import exclusive_run, is_completed
 from kd_runner.runs.foresight import note_what_is_foreseen
 from kd_runner.runs.headless import as_features, is_headless
 from kd_runner.runs.parts import Parts
@@ -78,11 +79,19 @@ def run(
         RunFailed: a stage could not be finished.
     """
     companions = companions or Companions()
-    with collected_notes() as notes, refusals_in_one_line(), quiet_threads(), shared_run(settings) as meeting:
+    with (
+        collected_notes() as notes,
+        refusals_in_one_line(),
+        quiet_threads(),
+        shared_run(settings) as meeting,
+        ExitStack() as stack,
+    ):
         notes += command_notes
         masking.hide({}, secrets)
         content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
+        stack.enter_context(exclusive_run(folder, settings.resume is not None))
+        check_folder(settings, folder, content, overrides, written)  # another process may have been here in between
         parts = assemble(settings, companions=companions, ranks=meeting.ranks)
         fingerprint = parts.fingerprint()
         teachers = settings.all_teachers
@@ -234,7 +243,10 @@ def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
-    """Write `result` with the error and its stage if an error or an interruption ends the block."""
+    """Write `result` with the error and its stage if an error or an interruption ends the block.
+
+    The result of a completed run stands, which another process may have written where the file system has no locks.
+    """
     try:
         yield
     except BaseException as error:
@@ -242,7 +254,8 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"status": "interrupted" if stopped else "failed", "stage": state.stage}
         result |= {"error": None if stopped else one_line(error)}
         try:
-            atomic.write_json(folder / RESULT, masking.masked_data(result))
+            if not is_completed(folder):
+                atomic.write_json(folder / RESULT, masking.masked_data(result))
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import shutil
@@ -11,20 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from kd_runner.command_line.overrides import is_undecisive, split
 from kd_runner.command_line.used_folder import refuse_other_contents
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.locks import lock_at_once, lock_of
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, EARLIER, GRID, LOCK, QUEUED, SLURM
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 from kd_runner.sweeps.jobs import Job
 
-NO_LOCKS = (NotImplementedError, OSError)  # raised where a file system has none
-WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL}
 LONGEST_NAME = 80
 # The label of a key before its value in the name of a job.
 SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed": "d", "fold": "f"}
@@ -117,15 +115,12 @@ def exclusive_folder(folder: Path, resumed: bool = False) -> Iterator[None]:
     """
     refuse_unfit_folder(folder, resumed)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = lock_of(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
+        if not lock_at_once(lock):
+            note("sweep", f"the file system of {folder} has no locks: start no second sweep there")
     except Timeout:
         raise SettingsError(f"hydra.sweep.dir: another process runs the sweep in {folder}") from None
-    except NO_LOCKS as error:
-        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
-            raise
-        note("sweep", f"the file system of {folder} has no locks: start no second sweep there")
     try:
         remove_check(folder)
         yield

@@ -17,11 +17,11 @@ from kd_runner.command_line.resume import resume_override
 from kd_runner.errors import BAD_SETTINGS, COMPLETED, INTERRUPTED, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.home import typed_run
+from kd_runner.files.locks import NO_LOCKS
 from kd_runner.files.plain_files import is_path_inside, read_plain
 from kd_runner.files.run_folder import GRID, JOURNAL, LOCK, MULTIRUN, RESULT, SEARCH, holds_a_run
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
-from kd_runner.sweeps.folder import NO_LOCKS
 from kd_runner.sweeps.packs.tasks import ranges
 from kd_runner.sweeps.stop_requests import ask, take_answer, take_back
 

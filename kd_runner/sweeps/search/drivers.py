@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from optuna.storages.journal import JournalFileOpenLock
 
 from kd_runner.errors import SettingsError
-from kd_runner.files import atomic
+from kd_runner.files import atomic, locks
 from kd_runner.files.run_folder import DRIVERS, JOURNAL, LOCK, SLURM
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.jobs import Job
@@ -118,8 +118,8 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
                 f"resume={folder} hydra.sweeper.storage=journal on each machine"
             )
         yield driver
-    except sweep_folder.NO_LOCKS as error:
-        if isinstance(error, OSError) and error.errno not in sweep_folder.WITHOUT_LOCKS:
+    except locks.NO_LOCKS as error:
+        if isinstance(error, OSError) and error.errno not in locks.WITHOUT_LOCKS:
             raise
         raise SettingsError(NO_LOCKS.format(folder)) from None
     finally:
@@ -164,7 +164,7 @@ def _leave(folder: Path, name: str, lock: FileLock) -> None:
                 of_study.unlink(missing_ok=True)  # whoever waits for it makes another one
         except Timeout:
             return
-        except sweep_folder.NO_LOCKS:
+        except locks.NO_LOCKS:
             of_study.unlink(missing_ok=True)
         with suppress(OSError):
             (folder / DRIVERS).rmdir()  # never what another driver has just put there

@@ -1,7 +1,8 @@
-"""A trial's command in the process that runs it, which no other process does at the same time or again.
+"""The command of a trial, or of a cluster's job, in the process that runs it, which no other does at the same time.
 
 A driver takes over the trials of one that has ended. The process of such a trial may live for a while longer, and on
 Slurm it stays: whoever comes second waits here for its end, and has nothing to do where it has completed the trial.
+So it is with the jobs of a grid on a cluster.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from kd_runner.errors import COMPLETED
 from kd_runner.files import atomic
+from kd_runner.files.locks import NO_LOCKS, WITHOUT_LOCKS, lock_of
 from kd_runner.files.run_folder import RESULT, holds_a_run
 from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.folder import NO_LOCKS, WITHOUT_LOCKS
 
 CALL = "kd_runner.sweeps.search.guarded:run_guarded"
 
@@ -34,7 +33,7 @@ def guarded_task(task: Task, lock: Path) -> Task:
 @contextmanager
 def _alone(path: str) -> Iterator[None]:
     """Keep other processes from this block; where the file system has no locks, as in any sweep there, nobody does."""
-    lock = FileLock(path)
+    lock = lock_of(Path(path))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         lock.acquire()
