@@ -41,6 +41,7 @@ from kd_runner.files.run_folder import (
     PAGE,
     RESULT,
     RUN_LOCK,
+    SECONDS,
     SETTINGS,
     SLURM,
     STOP,
@@ -139,7 +140,7 @@ def refuse_no_run(folder: Path, written: Collection[str] = ()) -> None:
         names = [name for name in foreign_names(folder, known) if not is_being_written(name)]
         if (folder / UNFINISHED).is_dir():
             inside = [
-                name for name in foreign_names(folder / UNFINISHED, (BEGUN,)) if not is_being_written(name)
+                name for name in foreign_names(folder / UNFINISHED, (BEGUN, SECONDS)) if not is_being_written(name)
             ]
             names += [f"{UNFINISHED}/{name}" for name in inside]
         if os.path.lexists(folder / RESULT) and "status" not in atomic.read_json(folder / RESULT):

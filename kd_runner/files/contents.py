@@ -28,6 +28,7 @@ from kd_runner.files.run_folder import (
     PROFILE,
     RESULT,
     RUN_LOCK,
+    SECONDS,
     SETTINGS,
     STUDENT_BEST,
     STUDENT_EMA,
@@ -107,7 +108,7 @@ def remove_resume_states(unfinished: Path) -> None:
         return
     for stage in unfinished.iterdir():
         remove_files(stage, RESUME_STATE)
-    remove_files(unfinished, (BEGUN,))
+    remove_files(unfinished, (BEGUN, SECONDS))
 
 
 def remove_abandoned(path: Path) -> None:

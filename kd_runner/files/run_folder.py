@@ -18,6 +18,7 @@ EVENTS = "tensorboard"  # the folder of TensorBoard's event files
 PROFILE = "profile"  # the folder of traces of training, and of tables of what takes most time
 UNFINISHED = "unfinished"  # the folder from which an interrupted run goes on
 BEGUN = "begun.json"  # in that folder: what the run began with
+SECONDS = "seconds.json"  # there: the seconds of what has ended before an interruption
 RUN_LOCK = ".run.lock"  # the file that the process has locked which does the run; gone once it has completed
 HYDRA = ".hydra"  # the folder of what Hydra writes
 TYPED = "overrides.yaml"  # in that folder: the overrides that were typed

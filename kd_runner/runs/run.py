@@ -20,7 +20,7 @@ from kd_runner.files import atomic
 from kd_runner.files.contents import remove_resume_states
 from kd_runner.files.disk import quiet_threads, refusals_in_one_line
 from kd_runner.files.reading import texts
-from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SETTINGS, UNFINISHED
+from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SECONDS, SETTINGS, UNFINISHED
 from kd_runner.files.scores import with_scores
 from kd_runner.files.stages import STAGES
 from kd_runner.notes import collected_notes, note
@@ -42,6 +42,7 @@ from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.resuming import begin, earlier_result
 from kd_runner.runs.running import RunState
 from kd_runner.runs.same_settings import refuse_other_settings
+from kd_runner.runs.spent_seconds import SpentSeconds
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.runs.unused_settings import unused_settings
 from kd_runner.terminal import terminal_width
@@ -140,7 +141,7 @@ def train_and_evaluate(
     """
     logger = RunLogger(folder, has_events=TENSORBOARD in parts.settings.tracking.loggers)
     logger.track(parts.settings, content)
-    state = RunState()
+    state = RunState(SpentSeconds(folder / UNFINISHED / SECONDS))
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with logger.failure_tracked(), failure_written(result, folder, state), refusals_in_one_line():
         dashboard.begin(logger, content, typed_words(result), parts.data.splits.several_labels)

@@ -13,6 +13,7 @@ from kd_runner.clock import run_seconds
 from kd_runner.files.stages import TIMED
 from kd_runner.networks.injection import Injected
 from kd_runner.runs.judgement import Judgement
+from kd_runner.runs.spent_seconds import SpentSeconds
 
 
 @dataclass
@@ -20,6 +21,7 @@ class RunState:
     """The stages of a run so far.
 
     Args:
+        spent: The seconds of what has ended, those before an interruption among them.
         stage: The stage that the run is at.
         seconds: The seconds that each stage took, with those before an interruption.
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
@@ -31,6 +33,7 @@ class RunState:
         judgements: The judgements of the teachers, by their names, and of the baseline.
     """
 
+    spent: SpentSeconds = field(default_factory=SpentSeconds)
     stage: str | None = None
     seconds: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMED))
     epochs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -44,10 +47,12 @@ class RunState:
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
-        """The block is this stage of the run."""
+        """The block is this stage of the run; one that had ended before an interruption keeps the seconds it took."""
         self.stage, self._seconds_before, started = stage, 0.0, run_seconds()
         yield
-        self.seconds[stage] = round(self._seconds_before + run_seconds() - started, 3)
+        seconds = max(self.spent.of_stage(stage), self._seconds_before + run_seconds() - started)
+        self.seconds[stage] = round(seconds, 3)
+        self.spent.keep_stage(stage, seconds)
 
     @property
     def epochs_trained(self) -> dict[str, int]:
@@ -58,3 +63,16 @@ class RunState:
         """Add a training: the metrics of its epochs, and the seconds that it took before an interruption."""
         self.epochs[stage] = epochs
         self._seconds_before += seconds_before
+
+    def add_network(self, name: str, epochs: list[dict[str, float]], seconds_before: float, started: float) -> float:
+        """Add a network that has its final weights; returns the seconds that the run has spent on it.
+
+        Args:
+            seconds_before: The seconds of its training before an interruption that cut it off.
+            started: The time at which this run turned to it, on the clock of `run_seconds`.
+        """
+        seconds_before = seconds_before or self.spent.of_network(name)  # from the store, where it was finished
+        self.add(name, epochs, seconds_before)
+        seconds = seconds_before + run_seconds() - started
+        self.spent.keep_network(name, seconds)
+        return seconds

@@ -158,8 +158,9 @@ class StageRunner:
 
     def probe(self, name: str) -> Path:
         """Fit the last layer of a teacher whose backbone is given."""
+        started = run_seconds()
         probed = probe_or_load(name, self.parts.teachers[name], self.settings, self.data, self.logger, self.folder)
-        self.state.add(name, probed.epochs, probed.seconds_before)
+        self.state.add_network(name, probed.epochs, probed.seconds_before, started)
         return probed.path
 
     def save_teacher(self, accuracy: float) -> Path:
@@ -271,8 +272,8 @@ class StageRunner:
         for link in self.parts.chain:
             started = run_seconds()
             taught = self.chain.train(link)
-            self.state.add(link.stage, taught.epochs, taught.seconds_before)
-            self.state.seconds_of_links[link.stage] = round(taught.seconds_before + run_seconds() - started, 3)
+            seconds = self.state.add_network(link.stage, taught.epochs, taught.seconds_before, started)
+            self.state.seconds_of_links[link.stage] = round(seconds, 3)
         return self.chain.parts_of(last_link(self.parts))
 
     def without_removed_channels(self, network: nn.Module, node: Node, best: Best) -> tuple[nn.Module, Node, Best]:
@@ -481,8 +482,9 @@ class StageRunner:
 
     def train_labels_only(self, trainee: LabelsOnly) -> TrainedNetwork:
         """A network trained on labels alone, from the store or trained now."""
+        started = run_seconds()
         trained = train_or_load(trainee, self.settings, self.data, self.logger, self.folder)
-        self.state.add(trainee.stage, trained.epochs, trained.seconds_before)
+        self.state.add_network(trainee.stage, trained.epochs, trained.seconds_before, started)
         return trained
 
     def judge_trained(self, stage: str, network: nn.Module) -> Judgement:

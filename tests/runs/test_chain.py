@@ -187,3 +187,27 @@ def check_chain(result: dict[str, Any], folder: Path) -> None:
 def read_settings(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "settings.json").read_text())
     return content
+
+
+def test_a_run_that_goes_on_counts_the_seconds_of_links_that_were_finished(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SMALL, "generations=2", "baseline=false")
+    folder = tmp_path / "cut"
+    losses = Classifier.validation_step
+
+    def stopping(self: Classifier, *arguments: Any) -> Any:
+        if self.stage == "student":
+            raise KeyboardInterrupt
+        return losses(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "validation_step", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings(*words), folder, words)
+    spent = json.loads((folder / "unfinished" / "seconds.json").read_text())["networks"]["generations.1"]
+    spent += 100  # so that no clock decides
+    (folder / "unfinished" / "seconds.json").write_text(json.dumps({"networks": {"generations.1": spent}}))
+    resumed = run(settings(*words, f"resume={folder}"), folder, words)
+    assert spent <= resumed["chain"]["links"][0]["seconds"] + 1e-3
+    assert resumed["chain"]["links"][0]["seconds"] <= resumed["seconds"]["student"]
