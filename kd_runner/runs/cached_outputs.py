@@ -44,7 +44,8 @@ def teacher_outputs(
     if settings.teacher_outputs == ONLINE or not learns_from_teacher(pairing.modes):
         return online
     teacher = OnlineTeacher(pairing.teacher, validation_logits)
-    return CachedTeacher(teacher, LogitsInStore(pairing.teacher.network, settings, data))
+    in_store = LogitsInStore(pairing.teacher.network, settings, data)
+    return CachedTeacher(teacher, in_store, in_store.origin)
 
 
 class LogitsInStore:
@@ -71,6 +72,16 @@ class LogitsInStore:
         )
         self._tell(shape)
         return self.stored.logits
+
+    def origin(self) -> dict[str, Any]:
+        """Where the logits lie in the store, and whether it had them, as plain data; after they were loaded."""
+        assert self.stored is not None
+        return {
+            "key": self.stored.path.parent.name,
+            "reused": self.stored.reused,
+            "bytes": self.stored.path.stat().st_size,
+            "largest_difference": self.stored.record.get("largest_difference"),
+        }
 
     def _tell(self, shape: Shape) -> None:
         """Log what was computed, and note where an online run would have other bits."""
@@ -172,17 +183,14 @@ def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epoc
     online = (images - (images % settings.batch_size == 1)) * epochs
     if budget is not None:
         online = images_of_steps(budget.before(epochs), images, settings.batch_size)
-    stored = outputs.load.stored if isinstance(outputs, CachedTeacher) else None  # type: ignore[attr-defined]
-    if stored is None:
+    origin = outputs.origin if isinstance(outputs, CachedTeacher) else None
+    if origin is None:
         return {"source": ONLINE}
-    computed = 0 if stored.reused else shape_of(settings, data)[0] * images
+    computed = 0 if origin["reused"] else shape_of(settings, data)[0] * images
     return {
         "source": settings.teacher_outputs,
         "dtype": settings.teacher_outputs_dtype,
-        "key": stored.path.parent.name,
-        "reused": stored.reused,
-        "bytes": stored.path.stat().st_size,
-        "largest_difference": stored.record.get("largest_difference"),
+        **origin,
         "passes": computed,
         "passes_saved": online - computed,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,10 +85,17 @@ class CachedTeacher:
         online: The teacher as it runs.
         load: A function that gives the logits [views, images, K], on the CPU, for the recipe of the student: those that
             are kept, or those of the pass that it is handed.
+        describe: A function that says, as plain data, where the logits came from that `load` gave.
     """
 
-    def __init__(self, online: OnlineTeacher, load: Callable[[TeacherPass, Recipe], Tensor]) -> None:
-        self.online, self.load = online, load
+    def __init__(
+        self,
+        online: OnlineTeacher,
+        load: Callable[[TeacherPass, Recipe], Tensor],
+        describe: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.online, self.load, self._describe = online, load, describe
+        self.origin: dict[str, Any] | None = None  # of the logits that the student has learned from
         self._logits: Tensor | None = None
         self._device = torch.device("cpu")
         self._begin_online: Callable[[], None] | None = None  # until the teacher must run
@@ -103,6 +111,7 @@ class CachedTeacher:
 
         self._device, self._begin_online = device, begin_online
         self._logits = self.load(TeacherPass(batches, self._running), recipe)
+        self.origin = self._describe()
 
     def with_logits(self, batch: Batch) -> Batch:
         """The batch with the logits for its images, float32 on its device: a tensor that a CUDA graph can be fed."""

@@ -67,6 +67,15 @@ class Distiller(Classifier):
             )
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
 
+    def training_state(self) -> dict[str, Any]:
+        origin = self.teacher.origin if isinstance(self.teacher, CachedTeacher) else None
+        return super().training_state() | ({} if origin is None else {"teacher_outputs": origin})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        if isinstance(self.teacher, CachedTeacher):  # it loads nothing where no epoch is left
+            self.teacher.origin = state.get("teacher_outputs")
+
     def prepare(self, device: torch.device) -> None:
         if isinstance(self.teacher, CachedTeacher):
             self.teacher.begin(self.batches, self.recipe, device, is_asked=bool(self.modes))

@@ -119,6 +119,29 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert resumed["teacher_outputs"]["reused"]
 
 
+def test_a_run_that_is_cut_off_after_the_student_says_the_same_of_its_logits(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SHORT, "teacher_outputs=cache", "finetune.epochs=1")
+    undisturbed = run(settings(*words, f"store={tmp_path / 'other'}"), tmp_path / "whole", words)
+    folder = tmp_path / "cut"
+
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kd_runner.runs.stage_runner.train_on_labels", stop)  # finetuning alone, here
+        with pytest.raises(KeyboardInterrupt):
+            run(settings(*words), folder, words)
+    cut = json.loads((folder / "result.json").read_text())
+    resumed = run(settings(*words, f"resume={folder}"), folder, words)
+    assert resumed["teacher_outputs"] == undisturbed["teacher_outputs"]
+    assert (resumed["teacher_outputs"]["source"], resumed["teacher_outputs"]["reused"]) == ("cache", False)
+    assert equal(student(folder), student(tmp_path / "whole"))
+    assert resumed["seconds"]["teacher"] >= cut["seconds"]["teacher"]  # which had ended
+    assert not (folder / "unfinished").exists()
+
+
 @pytest.mark.slow
 def test_broken_logits_are_computed_anew_with_the_same_result(result_of: RunIt, tmp_path: Path) -> None:
     first = result_of(*SHORT, "teacher_outputs=cache")
