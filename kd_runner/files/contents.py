@@ -48,7 +48,8 @@ RUN = frozenset(
     ]
 )
 WEIGHTS = r"(teacher|(teachers|assistants|generations|peers)\..+|baseline)\.safetensors"
-RESUME_STATE = ("state.pt", "epoch.json")  # in the folder of a stage that was cut off
+STATE = "state.pt"  # in the folder of a stage that was cut off: what it goes on from
+RESUME_STATE = (STATE, "epoch.json")
 
 
 def is_being_written(name: str, of: str = ".+") -> bool:

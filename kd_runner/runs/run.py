@@ -39,7 +39,7 @@ from kd_runner.runs.headless import as_features, is_headless
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.resuming import begin, earlier_result
+from kd_runner.runs.resuming import begin, earlier_result, refuse_other_code
 from kd_runner.runs.running import RunState
 from kd_runner.runs.same_settings import refuse_other_settings
 from kd_runner.runs.spent_seconds import SpentSeconds
@@ -101,6 +101,8 @@ def run(
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed
+        if settings.resume is not None:
+            refuse_other_code(folder, settings)
         meeting.start()
         rehearsal = look_ahead(parts, overrides)
         prepare_folder(folder, fingerprint, content, parts, overrides)
