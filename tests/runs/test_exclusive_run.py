@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import pytest
 from filelock import FileLock
 
-from kd_runner import cli
 from kd_runner.command_line.used_folder import refuse_no_run, refuse_running, refuse_used_folder
 from kd_runner.config.settings import Settings
 from kd_runner.errors import BAD_SETTINGS, SettingsError
@@ -110,7 +109,6 @@ def test_a_second_command_does_not_touch_the_run(
     settings: Callable[..., Settings],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, refused = tmp_path / "run", []
     words = ("teacher=mlp", "student=mlp", "baseline=false")
@@ -119,9 +117,9 @@ def test_a_second_command_does_not_touch_the_run(
     def watched(self: Distiller, *arguments: Any) -> Any:
         if not refused:
             before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-            with pytest.raises(SystemExit) as ended:
-                cli.command([f"resume={folder}"])
-            refused.append((ended.value.code, capsys.readouterr().err))
+            command = [sys.executable, "-m", "kd_runner", f"resume={folder}"]  # Hydra's loggers end with its process
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            refused.append((done.returncode, done.stderr))
             with pytest.raises(SettingsError, match=f"^resume: {OTHER}"):
                 run(settings(*words, f"resume={folder}"), folder, words)
             assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
