@@ -15,14 +15,16 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kd_runner.config.fingerprint import decisive_of_row
+from kd_runner.config.fingerprint import decisive_of_row, digest
 from kd_runner.files import reading
 from kd_runner.files.results import Run, latest
 from kd_runner.files.run_folder import SETTINGS
 
 MOST_WORDS = 3  # settings in a row's name, where fewer tell it from the others
 LONGEST = 40  # letters of a setting in a name, where shorter ones tell the row from the others
+MOST_LETTERS = 100  # of a value in a name; of a longer one, its first letters and a few digits of all stand there
 MOST_COMPARED = 50  # rows of the same overrides that a run's settings are compared with, beyond its digest
+NUMBERS = re.compile(r"(\d+)")
 ABSENT = object()
 DIGEST = "settings_digest"  # the key of a result, in a name where the settings themselves cannot be read
 
@@ -86,12 +88,12 @@ class _Settings:
 
     Args:
         version: The version and the commit of kd-runner that wrote them.
-        seeds: A pattern of the run's seeds in a text.
+        seeds: The run's seeds, as they stand in a text.
     """
 
     values: dict[str, Any]
     version: tuple[Any, Any]
-    seeds: re.Pattern[str]
+    seeds: frozenset[str]
 
     @staticmethod
     def of(run: Run) -> _Settings | None:
@@ -101,9 +103,8 @@ class _Settings:
         except (LookupError, TypeError, AttributeError, ValueError, RecursionError):  # not as kd-runner writes it
             return None
         environment = run.result.get("environment") or {}
-        seeds = "|".join(re.escape(str(seed)) for seed in run.seeds)
-        pattern = re.compile(rf"(?<![0-9])({seeds})(?![0-9])")
-        return None if wrong else _Settings(values, (environment.get("kd_runner"), environment.get("git")), pattern)
+        version = environment.get("kd_runner"), environment.get("git")
+        return None if wrong else _Settings(values, version, frozenset(map(str, run.seeds)))
 
     def differing(self, other: _Settings) -> Iterator[str]:
         """The keys in which two runs differ, less what a newer version has added, and names with a seed in them."""
@@ -114,9 +115,13 @@ class _Settings:
 
     def _agrees(self, other: _Settings, key: str) -> bool:
         first, second = self.values.get(key, ABSENT), other.values.get(key, ABSENT)
-        if isinstance(first, str) and isinstance(second, str) and first != second:
-            return self.seeds.sub("", first) == other.seeds.sub("", second)
-        return bool(first == second)
+        if not isinstance(first, str) or not isinstance(second, str):
+            return bool(first == second)
+        parts, others = NUMBERS.split(first), NUMBERS.split(second)
+        return len(parts) == len(others) and all(
+            part == of_other or (part in self.seeds and of_other in other.seeds)
+            for part, of_other in zip(parts, others, strict=True)
+        )
 
 
 def _told_apart(words: tuple[str, ...], runs: Sequence[Run]) -> list[RowOfRuns]:
@@ -184,4 +189,5 @@ def _words(row: _Row, key: str) -> tuple[str, ...]:
     if key not in row.values:
         return ()
     value = row.values[key]
-    return (f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}",)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return (f"{key}={text if len(text) <= MOST_LETTERS else f'{text[:LONGEST]}…{digest(text)[:8]}'}",)

@@ -42,7 +42,9 @@ def compared_groups(
     for group in groups:
         group.name = " ".join(_listed_modes(word for word in group.words if word not in common)) or "defaults"
         seeds = {run.seeds for run in group.runs}
-        group.planned = len(seeds | lacking.get(_less_root(group.runs[0].words), set()))
+        # Of rows with the same overrides, nothing says which of them a run without a result would be in.
+        lacks = set() if group.differing else lacking.get(_less_root(group.runs[0].words), set())
+        group.planned = len(seeds | lacks)
         group.gain, group.gap = gain_of(group), gap_of(group)
     groups.sort(key=_place)
     taught = [group for group in groups if group.taught]

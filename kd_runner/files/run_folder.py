@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 # In a run's folder.
@@ -62,5 +63,6 @@ def holds_a_run(folder: Path) -> bool:
 def without_page(path: Path) -> Path:
     """The folder of a run or a sweep where `path` is its report, which is what a command prints last; else `path`."""
     folder = path.parent
-    is_report = path.name == PAGE and any((folder / name).exists() for name in (RESULT, GRID, MULTIRUN))
+    marks = (os.path.join(folder, name) for name in (RESULT, GRID, MULTIRUN))  # noqa: PTH118
+    is_report = path.name == PAGE and any(map(os.path.exists, marks))  # which raises nothing for odd names
     return folder if is_report else path

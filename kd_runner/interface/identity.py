@@ -168,7 +168,9 @@ class Description:
                     yield f"{place}.{name}: {self.refer(value, must and is_in_view)}"
 
     def _parts_of_instance(self, thing: Any, must: bool) -> Iterator[str]:
-        attributes = _attributes(thing)
+        # A library's class without a dictionary may keep in its slots what it has computed, as a path does.
+        is_value = not hasattr(thing, "__dict__") and not is_own(type(thing).__module__)
+        attributes = None if is_value else _attributes(thing)
         if attributes is None:
             yield from (self.refer(part, must) for part in _copied_parts(thing, self.key))
         elif must or code_parts.holds_settings(thing):

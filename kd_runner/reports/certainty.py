@@ -11,11 +11,13 @@ from kd_runner.comparison.statistics import SURE
 
 FEW = 5  # fewer seeds than this leave wide intervals
 SEEDS = f"seed={','.join(map(str, range(FEW)))}"
-MORE_SEEDS = f"More seeds would say more (the same command with -m {SEEDS})."
+MORE_SEEDS = f"More seeds would say more: -m {SEEDS}."
 
 
 def certainty_of(result: Mapping[str, Any]) -> str:
     """A sentence that says of one run's gain what its report's verdict does; empty where there is no gain to judge."""
+    if not result.get("student"):
+        return ""
     run = run_of(result)
     group = Group((), [run])
     gain = gain_of(group) if group.taught else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import deviation_of, interval
 from kd_runner.errors import SettingsError
 from kd_runner.files.results import MissingRun, Run, all_runs, latest_runs
-from kd_runner.files.run_folder import holds_a_run
+from kd_runner.files.run_folder import STUDENT_LAST, holds_a_run
 from kd_runner.files.scores import ScoreWords, has_map, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
@@ -332,11 +333,11 @@ class Leaderboard:
         """A sentence on which student of the first row is best on the validation images, and a command that uses it.
 
         None where a search has its own choice, where each run of the row saw a part of the images (folds), where the
-        students are surely worse than their baselines, and where the results do not say how right they are on the
-        validation images.
+        students are surely worse than their baselines, where the results do not say how right they are on the
+        validation images, and where the student is not there.
         """
         first = self.groups[0] if self.groups else None
-        if first is None or self.searches or first.has_folds or self.verdict.word == "cost":
+        if first is None or self.searches or first.has_folds or (first.taught and self.verdict.word == "cost"):
             return None
         scores = [run.result["student"].get("val_map" if has_map(run.result) else "val_accuracy") for run in first.runs]
         known = [score for score in scores if score is not None]
@@ -344,9 +345,12 @@ class Leaderboard:
             return None
         best = max(known)
         folder = first.runs[scores.index(best)].folder
+        if not os.path.exists(folder / STUDENT_LAST):  # noqa: PTH110 (as of results that were copied alone)
+            return None
+        name = str(folder) if not str(folder).startswith("-") else f"./{folder}"
         which = "The first row's student" if len(known) == 1 else f"Of the first row's {len(known)} students, the best"
         text = f"{which} has {percent(best)} on the validation images after its last epoch; to use it:"
-        return self.words.instead(text), f"kd-predict {shlex.quote(str(folder))} PICTURE"
+        return self.words.instead(text), f"kd-predict {shlex.quote(name)} PICTURE"
 
     @functools.cached_property
     def notes(self) -> list[SharedNote]:

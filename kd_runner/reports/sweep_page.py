@@ -17,6 +17,7 @@ from kd_runner.files.results import FOLD, SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW
 from kd_runner.files.stages import STAGES, TIMED
 from kd_runner.formats import UNKNOWN, clock, count, number_of, percent, short_count, times
+from kd_runner.plain_text import printable
 from kd_runner.reports.html import render
 from kd_runner.reports.leaderboard import Leaderboard, first_lines
 from kd_runner.reports.page_data import is_large, missing_row, page_data, run_rows
@@ -78,7 +79,7 @@ def sweep_page(
         title=title_of(about, names),
         subtitle=f"{_subtitle(leaderboard, runs)} · {names}",
         verdict=headline,
-        sentences=[*headline.sentences, *([] if leaderboard.to_use is None else [" ".join(leaderboard.to_use)])],
+        sentences=[*headline.sentences, *(printable(" ".join(told)) for told in [leaderboard.to_use] if told)],
         searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
         notes=leaderboard.notes,

@@ -94,11 +94,31 @@ def test_what_a_newer_version_adds_splits_no_row(tmp_path: Path, settings: dict[
 
 
 def test_a_seed_in_the_name_of_a_file_splits_no_row(tmp_path: Path, settings: dict[str, Any]) -> None:
-    for seed in (3, 4):
-        write(tmp_path / str(seed), changed(settings, dataset={"of": f"/lists/s{seed}.txt"}), seed, 60)
+    for seed in (3, 4):  # one of which is also in the name of the folder
+        write(tmp_path / str(seed), changed(settings, dataset={"of": f"/v3/s{seed}.txt"}), seed, 60)
     assert rows(tmp_path) == {"defaults": ["3", "4"]}
-    write(tmp_path / "5", changed(settings, dataset={"of": "/lists/other5.txt"}), 5, 50)
-    assert rows(tmp_path) == {"dataset.of=/lists/s3.txt": ["3", "4"], "dataset.of=/lists/other5.txt": ["5"]}
+    write(tmp_path / "5", changed(settings, dataset={"of": "/v3/other5.txt"}), 5, 50)
+    assert rows(tmp_path) == {"dataset.of=/v3/s3.txt": ["3", "4"], "dataset.of=/v3/other5.txt": ["5"]}
+
+
+def test_a_long_setting_is_cut_in_the_name_of_its_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    for seed in (0, 1):
+        write(tmp_path / str(seed), changed(settings, dataset={"of": 5000 * "x" + "ab"[seed]}), seed, 60)
+    names = list(rows(tmp_path))
+    assert len(names) == 2
+    assert all(name.startswith(f"dataset.of={40 * 'x'}…") and len(name) < 70 for name in names)
+
+
+def test_a_run_without_a_result_is_missing_in_no_row_that_settings_tell_apart(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """Nothing says in which of them it would be."""
+    for number, rate in enumerate((0.1, 0.1, 0.5, 0.5)):
+        write(tmp_path / str(number), changed(settings, optimizer={"lr": rate}), number % 2, 60)
+    write_run(tmp_path / "lost", ["experiment=mine", "seed=2"], status="failed", error="no", student=None)
+    runs, missing = find_runs([tmp_path])
+    assert len(missing) == 1
+    assert [(len(group.runs), group.planned) for group in compared_groups(runs, None, missing)] == [(2, 2), (2, 2)]
 
 
 def test_settings_that_cannot_be_read_have_their_digests_for_names(tmp_path: Path, settings: dict[str, Any]) -> None:

@@ -30,6 +30,8 @@ def test_a_report_stands_for_its_folder(tmp_path: Path) -> None:
     assert model_file(tmp_path / "run" / "report.html") == tmp_path / "run" / "student_last.safetensors"
     assert typed_run(str(tmp_path / "run" / "report.html")) == tmp_path / "run"
     assert typed_run(str(tmp_path / "run" / "result.json")) == tmp_path / "run" / "result.json"
+    long = f"{tmp_path}/{300 * 'x'}/report.html"
+    assert str(typed_run(long)) == long
     (tmp_path / "report.html").touch()
     assert typed_run(str(tmp_path / "report.html")) == tmp_path / "report.html"
     (tmp_path / "sweep.json").touch()

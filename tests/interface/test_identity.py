@@ -320,6 +320,23 @@ print(digest_of(nn.Sequential(Block()), "student"), digest_of(act, "student"), d
 """
 
 
+class Rooted:
+    """Images below a folder."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+
+def test_what_a_path_has_computed_is_no_setting_of_it() -> None:
+    used = Rooted("images")
+    before = digest_of(used, "dataset")
+    assert hash(used.root)
+    assert list(used.root.glob("*")) == []
+    assert (used.root.parts, str(used.root)) == (("images",), "images")
+    assert digest_of(used, "dataset") == before == digest_of(Rooted("images"), "dataset")
+    assert digest_of(Rooted("others"), "dataset") != before
+
+
 @pytest.mark.slow  # three processes with torch
 def test_digests_are_the_same_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROCESS)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import composed
 
+from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import build
 from kd_runner.config.settings import check
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 SAID = re.compile(r"([\d,]+) parameters at ([\d,]+)\s+classes")
 NETWORKS = [
     (group, path.stem)
     for group in ("teacher", "student")
-    for path in sorted((CONF / group).glob("*.yaml"))
+    for path in sorted((CONF_DIR / group).glob("*.yaml"))
     if SAID.search(path.read_text().partition("_target_")[0].replace("\n#", " "))
 ]
 
@@ -29,7 +28,7 @@ def test_there_are_such_lines() -> None:
 
 @pytest.mark.parametrize(("group", "name"), NETWORKS)
 def test_the_number_of_parameters_is_the_networks(group: str, name: str) -> None:
-    text = (CONF / group / f"{name}.yaml").read_text().partition("_target_")[0].replace("\n#", " ")
+    text = (CONF_DIR / group / f"{name}.yaml").read_text().partition("_target_")[0].replace("\n#", " ")
     found = SAID.search(text)
     assert found is not None
     settings = check(composed("dataset=cifar10", f"{group}={name}"))

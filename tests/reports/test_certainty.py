@@ -16,7 +16,7 @@ from kd_runner.reports.certainty import certainty_of
 from kd_runner.reports.summary import sentences
 from kd_runner.reports.verdict import verdict_of
 
-MORE = "More seeds would say more (the same command with -m seed=0,1,2,3,4)."
+MORE = "More seeds would say more: -m seed=0,1,2,3,4."
 
 
 def result_of(student: int | None, baseline: int | None, images: int = 500, **more: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_several_labels_have_no_test_of_one_run() -> None:
     assert certainty_of(result) == f"Nothing says how sure that is. {MORE}"
 
 
-@pytest.mark.parametrize("result", [result_of(403, None), result_of(403, 400, overrides=["distillation=none"])])
+@pytest.mark.parametrize("result", [{}, result_of(403, None), result_of(403, 400, overrides=["distillation=none"])])
 def test_without_a_baseline_or_a_teacher_nothing_is_said(result: dict[str, Any]) -> None:
     assert certainty_of(result) == ""
 

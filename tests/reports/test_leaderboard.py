@@ -110,6 +110,7 @@ def test_the_student_to_use_is_the_first_rows_best_on_validation_images(
         folder = write_run(tmp_path / "sweep" / str(seed), [f"seed={seed}"], right(test))
         result = json.loads((folder / "result.json").read_text())
         result["student"]["val_accuracy"] = val
+        (folder / "student_last.safetensors").touch()
         result["baseline"]["accuracy"] = (test - seed) / 100
         (folder / "result.json").write_text(json.dumps(result))
     folder = tmp_path / "sweep"
@@ -119,6 +120,9 @@ def test_the_student_to_use_is_the_first_rows_best_on_validation_images(
     assert f"    {command}" in capsys.readouterr().out.splitlines()
     assert f"\n    {command}\n" in (folder / "leaderboard.md").read_text()
     assert f"{sentence} use it: {command}" in text_of(folder / "report.html")
+    (folder / "1" / "student_last.safetensors").unlink()
+    assert leaderboard_of([folder]).to_use is None
+    (folder / "1" / "student_last.safetensors").touch()
     for seed in range(3):
         result = json.loads((folder / str(seed) / "result.json").read_text())
         result["baseline"]["accuracy"] = result["student"]["accuracy"] + 0.1 + seed / 1000
