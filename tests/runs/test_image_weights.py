@@ -118,7 +118,7 @@ def test_images_without_labels_are_refused_or_left_out_where_none_can_use_them(
     settings: Make, words: Callable[..., list[str]]
 ) -> None:
     asked = words(a_third_without)
-    with pytest.raises(SettingsError, match=r"have none \(dataset.on_empty_label=unlabelled\), got DKD$"):
+    with pytest.raises(SettingsError, match=r"have none \(dataset.on_empty_label=unlabelled\), such as soft, got DKD$"):
         rehearse(assemble(settings(*asked, "distillation=dkd")))
     left_out = assemble(settings(*asked, "dataset.on_empty_label=skip"))
     assert (left_out.data.transfer, len(left_out.data.splits.train)) == (None, 12)
