@@ -12,7 +12,6 @@ from kd_runner import masking
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
-from kd_runner.files.run_folder import DRIVERS
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 from kd_runner.runs.same_settings import refuse_other_settings
@@ -28,7 +27,6 @@ from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.network_names import write_network_names
 from kd_runner.sweeps.packs.tasks import Packing, pack_tasks
 from kd_runner.sweeps.queue_names import queue_name
-from kd_runner.sweeps.search.guarded import guarded_task
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +92,7 @@ def run_missing(
             log.info("sweep     TensorBoard has no pictures of so many jobs, tracking.images=true draws them")
         training = training_tasks(examination["networks"], missing, folder, missing[0].variables)
         write_network_names(folder, {task.folder.name: task.name for task in training.values()})
-        tasks = {job.number: task_of_job(job, training, flags, folder, engine.is_remote) for job in missing}
+        tasks = {job.number: replace(task_of(job, training, flags), title=queue_name(job)) for job in missing}
         with emptied_job_folders([] if resumed else missing, folder), LiveView(len(missing)) as live_view:
             live_view.jobs = {job.name: job for job in missing}
             live_view.timeout_s = launcher_settings.timeout_s
@@ -114,20 +112,6 @@ def run_missing(
         fork_server.close()
     remove_check(folder, jobs_ended=True)
     return tasks
-
-
-def task_of_job(
-    job: Job, training: Mapping[str, Task], flags: Sequence[str], folder: Path, is_remote: bool = False
-) -> Task:
-    """The task of a job; on a cluster it waits where another process does the same job, and leaves what that completes.
-
-    A driver may be killed before it has noted what Slurm took, and Ray's processes outlive it for a while.
-
-    Args:
-        folder: The folder of the sweep.
-    """
-    task = replace(task_of(job, training, flags), title=queue_name(job))
-    return guarded_task(task, folder / DRIVERS / f"run_{job.number}.lock") if is_remote else task
 
 
 def run_leftovers(tasks: Sequence[Task], engine: Engine, early_end: EarlyEnd) -> None:

@@ -19,10 +19,8 @@ from sweep_commands import NAUGHTY_WORDS, SHORT, naughty_folder, processes_in, s
 
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import LOCK
-from kd_runner.sweeps.engines.task import COMMAND
-from kd_runner.sweeps.grid import run_grid, task_of_job
+from kd_runner.sweeps.grid import run_grid
 from kd_runner.sweeps.jobs import Job
-from kd_runner.sweeps.search.guarded import CALL
 
 
 def test_a_sweep_shares_what_several_jobs_need(tmp_path: Path) -> None:
@@ -231,16 +229,6 @@ def test_a_sweep_whose_options_have_changed_does_not_go_on(settings: Callable[..
     assert run_grid([as_before], tmp_path, launcher, True, []) == [{"status": "completed"}]
     with pytest.raises(SettingsError, match=r"resume: .*0 has other settings: student\.epochs was 3, is 4"):
         run_grid([changed], tmp_path, launcher, True, [])
-
-
-def test_a_job_of_a_cluster_waits_for_another_process_that_does_it(tmp_path: Path) -> None:
-    job = Job(3, ["seed=3"], [], {}, tmp_path / "3")
-    alone, guarded = (task_of_job(job, {}, [], tmp_path, is_remote) for is_remote in (False, True))
-    assert alone.call == COMMAND
-    lock, folder, call, *words = guarded.words
-    assert (guarded.call, guarded.name, guarded.title, guarded.words) == (CALL, "#3", alone.title, guarded.again)
-    assert (lock, folder, call) == (str(tmp_path / ".drivers" / "run_3.lock"), str(job.folder), COMMAND)
-    assert [json.loads(text) for text in words] == [alone.words, alone.again]
 
 
 @pytest.mark.slow

@@ -1,8 +1,7 @@
-"""The command of a trial, or of a cluster's job, in the process that runs it, which no other does at the same time.
+"""A trial's command in the process that runs it, which no other process does at the same time or again.
 
 A driver takes over the trials of one that has ended. The process of such a trial may live for a while longer, and on
 Slurm it stays: whoever comes second waits here for its end, and has nothing to do where it has completed the trial.
-So it is with the jobs of a grid on a cluster.
 """
 
 from __future__ import annotations
