@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +52,7 @@ from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.processes import Place, started_place
 from kd_runner.quick_imports import quick_imports
+from kd_runner.stop_signals import watch_stop_signals
 from kd_runner.threads import settle_threads
 
 CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, too
@@ -92,8 +91,7 @@ def main(companions: Any = None) -> int:
     place = started_place()
     if place is not None and place.rank:
         return _follow(place, words)
-    if threading.current_thread() is threading.main_thread():  # no other thread may, or gets signals
-        signal.signal(signal.SIGTERM, _terminate)
+    watch_stop_signals()
     invocation = Invocation(words, companions=companions)
     try:
         if words[:1] == [HELP]:
@@ -143,10 +141,6 @@ def _follow(place: Place, words: Sequence[str]) -> int:
     from kd_runner.runs.following import follow_started
 
     return follow_started(place)
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise SystemExit(TERMINATED)
 
 
 def _exit_code_after(error: Exception, invocation: Invocation) -> int:

@@ -159,3 +159,16 @@ def test_a_driver_that_is_told_to_end_passes_it_on(
         run_pool(tasks, {name: [None] for name in "012"}, tick=tick)
     assert signals == [number, number, signal.SIGKILL, signal.SIGKILL]
     assert [task.code for task in tasks] == [-9, -9, None]
+
+
+def test_a_driver_whose_interruption_was_lost_ends_all_the_same(
+    tmp_path: Path, run_pool: Callable[..., PlayedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "STOP_ASKED", 0.01)
+
+    def raise_stop_signal() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool_module, "raise_stop_signal", raise_stop_signal)
+    with pytest.raises(KeyboardInterrupt):
+        run_pool(tasks_in(tmp_path, 2), {"0": [None], "1": [None]})

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import holds_a_run
+from kd_runner.stop_signals import raise_stop_signal
 from kd_runner.sweeps.engines.fork_server import ForkServer, send_signal
 from kd_runner.sweeps.engines.task import Notify, Slot, Task, Tick, drop_unwanted, no_task
 
@@ -75,6 +76,7 @@ class Pool:
                     if task.code is None:
                         waiting.insert(0, task)
                 self._stop_late_tasks(time.monotonic())
+                raise_stop_signal()
                 self.tick(list(self.running.values()))
         except (KeyboardInterrupt, SystemExit) as stop:
             self._stop_all(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)

@@ -22,6 +22,7 @@ from pydantic import Field
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
+from kd_runner.stop_signals import raise_stop_signal
 from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.pool import STOP_ASKED, STOP_FORCED
@@ -280,6 +281,7 @@ class RayEngine:
                     task = submitted.pop(reference)
                     self._end(task, reference)
                     notify("end", task)
+                raise_stop_signal()
                 tick([task for task in submitted.values() if task.attempts])
                 for reference, task in submitted.items():
                     if task.unwanted and task.stop_at is None:

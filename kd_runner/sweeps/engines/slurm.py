@@ -30,6 +30,7 @@ from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CONSOLE, QUEUED, RESULT
 from kd_runner.files.run_folder import SLURM as SLURM_FOLDER
 from kd_runner.formats import number_of
+from kd_runner.stop_signals import raise_stop_signal
 from kd_runner.sweeps.engine import FailFast, Retries
 from kd_runner.sweeps.engines.child import call_function, print_to
 from kd_runner.sweeps.engines.fork_server import ForkServer
@@ -239,6 +240,7 @@ class SlurmEngine:
                     self._end(task)
                     unfinished.remove(task)
                     notify("end", task)
+                raise_stop_signal()
                 tick([task for task in unfinished if task.attempts])
                 self._cancel_unwanted(unfinished)
         except (KeyboardInterrupt, SystemExit):
