@@ -13,8 +13,9 @@ from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.command_line.resume import key_of, settings_of_run
 from kd_runner.errors import Answer, SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.files.links import refuse_links
-from kd_runner.files.run_folder import GRID, MULTIRUN, holds_a_run
+from kd_runner.files.run_folder import GRID, MULTIRUN, holds_a_run, without_page
 
 AGAIN = "again"
 USAGE = """kd-runner again RUN [key=value …]
@@ -63,7 +64,7 @@ def read_again(typed: Sequence[str]) -> Again:
         raise SettingsError(f"{AGAIN}: must name the folder of one run, as in kd-runner again RUN seed=1, {got}")
     if not folders[0].strip():
         raise SettingsError(f"{AGAIN}: must be the folder of a run, got nothing")
-    folder = Path(folders[0]).expanduser()
+    folder = without_page(with_home(folders[0]))
     _refuse_no_run(folder, folders[0])
     if any(key_of(word) == "resume" for word in settings):
         raise SettingsError(f"resume: has no effect beside {AGAIN}, which makes a run in a new folder")

@@ -31,10 +31,11 @@ from kd_runner.command_line.overrides import (
 from kd_runner.command_line.typed_words import parse_overrides, typed_settings
 from kd_runner.config.fingerprint import HOW_FAST, INDIFFERENT_IN, changes_no_result
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words, without_plus
-from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run
+from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run, without_page
 from kd_runner.formats import number_of
 from kd_runner.masking import MASK
 
@@ -55,7 +56,7 @@ def command_of_folder(words: list[str]) -> list[str]:
     typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
     if not typed or typed[-1] == "null":
         return words
-    folder = Path(typed[-1]).expanduser()
+    folder = without_page(with_home(typed[-1]))
     _refuse_other_folders(words, folder)
     is_sweep = _holds_a_sweep(folder, typed[-1])
     refuse_links(folder, "resume")
@@ -177,7 +178,7 @@ def _refuse_other_folders(words: Sequence[str], folder: Path) -> None:
     for word in words:
         key, _, value = without_plus(word).partition("=")
         if key in ("resume", "hydra.run.dir", "hydra.sweep.dir"):
-            named = Path(value.strip("'\"")).expanduser()
+            named = without_page(with_home(value.strip("'\"")))
             if named.absolute() != folder.absolute():
                 raise SettingsError(f"{key}: must be left out or the same beside resume={folder}, got {value}")
 

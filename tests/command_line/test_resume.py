@@ -40,6 +40,10 @@ def test_the_settings_are_those_that_the_folder_recorded(interrupted: Path) -> N
     assert typed == ["seed=2", *wanted[1:]]
 
 
+def test_the_report_stands_for_its_folder(interrupted: Path) -> None:
+    assert command_of_folder([f"resume={interrupted}/report.html"]) == command_of_folder([f"resume={interrupted}"])
+
+
 def test_a_part_of_the_settings_is_refused(interrupted: Path) -> None:
     (interrupted / ".hydra" / "overrides.yaml").write_text("- seed=1\n- teacher=cnn\n- '+note=\"a b\"'\n")
     for words in (["seed=1"], ["seed=2"], ["+note=c", "seed=1"]):

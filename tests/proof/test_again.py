@@ -68,6 +68,7 @@ def test_a_change_makes_another_run(run: Path, tmp_path: Path) -> None:
 
 def test_typed_words_replace_or_take_away_recorded_ones(run: Path) -> None:
     assert read_again([str(run)]).words == list(SHORT)
+    assert read_again([str(run / "report.html")]) == read_again([str(run)])
     assert read_again([str(run)]).changes == []
     changed = read_again([str(run), "student.epochs=2", "seed=1"])
     assert changed.words == ["teacher.epochs=1", "student.epochs=2", "seed=1"]
