@@ -97,60 +97,89 @@ def assemble(
     Raises:
         SettingsError: a part that cannot be built.
     """
+    _refuse_unfit_settings(settings, writes=not ranks.rank)
+    if settings.trainer.threads:
+        torch.set_num_threads(settings.trainer.threads)
+    recipes = _recipes(settings)
+    temperature = build(settings.temperature, "temperature", settings.trust)
+    modes = _modes(settings)
+    data = _data(settings, splits, companions or Companions(), ranks)
+    _refuse_unfit_images(settings, data)
+    return Parts(
+        settings=settings,
+        data=data,
+        modes=modes_for(data.splits, settings, modes, recipes),
+        recipes=recipes,
+        temperature=temperature,
+        teachers={name: _teacher(settings, name, data) for name in settings.all_teachers},
+        student=_student(settings, data),
+        further=further_tests(settings, data.splits, data.view),
+        chain=_links(settings.chain, settings, data),
+        peers=_links(settings.peer_students, settings, data),
+    )
+
+
+def _refuse_unfit_settings(settings: Settings, writes: bool) -> None:
+    """Refuse what cannot work on this machine, before the images are read, which may take minutes.
+
+    Args:
+        writes: True for the process that writes to the store.
+    """
     _check_trainer(settings.trainer)
     if settings.student.pruning.amount and settings.student.pruning.structured:
         refuse_missing_library("student.pruning.structured")
     check_switches(settings)
     refuse_missing(settings.tracking.loggers)
-    if not ranks.rank:
+    if writes:
         _check_store(settings.store)
     for name, teacher in settings.all_teachers.items():
-        refuse_missing_file(name, teacher)  # before the images are read, which may take minutes
-    if settings.trainer.threads:
-        torch.set_num_threads(settings.trainer.threads)
-    recipes = {name: _recipe(settings, name, teacher) for name, teacher in settings.all_teachers.items()}
-    recipes[STUDENT] = _recipe(settings, STUDENT, settings.student)
-    recipes[FINETUNE] = _recipe(settings, FINETUNE, settings.finetune)
-    temperature = build(settings.temperature, "temperature", settings.trust)
-    modes = _modes(settings)
-    refuse_chain(settings, modes)
-    refuse_peers(settings, modes)
-    refuse_headless(settings, modes)
-    check_modes(settings, modes)
+        refuse_missing_file(name, teacher)
 
-    data = _data(settings, splits, companions or Companions(), ranks)
-    splits, view = data.splits, data.view
-    if settings.evaluate.corruptions and splits.image_shape[0] not in CHANNELS:
+
+def _refuse_unfit_images(settings: Settings, data: Data) -> None:
+    """Refuse settings that do not fit the images of the run."""
+    channels = data.splits.image_shape[0]
+    if settings.evaluate.corruptions and channels not in CHANNELS:
         raise SettingsError(
             f"evaluate.corruptions: must be false for images of other than 1 or 3 channels, got true and "
-            f"{splits.image_shape[0]} channels"
+            f"{channels} channels"
         )
-    check_class_weights(settings, splits)
+    check_class_weights(settings, data.splits)
     check_image_weights(settings, data)
-    modes = modes_for(splits, settings, modes, recipes)
 
-    teachers = {}
-    for name, teacher in settings.all_teachers.items():
-        teachers[name] = _network(settings, name, teacher, data)
-        if teacher.checkpoint is not None:
-            load_given_weights(teachers[name], name, teacher, settings.dataset, splits, view)
-        elif teacher.head != "trained":
-            note_first_weights(name, teacher)
-        if teacher.head != "trained":
-            head = head_name(teachers[name], name, splits)  # which is refused where there is none
-            if is_headless(settings):
-                silence(teachers[name], head)
-        freeze_layers(teachers[name], name, teacher.freeze)
-    student = _network(settings, STUDENT, settings.student, data)
-    freeze_layers(student, STUDENT, settings.student.freeze)
-    if settings.trainer.quantize and not round_layers(student):
+
+def _recipes(settings: Settings) -> dict[str, Recipe]:
+    """The recipes of the teachers, of the student and of finetuning, by stage."""
+    sections = {**settings.all_teachers, STUDENT: settings.student, FINETUNE: settings.finetune}
+    return {stage: _recipe(settings, stage, section) for stage, section in sections.items()}
+
+
+def _teacher(settings: Settings, name: str, data: Data) -> nn.Module:
+    """A teacher with its first weights, or with those of a file."""
+    section, splits = settings.all_teachers[name], data.splits
+    network = _network(settings, name, section, data)
+    if section.checkpoint is not None:
+        load_given_weights(network, name, section, settings.dataset, splits, data.view)
+    elif section.head != "trained":
+        note_first_weights(name, section)
+    if section.head != "trained":
+        head = head_name(network, name, splits)  # which is refused where there is none
+        if is_headless(settings):
+            silence(network, head)
+    freeze_layers(network, name, section.freeze)
+    return network
+
+
+def _student(settings: Settings, data: Data) -> nn.Module:
+    """The student with its first weights; where it is to be quantized, with layers that round."""
+    network = _network(settings, STUDENT, settings.student, data)
+    freeze_layers(network, STUDENT, settings.student.freeze)
+    if settings.trainer.quantize and not round_layers(network):
         raise SettingsError(
             "trainer.quantize: must be null for a student without convolutions and dense layers of PyTorch's own "
             f"kinds, got {settings.trainer.quantize}"
         )
-    further = further_tests(settings, splits, view)
-    chain, peers = (_links(sections, settings, data) for sections in (settings.chain, settings.peer_students))
-    return Parts(settings, data, teachers, student, recipes, modes, temperature, further, chain, peers)
+    return network
 
 
 def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Data) -> tuple[Link, ...]:
@@ -160,7 +189,8 @@ def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Da
         network = _network(settings, stage, section, data)
         freeze_layers(network, stage, section.freeze)
         as_student = settings.model_copy(update={"student": section})
-        links.append(Link(stage, section, network, _recipe(as_student, stage, section)))
+        recipe = _recipe(as_student, stage, section)
+        links.append(Link(stage=stage, section=section, network=network, recipe=recipe))
     return tuple(links)
 
 
@@ -192,17 +222,17 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     return companions.once(
         ("data", key, digest(looks)),
         lambda: Data(
-            settings.dataset,
-            splits,
-            view,
-            device,
-            settings.batch_size,
-            chosen,
-            views,
-            settings.replayed_views,
-            ranks,
-            transfer,
-            largest,
+            settings=settings.dataset,
+            splits=splits,
+            view=view,
+            device=device,
+            batch_size=settings.batch_size,
+            chosen=chosen,
+            views=views,
+            replayed_views=settings.replayed_views,
+            ranks=ranks,
+            transfer=transfer,
+            largest_input=largest,
         ),
     )
 
@@ -310,22 +340,23 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer
     steps = section.steps if isinstance(section, StudentSettings) else None
+    takes_graphs = trainer.graph != "off" and trainer.accumulate_grad_batches == 1
     return Recipe(
-        make,
-        build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
-        section.epochs if steps is None else min(section.epochs, steps),
-        derived_seed(settings.seed_of(stage), stage),
-        trainer.precision,
-        trainer.compile,
-        trainer.log_every,
-        settings.teacher.label_smoothing if is_teacher(stage) else settings.student.label_smoothing,
-        derived_seed(settings.order_seed_of(stage), stage),
-        trainer.graph != "off" and device_of(trainer).type == "cuda" and trainer.accumulate_grad_batches == 1,
-        Stopping.of(settings.early_stopping_of(stage)),
-        _pruning(settings, stage),
-        attack_of(settings, stage),
-        switches_of(settings, stage),
-        steps,
+        optimizer=make,
+        schedule=build(settings.for_stage(section.scheduler, "scheduler"), scheduler_key, settings.trust),
+        epochs=section.epochs if steps is None else min(section.epochs, steps),
+        seed=derived_seed(settings.seed_of(stage), stage),
+        precision=trainer.precision,
+        compile=trainer.compile,
+        log_every=trainer.log_every,
+        label_smoothing=(settings.teacher if is_teacher(stage) else settings.student).label_smoothing,
+        order_seed=derived_seed(settings.order_seed_of(stage), stage),
+        graph=takes_graphs and device_of(trainer).type == "cuda",
+        stopping=Stopping.of(settings.early_stopping_of(stage)),
+        pruning=_pruning(settings, stage),
+        attack=attack_of(settings, stage),
+        switches=switches_of(settings, stage),
+        steps=steps,
     )
 
 
@@ -345,13 +376,21 @@ def _pruning(settings: Settings, stage: str) -> Pruning | None:
 
 
 def _modes(settings: Settings) -> tuple[Mode, ...]:
-    """The modes of the settings, whose first weights are seeded by the run."""
+    """The modes of the settings, whose first weights are seeded by the run.
+
+    Raises:
+        SettingsError: the modes do not fit the other settings.
+    """
     sections = {"distillation": settings.distillation}
     sections |= {f"plus.{name}": section for name, section in settings.plus.items()}
     with seeded_generator(settings.seed, "distillation", "weights"):
         modes = tuple(_mode(key, section, settings.trust) for key, section in sections.items())
     if settings.distillation.label_weight == 0 and not any(mode.weight for mode in modes):
         raise SettingsError("distillation.weight: must be above 0 where label_weight is 0, got 0: nothing would train")
+    refuse_chain(settings, modes)
+    refuse_peers(settings, modes)
+    refuse_headless(settings, modes)
+    check_modes(settings, modes)
     return modes
 
 
@@ -360,15 +399,15 @@ def _mode(key: str, section: DistillationSettings, trust: list[str]) -> Mode:
     if section.standardize and not needs_of(loss).teacher_logits:
         raise SettingsError(f"{key}.standardize: has no effect, {section.target} does not compare logits, got true")
     return Mode(
-        key,
-        loss,
-        section.weight,
-        tuple(section.student_layers),
-        tuple(section.teacher_layers),
-        section.warmup,
-        section.init_share,
-        section.standardize,
-        section.adapter_weight_decay,
+        key=key,
+        loss=loss,
+        weight=section.weight,
+        student_layers=tuple(section.student_layers),
+        teacher_layers=tuple(section.teacher_layers),
+        warmup=section.warmup,
+        init_share=section.init_share,
+        standardize=section.standardize,
+        adapter_weight_decay=section.adapter_weight_decay,
     )
 
 

@@ -231,21 +231,20 @@ def passes_of(
     if stage == BASELINE:
         counts = (trained.get(stage, epochs), images, settings.batch_size, validation)
         return label_passes("student", *counts, attack_of(settings, stage), budget)
-    filled = not looks_into_teacher(modes, settings)
     attack = attack_of(settings, STUDENT)
     passes = distillation_passes(
         modes,
-        epochs,
-        images,
-        settings.batch_size,
-        validation,
-        by_loss,
-        filled,
-        trained.get(STUDENT),
-        attack,
-        attack is not None and clean_view(modes, settings.distillation.label_weight),
-        budget,
-        settings.trainer.accumulate_grad_batches,
+        epochs=epochs,
+        images=images,
+        batch_size=settings.batch_size,
+        validation=validation,
+        by_loss=by_loss,
+        filled=not looks_into_teacher(modes, settings),
+        trained=trained.get(STUDENT),
+        attack=attack,
+        has_clean_view=attack is not None and clean_view(modes, settings.distillation.label_weight),
+        budget=budget,
+        accumulate=settings.trainer.accumulate_grad_batches,
     )
     if not settings.finetune.epochs:
         return passes
@@ -352,7 +351,7 @@ def _section_of_student(
         trained = {STUDENT: trained[parts.stage]} if parts.stage in trained else {}
     passes = passes_of(STUDENT, parts.settings, parts.modes, parts.data, by_loss, trained)
     if peers:
-        finetuned = (trained or {}).get(FINETUNE, parts.settings.finetune.epochs)
+        finetuned = trained.get(FINETUNE, parts.settings.finetune.epochs)
         afterwards = label_passes(
             "student", finetuned, len(parts.data.images_of(FINETUNE)), parts.settings.batch_size, 0
         )

@@ -1,4 +1,4 @@
-"""The parts that a run is assembled from. They end here: what comes after is handed the part that it works on."""
+"""Everything that one run is built from: settings, data, networks, recipes and modes. `assembly.assemble` makes it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The stages of one run, one after another: teachers, baseline, student, evaluation."""
+"""The stages of one run, one after another: teachers, baseline and student train, `stage_results` evaluates them."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,51 +15,31 @@ from torch import nn
 from kd_runner.clock import run_seconds
 from kd_runner.comparison.chance import largest_class
 from kd_runner.config.settings import Node
-from kd_runner.errors import RunFailed, one_line
-from kd_runner.evaluation.absent_classes import absent_classes
-from kd_runner.evaluation.calibration import calibrated
-from kd_runner.evaluation.corruptions.judged import judged_under_corruptions
-from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.measures import measures_for
-from kd_runner.evaluation.predictions import Predictions
-from kd_runner.files import atomic
-from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
-from kd_runner.files.scores import val_score
-from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
+from kd_runner.files.run_folder import UNFINISHED, weights_file
+from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
-from kd_runner.networks.records import kept_metrics, validation_record
-from kd_runner.randomness import derived_seed
+from kd_runner.networks.records import validation_record
 from kd_runner.runs import judgement, label_judgement
-from kd_runner.runs.attacked import add_accuracy_under_attack
-from kd_runner.runs.averaged import AVERAGES, average_record, save_average
+from kd_runner.runs.averaged import AVERAGES, save_average
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.chain import Chain, Taught, last_link
-from kd_runner.runs.chain_result import chain_result
 from kd_runner.runs.companions import Companions
-from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.data_free import with_made_images
-from kd_runner.runs.evaluation import (
-    analyse_predictions,
-    evaluate,
-    images_seen,
-    load_network,
-    log_test_metrics,
-    show_in_tensorboard,
-)
-from kd_runner.runs.further_tests import judged_on_further_tests
-from kd_runner.runs.headless import is_headless, take_logits_out
-from kd_runner.runs.injected import in_words, inject_teacher, record
-from kd_runner.runs.judgement import ENSEMBLE, Judgement, judgement_of_teachers, summary_of_teachers
+from kd_runner.runs.evaluation import load_network
+from kd_runner.runs.headless import is_headless
+from kd_runner.runs.injected import in_words, inject_teacher
+from kd_runner.runs.judgement import ENSEMBLE, Judgement, judgement_of_teachers
 from kd_runner.runs.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
-from kd_runner.runs.outcome import fit_to_best, stopping_record
+from kd_runner.runs.outcome import fit_to_best
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.peer_stage import save_peers, training_of_peers
-from kd_runner.runs.peers_result import peers_result
 from kd_runner.runs.probe import probe_or_load
-from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
+from kd_runner.runs.pruned import without_zero_channels
 from kd_runner.runs.running import RunState
-from kd_runner.runs.softness import certainty, note_soft_targets
-from kd_runner.runs.student import BEST, better, log_deployed_form, save_student
+from kd_runner.runs.softness import note_soft_targets
+from kd_runner.runs.stage_results import StageResults
+from kd_runner.runs.student import better, log_deployed_form, save_student
 from kd_runner.runs.teacher_student import Pairing
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best, copy_of_weights
@@ -118,7 +98,12 @@ class StageRunner:
             files |= student_files
         self.data.ranks.send(None)
         with self.state.at(EVALUATE):
-            return {**self.evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
+            return {**self.results().evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
+
+    def results(self) -> StageResults:
+        """The object that evaluates the networks that have been trained."""
+        links, peers = self.chain.links, self.peers
+        return StageResults(self.parts, self.folder, self.logger, self.state, self.companions, links, peers)
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
@@ -137,7 +122,8 @@ class StageRunner:
                 continue
             if teacher.head == "none":
                 labels = self.data.splits.val.labels
-                judgements[name] = Judgement(name, labels != labels, largest_class(labels)[1])
+                right_on_none = torch.zeros_like(labels, dtype=torch.bool)  # a teacher without logits
+                judgements[name] = Judgement(name, right_on_none, largest_class(labels)[1])
                 continue
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
@@ -146,7 +132,7 @@ class StageRunner:
                     name, teachers[name], path, self.settings, self.data, self.companions
                 )
                 continue
-            path = self.train_or_load(self.parts.labels_only(name))
+            path = self.train_labels_only(self.parts.labels_only(name)).path
             judgements[name] = self.judge_trained(name, teachers[name])
             if len(teachers) == 1:
                 return path
@@ -206,7 +192,8 @@ class StageRunner:
         trained = self.train_labels_only(self.parts.labels_only(BASELINE))
         path = trained.path
         judgements = self.state.judgements
-        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, self.load(path, self.settings.student.node))
+        network = load_network(path, self.settings.student.node, self.settings, self.data)
+        baseline = judgements[BASELINE] = self.judge_trained(BASELINE, network)
         if learns_from_teacher(self.parts.modes) and self.parts.teachers and not self.is_headless:
             self.judging.note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
         averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
@@ -290,196 +277,6 @@ class StageRunner:
             return network, node, best
         return last, last_node, replace(best, state=copy_of_weights(at_best))
 
-    def smaller_baseline(self, network: nn.Module, node: Node, path: Path) -> tuple[nn.Module, Node]:
-        """The baseline without channels that were pruned away, and its node; then `path` is a file of that network."""
-        pruning = self.settings.student.pruning
-        if not (pruning.amount and pruning.structured):
-            return network, node
-        smaller, smaller_node = without_zero_channels(network, node, self.data.splits.image_shape, BASELINE)
-        if smaller_node != node:
-            validation = validation_record(self.state.epochs[BASELINE], len(self.data.splits.val))
-            checkpoints.save(path, smaller.state_dict(), self.data.record(smaller_node) | validation)
-        return smaller, smaller_node
-
-    def evaluate(self, files: Mapping[str, Path], best: Best, node: Node) -> dict[str, Any]:
-        """Predict the test images, once for all networks; returns the stages' part of the result.
-
-        Args:
-            node: The node that builds the student as it was saved.
-        """
-        nodes = {STUDENT: node, BEST: node, BASELINE: self.settings.student.node}
-        nodes |= {TEACHER: self.parts.teacher_node()} if self.parts.teachers else {}
-        nodes |= {name: nodes[stage] for stage, name in AVERAGES.items()}
-        networks = {name: self.load(path, nodes[name]) for name, path in files.items()}
-        if BASELINE in networks:
-            smaller = self.smaller_baseline(networks[BASELINE], nodes[BASELINE], files[BASELINE])
-            networks[BASELINE], nodes[BASELINE] = smaller
-        predictions = self.companions.predictions("test", networks, nodes, self.data)
-        trained = self.state.epochs_trained
-        images = {stage: len(self.data.images_of(stage)) for stage in files}
-        modes, labelled = self.parts.modes, len(self.data.images_of(FINETUNE))
-        seen = {
-            stage: images_seen(stage, self.settings, modes, number, trained, labelled)
-            for stage, number in images.items()
-        }
-        stages = evaluate(files, networks, predictions, seen, best, self.data)
-        self.add_to_stages(stages, networks)
-        add_accuracy_under_attack(stages, networks, nodes, self.settings, self.data, self.companions)
-        if self.chain.links:
-            epochs = self.state.epochs[STUDENT]
-            student = Taught(STUDENT, networks[STUDENT], node, files[STUDENT], epochs, 0.0, reused=False)
-            chain = chain_result(self.chain.links, student, predictions, self.parts, self.state, self.companions)
-            stages[STUDENT]["images_seen"] += sum(link["images_seen"] for link in chain["links"])
-            stages["chain"] = chain
-        if self.peers:
-            stages["peers"] = peers_result(self.peers, predictions, self.parts, self.companions)
-            stages[STUDENT]["images_seen"] += sum(peer["images_seen"] for peer in stages["peers"]["networks"])
-        self.add_averages(stages, files, nodes, networks, predictions)
-        if self.parts.teachers:
-            stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
-        measures = measures_for(self.data.splits.val.labels)
-        for stage, score in self.val_scores().items():
-            stages[stage][measures.val_score] = score
-        has_one_label = not self.data.splits.several_labels
-        may_learn = self.parts.teachers and not self.is_headless and self.settings.data_free is None
-        if has_one_label and may_learn and learns_from_teacher(self.parts.modes):
-            stages[TEACHER]["on_training_images"] = certainty(
-                networks[TEACHER], nodes[TEACHER], self.parts.temperature, self.data, self.companions
-            )
-        self.add_absent_classes(stages, nodes, networks, predictions)
-        if has_one_label:
-            self.add_calibrated(stages, nodes, networks, predictions)
-        self.add_shifts(stages, networks)
-        name = "val_accuracies" if has_one_label else "val_maps"
-        stages[STUDENT][name] = [val_score(epoch) for epoch in self.state.epochs[STUDENT]]
-        if self.is_headless:
-            take_logits_out(stages)
-        log_test_metrics(self.logger, stages, self.settings, trained)
-        try:
-            self.show(stages, nodes, networks, predictions)
-        except RunFailed:  # a full disk
-            raise
-        except Exception as error:  # pictures must not take the result with them
-            log.warning("note      what is seen in the predictions could not be shown: %s", one_line(error))
-        return stages
-
-    def add_to_stages(self, stages: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
-        """Add what the stages' results say about pruning, first weights and early stopping, where there are any."""
-        image = torch.zeros(1, *self.data.splits.image_shape, device=self.data.device)
-        for stage in (BASELINE, STUDENT):
-            if stages[stage] is not None and self.settings.student.pruning.amount:
-                unpruned = self.state.unpruned[stage].to(self.data.device)
-                stages[stage] |= sparsity(networks[stage], image, count_weights(unpruned))
-                if count_weights(unpruned) != count_weights(networks[stage]):
-                    stages[stage]["macs_in_training"] = multiply_accumulates(unpruned, image, stage)
-        if self.state.made_images is not None:
-            stages[STUDENT]["made_images"] = self.state.made_images
-        if self.state.injected is not None:
-            stages[STUDENT]["injected"] = record(self.state.injected)
-        trained = [stage for stage in STAGES if stage != TEACHER or self.settings.all_teachers]
-        for stage in trained:
-            recipe = self.parts.recipe_of(stage)
-            if stage == TEACHER and not self.settings.teacher.is_trained:
-                continue
-            if stages[stage] is not None and stage in self.state.epochs and recipe.stopping is not None:
-                stages[stage]["early_stopping"] = stopping_record(recipe, self.state.epochs[stage])
-        if FINETUNE in self.state.epochs and self.parts.recipes[FINETUNE].stopping is not None:
-            of_finetuning = stopping_record(self.parts.recipes[FINETUNE], self.state.epochs[FINETUNE])
-            stages[STUDENT]["finetune_early_stopping"] = of_finetuning
-
-    def add_averages(
-        self,
-        stages: Mapping[str, Any],
-        files: Mapping[str, Path],
-        nodes: Mapping[str, Node],
-        networks: Mapping[str, nn.Module],
-        predictions: Predictions,
-    ) -> None:
-        """Say of student and baseline what the averages of their weights are right on, where there are such."""
-        averages = {name: networks[name] for name in AVERAGES.values() if name in networks}
-        decay = self.settings.student.ema
-        if averages and decay is not None:
-            validation = self.companions.predictions("val", averages, nodes, self.data)
-            for stage, name in AVERAGES.items():
-                if name in averages:
-                    stages[stage]["ema"] = average_record(stage, decay, files[name], predictions, validation)
-
-    def add_absent_classes(
-        self,
-        stages: Mapping[str, Any],
-        nodes: Mapping[str, Node],
-        networks: Mapping[str, nn.Module],
-        predictions: Predictions,
-    ) -> None:
-        """Say of student and baseline how right they are on classes that they saw no image of, where there are such."""
-        absent = classes_without_images(self.settings, self.data.splits)
-        if absent:
-            own = {stage: networks[stage] for stage in (BASELINE, STUDENT) if stage in networks}
-            validation = self.companions.predictions("val", own, nodes, self.data)
-            for stage in own:
-                numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
-                stages[stage]["absent_classes"] = absent_classes(*numbers, absent)
-
-    def add_calibrated(
-        self,
-        stages: Mapping[str, Any],
-        nodes: Mapping[str, Node],
-        networks: Mapping[str, nn.Module],
-        predictions: Predictions,
-    ) -> None:
-        """Add the temperature that fits each network's logits for the validation images, and what it gives the test."""
-        judged = {stage: networks[stage] for stage in STAGES if stage in networks}
-        validation = self.companions.predictions("val", judged, nodes, self.data)
-        for stage in judged:
-            numbers = (predictions.logits[stage], predictions.labels, validation.logits[stage], validation.labels)
-            stages[stage]["calibrated"] = calibrated(*numbers)
-
-    def add_shifts(self, stages: Mapping[str, Any], networks: Mapping[str, nn.Module]) -> None:
-        """Add how good the networks are on further test images and under corruptions, where that is asked for."""
-        judged = {stage: networks[stage] for stage in STAGES if stage in networks}
-        if self.parts.further:
-            for stage, results in judged_on_further_tests(self.parts.further, judged, self.data).items():
-                stages[stage]["also"] = results
-        if self.settings.evaluate.corruptions:
-            source = self.data.source("test")
-            log.info("evaluate  the %s test images under 15 corruptions at 5 severities", f"{len(source):,}")
-            seed = derived_seed(self.settings.data_seed, "evaluate.corruptions")
-            batch = self.data.evaluation_batch
-            for stage, results in judged_under_corruptions(judged, source, self.data.view, batch, seed).items():
-                stages[stage]["corruptions"] = results
-
-    def val_scores(self) -> dict[str, float]:
-        """The accuracy, or mAP, of each stage's network on the validation images, with its final weights."""
-        judgements, epochs = self.state.judgements, self.state.epochs
-        accuracies = {TEACHER: judgement_of_teachers(judgements).accuracy} if self.parts.teachers else {}
-        accuracies |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}
-        return accuracies | {STUDENT: val_score(kept_metrics(epochs.get(FINETUNE, epochs[STUDENT])))}
-
-    def show(
-        self,
-        stages: Mapping[str, Any],
-        nodes: Mapping[str, Node],
-        networks: Mapping[str, nn.Module],
-        predictions: Predictions,
-    ) -> None:
-        """Write analysis.json, which the report's pictures are drawn from, and show the result in TensorBoard."""
-        shown = [stage for stage in STAGES if stage in networks and not (stage == TEACHER and self.is_headless)]
-        stage_networks = {stage: networks[stage] for stage in shown}
-        if self.is_headless:
-            predictions = Predictions({name: predictions.logits[name] for name in shown}, predictions.labels)
-        validation = self.companions.predictions("val", stage_networks, nodes, self.data)
-        analysed = analyse_predictions(
-            stage_networks.get(TEACHER), predictions, validation, self.parts.temperature, self.data
-        )
-        analysed["epochs"] = self.state.epochs
-        atomic.write_json(self.folder / ANALYSIS, analysed, indent=None)
-        tracking, student = self.settings.tracking, networks[STUDENT]
-        show_in_tensorboard(self.logger, tracking, stages, analysed, predictions, student, self.data)
-
-    def train_or_load(self, trainee: LabelsOnly) -> Path:
-        """The file of a network trained on labels alone, from the store or trained now."""
-        return self.train_labels_only(trainee).path
-
     def train_labels_only(self, trainee: LabelsOnly) -> TrainedNetwork:
         """A network trained on labels alone, from the store or trained now."""
         started = run_seconds()
@@ -491,10 +288,6 @@ class StageRunner:
         """The judgement of a network that was trained on labels alone."""
         epochs = self.state.epochs[stage]
         return self.judging.judge_trained(stage, network, self.settings, self.data, epochs, self.companions)
-
-    def load(self, path: Path, node: Node) -> nn.Module:
-        """The network that `node` builds, with the weights in a file of this run."""
-        return load_network(path, node, self.settings, self.data)
 
     def resume_state(self, stage: str) -> ResumeState:
         """The files from which an interrupted training of `stage` goes on."""

@@ -25,19 +25,19 @@ class Recipe:
     Args:
         optimizer: A callable of parameters or groups of them.
         schedule: Factor on the learning rate, a function of the share of the stage that is done.
-        epochs: Passes over the training images.
+        epochs: Passes over the training images; with `steps`, the equal parts into which these are divided.
         seed: Seed of dropout and of whatever else draws from PyTorch's generator.
-        order_seed: Seed of the order and the augmentation of the images; None: `seed`.
         precision: Precision of the networks; losses are computed in float32.
         compile: True to run the networks through torch.compile.
         log_every: Steps after which the mean loss since the last time is logged, at the end of a chunk; 0 for never.
         label_smoothing: Smoothing of the labels in the label loss, in [0, 1).
+        order_seed: Seed of the order and the augmentation of the images; None: `seed`.
         graph: True to take steps as CUDA graphs where that works.
         stopping: The rule by which the stage stops early; None to train for all epochs.
         pruning: The weights that are set to zero while the network trains; None for none.
         attack: What is done to the images before they are learned from; None for nothing.
         switches: What else is switched on.
-        steps: The number of steps, of which each epoch is an equal part; None where an epoch is a pass over the images.
+        steps: The number of steps of the stage; None where an epoch is a pass over the images.
     """
 
     optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer]

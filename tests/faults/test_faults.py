@@ -119,13 +119,13 @@ def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: Path) -
 
 
 def endless_evaluation() -> None:
-    from kd_runner.runs import stage_runner
+    from kd_runner.runs import stage_results
 
     def evaluate(*_: object) -> None:
-        stage_runner.log.info("evaluate  begins")
+        stage_results.log.info("evaluate  begins")
         time.sleep(600)
 
-    stage_runner.evaluate = evaluate
+    stage_results.evaluate = evaluate
 
 
 def endless_loading() -> None:
