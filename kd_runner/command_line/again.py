@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
-from kd_runner.command_line.overrides import UNDECISIVE
 from kd_runner.command_line.resume import key_of, settings_of_run
 from kd_runner.errors import Answer, SettingsError
 from kd_runner.files.home import with_home
+from kd_runner.files.indifferent import WORDS_OF_THE_SAME_NUMBERS
 from kd_runner.files.links import refuse_links
 from kd_runner.files.run_folder import GRID, MULTIRUN, holds_a_run, without_page
 
@@ -73,7 +73,7 @@ def read_again(typed: Sequence[str]) -> Again:
     left = [word for word in recorded if key_of(word) not in typed_keys and key_of(word) != "store"]
     dropped = {f"~{key_of(word)}" for word in recorded}
     added = [word for word in settings if word not in dropped]
-    changes = [word for word in settings if not word.lstrip("+").startswith((*UNDECISIVE, "trainer.threads="))]
+    changes = [word for word in settings if not word.lstrip("+").startswith(WORDS_OF_THE_SAME_NUMBERS)]
     has = {key: any(key_of(word) == key for word in settings) for key in ("store", "trainer.threads")}
     return Again(folder, [*flags, *left, *added], changes, has["store"], has["trainer.threads"])
 

@@ -6,15 +6,13 @@ import re
 from collections.abc import Sequence
 
 from kd_runner.errors import SettingsError
+from kd_runner.files.indifferent import WORDS_OUTSIDE_A_JOB
 from kd_runner.files.recorded_words import without_plus
 
 EARLIER_DEFAULTS = ("++dataset.default_fraction=1.0", "++dataset.default_lr=0.001")  # those of runs without a fraction
 PUBLISHED_WEIGHTS = "++dataset.default_weights=null"  # those of runs before a data set had some of its own
 # Overrides that do not say what is run.
-UNDECISIVE = (
-    "resume=", "store=", "trust=", "tracking.", "name=", "notes=", "tags=", "hydra.", "hydra/",
-    *EARLIER_DEFAULTS, PUBLISHED_WEIGHTS,
-)  # fmt: skip
+UNDECISIVE = (*WORDS_OUTSIDE_A_JOB, *EARLIER_DEFAULTS, PUBLISHED_WEIGHTS)
 
 
 def is_undecisive(word: str) -> bool:

@@ -29,9 +29,10 @@ from kd_runner.command_line.overrides import (
     split,
 )
 from kd_runner.command_line.typed_words import parse_overrides, typed_settings
-from kd_runner.config.fingerprint import HOW_FAST, INDIFFERENT_IN, changes_no_result
+from kd_runner.config.fingerprint import changes_no_result
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
+from kd_runner.files.indifferent import HOW_FAST, INDIFFERENT_IN
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words, without_plus

@@ -8,31 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-INDIFFERENT = ("tracking", "store", "resume", "trust", "name", "notes", "tags")  # settings that change no result
-DEFAULTS_OF_MODES = (  # of other settings, which are read there
-    *("default_temperature", "default_eps", "default_objective"),
-    *("default_peers", "default_peer_views", "default_peer_updates"),
-)
-# Settings of sections that change no result. Images and weights that files hold are in a run's digest themselves.
-INDIFFERENT_IN: dict[str, tuple[str, ...]] = {
-    "dataset": (
-        *("root", "image_root", "may_lead_to", "unlabelled"),
-        *("residency", "workers", "cache", "default_fraction", "default_lr", "default_weights"),
-    ),
-    "teacher": ("checkpoint", "checkpoint_format"),
-    "distillation": DEFAULTS_OF_MODES,
-    "trainer": ("threads", "keep_memory", "log_every", "profile"),
-    "evaluate": ("also",),
-}
-# With what a run may go on at another value, or without. However many devices share a batch, it is the same batch: they
-# change the last bits, as other devices do.
-HOW_FAST = (
-    *("trainer.devices", "trainer.nodes", "trainer.threads", "trainer.keep_memory", "trainer.log_every"),
-    *("trainer.profile", "dataset.workers", "dataset.residency", "dataset.cache"),
-)
-# Where the same images and weights are now.
-WHERE = ("dataset.root", "dataset.image_root", "teacher.checkpoint")
-PLACES = (*WHERE, "dataset.cache", "dataset.unlabelled", "evaluate.also", "store")
+from kd_runner.files.indifferent import HOW_FAST, INDIFFERENT, INDIFFERENT_IN, PLACES, WHERE
+
 WHERE_OF_TEACHERS = re.compile(r"teachers\.[^.]+\.checkpoint")
 # Settings that older versions did not write to settings.json, with their defaults.
 ADDED_TO_NETWORKS = {"dropout": None}

@@ -15,6 +15,7 @@ import numpy as np
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.folder_tree import Tree
+from kd_runner.files.indifferent import WORDS_OUTSIDE_A_ROW
 from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.read_cache import ReadCache, ValueAndLine
 from kd_runner.files.recorded_words import recorded_words, without_plus
@@ -25,21 +26,6 @@ from kd_runner.files.stages import STAGES
 FEW_CLASSES = 5  # with so many or fewer, every image is among the first five
 
 
-ASIDE = (  # overrides that do not change the result
-    "store=",
-    "resume=",
-    "trust=",
-    "hydra.",
-    "dataset.cache=",
-    "trainer.threads=",
-    "trainer.log_every=",
-    "trainer.profile=",
-    "evaluate.",
-    "tracking.",
-    "name=",
-    "notes=",
-    "tags=",
-)
 SEEDS = ("seed", "data_seed")
 ROOT = "dataset.root="  # begins the override for where images are
 FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in their seeds
@@ -328,7 +314,11 @@ def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that can change the result, without the seeds, sorted."""
     words = map(without_plus, overrides)
     return tuple(
-        sorted(word for word in words if not word.startswith(ASIDE) and word.partition("=")[0] not in (*SEEDS, FOLD))
+        sorted(
+            word
+            for word in words
+            if not word.startswith(WORDS_OUTSIDE_A_ROW) and word.partition("=")[0] not in (*SEEDS, FOLD)
+        )
     )
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import WeightedRandomSampler
 from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source
-from kd_runner.input_pipeline.step_plan import StepPlan
+from kd_runner.input_pipeline.step_plan import StepPlan, batches_per_epoch, images_per_epoch
 from kd_runner.input_pipeline.transfer import sent
 from kd_runner.input_pipeline.view import View
 from kd_runner.input_pipeline.whole_pictures import Windows
@@ -92,9 +92,8 @@ class TrainingBatches:
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
         self._block = batch_size * max(1, CACHED_FLOATS // batch_values)  # images that are normalised at once
         self.epoch = 0
-        remainder = len(source) % batch_size
-        self.count = len(source) // batch_size + (remainder > 1)  # batches of a pass over the images
-        self._images_per_epoch = len(source) - (remainder == 1)
+        self.count = batches_per_epoch(len(source), batch_size)
+        self._images_per_epoch = images_per_epoch(len(source), batch_size)
 
     def __len__(self) -> int:
         longest = self.count if self.budget is None else self.budget.longest
@@ -137,7 +136,7 @@ class TrainingBatches:
 
     @property
     def labels(self) -> Tensor:
-        """The labels of all images, int64 [N], on the device."""
+        """The labels of all images, on the device: int64 [N], or uint8 [N, K] where an image may have several."""
         return self.source.labels
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kd_runner.input_pipeline.step_plan import batches_per_epoch, images_per_epoch
+
 
 @dataclass(frozen=True)
 class StepBudget:
@@ -34,8 +36,7 @@ def images_of_steps(steps: int, images: int, batch_size: int) -> int:
 
     Args:
         steps: The number of steps, over as many passes as they take.
-        images: The number of images of a pass. A last batch of one image is left out.
+        images: The number of training images.
     """
-    images -= images % batch_size == 1
-    passes, rest = divmod(steps, -(-images // batch_size))
-    return passes * images + rest * batch_size
+    passes, rest = divmod(steps, batches_per_epoch(images, batch_size))
+    return passes * images_per_epoch(images, batch_size) + rest * batch_size

@@ -1,8 +1,18 @@
-"""Which batches make a step of the optimizer together."""
+"""The batches of an epoch, and those that make a step of the optimizer together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+def images_per_epoch(images: int, batch_size: int) -> int:
+    """The number of images that an epoch passes over: all but a last batch of one, as batch norm needs two images."""
+    return images - (images % batch_size == 1)
+
+
+def batches_per_epoch(images: int, batch_size: int) -> int:
+    """The number of batches of an epoch; the last may be smaller."""
+    return -(-images_per_epoch(images, batch_size) // batch_size)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
-from kd_runner.input_pipeline.step_plan import StepPlan
+from kd_runner.input_pipeline.step_plan import StepPlan, images_per_epoch
 from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.loss_cost import macs_of_batch
@@ -85,9 +85,9 @@ class Passes:
 
 
 def batch_sizes(images: int, batch_size: int) -> Counter[int]:
-    """The number of batches of each size in an epoch; a last batch of one image is left out, as it is in training."""
-    whole, rest = divmod(images, batch_size)
-    return Counter({size: count for size, count in ((batch_size, whole), (rest, int(rest > 1))) if count})
+    """The number of batches of each size in an epoch."""
+    whole, rest = divmod(images_per_epoch(images, batch_size), batch_size)
+    return Counter({size: count for size, count in ((batch_size, whole), (rest, int(rest > 0))) if count})
 
 
 def label_passes(

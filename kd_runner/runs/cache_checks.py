@@ -13,6 +13,7 @@ import torch
 from kd_runner.config.settings import CACHE, ONLINE, Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.atomic import megabytes
+from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
 from kd_runner.runs.cached_outputs import is_augmented, shape_of
@@ -90,7 +91,7 @@ def refuse_augmentation(settings: Settings, data: Data) -> None:
 
 def refuse_views_beyond_steps(settings: Settings, data: Data, views: int) -> None:
     """Raise SettingsError where the steps of the student are not enough for every view to be seen."""
-    images = len(data.taught_images) - (len(data.taught_images) % settings.batch_size == 1)
+    images = images_per_epoch(len(data.taught_images), settings.batch_size)
     steps = settings.student.steps
     assert steps is not None
     passes = -(-steps // -(-images // settings.batch_size))

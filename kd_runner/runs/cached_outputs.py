@@ -20,6 +20,7 @@ from kd_runner.environment import processor_name
 from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps
+from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.notes import note
 from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.teacher_student import Pairing
@@ -180,7 +181,7 @@ def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epoc
     """
     images = len(data.taught_images)
     budget = step_budget(settings)
-    online = (images - (images % settings.batch_size == 1)) * epochs
+    online = images_per_epoch(images, settings.batch_size) * epochs
     if budget is not None:
         online = images_of_steps(budget.before(epochs), images, settings.batch_size)
     origin = outputs.origin if isinstance(outputs, CachedTeacher) else None

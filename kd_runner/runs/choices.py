@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from kd_runner.config.settings import DistillationSettings, Settings
+from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.reports.summary import layer_lines
 from kd_runner.runs.data import Data
 from kd_runner.training.recipe import Schedule
@@ -45,7 +46,7 @@ def batch_lines(batch_size: int, images: int) -> list[str]:
     """A line on batches that the training images do not fill."""
     if batch_size > images:
         return [f"an epoch is one batch of {images:,} images, all there are for training (batch_size={batch_size})"]
-    if images % batch_size == 1:
+    if images_per_epoch(images, batch_size) < images:
         return [
             f"batches of {batch_size} leave one of {images:,} training images over: each epoch passes over another one"
         ]

@@ -20,6 +20,7 @@ from kd_runner.evaluation.metrics import gap_closed, pack_bits
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps
+from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.networks import checkpoints
 from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.student import BEST
@@ -114,7 +115,7 @@ def images_seen(
         labelled: The number of images with labels, from which finetuning learns; None: all of them.
     """
     trained = trained or {}
-    whole = images - (images % settings.batch_size == 1)  # a last batch of one image is left out
+    whole = images_per_epoch(images, settings.batch_size)
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
         if not settings.teacher.is_trained:
@@ -123,7 +124,7 @@ def images_seen(
         is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
         views = 2 if strong_view(modes) or is_shown_twice else 1
         finetuned = trained.get(FINETUNE, settings.finetune.epochs)
-        labelled = whole if labelled is None else labelled - (labelled % settings.batch_size == 1)
+        labelled = whole if labelled is None else images_per_epoch(labelled, settings.batch_size)
         return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * labelled
     else:
         return _images_of_epochs(settings, images, trained.get(stage))
@@ -135,7 +136,7 @@ def _images_of_epochs(settings: Settings, images: int, epochs: int | None) -> in
     budget, size = step_budget(settings), settings.batch_size
     if budget is not None:
         return images_of_steps(budget.before(budget.parts if epochs is None else epochs), images, size)
-    return (settings.student.epochs if epochs is None else epochs) * (images - (images % size == 1))
+    return (settings.student.epochs if epochs is None else epochs) * images_per_epoch(images, size)
 
 
 def analyse_predictions(

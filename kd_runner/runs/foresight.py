@@ -12,6 +12,7 @@ from kd_runner.comparison.chance import largest_class
 from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, Settings
 from kd_runner.datasets.splits import Images, Splits
 from kd_runner.formats import number_of, percent
+from kd_runner.input_pipeline.step_plan import batches_per_epoch
 from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.softness import note_low_temperature
@@ -156,7 +157,7 @@ def _steps_of_stage(recipe: Recipe, images: int, batch_size: int) -> int:
     """The number of steps of the optimizer in a stage, each of one batch or of several."""
     if recipe.steps is not None:
         return recipe.steps
-    batches = images // batch_size + (images % batch_size > 1)  # of an epoch; a last batch of one image is left out
+    batches = batches_per_epoch(images, batch_size)
     return recipe.epochs * -(-batches // recipe.switches.accumulate)
 
 

@@ -55,7 +55,7 @@ def _difference(recorded: Sequence[str], jobs: Sequence[str]) -> str:
 
 
 def decisive(overrides: str) -> str:
-    """The overrides that decide about the result, of those in one text."""
+    """The overrides, of those in one text, that make a job another one; a setting of speed is among them."""
     return " ".join(override for override in split(overrides) if not is_undecisive(override))
 
 
