@@ -1,4 +1,4 @@
-"""Operations on logits and features that several losses share."""
+"""Operations on logits and features that several losses share, and networks in evaluation mode for a block."""
 
 from __future__ import annotations
 
@@ -127,6 +127,23 @@ def unit(features: Tensor, dim: int = 1) -> Tensor:
     """
     features = features * inverse(features.detach().abs().amax())
     return features * inverse(features.norm(dim=dim, keepdim=True), SILENT)
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """In this block the network is in evaluation mode: batch norms keep their statistics, and dropout rests.
+
+    Each of its modules comes back to its own mode: one that was in evaluation mode before stays in it.
+    """
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in network.modules():
+            module.training = False
+        for module in training:
+            module.training = True
 
 
 @contextmanager

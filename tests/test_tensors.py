@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Golden, softmax
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from kd_runner.tensors import (
     connector,
     divergence,
+    evaluation_mode,
     inverse,
     kl_of_images,
     kl_terms,
@@ -92,3 +93,14 @@ def test_the_larger_maps_are_averaged_to_the_smaller_size() -> None:
     torch.testing.assert_close(second, wide.view(1, 1, 2, 2, 2).mean(4))
     assert same_size(high, high)[0] is high
     assert connector(3, 5)(torch.zeros(2, 3, 4, 4)).shape == (2, 5, 4, 4)
+
+
+def test_each_module_of_a_network_comes_back_to_its_own_mode() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout().eval())
+    with evaluation_mode(network):
+        assert not any(module.training for module in network.modules())
+        network[1].train()
+    assert (network.training, network[0].training, network[1].training) == (True, True, False)
+    with pytest.raises(RuntimeError, match="shapes"), evaluation_mode(network):
+        network(torch.zeros(1, 3))
+    assert (network.training, network[0].training, network[1].training) == (True, True, False)

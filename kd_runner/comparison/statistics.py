@@ -89,13 +89,8 @@ class Gain:
     rows: int = 1
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """The p values, in their order, corrected for their number (Holm 1979)."""
-    return [min(1.0, value * factor) for value, factor in zip(values, holm_factors(values), strict=True)]
-
-
 def holm_factors(values: Sequence[float]) -> list[float]:
-    """The factor by which Holm's correction multiplies each p value, between 1 and their number.
+    """The factor by which the correction of Holm (1979) multiplies each p value, between 1 and their number.
 
     An interval for 0.05 divided by a row's factor excludes 0 exactly where the row's corrected p is below 0.05. The
     chance that the interval of any row without a true difference excludes 0 is then at most 5 %, as Holm's p promises.

@@ -70,7 +70,7 @@ ASKED = ["?"]  # in place of names of layers: asks which layers there are
 Layers = Annotated[list[LayerName], BeforeValidator(lambda value: ASKED if value == "?" else value)]
 Words = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-Pixels = Annotated[int, Field(strict=True, ge=0)]  # or another number of things
+NonNegative = Annotated[int, Field(strict=True, ge=0)]
 Magnitude = Annotated[int, Field(strict=True, ge=0, le=30)]
 Flag = Annotated[bool, Field(strict=True)]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
@@ -196,13 +196,13 @@ class _Built(Section):
 class DatasetSettings(_Built):
     mean: list[Mean] | None = None
     std: list[Std] | None = None
-    crop_padding: Pixels = 0
+    crop_padding: NonNegative = 0
     flip: Flag = False
     resized_crop: Share
     random_resized_crop: Share = 0.0
-    rand_augment: Pixels
+    rand_augment: NonNegative
     rand_augment_magnitude: Magnitude
-    cutout: Pixels
+    cutout: NonNegative
     random_erasing: Share
     mixup: Weight
     cutmix: Weight
@@ -227,13 +227,13 @@ class DatasetSettings(_Built):
 class TeacherView(Section):
     """The augmentation of a teacher's own training images; the shared one where a setting is left out."""
 
-    crop_padding: Pixels | None = None
+    crop_padding: NonNegative | None = None
     flip: Flag | None = None
     resized_crop: Share | None = None
     random_resized_crop: Share | None = None
-    rand_augment: Pixels | None = None
+    rand_augment: NonNegative | None = None
     rand_augment_magnitude: Magnitude | None = None
-    cutout: Pixels | None = None
+    cutout: NonNegative | None = None
     random_erasing: Share | None = None
     mixup: Weight | None = None
     cutmix: Weight | None = None
@@ -644,7 +644,7 @@ class Settings(Section):
     def all_teachers(self) -> dict[str, TeacherSettings | ExtraTeacherSettings]:
         """The teachers by the names of their stages. Further ones have what they leave out from the first.
 
-        None where peers learn from one another.
+        There are none, {}, where peers learn from one another.
         """
         if self.peers:
             return {}

@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from kd_runner.tensors import evaluation_mode
+
 
 @dataclass(frozen=True)
 class Source:
@@ -52,17 +54,15 @@ class ImageMaker(Protocol):
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """In this block the network is in evaluation mode and no gradient of its weights is computed."""
-    was_training = network.training
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    network.eval()
     for parameter in trained:
         parameter.requires_grad_(False)
     try:
-        yield
+        with evaluation_mode(network):
+            yield
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-        network.train(was_training)
 
 
 @contextmanager

@@ -62,5 +62,5 @@ WORDS_OUTSIDE_A_ROW = (
     *INDIFFERENT_WORDS,
     *beginnings(("dataset.cache", "trainer.threads", "trainer.log_every", "trainer.profile"), ("evaluate",)),
 )
-# Beside these, a run that is made again has the numbers of the first to the digit.
+# `kd-runner again` expects the numbers of the first run where no other words than these are typed.
 WORDS_OF_THE_SAME_NUMBERS = (*WORDS_OUTSIDE_A_JOB, *beginnings(("trainer.threads",)))

@@ -312,14 +312,8 @@ def completed_result(folder: Path) -> tuple[dict[str, Any], str]:
 
 def decisive_words(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that can change the result, without the seeds, sorted."""
-    words = map(without_plus, overrides)
-    return tuple(
-        sorted(
-            word
-            for word in words
-            if not word.startswith(WORDS_OUTSIDE_A_ROW) and word.partition("=")[0] not in (*SEEDS, FOLD)
-        )
-    )
+    words = [word for word in map(without_plus, overrides) if not word.startswith(WORDS_OUTSIDE_A_ROW)]
+    return tuple(sorted(word for word in words if word.partition("=")[0] not in (*SEEDS, FOLD)))
 
 
 def typed_seeds(overrides: Iterable[str]) -> tuple[str, ...]:

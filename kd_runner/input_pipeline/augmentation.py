@@ -18,9 +18,9 @@ class Batch:
 
     Args:
         images: float32 [N, C, H, W], normalised.
-        labels: int64 [N].
+        labels: int64 [N], or uint8 [N, K] of zeros and ones where an image may have several.
         indices: Positions among the images that the network learns from, int64 [N], on the CPU.
-        partners: Labels of the images that were mixed in, int64 [N]; None where nothing was mixed in.
+        partners: Labels of the images that were mixed in, shaped as `labels`; None where nothing was mixed in.
         share: Weight of the image itself after mixing, 0 to 1; that of the image mixed in is `1 - share`.
         strong: The same images with RandAugment as well, for modes that ask for a second view.
         view: The number of the view that the images are shown in, where the batches replay some views; else 0.

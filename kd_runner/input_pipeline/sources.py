@@ -34,7 +34,7 @@ class Source(Protocol):
     """The interface of a source of images: `MemorySource` or `FileSource`."""
 
     image_shape: tuple[int, int, int]  # channels, height, width
-    labels: Tensor  # int64 [N], on the device
+    labels: Tensor  # on the device: int64 [N], or uint8 [N, K] where an image may have several
     weights: Tensor | None  # float32 [N], on the CPU, with a mean of 1 over the images with labels; None: all alike
 
     def __len__(self) -> int: ...
@@ -44,7 +44,8 @@ class Source(Protocol):
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The images at the indices `order`, up to `count` at a time.
 
-        Each is a tuple of indices, int64 [M], images, uint8 [M, H, W, C], and labels, int64 [M].
+        Each is a tuple of indices, int64 [M], images, uint8 [M, H, W, C], and labels, int64 [M] or
+        uint8 [M, K].
 
         Args:
             windows: Random windows of the whole pictures, for images that stay in their files; None: images as they

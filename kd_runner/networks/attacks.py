@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # The losses [N] of normalised images [N, C, H, W], which an attack makes as large as it can.
 Losses = Callable[[Tensor], Tensor]
@@ -66,15 +65,3 @@ def pgd(
 def fgsm(images: Tensor, losses: Losses, pixels: PixelRange, eps: float) -> Tensor:
     """The images after one step of `eps` along the sign of the gradient (Goodfellow et al. 2015, arXiv:1412.6572)."""
     return pgd(images, losses, pixels, eps, 1, eps)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """In this block the network is in evaluation mode: batch norms keep their statistics, dropout rests."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -16,6 +16,7 @@ from kd_runner.evaluation.metrics import confusion_matrix
 from kd_runner.formats import percent
 from kd_runner.input_pipeline.view import View
 from kd_runner.runs.data import Data
+from kd_runner.tensors import evaluation_mode
 
 MOST_TRIED, MOST_PIXELS = 2000, 2**27  # of the validation images, on which other normalisations are tried
 SURELY = 0.01  # the largest p at which a difference between two readings of the same images is believed
@@ -84,8 +85,9 @@ def best_order(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """int64 [K]: the label that each predicted class stands for most often, one to one."""
     from scipy.optimize import linear_sum_assignment
 
+    by_predicted_class = confusion_matrix(predicted, labels, num_classes).T.double()
     # The half keeps a class in its place where nothing speaks for another.
-    counts = confusion_matrix(labels, predicted, num_classes).double() + 0.5 * torch.eye(num_classes)
+    counts = by_predicted_class + 0.5 * torch.eye(num_classes)
     return torch.from_numpy(linear_sum_assignment(counts.numpy(), maximize=True)[1])
 
 
@@ -101,7 +103,7 @@ def other_normalisation(network: nn.Module, data: Data) -> list[str]:
         return torch.cat(logits) == labels
 
     with as_it_was(network):
-        network.to(data.device).eval()
+        network.to(data.device)
         with_this_view = right(data.view)
         with_other_views = {
             name: right(View(torch.tensor(mean), torch.tensor(std), memory_format=data.view.memory_format))
@@ -142,15 +144,13 @@ def usual_normalisations(settings: DatasetSettings, splits: Splits) -> dict[str,
 
 @contextmanager
 def as_it_was(network: nn.Module) -> Iterator[None]:
-    """The network comes back to its device and its mode, whatever the block does."""
-    modes = [(module, module.training) for module in network.modules()]
+    """In this block the network is in evaluation mode; it comes back to its device and its mode, whatever happens."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
-        yield
+        with evaluation_mode(network):
+            yield
     finally:
         network.to(device)
-        for module, training in modes:
-            module.training = training
 
 
 def _affordable(splits: Splits) -> int:

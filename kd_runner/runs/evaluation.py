@@ -76,8 +76,10 @@ def evaluate(
             measures.val_score: best.accuracy,
         },
     }
-    teacher, baseline, student = (stages[stage] and stages[stage][measures.score] for stage in STAGES)
-    closed = gap_closed(student, baseline, teacher) if stages[TEACHER] and stages[BASELINE] else None
+    closed = None
+    if stages[TEACHER] and stages[BASELINE]:
+        teacher, baseline, student = (stages[stage][measures.score] for stage in STAGES)
+        closed = gap_closed(student, baseline, teacher)
     return {**stages, "gap_closed": closed, **measures.record}
 
 

@@ -459,8 +459,6 @@ ALWAYS: tuple[str, ...] = (
     r"tracking\.(loggers|images|graph|embedding)",
     r"(resume|name|notes|tags)",
 )
-# Arguments of a network or a data set count as long as the thing itself does, which it always does.
-ARGUMENTS = r"(dataset|teacher|(teachers|assistants|peers)\.[^.]+|student)\.\w+"
 
 
 def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:

@@ -15,9 +15,9 @@ from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.transfer import sent
 from kd_runner.input_pipeline.view import View
-from kd_runner.networks.attacks import PixelRange, evaluating, pgd
+from kd_runner.networks.attacks import PixelRange, pgd
 from kd_runner.randomness import derived_seed, keyed_uniform
-from kd_runner.tensors import kl_of_images
+from kd_runner.tensors import evaluation_mode, kl_of_images
 
 Objective = Literal["labels", "teacher", "teacher_entropy"]
 STEPS_ACROSS = 4  # steps from the image to the edge of its range, where nobody says how long they are: 2/255 for 8/255
@@ -96,7 +96,7 @@ class Attacker:
                 sent(batch.indices, self.device), derived_seed(self.seed, "attack", epoch), shape[1:].numel()
             )
             start = 2 * draws.t().reshape(shape) - 1
-        with evaluating(network):
+        with evaluation_mode(network):
             return pgd(batch.images, losses, self._pixels, attack.eps, attack.steps, attack.step_size, start)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -26,16 +25,8 @@ def test_the_name_of_a_command_as_first_word(tmp_path: Path, monkeypatch: pytest
     assert capsys.readouterr().err.startswith("kd-evaluate: net.safetensors is in no folder of a run")
 
 
-def test_a_command_that_this_version_lacks(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
-    monkeypatch.setitem(other_commands.MODULES, "export", "kd_runner.deploy.nothing")
-    assert other_commands.run_other_command(["export", "x"]) == 2
-    assert capsys.readouterr().err == "kd-runner: export: this version of kd-runner has no command kd-export\n"
-
-
 def test_the_names_lead_to_functions() -> None:
-    for name in ("predict", "evaluate", "report"):
-        module = other_commands.MODULES[name]
-        assert importlib.util.find_spec(module) is not None
-        assert hasattr(importlib.import_module(module), "main")
+    for module in other_commands.MODULES.values():
+        assert callable(importlib.import_module(module).main)
     assert not other_commands.names_another_command(["predict=1"])
     assert not other_commands.names_another_command([])

@@ -9,14 +9,15 @@ from kd_runner.datasets.made_images import as_bytes, frozen, inputs_of, is_told
 
 
 def test_a_frozen_network_is_as_it_was_afterwards() -> None:
-    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3))
     network[0].bias.requires_grad_(False)
     network.train()
+    network[2].eval()  # as a layer is that `freeze` names
     with frozen(network):
         assert not any(parameter.requires_grad for parameter in network.parameters())
         assert not network[1].training
-    assert [parameter.requires_grad for parameter in network.parameters()] == [True, False, True, True]
-    assert network[1].training
+    assert [parameter.requires_grad for parameter in network.parameters()] == [True, False, True, True, True, True]
+    assert [module.training for module in network] == [True, True, False]
 
 
 def test_inputs_bytes_and_lines() -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from kd_runner.input_pipeline.step_plan import WHOLE, StepPlan
+import pytest
+
+from kd_runner.input_pipeline.step_plan import WHOLE, StepPlan, batches_per_epoch, images_per_epoch
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "seen", "batches"),
+    [(64, 32, 64, 2), (65, 32, 64, 2), (66, 32, 66, 3), (20, 32, 20, 1), (5, 1, 5, 5), (1, 32, 0, 0)],
+)
+def test_a_last_batch_of_one_image_is_left_out(images: int, batch_size: int, seen: int, batches: int) -> None:
+    assert images_per_epoch(images, batch_size) == seen
+    assert batches_per_epoch(images, batch_size) == batches
 
 
 def test_the_last_step_of_an_epoch_has_the_batches_that_are_left() -> None:

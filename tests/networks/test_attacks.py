@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.models.plain_cnn import plain_cnn
-from kd_runner.networks.attacks import PixelRange, evaluating, fgsm, pgd
+from kd_runner.networks.attacks import PixelRange, fgsm, pgd
+from kd_runner.tensors import evaluation_mode
 
 MEAN, STD = torch.tensor([0.4, 0.5], dtype=torch.float64), torch.tensor([0.25, 0.5], dtype=torch.float64)
 PIXELS = PixelRange.of(MEAN, STD, torch.device("cpu"))
@@ -57,7 +58,7 @@ def test_stays_in_reach_and_moves_no_weight(eps: float) -> None:
     pixels = noise(6, 2, 8, 8)
     images, before = normalise(pixels), {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
-    with evaluating(model):
+    with evaluation_mode(model):
         attacked = pgd(
             images,
             lambda seen: F.cross_entropy(model(seen), labels, reduction="none"),

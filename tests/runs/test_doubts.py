@@ -39,5 +39,5 @@ def test_a_class_that_no_image_speaks_for_keeps_its_place() -> None:
 def test_a_network_comes_back_to_its_mode() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout().eval())
     with as_it_was(network):
-        network.eval()
+        assert not any(module.training for module in network.modules())
     assert (network.training, network[0].training, network[1].training) == (True, True, False)

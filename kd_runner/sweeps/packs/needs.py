@@ -28,14 +28,7 @@ def shared_work(parts: Parts) -> str:
     pruning and early stopping belong to a student alone: one that stops early leaves the others to go on.
     """
     settings, data, recipe = parts.settings, parts.data, parts.recipes[STUDENT]
-    teachers = [
-        key_of(ingredients(parts.labels_only(name, to_train=False), settings, data))
-        if teacher.is_trained
-        else [teacher.head, state_digest(parts.teachers[name].state_dict())]
-        if teacher.checkpoint is None or teacher.head != "trained"
-        else hashlib.sha256(Path(teacher.checkpoint).expanduser().read_bytes()).hexdigest()
-        for name, teacher in settings.all_teachers.items()
-    ]
+    teachers = [_weights_of_teacher(parts, name) for name in settings.all_teachers]
     nodes = [teacher.node for teacher in settings.all_teachers.values()]
     images = [data.splits.fingerprint, None if data.chosen is None else data.chosen.tolist(), settings.data_seed]
     batches = [settings.dataset.model_dump(mode="json"), settings.batch_size, recipe.batches_seed, recipe.epochs]
@@ -45,6 +38,16 @@ def shared_work(parts: Parts) -> str:
     return digest([teachers, nodes, parts.teacher_weights, images, batches, settings.trainer.model_dump(mode="json")])[
         :16
     ]
+
+
+def _weights_of_teacher(parts: Parts, name: str) -> str | list[str]:
+    """What the final weights of a teacher follow from: its training, its file, or its first weights and its head."""
+    teacher = parts.settings.all_teachers[name]
+    if teacher.is_trained:
+        return key_of(ingredients(parts.labels_only(name, to_train=False), parts.settings, parts.data))
+    if teacher.checkpoint is None or teacher.head != "trained":
+        return [teacher.head, state_digest(parts.teachers[name].state_dict())]
+    return hashlib.sha256(Path(teacher.checkpoint).expanduser().read_bytes()).hexdigest()
 
 
 def bytes_of_job(parts: Parts) -> int:
