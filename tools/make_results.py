@@ -36,7 +36,7 @@ where a table says nothing else.
 
 Each table is one pair of networks on one data set. Its rows are modes with their settings; `none` is the same
 student, trained on labels alone, and `none_longer` the same with three or four times the epochs. Modes whose students
-are the same networks have one row. Of the 51 modes, `catkd`, `deit`, `sdd`, `dml` and `kdcl` are in no table, as they ask
+are the same networks have one row. Of the 50 modes, `catkd`, `deit`, `sdd`, `dml` and `kdcl` are in no table, as they ask
 for other networks or for no teacher. Tables of 15 or 17 modes with a teacher have some of each kind, chosen before they
 ran: all would have taken too long.
 

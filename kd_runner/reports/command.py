@@ -27,7 +27,7 @@ def main(verify: Verify | None = None) -> int:
     """`kd-report FOLDER…`; returns the exit code.
 
     Args:
-        verify: What `--verify` does, which lies on a higher floor of the house; None: there is no such option.
+        verify: What `--verify` does, which lies in a higher layer; None: there is no such option.
     """
     arguments = _parser(verify is not None).parse_args()
     for stream in (sys.stdout, sys.stderr):
