@@ -144,7 +144,11 @@ def _follow(place: Place, words: Sequence[str]) -> int:
 
 
 def _exit_code_after(error: Exception, invocation: Invocation) -> int:
-    """The exit code of a command that `error` ended; prints the error in one line, or raises a bug of ours again."""
+    """Print the error that ended a command in one line; returns the exit code.
+
+    An error of no known kind is raised again where a job or a sweep had begun, as it is a bug; before that, it is
+    Hydra's about the settings. A job in this process has printed its error already.
+    """
     reason = refusal(error)
     if exit_code_of(error) is None and reason is not None:
         error = RunFailed(reason)

@@ -34,7 +34,7 @@ def _entries() -> Mapping[str, Mapping[str, str]]:
 
 
 def answer_for(key: str, value: str = "", exact: bool = False) -> str | None:
-    """What a person types here instead of a setting of another tool; None for a word that is not in the table.
+    """The words to type here instead of a setting of another tool; None for a word that is not in the table.
 
     Args:
         key: The setting as it was typed, such as solver.lr or --learning-rate.
@@ -52,7 +52,7 @@ def answer_for(key: str, value: str = "", exact: bool = False) -> str | None:
 
 
 def number_for(group: str, value: str) -> str | None:
-    """What a person types who gave a number as an option of a group; None where nothing fits."""
+    """The words to type instead of a number as an option of a group; None where nothing fits."""
     template = table()["numbers"].get(group)
     is_number = re.fullmatch(r"[+-]?\d*\.?\d+(e[+-]?\d+)?(,[\d.e+-]+)*", value) is not None
     return _filled(template, _plain_value(value)) if template and is_number else None

@@ -14,8 +14,8 @@ from kd_runner.tensors import SILENT, inverse, maps, one_versus_all, standardize
 
 INPUT = ".input"  # at the end of a layer's name: the input of the layer, not its output
 
-# The layers that a mode may ask for without naming them; `networks.layers` finds them. Of stages, both networks give as
-# many, the deepest, but for 'unpaired stages'.
+# The layers that a mode may ask for without naming them; `networks.layers` finds them. For roles with 'stages', both
+# networks give the same number of layers, the deepest ones; 'unpaired stages' gives all of each network.
 Role = Literal[
     "stages",
     "unpaired stages",
@@ -44,7 +44,7 @@ class Outputs:
         clean: The student's outputs for the images as they are, where the others are for attacked ones; None where
             nothing asks for them.
         progress: Share of the student's training that is done, 0 to 1.
-        others: Of several peers that teach a student, the outputs of all but the first, whose own these are.
+        others: The outputs of the other peers, where several teach a student; this object has those of the first.
     """
 
     logits: Tensor

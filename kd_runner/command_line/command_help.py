@@ -69,7 +69,7 @@ WITH_A_PROGRAM = ("export", "predict", "evaluate", "report")  # kd-NAME, which k
 
 
 def about_command(word: str) -> str | None:
-    """What the command of this name is, a line for each that it may be; None where there is none."""
+    """A line on each command that has this name; None where there is none."""
     name = _plain(word)
     found = {name: COMMANDS[name]} if name in COMMANDS else OTHER_NAMES.get(name)
     if found is None:

@@ -342,7 +342,7 @@ def comments_of(file: Path) -> Mapping[str, str]:
 
 
 def description_of(file: Path) -> str:
-    """What an option is: the comment at the top of its file, else the first sentence of its class or function."""
+    """A description of an option: the comment at the top of its file, else the first sentence on what it builds."""
     lines = file.read_text(encoding="utf-8").splitlines()
     comments = []
     for line in lines:

@@ -26,7 +26,7 @@ def groups() -> frozenset[str]:
 
 
 def default_of(key: str) -> Any:
-    """What conf gives to a key, perhaps as an expression: its own, or that of the first option of its group with it.
+    """The default of a key in conf, perhaps an expression: its own, or that of the first option of its group with it.
 
     `UNKNOWN` for a key that conf does not have.
     """

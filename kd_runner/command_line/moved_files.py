@@ -10,7 +10,7 @@ from kd_runner.config.fingerprint import WHERE_OF_TEACHERS, names_a_place
 
 
 def where_they_are_now(message: str, words: Sequence[str], again: Again | None) -> str:
-    """What to type beside a message that a file or folder of a run that goes on, or is made again, is not there.
+    """The setting to type where a file or folder of a run that goes on, or is made again, is not there.
 
     A relative path counts from where a command is started, and a folder may have been moved or copied.
 

@@ -262,7 +262,7 @@ def _check_size(size: Any) -> Any:
 
 
 class InputSettings(Section):
-    """How a network sees the images, where it does not see them as the run normalises them and in their size."""
+    """A network's own view of the images, where it differs from the run's normalisation and size."""
 
     mean: list[Mean] | None = None
     std: list[Std] | None = None
@@ -334,7 +334,7 @@ PeerUpdates = Literal["in_turn", "together"]
 
 
 class AttackSettings(Section):
-    """How the images that a stage learns from are attacked, in pixels of [0, 1]."""
+    """The attack on the images that a stage learns from, in pixels of [0, 1]."""
 
     eps: PixelChange = 0.0
     steps: Count = 10
@@ -344,7 +344,7 @@ class AttackSettings(Section):
 
 
 class AdversarialSettings(AttackSettings):
-    """How the stages' images are attacked, and how strongly the test images are at the end."""
+    """The attack on the stages' images, and the strength of that on the test images at the end."""
 
     test_eps: PixelChange | None = None
 
@@ -564,7 +564,7 @@ Folder = Annotated[str, BeforeValidator(_path)]
 
 
 class EvaluateSettings(Section):
-    """What is evaluated at the end, beside the test images as they are."""
+    """The evaluations at the end beside the one on the plain test images."""
 
     corruptions: Flag = False
     also: list[Folder] = []
@@ -749,7 +749,7 @@ class Settings(Section):
         return settings.model_copy(update={"metric": None})
 
     def adversarial_of(self, stage: str) -> AttackSettings:
-        """How the images of a stage are attacked: the shared settings, with the stage's own keys over them.
+        """The attack on the images of a stage: the shared settings, with the stage's own keys over them.
 
         Args:
             stage: The section that the stage trains with: a teacher's name, 'student' or 'finetune'.

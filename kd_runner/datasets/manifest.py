@@ -106,7 +106,7 @@ def manifest(
 
 @dataclass(frozen=True)
 class Reading:
-    """How image files are read.
+    """The way in which image files are read.
 
     Args:
         cache: The folder that keeps decoded images; None for none.

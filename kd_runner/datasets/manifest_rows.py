@@ -61,7 +61,7 @@ SHOWN = 3  # rows in one message
 
 @dataclass(frozen=True)
 class Row:
-    """What a manifest says of one image.
+    """The cells of a manifest about one image.
 
     Args:
         place: Where it stands in the manifest, such as 'line 3'.

@@ -23,7 +23,7 @@ SKIP = "dataset.on_bad_image=skip leaves such out"
 
 @dataclass(frozen=True)
 class Problems:
-    """What is no image with a label.
+    """The entries that are no image with a label.
 
     Args:
         names: The names of samples without an image or a label, relative to the folder of the data set.

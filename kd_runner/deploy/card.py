@@ -71,7 +71,7 @@ OF_THE_MACHINE = ("store", "resume", "trust", "tracking", "trainer", "name", "no
 
 @dataclass(frozen=True)
 class CardSources:
-    """What a card is made of.
+    """The sources that a model card is made of.
 
     Args:
         result: The content of result.json of a completed run, less what kd-runner does not write so.

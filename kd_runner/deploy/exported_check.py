@@ -29,7 +29,7 @@ WARM_UP, FEWEST_PASSES, MOST_PASSES, LATENCY_SECONDS = 3, 5, 200, 0.5
 
 @dataclass(frozen=True)
 class Check:
-    """What a file gives, beside the network it was made of.
+    """The comparison of an exported file with the network that it was made of.
 
     Args:
         runtime: The library that ran the file.

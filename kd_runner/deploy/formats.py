@@ -34,7 +34,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Export:
-    """What is to be written.
+    """A file that is to be written, and how.
 
     Args:
         network: In evaluation mode, on the CPU: the input to logits [N, K].

@@ -129,7 +129,7 @@ class Predictor:
         return self.prediction(torch.cat(logits) if logits else torch.empty(0, len(self.classes)))
 
     def prediction(self, logits: Tensor) -> Prediction:
-        """What logits [N, K] of the network say."""
+        """The prediction that follows from logits [N, K] of the network."""
         return Prediction(self.classes, logits, self.input.several_labels)
 
     def __iter__(self) -> Iterator[Any]:

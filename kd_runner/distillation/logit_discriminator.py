@@ -61,14 +61,14 @@ class LogitDiscriminator(nn.Module):
         )
 
     def discriminator_loss(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-        """What the discriminator learns from logits without gradient."""
+        """The discriminator's loss, from logits without gradient."""
         of_teacher, of_student = self.discriminator(teacher_logits), self.discriminator(student_logits)
         recognised = F.softplus(-of_teacher[:, 0]).mean() + F.softplus(of_student[:, 0]).mean()
         classes = F.cross_entropy(of_teacher[:, 1:], labels) + F.cross_entropy(of_student[:, 1:], labels)
         return 0.5 * (recognised + classes)
 
     def student_loss(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-        """What the student learns, with the discriminator as it is."""
+        """The student's loss, for the discriminator as it is."""
         weights = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         scores: Tensor = functional_call(self.discriminator, weights, (student_logits,))
         taken = F.softplus(-scores[:, 0]).mean()

@@ -38,7 +38,7 @@ def inference(
     memory_format: torch.memory_format = torch.contiguous_format,
     most: int = MANY_ON_A_GPU,
 ) -> dict[str, Any]:
-    """What a network takes to predict on a device: seconds, bytes of memory, and joules where the system tells.
+    """The cost of a network's predictions on a device: seconds, bytes of memory, and joules where the system tells.
 
     `one` and `many` are the times of one image and of a batch of 64 (on a GPU 256), `peak_memory` that of both,
     `energy` joules for an image of such a batch, by `energy_counter`, `threads` the CPU threads.

@@ -16,7 +16,7 @@ from kd_runner.files.scores import MAP
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of networks, and the names that it has in result.json.
+    """The metrics of networks, and their names in result.json.
 
     Args:
         score: The name of the score among the measures, by which networks are compared.
@@ -35,7 +35,7 @@ class Measures:
 
     @property
     def record(self) -> dict[str, str]:
-        """What result.json says of the score; nothing where it is the accuracy."""
+        """The entry of result.json that names the score; empty where it is the accuracy."""
         return {} if self.score == "accuracy" else {"metric": self.score}
 
 

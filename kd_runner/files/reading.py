@@ -463,7 +463,7 @@ def json_of(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def json_and_text_of(path: Path) -> tuple[dict[str, Any], str, bytes]:
-    """As `json_of`, and the text of the file, empty where the object is not what it says to the letter."""
+    """The object of `json_of` and the text of the file, which is empty where the object is not exactly what it says."""
     try:
         raw = read_plain(path)
         content = json.loads(raw)

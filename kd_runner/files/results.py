@@ -149,7 +149,7 @@ def find_runs(
 def all_runs(
     folders: Iterable[Path], trees: Sequence[Tree] | None = None, cache: ReadCache | None = None
 ) -> tuple[list[Run], list[MissingRun]]:
-    """As `find_runs`, with the runs that were done again later, too."""
+    """The runs of `find_runs`, and those that were done again later, too."""
     runs: dict[str, Run | MissingRun] = {}  # by their folders, resolved: folders may lie in one another
     cache = cache or ReadCache()
     for tree in trees if trees is not None else trees_below(folders):

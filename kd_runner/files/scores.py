@@ -21,7 +21,7 @@ COPIED = {MAP: "accuracy", "val_map": "val_accuracy", "val_maps": "val_accuracie
 
 @dataclass(frozen=True)
 class ScoreWords:
-    """How a score is spoken of.
+    """The words for a score.
 
     Args:
         name: Its name, such as in 'validation accuracy'.

@@ -227,7 +227,7 @@ class TrainingBatches:
 
 
 def balanced_draw(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """As many images as there are, drawn with replacement so that each class that occurs is drawn equally often.
+    """A draw of N images with replacement, in which each class that occurs is drawn equally often.
 
     PyTorch's WeightedRandomSampler with the weight 1 / (number of images of its class) for each image.
 
@@ -242,7 +242,7 @@ def balanced_draw(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def occurrences(order: Tensor) -> Tensor:
-    """How often each image came before in an order, int64 [N]."""
+    """The number of earlier occurrences of each image in an order, int64 [N]."""
     positions = torch.argsort(order, stable=True)
     ordered = order[positions]
     first = torch.searchsorted(ordered, ordered)

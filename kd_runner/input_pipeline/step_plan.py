@@ -34,7 +34,7 @@ WHOLE = PartOfStep()
 
 @dataclass(frozen=True)
 class StepPlan:
-    """Which batches of an epoch make a step together: `accumulate` of them, and at its end those that are left.
+    """The batches of an epoch that make a step together: `accumulate` of them, and at its end those that are left.
 
     Args:
         count: The number of batches in an epoch.

@@ -93,7 +93,7 @@ class RunResult:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was converted, left out, chosen or replaced, a sentence each."""
+        """A sentence on each thing that was converted, left out, chosen or replaced."""
         return list(self.numbers.get("notes") or [])
 
     @property

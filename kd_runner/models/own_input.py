@@ -76,7 +76,7 @@ class OwnInput(nn.Module):
 
     @staticmethod
     def offered_inside(node: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
-        """What `build` offers to the network inside: the images have its own shape."""
+        """The arguments that `build` offers to the network inside, whose images have its own shape."""
         own = {name: node.get(name) for name in ("mean", "std", "size", "channels")}
         return {**offered, "image_shape": own_shape(offered["image_shape"], **own)}
 

@@ -21,7 +21,7 @@ from kd_runner.networks.channels import (
 
 @dataclass(frozen=True)
 class Injected:
-    """What was copied.
+    """The weights that were copied.
 
     Args:
         layers: The names of the layers all of whose weights were copied.

@@ -91,7 +91,7 @@ class Search:
 
     @property
     def importance_lines(self) -> list[str]:
-        """What the keys count for in each objective, in sentences; or why that is not known."""
+        """Sentences on how much each key counts in each objective; or on why that is not known."""
         importances = self.record.get("importances") or {}
         if not importances:
             reason = self.record.get("no_importances")

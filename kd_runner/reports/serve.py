@@ -251,7 +251,7 @@ class Server(ThreadingHTTPServer):
         return Answer(HTTPStatus.OK, content)
 
     def own_names(self) -> set[str]:
-        """What a request may call this server on the loopback address."""
+        """The names that a request may have for this server on the loopback address."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         return {f"{name.lower()}:{self.server_address[1]}" for name in (LOOPBACK, "localhost", "[::1]", own)}
 

@@ -36,7 +36,7 @@ def save_average(network: nn.Module, average: Mapping[str, Tensor], node: Node, 
 
 
 def average_record(stage: str, decay: float, path: Path, test: Predictions, val: Predictions) -> dict[str, Any]:
-    """What the result says of the average of a stage's weights.
+    """The record of the average of a stage's weights, for the result.
 
     Args:
         stage: 'student' or 'baseline'.

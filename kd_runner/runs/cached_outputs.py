@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def teacher_outputs(
     online: TeacherOutputs, pairing: Pairing, settings: Settings, data: Data, validation_logits: ValidationLogits
 ) -> TeacherOutputs:
-    """What gives the outputs of the teacher of `pairing`: `online`, where it runs, or its logits in the store.
+    """The source of the outputs of the teacher of `pairing`: `online`, where it runs, or its logits in the store.
 
     Args:
         validation_logits: The logits that a teacher which is read from the store gives for batches of validation
@@ -75,7 +75,7 @@ class LogitsInStore:
         return self.stored.logits
 
     def origin(self) -> dict[str, Any]:
-        """Where the logits lie in the store, and whether it had them, as plain data; after they were loaded."""
+        """A record, after loading, of where the logits lie in the store and whether it had them, as plain data."""
         assert self.stored is not None
         return {
             "key": self.stored.path.parent.name,

@@ -101,7 +101,7 @@ def _ensemble(stages: Sequence[str], logits: Mapping[str, Tensor], labels: Tenso
 
 
 def mean_of_predictions(logits: Sequence[Tensor], labels: Tensor) -> dict[str, Any]:
-    """What the mean of several networks' predicted probabilities is right on, for the result.
+    """The metrics of the mean of several networks' predicted probabilities, for the result.
 
     Args:
         logits: float [N, K], of each network.

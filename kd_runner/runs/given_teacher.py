@@ -34,7 +34,7 @@ TeacherNode = TeacherSettings | ExtraTeacherSettings
 
 @dataclass(frozen=True)
 class Seen:
-    """How a teacher sees the images of this run.
+    """The images of this run as a teacher sees them.
 
     Args:
         key: The key of its settings.

@@ -39,5 +39,5 @@ def in_words(injected: Injected) -> str:
 
 
 def record(injected: Injected) -> dict[str, Any]:
-    """What was copied, for the result."""
+    """The record of the weights that were copied, for the result."""
     return {"parameters": injected.parameters, "share": injected.share}

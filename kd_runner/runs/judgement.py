@@ -192,7 +192,7 @@ def note_not_learned(
 
 
 def remedy_for(settings: Settings, role: str) -> str:
-    """What may help a network of this role that has not learned, with the settings that it has now."""
+    """Advice for a network of this role that has not learned, with the settings that it has now."""
     section = settings.student if role == STUDENT else settings.all_teachers[role]
     rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
     steps = settings.student.steps if role == STUDENT else None  # its epochs only part them then

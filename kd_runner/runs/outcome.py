@@ -37,7 +37,7 @@ class Outcome:
 
 
 def stopping_record(recipe: Recipe, epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """What early stopping did to a stage, for the result.
+    """The record of early stopping in a stage, for the result.
 
     Args:
         recipe: The stage's recipe, with a rule of stopping.

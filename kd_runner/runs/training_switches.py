@@ -23,7 +23,7 @@ WITH_SMOOTH_LABELS = (LabelSmoothing, VirtualTeacher)
 
 
 def switches_of(settings: Settings, stage: str) -> Switches:
-    """What is switched on for a stage: a teacher's name, 'student' (for the baseline, too) or 'finetune'."""
+    """The switches of a stage: a teacher's name, 'student' (for the baseline, too) or 'finetune'."""
     section = settings.all_teachers[stage] if is_teacher(stage) else settings.student
     weights = settings.dataset.class_weights
     return Switches(

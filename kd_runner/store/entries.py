@@ -340,7 +340,7 @@ def made_once(
     shown: dict[str, Any] | None = None,
     work: str = "training",
 ) -> Made:
-    """What is made of these ingredients: from the store, or made now and put there; jobs wait for the first.
+    """The product of these ingredients, from the store or made now and put there; other jobs wait for the first.
 
     Args:
         topic: The stage, or another word, for the log.

@@ -72,7 +72,7 @@ class Epoch:
 
 
 class Client(Protocol):
-    """What is done with a tracker."""
+    """The calls that feed a tracker."""
 
     def log_epochs(self, epochs: Sequence[Epoch]) -> None: ...
 
@@ -251,7 +251,7 @@ CLIENTS: dict[str, Callable[[RunRecord, dict[str, Any]], Client]] = {
 
 
 def commands(root: Path) -> dict[str, str]:
-    """How a person looks at what trackers have kept below `root`."""
+    """The commands that show what trackers have kept below `root`."""
     database = f"sqlite:///{(root / MLFLOW).as_posix()}"
     looks = {
         "wandb": (WANDB, f"wandb sync {shlex.quote(str(root / WANDB))}/offline-run-*"),

@@ -52,7 +52,7 @@ def _is_installed(name: str) -> bool:
 
 
 class Trackers:
-    """What a run tells its trackers.
+    """The trackers of a run, each fed by a process of its own.
 
     Args:
         loggers: `tracking.loggers`.

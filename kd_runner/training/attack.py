@@ -25,7 +25,7 @@ STEPS_ACROSS = 4  # steps from the image to the edge of its range, where nobody 
 
 @dataclass(frozen=True)
 class Attack:
-    """How the images of a stage are attacked, by projected gradient descent (`kd_runner.networks.attacks.pgd`).
+    """The attack on the images of a stage, by projected gradient descent (`kd_runner.networks.attacks.pgd`).
 
     Args:
         eps: The largest change of a pixel of [0, 1], above 0.

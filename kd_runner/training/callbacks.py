@@ -105,7 +105,7 @@ class EpochLines(Callback):
             log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, told)
 
     def time_left(self, epoch: int, epochs: int) -> str:
-        """How long the stage still takes by the epochs since it started or went on; empty below a minute."""
+        """The time that the stage still takes, by the epochs since it started or went on; empty below a minute."""
         each = (time.monotonic() - self.started) / (epoch - self.first_epoch)
         seconds = each * (epochs - epoch)
         return f"  about {stopwatch(seconds)} left" if seconds >= MINUTE else ""

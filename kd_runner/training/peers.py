@@ -29,7 +29,7 @@ from kd_runner.training.recipe import Recipe, Schedule
 
 
 class OfOthers:
-    """What the other peers say, in the place of a teacher's outputs."""
+    """The outputs of the other peers, in the place of a teacher's."""
 
     def __init__(self) -> None:
         self.outputs: list[Outputs] = []  # for the batch of the step, without gradient

@@ -21,7 +21,7 @@ from kd_runner.networks.channels import WEIGHTED, ChannelGroup, channel_groups, 
 
 @dataclass(frozen=True)
 class Pruning:
-    """How much of a network is removed, and when.
+    """The share of a network that is removed, and the schedule of that.
 
     Gradual pruning with a cubic schedule (Zhu and Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, equation
     1, from no zeros): amount · (1 − (1 − t)³), where t goes from 0 at `start` to 1 at `end` in `times` equal steps.
@@ -71,7 +71,7 @@ class Pruning:
 def choose(
     scores: Sequence[Tensor], removed: Sequence[Tensor], share: float, scope: str, fewest: int = 0
 ) -> list[Tensor]:
-    """What is removed of each layer, bool as `scores`: the lowest scores, and first what has been removed before.
+    """Masks of what is removed, bool as `scores`: what has been removed before, and then the lowest scores.
 
     round(share · all) are removed, of the network or of each layer by `scope`.
 
@@ -99,7 +99,7 @@ def _lowest(scores: Tensor, count: int) -> Tensor:
 
 
 class Units(Protocol):
-    """What can be removed of a network: single weights, or channels."""
+    """The parts of a network that can be removed: single weights, or channels."""
 
     fewest: int
 
@@ -167,7 +167,7 @@ def groups_that_train(network: nn.Module, groups: Sequence[ChannelGroup]) -> lis
 
 
 def units_of(network: nn.Module, pruning: Pruning, image_shape: Sequence[int]) -> Units:
-    """What `pruning` can remove of a network: no part of a frozen layer.
+    """The parts of a network that `pruning` can remove, none of them of a frozen layer.
 
     Args:
         image_shape: The shape [C, H, W] of its images, by which the channels that belong together are found.

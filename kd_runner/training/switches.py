@@ -30,7 +30,7 @@ class Switches:
     class_weights: ClassWeights = None
 
     def changes(self) -> dict[str, Any]:
-        """What differs from a training without any switch, as plain data; an average leaves the weights alone."""
+        """The differences from a training without any switch, as plain data; an average leaves the weights alone."""
         defaults = {field.name: field.default for field in fields(self)}
         return {name: value for name, value in asdict(self).items() if name != "ema" and value != defaults[name]}
 

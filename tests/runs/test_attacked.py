@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_float16_is_refused(settings: Make) -> None:
     with pytest.raises(
         SettingsError, match=r"trainer\.precision: must be 32 or bf16-mixed with adversarial\.eps above 0"
     ):
-        rehearse(type(parts)(half, *list(vars(parts).values())[1:]))
+        rehearse(replace(parts, settings=half))
 
 
 def test_the_store_keeps_networks_by_the_attack_that_they_learned_under(settings: Make) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 from torch import Tensor, nn
 
 from kd_runner.config.settings import Settings
@@ -31,7 +31,7 @@ from kd_runner.training.gradients import Attempt
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
 Make = Callable[..., Settings]
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 SMALL = (
     "teacher.channels=[4,6]", "teacher.hidden=[8]", "teacher.epochs=2", "student.channels=[2,3]", "student.epochs=2",
     "student.fraction=0.05", "batch_size=12",

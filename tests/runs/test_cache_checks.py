@@ -74,7 +74,7 @@ def test_what_cannot_hold_is_refused(settings: Make, words: list[str], message: 
         ["dataset.flip=true", "distillation=at"],
     ],
 )
-def test_what_can_hold_is_not(settings: Make, words: list[str]) -> None:
+def test_what_can_hold_raises_no_error_in_the_rehearsal(settings: Make, words: list[str]) -> None:
     rehearse(assemble(settings(*words)))
 
 

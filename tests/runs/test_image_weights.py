@@ -75,13 +75,13 @@ def test_weights_are_part_of_what_a_network_is_made_of_but_not_their_scale(
         parts = assemble(settings(*words(change)))
         return key_of(ingredients(parts.labels_only("teacher"), parts.settings, parts.data))
 
-    def test_image_weighs_more(number: int, row: list[object]) -> list[object]:
+    def more_for_image_23(number: int, row: list[object]) -> list[object]:
         return [*row[:2], 1000 if number == 23 else row[2], row[3]]
 
     plain, weighted = key(lambda _, row: [*row[:2], 1, row[3]]), key(lambda _, row: row)
     assert plain != weighted
     assert key(lambda _, row: [*row[:2], 3, row[3]]) == plain  # all alike
-    assert key(test_image_weighs_more) == weighted
+    assert key(more_for_image_23) == weighted
 
 
 def test_weights_that_no_stage_could_use_are_refused(settings: Make, words: Callable[..., list[str]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from jobs import numbers_of
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from kd_runner.training import distiller
 from kd_runner.training.teacher_outputs import OnlineTeacher
 
 RunIt = Callable[..., dict[str, Any]]
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 # Logits, no teacher, layers, a memory, a second view, a part that stays in the student, exits, a start of its own,
 # attacks; tests/runs/test_every_mode.py trains the others, too.
 OF_EACH_KIND = ("soft", "hard", "none", "fitnets", "crd", "mlkd", "simkd", "ofa", "ab", "tf_kd_self", "ard")

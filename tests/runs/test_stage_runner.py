@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from kd_runner.config.settings import Settings
-from kd_runner.errors import RunFailed
 from kd_runner.networks import checkpoints
-from kd_runner.runs import stage_results
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.running import RunState
 from kd_runner.runs.stage_runner import StageRunner
@@ -45,20 +43,3 @@ def test_teachers_from_files_are_judged_before_others_train(
     assert caplog.text.index("teachers.second taken from") < caplog.text.index("teacher   epoch 1/2")
     (members,) = checkpoints.load(path)[0].children()
     assert len(list(members.children())) == 2
-
-
-def test_a_picture_that_fails_costs_no_result_and_a_full_disk_ends_the_run(
-    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def raise_error(error: Exception) -> None:
-        raise error
-
-    runner = runner_of(settings(*SMALL, "baseline=false"), tmp_path)
-    monkeypatch.setattr(stage_results, "show_in_tensorboard", lambda *_: raise_error(ValueError("no picture")))
-    stages = runner.run(())
-    assert stages["student"]["accuracy"] > 0
-    assert stages["baseline"] is None
-    assert "could not be shown: no picture" in caplog.text
-    monkeypatch.setattr(stage_results, "show_in_tensorboard", lambda *_: raise_error(RunFailed("the disk is full")))
-    with pytest.raises(RunFailed, match="the disk is full"):
-        runner.run(())

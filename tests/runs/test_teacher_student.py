@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import Answer, SettingsError
@@ -16,7 +16,7 @@ from kd_runner.runs.rehearsal import rehearse
 Make = Callable[..., Settings]
 
 
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 
 
 SMALL = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile import BOMB, bounded, nothing_happens
@@ -13,12 +14,12 @@ from kd_runner.command_line.yaml_files import bounded_files
 from kd_runner.errors import SettingsError
 
 
-def composed_with(folder: Path, content: bytes) -> None:
-    """Compose the settings with a teacher of that content."""
+def composed_with(folder: Path, content: bytes) -> Any:
+    """The teacher of the settings that are composed with a file of that content."""
     (folder / "teacher").mkdir(parents=True)
     (folder / "teacher" / "odd.yaml").write_bytes(content)
     with bounded_files(), initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        compose("config", overrides=["teacher=odd", f"hydra.searchpath=[{folder}]"])
+        return compose("config", overrides=["teacher=odd", f"hydra.searchpath=[{folder}]"]).teacher
 
 
 @pytest.mark.parametrize(
@@ -40,4 +41,5 @@ def test_a_file_is_refused_in_one_line(content: bytes, line: str, tmp_path: Path
 
 
 def test_a_file_with_references_works_as_before(tmp_path: Path) -> None:
-    composed_with(tmp_path / "options", b"defaults: [mlp]\nhidden: &h [8, 8]\nnorm: *h\n")
+    teacher = composed_with(tmp_path / "options", b"defaults: [mlp]\nhidden: &h [8, 8]\nnorm: *h\n")
+    assert teacher.hidden == teacher.norm == [8, 8]

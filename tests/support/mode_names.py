@@ -8,6 +8,6 @@ OF_PEERS = ("dml", "kdcl")  # whose students learn from one another: tests/runs/
 OTHERS = ("deit", *OF_PEERS)  # the first is of another student: tests/distillation/test_deit.py
 
 
-def modes_with_a_teacher() -> list[str]:
-    """The modes that any student can learn with from a teacher."""
+def modes_of_any_student() -> list[str]:
+    """The modes that any student beside a teacher can have, `none` and others that do not look at the teacher too."""
     return sorted(path.stem for path in CONF_DIR.glob("distillation/*.yaml") if path.stem not in OTHERS)

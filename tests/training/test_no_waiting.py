@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 from torch import Tensor
 from waiting import Waits, no_waiting
 
@@ -17,7 +17,7 @@ from kd_runner.training.classifier import Classifier
 
 Make = Callable[..., Settings]
 GPU = torch.device("meta")
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 OWN = {
     "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 from PIL import Image
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ from kd_runner.training.teacher_outputs import OnlineTeacher
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")]
 
 SHAPE = (1, 8, 8)
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 SMALL = {
     "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 from several_processes import in_processes
 
 from kd_runner.config.settings import Settings, check
@@ -20,7 +20,7 @@ from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit, fit_beside
 from kd_runner.training.resume_state import ResumeState
 
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 SMALL = (
     "trainer.accelerator=cpu", "trainer.threads=1", "optimizer=sgd", "optimizer.lr=0.01",
     "teacher.channels=[6,8]", "teacher.hidden=[10]", "student.channels=[4,6]", "student.epochs=2", "teacher.epochs=2",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mode_names import modes_with_a_teacher
+from mode_names import modes_of_any_student
 from torch import Tensor
 
 from kd_runner.config.settings import Settings
@@ -15,7 +15,7 @@ from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
 
-MODES = modes_with_a_teacher()
+MODES = modes_of_any_student()
 OWN = {
     "crd": ["distillation.negatives=50"],  # there are fewer digits than its negatives
     "catkd": ["teacher.hidden=[]"],  # class maps are those of a dense layer right behind the maps

@@ -155,7 +155,7 @@ def _stop_process(process: subprocess.Popen[bytes], grace: float) -> int:
 
 
 def slots_of(nodes: Sequence[Mapping[str, Any]], gpus: float, cpus: float) -> int:
-    """How many jobs the machines of a cluster run at a time.
+    """The number of jobs that the machines of a cluster run at a time.
 
     Args:
         nodes: The machines, as Ray describes them.

@@ -21,7 +21,7 @@ BUNDLE = "kd_runner.sweeps.packs.bundle:run_bundle"
 
 @dataclass(frozen=True)
 class Packing:
-    """How the jobs of a sweep are packed.
+    """The way in which the jobs of a sweep are packed.
 
     Args:
         pack: The launcher's setting.

@@ -130,7 +130,7 @@ def _client_of(storage: str) -> str:
 
 
 def reason_of(error: BaseException, storage: str | None) -> str:
-    """What a database says about an error, in a line without its address and password."""
+    """The database's words about an error, in a line without its address and password."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
     original = getattr(cause, "orig", None) or cause  # without what SQLAlchemy adds
     arguments = original.args

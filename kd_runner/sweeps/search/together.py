@@ -32,7 +32,7 @@ class Together:
     room: int | None = None
 
     def count_at(self, number: int) -> int:
-        """How many trials, from the one with that number on, are proposed at once.
+        """The number of trials, from the one with that number on, that are proposed at once.
 
         A trial is only proposed before those in front of it have ended where that takes nothing from the sampler: as
         long as it draws at random, or where the person has said how many. A trial that may be pruned runs alone, so

@@ -166,7 +166,7 @@ class Trials:
         return planned if type(planned) is int else self.search.trials
 
     def count_all(self) -> tuple[int, int]:
-        """How many trials of the search have ended, whichever driver ran them, and how many it is to have."""
+        """The number of trials that have ended, of all drivers of the search, and the number that it is to have."""
         trials = self.all()
         return sum(trial.state.is_finished() for trial in trials), max(self.planned, len(trials))
 
