@@ -22,7 +22,6 @@ from kd_runner import __version__, masking
 from kd_runner.closed_output import answer, discard_output, may_be_closed
 from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.explain import HELP, explanation
 from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.foreign_files import guarded_composition
@@ -34,6 +33,7 @@ from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
 from kd_runner.command_line.traces import remove_traces
 from kd_runner.command_line.typed_words import note_idle_words
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import (
     BAD_SETTINGS,
     COMPLETED,

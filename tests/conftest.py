@@ -25,7 +25,7 @@ from stored_runs import stored_run  # noqa: F401
 from torch import Tensor
 
 from kd_runner import masking
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.outputs import Outputs
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from conftest import composed
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import _prepare, build
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.door import OPTIONS as GROUPS
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.settings import check

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import composed
 
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.digit_tiles import digit_tiles
 from kd_runner.datasets.digits import digits

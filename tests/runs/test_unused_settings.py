@@ -16,9 +16,9 @@ from mode_names import OF_PEERS
 from omegaconf import OmegaConf
 from PIL import Image
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.command_line.typed_words import typed_settings
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import flat_keys  # fmt: skip
 from kd_runner.config.settings import (
     DatasetSettings,

@@ -235,7 +235,7 @@ def test_typed_words(words: list[str]) -> None:
 def test_options_of_a_stranger(tmp_path_factory: Any, content: bytes, edits: Any) -> None:
     from hydra import compose, initialize_config_dir
 
-    from kd_runner.command_line.conf_dir import CONF_DIR
+    from kd_runner.config.conf_dir import CONF_DIR
 
     top = tmp_path_factory.getbasetemp() / "options"
     (top / "teacher").mkdir(parents=True, exist_ok=True)

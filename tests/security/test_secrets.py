@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 
 from kd_runner import masking
 from kd_runner.command_line.composition import from_environment, hide_environment, settings_of, with_values
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.messages import say
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
 from kd_runner.plain_text import lines
 from kd_runner.runs.labels_only import masked_ingredients

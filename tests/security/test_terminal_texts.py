@@ -94,7 +94,7 @@ def test_logs_show_tracebacks_without_control_characters() -> None:
 
 
 def test_the_logs_of_runs_and_of_hydra_have_this_formatter() -> None:
-    from kd_runner.command_line.conf_dir import CONF_DIR
+    from kd_runner.config.conf_dir import CONF_DIR
 
     for group, formatters in (("job_logging", 2), ("hydra_logging", 1)):
         text = (CONF_DIR / "hydra" / group / "kd_runner.yaml").read_text()

@@ -8,8 +8,8 @@ import pytest
 from hostile import BOMB, bounded, nothing_happens
 from hydra import compose, initialize_config_dir
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.yaml_files import bounded_files
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
 
 
