@@ -19,7 +19,7 @@ import pytest
 import torch
 from browser import browser  # noqa: F401
 from hydra import compose, initialize_config_dir
-from label_runs import label_run  # noqa: F401
+from multi_label_runs import label_run  # noqa: F401
 from omegaconf import OmegaConf
 from stored_runs import stored_run  # noqa: F401
 from torch import Tensor

@@ -97,7 +97,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     trust_packages(arguments.trust)
     with quick_imports():
         from kd_runner.deploy.measured import measure
-        from kd_runner.deploy.measured_labels import labels_table, measure_labels
+        from kd_runner.deploy.multi_label_evaluation import labels_table, measure_labels
     _refuse_without_effect(arguments)
     predictors = _predictors(arguments)
     judged = _judged(predictors, arguments)

@@ -27,7 +27,7 @@ from kd_runner.deploy.commands import (
     trust_packages,
     whole_number,
 )
-from kd_runner.deploy.label_answers import LabelAnswer, labels_as_csv, labels_as_json, labels_as_table
+from kd_runner.deploy.multi_label_answers import MultiLabelAnswer, labels_as_csv, labels_as_json, labels_as_table
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.files.home import typed_path, typed_run
 from kd_runner.formats import number_of, percent
@@ -101,7 +101,7 @@ def predict(arguments: argparse.Namespace) -> int:
     form = chosen_format(arguments)
     answers: list[Any]
     if predictor.input.several_labels:
-        answers = list(_answers(predictor, paths, arguments, LabelAnswer, _label_answers))
+        answers = list(_answers(predictor, paths, arguments, MultiLabelAnswer, _multi_label_answers))
         text = _labels_as(form, answers, predictor, arguments)
     else:
         answers = list(_answers(predictor, paths, arguments, Answer, _top_answers))
@@ -122,7 +122,9 @@ def _tops_as(form: str, answers: Sequence[Answer], predictor: Predictor, argumen
     return as_table(answers, table_width(arguments.output))
 
 
-def _labels_as(form: str, answers: Sequence[LabelAnswer], predictor: Predictor, arguments: argparse.Namespace) -> str:
+def _labels_as(
+    form: str, answers: Sequence[MultiLabelAnswer], predictor: Predictor, arguments: argparse.Namespace
+) -> str:
     """The text of the answers where a picture may have several labels."""
     if form == "json":
         return labels_as_json(answers, predictor.classes, predictor.name)
@@ -136,9 +138,11 @@ def _top_answers(prediction: Prediction, names: Sequence[str], arguments: argpar
     return [Answer(name, top) for name, top in zip(names, tops, strict=True)]
 
 
-def _label_answers(prediction: Prediction, names: Sequence[str], arguments: argparse.Namespace) -> list[LabelAnswer]:
+def _multi_label_answers(
+    prediction: Prediction, names: Sequence[str], arguments: argparse.Namespace
+) -> list[MultiLabelAnswer]:
     rows = zip(names, prediction.labels, prediction.probabilities.tolist(), strict=True)
-    return [LabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
+    return [MultiLabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
 
 
 def picture_files(given: Sequence[Path]) -> list[Path]:

@@ -23,7 +23,7 @@ from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
 from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
-from kd_runner.reports.label_table import label_table
+from kd_runner.reports.multi_label_table import multi_label_table
 from kd_runner.reports.provenance import run_command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
@@ -153,7 +153,7 @@ def run_page(folder: Folder) -> str:
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
-        labels=label_table(folder.analysis),
+        labels=multi_label_table(folder.analysis),
         numbers=[*_numbers(result, len(classes) if classes else None), *calibration_rows(result)],
         corruptions=corruption_tables(result),
         further=further_tables(result),

@@ -54,7 +54,7 @@ from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights, refuse_missing_file
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.image_weights import check_image_weights
-from kd_runner.runs.label_checks import modes_for, refuse_settings
+from kd_runner.runs.multi_label_checks import modes_for, refuse_settings
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.peer_checks import refuse_peers
 from kd_runner.runs.probe import head_name, note_first_weights

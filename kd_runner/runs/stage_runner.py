@@ -29,7 +29,7 @@ from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import kept_metrics, validation_record
 from kd_runner.randomness import derived_seed
-from kd_runner.runs import judgement, label_judgement
+from kd_runner.runs import judgement, multi_label_judgement
 from kd_runner.runs.attacked import add_accuracy_under_attack
 from kd_runner.runs.averaged import AVERAGES, average_record, save_average
 from kd_runner.runs.cached_outputs import outputs_record
@@ -96,7 +96,7 @@ class StageRunner:
         self.chain = Chain(parts, logger, folder)
         self.peers: list[Taught] = []
         self.is_headless = is_headless(parts.settings)
-        self.judging = label_judgement if self.data.splits.several_labels else judgement
+        self.judging = multi_label_judgement if self.data.splits.several_labels else judgement
 
     def run(self, tempered: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.

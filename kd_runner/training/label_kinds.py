@@ -12,9 +12,9 @@ from kd_runner.datasets.splits import has_several_labels
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.ranks import Ranks
 from kd_runner.tensors import mean_kl, one_versus_all
-from kd_runner.training.binary_labels import BinaryLabelLoss, MetricsOfSeveralLabels
 from kd_runner.training.epoch_metrics import EpochMetrics
 from kd_runner.training.label_loss import LabelLoss
+from kd_runner.training.multi_label_loss import BinaryLabelLoss, MetricsOfSeveralLabels
 from kd_runner.training.recipe import Recipe
 
 

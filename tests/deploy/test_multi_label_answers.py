@@ -12,16 +12,16 @@ from PIL import Image
 from kd_runner import load
 from kd_runner.datasets.digit_tiles import digit_tiles
 from kd_runner.deploy.evaluate_command import main as evaluate
-from kd_runner.deploy.label_answers import LabelAnswer, labels_as_csv, labels_as_json, labels_as_table
+from kd_runner.deploy.multi_label_answers import MultiLabelAnswer, labels_as_csv, labels_as_json, labels_as_table
 from kd_runner.deploy.predict_command import main as predict
 from kd_runner.files.run_folder import ANALYSIS, RESULT
 from kd_runner.networks import checkpoints
 from kd_runner.proof.verify import verify
 
 ANSWERS = [
-    LabelAnswer("a.png", [("cat", 0.9), ("dog", 0.6)], [0.9, 0.6, 0.2]),
-    LabelAnswer("b.png", [], [0.1, 0.3, 0.2]),
-    LabelAnswer("c.png", error="it is no picture"),
+    MultiLabelAnswer("a.png", [("cat", 0.9), ("dog", 0.6)], [0.9, 0.6, 0.2]),
+    MultiLabelAnswer("b.png", [], [0.1, 0.3, 0.2]),
+    MultiLabelAnswer("c.png", error="it is no picture"),
 ]
 CLASSES = ["cat", "dog", "eel"]
 

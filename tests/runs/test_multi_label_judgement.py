@@ -10,20 +10,20 @@ import torch
 
 from kd_runner.config.settings import Settings
 from kd_runner.notes import collected_notes
-from kd_runner.runs import label_judgement
-from kd_runner.runs.label_judgement import LabelJudgement, note_no_gap
+from kd_runner.runs import multi_label_judgement
+from kd_runner.runs.multi_label_judgement import MultiLabelJudgement, note_no_gap
 
 LABELS = (torch.arange(60)[:, None] % torch.tensor([2, 3, 5]) == 0).to(torch.uint8)
 
 
-def knowing(name: str, score: float) -> LabelJudgement:
-    return LabelJudgement(name, torch.ones(60, dtype=torch.bool), 0.3, score=score)
+def knowing(name: str, score: float) -> MultiLabelJudgement:
+    return MultiLabelJudgement(name, torch.ones(60, dtype=torch.bool), 0.3, score=score)
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, logits: torch.Tensor, settings: Settings) -> LabelJudgement:
-    monkeypatch.setattr(label_judgement, "validation_logits", lambda *_: (logits, LABELS))
-    judgement = label_judgement.judge_trained("baseline", torch.nn.Identity(), settings, None, [], None)  # type: ignore[arg-type]
-    assert isinstance(judgement, LabelJudgement)
+def judged(monkeypatch: pytest.MonkeyPatch, logits: torch.Tensor, settings: Settings) -> MultiLabelJudgement:
+    monkeypatch.setattr(multi_label_judgement, "validation_logits", lambda *_: (logits, LABELS))
+    judgement = multi_label_judgement.judge_trained("baseline", torch.nn.Identity(), settings, None, [], None)  # type: ignore[arg-type]
+    assert isinstance(judgement, MultiLabelJudgement)
     return judgement
 
 

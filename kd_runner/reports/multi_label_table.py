@@ -11,7 +11,7 @@ from kd_runner.formats import count, percent
 MOST_ROWS = 200  # of more labels, those that the most test images have
 
 
-def label_table(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
+def multi_label_table(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     """The average precision of each label by network, with the student's agreement; None where there is nothing of it.
 
     The result has `headings`, `rows` of texts, and `more`, the number of labels without a row.

@@ -17,7 +17,7 @@ BETWEEN = "|"  # names of labels in one cell, as in a table of images
 
 
 @dataclass(frozen=True)
-class LabelAnswer:
+class MultiLabelAnswer:
     """The answer for one file.
 
     Args:
@@ -33,7 +33,7 @@ class LabelAnswer:
     error: str | None = None
 
 
-def labels_as_table(answers: Sequence[LabelAnswer], classes: Sequence[str], width: int) -> str:
+def labels_as_table(answers: Sequence[MultiLabelAnswer], classes: Sequence[str], width: int) -> str:
     """The answers as a table of that many columns; what cannot be read is not in it."""
     read = [answer for answer in answers if answer.error is None]
     if not read:
@@ -48,13 +48,13 @@ def labels_as_table(answers: Sequence[LabelAnswer], classes: Sequence[str], widt
     return "\n".join(["", *table_lines(columns, width)[0], "", ""])
 
 
-def _nearest(answer: LabelAnswer, classes: Sequence[str]) -> str:
+def _nearest(answer: MultiLabelAnswer, classes: Sequence[str]) -> str:
     """The most probable label of those at 0.5 or below."""
     below = [(value, name) for name, value in zip(classes, answer.probabilities, strict=True) if value <= 0.5]
     return "" if not below else f"{max(below)[1]} {percent(max(below)[0])}"
 
 
-def labels_as_json(answers: Sequence[LabelAnswer], classes: Sequence[str], model: str) -> str:
+def labels_as_json(answers: Sequence[MultiLabelAnswer], classes: Sequence[str], model: str) -> str:
     """The answers as one JSON document."""
     images: list[dict[str, Any]] = [
         {
@@ -70,7 +70,7 @@ def labels_as_json(answers: Sequence[LabelAnswer], classes: Sequence[str], model
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def labels_as_csv(answers: Sequence[LabelAnswer], classes: Sequence[str]) -> str:
+def labels_as_csv(answers: Sequence[MultiLabelAnswer], classes: Sequence[str]) -> str:
     """The answers as CSV: the labels above 0.5 in one cell, then the probability of each label, then the error."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

@@ -36,7 +36,7 @@ def mean_of_known(values: list[float | None]) -> float:
     return math.fsum(known) / len(known) if known else 0.0
 
 
-def label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+def multi_label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Metrics of logits [N, K] against labels uint8 [N, K]; a logit above 0 says that an image has a label.
 
     map: mean average precision over the labels that any image has. f1: mean over the same labels. micro_f1: of all
@@ -65,7 +65,7 @@ def _f1(hits: Tensor, having: Tensor, found: Tensor) -> Tensor:
     return 2 * hits.double() / (having + found).clamp_min(1)
 
 
-def pair_label_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, Any]:
+def multi_label_pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, Any]:
     """Measures of how close a student's predictions are to its teacher's; logits [N, K].
 
     agreement: share of images and labels on which both decide alike. kl_to_teacher: KL(teacher || student) of each

@@ -7,16 +7,16 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, f1_score, log_loss
 
-from kd_runner.evaluation.label_analysis import analysis_of_labels
-from kd_runner.evaluation.label_metrics import (
+from kd_runner.evaluation.measures import measures_for
+from kd_runner.evaluation.multi_label_analysis import analysis_of_labels
+from kd_runner.evaluation.multi_label_metrics import (
     average_precisions,
     guessing_map,
-    label_metrics,
     mean_average_precision,
-    pair_label_metrics,
+    multi_label_metrics,
+    multi_label_pair_metrics,
     table_of_labels,
 )
-from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions
 
 GENERATOR = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def as_tensors() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:
-    found, said, probabilities = label_metrics(*as_tensors()), LOGITS > 0, 1 / (1 + np.exp(-LOGITS))
+    found, said, probabilities = multi_label_metrics(*as_tensors()), LOGITS > 0, 1 / (1 + np.exp(-LOGITS))
     expected = {
         "map": average_precision_score(LABELS, LOGITS, average="macro"),
         "f1": f1_score(LABELS, said, average="macro"),
@@ -61,7 +61,7 @@ def test_closeness_is_of_each_label() -> None:
     student, teacher = 1 / (1 + np.exp(-LOGITS)), 1 / (1 + np.exp(-TEACHER))
     kl = teacher * np.log(teacher / student) + (1 - teacher) * np.log((1 - teacher) / (1 - student))
     logits, labels = as_tensors()
-    found = pair_label_metrics(logits, torch.tensor(TEACHER))
+    found = multi_label_pair_metrics(logits, torch.tensor(TEACHER))
     alike = (LOGITS > 0) == (TEACHER > 0)
     assert found == pytest.approx({"agreement": alike.mean(), "kl_to_teacher": kl.mean()}, abs=1e-6)
     table = table_of_labels(logits, labels, torch.tensor(TEACHER))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.settings import Node, Settings
-from kd_runner.evaluation.label_metrics import guessing_map, mean_average_precision
+from kd_runner.evaluation.multi_label_metrics import guessing_map, mean_average_precision
 from kd_runner.files.scores import val_score
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT
 from kd_runner.formats import percent
@@ -45,7 +45,7 @@ SHUFFLES = 19  # one in twenty networks that know nothing is better than its own
 
 
 @dataclass(frozen=True)
-class LabelJudgement(Judgement):
+class MultiLabelJudgement(Judgement):
     """The judgement of a network on validation images that may have several labels.
 
     Args:
@@ -167,23 +167,23 @@ def note_student(
     note_flat_student(modes, temperature, settings, epochs)
 
 
-def _judged(name: str, logits: Tensor, labels: Tensor, recorded: float | None = None) -> LabelJudgement:
+def _judged(name: str, logits: Tensor, labels: Tensor, recorded: float | None = None) -> MultiLabelJudgement:
     right = ((logits > 0) == labels.bool()).all(1)
     score = mean_average_precision(logits, labels)
-    return LabelJudgement(name, right, guessing_map(labels), recorded, score=score)
+    return MultiLabelJudgement(name, right, guessing_map(labels), recorded, score=score)
 
 
-def _warned(judged: LabelJudgement, warning: str) -> LabelJudgement:
+def _warned(judged: MultiLabelJudgement, warning: str) -> MultiLabelJudgement:
     note(STUDENT if judged.name == STUDENT else "teacher", warning)
-    return LabelJudgement(judged.name, judged.right, judged.largest, judged.recorded, warning, judged.score)
+    return MultiLabelJudgement(judged.name, judged.right, judged.largest, judged.recorded, warning, judged.score)
 
 
-def _verdict(judged: LabelJudgement) -> str:
+def _verdict(judged: MultiLabelJudgement) -> str:
     images = f"{len(judged.right):,} validation images"
     return f"{subject_of(judged.name)} has an mAP of {percent(judged.score, 1)} on {images}"
 
 
-def _chance_doubt(judged: LabelJudgement, logits: Tensor, labels: Tensor) -> str | None:
+def _chance_doubt(judged: MultiLabelJudgement, logits: Tensor, labels: Tensor) -> str | None:
     """The reason why an mAP may be chance: the same answers given to other images are as good. None otherwise."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(SHUFFLES):
@@ -193,7 +193,7 @@ def _chance_doubt(judged: LabelJudgement, logits: Tensor, labels: Tensor) -> str
     return None
 
 
-def log_score(judged: LabelJudgement) -> None:
+def log_score(judged: MultiLabelJudgement) -> None:
     """Log the mAP of a given teacher, or of the mean of several, beside that of guessing."""
     log.info(
         "%-9s mAP %s on %s validation images; guessing gives about %s",

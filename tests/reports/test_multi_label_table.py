@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kd_runner.files.results import Run, read_run
 from kd_runner.files.run_folder import PAGE, RESULT
-from kd_runner.reports.label_table import label_table
 from kd_runner.reports.leaderboard import leaderboard_of, terminal_text
+from kd_runner.reports.multi_label_table import multi_label_table
 from kd_runner.reports.summary import table
 
 ANALYSIS = {
@@ -21,13 +21,13 @@ ANALYSIS = {
 
 
 def test_a_row_for_each_label() -> None:
-    assert label_table(ANALYSIS) == {
+    assert multi_label_table(ANALYSIS) == {
         "headings": ["label", "test images", "teacher", "student", "agreement with the teacher"],
         "rows": [["cat", "3", "50.00 %", "25.00 %", "75.00 %"], ["dog", "0", "–", "–", "100.00 %"]],
         "more": 0,
     }
-    assert label_table({"classes": ["cat"], "networks": {}}) is None
-    assert label_table({**ANALYSIS, "test_images": [3]}) is None  # edited
+    assert multi_label_table({"classes": ["cat"], "networks": {}}) is None
+    assert multi_label_table({**ANALYSIS, "test_images": [3]}) is None  # edited
 
 
 def test_reports_speak_of_map(label_run: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from kd_runner.datasets.survey import class_counts
-from kd_runner.evaluation.label_metrics import label_metrics, pair_label_metrics, table_of_labels
+from kd_runner.evaluation.multi_label_metrics import multi_label_metrics, multi_label_pair_metrics, table_of_labels
 from kd_runner.files.stages import TEACHER
 from kd_runner.formats import count, four_digits, number_of, percent
 from kd_runner.terminal import TextColumn, table_lines
@@ -37,9 +37,9 @@ def measure_labels(logits: Mapping[str, Tensor], labels: Tensor, classes: Sequen
     networks = {}
     for name, part in logits.items():
         teacher = logits.get(TEACHER) if name != TEACHER else None
-        of_pair = {} if teacher is None else pair_label_metrics(part, teacher)
+        of_pair = {} if teacher is None else multi_label_pair_metrics(part, teacher)
         table = {f"label_{key}": values for key, values in table_of_labels(part, labels, teacher).items()}
-        networks[name] = {**label_metrics(part, labels), **of_pair, **table}
+        networks[name] = {**multi_label_metrics(part, labels), **of_pair, **table}
     return {
         "metric": "map",
         "images": len(labels),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.evaluation.label_metrics import mean_average_precision
+from kd_runner.evaluation.multi_label_metrics import mean_average_precision
 from kd_runner.ranks import ALONE, Ranks
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.label_loss import LabelLoss
