@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from kd_runner.datasets.label_values import classes_and_labels, names_of_classes
+from kd_runner.datasets.folders.tree import printable
 from kd_runner.datasets.several_labels import labels_of_array
 from kd_runner.datasets.splits import Split, Splits, cut, unused_cuts
 from kd_runner.datasets.survey import list_of_names
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tables.label_values import classes_and_labels, names_of_classes
 from kd_runner.notes import note
 
 SHARE_OF_MEMORY = 0.5  # of the machine's, that the arrays may take

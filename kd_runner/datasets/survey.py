@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.tar_members import LINK, SPARSE
-from kd_runner.datasets.tar_members import SPECIAL as SPECIAL_MEMBER
-from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents, name_in_list
+from kd_runner.datasets.folders.tree import (
+    BROKEN_LINK,
+    CIRCLE,
+    CLOSED,
+    NO_SUFFIX,
+    REPEATED,
+    SPECIAL,
+    Contents,
+    name_in_list,
+)
+from kd_runner.datasets.packs.tar_members import LINK, SPARSE
+from kd_runner.datasets.packs.tar_members import SPECIAL as SPECIAL_MEMBER
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 

@@ -33,7 +33,7 @@ from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
 
 if TYPE_CHECKING:
-    from kd_runner.datasets.labelled_folder import LabelledPictures
+    from kd_runner.datasets.folders.labelled_folder import LabelledPictures
     from kd_runner.deploy.judged import Judged
     from kd_runner.deploy.predictor import Predictor
 
@@ -128,7 +128,7 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
             f"--max-pixels: has no effect without DATA, as the run's test images are read as its settings say, got "
             f"{arguments.max_pixels}"
         )
-    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.datasets.tables.table_file import is_table_name
 
     if arguments.data is None or arguments.data.is_dir() or not is_table_name(arguments.data):
         for option, value in (("--column", arguments.column), ("--image-root", arguments.image_root)):
@@ -217,9 +217,9 @@ def _labelled_pictures(
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
-    from kd_runner.datasets.labelled_folder import labelled_folder
-    from kd_runner.datasets.labelled_table import labelled_table
-    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.datasets.folders.labelled_folder import labelled_folder
+    from kd_runner.datasets.tables.labelled_table import labelled_table
+    from kd_runner.datasets.tables.table_file import is_table_name
     from kd_runner.deploy.given_table import table_words
     from kd_runner.deploy.trained_on import note_trained_on
 

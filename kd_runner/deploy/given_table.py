@@ -7,8 +7,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from kd_runner.datasets.labelled_table import TableWords
-from kd_runner.datasets.manifest_rows import COLUMNS, GROUP, WEIGHT
+from kd_runner.datasets.tables.labelled_table import TableWords
+from kd_runner.datasets.tables.rows import COLUMNS, GROUP, WEIGHT
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.home import with_home

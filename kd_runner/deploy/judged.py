@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.labelled_folder import LabelledPictures
-from kd_runner.datasets.tree import printable
-from kd_runner.datasets.written_labels import without_decimals
+from kd_runner.datasets.folders.labelled_folder import LabelledPictures
+from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.tables.written_labels import without_decimals
 from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.deploy.reading import read_in_batches

@@ -17,10 +17,10 @@ import torch
 
 from kd_runner.config.build import build
 from kd_runner.config.settings import DatasetSettings, Residency
-from kd_runner.datasets.archives import is_archive
-from kd_runner.datasets.folds import fold_of
-from kd_runner.datasets.manifest_table import is_table_name
+from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.splits import Splits
+from kd_runner.datasets.subsets.folds import fold_of
+from kd_runner.datasets.tables.table_file import is_table_name
 from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading

@@ -151,9 +151,9 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
     Raises:
         SettingsError: there is no picture.
     """
-    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.datasets.folders.tree import contents_of, printable
     from kd_runner.datasets.survey import LeftOut, count
-    from kd_runner.datasets.tree import contents_of, printable
+    from kd_runner.datasets.tables.table_file import is_table_name
 
     paths: list[Path] = []
     for path in (path.expanduser() for path in given):
@@ -197,7 +197,7 @@ def _answers(
     """
     import torch
 
-    from kd_runner.datasets.tree import printable
+    from kd_runner.datasets.folders.tree import printable
     from kd_runner.deploy.reading import read_in_batches
 
     said, size = 0, arguments.batch_size or predictor.batch_size

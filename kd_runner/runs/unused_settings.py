@@ -20,9 +20,9 @@ from torch import nn
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.build import names_of, takes
 from kd_runner.config.settings import ASKED, ONLINE, DistillationSettings, Settings
-from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.packed import PackedImages
+from kd_runner.datasets.folders.archives import is_archive
+from kd_runner.datasets.packs.packed_images import PackedImages
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
 from kd_runner.optimizer import DOT

@@ -10,8 +10,8 @@ import pytest
 from image_cases import tagged
 from PIL import Image
 
-from kd_runner.datasets import image_cache
-from kd_runner.datasets.decoding import decode
+from kd_runner.datasets.decoding import image_cache
+from kd_runner.datasets.decoding.image_file import decode
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
 from kd_runner.notes import collected_notes

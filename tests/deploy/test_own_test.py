@@ -8,8 +8,8 @@ import pytest
 import torch
 from image_folders import write_classes
 
-from kd_runner.datasets.folds import fold_of
 from kd_runner.datasets.image_folder import image_folder
+from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.deploy.own_test import own_test
 from kd_runner.deploy.run_images import images_of_run
 from kd_runner.deploy.stored_run import thread_count
