@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kd_runner import __version__, masking
+from kd_runner import __version__, redaction
 from kd_runner.closed_output import answer, discard_output, may_be_closed
 from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
@@ -31,7 +31,7 @@ from kd_runner.command_line.messages import help_text, one_line_message, say, wi
 from kd_runner.command_line.moved_files import where_they_are_now
 from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
-from kd_runner.command_line.traces import remove_traces
+from kd_runner.command_line.refused_command_cleanup import remove_traces
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import (
@@ -102,14 +102,14 @@ def main(companions: Any = None) -> int:
             again = read_again(words[1:])
             invocation = Invocation(again.words, companions=companions, again=again)
             words = again.words
-        masking.hide_named(words)
+        redaction.hide_named(words)
         sys.argv[1:] = invocation.translate()
         if place is not None and SWEEP_FLAGS & set(sys.argv):
             raise SettingsError(
                 f"-m: a sweep must be one process, and torchrun or srun started {place.size}; leave it out, and give "
                 "each job its devices by trainer.devices"
             )
-        masking.hide_named(sys.argv[1:])
+        redaction.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
             overrides = [word for word in words if not word.startswith("-")]
             answer(lines((explanation(overrides) if overrides else help_text()).split("\n")))
@@ -138,7 +138,7 @@ def _follow(place: Place, words: Sequence[str]) -> int:
     flags = [word for word in words if word.startswith("-") and not word.startswith(CONFIG_FLAGS)]
     if flags or Invocation(words).asks_for_data:
         return COMPLETED
-    from kd_runner.runs.following import follow_started
+    from kd_runner.runs.worker_process import follow_started
 
     return follow_started(place)
 
@@ -183,7 +183,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as found:
         remove_traces(folder, job.output_subdir)
-        answer(printable(masking.mask(str(found))))
+        answer(printable(redaction.mask(str(found))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             with suppress(OSError, RunFailed):  # a full disk
@@ -235,13 +235,13 @@ def _run_or_answer(
     if invocation.again is None:
         run(settings, folder, overrides, secrets, notes, written, invocation.companions, typed_config_dir())
         return
-    from kd_runner.proof.again import as_before, compare
+    from kd_runner.proof.rerun import as_before, compare
 
     with as_before(invocation.again, settings) as (settings, remarks):
         all_notes = [*notes, *remarks]
         result = run(settings, folder, overrides, secrets, all_notes, written, config_dir=typed_config_dir())
     comparison = compare(invocation.again, result, folder)
-    print(printable(masking.mask(str(comparison.text()))))
+    print(printable(redaction.mask(str(comparison.text()))))
     invocation.exit_code = comparison.exit_code
 
 

@@ -34,7 +34,7 @@ from kd_runner.terminal import TextColumn, table_lines
 
 if TYPE_CHECKING:
     from kd_runner.datasets.folders.labelled_folder import LabelledPictures
-    from kd_runner.deploy.judged import Judged
+    from kd_runner.deploy.logits_on_images import Judged
     from kd_runner.deploy.predictor import Predictor
 
 COMMAND = "kd-evaluate"
@@ -96,7 +96,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     form = chosen_format(arguments, FORMATS)
     trust_packages(arguments.trust)
     with quick_imports():
-        from kd_runner.deploy.measured import measure
+        from kd_runner.deploy.evaluation_metrics import measure
         from kd_runner.deploy.multi_label_evaluation import labels_table, measure_labels
     _refuse_without_effect(arguments)
     predictors = _predictors(arguments)
@@ -189,7 +189,7 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
-    from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
+    from kd_runner.deploy.logits_on_images import judged_on_folder, judged_on_own_test
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:

@@ -13,8 +13,8 @@ from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import SETTINGS
-from kd_runner.masking import MASK
 from kd_runner.notes import note
+from kd_runner.redaction import MASK
 
 MANIFEST = "kd_runner.datasets.manifest.manifest"
 READ = tuple(name for name in COLUMNS if name not in (WEIGHT, GROUP))  # columns that an evaluation reads

@@ -17,7 +17,7 @@ from kd_runner.config.settings import Seed, rule_of
 from kd_runner.errors import SettingsError
 from kd_runner.files import reading
 from kd_runner.files.run_folder import SETTINGS
-from kd_runner.masking import MASK
+from kd_runner.redaction import MASK
 
 MOST_THREADS = 1024
 MOST_IMAGES = 2**24  # in a batch

@@ -13,11 +13,11 @@ from torch.utils.data import WeightedRandomSampler
 
 from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
+from kd_runner.input_pipeline.device_copy import sent
+from kd_runner.input_pipeline.random_resized_crop import Windows
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.step_plan import StepPlan
-from kd_runner.input_pipeline.transfer import sent
 from kd_runner.input_pipeline.view import View
-from kd_runner.input_pipeline.whole_pictures import Windows
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks, Rows
 

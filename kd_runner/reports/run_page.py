@@ -21,9 +21,9 @@ from kd_runner.reports.certainty import certainty_of
 from kd_runner.reports.class_table import class_table
 from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
-from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
 from kd_runner.reports.multi_label_table import multi_label_table
+from kd_runner.reports.name_tags_notes import label_of
 from kd_runner.reports.provenance import run_command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of

@@ -67,7 +67,7 @@ from kd_runner.runs.training_switches import (
     switches_of,
     without_layer_decay,
 )
-from kd_runner.runs.transfer import images_to_teach_on
+from kd_runner.runs.unlabelled_images import images_to_teach_on
 from kd_runner.tracking.trackers import refuse_missing
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.attack import attack_of

@@ -30,9 +30,9 @@ from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
-from kd_runner.masking import masked_data
 from kd_runner.randomness import derived_seed
 from kd_runner.ranks import ALONE, Ranks
+from kd_runner.redaction import masked_data
 from kd_runner.runs.multi_label_checks import refuse_settings
 from kd_runner.tensors import one_thread
 from kd_runner.training.recipe import Recipe

@@ -19,8 +19,8 @@ from kd_runner import plain_text
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
-from kd_runner.datasets.copies import Copies, Position, copies_by_digest, digest_of
 from kd_runner.datasets.decoding.image_file import ImageFacts, facts
+from kd_runner.datasets.duplicates import Copies, Position, copies_by_digest, digest_of
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folders.tree import printable
 from kd_runner.datasets.splits import Images, Split, Splits
@@ -32,7 +32,7 @@ from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
 from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
-from kd_runner.runs.transfer import unlabelled_images
+from kd_runner.runs.unlabelled_images import unlabelled_images
 
 # What a note on a broken shard says where images are left out, and what it is where a run would stop.
 WHAT_FOLLOWS = (

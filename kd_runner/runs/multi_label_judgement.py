@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from kd_runner.config.settings import Node, Settings
 from kd_runner.evaluation.multi_label_metrics import guessing_map, mean_average_precision
-from kd_runner.files.scores import val_score
+from kd_runner.files.scores import kept_metrics, val_score
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT
 from kd_runner.formats import percent
-from kd_runner.networks.records import kept_metrics, record_of
+from kd_runner.networks.records import record_of
 from kd_runner.notes import note
 from kd_runner.runs import doubts
 from kd_runner.runs.companions import Companions

@@ -1,8 +1,8 @@
 """The other processes of a run on several devices: started, met, watched and ended by process 0.
 
 `trainer.devices` alone starts them here; torchrun and srun have started them already. They wait in
-`kd_runner.runs.following`. All meet at a store of PyTorch's: a file where they were started here, else the address that
-torchrun or Slurm gives.
+`kd_runner.runs.worker_process`. All meet at a store of PyTorch's: a file where they were started here, else the address
+that torchrun or Slurm gives.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Meeting:
 
 def _start(rank: int, size: int, path: Path) -> subprocess.Popen[bytes]:
     """Another process of the run on this machine, which prints nothing but errors and ends with this one."""
-    words = [sys.executable, "-m", "kd_runner.runs.following", str(os.getpid()), str(rank), str(size), str(path)]
+    words = [sys.executable, "-m", "kd_runner.runs.worker_process", str(os.getpid()), str(rank), str(size), str(path)]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 

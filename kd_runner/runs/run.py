@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.unused_in_sweep import sentence
-from kd_runner.command_line.used_folder import refuse_no_run, refuse_used_folder
 from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
@@ -19,6 +18,7 @@ from kd_runner.errors import RunFailed, one_line
 from kd_runner.files import atomic
 from kd_runner.files.contents import remove_resume_states
 from kd_runner.files.disk import quiet_threads, refusals_in_one_line
+from kd_runner.files.folder_checks import refuse_no_run, refuse_used_folder
 from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SECONDS, SETTINGS, UNFINISHED
 from kd_runner.files.scores import with_scores
@@ -40,7 +40,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.resuming import begin, earlier_result, refuse_other_code
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.same_settings import refuse_other_settings
 from kd_runner.runs.spent_seconds import SpentSeconds
 from kd_runner.runs.stage_runner import StageRunner
@@ -88,8 +88,8 @@ def run(
         ExitStack() as stack,
     ):
         notes += command_notes
-        masking.hide({}, secrets)
-        content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
+        redaction.hide({}, secrets)
+        content = redaction.masked_data(redaction.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
         stack.enter_context(exclusive_run(folder, settings.resume is not None))
         check_folder(settings, folder, content, overrides, written)  # another process may have been here in between
@@ -258,7 +258,7 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"error": None if stopped else one_line(error)}
         try:
             if not is_completed(folder):
-                atomic.write_json(folder / RESULT, masking.masked_data(result))
+                atomic.write_json(folder / RESULT, redaction.masked_data(result))
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
@@ -270,7 +270,7 @@ def finish(result: dict[str, Any], folder: Path, logger: RunLogger, finetuned: i
     Args:
         finetuned: The number of epochs of finetuning.
     """
-    atomic.write_json(folder / RESULT, masking.masked_data(result))
+    atomic.write_json(folder / RESULT, redaction.masked_data(result))
     remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
     logger.log_result(with_scores(result))

@@ -24,10 +24,10 @@ from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import ANALYSIS, UNFINISHED, weights_file
-from kd_runner.files.scores import val_score
+from kd_runner.files.scores import kept_metrics, val_score
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
-from kd_runner.networks.records import kept_metrics, validation_record
+from kd_runner.networks.records import validation_record
 from kd_runner.randomness import derived_seed
 from kd_runner.runs import judgement, multi_label_judgement
 from kd_runner.runs.attacked import add_accuracy_under_attack
@@ -57,7 +57,7 @@ from kd_runner.runs.peer_stage import save_peers, training_of_peers
 from kd_runner.runs.peers_result import peers_result
 from kd_runner.runs.probe import probe_or_load
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.softness import certainty, note_soft_targets
 from kd_runner.runs.student import BEST, better, log_deployed_form, save_student
 from kd_runner.runs.teacher_student import Pairing

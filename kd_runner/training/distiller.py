@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.ranks import ALONE, Ranks
 
 LABELLED = "labelled"  # sum of the images with labels

@@ -18,7 +18,7 @@ import torch
 from jobs import Job, finished, result_in
 
 import kd_runner
-from kd_runner.reports.command import main as report
+from kd_runner.reports.report_arguments import main as report
 
 ARCHIVE = Path(__file__).with_name("made_before_the_move.base64")
 

@@ -19,7 +19,7 @@ from page_text import text_of
 
 from kd_runner.files import reading
 from kd_runner.files.results import MissingRun, Run, read_run
-from kd_runner.reports import command as report_command
+from kd_runner.reports import report_arguments as report_command
 
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 FILES = ("result.json", "analysis.json", "settings.json")

@@ -77,7 +77,9 @@ def others_of(job: Job) -> list[int]:
     """The process IDs of the other processes of a run that is a job."""
     children = Path(f"/proc/{job.process.pid}/task/{job.process.pid}/children").read_text().split()
     return [
-        int(child) for child in children if b"kd_runner.runs.following" in Path(f"/proc/{child}/cmdline").read_bytes()
+        int(child)
+        for child in children
+        if b"kd_runner.runs.worker_process" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 

@@ -169,7 +169,7 @@ def test_names_of_classes_and_files_reach_neither_terminal_nor_log_raw(hostile_f
     assert RED in json.loads((run / "analysis.json").read_text())["classes"]  # as they are
     assert "<script>alert" not in (run / "report.html").read_text()
     report = subprocess.run(
-        [sys.executable, "-m", "kd_runner.reports.command", "run", "--out", "out"],
+        [sys.executable, "-m", "kd_runner.proof.report_command", "run", "--out", "out"],
         cwd=hostile_folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert is_plain(report.stdout)

@@ -27,12 +27,12 @@ from kd_runner.sweeps.grid import reason_of_failure
 from kd_runner.sweeps.jobs import Job, completed_result, write_end
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import Driver, is_name_of_driver
-from kd_runner.sweeps.search.pruning import pruning_reason
 from kd_runner.sweeps.search.record import importances_of, record_of
 from kd_runner.sweeps.search.seeds import ACCURACIES, SEEDS, SeedRun, accuracies_of, may_be_best, ranked, seed_runs
 from kd_runner.sweeps.search.space import Space
 from kd_runner.sweeps.search.storage import open_study
 from kd_runner.sweeps.search.study import SearchSettings, distribution_of, format_value, identity, propose_trial
+from kd_runner.sweeps.search.trial_pruning import pruning_reason
 
 OF_DRIVER = "driver"  # the name, in a trial's record, of the name of the driver that runs it
 PLANNED = "trials"  # the name, in the study's record, of the number of trials that several drivers are to come to

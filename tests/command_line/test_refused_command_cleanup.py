@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.command_line.traces import folder_goes_where_refused, remember_absent, remove_traces
+from kd_runner.command_line.refused_command_cleanup import folder_goes_where_refused, remember_absent, remove_traces
 from kd_runner.errors import SettingsError
 from kd_runner.log_handlers import LogFile
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kd_runner.clock import run_seconds
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.spent_seconds import SpentSeconds
 
 

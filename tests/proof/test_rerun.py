@@ -15,8 +15,8 @@ from kd_runner.command_line.again import read_again
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
-from kd_runner.proof.again import Comparison, own_settings, pairs_of
 from kd_runner.proof.numbers import Pair
+from kd_runner.proof.rerun import Comparison, own_settings, pairs_of
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from kd_runner.datasets.image_folder import image_folder
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.input_pipeline.random_resized_crop import Window, WindowedFiles, box_of
 from kd_runner.input_pipeline.sources import FileSource
 from kd_runner.input_pipeline.view import View
-from kd_runner.input_pipeline.whole_pictures import Window, WindowedFiles, box_of
 from kd_runner.randomness import derived_seed, keyed_uniform
 from kd_runner.runs.data import view_of
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kd_runner.deploy.measured import measure
+from kd_runner.deploy.evaluation_metrics import measure
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
 
 

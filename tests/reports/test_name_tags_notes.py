@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.files.results import decisive_words
-from kd_runner.reports.described import described_rows, label_of, sentence_of
 from kd_runner.reports.leaderboard import COLUMNS, rows
+from kd_runner.reports.name_tags_notes import described_rows, label_of, sentence_of
 from kd_runner.reports.summary import sentences
 
 DESCRIBED = {"described": {"name": "mine", "notes": "the first", "tags": ["a", "b"]}}

@@ -9,7 +9,7 @@ from stored_networks import store_network
 
 import kd_runner
 from kd_runner.datasets.folders.labelled_folder import labelled_folder
-from kd_runner.deploy.judged import judged_on_folder
+from kd_runner.deploy.logits_on_images import judged_on_folder
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 

@@ -1,7 +1,7 @@
 import pytest
 
-from kd_runner import masking
-from kd_runner.masking import hide_values
+from kd_runner import redaction
+from kd_runner.redaction import hide_values
 
 
 def test_secrets_are_hidden_below_their_keys() -> None:
@@ -24,4 +24,4 @@ def test_secrets_are_hidden_below_their_keys() -> None:
     ],
 )
 def test_the_password_of_an_address_is_hidden_and_what_names_it_is_not(address: str, shown: str) -> None:
-    assert masking.without_password(address) == shown
+    assert redaction.without_password(address) == shown

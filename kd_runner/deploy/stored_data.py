@@ -31,7 +31,7 @@ from kd_runner.runs.data import VAL_FRACTION, fold_seed
 
 
 @dataclass(frozen=True)
-class OwnTest:
+class StoredData:
     """The test of a run.
 
     Args:
@@ -62,9 +62,9 @@ class OwnTest:
 
 
 @contextmanager
-def own_test(
+def read_stored_data(
     folder: Path, trust: Sequence[str] = (), root: str | None = None, residency: Residency | None = None
-) -> Iterator[OwnTest]:
+) -> Iterator[StoredData]:
     """The test of the run in `folder`; what is unpacked for it is deleted after the block.
 
     Args:
@@ -98,7 +98,7 @@ def own_test(
         result = reading.json_of(folder / RESULT)[0]
         if residency is None:  # images that are read in another way than the run's have another fingerprint
             _note_other_images(folder, result, splits)
-        yield OwnTest(splits, settings, result)
+        yield StoredData(splits, settings, result)
 
 
 def _remedy_of_table(root: str | None) -> str:

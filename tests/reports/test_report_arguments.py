@@ -11,7 +11,7 @@ import pytest
 from leaderboard_cases import sweep_of_two_modes, sweep_over_a_grid, write_run
 
 from kd_runner.errors import SettingsError
-from kd_runner.reports import command
+from kd_runner.reports import report_arguments
 from kd_runner.reports.sweep_report import report
 
 
@@ -29,7 +29,7 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     copy = sweep.parent / "copy"
     shutil.copytree(sweep, copy)
     monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep), str(copy), "--out", str(sweep.parent / "both")])
-    assert command.main() == 0
+    assert report_arguments.main() == 0
     assert gc.isenabled()
     assert (sweep.parent / "both" / "report.html").is_file()
     for words, message in (
@@ -37,7 +37,7 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         ([str(sweep), "--reference", "nope"], "reference: must be part of a row's name, got nope: distillation=soft"),
     ):
         monkeypatch.setattr(sys, "argv", ["kd-report", *words])
-        assert command.main() == 2
+        assert report_arguments.main() == 2
         assert message in capsys.readouterr().err
     (sweep.parent / "empty").mkdir()
     with pytest.raises(SettingsError, match="no run of kd-runner in"):
@@ -59,10 +59,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(
         raise BrokenPipeError
 
     closed = []
-    monkeypatch.setattr(command, "report", close)
-    monkeypatch.setattr(command, "discard_output", lambda: closed.append(True))
+    monkeypatch.setattr(report_arguments, "report", close)
+    monkeypatch.setattr(report_arguments, "discard_output", lambda: closed.append(True))
     monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep)])
-    assert command.main() == 1
+    assert report_arguments.main() == 1
     assert (closed, capfd.readouterr().err) == ([True], "")
 
 
@@ -73,7 +73,7 @@ def test_no_report_takes_the_place_of_another(
     write_run(second_sweep / "0", ["distillation=dkd"])
     monkeypatch.chdir(sweep.parent)
     for folder in ("sweep", "other", "other/0"):
-        assert command.write_page([Path(folder)], None, None).is_file()
+        assert report_arguments.write_page([Path(folder)], None, None).is_file()
     before = {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()}
     for words, message in (
         (["sweep", "other"], "must be given, as sweep has a report of its own"),
@@ -87,22 +87,22 @@ def test_no_report_takes_the_place_of_another(
         (["sweep", "--out", "sweep/sweep.json"], "must be a folder, got sweep/sweep.json"),
     ):
         monkeypatch.setattr(sys, "argv", ["kd-report", *words])
-        assert command.main() == 2
+        assert report_arguments.main() == 2
         assert capsys.readouterr().err == f"kd-report: --out: {message}\n"
     assert {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()} == before
     for _ in range(2):  # its own report is written again
-        assert command.write_page([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
+        assert report_arguments.write_page([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
     assert "kd-report sweep other --out v1.2<" in Path("v1.2/report.html").read_text()
 
 
 def test_what_kd_report_refuses(grid_sweep: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="has no result to report: failed: no good"):
-        command.write_page([grid_sweep / "12"], grid_sweep / "12", None)
+        report_arguments.write_page([grid_sweep / "12"], grid_sweep / "12", None)
     with pytest.raises(SettingsError, match=r"--out: must be given, as .* has a report of its own run"):
-        command.write_page([grid_sweep / "1", grid_sweep / "2"], None, None)
+        report_arguments.write_page([grid_sweep / "1", grid_sweep / "2"], None, None)
     with pytest.raises(SettingsError, match="--reference: has no effect on one run, got soft"):
-        command.write_page([grid_sweep / "1"], grid_sweep / "1", "soft")
-    assert command.write_page([grid_sweep / "1", grid_sweep / "2"], tmp_path / "out", None).is_file()
+        report_arguments.write_page([grid_sweep / "1"], grid_sweep / "1", "soft")
+    assert report_arguments.write_page([grid_sweep / "1", grid_sweep / "2"], tmp_path / "out", None).is_file()
     (grid_sweep / "1" / "result.json").write_text('{"accuracy": 0.9}')  # another program's, say
     with pytest.raises(SettingsError, match=r"result\.json has no status: it is not one of kd-runner's"):
-        command.write_page([grid_sweep / "1"], grid_sweep / "1", None)
+        report_arguments.write_page([grid_sweep / "1"], grid_sweep / "1", None)

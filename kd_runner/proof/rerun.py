@@ -19,12 +19,12 @@ from kd_runner.files import reading
 from kd_runner.files.results import completed_result
 from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
 from kd_runner.files.stages import BASELINE, STAGES, TEACHER
-from kd_runner.masking import MASK
 from kd_runner.networks import checkpoints
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
-from kd_runner.proof.machine import differences
+from kd_runner.proof.environment_differences import differences
 from kd_runner.proof.numbers import Pair, leaves, pair_lines
+from kd_runner.redaction import MASK
 from kd_runner.training.device import device_of
 
 # Parts of a result that are not the same twice, by the end of their keys.

@@ -1,7 +1,8 @@
 """The processes of a run beside process 0: each takes its rows of every batch, and neither writes nor prints.
 
-Usage: `python -m kd_runner.runs.following PID RANK SIZE PATH`, with the process ID of process 0, this process's number,
-the number of all, and the file at which they meet. Under torchrun and srun, `kd_runner.cli` calls `follow_started`.
+Usage: `python -m kd_runner.runs.worker_process PID RANK SIZE PATH`, with the process ID of process 0, this process's
+number, the number of all, and the file at which they meet. Under torchrun and srun, `kd_runner.cli` calls
+`follow_started`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from image_folders import read, write_classes, write_image
 
 from kd_runner.datasets import survey
-from kd_runner.datasets.copies import copies_by_digest
+from kd_runner.datasets.duplicates import copies_by_digest
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split, Splits
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from kd_runner.datasets.folders.labelled_folder import LabelledPictures
 from kd_runner.datasets.folders.tree import printable
 from kd_runner.datasets.tables.written_labels import without_decimals
-from kd_runner.deploy.own_test import OwnTest, own_test
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.deploy.reading import read_in_batches
+from kd_runner.deploy.stored_data import StoredData, read_stored_data
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.predictions import predict
 from kd_runner.input_pipeline.batches import PlainBatches
@@ -50,7 +50,7 @@ def judged_on_own_test(
     """The logits for the test images of the run in `folder`, as the run itself computes them.
 
     Args:
-        trust, root: As in `own_test`.
+        trust, root: As in `read_stored_data`.
         batch_size: None: the number that the run took.
 
     Raises:
@@ -58,7 +58,7 @@ def judged_on_own_test(
     """
     logits: dict[str, Tensor] = {}
     labels = torch.empty(0)
-    with own_test(folder, trust, root) as test:
+    with read_stored_data(folder, trust, root) as test:
         for name, predictor in predictors.items():
             _refuse_other_images(predictor, test)
             test.settle(predictor.device)
@@ -72,7 +72,7 @@ def judged_on_own_test(
     return Judged(logits, labels, {})
 
 
-def _refuse_other_images(predictor: Predictor, test: OwnTest) -> None:
+def _refuse_other_images(predictor: Predictor, test: StoredData) -> None:
     shape, classes = test.splits.image_shape, list(map(str, test.splits.classes))
     if shape != predictor.input.image_shape:
         wanted = list(predictor.input.image_shape)
@@ -89,7 +89,7 @@ def _refuse_other_images(predictor: Predictor, test: OwnTest) -> None:
         raise SettingsError(f"{predictor.name} has other classes than the run's test, or in another order")
 
 
-def _batches(source: Source, predictor: Predictor, test: OwnTest, batch_size: int | None) -> PlainBatches:
+def _batches(source: Source, predictor: Predictor, test: StoredData, batch_size: int | None) -> PlainBatches:
     """The batches that the run made of its test images, normalised as the network's file says."""
     predictor.network.to(memory_format=test.memory_format)
     wanted = predictor.input

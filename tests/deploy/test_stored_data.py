@@ -10,8 +10,8 @@ from image_folders import write_classes
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.subsets.folds import fold_of
-from kd_runner.deploy.own_test import own_test
 from kd_runner.deploy.run_images import images_of_run
+from kd_runner.deploy.stored_data import read_stored_data
 from kd_runner.deploy.stored_run import thread_count
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
@@ -40,14 +40,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_test_images_of_a_run(folder: Path) -> None:
     (folder / "result.json").write_text(json.dumps({"environment": {"threads": 3}}))
-    with own_test(folder) as test:
+    with read_stored_data(folder) as test:
         expected = image_folder(str(folder / "data"), 3, image_size=5, cache=None).test
         assert torch.equal(test.splits.test.sample(99), expected.sample(99))
         assert (test.settings.batch_size, test.memory_format) == (8, torch.channels_last)
         assert thread_count(test.result) == 3
         assert test.batch_size == 1000
     (folder / "result.json").write_text(json.dumps({"data": {"evaluation_batch": 64}}))
-    with own_test(folder) as test:
+    with read_stored_data(folder) as test:
         assert test.batch_size == 64  # that of a run whose teacher sees larger images
     assert not (folder / "cache").exists()  # a folder of anyone's does not say where to write
 
@@ -56,10 +56,10 @@ def test_images_that_lie_elsewhere_now(folder: Path) -> None:
     (folder / "data").rename(folder / "moved")
     with (
         pytest.raises(SettingsError, match=r"dataset\.root: no folder .*; where .*with --root"),
-        own_test(folder),
+        read_stored_data(folder),
     ):
         pass
-    with own_test(folder, root=str(folder / "moved")) as test:
+    with read_stored_data(folder, root=str(folder / "moved")) as test:
         assert test.splits.classes == ["a", "b", "c"]
 
 
@@ -67,7 +67,7 @@ def test_a_table_in_place_of_the_runs_own_is_for_the_other_argument(folder: Path
     (folder / "new.csv").write_text("path,label\nx.png,a\n")
     with (
         pytest.raises(SettingsError, match=r"; --root is for .*: kd-evaluate MODEL .*new\.csv judges the rows of"),
-        own_test(folder, root=str(folder / "new.csv")),
+        read_stored_data(folder, root=str(folder / "new.csv")),
     ):
         pass
 
@@ -75,7 +75,7 @@ def test_a_table_in_place_of_the_runs_own_is_for_the_other_argument(folder: Path
 def test_other_test_images_are_noted(folder: Path) -> None:
     result = {"student": {"correct": {"of": "0" * 16}}}
     (folder / "result.json").write_text(json.dumps(result))
-    with collected_notes() as notes, own_test(folder):
+    with collected_notes() as notes, read_stored_data(folder):
         assert notes == [
             f"the test images are not those that {folder} was evaluated on (or have another place or time of change)"
         ]
@@ -85,7 +85,7 @@ def test_the_pictures_in_their_own_sizes_are_the_same_images_and_give_no_notes_o
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "data" / "a" / "about.txt").write_text("not a picture")
-    with own_test(folder) as test:
+    with read_stored_data(folder) as test:
         of = test.splits.test_fingerprint[:16]
     (folder / "result.json").write_text(json.dumps({"student": {"correct": {"of": of}}}))
     caplog.clear()
@@ -114,14 +114,14 @@ def test_the_pictures_in_their_own_sizes_are_the_same_images_and_give_no_notes_o
 )
 def test_settings_of_anyone_go_through_the_door(folder: Path, changes: dict[str, Any], message: str) -> None:
     (folder / "settings.json").write_text(json.dumps(settings_of(folder, **changes)))
-    with pytest.raises(SettingsError, match=message), own_test(folder):
+    with pytest.raises(SettingsError, match=message), read_stored_data(folder):
         pass
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"dataset": {}}', '{"dataset": 3, "data_seed": 0, "batch_size": 2}'])
 def test_broken_settings_get_one_clear_line(folder: Path, content: str) -> None:
     (folder / "settings.json").write_text(content)
-    with pytest.raises(SettingsError, match=r"settings\.json") as caught, own_test(folder):
+    with pytest.raises(SettingsError, match=r"settings\.json") as caught, read_stored_data(folder):
         pass
     assert "\n" not in str(caught.value)
 
@@ -130,7 +130,7 @@ def test_nothing_is_downloaded(folder: Path) -> None:
     node = {"_target_": "kd_runner.datasets.torchvision_set.torchvision_set", "name": "MNIST", "download": True}
     settings = {**settings_of(folder), "dataset": {**node, "root": str(folder / "mnist")}}
     (folder / "settings.json").write_text(json.dumps(settings))
-    with pytest.raises(SettingsError, match=r"and dataset\.download is false"), own_test(folder):
+    with pytest.raises(SettingsError, match=r"and dataset\.download is false"), read_stored_data(folder):
         pass
     assert not (folder / "mnist").exists()
 
@@ -138,7 +138,7 @@ def test_nothing_is_downloaded(folder: Path) -> None:
 def test_the_test_images_of_a_fold(folder: Path) -> None:
     settings = settings_of(folder) | {"folds": 3, "fold": 1}
     (folder / "settings.json").write_text(json.dumps(settings))
-    with own_test(folder) as test:
+    with read_stored_data(folder) as test:
         whole = image_folder(str(folder / "data"), 3, image_size=5, cache=None)
         expected = fold_of(whole, 3, 1, fold_seed(3), 3, 0.1)
         assert (test.splits.test_fingerprint, len(test.splits.test)) == (expected.test_fingerprint, 6)
@@ -149,5 +149,5 @@ def test_the_test_images_of_a_fold(folder: Path) -> None:
         ({"folds": 7}, "settings.json: folds must be at most 6, the images of the largest class, got 7"),
     ):
         (folder / "settings.json").write_text(json.dumps(settings | changes))
-        with pytest.raises(SettingsError, match=message), own_test(folder):
+        with pytest.raises(SettingsError, match=message), read_stored_data(folder):
             pass

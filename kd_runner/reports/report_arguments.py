@@ -167,7 +167,3 @@ def refuse_to_replace_page(folders: Sequence[Path], out: Path | None) -> None:
         must = "must be given" if out is None else "must be another folder"
         owner = f"{out or folders[0]} {'has' if existing else 'is for'} a report of its own"
         raise SettingsError(f"--out: {must}, as {owner}{' run' if RESULT in existing else ''}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
