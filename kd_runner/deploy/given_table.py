@@ -10,7 +10,7 @@ from typing import Any
 from kd_runner.datasets.tables.labelled_table import TableWords
 from kd_runner.datasets.tables.rows import COLUMNS, GROUP, WEIGHT
 from kd_runner.errors import SettingsError
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.notes import note
@@ -65,7 +65,7 @@ def columns_typed(words: Sequence[str]) -> dict[str, str | None]:
 
 def _dataset_of(folder: Path) -> Mapping[str, Any]:
     """The settings of the run's data set where that is a table; else nothing. The folder may be anyone's."""
-    content = reading.json_of(folder / SETTINGS)[0]
+    content = tolerant_json.json_of(folder / SETTINGS)[0]
     dataset = content.get("dataset") if isinstance(content, dict) else None
     return dataset if isinstance(dataset, dict) and dataset.get("_target_") == MANIFEST else {}
 

@@ -23,7 +23,7 @@ from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.tables.table_file import is_table_name
 from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
 from kd_runner.errors import SettingsError
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.run_folder import RESULT, SETTINGS
 from kd_runner.input_pipeline.batches import evaluation_batch
 from kd_runner.notes import note
@@ -95,7 +95,7 @@ def read_stored_data(
             raise SettingsError(f"{folder / SETTINGS}: dataset: must return Splits, got {type(splits).__name__}")
         if settings.folds is not None:
             splits = _fold(folder, settings, splits)
-        result = reading.json_of(folder / RESULT)[0]
+        result = tolerant_json.json_of(folder / RESULT)[0]
         if residency is None:  # images that are read in another way than the run's have another fingerprint
             _note_other_images(folder, result, splits)
         yield StoredData(splits, settings, result)

@@ -15,7 +15,7 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.deploy.stored_run import thread_count
 from kd_runner.environment import environment
 from kd_runner.errors import COMPLETED, FAILED, SettingsError, one_line
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import completed_result
 from kd_runner.files.run_folder import SETTINGS, STUDENT_BEST, STUDENT_LAST, weights_file
 from kd_runner.files.stages import BASELINE, STAGES, TEACHER
@@ -87,7 +87,7 @@ def own_settings(folder: Path, settings: Settings) -> Settings:
 
     Only settings that decide the result are taken from it, and none that was hidden.
     """
-    content, fault = reading.json_of(folder / SETTINGS)
+    content, fault = tolerant_json.json_of(folder / SETTINGS)
     if fault:
         note("again", f"{SETTINGS} {fault}: this version's defaults are used")
         return settings
@@ -211,7 +211,7 @@ def pairs_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pair
 
 def _lasting_numbers(content: Any) -> Iterator[tuple[str, float]]:
     for key, value in leaves(content):
-        number = reading.usable_number(value)
+        number = tolerant_json.usable_number(value)
         if number is not None and not key.startswith("inference.") and key not in MEASURED_ANEW:
             yield key, number
 

@@ -22,7 +22,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions, predict
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import completed_result, unpack_bits
 from kd_runner.files.scores import has_map
 from kd_runner.files.stages import STUDENT, TEACHER
@@ -233,7 +233,7 @@ def _pairs(
         return
     if name == STUDENT and TEACHER in predictions.logits:
         measured |= measures.of_pair(logits, predictions.logits[TEACHER])
-    reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
+    reported_leaves = {metric: tolerant_json.usable_number(value) for metric, value in leaves(result[name])}
     for metric, number in leaves(measured):
         if metric in reported_leaves:
             reported = reported_leaves[metric]

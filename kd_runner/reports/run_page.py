@@ -11,7 +11,7 @@ from typing import Any
 from kd_runner.charts.run_charts import run_charts
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
-from kd_runner.files import atomic, reading
+from kd_runner.files import atomic, result_schema, tolerant_json
 from kd_runner.files.results import Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.scores import has_map, words_of
@@ -113,14 +113,14 @@ def read_folder(folder: Path) -> Folder:
         told = f"{folder} has no result to report: {run.reason}"
         raise SettingsError(f"{told}; kd-runner {words} goes on with a run that was stopped")
     settings, unset = settings_in(folder)
-    content, wrong = reading.json_of(folder / ANALYSIS)
-    analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)
+    content, wrong = tolerant_json.json_of(folder / ANALYSIS)
+    analysis, gone = tolerant_json.remove_misshapen(content, result_schema.ANALYSIS)
     charts, failed = run_charts(analysis) if analysis else ({}, [])
     lacking = [
         run.left_out,
         f"{unset}: no settings are shown" if unset else "",
         f"{ANALYSIS} {wrong}: no pictures are shown" if wrong else "",
-        reading.left_out(ANALYSIS, gone),
+        tolerant_json.left_out(ANALYSIS, gone),
         f"{ANALYSIS}: not drawn, as its parts do not fit together: {', '.join(failed)}" if failed else "",
     ]
     return Folder(run, settings, analysis, charts, [line for line in lacking if line])

@@ -19,10 +19,10 @@ from kd_runner.files import atomic
 from kd_runner.files.contents import remove_resume_states
 from kd_runner.files.disk import quiet_threads, refusals_in_one_line
 from kd_runner.files.folder_checks import refuse_no_run, refuse_used_folder
-from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SECONDS, SETTINGS, UNFINISHED
 from kd_runner.files.scores import with_scores
 from kd_runner.files.stages import STAGES
+from kd_runner.files.tolerant_json import texts
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
 from kd_runner.reports import run_page
