@@ -25,7 +25,6 @@ from kd_runner.command_line.overrides import (
     PUBLISHED_WEIGHTS,
     expand_modes,
     is_undecisive,
-    printable,
     split,
 )
 from kd_runner.command_line.typed_words import parse_overrides, typed_settings
@@ -37,6 +36,7 @@ from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words, without_plus
 from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run, without_page
 from kd_runner.formats import number_of
+from kd_runner.plain_text import printable
 from kd_runner.redaction import MASK
 
 # Settings of a sweep that say how its jobs are started.

@@ -24,7 +24,7 @@ from kd_runner.datasets.decoding.image_cache import load_or_compute
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.packs.packed_images import PackedImages, window
 from kd_runner.datasets.packs.packed_splits import Problems, splits_of_packed
 from kd_runner.datasets.packs.shard_samples import Keys, samples_of
@@ -157,7 +157,9 @@ def _problems(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Pr
             reasons += [reason for _, reason in index["problems"]]
             if index["broken"]:
                 found = count(len(index["samples"]), "image")
-                broken.append(f"{shard} cannot be read to its end ({printable(index['broken'])}), {found} before that")
+                broken.append(
+                    f"{shard} cannot be read to its end ({decoded_name(index['broken'])}), {found} before that"
+                )
             if index["behind"]:
                 size = f"{index['behind']:,} bytes"
                 note("data", f"{shard} has {size} behind its end, which no reader of tars reads: were two joined?")

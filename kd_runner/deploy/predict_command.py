@@ -151,7 +151,7 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
     Raises:
         SettingsError: there is no picture.
     """
-    from kd_runner.datasets.folders.tree import contents_of, printable
+    from kd_runner.datasets.folders.tree import contents_of, decoded_name
     from kd_runner.datasets.survey import LeftOut, count
     from kd_runner.datasets.tables.table_file import is_table_name
 
@@ -160,7 +160,7 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             if is_table_name(path) and path.exists():
                 raise SettingsError(
-                    f"{printable(str(path))} is a table: name the pictures or their folder, or give the table to "
+                    f"{decoded_name(str(path))} is a table: name the pictures or their folder, or give the table to "
                     "kd-evaluate, which judges the rows that have a label"
                 )
             paths.append(path)
@@ -175,9 +175,9 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
             left_out.folders[folder or "."] += number
         if not contents.images:
             holds = f": it holds {left_out}" if left_out.files else ""
-            raise SettingsError(f"no pictures in or below {printable(str(path))}{holds}")
+            raise SettingsError(f"no pictures in or below {decoded_name(str(path))}{holds}")
         if left_out.files:
-            say(COMMAND, f"note: {count(left_out.files, 'file')} below {printable(str(path))} left out: {left_out}")
+            say(COMMAND, f"note: {count(left_out.files, 'file')} below {decoded_name(str(path))} left out: {left_out}")
         paths += [path / image for image in contents.images]
     return paths
 
@@ -197,11 +197,11 @@ def _answers(
     """
     import torch
 
-    from kd_runner.datasets.folders.tree import printable
+    from kd_runner.datasets.folders.tree import decoded_name
     from kd_runner.deploy.reading import read_in_batches
 
     said, size = 0, arguments.batch_size or predictor.batch_size
-    names = [printable(str(path)) for path in paths]
+    names = [decoded_name(str(path)) for path in paths]
     with progress(len(paths)) as advance:
         for batch in read_in_batches(paths, [predictor.input], arguments.max_pixels, size, arguments.workers):
             answers = {number: kind(names[number], error=reason) for number, reason in batch.reasons.items()}

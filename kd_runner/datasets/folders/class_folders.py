@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kd_runner.datasets.decoding.image_file import SUFFIXES
-from kd_runner.datasets.folders.tree import Contents, name_in_list, printable
+from kd_runner.datasets.folders.tree import Contents, decoded_name, name_in_list
 from kd_runner.datasets.survey import HEIC, HEIC_REMEDY, count, kinds_in_words, list_of_names
 from kd_runner.datasets.tables.written_labels import WHOLE
 from kd_runner.notes import note
@@ -96,7 +96,7 @@ def _readable_suffixes(kinds: Iterable[str]) -> str:
 
 def _unknown_classes(train: Path, folder: Path, unknown: Sequence[str], classes: Sequence[str]) -> str:
     """The message for classes of another split's folder that are not there for training."""
-    shown = [printable(name) for name in unknown]
+    shown = [decoded_name(name) for name in unknown]
     known = {_fold_case(name): name for name in classes}
     similar = [(name, known[_fold_case(name)]) for name in unknown if _fold_case(name) in known]
     suggestion = ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from kd_runner.datasets.folders.split_folders import split_called
-from kd_runner.datasets.folders.tree import Contents, contents_of, name_in_list, printable
+from kd_runner.datasets.folders.tree import Contents, contents_of, decoded_name, name_in_list
 from kd_runner.datasets.survey import count, list_of_names, note_left_out
 from kd_runner.datasets.tables.table_file import SUFFIXES
 from kd_runner.errors import SettingsError
@@ -74,7 +74,7 @@ def _class_level(root: Path, contents: Contents, classes: set[str]) -> tuple[Pat
         SettingsError: there is none.
     """
     folder, level = root, contents
-    while not classes & {printable(name) for name in level.classes}:
+    while not classes & {decoded_name(name) for name in level.classes}:
         tests = [name for name in level.subfolders if split_called(name) == "test" and level.below(name).images]
         if len(tests) > 1:
             raise SettingsError(f"{folder} has {' and '.join(tests)}: name the one to evaluate on")
@@ -90,7 +90,7 @@ def _class_level(root: Path, contents: Contents, classes: set[str]) -> tuple[Pat
 def _no_class(root: Path, folder: Path, level: Contents, classes: Sequence[str]) -> str:
     """The message for a folder in which no folder has the name of a class."""
     known = f"the network's classes are {list_of_names(map(name_in_list, classes))}"
-    name = printable(root.resolve().name)
+    name = decoded_name(root.resolve().name)
     if name in classes and level.images:
         return (
             f"{root} is the folder of one class, {name_in_list(name)}, and has no class folders: name the folder above "
@@ -116,7 +116,7 @@ def _folders_by_class(folder: Path, contents: Contents, numbers: dict[str, int])
     """
     folders: dict[str, str] = {}
     for subfolder in contents.classes:
-        name = printable(subfolder)
+        name = decoded_name(subfolder)
         if name in folders:
             raise SettingsError(f"{folder} has two folders that are shown as {name}: rename one of them")
         if name in numbers:
@@ -128,7 +128,7 @@ def _note_unknown(folder: Path, contents: Contents, used: set[str], classes: Seq
     """Note the pictures that have no class of the network."""
     unknown = {name: len(contents.by_subfolder[name]) for name in contents.classes if name not in used}
     if unknown:
-        names = [f"{name_in_list(name)}{similar_class(printable(name), classes)}" for name in unknown]
+        names = [f"{name_in_list(name)}{similar_class(decoded_name(name), classes)}" for name in unknown]
         verb = "is" if len(unknown) == 1 else "are"
         note(
             "data",

@@ -95,14 +95,14 @@ def is_image_name(name: str) -> bool:
     return f"{dot}{suffix}".lower() in SUFFIXES and not is_hidden(name)
 
 
-def printable(name: str) -> str:
+def decoded_name(name: str) -> str:
     """The name with a sign for each byte that is no text: such a name could not be written to a report."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def name_in_list(name: str) -> str:
-    """The printable name as it stands among others: in quotes where it has a comma, or a space at one of its ends."""
-    shown = printable(name)
+    """The decoded name as it stands among others: in quotes where it has a comma, or a space at one of its ends."""
+    shown = decoded_name(name)
     return f'"{shown}"' if "," in shown or shown != shown.strip() or not shown else shown
 
 
@@ -174,7 +174,7 @@ def _add_file(entry: os.DirEntry[str], folder: Folder, contents: Contents) -> No
     elif is_image_name(entry.name):
         contents.images.append(_join(folder.path, entry.name))
     else:
-        suffix = printable(PurePath(entry.name).suffix.lower())
+        suffix = decoded_name(PurePath(entry.name).suffix.lower())
         contents.unread[folder.path, suffix if suffix and len(suffix) <= LONGEST_SUFFIX else NO_SUFFIX] += 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.survey import list_of_names
 from kd_runner.suggestions import did_you_mean
 
@@ -40,7 +40,7 @@ def find_columns(features: Mapping[str, Any], image: str | None, label: str | No
         ValueError: there is none, several could be meant, or the one that was named is no such column.
     """
     images = [name for name, feature in features.items() if _is_image(feature)]
-    kinds = ", ".join(f"{printable(name)} ({_kind(feature)})" for name, feature in features.items())
+    kinds = ", ".join(f"{decoded_name(name)} ({_kind(feature)})" for name, feature in features.items())
     image = _choose(
         "image", image, [name for name in images if _name(features[name]) == "Image"] or images, IMAGES, kinds
     )
@@ -75,7 +75,7 @@ def _choose(kind: str, asked: str | None, found: list[str], usual: tuple[str, ..
     chosen = found[0] if len(found) == 1 else next((name for name in usual if name in found), None)
     if chosen is None:
         raise ValueError(
-            f"{kind}_column must be named, as there are {list_of_names(map(printable, found))}; columns are {kinds}"
+            f"{kind}_column must be named, as there are {list_of_names(map(decoded_name, found))}; columns are {kinds}"
         )
     return chosen
 

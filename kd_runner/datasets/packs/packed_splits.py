@@ -10,7 +10,7 @@ import torch
 
 from kd_runner.datasets.decoding.conversions import note_conversions
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
 from kd_runner.datasets.packs.packed_images import PackedImages
 from kd_runner.datasets.splits import Splits
@@ -85,14 +85,16 @@ def _refuse(problems: Problems, folder: Path) -> None:
         raise ValueError(f"{problems.broken[0]}; {SKIP}")
     if problems.names:
         more = f"; {len(problems.names) - 1:,} more are like it" if len(problems.names) > 1 else ""
-        raise ValueError(f"{printable(str(folder / problems.names[0]))}: {problems.reasons[0]}{more}; {SKIP}")
+        raise ValueError(f"{decoded_name(str(folder / problems.names[0]))}: {problems.reasons[0]}{more}; {SKIP}")
 
 
 def _note_problems(problems: Problems, folder: Path) -> None:
     for sentence in problems.broken:
         note("data", f"{sentence}: what follows is left out (dataset.on_bad_image)")
     if problems.names:
-        names = [f"{printable(name)} ({reason})" for name, reason in zip(problems.names, problems.reasons, strict=True)]
+        names = [
+            f"{decoded_name(name)} ({reason})" for name, reason in zip(problems.names, problems.reasons, strict=True)
+        ]
         number = len(names)
         note(
             "data",
@@ -108,6 +110,6 @@ def _check_classes(train: ImageFiles, readable: ImageFiles, classes: Sequence[st
     if lost:
         first = int((train.labels == lost[0]).nonzero()[0])
         raise ValueError(
-            f"no training image of the class {classes[lost[0]]} can be read, as {printable(str(train.file(first)))}: "
-            f"{reason_of(train, first)}"
+            f"no training image of the class {classes[lost[0]]} can be read, as "
+            f"{decoded_name(str(train.file(first)))}: {reason_of(train, first)}"
         )

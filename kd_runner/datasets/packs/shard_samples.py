@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kd_runner.datasets.decoding.image_file import SUFFIXES
-from kd_runner.datasets.folders.tree import NO_SUFFIX, is_hidden, printable
+from kd_runner.datasets.folders.tree import NO_SUFFIX, decoded_name, is_hidden
 from kd_runner.datasets.packs.tar_members import Member, Members, members_of
 from kd_runner.datasets.survey import list_of_names
 from kd_runner.datasets.tables.label_values import Value, label_value
@@ -109,7 +109,7 @@ def _groups(members: Members) -> tuple[dict[str, dict[str, Member]], list[tuple[
 
 def _kind(name: str) -> str:
     """The suffix of a file, for counts."""
-    return printable(f".{name.rpartition('.')[2].lower()[:12]}")
+    return decoded_name(f".{name.rpartition('.')[2].lower()[:12]}")
 
 
 def _image_key(shard: Path, key: str, group: Mapping[str, Member], keys: Keys) -> str | None:
@@ -119,8 +119,8 @@ def _image_key(shard: Path, key: str, group: Mapping[str, Member], keys: Keys) -
     images = [ending for ending in group if f".{ending}" in SUFFIXES]
     if len(images) > 1:
         raise ValueError(
-            f"the sample {printable(key)} in {shard} has several images ({', '.join(images)}): dataset.image_key names "
-            "the one to read"
+            f"the sample {decoded_name(key)} in {shard} has several images ({', '.join(images)}): dataset.image_key "
+            "names the one to read"
         )
     return images[0] if images else None
 
@@ -146,6 +146,6 @@ def _label_in_json(value: object, field: str) -> tuple[Value | None, str]:
     if not isinstance(value, dict):
         return label_value(value), "its .json is no number, text or record"
     if field not in value:
-        names: Sequence[str] = [printable(str(name))[:40] for name in value]
+        names: Sequence[str] = [decoded_name(str(name))[:40] for name in value]
         return None, f"its .json has no {field} (dataset.json_field), it has {list_of_names(names)}"
     return label_value(value[field]), f"the {field} in its .json is no number or text"

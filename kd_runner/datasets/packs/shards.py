@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_runner.datasets.folders.split_folders import READ, split_called
-from kd_runner.datasets.folders.tree import NO_SUFFIX, is_hidden, printable
+from kd_runner.datasets.folders.tree import NO_SUFFIX, decoded_name, is_hidden
 from kd_runner.datasets.survey import list_of_names
 
 SUFFIX = ".tar"
@@ -141,7 +141,7 @@ def _of_folder(folder: Path) -> Shards:
             elif path.is_file() and path.suffix.lower() == SUFFIX:
                 by_folder.setdefault(name, []).append(path)
             elif not path.is_dir():
-                unread[name or ".", printable(path.suffix.lower()) or NO_SUFFIX] += 1
+                unread[name or ".", decoded_name(path.suffix.lower()) or NO_SUFFIX] += 1
     if not by_folder:
         _refuse_no_shards(folder, [path for name in ("", *names) for path in _entries(folder / name)])
     if "" in by_folder and len(by_folder) > 1:
@@ -188,7 +188,7 @@ def _by_names(shards: list[Path], root: Path) -> dict[str, list[Path]]:
         called = {split for word in words if (split := split_called(word))}
         if len(called) > 1:
             raise ValueError(
-                f"{root} has shards with the names of two splits, such as {printable(path.name)}: dataset.train, "
+                f"{root} has shards with the names of two splits, such as {decoded_name(path.name)}: dataset.train, "
                 "dataset.val and dataset.test name the shards of each split"
             )
         if called:

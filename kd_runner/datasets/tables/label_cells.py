@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.several_labels import names_in_cell
 from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.notes import note
@@ -45,13 +45,13 @@ def check_cells(cells: Sequence[str], said: Callable[[int], str], file: Path) ->
         note(
             "data",
             f"no image of {file} has two labels: names of labels have | or ; between them, and "
-            f"{printable(longest)} is read as one",
+            f"{decoded_name(longest)} is read as one",
         )
 
 
 def _refuse(rule: str, positions: Sequence[int], cells: Sequence[str], said: Callable[[int], str]) -> None:
     """Raise ValueError for the cells at these positions."""
-    shown = [f"{printable(cells[position])} ({said(position)})" for position in positions]
+    shown = [f"{decoded_name(cells[position])} ({said(position)})" for position in positions]
     raise ValueError(f"labels must be names such as cat|dog, {rule}, got {list_of_names(shown, SHOWN)}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from kd_runner.datasets.folders.tree import name_in_list, printable
+from kd_runner.datasets.folders.tree import decoded_name, name_in_list
 from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.datasets.tables.written_labels import (
     WHOLE,
@@ -144,4 +144,4 @@ def classes_and_labels(
             verb = "is" if len(unknown) == 1 else "are"
             raise ValueError(f"labels of the {split} split must be those that {known}; {shown} {verb} not among them")
         labels[split] = [numbers[value] for value in given]
-    return [printable(str(name)) for name in (names if names is not None else classes)], labels
+    return [decoded_name(str(name)) for name in (names if names is not None else classes)], labels

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_runner.datasets.folders.labelled_folder import LabelledPictures, note_missing, similar_class
-from kd_runner.datasets.folders.tree import name_in_list, printable
+from kd_runner.datasets.folders.tree import decoded_name, name_in_list
 from kd_runner.datasets.several_labels import label_matrix
 from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.datasets.tables.named_files import NamedFiles, named_files, similar_file
@@ -91,7 +91,7 @@ def labelled_table(
         path = named.paths[positions[0]]
         remedy = f"{similar_file(folder, path)}; --image-root FOLDER names another folder that they start from"
         raise SettingsError(
-            f"none of the paths of {file} leads to a picture from {folder}, such as {printable(path)}{remedy}"
+            f"none of the paths of {file} leads to a picture from {folder}, such as {decoded_name(path)}{remedy}"
         )
     return _with_labels(positions, rows.rows, named, classes, _Place(file, folder, several_labels))
 
@@ -175,7 +175,7 @@ def _with_labels(
 def _known_name(name: str, numbers: Mapping[str, int]) -> str:
     """The name as a class has it: as it is, or where none has it, a whole number without its decimals."""
     plain = without_decimals(name)
-    return plain if printable(name) not in numbers and plain in numbers else printable(name)
+    return plain if decoded_name(name) not in numbers and plain in numbers else decoded_name(name)
 
 
 def _note_unknown(unknown: Counter[str], classes: Sequence[str], place: _Place) -> None:

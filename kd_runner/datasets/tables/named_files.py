@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.survey import list_of_names
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -65,7 +65,7 @@ def named_files(names: Sequence[str], said: Callable[[int], str], folder: Path, 
             strange.setdefault(reason, []).append(position)
         files.paths.append(path)
     for reason, positions in strange.items():
-        _refuse(reason, [f"{printable(names[position])} ({said(position)})" for position in positions], folder)
+        _refuse(reason, [f"{decoded_name(names[position])} ({said(position)})" for position in positions], folder)
     _look_at(files, folder, roots, said)
     return files
 
@@ -113,7 +113,7 @@ def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], said: Callab
         parent, name = os.path.split(path)
         real = os.path.realpath(folder / path) if is_link else os.path.join(real_parents[parent], name)  # noqa: PTH118
         if not any(_is_in(real, root) for root in real_roots):
-            outside.append(f"{printable(path)} ({said(position)}), which leads to {printable(real)}")
+            outside.append(f"{decoded_name(path)} ({said(position)}), which leads to {decoded_name(real)}")
         if reason:
             files.missing[position] = reason
         stamps.append((0, 0) if status is None else (status.st_size, status.st_mtime_ns))
@@ -143,9 +143,9 @@ def similar_file(folder: Path, path: str) -> str:
     try:
         names = sorted(os.listdir(folder / parent))  # noqa: PTH208
     except OSError:
-        return f"; there is no folder {printable(parent)} in it" if parent else ""
+        return f"; there is no folder {decoded_name(parent)} in it" if parent else ""
     stems = (name.casefold(), os.path.splitext(name)[0].casefold())  # noqa: PTH122
     for other in names:
         if other.casefold() == stems[0] or os.path.splitext(other)[0].casefold() in stems:  # noqa: PTH122
-            return f"; there is a file {printable(other)}"
+            return f"; there is a file {decoded_name(other)}"
     return ""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.folders.class_folders import note_similar_names
-from kd_runner.datasets.folders.tree import name_in_list, printable
+from kd_runner.datasets.folders.tree import decoded_name, name_in_list
 from kd_runner.datasets.several_labels import label_matrix
 from kd_runner.datasets.survey import SPLITS, LeftOut, count, list_of_names
 from kd_runner.datasets.tables.label_cells import note_without_labels
@@ -104,7 +104,7 @@ def _kept_rows(rows: Sequence[Row], named: NamedFiles, on_empty_label: str, file
     without = [position for position in kept if not rows[position].is_labelled]
     if not without:
         return kept
-    shown = list_of_names([f"{printable(rows[position].path)} ({rows[position].place})" for position in without], 3)
+    shown = list_of_names([f"{decoded_name(rows[position].path)} ({rows[position].place})" for position in without], 3)
     if len(without) == len(kept):
         raise ValueError(f"label must be given for some images, {file} has none")
     if on_empty_label == "error":
@@ -129,7 +129,7 @@ def _less_missing(
     """
     missing = [position for position in kept if position in named.missing]
     if missing and (not skip or len(missing) == len(kept)):
-        shown = [f"{printable(named.paths[position])} ({rows[position].place})" for position in missing]
+        shown = [f"{decoded_name(named.paths[position])} ({rows[position].place})" for position in missing]
         raise ValueError(
             f"path must lead to an image, but {len(missing):,} of {len(kept):,} lead to none from {folder}: "
             f"{list_of_names(shown, 3)}: {named.missing[missing[0]]}{similar_file(folder, named.paths[missing[0]])}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kd_runner.datasets.folders.split_folders import NAMES, split_called
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.survey import count, list_of_names
 from kd_runner.datasets.tables.label_cells import check_cells, labels_in_cell
 from kd_runner.datasets.tables.table_file import PARQUET, Table
@@ -120,7 +120,8 @@ def rows_of(table: Table, names: Mapping[str, str | None]) -> Rows:
         verb = "is" if len(unread) == 1 else "are"
         note(
             "data",
-            f"{count(len(unread), 'column')} of {table.file} {verb} not read: {list_of_names(map(printable, unread))}",
+            f"{count(len(unread), 'column')} of {table.file} {verb} not read: "
+            f"{list_of_names(map(decoded_name, unread))}",
         )
     kind = "row" if table.file.suffix.lower() in PARQUET else "line"
     if LABELS in columns:
@@ -158,7 +159,7 @@ def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
             raise ValueError(_no_column(table, column, names))
     given = [column for column in EITHER if column in columns]
     if len(given) == 2:
-        label, labels = (printable(table.columns[columns[column]]) for column in EITHER)
+        label, labels = (decoded_name(table.columns[columns[column]]) for column in EITHER)
         raise ValueError(
             f"label must be null where labels gives several for each image, or labels null, {table.file} has both "
             f"columns, {label} and {labels}"
@@ -181,7 +182,7 @@ def find_column(columns: Sequence[str], name: str | None) -> int | None:
 
 def _no_column(table: Table, column: str, names: Mapping[str, str | None]) -> str:
     """The message for a column that is not there, with the columns that may be meant by it and its like."""
-    has = list_of_names(map(printable, table.columns), 10)
+    has = list_of_names(map(decoded_name, table.columns), 10)
     missing = [name for name in COLUMNS if names[name] == name and find_column(table.columns, name) is None]
     if len(missing) and any(find_column(table.columns, names[name]) is not None for name in EITHER):
         missing = [name for name in missing if name not in EITHER]  # one of the two is enough
@@ -249,7 +250,7 @@ def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
             values = getattr(one, column), getattr(other, column)
             if values[0] != values[1]:
                 raise ValueError(_twice(column, path, values, one.place, other.place))
-        repeated.append(printable(path))
+        repeated.append(decoded_name(path))
     if repeated:
         note(
             "data",
@@ -263,7 +264,7 @@ def _twice(column: str, path: str, values: tuple[Any, Any], first: str, second: 
     one, other = ("|".join(value) if isinstance(value, tuple) else value for value in values)
     one, other = (value if value != "" else "none" for value in (one, other))
     must = "be the same in all rows of an image" if column == LABELS else "be one for each image"
-    return f"{column} must {must}, {printable(path)} has {one} ({first}) and {other} ({second})"
+    return f"{column} must {must}, {decoded_name(path)} has {one} ({first}) and {other} ({second})"
 
 
 def refuse_split_groups(rows: Sequence[Row]) -> None:
@@ -279,6 +280,6 @@ def refuse_split_groups(rows: Sequence[Row]) -> None:
         name, (one, other) = next(iter(torn.items()))
         more = f"; so have {len(torn) - 1:,} more groups" if len(torn) > 1 else ""
         raise ValueError(
-            f"group must have its images in one split, {printable(name)} has {one.split} ({one.place}) and "
+            f"group must have its images in one split, {decoded_name(name)} has {one.split} ({one.place}) and "
             f"{other.split} ({other.place}){more}; dataset.group=null leaves groups aside"
         )

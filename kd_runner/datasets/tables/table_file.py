@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_runner.datasets.folders.tree import printable
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.survey import list_of_names
 
 DELIMITERS = (",", ";", "\t")
@@ -85,7 +85,7 @@ def _tables_in(folder: Path) -> str:
         names = sorted(path.name for path in folder.iterdir() if is_table_name(path))
     except OSError:
         names = []
-    return f", which has {list_of_names(map(printable, names))}" if names else ""
+    return f", which has {list_of_names(map(decoded_name, names))}" if names else ""
 
 
 def _read_csv(file: Path) -> Table:

@@ -95,4 +95,4 @@ def test_the_contents_of_subfolders_are_split_in_one_pass() -> None:
 def test_names_of_images_and_hidden_names() -> None:
     assert [tree.is_image_name(name) for name in ("a.PNG", "a.txt", "png", "._a.png")] == [True, False, False, False]
     assert [tree.is_hidden(name) for name in (".git", "Thumbs.db", "__MACOSX", "a.b")] == [True, True, True, False]
-    assert tree.printable(os.fsdecode(b"K\xe4fer")) == "K\ufffdfer"
+    assert tree.decoded_name(os.fsdecode(b"K\xe4fer")) == "K\ufffdfer"
