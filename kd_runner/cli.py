@@ -34,6 +34,7 @@ from kd_runner.command_line.other_commands import names_another_command, run_oth
 from kd_runner.command_line.refused_command_cleanup import remove_traces
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.config.conf_dir import CONF_DIR
+from kd_runner.distributed_launch import DistributedLaunch, launch_from_environment
 from kd_runner.errors import (
     BAD_SETTINGS,
     COMPLETED,
@@ -50,7 +51,6 @@ from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
-from kd_runner.processes import Place, started_place
 from kd_runner.quick_imports import quick_imports
 from kd_runner.stop_signals import watch_stop_signals
 from kd_runner.threads import settle_threads
@@ -88,9 +88,9 @@ def main(companions: Any = None) -> int:
     if words == ["--version"]:
         answer(f"kd-runner {__version__}")
         return COMPLETED
-    place = started_place()
-    if place is not None and place.rank:
-        return _follow(place, words)
+    launch = launch_from_environment()
+    if launch is not None and launch.rank:
+        return _follow(launch, words)
     watch_stop_signals()
     invocation = Invocation(words, companions=companions)
     try:
@@ -104,9 +104,9 @@ def main(companions: Any = None) -> int:
             words = again.words
         redaction.hide_named(words)
         sys.argv[1:] = invocation.translate()
-        if place is not None and SWEEP_FLAGS & set(sys.argv):
+        if launch is not None and SWEEP_FLAGS & set(sys.argv):
             raise SettingsError(
-                f"-m: a sweep must be one process, and torchrun or srun started {place.size}; leave it out, and give "
+                f"-m: a sweep must be one process, and torchrun or srun started {launch.size}; leave it out, and give "
                 "each job its devices by trainer.devices"
             )
         redaction.hide_named(sys.argv[1:])
@@ -133,14 +133,14 @@ def main(companions: Any = None) -> int:
     return invocation.exit_code or COMPLETED
 
 
-def _follow(place: Place, words: Sequence[str]) -> int:
+def _follow(launch: DistributedLaunch, words: Sequence[str]) -> int:
     """Take part in the run of process 0, unless the words ask for an answer or a sweep; returns the exit code."""
     flags = [word for word in words if word.startswith("-") and not word.startswith(CONFIG_FLAGS)]
     if flags or Invocation(words).asks_for_data:
         return COMPLETED
     from kd_runner.runs.worker_process import follow_started
 
-    return follow_started(place)
+    return follow_started(launch)
 
 
 def _exit_code_after(error: Exception, invocation: Invocation) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from kd_runner.input_pipeline import operations
+from kd_runner.process_group import Rows
 from kd_runner.randomness import derived_seed, keyed_uniform
-from kd_runner.ranks import Rows
 
 
 @dataclass(frozen=True)

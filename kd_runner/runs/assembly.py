@@ -25,6 +25,7 @@ from kd_runner.config.settings import (
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.unlabelled import TransferSet
+from kd_runner.distributed_launch import launch_from_environment
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
@@ -33,9 +34,8 @@ from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.notes import note
 from kd_runner.outputs import needs_of
-from kd_runner.processes import started_place
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.randomness import derived_seed, seeded_generator
-from kd_runner.ranks import ALONE, Ranks
 from kd_runner.runs.chain_checks import refuse_chain
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
@@ -85,14 +85,17 @@ LARGEST_RATE = 10
 
 
 def assemble(
-    settings: Settings, splits: Splits | None = None, companions: Companions | None = None, ranks: Ranks = ALONE
+    settings: Settings,
+    splits: Splits | None = None,
+    companions: Companions | None = None,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Parts:
     """Build every part, the quick ones first.
 
     Args:
         splits: The data set, where it has been read before.
         companions: The runs of this process, with which the run shares what it reads; None for a run that is alone.
-        ranks: The processes that share the run, of which the first one alone writes.
+        process_group: The processes that share the run, of which the first one alone writes.
 
     Raises:
         SettingsError: a part that cannot be built.
@@ -102,7 +105,7 @@ def assemble(
         refuse_missing_library("student.pruning.structured")
     check_switches(settings)
     refuse_missing(settings.tracking.loggers)
-    if not ranks.rank:
+    if not process_group.rank:
         _check_store(settings.store)
     for name, teacher in settings.all_teachers.items():
         refuse_missing_file(name, teacher)  # before the images are read, which may take minutes
@@ -118,7 +121,7 @@ def assemble(
     refuse_headless(settings, modes)
     check_modes(settings, modes)
 
-    data = _data(settings, splits, companions or Companions(), ranks)
+    data = _data(settings, splits, companions or Companions(), process_group)
     splits, view = data.splits, data.view
     if settings.evaluate.corruptions and splits.image_shape[0] not in CHANNELS:
         raise SettingsError(
@@ -164,7 +167,7 @@ def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Da
     return tuple(links)
 
 
-def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
+def _data(settings: Settings, read_before: Splits | None, companions: Companions, process_group: ProcessGroup) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
     key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise, settings.folds, settings.fold])
@@ -200,7 +203,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
             chosen,
             views,
             settings.replayed_views,
-            ranks,
+            process_group,
             transfer,
             largest,
         ),
@@ -238,7 +241,7 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError(
             f"trainer.graph: must be auto or off where {trainer.process_count} devices share the run, got on"
         )
-    if started_place() is not None:
+    if launch_from_environment() is not None:
         return
     if trainer.nodes > 1:
         raise SettingsError(

@@ -93,7 +93,7 @@ def run(
         check_folder(settings, folder, content, overrides, written)
         stack.enter_context(exclusive_run(folder, settings.resume is not None))
         check_folder(settings, folder, content, overrides, written)  # another process may have been here in between
-        parts = assemble(settings, companions=companions, ranks=meeting.ranks)
+        parts = assemble(settings, companions=companions, process_group=meeting.process_group)
         fingerprint = parts.fingerprint()
         teachers = settings.all_teachers
         checkpoints = [f"{name}.checkpoint" for name, teacher in teachers.items() if teacher.checkpoint]
@@ -111,7 +111,9 @@ def run(
         result = blank_result(settings, parts.data, digests, overrides, rehearsal.layers) | {"notes": notes}
         result |= description(settings) | ({} if config_dir is None else {"config_dir": str(config_dir.absolute())})
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
-        result["environment"] |= {"processes": parts.data.ranks.size} if parts.data.ranks.are_several else {}
+        result["environment"] |= (
+            {"processes": parts.data.process_group.size} if parts.data.process_group.are_several else {}
+        )
         return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
 
 

@@ -116,7 +116,7 @@ class StageRunner:
         with self.state.at(STUDENT):
             student_files, best, node = self.train_student()
             files |= student_files
-        self.data.ranks.send(None)
+        self.data.process_group.broadcast(None)
         with self.state.at(EVALUATE):
             return {**self.evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
 
@@ -219,7 +219,7 @@ class StageRunner:
             The files of the student after its last epoch, after its best, and of the average of its weights where
             there is one, the best epoch, and the node that builds the student as it was saved.
         """
-        self.data.ranks.send(
+        self.data.process_group.broadcast(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
         self.make_images()

@@ -19,11 +19,12 @@ import torch
 from torch import distributed
 
 from kd_runner.config.settings import Settings, check
+from kd_runner.distributed_launch import DistributedLaunch
 from kd_runner.errors import COMPLETED, FAILED, RunFailed, exit_code_of, one_line
 from kd_runner.files.stages import FINETUNE, STUDENT
+from kd_runner.parent_process import die_with_parent
 from kd_runner.plain_text import print_exception
-from kd_runner.processes import Place, die_with_parent
-from kd_runner.ranks import LOST, Ranks
+from kd_runner.process_group import LOST, ProcessGroup
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import LabelsOnly, classifier
 from kd_runner.runs.parts import Parts
@@ -40,9 +41,9 @@ def main() -> int:
     return follow(distributed.FileStore(sys.argv[4], size), rank, size, rank)
 
 
-def follow_started(place: Place) -> int:
+def follow_started(launch: DistributedLaunch) -> int:
     """Follow process 0, as a process that torchrun or srun started; returns the exit code."""
-    return follow(store_of(place), place.rank, place.size, place.local_rank)
+    return follow(store_of(launch), launch.rank, launch.size, launch.local_rank)
 
 
 def follow(store: distributed.Store, rank: int, size: int, local_rank: int) -> int:
@@ -52,16 +53,16 @@ def follow(store: distributed.Store, rank: int, size: int, local_rank: int) -> i
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # process 0 is told, and ends this one
     logging.disable(logging.WARNING)
-    ranks = Ranks(rank, size)
+    process_group = ProcessGroup(rank, size)
     try:
         store.set(f"{HERE}{rank}", "1")
         while not store.check([BEGIN]):
             if store.check([OVER]):
                 return COMPLETED
             time.sleep(LOOK)
-        ranks.join(store, on_gpu=store.get(BEGIN) == b"gpu")
-        train_beside(ranks, local_rank)
-        ranks.leave()
+        process_group.join(store, on_gpu=store.get(BEGIN) == b"gpu")
+        train_beside(process_group, local_rank)
+        process_group.leave()
         return COMPLETED
     except Exception as error:
         if exit_code_of(error) is None and any(sign in str(error) for sign in LOST):
@@ -73,22 +74,22 @@ def follow(store: distributed.Store, rank: int, size: int, local_rank: int) -> i
         return FAILED
 
 
-def train_beside(ranks: Ranks, local_rank: int) -> None:
+def train_beside(process_group: ProcessGroup, local_rank: int) -> None:
     """Train each stage that process 0 names, until it says that all are done.
 
     Raises:
         RunFailed: this process reads other images or weights than process 0.
     """
-    first = ranks.receive()
+    first = process_group.receive_broadcast()
     settings = check(first["settings"])
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))
     take_device(settings.trainer, local_rank)
-    parts = assemble(settings, ranks=ranks)
+    parts = assemble(settings, process_group=process_group)
     if parts.fingerprint() != first["fingerprint"]:
         raise RunFailed("it reads other images, or other weights in teacher.checkpoint, than process 0")
     follower = Follower(settings, parts)
-    while (message := ranks.receive()) is not None:
+    while (message := process_group.receive_broadcast()) is not None:
         follower.obey(message)
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.evaluation.multi_label_metrics import mean_average_precision
-from kd_runner.ranks import ALONE, Ranks
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.label_loss import LabelLoss
 from kd_runner.training.switches import ClassWeights
@@ -57,8 +57,8 @@ class MetricsOfSeveralLabels(EpochMetrics):
     all of them, which stay on the device until the epoch ends.
     """
 
-    def __init__(self, ranks: Ranks = ALONE) -> None:
-        super().__init__(ranks)
+    def __init__(self, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
+        super().__init__(process_group)
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []
 

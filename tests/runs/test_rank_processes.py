@@ -69,7 +69,7 @@ def test_one_device_starts_nothing() -> None:
         meeting.start()
         meeting.begin("1234")
         assert not meeting.processes
-        assert not meeting.ranks.are_several
+        assert not meeting.process_group.are_several
         assert not torch.distributed.is_initialized()
 
 

@@ -45,7 +45,7 @@ subprocess.Popen([sys.executable, "-S", "-c", sys.argv[1]])
 CHILD = """
 import os, sys, time
 sys.path[:0] = {path!r}
-from kd_runner.processes import die_with_parent
+from kd_runner.parent_process import die_with_parent
 die_with_parent({parent})
 open({file!r}, "w").close()
 """

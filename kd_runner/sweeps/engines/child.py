@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from kd_runner import redaction
-from kd_runner.processes import die_with_parent
+from kd_runner.parent_process import die_with_parent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 

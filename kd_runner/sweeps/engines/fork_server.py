@@ -22,7 +22,7 @@ from kd_runner.command_line.composition_cache import CACHE
 from kd_runner.command_line.job_composer import JOB_COMPOSER
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
-from kd_runner.processes import die_with_parent
+from kd_runner.parent_process import die_with_parent
 from kd_runner.socket_folder import settle_socket_folder
 from kd_runner.sweeps.engines.child import DRIVER, call_function, print_to
 from kd_runner.sweeps.engines.task import COMMAND

@@ -10,7 +10,7 @@ import importlib
 import os
 import warnings
 
-from kd_runner.processes import die_with_parent
+from kd_runner.parent_process import die_with_parent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.sweeps.engines.child import DRIVER
 from kd_runner.threads import settle_threads

@@ -10,41 +10,41 @@ import torch
 from several_processes import in_processes
 
 from kd_runner.errors import RunFailed
-from kd_runner.ranks import ALONE, Ranks, Rows
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup, Rows
 
 
 @pytest.mark.parametrize(("count", "size"), [(8, 2), (7, 2), (2, 3), (37, 4), (1, 1)])
 def test_each_image_is_of_one_process(count: int, size: int) -> None:
-    rows = [Ranks(rank, size).rows(count) for rank in range(size)]
+    rows = [ProcessGroup(rank, size).rows(count) for rank in range(size)]
     assert [number for part in rows for number in range(part.start, part.end)] == list(range(count))
     assert max(part.count for part in rows) - min(part.count for part in rows) <= 1
     assert sum(part.share for part in rows) == pytest.approx(1)
-    assert all(part.count <= Ranks(rank, size).rows(37 * size).count for rank, part in enumerate(rows))
+    assert all(part.count <= ProcessGroup(rank, size).rows(37 * size).count for rank, part in enumerate(rows))
 
 
 def test_a_process_without_others_exchanges_nothing() -> None:
     values = torch.ones(3, requires_grad=True)
-    ALONE.send({"nobody": "reads this"})
-    ALONE.sum_gradients([values])
-    assert ALONE.sum(values) is values
-    assert not ALONE.are_several
+    SINGLE_PROCESS.broadcast({"nobody": "reads this"})
+    SINGLE_PROCESS.sum_gradients([values])
+    assert SINGLE_PROCESS.all_reduce_sum(values) is values
+    assert not SINGLE_PROCESS.are_several
 
 
-def _exchanged(ranks: Ranks) -> dict[str, Any]:
+def _exchanged(process_group: ProcessGroup) -> dict[str, Any]:
     """What each of two processes gets: a message, a whole batch of 3 images, and the gradients of its own rows."""
     message = {"weights": torch.arange(3.0), "of": ["a", 1, None]}
-    if ranks.rank == 0:
-        ranks.send(message)
-    got = message if ranks.rank == 0 else ranks.receive()
-    rows = ranks.rows(3)
+    if process_group.rank == 0:
+        process_group.broadcast(message)
+    got = message if process_group.rank == 0 else process_group.receive_broadcast()
+    rows = process_group.rows(3)
     own = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])[rows.start : rows.end].requires_grad_()
-    whole = ranks.whole(own, rows)
+    whole = process_group.all_gather_rows(own, rows)
     (whole.prod(0).sum() * rows.share).backward()
     assert own.grad is not None
     weight = torch.zeros(2, 2, requires_grad=True)
-    weight.grad = torch.full((2, 2), 1.0 + ranks.rank).t()
+    weight.grad = torch.full((2, 2), 1.0 + process_group.rank).t()
     idle = torch.zeros(2, requires_grad=True)
-    ranks.sum_gradients([weight, idle])
+    process_group.sum_gradients([weight, idle])
     assert idle.grad is None
     return {"message": got, "whole": whole.detach(), "own": own.grad, "weight": weight.grad}
 
@@ -63,12 +63,12 @@ def test_what_two_processes_exchange(tmp_path: Path) -> None:
 
 def test_an_error_is_explained_where_a_process_has_ended() -> None:
     broken, other = RuntimeError("[gloo/transport] Connection closed by peer"), RuntimeError("shapes differ")
-    assert ALONE.explained(broken) is broken
-    ranks = Ranks(0, 2, lambda: "process 1 of 2 has ended")
-    assert ranks.explained(other) is other
-    assert isinstance(ranks.explained(broken), RunFailed)
-    assert str(ranks.explained(broken)) == "process 1 of 2 has ended"
-    assert Ranks(0, 2).explained(broken) is broken
+    assert SINGLE_PROCESS.with_cause(broken) is broken
+    process_group = ProcessGroup(0, 2, lambda: "process 1 of 2 has ended")
+    assert process_group.with_cause(other) is other
+    assert isinstance(process_group.with_cause(broken), RunFailed)
+    assert str(process_group.with_cause(broken)) == "process 1 of 2 has ended"
+    assert ProcessGroup(0, 2).with_cause(broken) is broken
 
 
 def test_the_share_of_no_rows_is_nothing() -> None:

@@ -1,10 +1,10 @@
-"""The place that torchrun and srun give to a process, from the variables that they set."""
+"""The processes that torchrun and srun have started together, from the variables that they set."""
 
 from __future__ import annotations
 
 import pytest
 
-from kd_runner.processes import Place, first_host, started_place
+from kd_runner.distributed_launch import DistributedLaunch, first_host, launch_from_environment
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "node7",
@@ -17,20 +17,20 @@ SRUN = {
 
 
 @pytest.mark.parametrize(
-    ("variables", "place"),
+    ("variables", "launch"),
     [
         ({}, None),
-        (TORCHRUN, Place(3, 4, 1, 2, "node7", 29501)),
+        (TORCHRUN, DistributedLaunch(3, 4, 1, 2, "node7", 29501)),
         (TORCHRUN | {"WORLD_SIZE": "1", "RANK": "0"}, None),
         ({"WORLD_SIZE": "8"}, None),  # somebody's variable, and no process of torchrun
-        (SRUN, Place(2, 4, 0, 2, "gpu03", 16234)),
-        (SRUN | {"MASTER_ADDR": "a", "MASTER_PORT": "5"}, Place(2, 4, 0, 2, "a", 5)),
+        (SRUN, DistributedLaunch(2, 4, 0, 2, "gpu03", 16234)),
+        (SRUN | {"MASTER_ADDR": "a", "MASTER_PORT": "5"}, DistributedLaunch(2, 4, 0, 2, "a", 5)),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # the script of a job, of which there is one process
         (SRUN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, None),  # a job of our own launcher
     ],
 )
-def test_the_place_of_a_process(variables: dict[str, str], place: Place | None) -> None:
-    assert started_place(variables) == place
+def test_the_place_of_a_process(variables: dict[str, str], launch: DistributedLaunch | None) -> None:
+    assert launch_from_environment(variables) == launch
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ class Rows:
         return self.count / self.of
 
 
-class Ranks:
-    """The processes of a run, seen from one of them. A single process needs no other, and all that is asked is nothing.
+class ProcessGroup:
+    """The process group of a run, seen from one of its processes. With one process every operation returns its input.
 
     Args:
         rank: The number of this process, from 0.
@@ -73,7 +73,7 @@ class Ranks:
             self._messages = None
             torch.distributed.destroy_process_group()
 
-    def send(self, message: dict[str, Any] | None) -> None:
+    def broadcast(self, message: dict[str, Any] | None) -> None:
         """Send plain data and tensors from process 0 to all others; None tells them that the training is over.
 
         Raises:
@@ -85,7 +85,7 @@ class Ranks:
         torch.save(message, content)
         self._exchange(torch.frombuffer(bytearray(content.getvalue()), dtype=torch.uint8))
 
-    def receive(self) -> Any:
+    def receive_broadcast(self) -> Any:
         """The next message of process 0."""
         return torch.load(io.BytesIO(self._exchange().numpy().tobytes()), weights_only=True)
 
@@ -96,10 +96,10 @@ class Ranks:
             content = torch.empty(int(size), dtype=torch.uint8) if content is None else content
             torch.distributed.broadcast(content, src=0, group=self._messages)
         except RuntimeError as error:
-            raise self.explained(error) from error
+            raise self.with_cause(error) from error
         return content
 
-    def explained(self, error: RuntimeError) -> RuntimeError:
+    def with_cause(self, error: RuntimeError) -> RuntimeError:
         """A RunFailed that names the process which has ended, where that is the reason of `error`; else `error`."""
         if not self.are_several or not any(sign in str(error) for sign in LOST):
             return error
@@ -112,7 +112,7 @@ class Ranks:
         start = self.rank * share + min(self.rank, rest)
         return Rows(start, start + share + (self.rank < rest), count)
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """`values`, in place, summed over the processes; without a gradient."""
         if self.are_several:
             torch.distributed.all_reduce(values)
@@ -123,7 +123,7 @@ class Ranks:
         summed: Tensor = _sum_with_gradient(values)
         return summed
 
-    def whole(self, values: Tensor, rows: Rows) -> Tensor:
+    def all_gather_rows(self, values: Tensor, rows: Rows) -> Tensor:
         """The values [of, …] of all images of a batch, from each process's own [count, …], with gradient."""
         whole = values.new_zeros(rows.of, *values.shape[1:])
         whole[rows.start : rows.end] = values[: rows.count]
@@ -139,13 +139,13 @@ class Ranks:
             if parameter.grad is not None:
                 by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
         for gradients in by_type.values():
-            summed = self.sum(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+            summed = self.all_reduce_sum(torch.cat([gradient.reshape(-1) for gradient in gradients]))
             pieces = summed.split([gradient.numel() for gradient in gradients])
             for gradient, piece in zip(gradients, pieces, strict=True):
                 gradient.copy_(piece.view(gradient.shape))
 
 
-ALONE = Ranks()  # one process without others
+SINGLE_PROCESS = ProcessGroup()  # one process without others
 
 
 class _SumWithGradient(torch.autograd.Function):

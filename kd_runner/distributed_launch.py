@@ -1,29 +1,17 @@
-"""The place of this process among others: its parent, and those that torchrun or srun started beside it."""
+"""The processes of one run that torchrun or srun started together, as one of them finds itself among them."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_PR_SET_PDEATHSIG = 1
 SLURM_PORTS = 15000, 5000  # the first port of those that a step of a Slurm job meets at, and their number
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the process `parent`, which started it, ends. Linux alone can do that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent ended before the call above
-            os._exit(1)
-
-
 @dataclass(frozen=True)
-class Place:
-    """The place of this process among those that share one run.
+class DistributedLaunch:
+    """This process among those of one run, as torchrun or srun started them.
 
     Args:
         rank: Its number, from 0.
@@ -41,14 +29,14 @@ class Place:
     port: int
 
 
-def started_place(variables: Mapping[str, str] = os.environ) -> Place | None:
-    """The place that torchrun or srun gave to this process; None where neither started several processes.
+def launch_from_environment(variables: Mapping[str, str] = os.environ) -> DistributedLaunch | None:
+    """The launch by torchrun or srun that this process is of; None where neither started several processes.
 
     A Slurm job with several tasks runs its script once: only a step that srun starts has them all.
     """
     if int(variables.get("WORLD_SIZE") or 1) > 1 and "RANK" in variables:
         size = int(variables["WORLD_SIZE"])
-        return Place(
+        return DistributedLaunch(
             int(variables["RANK"]),
             size,
             int(variables.get("LOCAL_RANK", 0)),
@@ -59,7 +47,7 @@ def started_place(variables: Mapping[str, str] = os.environ) -> Place | None:
     if int(variables.get("SLURM_STEP_NUM_TASKS") or 1) > 1 and "SLURM_PROCID" in variables:
         size, nodes = int(variables["SLURM_STEP_NUM_TASKS"]), int(variables.get("SLURM_STEP_NUM_NODES", 1))
         first, count = SLURM_PORTS
-        return Place(
+        return DistributedLaunch(
             int(variables["SLURM_PROCID"]),
             size,
             int(variables.get("SLURM_LOCALID", 0)),
