@@ -201,7 +201,7 @@ class OptunaSweeper(GridSweeper):
                 raise SettingsError("hydra.launcher.fail_fast: must be false for a search, got true")
             with self.record_the_start():
                 outcome = run_search(search, space, driver, launcher_settings, flags, self.launcher.compose)
-            with driver.alone():
+            with driver.exclusive_access():
                 write_leaderboard(self.folder, with_commands=False)
         for line in outcome.best:
             log.info("%s", line)

@@ -127,7 +127,7 @@ def judged_on_folder(
         read += batch.numbers
         for name, predictor in predictors.items() if batch.numbers else ():
             images = batch.images[inputs.index(predictor.input)]
-            pixels = torch.stack([predictor.noted(image) for image in images])
+            pixels = torch.stack([predictor.pixels_with_note(image) for image in images])
             logits[name].append(predictor.logits_of(pixels)[:, columns[name]])
         advance(len(batch.numbers) + len(batch.reasons))
     unreadable = {decoded_name(str(data.paths[number])): reason for number, reason in reasons.items()}

@@ -210,7 +210,7 @@ def _answers(
                 if said <= SAID:
                     say(COMMAND, f"{names[number]} cannot be read: {reason}{' …' if said == SAID else ''}")
             if batch.numbers:
-                pixels = torch.stack([predictor.noted(image) for image in batch.images[0]])
+                pixels = torch.stack([predictor.pixels_with_note(image) for image in batch.images[0]])
                 prediction = predictor.prediction(predictor.logits_of(pixels))
                 made = answers_of(prediction, [names[number] for number in batch.numbers], arguments)
                 answers |= dict(zip(batch.numbers, made, strict=True))

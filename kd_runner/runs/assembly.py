@@ -187,13 +187,13 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     if transfer is None:
         transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
     views = views_of_teachers(settings, splits, view)
-    looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
-    looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
-    looks += [None if transfer is None else transfer.digest]
+    key_parts = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
+    key_parts += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
+    key_parts += [None if transfer is None else transfer.digest]
     largest = _largest_input(settings, splits.image_shape)
-    looks += [largest, trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
+    key_parts += [largest, trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
-        ("data", key, digest(looks)),
+        ("data", key, digest(key_parts)),
         lambda: Data(
             settings.dataset,
             splits,

@@ -152,8 +152,13 @@ class Data:
     @functools.cached_property
     def evaluation_key(self) -> str:
         """Changes with whatever changes the images of the splits and of the student, and how evaluation sees them."""
-        looks = [self.view.mean.tolist(), self.view.std.tolist(), str(self.view.memory_format), self.evaluation_batch]
-        return digest([self.splits.fingerprint, self.taught_key, looks, str(self.device)])
+        view_key_parts = [
+            self.view.mean.tolist(),
+            self.view.std.tolist(),
+            str(self.view.memory_format),
+            self.evaluation_batch,
+        ]
+        return digest([self.splits.fingerprint, self.taught_key, view_key_parts, str(self.device)])
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""

@@ -151,7 +151,7 @@ def train_and_evaluate(
         dashboard.begin(logger, content, typed_words(result), parts.data.splits.several_labels)
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
-        result |= runner.run(rehearsal.tempered)
+        result |= runner.run(rehearsal.temperature_modes)
         result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained, rehearsal.links)
         if is_headless(parts.settings):
             as_features(result)
@@ -162,9 +162,9 @@ def train_and_evaluate(
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     """Rehearse the run on noise; note settings without effect and results that will mean little."""
     rehearsal = rehearse(parts, count_macs=True)
-    for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
+    for key, reason in unused_settings(overrides, parts, rehearsal.temperature_modes).items():
         note("settings", sentence(key, reason))
-    note_what_is_foreseen(parts, rehearsal.tempered)
+    note_what_is_foreseen(parts, rehearsal.temperature_modes)
     return rehearsal
 
 

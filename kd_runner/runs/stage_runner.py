@@ -98,18 +98,18 @@ class StageRunner:
         self.is_headless = is_headless(parts.settings)
         self.judging = multi_label_judgement if self.data.splits.several_labels else judgement
 
-    def run(self, tempered: Collection[str]) -> dict[str, Any]:
+    def run(self, temperature_modes: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
 
         Args:
-            tempered: The keys of the modes whose loss depends on the temperature.
+            temperature_modes: The keys of the modes whose loss depends on the temperature.
         """
         files: dict[str, Path] = {}
         if self.parts.teachers:
             with self.state.at(TEACHER):
                 files[TEACHER] = self.prepare_teachers()
                 self.inject()
-                self.note_soft_targets(tempered)
+                self.note_soft_targets(temperature_modes)
         if self.settings.baseline:
             with self.state.at(BASELINE):
                 files |= self.train_baseline()
@@ -187,12 +187,12 @@ class StageRunner:
             self.parts, self.state.made_images = with_made_images(self.parts)
             self.data = self.parts.data
 
-    def note_soft_targets(self, tempered: Collection[str]) -> None:
+    def note_soft_targets(self, temperature_modes: Collection[str]) -> None:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
         # Of training images, which a student of images that are made will not see; sigmoids are not one-hot.
         if self.settings.data_free is not None or self.data.splits.several_labels:
             return
-        modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
+        modes = [mode for mode in self.parts.modes if mode.key in temperature_modes and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
         node, temperature = self.parts.teacher_node(), self.parts.temperature
         note_soft_targets(modes, networks, node, temperature, self.settings, self.data, self.companions)

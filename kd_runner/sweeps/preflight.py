@@ -106,7 +106,7 @@ class Examination:
             if isinstance(rehearsal, str):
                 self.report["errors"][job] = rehearsal
                 return
-            unused = unused_settings(overrides, parts, rehearsal.tempered)
+            unused = unused_settings(overrides, parts, rehearsal.temperature_modes)
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)

@@ -17,7 +17,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.live_view import LiveView
-from kd_runner.sweeps.search.seeds import SeedRun, may_be_best, ranked, seed_runs
+from kd_runner.sweeps.search.seeds import SeedRun, may_be_best, rank_trials, seed_runs
 from kd_runner.sweeps.search.study import distribution_of, driver_of
 from kd_runner.sweeps.search.trials import Trials, refuse_foreign_trials
 
@@ -41,7 +41,7 @@ def test_seeds_go_to_trials_that_may_be_the_best() -> None:
 
 def test_trials_with_all_seeds_come_first() -> None:
     trials = [ended(0, 0.9), ended(1, 0.6, 0.8), ended(2, 0.7, 0.7), ended(3, 0.8, 0.8)]
-    assert [trial.number for trial in ranked(trials, 2)] == [3, 1, 2, 0]
+    assert [trial.number for trial in rank_trials(trials, 2)] == [3, 1, 2, 0]
 
 
 def test_the_runs_of_a_trial_differ_in_the_seed_alone() -> None:

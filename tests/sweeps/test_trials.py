@@ -69,7 +69,7 @@ class Played:
         for epoch in range(1, 9):
             if epoch % self.late == 0:
                 (job.folder / "now.json").write_text(json.dumps({**now, "val_accuracies": accuracies[:epoch]}))
-                if self.search.pruning != "none" and self.trials.verdict(job):
+                if self.search.pruning != "none" and self.trials.report_epochs(job):
                     break
         else:
             student = {"best_val": {"val_accuracy": max(accuracies)}, "val_accuracies": accuracies}

@@ -77,7 +77,7 @@ def open_study(driver: Driver, storage: str | None, directions: list[Any]) -> tu
         SettingsError: the journal or the database cannot be read.
     """
     path = driver.search_folder / JOURNAL
-    with driver.alone():
+    with driver.exclusive_access():
         if kind_of(storage) == SHARED_JOURNAL:
             try:
                 lock = JournalLock(path) if driver.is_one_of_many else None
