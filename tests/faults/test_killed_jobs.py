@@ -153,7 +153,7 @@ IN_BRIEF = (("loading", "TERM"),)
 )
 def test_signals_in_every_stage(tmp_path: Path, undisturbed: Path, stage: str, sent: str) -> None:
     status, word = SIGNALS[sent]
-    patches = {"evaluate": "test_faults:endless_evaluation", "loading": "test_faults:endless_loading"}
+    patches = {"evaluate": "test_killed_jobs:endless_evaluation", "loading": "test_killed_jobs:endless_loading"}
     job = Job(tmp_path, *WORDS, "hydra.run.dir=run", patch=patches.get(stage, ""))
     sign = f"{stage:<9} {'begins' if stage in patches else 'epoch 1/'}"
     job.until(lambda: sign in job.text("out"))
@@ -267,7 +267,7 @@ def trainer(folder: Path, jobs: list[Job]) -> Job | None:
     [
         (2, 1, ""),
         pytest.param(10, 2, "", marks=pytest.mark.slow),
-        pytest.param(10, 2, "test_faults:other_host", marks=pytest.mark.slow),
+        pytest.param(10, 2, "test_killed_jobs:other_host", marks=pytest.mark.slow),
     ],
 )
 def test_one_teacher_is_trained_once(tmp_path: Path, jobs: int, victims: int, patch: str) -> None:

@@ -70,7 +70,6 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "torch.optim.optimizer.register_optimizer_step_pre_hook": {"hook": None},
     "torch.optim.lr_scheduler.LambdaLR": {"optimizer": None},
     "torch.optim.sgd.sgd": {},
-    "kd_runner.job.called": {"call": "os:system"},
     "kd_runner.sweeps.engines.child.call_function": {"call": "os:system", "words": [f"touch {MARKER}"], "threads": 1},
     "kd_runner.networks.checkpoints.save": {"path": MARKER, "state": {}, "info": {}},
     "kd_runner.files.atomic.write": {"path": MARKER, "content": "x"},

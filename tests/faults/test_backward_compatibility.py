@@ -37,7 +37,7 @@ def hide_gpus() -> None:
 
 
 def test_a_run_goes_on(folder: Path) -> None:
-    again = finished(folder, "resume=run", patch="test_made_before_the_move:hide_gpus")
+    again = finished(folder, "resume=run", patch="test_backward_compatibility:hide_gpus")
     log = (folder / "run" / "kd-runner.log").read_text()
     assert "student   goes on after epoch" in log, again.text("out")
     assert "teacher   " in again.text("out")

@@ -60,7 +60,7 @@ if __name__ == "__main__":
 def test_jobs_end_with_their_codes_and_with_the_server(tmp_path: Path, victim: str) -> None:
     (tmp_path / "jobs_of_a_driver.py").write_text(JOBS)
     (tmp_path / "driver.py").write_text(DRIVER)
-    environment = {**os.environ, "OF_THE_DRIVER": "yes", "PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}"}
+    environment = {**os.environ, "OF_THE_DRIVER": "yes", "PYTHONPATH": f"{Path(__file__).parents[3]}:{tmp_path}"}
     process = subprocess.run(  # returns when no process holds its output any more
         [sys.executable, "driver.py", victim],
         cwd=tmp_path,
