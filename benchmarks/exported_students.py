@@ -29,7 +29,7 @@ from PIL import Image
 import kd_runner
 from kd_runner.datasets.image_input import input_of_metadata
 from kd_runner.datasets.torchvision_set import torchvision_set
-from kd_runner.deploy import export_command, formats
+from kd_runner.deploy import export_command, export_formats
 from kd_runner.deploy.exported_check import BATCHES, WARM_UP
 from kd_runner.networks import checkpoints
 
@@ -155,7 +155,7 @@ def measured(run: Path, rounds: int) -> list[dict[str, Any]]:
         record, path = exported(run, name, quantize)
         if record is not None:
             records.append(record)
-            calls.append(formats.format_of(name, quantize, False).open(path).run)
+            calls.append(export_formats.format_of(name, quantize, False).open(path).run)
     accuracies = [record["check"]["network_accuracy"] for record in records[1:]]
     records[0]["check"] = {"accuracy": accuracies[0] if accuracies else None}
     times = {size: in_turns(calls, pixels, rounds) for size, pixels in images.items()}

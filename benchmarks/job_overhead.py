@@ -17,9 +17,9 @@ from pathlib import Path
 from hydra._internal.utils import create_config_search_path
 from measure import device, machine, median, parser, show, write
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.foreign_files import GuardedLoader, guarded_composition
 from kd_runner.command_line.job_composer import JOB_COMPOSER
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.sweeps.engines.fork_server import ForkServer
 from kd_runner.sweeps.engines.task import COMMAND
 from kd_runner.sweeps.jobs import WITHOUT_RECORD

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from measure import device, interleaved, machine, parser, ratio_of_medians, show, write
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
 from kd_runner.runs.assembly import assemble
 

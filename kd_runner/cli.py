@@ -18,11 +18,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kd_runner import __version__, masking
+from kd_runner import __version__, redaction
 from kd_runner.closed_output import answer, discard_output, may_be_closed
 from kd_runner.command_line.again import AGAIN, read_again
 from kd_runner.command_line.composition import keys_from_environment, settings_of, variables_of
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.explain import HELP, explanation
 from kd_runner.command_line.flags import SWEEP_FLAGS
 from kd_runner.command_line.foreign_files import guarded_composition
@@ -32,8 +31,10 @@ from kd_runner.command_line.messages import help_text, one_line_message, say, wi
 from kd_runner.command_line.moved_files import where_they_are_now
 from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
-from kd_runner.command_line.traces import remove_traces
+from kd_runner.command_line.refused_command_cleanup import remove_traces
 from kd_runner.command_line.typed_words import note_idle_words
+from kd_runner.config.conf_dir import CONF_DIR
+from kd_runner.distributed_launch import DistributedLaunch, launch_from_environment
 from kd_runner.errors import (
     BAD_SETTINGS,
     COMPLETED,
@@ -50,7 +51,6 @@ from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import Lines, lines, print_exception, printable
-from kd_runner.processes import Place, started_place
 from kd_runner.quick_imports import quick_imports
 from kd_runner.stop_signals import watch_stop_signals
 from kd_runner.threads import settle_threads
@@ -88,9 +88,9 @@ def main(companions: Any = None) -> int:
     if words == ["--version"]:
         answer(f"kd-runner {__version__}")
         return COMPLETED
-    place = started_place()
-    if place is not None and place.rank:
-        return _follow(place, words)
+    launch = launch_from_environment()
+    if launch is not None and launch.rank:
+        return _follow(launch, words)
     watch_stop_signals()
     invocation = Invocation(words, companions=companions)
     try:
@@ -102,14 +102,14 @@ def main(companions: Any = None) -> int:
             again = read_again(words[1:])
             invocation = Invocation(again.words, companions=companions, again=again)
             words = again.words
-        masking.hide_named(words)
+        redaction.hide_named(words)
         sys.argv[1:] = invocation.translate()
-        if place is not None and SWEEP_FLAGS & set(sys.argv):
+        if launch is not None and SWEEP_FLAGS & set(sys.argv):
             raise SettingsError(
-                f"-m: a sweep must be one process, and torchrun or srun started {place.size}; leave it out, and give "
+                f"-m: a sweep must be one process, and torchrun or srun started {launch.size}; leave it out, and give "
                 "each job its devices by trainer.devices"
             )
-        masking.hide_named(sys.argv[1:])
+        redaction.hide_named(sys.argv[1:])
         if invocation.asks_for_help:
             overrides = [word for word in words if not word.startswith("-")]
             answer(lines((explanation(overrides) if overrides else help_text()).split("\n")))
@@ -133,14 +133,14 @@ def main(companions: Any = None) -> int:
     return invocation.exit_code or COMPLETED
 
 
-def _follow(place: Place, words: Sequence[str]) -> int:
+def _follow(launch: DistributedLaunch, words: Sequence[str]) -> int:
     """Take part in the run of process 0, unless the words ask for an answer or a sweep; returns the exit code."""
     flags = [word for word in words if word.startswith("-") and not word.startswith(CONFIG_FLAGS)]
     if flags or Invocation(words).asks_for_data:
         return COMPLETED
-    from kd_runner.runs.following import follow_started
+    from kd_runner.runs.worker_process import follow_started
 
-    return follow_started(place)
+    return follow_started(launch)
 
 
 def _exit_code_after(error: Exception, invocation: Invocation) -> int:
@@ -187,7 +187,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         _run_or_answer(config, folder, overrides, invocation, in_sweep)
     except Answer as found:
         remove_traces(folder, job.output_subdir)
-        answer(printable(masking.mask(str(found))))
+        answer(printable(redaction.mask(str(found))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
             with suppress(OSError, RunFailed):  # a full disk
@@ -239,13 +239,13 @@ def _run_or_answer(
     if invocation.again is None:
         run(settings, folder, overrides, secrets, notes, written, invocation.companions, typed_config_dir())
         return
-    from kd_runner.proof.again import as_before, compare
+    from kd_runner.proof.rerun import as_before, compare
 
     with as_before(invocation.again, settings) as (settings, remarks):
         all_notes = [*notes, *remarks]
         result = run(settings, folder, overrides, secrets, all_notes, written, config_dir=typed_config_dir())
     comparison = compare(invocation.again, result, folder)
-    print(printable(masking.mask(str(comparison.text()))))
+    print(printable(redaction.mask(str(comparison.text()))))
     invocation.exit_code = comparison.exit_code
 
 

@@ -19,13 +19,13 @@ import pytest
 import torch
 from browser import browser  # noqa: F401
 from hydra import compose, initialize_config_dir
-from label_runs import label_run  # noqa: F401
+from multi_label_runs import label_run  # noqa: F401
 from omegaconf import OmegaConf
 from stored_runs import stored_run  # noqa: F401
 from torch import Tensor
 
-from kd_runner import masking
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner import redaction
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 from kd_runner.outputs import Outputs
 
@@ -58,7 +58,7 @@ def logging_as_it_was() -> Iterator[None]:
     """A command that a test runs in its own process settles logging; the next test must not notice."""
     level, factory, hook = logging.root.level, logging.getLogRecordFactory(), sys.excepthook
     yield
-    masking.forget()
+    redaction.forget()
     logging.setLogRecordFactory(factory)
     sys.excepthook = hook
     logging.root.setLevel(level)

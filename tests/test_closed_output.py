@@ -44,7 +44,9 @@ def test_the_log_and_what_is_printed_after_it_go_nowhere(tmp_path: Path) -> None
 
 def test_a_report_writes_all_before_it_prints(tmp_path: Path) -> None:
     sweep_of_two_modes(tmp_path / "sweep")
-    ended = run_unread(tmp_path, "-c", "from kd_runner.reports.command import main; raise SystemExit(main())", "sweep")
+    ended = run_unread(
+        tmp_path, "-c", "from kd_runner.reports.report_arguments import main; raise SystemExit(main())", "sweep"
+    )
     assert (ended.returncode, ended.stderr) == (1, "")
     for name in ("report.html", "leaderboard.csv", "leaderboard.md"):
         assert (tmp_path / "sweep" / name).stat().st_size > 0, name

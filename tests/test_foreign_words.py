@@ -11,9 +11,9 @@ from conftest import composed
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import option_settings, options_of
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from kd_runner import losses
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.distillation.at import AT
 from kd_runner.distillation.dkd import DKD
 from kd_runner.outputs import Outputs

@@ -74,7 +74,7 @@ def stage_seconds(article: str, words: Sequence[str]) -> dict[str, float]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from kd_runner.command_line.conf_dir import CONF_DIR
+    from kd_runner.config.conf_dir import CONF_DIR
     from kd_runner.config.settings import check
     from kd_runner.runs.assembly import assemble
     from kd_runner.runs.labels_only import classifier

@@ -17,7 +17,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["kd_runner", "zipfile", "tarfile", "pickletools", "yaml", "PIL"]):
-    from kd_runner.datasets import archives, decoding
+    from kd_runner.datasets.decoding import image_file
+    from kd_runner.datasets.folders import archives
     from kd_runner.files import plain_files
     from kd_runner.networks import pickle_requests, weight_files
 
@@ -41,7 +42,7 @@ def pickles(content: bytes) -> None:
 
 
 def images(content: bytes) -> None:
-    decoding.decode(written("a.png", content), "rgb", max_pixels=10**6)
+    image_file.decode(written("a.png", content), "rgb", max_pixels=10**6)
 
 
 def unpacked(content: bytes) -> None:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kd_runner.closed_output import discard_output
 from kd_runner.command_line.invocation import invocation_of
-from kd_runner.command_line.traces import folder_goes_where_refused
+from kd_runner.command_line.refused_command_cleanup import folder_goes_where_refused
 from kd_runner.formats import number_of
 from kd_runner.plain_text import lines
 
@@ -129,7 +129,7 @@ class GridSweeper(Sweeper):
 
 def _without_password_of_storage(config: Any) -> str:
     """The settings as YAML, without the password of a database's address that was typed, which a report would show."""
-    from kd_runner.masking import without_password
+    from kd_runner.redaction import without_password
 
     content: Any = OmegaConf.to_container(config, resolve=False)
     hydra = content["hydra"]
@@ -201,7 +201,7 @@ class OptunaSweeper(GridSweeper):
                 raise SettingsError("hydra.launcher.fail_fast: must be false for a search, got true")
             with self.record_the_start():
                 outcome = run_search(search, space, driver, launcher_settings, flags, self.launcher.compose)
-            with driver.alone():
+            with driver.exclusive_access():
                 write_leaderboard(self.folder, with_commands=False)
         for line in outcome.best:
             log.info("%s", line)

@@ -46,7 +46,7 @@ def chart(width: float, height: float, label: str, role: str = "img") -> Chart:
     """
     root = Element("svg", xmlns="http://www.w3.org/2000/svg")
     name = {"class": "chart", "role": role, "aria-label": label, "viewBox": f"0 0 {width:g} {height:g}"}
-    root.attrib.update({key: printable(value) for key, value in name.items()})
+    root.attrib.update({key: xml_text(value) for key, value in name.items()})
     root.attrib.update({"width": f"{width:g}", "height": f"{height:g}"})
     return Chart(root, width, height)
 
@@ -58,7 +58,7 @@ def fluid_chart(height: float, label: str, style: str = "") -> Chart:
         style: Classes of style.css.
     """
     root = Element("svg", xmlns="http://www.w3.org/2000/svg")
-    root.attrib.update({"class": f"fluid {style}".strip(), "role": "img", "aria-label": printable(label)})
+    root.attrib.update({"class": f"fluid {style}".strip(), "role": "img", "aria-label": xml_text(label)})
     root.attrib.update({"width": "100%", "height": f"{height:g}"})
     return Chart(root, 100.0, height)
 
@@ -68,9 +68,9 @@ def add(parent: Element, name: str, text: str = "", **attributes: str | float) -
     element = ElementTree.SubElement(parent, name)
     for key, value in attributes.items():
         written = value if isinstance(value, str) else f"{round(value, 2):g}"
-        element.set(key.rstrip("_").replace("_", "-"), printable(written))
+        element.set(key.rstrip("_").replace("_", "-"), xml_text(written))
     if text:
-        element.text = printable(text)
+        element.text = xml_text(text)
     return element
 
 
@@ -123,7 +123,7 @@ def beside_each_other(charts: Sequence[Chart], columns: int, label: str) -> Char
     return sheet
 
 
-def printable(text: str) -> str:
+def xml_text(text: str) -> str:
     """The text with a sign of its own for each character that XML cannot hold."""
     return NOT_IN_XML.sub("\ufffd", text)
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.overrides import check_overrides
 from kd_runner.command_line.typed_words import overridden_options
@@ -223,7 +223,7 @@ def variables_of(config: DictConfig) -> dict[str, str]:
 def hide_environment(config: DictConfig) -> None:
     """Hide, from now on, what the settings in `config` take from the environment."""
     pairs = list(_keys_and_variables(_without_hydra(config)))
-    masking.hide(_variables(pairs), [key for key, _ in pairs])
+    redaction.hide(_variables(pairs), [key for key, _ in pairs])
 
 
 def from_environment(

@@ -18,9 +18,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from kd_runner.command_line.command_help import COMMANDS, about_command
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import option_settings, options_of
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for

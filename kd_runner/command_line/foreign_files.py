@@ -24,11 +24,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line.composition_cache import CACHE, CompositionCache
-from kd_runner.command_line.conf_dir import CONF_DIR
-from kd_runner.command_line.overrides import printable
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.command_line.yaml_files import bounded_files
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
+from kd_runner.plain_text import printable
 
 FOREIGN = ("command-line", "main", "hydra.searchpath")  # Hydra's names for folders that the command line gives
 OWN_FOLDER = f"file://{CONF_DIR}"

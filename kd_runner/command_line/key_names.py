@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import option_settings
+from kd_runner.config.conf_dir import CONF_DIR
 
 UNKNOWN = object()  # the default of a key that no file has
 

@@ -20,8 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kd_runner import masking
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner import redaction
 from kd_runner.command_line.key_names import default_of, groups, is_key
 from kd_runner.command_line.option_files import (
     PUBLISHED,
@@ -32,7 +31,7 @@ from kd_runner.command_line.option_files import (
 )
 from kd_runner.command_line.own_folder import config_dirs
 from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept
-from kd_runner.config.conf_dir import NAMED
+from kd_runner.config.conf_dir import CONF_DIR, NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
 from kd_runner.suggestions import did_you_mean, number_meant
@@ -52,7 +51,7 @@ LONGEST_LIST = 200  # letters of a list that stands beside the name which was me
 def say(message: str) -> None:
     """Print a message for the person who typed the command, each line with the program's name."""
     for line in printable(message).split("\n"):
-        print(f"kd-runner: {masking.explain(line)}", file=sys.stderr)
+        print(f"kd-runner: {redaction.explain(line)}", file=sys.stderr)
 
 
 def with_origin(message: str, overrides: list[str]) -> str:

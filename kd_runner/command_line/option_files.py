@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 
 HERE = "@_here_"  # Hydra's word for settings that are taken over from another file, to the same place
 PUBLISHED = "published"  # the folder of a group's options that nobody ran here

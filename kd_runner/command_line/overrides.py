@@ -50,8 +50,3 @@ def check_overrides(overrides: Sequence[str]) -> None:
         key = word.lstrip("+~").partition("=")[0]
         if re.fullmatch(r"plus\.[^.]+\.label_weight", key):
             raise SettingsError(f"{key}: has no effect; the labels' weight is distillation.label_weight, got {word}")
-
-
-def printable(text: str) -> str:
-    """`text`, which comes from a file, without signs that a terminal would act upon."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line.composition import keys_from_environment, settings_of
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.empty_values import refuse_empty_paths
 from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.in_short import in_short
@@ -23,6 +22,7 @@ from kd_runner.command_line.messages import messages_about, one_line_message
 from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 

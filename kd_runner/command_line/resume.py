@@ -25,7 +25,6 @@ from kd_runner.command_line.overrides import (
     PUBLISHED_WEIGHTS,
     expand_modes,
     is_undecisive,
-    printable,
     split,
 )
 from kd_runner.command_line.typed_words import parse_overrides, typed_settings
@@ -38,7 +37,8 @@ from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words, without_plus
 from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, holds_a_run, without_page
 from kd_runner.formats import number_of
-from kd_runner.masking import MASK
+from kd_runner.plain_text import printable
+from kd_runner.redaction import MASK
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")

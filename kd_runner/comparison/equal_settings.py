@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kd_runner.config.fingerprint import decisive_of_row, digest
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import Run, latest
 from kd_runner.files.run_folder import SETTINGS
 
@@ -97,7 +97,7 @@ class _Settings:
 
     @staticmethod
     def of(run: Run) -> _Settings | None:
-        content, wrong = reading.json_of(run.folder / SETTINGS)
+        content, wrong = tolerant_json.json_of(run.folder / SETTINGS)
         try:
             values = {} if wrong else decisive_of_row(content)
         except (LookupError, TypeError, AttributeError, ValueError, RecursionError):  # not as kd-runner writes it

@@ -2,7 +2,7 @@
 
 A file as kd-runner writes it has each part, such as `dataset` or `seed`, from a line of its own on. Such a part of the
 text is known again without being parsed. All other files, and those with characters that must not be shown, are for
-`kd_runner.files.reading.json_of`.
+`kd_runner.files.tolerant_json.json_of`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.files.plain_files import read_plain
-from kd_runner.files.reading import is_plain, one_line
+from kd_runner.files.tolerant_json import is_plain, without_line_breaks
 
 MARK = b"\x1e"  # between parts in a line: no part has it
 FIRST, BETWEEN, LAST = b'{\n  "', b',\n  "', b"\n}"  # what is around parts in a file
@@ -36,7 +36,7 @@ class Member:
 
 
 def members_in_file(path: Path) -> list[Member] | None:
-    """The parts of the settings in a file, in their order; None where `reading.json_of` must read it."""
+    """The parts of the settings in a file, in their order; None where `tolerant_json.json_of` must read it."""
     try:
         content = read_plain(path).strip(b" \t\r\n")
     except OSError:
@@ -72,7 +72,7 @@ def _member(text: bytes) -> Member:
         ValueError: the text is not the one part of an object, so that what it was cut from is another object.
     """
     ((name, value),) = json.loads(b'{"' + text + b"}").items()
-    line = one_line(text)
+    line = without_line_breaks(text)
     if not line:
         raise ValueError("it cannot be one line")
     return Member(name, value, line)

@@ -27,8 +27,8 @@ from kd_runner.config.conf_dir import NAMED
 from kd_runner.config.fingerprint import decisive
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
-from kd_runner.masking import without_passwords
 from kd_runner.plain_text import lines
+from kd_runner.redaction import without_passwords
 from kd_runner.suggestions import did_you_mean, number_meant
 
 Node = dict[str, Any]  # a `_target_` and its arguments

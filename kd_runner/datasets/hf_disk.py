@@ -21,17 +21,17 @@ from typing import IO, Any, Literal
 import numpy as np
 import torch
 
-from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.decoding.image_file import MAX_PIXELS
+from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.hf_columns import Columns, find_columns
-from kd_runner.datasets.label_values import Value, classes_and_labels, label_value, names_of_classes
-from kd_runner.datasets.packed import PackedImages
-from kd_runner.datasets.packed_splits import Problems, splits_of_packed
-from kd_runner.datasets.pixels import Color, parse_background
-from kd_runner.datasets.split_folders import NAMES, READ, similar_splits, split_called
+from kd_runner.datasets.folders.split_folders import NAMES, READ, similar_splits, split_called
+from kd_runner.datasets.folders.tree import decoded_name, name_in_list
+from kd_runner.datasets.packs.hf_columns import Columns, find_columns
+from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.packs.packed_splits import Problems, splits_of_packed
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.survey import LeftOut, list_of_names
-from kd_runner.datasets.tree import name_in_list, printable
+from kd_runner.datasets.tables.label_values import Value, classes_and_labels, label_value, names_of_classes
 from kd_runner.notes import note
 
 DICT, STATE = "dataset_dict.json", "state.json"  # the files by which a saved data set is known
@@ -103,7 +103,9 @@ def hf_disk(
     cache_folder, fractions = Path(cache).expanduser() if cache else None, {"val": val_fraction, "test": test_fraction}
     left_out = LeftOut()
     if unread:
-        note("data", f"{list_of_names(map(printable, unread))} in {root} left out: no split of a run has such a name")
+        note(
+            "data", f"{list_of_names(map(decoded_name, unread))} in {root} left out: no split of a run has such a name"
+        )
     return splits_of_packed(files, classes, left_out, problems, fractions, seed, residency, cache_folder, on_bad_image)
 
 
@@ -135,12 +137,14 @@ def _folders_of_splits(root: Path, asked: Mapping[str, str | None]) -> tuple[dic
     names = _names_of_splits(root)
     for split, name in given.items():
         if name not in names:
-            raise ValueError(f"{split} must be a split of {root} ({list_of_names(map(printable, names))}), got {name}")
+            raise ValueError(
+                f"{split} must be a split of {root} ({list_of_names(map(decoded_name, names))}), got {name}"
+            )
     chosen = given or _by_name(root, names)
     if "train" not in chosen:
         raise ValueError(
-            f"{root} has the splits {list_of_names(map(printable, names))}, and none for training: dataset.train names "
-            f"it; names that are read are {READ}"
+            f"{root} has the splits {list_of_names(map(decoded_name, names))}, and none for training: dataset.train "
+            f"names it; names that are read are {READ}"
         )
     others = [name for name in names if name not in chosen.values()]
     return {split: root / chosen[split] for split in NAMES if split in chosen}, others
@@ -190,8 +194,8 @@ def _by_name(root: Path, names: Sequence[str]) -> dict[str, str]:
         missing = {split for split in similar_splits(name) if split not in chosen}
         if split_called(name) is None and missing:
             raise ValueError(
-                f"{printable(name)} in {root} looks like the {' or '.join(sorted(missing))} split, and is not called "
-                f"so: dataset.train={chosen.get('train', '…')} and so on name the splits to read"
+                f"{decoded_name(name)} in {root} looks like the {' or '.join(sorted(missing))} split, and is not "
+                f"called so: dataset.train={chosen.get('train', '…')} and so on name the splits to read"
             )
     return chosen
 
@@ -335,7 +339,7 @@ class TablePack:
         if content is None:
             path = value.get("path") if isinstance(value, dict) else None
             raise ValueError(
-                f"its bytes are not in the data set, only a path: {printable(path)}" if path else "it has no image"
+                f"its bytes are not in the data set, only a path: {decoded_name(path)}" if path else "it has no image"
             )
         return io.BytesIO(content)
 

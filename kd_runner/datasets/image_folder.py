@@ -22,17 +22,17 @@ from typing import Literal
 
 import torch
 
-from kd_runner.datasets.archives import SUFFIXES as ARCHIVES
-from kd_runner.datasets.archives import is_archive, unpack
-from kd_runner.datasets.conversions import LOOKED_AT, note_conversions, sum_of_counts
-from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.decoding.conversions import LOOKED_AT, note_conversions, sum_of_counts
+from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all
+from kd_runner.datasets.decoding.image_file import MAX_PIXELS
+from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.image_cache import count_conversions, decode_all
-from kd_runner.datasets.layout import WANTED, Layout, layout_of
-from kd_runner.datasets.pixels import Color, parse_background
+from kd_runner.datasets.folders.archives import SUFFIXES as ARCHIVES
+from kd_runner.datasets.folders.archives import is_archive, unpack
+from kd_runner.datasets.folders.layout import WANTED, Layout, layout_of
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
 from kd_runner.datasets.survey import SPLITS, Survey, count
-from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import check_training_classes, leave_out_unreadable, note_unreadable
 from kd_runner.notes import note
 
@@ -80,7 +80,7 @@ def image_folder(
     cuts = {split: fraction for split, fraction in fractions.items() if split not in files}
     splits = cut_off(images, cuts, seed)
     survey = _survey_of(layout, cut_off(files, cuts, seed), cuts)  # the same cuts, of the files' names
-    classes = [printable(name) for name in layout.classes]
+    classes = [decoded_name(name) for name in layout.classes]
     unused = settings_without_effect(files, conversions)
     return Splits(**splits, classes=classes, survey=survey, unused=unused, pixels=pixels)
 

@@ -16,17 +16,17 @@ from typing import Literal
 
 import torch
 
-from kd_runner.datasets.conversions import note_conversions
-from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.decoding.conversions import note_conversions
+from kd_runner.datasets.decoding.image_file import MAX_PIXELS
+from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
-from kd_runner.datasets.manifest_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
-from kd_runner.datasets.manifest_rows import COLUMNS, LABEL, LABELS, rows_of
-from kd_runner.datasets.manifest_table import read_table
-from kd_runner.datasets.pixels import Color, parse_background
 from kd_runner.datasets.splits import Images, Split, Splits, has_several_labels
 from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, class_counts, list_of_names
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tables.named_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
+from kd_runner.datasets.tables.rows import COLUMNS, LABEL, LABELS, rows_of
+from kd_runner.datasets.tables.table_file import read_table
 from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of, unreadable_indices
 from kd_runner.notes import note
 
@@ -96,7 +96,7 @@ def manifest(
     words = [cut_in_words(name, fraction, sizes) for name, fraction in cuts.items()]
     return Splits(
         **cut_off(images, cuts, seed),
-        classes=[printable(name) for name in named.classes],
+        classes=[decoded_name(name) for name in named.classes],
         survey=Survey(folder, left_out, split_files, words),
         unused={**unused, **_cuts_without_effect(labelled_files), **columns_without_effect(table)},
         pixels=pixels,
@@ -179,7 +179,7 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
             raise ValueError(f"split must have an image that can be read, {name} has none: {reason_of(part, 0)}")
     counts = class_counts(result["train"].labels, len(named.classes))
     if not all(counts):
-        name = printable(named.classes[counts.index(0)])
+        name = decoded_name(named.classes[counts.index(0)])
         column = LABELS if has_several_labels(result["train"].labels) else LABEL
         raise ValueError(f"{column} must have a training image that can be read, {name} has none")
     left_out = LeftOut(
@@ -187,7 +187,7 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
     )
     if left_out.unreadable:
         number, all_images = len(left_out.unreadable), sum(map(len, files.values())) + len(missing.unreadable)
-        names = list_of_names(map(printable, left_out.unreadable), SHOWN)
+        names = list_of_names(map(decoded_name, left_out.unreadable), SHOWN)
         note("data", f"{number:,} of {all_images:,} images of {file} cannot be read and are {NOT_READ}{names}")
     return result, left_out
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from kd_runner.datasets.label_values import classes_and_labels, names_of_classes
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.several_labels import labels_of_array
 from kd_runner.datasets.splits import Split, Splits, cut, unused_cuts
 from kd_runner.datasets.survey import list_of_names
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tables.label_values import classes_and_labels, names_of_classes
 from kd_runner.notes import note
 
 SHARE_OF_MEMORY = 0.5  # of the machine's, that the arrays may take
@@ -91,7 +91,7 @@ def _read(file: Path) -> dict[str, np.ndarray]:
             shapes = {name.removesuffix(".npy"): _header(archive, name) for name in members}
             if len(shapes) < len(members):  # NumPy may read another than the one whose header was looked at
                 raise _Refused(
-                    f"{file} must have each array once, got {list_of_names(map(printable, sorted(members)))}"
+                    f"{file} must have each array once, got {list_of_names(map(decoded_name, sorted(members)))}"
                 )
         wanted = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
         _check_arrays(file, shapes, wanted)
@@ -122,7 +122,7 @@ def _check_arrays(
 ) -> None:
     """Raise ValueError for arrays that are missing or would not fit into memory; note those that are not read."""
     given = [name for name in wanted if name in shapes]
-    names = list_of_names(map(printable, shapes)) or "nothing"
+    names = list_of_names(map(decoded_name, shapes)) or "nothing"
     for split in SPLITS:
         pair = {f"{split}_images", f"{split}_labels"} & set(given)
         if len(pair) == 1 or (split == "train" and not pair):
@@ -131,7 +131,7 @@ def _check_arrays(
     memory = SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if not 0 <= size <= memory:
         raise _Refused(f"{file} has {size / 1e9:,.1f} GB of arrays, more than half of this machine's memory")
-    unread = [printable(name) for name in shapes if name not in given]
+    unread = [decoded_name(name) for name in shapes if name not in given]
     if unread:
         note("data", f"{list_of_names(unread)} in {file} left out: images and labels of train, val and test are read")
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.beside_labels import beside_labels_at, unweighted
-from kd_runner.datasets.copies import Copies, copies_in_memory
-from kd_runner.datasets.grouped_cut import grouped_indices
+from kd_runner.datasets.duplicates import Copies, copies_in_memory
+from kd_runner.datasets.subsets.grouped_cut import grouped_indices
 
 if TYPE_CHECKING:
     from kd_runner.datasets.files import PixelSettings

@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.tar_members import LINK, SPARSE
-from kd_runner.datasets.tar_members import SPECIAL as SPECIAL_MEMBER
-from kd_runner.datasets.tree import BROKEN_LINK, CIRCLE, CLOSED, NO_SUFFIX, REPEATED, SPECIAL, Contents, name_in_list
+from kd_runner.datasets.folders.tree import (
+    BROKEN_LINK,
+    CIRCLE,
+    CLOSED,
+    NO_SUFFIX,
+    REPEATED,
+    SPECIAL,
+    Contents,
+    name_in_list,
+)
+from kd_runner.datasets.packs.tar_members import LINK, SPARSE
+from kd_runner.datasets.packs.tar_members import SPECIAL as SPECIAL_MEMBER
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
-    from kd_runner.datasets.copies import Copies
+    from kd_runner.datasets.duplicates import Copies
     from kd_runner.datasets.files import ImageFiles
     from kd_runner.datasets.splits import Splits
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from kd_runner.datasets.decoding.image_cache import cache_file, load_or_compute
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.image_cache import cache_file, load_or_compute
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.survey import list_of_names
-from kd_runner.datasets.tree import printable
 from kd_runner.notes import note
 
 SKIP = "dataset.on_bad_image=skip"
@@ -76,7 +76,7 @@ def reason_of(files: ImageFiles, index: int) -> str:
     try:
         files[index]
     except ValueError as error:
-        return printable(str(error).partition(" cannot be read as an image: ")[2] or str(error))
+        return decoded_name(str(error).partition(" cannot be read as an image: ")[2] or str(error))
     return ""
 
 
@@ -104,7 +104,7 @@ def check_training_classes(train: ImageFiles, readable: ImageFiles, classes: Seq
     label = int(counts.argmin())
     first = int((train.labels == label).nonzero()[0])
     raise ValueError(
-        f"no image under {train.folder / classes[label]} can be read, as {printable(train.paths[first])}: "
+        f"no image under {train.folder / classes[label]} can be read, as {decoded_name(train.paths[first])}: "
         f"{reason_of(train, first)}"
     )
 
@@ -112,5 +112,5 @@ def check_training_classes(train: ImageFiles, readable: ImageFiles, classes: Seq
 def note_unreadable(paths: Sequence[str], images: int, root: Path) -> None:
     """Make a note of the files that cannot be read, out of so many images under `root`."""
     if paths:
-        names = list_of_names(map(printable, paths), SHOWN)
+        names = list_of_names(map(decoded_name, paths), SHOWN)
         note("data", f"{len(paths):,} of {images:,} images under {root} cannot be read and are {NOT_READ}{names}")

@@ -20,18 +20,18 @@ from typing import IO, Any, Literal
 import numpy as np
 import torch
 
-from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.decoding.image_cache import load_or_compute
+from kd_runner.datasets.decoding.image_file import MAX_PIXELS
+from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.image_cache import load_or_compute
-from kd_runner.datasets.label_values import Value, classes_and_labels, names_of_classes
-from kd_runner.datasets.packed import PackedImages, window
-from kd_runner.datasets.packed_splits import Problems, splits_of_packed
-from kd_runner.datasets.pixels import Color, parse_background
-from kd_runner.datasets.shard_samples import Keys, samples_of
-from kd_runner.datasets.shards import Shards, find_shards
+from kd_runner.datasets.folders.tree import decoded_name
+from kd_runner.datasets.packs.packed_images import PackedImages, window
+from kd_runner.datasets.packs.packed_splits import Problems, splits_of_packed
+from kd_runner.datasets.packs.shard_samples import Keys, samples_of
+from kd_runner.datasets.packs.shards import Shards, find_shards
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.survey import LeftOut, count, most_first
-from kd_runner.datasets.tree import printable
+from kd_runner.datasets.tables.label_values import Value, classes_and_labels, names_of_classes
 from kd_runner.notes import note
 
 INDEX = 2  # raise by one when more is read from shards: indices in caches are then no longer used
@@ -157,7 +157,9 @@ def _problems(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Pr
             reasons += [reason for _, reason in index["problems"]]
             if index["broken"]:
                 found = count(len(index["samples"]), "image")
-                broken.append(f"{shard} cannot be read to its end ({printable(index['broken'])}), {found} before that")
+                broken.append(
+                    f"{shard} cannot be read to its end ({decoded_name(index['broken'])}), {found} before that"
+                )
             if index["behind"]:
                 size = f"{index['behind']:,} bytes"
                 note("data", f"{shard} has {size} behind its end, which no reader of tars reads: were two joined?")

@@ -19,11 +19,11 @@ import yaml
 from kd_runner.comparison.statistics import interval, wilson_interval
 from kd_runner.config.fingerprint import flat_keys, names_a_place
 from kd_runner.datasets.image_input import ImageInput
-from kd_runner.files.reading import usable_number
 from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT
+from kd_runner.files.tolerant_json import usable_number
 from kd_runner.formats import four_digits, milliseconds, percent, size
 from kd_runner.plain_text import markdown_code, markdown_text, printable
 from kd_runner.reports.cost_table import cost_headings, cost_rows, value_at

@@ -33,8 +33,8 @@ from kd_runner.quick_imports import quick_imports
 from kd_runner.terminal import TextColumn, table_lines
 
 if TYPE_CHECKING:
-    from kd_runner.datasets.labelled_folder import LabelledPictures
-    from kd_runner.deploy.judged import Judged
+    from kd_runner.datasets.folders.labelled_folder import LabelledPictures
+    from kd_runner.deploy.logits_on_images import Judged
     from kd_runner.deploy.predictor import Predictor
 
 COMMAND = "kd-evaluate"
@@ -96,8 +96,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     form = chosen_format(arguments, FORMATS)
     trust_packages(arguments.trust)
     with quick_imports():
-        from kd_runner.deploy.measured import measure
-        from kd_runner.deploy.measured_labels import labels_table, measure_labels
+        from kd_runner.deploy.evaluation_metrics import measure
+        from kd_runner.deploy.multi_label_evaluation import labels_table, measure_labels
     _refuse_without_effect(arguments)
     predictors = _predictors(arguments)
     judged = _judged(predictors, arguments)
@@ -128,7 +128,7 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
             f"--max-pixels: has no effect without DATA, as the run's test images are read as its settings say, got "
             f"{arguments.max_pixels}"
         )
-    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.datasets.tables.table_file import is_table_name
 
     if arguments.data is None or arguments.data.is_dir() or not is_table_name(arguments.data):
         for option, value in (("--column", arguments.column), ("--image-root", arguments.image_root)):
@@ -189,7 +189,7 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
-    from kd_runner.deploy.judged import judged_on_folder, judged_on_own_test
+    from kd_runner.deploy.logits_on_images import judged_on_folder, judged_on_own_test
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:
@@ -217,9 +217,9 @@ def _labelled_pictures(
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
-    from kd_runner.datasets.labelled_folder import labelled_folder
-    from kd_runner.datasets.labelled_table import labelled_table
-    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.datasets.folders.labelled_folder import labelled_folder
+    from kd_runner.datasets.tables.labelled_table import labelled_table
+    from kd_runner.datasets.tables.table_file import is_table_name
     from kd_runner.deploy.given_table import table_words
     from kd_runner.deploy.trained_on import note_trained_on
 

@@ -10,8 +10,19 @@ import numpy as np
 import torch
 
 from kd_runner.deploy import quantize
+from kd_runner.deploy.export_formats import (
+    BATCH,
+    FP16,
+    INPUT,
+    INT8,
+    OUTPUT,
+    SIDES,
+    Export,
+    Format,
+    Runtime,
+    not_exportable,
+)
 from kd_runner.deploy.export_torch import exported_program
-from kd_runner.deploy.formats import BATCH, FP16, INPUT, INT8, OUTPUT, SIDES, Export, Format, Runtime, not_exportable
 from kd_runner.deploy.silence import silence
 from kd_runner.errors import one_line
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from kd_runner.deploy import quantize
-from kd_runner.deploy.formats import BATCH, BF16, FP16, INT8, SIDES, Export, Format, Runtime, not_exportable
+from kd_runner.deploy.export_formats import BATCH, BF16, FP16, INT8, SIDES, Export, Format, Runtime, not_exportable
 from kd_runner.deploy.silence import silence
 
 METADATA = "kd_runner.json"  # among the file's extra files

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.datasets.splits import has_several_labels
-from kd_runner.deploy.formats import Runtime
-from kd_runner.evaluation.label_metrics import mean_average_precision
+from kd_runner.deploy.export_formats import Runtime
+from kd_runner.evaluation.multi_label_metrics import mean_average_precision
 from kd_runner.formats import percent
 
 AGREEMENT = 0.999  # the share of images on which a file of float32 must predict the network's class

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.image_input import ImageInput
+from kd_runner.deploy.export_formats import INT8, SAMPLE, Export, Format, Runtime, format_of
 from kd_runner.deploy.exportable import Exportable, load_exportable
 from kd_runner.deploy.exported_check import CHUNK, Check, compare, refusal
-from kd_runner.deploy.formats import INT8, SAMPLE, Export, Format, Runtime, format_of
 from kd_runner.deploy.metadata import metadata
 from kd_runner.deploy.preprocessing import Preprocessed, in_pictures, input_of
 from kd_runner.deploy.resizing_check import ResizingCheck, check_resizing

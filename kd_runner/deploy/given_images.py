@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.decoding import picture_in_memory
+from kd_runner.datasets.decoding.image_file import picture_in_memory
 from kd_runner.datasets.files import PixelSettings
 from kd_runner.datasets.image_input import ImageInput
 

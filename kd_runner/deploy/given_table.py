@@ -7,14 +7,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from kd_runner.datasets.labelled_table import TableWords
-from kd_runner.datasets.manifest_rows import COLUMNS, GROUP, WEIGHT
+from kd_runner.datasets.tables.labelled_table import TableWords
+from kd_runner.datasets.tables.rows import COLUMNS, GROUP, WEIGHT
 from kd_runner.errors import SettingsError
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import SETTINGS
-from kd_runner.masking import MASK
 from kd_runner.notes import note
+from kd_runner.redaction import MASK
 
 MANIFEST = "kd_runner.datasets.manifest.manifest"
 READ = tuple(name for name in COLUMNS if name not in (WEIGHT, GROUP))  # columns that an evaluation reads
@@ -65,7 +65,7 @@ def columns_typed(words: Sequence[str]) -> dict[str, str | None]:
 
 def _dataset_of(folder: Path) -> Mapping[str, Any]:
     """The settings of the run's data set where that is a table; else nothing. The folder may be anyone's."""
-    content = reading.json_of(folder / SETTINGS)[0]
+    content = tolerant_json.json_of(folder / SETTINGS)[0]
     dataset = content.get("dataset") if isinstance(content, dict) else None
     return dataset if isinstance(dataset, dict) and dataset.get("_target_") == MANIFEST else {}
 

@@ -15,7 +15,7 @@ from kd_runner.deploy.card import PREPROCESSING, WEIGHTS, CardSources, model_car
 from kd_runner.deploy.exportable import file_digest
 from kd_runner.deploy.model_files import run_files
 from kd_runner.errors import SettingsError
-from kd_runner.files import atomic, reading
+from kd_runner.files import atomic, result_schema, tolerant_json
 from kd_runner.files.contents import foreign_names, is_link
 from kd_runner.files.results import Run, completed_result, find_runs, read_run
 from kd_runner.files.run_folder import ANALYSIS, GRID, RESULT, SETTINGS, STUDENT_LAST
@@ -86,8 +86,8 @@ def card_sources(run: Path, exported: Sequence[Path] = ()) -> tuple[CardSources,
     if info is None:
         raise SettingsError(f"{path} holds weights only: it is not what a run wrote")
     checkpoints.check_info(info, path)
-    settings, _ = reading.json_of(run / SETTINGS)
-    analysis, _ = reading.remove_misshapen(reading.json_of(run / ANALYSIS)[0], reading.ANALYSIS)
+    settings, _ = tolerant_json.json_of(run / SETTINGS)
+    analysis, _ = tolerant_json.remove_misshapen(tolerant_json.json_of(run / ANALYSIS)[0], result_schema.ANALYSIS)
     image_input, exports = _input(info), _exports(exported, file_digest(path))
     return CardSources(result, settings, analysis, image_input, exports, _accuracies_over_seeds(run)), info
 
@@ -95,7 +95,7 @@ def card_sources(run: Path, exported: Sequence[Path] = ()) -> tuple[CardSources,
 def _exports(files: Sequence[Path], weights: str) -> dict[str, dict[str, Any]]:
     """The records beside those of the files that were exported from weights of this SHA-256, by the files' names."""
     records = {path.name: path.with_name(path.name + RECORD) for path in files if path.is_file()}
-    contents = {name: reading.json_of(record)[0] for name, record in records.items() if record.is_file()}
+    contents = {name: tolerant_json.json_of(record)[0] for name, record in records.items() if record.is_file()}
     return {
         name: content
         for name, content in contents.items()

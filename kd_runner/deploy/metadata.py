@@ -17,8 +17,8 @@ from kd_runner.deploy.exportable import Exportable, file_digest
 from kd_runner.deploy.model_files import FILES
 from kd_runner.deploy.preprocessing import Layout
 from kd_runner.files import atomic
-from kd_runner.files.reading import texts
 from kd_runner.files.run_folder import RESULT
+from kd_runner.files.tolerant_json import texts
 
 PATH = re.compile(r"[/\\~]")  # in a value that is a place on the machine of the training
 

@@ -27,7 +27,7 @@ from kd_runner.deploy.commands import (
     trust_packages,
     whole_number,
 )
-from kd_runner.deploy.label_answers import LabelAnswer, labels_as_csv, labels_as_json, labels_as_table
+from kd_runner.deploy.multi_label_answers import MultiLabelAnswer, labels_as_csv, labels_as_json, labels_as_table
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.files.home import typed_path, typed_run
 from kd_runner.formats import number_of, percent
@@ -101,7 +101,7 @@ def predict(arguments: argparse.Namespace) -> int:
     form = chosen_format(arguments)
     answers: list[Any]
     if predictor.input.several_labels:
-        answers = list(_answers(predictor, paths, arguments, LabelAnswer, _label_answers))
+        answers = list(_answers(predictor, paths, arguments, MultiLabelAnswer, _multi_label_answers))
         text = _labels_as(form, answers, predictor, arguments)
     else:
         answers = list(_answers(predictor, paths, arguments, Answer, _top_answers))
@@ -122,7 +122,9 @@ def _tops_as(form: str, answers: Sequence[Answer], predictor: Predictor, argumen
     return as_table(answers, table_width(arguments.output))
 
 
-def _labels_as(form: str, answers: Sequence[LabelAnswer], predictor: Predictor, arguments: argparse.Namespace) -> str:
+def _labels_as(
+    form: str, answers: Sequence[MultiLabelAnswer], predictor: Predictor, arguments: argparse.Namespace
+) -> str:
     """The text of the answers where a picture may have several labels."""
     if form == "json":
         return labels_as_json(answers, predictor.classes, predictor.name)
@@ -136,9 +138,11 @@ def _top_answers(prediction: Prediction, names: Sequence[str], arguments: argpar
     return [Answer(name, top) for name, top in zip(names, tops, strict=True)]
 
 
-def _label_answers(prediction: Prediction, names: Sequence[str], arguments: argparse.Namespace) -> list[LabelAnswer]:
+def _multi_label_answers(
+    prediction: Prediction, names: Sequence[str], arguments: argparse.Namespace
+) -> list[MultiLabelAnswer]:
     rows = zip(names, prediction.labels, prediction.probabilities.tolist(), strict=True)
-    return [LabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
+    return [MultiLabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
 
 
 def picture_files(given: Sequence[Path]) -> list[Path]:
@@ -147,16 +151,16 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
     Raises:
         SettingsError: there is no picture.
     """
-    from kd_runner.datasets.manifest_table import is_table_name
+    from kd_runner.datasets.folders.tree import contents_of, decoded_name
     from kd_runner.datasets.survey import LeftOut, count
-    from kd_runner.datasets.tree import contents_of, printable
+    from kd_runner.datasets.tables.table_file import is_table_name
 
     paths: list[Path] = []
     for path in (path.expanduser() for path in given):
         if not path.is_dir():
             if is_table_name(path) and path.exists():
                 raise SettingsError(
-                    f"{printable(str(path))} is a table: name the pictures or their folder, or give the table to "
+                    f"{decoded_name(str(path))} is a table: name the pictures or their folder, or give the table to "
                     "kd-evaluate, which judges the rows that have a label"
                 )
             paths.append(path)
@@ -171,9 +175,9 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
             left_out.folders[folder or "."] += number
         if not contents.images:
             holds = f": it holds {left_out}" if left_out.files else ""
-            raise SettingsError(f"no pictures in or below {printable(str(path))}{holds}")
+            raise SettingsError(f"no pictures in or below {decoded_name(str(path))}{holds}")
         if left_out.files:
-            say(COMMAND, f"note: {count(left_out.files, 'file')} below {printable(str(path))} left out: {left_out}")
+            say(COMMAND, f"note: {count(left_out.files, 'file')} below {decoded_name(str(path))} left out: {left_out}")
         paths += [path / image for image in contents.images]
     return paths
 
@@ -193,11 +197,11 @@ def _answers(
     """
     import torch
 
-    from kd_runner.datasets.tree import printable
+    from kd_runner.datasets.folders.tree import decoded_name
     from kd_runner.deploy.reading import read_in_batches
 
     said, size = 0, arguments.batch_size or predictor.batch_size
-    names = [printable(str(path)) for path in paths]
+    names = [decoded_name(str(path)) for path in paths]
     with progress(len(paths)) as advance:
         for batch in read_in_batches(paths, [predictor.input], arguments.max_pixels, size, arguments.workers):
             answers = {number: kind(names[number], error=reason) for number, reason in batch.reasons.items()}
@@ -206,7 +210,7 @@ def _answers(
                 if said <= SAID:
                     say(COMMAND, f"{names[number]} cannot be read: {reason}{' …' if said == SAID else ''}")
             if batch.numbers:
-                pixels = torch.stack([predictor.noted(image) for image in batch.images[0]])
+                pixels = torch.stack([predictor.pixels_with_note(image) for image in batch.images[0]])
                 prediction = predictor.prediction(predictor.logits_of(pixels))
                 made = answers_of(prediction, [names[number] for number in batch.numbers], arguments)
                 answers |= dict(zip(batch.numbers, made, strict=True))

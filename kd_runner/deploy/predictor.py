@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.given_images import GivenImages, ReadImage, read_file, read_images
 from kd_runner.deploy.model_files import model_file
@@ -120,7 +120,7 @@ class Predictor:
         logits: list[Tensor] = []
         waiting: list[Tensor] = []
         for image in read_images(images, self.input, self.max_pixels):
-            waiting.append(self.noted(image))
+            waiting.append(self.pixels_with_note(image))
             if len(waiting) == size:
                 logits.append(self.logits_of(torch.stack(waiting)))
                 waiting.clear()
@@ -162,7 +162,7 @@ class Predictor:
 
     def batch(self, images: GivenImages) -> Tensor:
         """The images as the bare network wants them: float32 [N, C, H, W], normalised, on the network's device."""
-        pixels = [self.noted(image) for image in read_images(images, self.input, self.max_pixels)]
+        pixels = [self.pixels_with_note(image) for image in read_images(images, self.input, self.max_pixels)]
         none = torch.empty(0, *self.input.image_shape, dtype=torch.uint8)
         return self._normalised(torch.stack(pixels) if pixels else none)
 
@@ -172,7 +172,7 @@ class Predictor:
         Raises:
             ValueError: it cannot be read; the message names the file.
         """
-        return self.noted(read_file(path, self.input, self.max_pixels))
+        return self.pixels_with_note(read_file(path, self.input, self.max_pixels))
 
     def refuse_no_pictures(self) -> None:
         """Raise SettingsError where the network takes arrays alone, as it has neither one nor three channels."""
@@ -201,7 +201,7 @@ class Predictor:
     def _normalised(self, pixels: Tensor) -> Tensor:
         return self._view.normalise(pixels.to(self.device).permute(0, 2, 3, 1).contiguous())
 
-    def noted(self, image: ReadImage) -> Tensor:
+    def pixels_with_note(self, image: ReadImage) -> Tensor:
         """The bytes of an image; once, a note where they became so by a rule that the file does not hold."""
         if image.resized and self.input.origin != "files" and not self._has_noted:
             self._has_noted = True

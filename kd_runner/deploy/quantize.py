@@ -14,7 +14,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from kd_runner.deploy.formats import HALVES, INPUT, Export, not_exportable
+from kd_runner.deploy.export_formats import HALVES, INPUT, Export, not_exportable
 from kd_runner.deploy.preprocessing import Preprocessed
 from kd_runner.deploy.silence import silence
 

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.image_input import ImageInput
-from kd_runner.datasets.tree import printable
 from kd_runner.deploy.given_images import ReadImage, read_file
 from kd_runner.errors import one_line
 
@@ -71,4 +71,4 @@ def _read(path: Path, inputs: Sequence[ImageInput], max_pixels: int) -> list[Rea
         reason = one_line(error).partition(" cannot be read as an image: ")[2] or one_line(error)
         for words, replacement in IN_WORDS_OF_COMMANDS.items():
             reason = reason.replace(words, replacement)
-        return printable(reason)
+        return decoded_name(reason)

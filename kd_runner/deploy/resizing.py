@@ -1,4 +1,4 @@
-"""Pictures of any size cut to the network's, inside an exported graph, as `datasets.pixels.middle_of` does with Pillow.
+"""Pictures of any size cut to the network's, inside an exported graph, as `datasets.decoding.pixels.middle_of` does it.
 
 Pillow's bilinear filter averages over all pixels that a new one covers. In a graph it is two products with matrices of
 weights, first along rows and then along columns, both rounded to whole bytes as Pillow rounds. The weights come from

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.deploy.own_test import own_test
+from kd_runner.deploy.stored_data import read_stored_data
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.notes import collected_notes
 
@@ -51,7 +51,7 @@ class RunImages:
 def images_of_run(
     folder: Path, trust: Sequence[str] = (), root: str | None = None, with_files: bool = False
 ) -> Iterator[RunImages]:
-    """The images of the run in `folder`, which may be anyone's; as `own_test` reads them.
+    """The images of the run in `folder`, which may be anyone's; as `read_stored_data` reads them.
 
     Args:
         with_files: Also give the test pictures in their own sizes, where they are files.
@@ -61,10 +61,10 @@ def images_of_run(
     """
     with ExitStack() as stack:
         stack.enter_context(collected_notes())
-        test = stack.enter_context(own_test(folder, trust, root))
+        test = stack.enter_context(read_stored_data(folder, trust, root))
         files = None
         if with_files and test.splits.pixels is not None:
-            unread = stack.enter_context(own_test(folder, trust, root, residency="stream"))
+            unread = stack.enter_context(read_stored_data(folder, trust, root, residency="stream"))
             files = unread.splits.test if isinstance(unread.splits.test, ImageFiles) else None
         of_test, of_train = (source_of(split, CPU, "auto") for split in (test.splits.test, test.splits.train))
         yield RunImages(of_test, of_train, files, tuple(map(str, test.splits.classes)))

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kd_runner.config.settings import Seed, rule_of
 from kd_runner.errors import SettingsError
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.run_folder import SETTINGS
-from kd_runner.masking import MASK
+from kd_runner.redaction import MASK
 
 MOST_THREADS = 1024
 MOST_IMAGES = 2**24  # in a batch
@@ -72,7 +72,7 @@ def read_settings(folder: Path, root: str | None = None) -> StoredSettings:
         SettingsError: they cannot be read, or are hidden.
     """
     path = folder / SETTINGS
-    content, fault = reading.json_of(path)
+    content, fault = tolerant_json.json_of(path)
     if fault:
         raise SettingsError(f"{path} {fault}: name the pictures to evaluate on (kd-evaluate MODEL DATA)")
     try:

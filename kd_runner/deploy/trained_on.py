@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.held_out_groups import without_held_out_groups
+from kd_runner.datasets.folders.archives import is_archive
+from kd_runner.datasets.folders.tree import is_hidden
 from kd_runner.datasets.splits import Images
+from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.survey import count
-from kd_runner.datasets.tree import is_hidden
-from kd_runner.deploy.own_test import own_test
 from kd_runner.deploy.silence import silence
+from kd_runner.deploy.stored_data import read_stored_data
 from kd_runner.deploy.stored_run import read_settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
@@ -79,7 +79,7 @@ class Known:
 
 def _known_images(run: Path, trust: Sequence[str]) -> Known | None:
     """The images of a run's data set; None where they are no files, or cannot be read any more."""
-    with suppress(SettingsError, OSError), silence(), own_test(run, trust, residency="stream") as test:
+    with suppress(SettingsError, OSError), silence(), read_stored_data(run, trust, residency="stream") as test:
         splits = without_held_out_groups(test.splits)
         train, val = (_real_paths(part) for part in (splits.train, splits.val))
         unlabelled = frozenset() if splits.unlabelled is None else _real_paths(splits.unlabelled)

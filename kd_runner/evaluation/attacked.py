@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.input_pipeline.batches import PlainBatches
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.networks.attacks import PixelRange, fgsm, pgd
 from kd_runner.randomness import keyed_uniform
 

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from kd_runner.datasets.splits import has_several_labels
-from kd_runner.evaluation.label_metrics import label_metrics, pair_label_metrics
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
+from kd_runner.evaluation.multi_label_metrics import multi_label_metrics, multi_label_pair_metrics
 from kd_runner.files.scores import MAP
 
 
@@ -40,7 +40,7 @@ class Measures:
 
 
 OF_ONE_LABEL = Measures("accuracy", classification_metrics, pair_metrics)
-OF_SEVERAL_LABELS = Measures(MAP, label_metrics, pair_label_metrics)
+OF_SEVERAL_LABELS = Measures(MAP, multi_label_metrics, multi_label_pair_metrics)
 
 
 def measures_for(labels: Tensor) -> Measures:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kd_runner.errors import SettingsError
-from kd_runner.files import reading
+from kd_runner.files import result_schema, tolerant_json
 from kd_runner.files.folder_tree import Tree
 from kd_runner.files.indifferent import WORDS_OUTSIDE_A_ROW
 from kd_runner.files.plain_files import is_path_inside
@@ -189,8 +189,8 @@ def _is_earlier(folder: str) -> bool:
 def _jobs_of_sweeps(tree: Tree) -> Iterator[tuple[str, str | None]]:
     """The folders and overrides of the jobs of all sweeps in a tree."""
     for path in tree.holding(GRID):
-        content, _ = reading.json_of(Path(path) / GRID)
-        folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "jobs"))
+        content, _ = tolerant_json.json_of(Path(path) / GRID)
+        folders, jobs = (tolerant_json.texts(content.get(name)) for name in ("folders", "jobs"))
         for name, overrides in zip(folders, jobs, strict=False):
             if is_path_inside(name):
                 yield os.path.join(path, name), overrides  # noqa: PTH118
@@ -254,7 +254,7 @@ def _typed_overrides(folder: Path) -> str:
         overrides = recorded_words(folder)[1]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         overrides = None
-    return " ".join(reading.readable(reading.texts(overrides)))
+    return " ".join(tolerant_json.readable(tolerant_json.texts(overrides)))
 
 
 def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
@@ -286,12 +286,13 @@ def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
 
 def _result_in(path: Path) -> ValueAndLine:
     """The usable content of a result.json, a line that says what of it is not used, and what is wrong with the file."""
-    content, wrong, text = reading.json_and_text_of(path)
+    content, wrong, text = tolerant_json.json_and_text_of(path)
     if wrong:
         return ValueAndLine(({}, "", wrong))
-    result, gone = reading.remove_misshapen(with_scores(content), reading.RESULT)
-    line = reading.one_line(text) if result is content and not gone else b""  # what is used is what the file says
-    return ValueAndLine((result, reading.left_out(RESULT, gone), ""), line and b'[%b,"",""]' % line)
+    result, gone = tolerant_json.remove_misshapen(with_scores(content), result_schema.RESULT)
+    is_used_as_it_is = result is content and not gone
+    line = tolerant_json.without_line_breaks(text) if is_used_as_it_is else b""
+    return ValueAndLine((result, tolerant_json.left_out(RESULT, gone), ""), line and b'[%b,"",""]' % line)
 
 
 def completed_result(folder: Path) -> tuple[dict[str, Any], str]:
@@ -324,14 +325,14 @@ def typed_seeds(overrides: Iterable[str]) -> tuple[str, ...]:
 
 def _why_missing(folder: Path) -> str:
     """The reason why the run in `folder` has no result: it runs, it fell silent, it was cut off, or never began."""
-    state, _ = reading.json_of(folder / NOW)
+    state, _ = tolerant_json.json_of(folder / NOW)
     try:
         quiet = time.time() - (folder / NOW).stat().st_mtime
     except (OSError, ValueError):  # it has not begun, or ends right now
         state = {}
     if state:
         epoch = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
-        silent = max(ALIVE, 3 * reading.number(state.get("seconds_per_epoch")))
+        silent = max(ALIVE, 3 * tolerant_json.number(state.get("seconds_per_epoch")))
         return f"running: {epoch}" if quiet < silent else f"silent since {epoch}"
     try:
         began = (folder / SETTINGS).exists()

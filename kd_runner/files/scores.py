@@ -91,6 +91,16 @@ def name_of_val_score(metrics: Mapping[str, float]) -> str | None:
     return next((name for name in VAL_SCORES if name in metrics), None)
 
 
+def kept_metrics(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The metrics of the epoch whose weights a stage keeps: the last one, unless early stopping kept another."""
+    return epochs[kept_epoch(epochs) - 1]
+
+
+def kept_epoch(epochs: Sequence[Mapping[str, float]]) -> int:
+    """The number, from 1, of the epoch whose weights a stage keeps."""
+    return next((number for number, metrics in enumerate(epochs, 1) if metrics.get(KEPT)), len(epochs))
+
+
 def has_val_map(epochs: Sequence[Mapping[str, float]]) -> bool:
     """True where the score of epochs is mAP."""
     return bool(epochs) and name_of_val_score(epochs[0]) == "val_map"

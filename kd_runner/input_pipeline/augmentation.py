@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from kd_runner.input_pipeline import operations
+from kd_runner.process_group import Rows
 from kd_runner.randomness import derived_seed, keyed_uniform
-from kd_runner.ranks import Rows
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Augmentation:
         mixup, cutmix: Concentration of the Beta distribution from which the share of a batch is drawn; 0 turns it off.
             With both, every batch draws one of the two.
         random_resized_crop: As `resized_crop`, of the whole picture in the image's file: the source of the images cuts
-            it when it decodes them (`whole_pictures`).
+            it when it decodes them (`random_resized_crop`).
     """
 
     crop_padding: int = 0

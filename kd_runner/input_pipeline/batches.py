@@ -13,13 +13,13 @@ from torch.utils.data import WeightedRandomSampler
 
 from kd_runner.input_pipeline.augmentation import STRONG, Batch
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
+from kd_runner.input_pipeline.device_copy import sent
+from kd_runner.input_pipeline.random_resized_crop import Windows
 from kd_runner.input_pipeline.sources import Source
 from kd_runner.input_pipeline.step_plan import StepPlan, batches_per_epoch, images_per_epoch
-from kd_runner.input_pipeline.transfer import sent
 from kd_runner.input_pipeline.view import View
-from kd_runner.input_pipeline.whole_pictures import Windows
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup, Rows
 from kd_runner.randomness import derived_seed
-from kd_runner.ranks import ALONE, Ranks, Rows
 
 CHUNK_BYTES = 2**22  # bytes of images that are gathered and augmented at once
 CACHED_FLOATS = 2**17  # floats that are normalised at once: they stay in a processor's cache
@@ -60,7 +60,7 @@ class TrainingBatches:
         part: The part of a split that the images are; None: the whole of it.
         views: The number of views of each image, which the epochs replay in turn; view 0 is that of the first epoch.
             None: every epoch draws a new one.
-        ranks: The processes that share each batch.
+        process_group: The processes that share each batch.
         budget: The steps of the whole training in parts, each of which is an epoch; None: an epoch is a pass.
         balanced: True where an epoch draws as many images as there are, with replacement, all classes equally often.
         lacks_labels: True where some of the images may have no labels.
@@ -77,7 +77,7 @@ class TrainingBatches:
         strong: bool = False,
         part: Part | None = None,
         views: int | None = None,
-        ranks: Ranks = ALONE,
+        process_group: ProcessGroup = SINGLE_PROCESS,
         budget: StepBudget | None = None,
         balanced: bool = False,
         lacks_labels: bool = False,
@@ -86,7 +86,7 @@ class TrainingBatches:
         self.view_seed = seed if view_seed is None else view_seed
         self.budget, self.lacks_labels = budget, lacks_labels
         self.source, self.view, self.batch_size, self.seed = source, view, batch_size, seed
-        self.strong, self.part, self.views, self.ranks = strong, part, views, ranks
+        self.strong, self.part, self.views, self.process_group = strong, part, views, process_group
         self.balanced = balanced
         batch_values = batch_size * math.prod(source.image_shape)
         self.chunk = chunk or max(1, min(LONGEST_CHUNK, CHUNK_BYTES // batch_values))
@@ -142,7 +142,7 @@ class TrainingBatches:
     @property
     def largest(self) -> int:
         """The number of images, or of this process's rows, in all batches but the last, which may be smaller."""
-        return max(1, self.ranks.rows(min(self.batch_size, self._images_per_epoch)).count)
+        return max(1, self.process_group.rows(min(self.batch_size, self._images_per_epoch)).count)
 
     def batches(self, order: Tensor | None = None) -> Iterator[Batch]:
         """The batches of the current epoch; of each, the rows of this process.
@@ -169,10 +169,10 @@ class TrainingBatches:
             number: The number of the pass, which decides the views of the images.
         """
         size, keys = self.batch_size, self._keys(order)
-        if not self.ranks.are_several:
+        if not self.process_group.are_several:
             yield from self._batches_of(order, keys, size, number)
             return
-        rows = [self.ranks.rows(len(indices)) for indices in order.split(size)]
+        rows = [self.process_group.rows(len(indices)) for indices in order.split(size)]
         if self.view.augmentation.mixes:  # which needs the neighbours of an image: all of a batch is made and mixed
             for batch, its_rows in zip(self._batches_of(order, keys, size, number), rows, strict=True):
                 yield _part_of(batch, its_rows)
@@ -283,9 +283,11 @@ class PlainBatches:
     Where several processes share it, each has a part of the images, of which there must be one for each process.
     """
 
-    def __init__(self, source: Source, view: View, batch_size: int, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self, source: Source, view: View, batch_size: int, process_group: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
         self.source, self.view, self.batch_size = source, view, batch_size
-        self.rows = ranks.rows(len(source))
+        self.rows = process_group.rows(len(source))
 
     def __len__(self) -> int:
         return -(-self.rows.count // self.batch_size)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as vision
 from torch import Tensor
 
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 
 MAGNITUDES = 31  # RandAugment's scale goes from 0 to 30
 ATTEMPTS = 10  # random rectangles that random_erasing and resized_crop try until one fits

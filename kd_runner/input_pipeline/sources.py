@@ -19,10 +19,10 @@ from kd_runner.datasets.beside_labels import weights_with_mean_one
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.errors import RunFailed
-from kd_runner.input_pipeline.transfer import sent
-from kd_runner.input_pipeline.whole_pictures import Window, WindowedFiles, Windows
+from kd_runner.input_pipeline.device_copy import sent
+from kd_runner.input_pipeline.random_resized_crop import Window, WindowedFiles, Windows
 from kd_runner.notes import note
-from kd_runner.temporary import settle_socket_folder
+from kd_runner.socket_folder import settle_socket_folder
 
 SHARED = "/dev/shm"  # through which worker processes hand over images, on Linux
 CHUNKS_OF_A_WORKER, SPARE = 2, 2  # chunks that a worker has there at most, and the share that is left to others

@@ -1,0 +1,1 @@
+"""Networks: one module for each option of the group, and networks that runs make of others."""

@@ -176,7 +176,7 @@ def kept_channels(groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> 
     return kept
 
 
-def sliced(state: State, kept: Kept) -> dict[str, Tensor]:
+def slice_channels(state: State, kept: Kept) -> dict[str, Tensor]:
     """A state dict with the kept channels alone."""
     result = {}
     for name, tensor in state.items():

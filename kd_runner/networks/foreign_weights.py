@@ -23,7 +23,7 @@ from kd_runner.networks.candidates import (
     is_bookkeeping,
 )
 from kd_runner.networks.misfit import SHOWN, misfit
-from kd_runner.networks.names_in_files import first_names, printable
+from kd_runner.networks.names_in_files import first_names, short_printable
 from kd_runner.networks.weight_conversion import convert_tensors
 from kd_runner.networks.weight_files import Entry
 
@@ -165,7 +165,7 @@ def _unwrapping_sentence(chosen: Candidate, alternatives: Sequence[Candidate], s
         names = " and ".join(repr(candidate.name) for candidate in alternatives)
         fit = "fits" if len(alternatives) == 1 else "fit"
         parts.append(
-            f"{start}not from {names}, which {fit}, too ({setting}={printable(alternatives[0].name)} takes it)"
+            f"{start}not from {names}, which {fit}, too ({setting}={short_printable(alternatives[0].name)} takes it)"
         )
     return [", ".join(parts)] if parts else []
 

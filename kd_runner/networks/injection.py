@@ -15,7 +15,7 @@ from kd_runner.networks.channels import (
     head_of,
     kept_channels,
     refuse_missing_library,
-    sliced,
+    slice_channels,
 )
 
 
@@ -63,7 +63,7 @@ def inject(student: nn.Module, teacher: nn.Module, image_shape: Sequence[int]) -
         refuse_missing_library("student.init")
         groups = channel_groups(teacher, image_shape)
         removed = [_excess(group, source, target) for group in groups]
-        source = sliced(source, kept_channels(groups, removed))
+        source = slice_channels(source, kept_channels(groups, removed))
     parameters = dict(student.named_parameters())
     layers: dict[str, list[str]] = {}
     for name in target:

@@ -14,7 +14,7 @@ from kd_runner.networks.candidates import (
     is_bookkeeping,
     same_shape,
 )
-from kd_runner.networks.names_in_files import first_names, printable
+from kd_runner.networks.names_in_files import first_names, short_printable
 from kd_runner.networks.weight_files import Entry
 
 SHOWN = 3  # names of a kind that a message lists
@@ -83,7 +83,9 @@ def _differences(
 
 
 def _first_two(items: Sequence[str]) -> str:
-    return "; ".join(printable(item) for item in items[:2]) + (f"; and {len(items) - 2} more" if len(items) > 2 else "")
+    return "; ".join(short_printable(item) for item in items[:2]) + (
+        f"; and {len(items) - 2} more" if len(items) > 2 else ""
+    )
 
 
 def _matches(candidate: Candidate, targets: Mapping[str, Tensor]) -> int:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kd_runner.errors import SettingsError
-from kd_runner.files.scores import KEPT, VAL_SCORES, name_of_val_score
+from kd_runner.files.scores import VAL_SCORES, kept_metrics, name_of_val_score
 from kd_runner.networks import weight_files
 from kd_runner.networks.pickled_values import NumpyScalar
 
@@ -33,16 +33,6 @@ class Record:
     accuracy: float | None = None
     images: int | None = None
     normalised: bool = False
-
-
-def kept_metrics(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """The metrics of the epoch whose weights a stage keeps: the last one, unless early stopping kept another."""
-    return epochs[kept_epoch(epochs) - 1]
-
-
-def kept_epoch(epochs: Sequence[Mapping[str, float]]) -> int:
-    """The number, from 1, of the epoch whose weights a stage keeps."""
-    return next((number for number, metrics in enumerate(epochs, 1) if metrics.get(KEPT)), len(epochs))
 
 
 def validation_record(epochs: Sequence[Mapping[str, float]], images: int | None) -> dict[str, Any]:

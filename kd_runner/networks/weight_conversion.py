@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kd_runner.errors import SettingsError
 from kd_runner.networks.candidates import COUNTER, Candidate
-from kd_runner.networks.names_in_files import first_names, printable
+from kd_runner.networks.names_in_files import first_names, short_printable
 
 
 def convert_tensors(
@@ -33,7 +33,7 @@ def convert_tensors(
             notes.setdefault("counters of batch norms are not in the file and start at 0", []).append(name)
             continue
         tensor = entry.tensor
-        description = f"{source}: {printable(entry.name)}"
+        description = f"{source}: {short_printable(entry.name)}"
         _refuse_unusable(tensor, target, description)
         if entry.from_numpy:
             notes.setdefault("NumPy arrays are read as tensors", []).append(name)

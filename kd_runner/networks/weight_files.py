@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kd_runner.errors import SettingsError
 from kd_runner.networks import file_kinds, pickled_values
-from kd_runner.networks.names_in_files import printable
+from kd_runner.networks.names_in_files import short_printable
 from kd_runner.networks.torch_files import ENDS_EARLY, read_torch
 
 DEEPEST = 64  # containers in containers
@@ -173,4 +173,4 @@ def _first_keys(content: Any) -> str:
 
 
 def _short(error: Exception) -> str:
-    return printable(" ".join(str(error).split()), 120) or type(error).__name__
+    return short_printable(" ".join(str(error).split()), 120) or type(error).__name__

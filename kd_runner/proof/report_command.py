@@ -9,13 +9,13 @@ from pathlib import Path
 from kd_runner.closed_output import may_be_closed
 from kd_runner.errors import COMPLETED, FAILED, SettingsError
 from kd_runner.plain_text import printable
-from kd_runner.reports import command
+from kd_runner.reports import report_arguments
 
 
 @may_be_closed
 def main() -> int:
     """`kd-report FOLDER…`; returns the exit code: of `--verify` 1 where a number is not as reported."""
-    return command.main(verify_runs)
+    return report_arguments.main(verify_runs)
 
 
 def verify_runs(folders: Sequence[Path], root: str | None, trust: Sequence[str], networks: Sequence[str] = ()) -> int:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from kd_runner.datasets.splits import Splits
 from kd_runner.deploy.model_files import BEST, FILES, refuse_missing
-from kd_runner.deploy.own_test import OwnTest, own_test
+from kd_runner.deploy.stored_data import StoredData, read_stored_data
 from kd_runner.environment import environment
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions, predict
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import completed_result, unpack_bits
 from kd_runner.files.scores import has_map
 from kd_runner.files.stages import STUDENT, TEACHER
@@ -31,7 +31,7 @@ from kd_runner.input_pipeline.sources import source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints
 from kd_runner.plain_text import Lines, lines
-from kd_runner.proof.machine import differences, is_same_machine
+from kd_runner.proof.environment_differences import differences, is_same_machine
 from kd_runner.proof.numbers import TOLERANCE, Pair, leaves, pair_lines
 
 SHOWN = 5  # numbers that the last sentence names
@@ -110,7 +110,7 @@ def verify(
     result, left_out = completed_result(folder)
     files, missing = _files(folder, result, chosen)
     networks, student = _load(files, trust)
-    with _quiet_notes(), own_test(folder, trust, root) as test:
+    with _quiet_notes(), read_stored_data(folder, trust, root) as test:
         device = torch.device("cpu") if test.settings.has_cpu else torch.device("cuda", torch.cuda.current_device())
         test.settle(device)
         _refuse_other_shape(test.splits, student, folder)
@@ -166,7 +166,7 @@ def _load(files: Mapping[str, Path], trust: Sequence[str]) -> tuple[dict[str, nn
 
 
 def _predict(
-    networks: Mapping[str, nn.Module], student: Mapping[str, Any], test: OwnTest, device: torch.device
+    networks: Mapping[str, nn.Module], student: Mapping[str, Any], test: StoredData, device: torch.device
 ) -> Predictions:
     """The logits of the networks for the test images, in the batches of the run and seen as its student wants them."""
     mean, std = (torch.tensor(student[name], dtype=torch.float32) for name in ("mean", "std"))
@@ -233,7 +233,7 @@ def _pairs(
         return
     if name == STUDENT and TEACHER in predictions.logits:
         measured |= measures.of_pair(logits, predictions.logits[TEACHER])
-    reported_leaves = {metric: reading.usable_number(value) for metric, value in leaves(result[name])}
+    reported_leaves = {metric: tolerant_json.usable_number(value) for metric, value in leaves(result[name])}
     for metric, number in leaves(measured):
         if metric in reported_leaves:
             reported = reported_leaves[metric]

@@ -23,7 +23,7 @@ from kd_runner.files.scores import ScoreWords, has_map, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
-from kd_runner.reports.described import described_rows
+from kd_runner.reports.name_tags_notes import described_rows
 from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import SharedNote, note_lines, shared_notes

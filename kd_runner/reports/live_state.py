@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import ALIVE, MissingRun, Run
 from kd_runner.files.run_folder import NETWORKS, NOW, RESULT, SHARED_NAMES
@@ -94,7 +94,7 @@ def _networks(sources: Sources) -> Iterator[list[str]]:
 
 def _name_of_network(folder: Path) -> str:
     """The name that a network's sweep has recorded; an earlier version did not, and calls it by its key."""
-    names, _ = reading.json_of(folder.with_name(SHARED_NAMES))
+    names, _ = tolerant_json.json_of(folder.with_name(SHARED_NAMES))
     name = names.get(folder.name)
     kind, _, digest = folder.name.rpartition("_")
     return name if isinstance(name, str) and name else f"{kind} {digest[:6]}"
@@ -110,11 +110,11 @@ def seconds_since(path: Path) -> float:
 
 def _row(name: str, folder: Path) -> list[str]:
     """The texts of a run at work: its name, its stage, epoch, accuracy, the time left in the stage, and its place."""
-    state, _ = reading.json_of(folder / NOW)
-    epoch, epochs = (int(reading.number(state.get(name))) for name in ("epoch", "epochs"))
+    state, _ = tolerant_json.json_of(folder / NOW)
+    epoch, epochs = (int(tolerant_json.number(state.get(name))) for name in ("epoch", "epochs"))
     accuracies = state.get("val_accuracies")
-    accuracy = reading.usable_number(accuracies[-1]) if isinstance(accuracies, list) and accuracies else None
-    seconds = reading.number(state.get("seconds_per_epoch")) * max(0, epochs - epoch)
+    accuracy = tolerant_json.usable_number(accuracies[-1]) if isinstance(accuracies, list) and accuracies else None
+    seconds = tolerant_json.number(state.get("seconds_per_epoch")) * max(0, epochs - epoch)
     stage, where = (text if isinstance(text, str) else "" for text in (state.get("stage"), state.get("where")))
     left = clock(seconds) if epoch else ""
     return [name, stage, f"{epoch}/{epochs}", bare_percent(accuracy, ""), left, where]

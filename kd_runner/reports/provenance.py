@@ -12,7 +12,7 @@ from typing import Any
 
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.members import Member, line_of, members_in_file, members_in_line
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.read_cache import ReadCache
 from kd_runner.files.recorded_words import without_plus
@@ -61,7 +61,7 @@ def _line_of(path: Path) -> bytes:
 
 
 def _settings_of(path: Path) -> tuple[dict[str, str], str]:
-    content, fault = reading.json_of(path)
+    content, fault = tolerant_json.json_of(path)
     try:
         return {key: _as_typed(value) for key, value in flat_keys(content)}, fault and f"{SETTINGS} {fault}"
     except RecursionError:
@@ -124,7 +124,7 @@ def typed_words(result: Mapping[str, Any]) -> list[str]:
 def sweep_command(record: Path) -> str | None:
     """The command that started a sweep, from Hydra's `record` of it; None where the record cannot be read."""
     try:
-        hydra = reading.readable(read_yaml(record))["hydra"]
+        hydra = tolerant_json.readable(read_yaml(record))["hydra"]
         words = [str(word) for word in (*hydra["overrides"]["task"], *hydra["overrides"]["hydra"])]
         sources = hydra["runtime"]["config_sources"]
         folders = [str(source["path"]) for source in sources if source.get("provider") == "command-line"]

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from kd_runner.comparison.gap import run_of
-from kd_runner.files.reading import texts
 from kd_runner.files.scores import has_map, words_of
+from kd_runner.files.tolerant_json import texts
 from kd_runner.formats import percent
 
 STEPS = re.compile(r"\+*student\.steps=")

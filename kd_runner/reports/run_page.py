@@ -11,7 +11,7 @@ from typing import Any
 from kd_runner.charts.run_charts import run_charts
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.errors import SettingsError
-from kd_runner.files import atomic, reading
+from kd_runner.files import atomic, result_schema, tolerant_json
 from kd_runner.files.results import Run, read_run, top5_says_nothing
 from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.scores import has_map, words_of
@@ -21,9 +21,9 @@ from kd_runner.reports.certainty import certainty_of
 from kd_runner.reports.class_table import class_table
 from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
-from kd_runner.reports.described import label_of
 from kd_runner.reports.html import render
-from kd_runner.reports.label_table import label_table
+from kd_runner.reports.multi_label_table import multi_label_table
+from kd_runner.reports.name_tags_notes import label_of
 from kd_runner.reports.provenance import run_command, settings_in, surroundings
 from kd_runner.reports.replaceable import refuse_another_page
 from kd_runner.reports.shared_notes import other_notes, warning_of
@@ -113,14 +113,14 @@ def read_folder(folder: Path) -> Folder:
         told = f"{folder} has no result to report: {run.reason}"
         raise SettingsError(f"{told}; kd-runner {words} goes on with a run that was stopped")
     settings, unset = settings_in(folder)
-    content, wrong = reading.json_of(folder / ANALYSIS)
-    analysis, gone = reading.remove_misshapen(content, reading.ANALYSIS)
+    content, wrong = tolerant_json.json_of(folder / ANALYSIS)
+    analysis, gone = tolerant_json.remove_misshapen(content, result_schema.ANALYSIS)
     charts, failed = run_charts(analysis) if analysis else ({}, [])
     lacking = [
         run.left_out,
         f"{unset}: no settings are shown" if unset else "",
         f"{ANALYSIS} {wrong}: no pictures are shown" if wrong else "",
-        reading.left_out(ANALYSIS, gone),
+        tolerant_json.left_out(ANALYSIS, gone),
         f"{ANALYSIS}: not drawn, as its parts do not fit together: {', '.join(failed)}" if failed else "",
     ]
     return Folder(run, settings, analysis, charts, [line for line in lacking if line])
@@ -153,7 +153,7 @@ def run_page(folder: Folder) -> str:
         lacking=folder.lacking,
         data=data_table(data),
         data_lines=data_lines(data),
-        labels=label_table(folder.analysis),
+        labels=multi_label_table(folder.analysis),
         numbers=[*_numbers(result, len(classes) if classes else None), *calibration_rows(result)],
         corruptions=corruption_tables(result),
         further=further_tables(result),

@@ -11,10 +11,10 @@ from typing import Any
 
 from kd_runner.charts.search_chart import search_chart
 from kd_runner.charts.svg import Chart
-from kd_runner.files import reading
-from kd_runner.files.reading import usable_number
+from kd_runner.files import result_schema, tolerant_json
 from kd_runner.files.results import Run
 from kd_runner.files.run_folder import SEARCH
+from kd_runner.files.tolerant_json import usable_number
 from kd_runner.formats import UNKNOWN, count, number_of, percent
 from kd_runner.reports.provenance import run_command
 
@@ -208,14 +208,14 @@ def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Sear
     for folder in folders:
         if not (folder / SEARCH).exists():
             continue
-        content, wrong = reading.json_of(folder / SEARCH)
+        content, wrong = tolerant_json.json_of(folder / SEARCH)
         if not wrong and "history" not in content:
             continue  # of an earlier version, which recorded the best trials alone
-        record, gone = reading.remove_misshapen(content, reading.SEARCH)
+        record, gone = tolerant_json.remove_misshapen(content, result_schema.SEARCH)
         if wrong or not set(record) >= NEEDED or not record["objectives"]:
             faults.append(f"{folder / SEARCH}: {wrong or 'not as kd-runner writes it'}: the search is not shown")
             continue
         if gone:
-            faults.append(reading.left_out(SEARCH, gone))
+            faults.append(tolerant_json.left_out(SEARCH, gone))
         searches.append(Search(folder, record, tested, others, config_dirs))
     return searches, faults

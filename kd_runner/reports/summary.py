@@ -11,7 +11,7 @@ from kd_runner.files.scores import ACCURACY, ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
 from kd_runner.formats import count, four_digits, milliseconds, number_of, percent, points, relative, times
 from kd_runner.reports.certainty import certainty_of
-from kd_runner.reports.described import sentence_of
+from kd_runner.reports.name_tags_notes import sentence_of
 from kd_runner.reports.peer_sentences import gain_with_peers, peer_sentences
 from kd_runner.reports.reasons import reasons
 from kd_runner.reports.shift_tables import shift_sentences

@@ -12,7 +12,7 @@ from typing import Any
 from kd_runner.charts.little_data import over_compute, over_images
 from kd_runner.charts.sweep_charts import pareto, strips
 from kd_runner.comparison.groups import Group
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import FOLD, SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW
 from kd_runner.files.stages import STAGES, TIMED
@@ -207,9 +207,10 @@ def _ratio_to_teacher(amount: float | None, teacher: float | None) -> str:
 def _total_time(runs: Sequence[Run], sources: Sources) -> str:
     """The time that all runs took together, in sentences."""
     seconds = {stage: sum((run.result.get("seconds") or {}).get(stage) or 0.0 for run in runs) for stage in TIMED}
-    states = [reading.json_of(path / NOW)[0] for path in sources.holding(NOW) if path.parent.name == NETWORKS]
+    states = [tolerant_json.json_of(path / NOW)[0] for path in sources.holding(NOW) if path.parent.name == NETWORKS]
     before = sum(
-        reading.number(state.get("epoch")) * reading.number(state.get("seconds_per_epoch")) for state in states
+        tolerant_json.number(state.get("epoch")) * tolerant_json.number(state.get("seconds_per_epoch"))
+        for state in states
     )
     parts = ", ".join(f"{stage} {clock(took)}" for stage, took in seconds.items() if took)
     sentence = f"All runs together took {clock(sum(seconds.values()))} ({parts})."

@@ -25,6 +25,7 @@ from kd_runner.config.settings import (
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.unlabelled import TransferSet
+from kd_runner.distributed_launch import launch_from_environment
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
@@ -33,9 +34,8 @@ from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.notes import note
 from kd_runner.outputs import needs_of
-from kd_runner.processes import started_place
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.randomness import derived_seed, seeded_generator
-from kd_runner.ranks import ALONE, Ranks
 from kd_runner.runs.chain_checks import refuse_chain
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
@@ -54,7 +54,7 @@ from kd_runner.runs.further_tests import further_tests
 from kd_runner.runs.given_teacher import load_given_weights, refuse_missing_file
 from kd_runner.runs.headless import is_headless, refuse_headless, silence
 from kd_runner.runs.image_weights import check_image_weights
-from kd_runner.runs.label_checks import modes_for, refuse_settings
+from kd_runner.runs.multi_label_checks import modes_for, refuse_settings
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.peer_checks import refuse_peers
 from kd_runner.runs.probe import head_name, note_first_weights
@@ -67,7 +67,7 @@ from kd_runner.runs.training_switches import (
     switches_of,
     without_layer_decay,
 )
-from kd_runner.runs.transfer import images_to_teach_on
+from kd_runner.runs.unlabelled_images import images_to_teach_on
 from kd_runner.tracking.trackers import refuse_missing
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.attack import attack_of
@@ -85,25 +85,28 @@ LARGEST_RATE = 10
 
 
 def assemble(
-    settings: Settings, splits: Splits | None = None, companions: Companions | None = None, ranks: Ranks = ALONE
+    settings: Settings,
+    splits: Splits | None = None,
+    companions: Companions | None = None,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Parts:
     """Build every part, the quick ones first.
 
     Args:
         splits: The data set, where it has been read before.
         companions: The runs of this process, with which the run shares what it reads; None for a run that is alone.
-        ranks: The processes that share the run, of which the first one alone writes.
+        process_group: The processes that share the run, of which the first one alone writes.
 
     Raises:
         SettingsError: a part that cannot be built.
     """
-    _refuse_unfit_settings(settings, writes=not ranks.rank)
+    _refuse_unfit_settings(settings, writes=not process_group.rank)
     if settings.trainer.threads:
         torch.set_num_threads(settings.trainer.threads)
     recipes = _recipes(settings)
     temperature = build(settings.temperature, "temperature", settings.trust)
     modes = _modes(settings)
-    data = _data(settings, splits, companions or Companions(), ranks)
+    data = _data(settings, splits, companions or Companions(), process_group)
     _refuse_unfit_images(settings, data)
     return Parts(
         settings=settings,
@@ -194,7 +197,7 @@ def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Da
     return tuple(links)
 
 
-def _data(settings: Settings, read_before: Splits | None, companions: Companions, ranks: Ranks) -> Data:
+def _data(settings: Settings, read_before: Splits | None, companions: Companions, process_group: ProcessGroup) -> Data:
     """The data of a run; runs of one process share the images and, where they see them alike, what is made of them."""
     node, seed, trainer = settings.dataset.node, settings.data_seed, settings.trainer
     key = digest([node, seed, settings.dataset.residency, settings.dataset.label_noise, settings.folds, settings.fold])
@@ -214,13 +217,13 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     if transfer is None:
         transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))
     views = views_of_teachers(settings, splits, view)
-    looks = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
-    looks += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
-    looks += [None if transfer is None else transfer.digest]
+    key_parts = [settings.dataset.model_dump(), settings.student.fraction, settings.batch_size, trainer.channels_last]
+    key_parts += [settings.replayed_views, settings.student.without_classes, settings.student.shots_per_class]
+    key_parts += [None if transfer is None else transfer.digest]
     largest = _largest_input(settings, splits.image_shape)
-    looks += [largest, trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
+    key_parts += [largest, trainer.accelerator, {role: repr(view.augmentation) for role, view in views.items()}]
     return companions.once(
-        ("data", key, digest(looks)),
+        ("data", key, digest(key_parts)),
         lambda: Data(
             settings=settings.dataset,
             splits=splits,
@@ -230,7 +233,7 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
             chosen=chosen,
             views=views,
             replayed_views=settings.replayed_views,
-            ranks=ranks,
+            process_group=process_group,
             transfer=transfer,
             largest_input=largest,
         ),
@@ -268,7 +271,7 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise SettingsError(
             f"trainer.graph: must be auto or off where {trainer.process_count} devices share the run, got on"
         )
-    if started_place() is not None:
+    if launch_from_environment() is not None:
         return
     if trainer.nodes > 1:
         raise SettingsError(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.config.build import source_digest
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import ONLINE, Settings
@@ -168,7 +168,7 @@ def _masked(made_of: dict[str, Any]) -> dict[str, Any]:
     keys = {"logits_of": "teacher", "augmentation": "dataset", "mean": "dataset.mean", "std": "dataset.std"}
     keys |= {name: f"trainer.{name}" for name in ("precision", "channels_last", "compile", "deterministic")}
     keys |= {"dtype": "teacher_outputs_dtype"}
-    return {name: masking.masked_keys(value, keys.get(name, name)) for name, value in made_of.items()}
+    return {name: redaction.masked_keys(value, keys.get(name, name)) for name, value in made_of.items()}
 
 
 def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epochs: int) -> dict[str, Any]:

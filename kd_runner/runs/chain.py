@@ -18,9 +18,9 @@ from kd_runner.config.build import source_digest
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import LayerName, Node, Settings, TeacherSettings
 from kd_runner.files.run_folder import weights_file
+from kd_runner.files.scores import kept_metrics
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.networks import checkpoints
-from kd_runner.networks.records import kept_metrics
 from kd_runner.runs.labels_only import LabelsOnly, ingredients, masked_ingredients, note_other_validation, take_weights
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.runs.parts import Link, Parts

@@ -17,7 +17,7 @@ from kd_runner.runs.chain import Taught
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.evaluation import images_seen
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 
 OF_NETWORKS = ("accuracy", "nll", "ece")
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from kd_runner.config.build import build
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.settings import DatasetSettings, Node, Settings
-from kd_runner.datasets.few_images import shots_of_each_class
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.folds import fold_of
-from kd_runner.datasets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
 from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
+from kd_runner.datasets.subsets.few_images import shots_of_each_class
+from kd_runner.datasets.subsets.folds import fold_of
+from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.datasets.unreadable import way_around
 from kd_runner.errors import SettingsError
@@ -30,10 +30,10 @@ from kd_runner.input_pipeline.batches import Part, PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.input_pipeline.view import View
-from kd_runner.masking import masked_data
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.randomness import derived_seed
-from kd_runner.ranks import ALONE, Ranks
-from kd_runner.runs.label_checks import refuse_settings
+from kd_runner.redaction import masked_data
+from kd_runner.runs.multi_label_checks import refuse_settings
 from kd_runner.tensors import one_thread
 from kd_runner.training.recipe import Recipe
 
@@ -58,7 +58,7 @@ class Data:
         replayed_views: The number of views of each image that baseline, student and finetuning replay; None: each
             epoch draws anew.
         chosen: The numbers of the training images that baseline and student learn from, ascending, int64; None: all.
-        ranks: The processes that share the run.
+        process_group: The processes that share the run.
         transfer: The images that the student is taught on, where some have no labels; None: those of its baseline.
         largest_input: Height and width to which a network of the run enlarges the images for itself; None: none does.
     """
@@ -71,7 +71,7 @@ class Data:
     chosen: Tensor | None = None
     views: Mapping[str, View] = field(default_factory=dict)
     replayed_views: int | None = None
-    ranks: Ranks = ALONE
+    process_group: ProcessGroup = SINGLE_PROCESS
     transfer: TransferSet | None = None
     largest_input: tuple[int, int] | None = None
     _sources: dict[SplitName, Source] = field(default_factory=dict, repr=False, init=False)
@@ -93,7 +93,7 @@ class Data:
                 self.batch_size,
                 recipe.batches_seed,
                 strong=strong,
-                ranks=self.ranks,
+                process_group=self.process_group,
                 balanced=self.settings.balanced_sampling,
             )
         part = None if self.chosen is None else Part(self.chosen, len(self.splits.train))
@@ -109,7 +109,7 @@ class Data:
             strong=strong,
             part=part,
             views=views,
-            ranks=self.ranks,
+            process_group=self.process_group,
             budget=recipe.budget,
             balanced=self.settings.balanced_sampling,
             lacks_labels=lacks_labels,
@@ -152,8 +152,13 @@ class Data:
     @functools.cached_property
     def evaluation_key(self) -> str:
         """Changes with whatever changes the images of the splits and of the student, and how evaluation sees them."""
-        looks = [self.view.mean.tolist(), self.view.std.tolist(), str(self.view.memory_format), self.evaluation_batch]
-        return digest([self.splits.fingerprint, self.taught_key, looks, str(self.device)])
+        view_key_parts = [
+            self.view.mean.tolist(),
+            self.view.std.tolist(),
+            str(self.view.memory_format),
+            self.evaluation_batch,
+        ]
+        return digest([self.splits.fingerprint, self.taught_key, view_key_parts, str(self.device)])
 
     def plain_batches(self, split: Literal["val", "test"]) -> PlainBatches:
         """Large batches of the images of a split as they are."""
@@ -161,7 +166,7 @@ class Data:
 
     def shared_validation(self) -> PlainBatches:
         """Large batches of the validation images; where several processes share the run, of this one's part."""
-        return PlainBatches(self.source("val"), self.view, self.evaluation_batch, self.ranks)
+        return PlainBatches(self.source("val"), self.view, self.evaluation_batch, self.process_group)
 
     def source(self, split: SplitName) -> Source:
         """The memory or the files that the images of a split, or of the student's part of one, are read from."""

@@ -19,12 +19,12 @@ from kd_runner import plain_text
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
-from kd_runner.datasets.copies import Copies, Position, copies_by_digest, digest_of
-from kd_runner.datasets.decoding import ImageFacts, facts
+from kd_runner.datasets.decoding.image_file import ImageFacts, facts
+from kd_runner.datasets.duplicates import Copies, Position, copies_by_digest, digest_of
 from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
-from kd_runner.datasets.tree import printable
 from kd_runner.datasets.unreadable import NOT_READ
 from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.formats import cut_end, percent
@@ -32,7 +32,7 @@ from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
 from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
-from kd_runner.runs.transfer import unlabelled_images
+from kd_runner.runs.unlabelled_images import unlabelled_images
 
 # What a note on a broken shard says where images are left out, and what it is where a run would stop.
 WHAT_FOLLOWS = (
@@ -184,7 +184,7 @@ def class_table(splits: Splits) -> list[str]:
             f"training images of a class: {min(train):,} to {max(train):,}, median {statistics.median(train):g}; "
             f"the {EXTREMES} largest and the {EXTREMES} smallest classes:"
         ]
-    names = [cut_end(plain_text.printable(printable(str(splits.classes[label]))), LONGEST_NAME) for label in chosen]
+    names = [cut_end(plain_text.printable(decoded_name(str(splits.classes[label]))), LONGEST_NAME) for label in chosen]
     width = max(map(len, (*names, "class")))
     rows = [("class", *SPLITS)] + [
         (name, *(f"{column[label]:,}" for column in columns)) for name, label in zip(names, chosen, strict=True)
@@ -227,7 +227,7 @@ def file_lines(splits: Splits) -> list[str]:
         "in CMYK": sum(header.mode == "CMYK" for header in headers),
     }
     files = [f"{number:,} {kind}" for kind, number in kinds.items() if number]
-    return [f"root     {printable(str(splits.survey.root.resolve()))}", text, f"files    {', '.join(files)}"]
+    return [f"root     {decoded_name(str(splits.survey.root.resolve()))}", text, f"files    {', '.join(files)}"]
 
 
 def headers_of(splits: Sequence[ImageFiles]) -> list[ImageFacts]:
@@ -242,7 +242,7 @@ def unreadable_lines(splits: Splits, skipped: bool) -> list[str]:
     if splits.survey is None or not splits.survey.left_out.unreadable:
         return []
     left_out = splits.survey.left_out
-    names, number = list(map(printable, left_out.unreadable)), len(left_out.unreadable)
+    names, number = list(map(decoded_name, left_out.unreadable)), len(left_out.unreadable)
     shown = [f"{name} ({reason})" for name, reason in zip(names, left_out.reasons[:NAMED], strict=False)]
     images = number + sum(map(len, splits.survey.files.values()))
     effect = "a run would stop (dataset.on_bad_image=skip leaves them out)"
@@ -284,4 +284,4 @@ def name_of(splits: Splits, image: Position) -> str:
     if splits.survey is None:
         return f"{split} {image[1]}"
     files = splits.survey.files[split]
-    return printable(os.path.relpath(files.folder / files.paths[image[1]], splits.survey.root))
+    return decoded_name(os.path.relpath(files.folder / files.paths[image[1]], splits.survey.root))

@@ -14,9 +14,9 @@ from kd_runner.config.settings import Node, Settings, TrackingSettings
 from kd_runner.datasets.splits import has_several_labels
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, inference
-from kd_runner.evaluation.label_analysis import analysis_of_labels
 from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.metrics import gap_closed, pack_bits
+from kd_runner.evaluation.multi_label_analysis import analysis_of_labels
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps

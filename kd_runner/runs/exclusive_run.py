@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from kd_runner.command_line.traces import absent_folders, remove_empty
-from kd_runner.command_line.used_folder import running
+from kd_runner.command_line.refused_command_cleanup import absent_folders, remove_empty
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.folder_checks import running
 from kd_runner.files.locks import lock_at_once, lock_of
 from kd_runner.files.run_folder import RESULT, RUN_LOCK, SETTINGS
 from kd_runner.notes import note

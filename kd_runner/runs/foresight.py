@@ -28,11 +28,12 @@ FEW_STEPS = 20  # a stage with fewer steps is noted
 POINTS = 16  # the number of points of a schedule that are looked at
 
 
-def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
+def note_what_is_foreseen(parts: Parts, temperature_modes: Collection[str]) -> None:
     """Note, before anything trains, what will make a number chance, and which numbers will tell little.
 
     Args:
-        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
+        temperature_modes: The keys of the modes whose loss depends on the temperature, as `rehearsal.rehearse` finds
+            them.
     """
     settings, splits = parts.settings, parts.data.splits
     note_small_splits(splits, "val_fraction" in settings.dataset.node)
@@ -43,7 +44,7 @@ def note_what_is_foreseen(parts: Parts, tempered: Collection[str]) -> None:
     note_stages_that_do_not_stop(settings)
     note_steps(settings, parts.recipes, parts.modes, images)
     note_long_average(settings, parts.recipes["student"], images["student"])
-    note_low_temperature(parts.modes, parts.temperature, settings, tempered)
+    note_low_temperature(parts.modes, parts.temperature, settings, temperature_modes)
 
 
 def note_small_splits(splits: Splits, val_fraction: bool) -> None:

@@ -15,13 +15,13 @@ from kd_runner.config.settings import OWN_INPUT, DatasetSettings, ExtraTeacherSe
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.view import View
-from kd_runner.masking import masked_data
 from kd_runner.models.own_input import inner, own_shape
 from kd_runner.networks import checkpoints
 from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.published_weights import renamed_entries
 from kd_runner.networks.weight_files import Entry, size_of_file
 from kd_runner.notes import note
+from kd_runner.redaction import masked_data
 from kd_runner.runs.data import without_fetching
 from kd_runner.runs.probe import entries_without_head, head_name, without_head
 

@@ -21,9 +21,10 @@ from kd_runner.config.settings import Node, Settings
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.logit_discriminator import LogitDiscriminator
 from kd_runner.errors import RunFailed
+from kd_runner.files.scores import kept_metrics
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT, TEACHER
 from kd_runner.formats import percent
-from kd_runner.networks.records import Record, kept_metrics, record_of
+from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import note
 from kd_runner.runs import doubts
 from kd_runner.runs.companions import Companions, network_key

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.config.build import source_digest
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, older_node, without_defaults
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
@@ -260,7 +260,7 @@ def masked_ingredients(made_of: dict[str, Any], role: str) -> dict[str, Any]:
     sections |= {
         name: [f"trainer.{name}"] for name in ("channels_last", "compile", "deterministic", "graph", "quantize")
     }
-    return {name: masking.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
+    return {name: redaction.masked_keys(value, *sections.get(name, [name])) for name, value in made_of.items()}
 
 
 def take_weights(stored: Stored, path: Path) -> Path:

@@ -162,10 +162,15 @@ class Parts:
     def images_key(self) -> str:
         """Changes with whatever changes the images that the student learns from, and how it sees them."""
         data = self.data
-        looks = [data.view.mean.tolist(), data.view.std.tolist(), repr(data.view.augmentation), data.replayed_views]
-        looks += [data.settings.balanced_sampling]
-        looks += [str(data.view.memory_format), data.batch_size, str(data.device)]
-        return digest([data.splits.training_fingerprint, data.splits.fingerprint, data.taught_key, looks])
+        view_key_parts = [
+            data.view.mean.tolist(),
+            data.view.std.tolist(),
+            repr(data.view.augmentation),
+            data.replayed_views,
+        ]
+        view_key_parts += [data.settings.balanced_sampling]
+        view_key_parts += [str(data.view.memory_format), data.batch_size, str(data.device)]
+        return digest([data.splits.training_fingerprint, data.splits.fingerprint, data.taught_key, view_key_parts])
 
     def stream_key(self, teacher: nn.Module) -> tuple[object, ...]:
         """Changes with whatever changes the batches of the student's training, or what its teacher gives for them.

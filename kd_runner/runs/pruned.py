@@ -13,7 +13,7 @@ from kd_runner.config.settings import Node
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
 from kd_runner.models.narrowed import narrowed
-from kd_runner.networks.channels import WEIGHTED, Kept, channel_groups, kept_channels, sliced
+from kd_runner.networks.channels import WEIGHTED, Kept, channel_groups, kept_channels, slice_channels
 from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.teacher_student import noise
@@ -104,7 +104,7 @@ def without_zero_channels(
         return network, node
     outputs, inputs = _widths(kept, "out"), _widths(kept, "in")
     smaller = narrowed(copy.deepcopy(network), outputs, inputs)
-    smaller.load_state_dict(sliced(network.state_dict(), kept))
+    smaller.load_state_dict(slice_channels(network.state_dict(), kept))
     images = noise(image_shape).to(next(network.parameters()).device)
     with torch.inference_mode():
         before, after = network.eval()(images), smaller.eval()(images)

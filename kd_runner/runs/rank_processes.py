@@ -1,8 +1,8 @@
 """The other processes of a run on several devices: started, met, watched and ended by process 0.
 
 `trainer.devices` alone starts them here; torchrun and srun have started them already. They wait in
-`kd_runner.runs.following`. All meet at a store of PyTorch's: a file where they were started here, else the address that
-torchrun or Slurm gives.
+`kd_runner.runs.worker_process`. All meet at a store of PyTorch's: a file where they were started here, else the address
+that torchrun or Slurm gives.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import torch
 from torch import distributed
 
 from kd_runner.config.settings import Settings, TrainerSettings
+from kd_runner.distributed_launch import DistributedLaunch, launch_from_environment
 from kd_runner.errors import FAILED, RunFailed, SettingsError
-from kd_runner.processes import Place, started_place
-from kd_runner.ranks import ALONE, Ranks
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.training.device import device_of
 
 log = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ def shared_run(settings: Settings) -> Iterator[Meeting]:
     Raises:
         SettingsError: the devices are not those that torchrun or srun started processes for.
     """
-    trainer, place = settings.trainer, started_place()
-    _check_place(trainer, place)
+    trainer, launch = settings.trainer, launch_from_environment()
+    _check_launch(trainer, launch)
     if trainer.process_count == 1:
         yield Meeting(settings)
         return
     with tempfile.TemporaryDirectory(prefix="kd-runner-") as folder:
-        meeting = Meeting(settings, place, Path(folder) / "store")
+        meeting = Meeting(settings, launch, Path(folder) / "store")
         try:
             yield meeting
         except BaseException:
@@ -61,12 +61,12 @@ def shared_run(settings: Settings) -> Iterator[Meeting]:
         meeting.end()
 
 
-def _check_place(trainer: TrainerSettings, place: Place | None) -> None:
+def _check_launch(trainer: TrainerSettings, launch: DistributedLaunch | None) -> None:
     """Refuse devices and nodes that do not fit the processes which torchrun or srun started."""
-    if place is not None and (place.size, place.local_size) != (trainer.process_count, trainer.devices):
+    if launch is not None and (launch.size, launch.local_size) != (trainer.process_count, trainer.devices):
         raise SettingsError(
-            f"trainer.devices and trainer.nodes: must be {place.local_size} and {place.size // place.local_size}, as "
-            f"torchrun or srun started {place.size} processes, got {trainer.devices} and {trainer.nodes}"
+            f"trainer.devices and trainer.nodes: must be {launch.local_size} and {launch.size // launch.local_size}, "
+            f"as torchrun or srun started {launch.size} processes, got {trainer.devices} and {trainer.nodes}"
         )
 
 
@@ -74,27 +74,29 @@ class Meeting:
     """The processes of one run, as process 0 sees them; for a run of one process, nothing needs to be done.
 
     Args:
-        place: The place that torchrun or srun gave to this process; None where neither started it.
+        launch: What torchrun or srun says of this process and the others; None where neither started it.
         path: A file in a folder of this user alone, by which processes of this machine meet.
     """
 
-    def __init__(self, settings: Settings, place: Place | None = None, path: Path = Path()) -> None:
-        self.settings, self.place, self.path = settings, place, path
+    def __init__(self, settings: Settings, launch: DistributedLaunch | None = None, path: Path = Path()) -> None:
+        self.settings, self.launch, self.path = settings, launch, path
         count = settings.trainer.process_count
-        self.ranks = ALONE if count == 1 else Ranks(0, count, self.lost)
+        self.process_group = SINGLE_PROCESS if count == 1 else ProcessGroup(0, count, self.lost)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
-        self.store: distributed.Store | None = None if place is None else store_of(place)
+        self.store: distributed.Store | None = None if launch is None else store_of(launch)
         self.has_begun = self.is_over = False
-        if self.ranks.are_several:
+        if self.process_group.are_several:
             take_device(settings.trainer, 0)
             share_cores(settings.trainer)
 
     def start(self) -> None:
         """Start the other processes, where neither torchrun nor srun has done that."""
-        if self.store is None and self.ranks.are_several:
+        if self.store is None and self.process_group.are_several:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
-            self.store = distributed.FileStore(str(self.path), self.ranks.size)
-            self.processes = {rank: _start(rank, self.ranks.size, self.path) for rank in range(1, self.ranks.size)}
+            self.store = distributed.FileStore(str(self.path), self.process_group.size)
+            self.processes = {
+                rank: _start(rank, self.process_group.size, self.path) for rank in range(1, self.process_group.size)
+            }
 
     def begin(self, fingerprint: str) -> None:
         """Meet the others, and hand them the settings of the run.
@@ -105,24 +107,25 @@ class Meeting:
         if self.store is None:
             return
         deadline = time.monotonic() + MEETING.total_seconds()
-        keys = [f"{HERE}{rank}" for rank in range(1, self.ranks.size)]
+        keys = [f"{HERE}{rank}" for rank in range(1, self.process_group.size)]
         while not self.store.check(keys):
             reason = self._ended() or self._told()
             if reason is not None:
                 raise RunFailed(reason)
             if time.monotonic() > deadline:
                 raise RunFailed(
-                    f"trainer.devices: {self.ranks.size} processes did not meet within {MEETING.seconds // 60} minutes"
+                    f"trainer.devices: {self.process_group.size} processes did not meet within "
+                    f"{MEETING.seconds // 60} minutes"
                 )
             time.sleep(LOOK)
         on_gpu = device_of(self.settings.trainer).type == "cuda"
         self.store.set(BEGIN, "gpu" if on_gpu else "cpu")
         self.has_begun = True
-        self.ranks.join(self.store, on_gpu)
+        self.process_group.join(self.store, on_gpu)
         if on_gpu:
             threading.Thread(target=self._watch, daemon=True).start()
-        self.ranks.send({"settings": self.settings.plain(), "fingerprint": fingerprint})
-        log.info("devices   %d processes share each batch of %d", self.ranks.size, self.settings.batch_size)
+        self.process_group.broadcast({"settings": self.settings.plain(), "fingerprint": fingerprint})
+        log.info("devices   %d processes share each batch of %d", self.process_group.size, self.settings.batch_size)
 
     def lost(self) -> str | None:
         """The reason why another process has ended, in words; waits a little for it. None where none has ended."""
@@ -132,7 +135,7 @@ class Meeting:
             if reason is not None:
                 return self._told() or reason
             time.sleep(LOOK)
-        return "another process of the run has ended" if self.place is not None else None
+        return "another process of the run has ended" if self.launch is not None else None
 
     def _told(self) -> str | None:
         """What a process that failed has left at the store."""
@@ -147,13 +150,13 @@ class Meeting:
             code = process.poll()
             if code is not None:
                 how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-                return f"process {rank} of {self.ranks.size} has ended {how}, and with it the run"
+                return f"process {rank} of {self.process_group.size} has ended {how}, and with it the run"
         return None
 
     def end(self, at_once: bool = False) -> None:
         """End the other processes: by a message where all is well, else by a signal."""
         self.is_over = True
-        if self.place is not None and self.store is not None:
+        if self.launch is not None and self.store is not None:
             with suppress(RuntimeError):
                 self.store.set(OVER, "1")
                 time.sleep(0 if self.has_begun or at_once else 5 * LOOK)  # the store may end with this process
@@ -164,18 +167,18 @@ class Meeting:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        self.ranks.leave()
+        self.process_group.leave()
 
     def _watch(self) -> None:
         """End this process where another has died and no step ends any more: a GPU waits for it without end."""
         died: float | None = None
-        steps = self.ranks.steps
+        steps = self.process_group.steps
         while not self.is_over:
             time.sleep(1.0)
             if self._ended() is None:
                 continue
-            if died is None or self.ranks.steps != steps:
-                died, steps = time.monotonic(), self.ranks.steps
+            if died is None or self.process_group.steps != steps:
+                died, steps = time.monotonic(), self.process_group.steps
             if time.monotonic() - died > HUNG and not self.is_over:
                 log.error("%s", self._ended())
                 os._exit(FAILED)
@@ -183,15 +186,15 @@ class Meeting:
 
 def _start(rank: int, size: int, path: Path) -> subprocess.Popen[bytes]:
     """Another process of the run on this machine, which prints nothing but errors and ends with this one."""
-    words = [sys.executable, "-m", "kd_runner.runs.following", str(os.getpid()), str(rank), str(size), str(path)]
+    words = [sys.executable, "-m", "kd_runner.runs.worker_process", str(os.getpid()), str(rank), str(size), str(path)]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
-def store_of(place: Place) -> distributed.Store:
+def store_of(launch: DistributedLaunch) -> distributed.Store:
     """The store at the address that torchrun or Slurm gives; process 0 holds it, or torchrun."""
-    os.environ.setdefault("MASTER_ADDR", place.address)
-    os.environ.setdefault("MASTER_PORT", str(place.port))
-    meeting: Iterator[Any] = distributed.rendezvous("env://", place.rank, place.size, timeout=MEETING)
+    os.environ.setdefault("MASTER_ADDR", launch.address)
+    os.environ.setdefault("MASTER_PORT", str(launch.port))
+    meeting: Iterator[Any] = distributed.rendezvous("env://", launch.rank, launch.size, timeout=MEETING)
     store, _, _ = next(meeting)
     return store
 

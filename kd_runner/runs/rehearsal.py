@@ -39,14 +39,14 @@ class Rehearsal:
     """The findings of a rehearsal.
 
     Args:
-        tempered: The keys of the modes whose loss depends on the temperature.
+        temperature_modes: The keys of the modes whose loss depends on the temperature.
         layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
         loss_macs: The multiply-accumulates of each active mode's loss (`loss_cost.loss_macs`), by the same keys; none
             where they were not asked for.
         links: The same of the networks between teacher and student, or of the student's peers, by their stages.
     """
 
-    tempered: frozenset[str]
+    temperature_modes: frozenset[str]
     layers: dict[str, dict[str, list[str]]]
     loss_macs: dict[str, list[int] | None]
     links: dict[str, dict[str, list[int] | None]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     check_cache(parts.settings, parts.data, pairing)
     attempts = _attempts(pairing, noise(splits.image_shape, count), labels, parts.temperature)
     first = attempts[0]
-    tempered, layers = set(), {}
+    temperature_modes, layers = set(), {}
     macs: dict[str, list[int] | None] = {}
     for mode in (mode for mode in pairing.modes if mode.weight > 0):  # others take no part, and get no features
         _refuse_mixed_images(parts.settings, mode)
@@ -98,9 +98,9 @@ def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
         macs |= {mode.key: loss_macs(mode, first)} if count_macs else {}
         layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
         if depends_on_temperature(mode, first.student, first.teacher, labels):
-            tempered.add(mode.key)
+            temperature_modes.add(mode.key)
     _log_smoothed_teacher(parts.settings)
-    return Rehearsal(frozenset(tempered), layers, macs)
+    return Rehearsal(frozenset(temperature_modes), layers, macs)
 
 
 def _attempts(

@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.unused_in_sweep import sentence
-from kd_runner.command_line.used_folder import refuse_no_run, refuse_used_folder
 from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
@@ -19,10 +18,11 @@ from kd_runner.errors import RunFailed, one_line
 from kd_runner.files import atomic
 from kd_runner.files.contents import remove_resume_states
 from kd_runner.files.disk import quiet_threads, refusals_in_one_line
-from kd_runner.files.reading import texts
+from kd_runner.files.folder_checks import refuse_no_run, refuse_used_folder
 from kd_runner.files.run_folder import HYDRA, NOW, RESULT, SECONDS, SETTINGS, UNFINISHED
 from kd_runner.files.scores import with_scores
 from kd_runner.files.stages import STAGES
+from kd_runner.files.tolerant_json import texts
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
 from kd_runner.reports import run_page
@@ -40,7 +40,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.rank_processes import Meeting, shared_run
 from kd_runner.runs.rehearsal import Rehearsal, rehearse
 from kd_runner.runs.resuming import begin, earlier_result, refuse_other_code
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.same_settings import refuse_other_settings
 from kd_runner.runs.spent_seconds import SpentSeconds
 from kd_runner.runs.stage_runner import StageRunner
@@ -88,12 +88,12 @@ def run(
         ExitStack() as stack,
     ):
         notes += command_notes
-        masking.hide({}, secrets)
-        content = masking.masked_data(masking.hide_values(settings.plain(), secrets))
+        redaction.hide({}, secrets)
+        content = redaction.masked_data(redaction.hide_values(settings.plain(), secrets))
         check_folder(settings, folder, content, overrides, written)
         stack.enter_context(exclusive_run(folder, settings.resume is not None))
         check_folder(settings, folder, content, overrides, written)  # another process may have been here in between
-        parts = assemble(settings, companions=companions, ranks=meeting.ranks)
+        parts = assemble(settings, companions=companions, process_group=meeting.process_group)
         fingerprint = parts.fingerprint()
         teachers = settings.all_teachers
         checkpoints = [f"{name}.checkpoint" for name, teacher in teachers.items() if teacher.checkpoint]
@@ -111,7 +111,9 @@ def run(
         result = blank_result(settings, parts.data, digests, overrides, rehearsal.layers) | {"notes": notes}
         result |= description(settings) | ({} if config_dir is None else {"config_dir": str(config_dir.absolute())})
         result["environment"] |= {"side_by_side": companions.count} if companions.count > 1 else {}
-        result["environment"] |= {"processes": parts.data.ranks.size} if parts.data.ranks.are_several else {}
+        result["environment"] |= (
+            {"processes": parts.data.process_group.size} if parts.data.process_group.are_several else {}
+        )
         return train_and_evaluate(parts, folder, content, result, rehearsal, companions, meeting)
 
 
@@ -149,7 +151,7 @@ def train_and_evaluate(
         dashboard.begin(logger, content, typed_words(result), parts.data.splits.several_labels)
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
-        result |= runner.run(rehearsal.tempered)
+        result |= runner.run(rehearsal.temperature_modes)
         result["budget"] = budget_of(parts, result, rehearsal.loss_macs, state.epochs_trained, rehearsal.links)
         if is_headless(parts.settings):
             as_features(result)
@@ -160,9 +162,9 @@ def train_and_evaluate(
 def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
     """Rehearse the run on noise; note settings without effect and results that will mean little."""
     rehearsal = rehearse(parts, count_macs=True)
-    for key, reason in unused_settings(overrides, parts, rehearsal.tempered).items():
+    for key, reason in unused_settings(overrides, parts, rehearsal.temperature_modes).items():
         note("settings", sentence(key, reason))
-    note_what_is_foreseen(parts, rehearsal.tempered)
+    note_what_is_foreseen(parts, rehearsal.temperature_modes)
     return rehearsal
 
 
@@ -258,7 +260,7 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"error": None if stopped else one_line(error)}
         try:
             if not is_completed(folder):
-                atomic.write_json(folder / RESULT, masking.masked_data(result))
+                atomic.write_json(folder / RESULT, redaction.masked_data(result))
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
@@ -270,7 +272,7 @@ def finish(result: dict[str, Any], folder: Path, logger: RunLogger, finetuned: i
     Args:
         finetuned: The number of epochs of finetuning.
     """
-    atomic.write_json(folder / RESULT, masking.masked_data(result))
+    atomic.write_json(folder / RESULT, redaction.masked_data(result))
     remove_resume_states(folder / UNFINISHED)
     (folder / NOW).unlink(missing_ok=True)
     logger.log_result(with_scores(result))

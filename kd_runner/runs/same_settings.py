@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.errors import SettingsError, one_line
@@ -24,7 +24,7 @@ def refuse_other_settings(folder: Path, content: dict[str, Any], overrides: Sequ
         overrides: The overrides that were typed: where they make a difference, the message names no other.
     """
     try:
-        before = dict(flat_keys(decisive(masking.masked_data(json.loads(read_plain(folder / SETTINGS))))))
+        before = dict(flat_keys(decisive(redaction.masked_data(json.loads(read_plain(folder / SETTINGS))))))
     except FileNotFoundError:  # it was stopped before it had begun
         return
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:

@@ -85,17 +85,18 @@ def note_soft_targets(
 
 
 def note_low_temperature(
-    modes: Sequence[Mode], temperature: Schedule, settings: Settings, tempered: Collection[str]
+    modes: Sequence[Mode], temperature: Schedule, settings: Settings, temperature_modes: Collection[str]
 ) -> None:
     """Note, before anything trains, where a temperature below 1 sharpens the targets.
 
     Args:
-        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
+        temperature_modes: The keys of the modes whose loss depends on the temperature, as `rehearsal.rehearse` finds
+            them.
     """
     with torch.no_grad():
         coolest = min(float(temperature(0.0)), float(temperature(1.0)))
-    with_teacher = any(mode.key in tempered and mode.needs.teacher_logits for mode in modes)
-    if coolest < 1 and tempered:
+    with_teacher = any(mode.key in temperature_modes and mode.needs.teacher_logits for mode in modes)
+    if coolest < 1 and temperature_modes:
         subject = "the teacher's" if with_teacher else "the target"  # tf_kd_reg has no teacher
         note(
             "settings",

@@ -48,7 +48,7 @@ from kd_runner.runs.outcome import stopping_record
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.peers_result import peers_result
 from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.softness import certainty
 from kd_runner.runs.student import BEST
 from kd_runner.tracking.logger import RunLogger

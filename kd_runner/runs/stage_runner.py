@@ -20,7 +20,7 @@ from kd_runner.files.run_folder import UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
-from kd_runner.runs import judgement, label_judgement
+from kd_runner.runs import judgement, multi_label_judgement
 from kd_runner.runs.averaged import AVERAGES, save_average
 from kd_runner.runs.cached_outputs import outputs_record
 from kd_runner.runs.chain import Chain, Taught, last_link
@@ -36,7 +36,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.peer_stage import save_peers, training_of_peers
 from kd_runner.runs.probe import probe_or_load
 from kd_runner.runs.pruned import without_zero_channels
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.softness import note_soft_targets
 from kd_runner.runs.stage_results import StageResults
 from kd_runner.runs.student import better, log_deployed_form, save_student
@@ -76,27 +76,27 @@ class StageRunner:
         self.chain = Chain(parts, logger, folder)
         self.peers: list[Taught] = []
         self.is_headless = is_headless(parts.settings)
-        self.judging = label_judgement if self.data.splits.several_labels else judgement
+        self.judging = multi_label_judgement if self.data.splits.several_labels else judgement
 
-    def run(self, tempered: Collection[str]) -> dict[str, Any]:
+    def run(self, temperature_modes: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
 
         Args:
-            tempered: The keys of the modes whose loss depends on the temperature.
+            temperature_modes: The keys of the modes whose loss depends on the temperature.
         """
         files: dict[str, Path] = {}
         if self.parts.teachers:
             with self.state.at(TEACHER):
                 files[TEACHER] = self.prepare_teachers()
                 self.inject()
-                self.note_soft_targets(tempered)
+                self.note_soft_targets(temperature_modes)
         if self.settings.baseline:
             with self.state.at(BASELINE):
                 files |= self.train_baseline()
         with self.state.at(STUDENT):
             student_files, best, node = self.train_student()
             files |= student_files
-        self.data.ranks.send(None)
+        self.data.process_group.broadcast(None)
         with self.state.at(EVALUATE):
             return {**self.results().evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
 
@@ -173,12 +173,12 @@ class StageRunner:
             self.parts, self.state.made_images = with_made_images(self.parts)
             self.data = self.parts.data
 
-    def note_soft_targets(self, tempered: Collection[str]) -> None:
+    def note_soft_targets(self, temperature_modes: Collection[str]) -> None:
         """Note where the teacher's soft targets are flat or one-hot at the run's temperature."""
         # Of training images, which a student of images that are made will not see; sigmoids are not one-hot.
         if self.settings.data_free is not None or self.data.splits.several_labels:
             return
-        modes = [mode for mode in self.parts.modes if mode.key in tempered and mode.needs.teacher_logits]
+        modes = [mode for mode in self.parts.modes if mode.key in temperature_modes and mode.needs.teacher_logits]
         networks = {"teacher": self.parts.teacher, "student": self.parts.student}
         node, temperature = self.parts.teacher_node(), self.parts.temperature
         note_soft_targets(modes, networks, node, temperature, self.settings, self.data, self.companions)
@@ -206,7 +206,7 @@ class StageRunner:
             The files of the student after its last epoch, after its best, and of the average of its weights where
             there is one, the best epoch, and the node that builds the student as it was saved.
         """
-        self.data.ranks.send(
+        self.data.process_group.broadcast(
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
         self.make_images()

@@ -20,9 +20,9 @@ from torch import nn
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.build import names_of, takes
 from kd_runner.config.settings import ASKED, ONLINE, DistillationSettings, Settings
-from kd_runner.datasets.archives import is_archive
 from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.packed import PackedImages
+from kd_runner.datasets.folders.archives import is_archive
+from kd_runner.datasets.packs.packed_images import PackedImages
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
 from kd_runner.optimizer import DOT
@@ -46,12 +46,12 @@ class Case:
 
     Args:
         parts: The parts of the run.
-        tempered: The keys of the modes whose loss depends on the temperature.
+        temperature_modes: The keys of the modes whose loss depends on the temperature.
         typed: The values of the settings that were typed, by key.
     """
 
     parts: Parts
-    tempered: frozenset[str]
+    temperature_modes: frozenset[str]
     typed: Mapping[str, Any]
 
     @property
@@ -197,7 +197,9 @@ def temperature_is_unused(case: Case, key: str) -> str | None:
     active = {mode.key for mode in case.active_modes}
     if not active:
         return f"no mode takes part, distillation.weight is 0 ({case.options()})"
-    return None if active & case.tempered else f"the loss does not depend on the temperature ({case.options()})"
+    return (
+        None if active & case.temperature_modes else f"the loss does not depend on the temperature ({case.options()})"
+    )
 
 
 def other_default(case: Case, key: str) -> str | None:
@@ -461,13 +463,14 @@ ALWAYS: tuple[str, ...] = (
 )
 
 
-def unused_settings(overrides: Sequence[str], parts: Parts, tempered: frozenset[str]) -> dict[str, str]:
+def unused_settings(overrides: Sequence[str], parts: Parts, temperature_modes: frozenset[str]) -> dict[str, str]:
     """The keys that were typed and have no effect on the run of these parts, with the reasons.
 
     Args:
-        tempered: The keys of the modes whose loss depends on the temperature; see `kd_runner.runs.rehearsal.rehearse`.
+        temperature_modes: The keys of the modes whose loss depends on the temperature, as `rehearsal.rehearse` finds
+            them.
     """
-    case = Case(parts, tempered, typed_settings(overrides))
+    case = Case(parts, temperature_modes, typed_settings(overrides))
     reasons = {}
     for key, value in case.typed.items():
         answers = (rule(case, key) for pattern, rule in RULES if covers(pattern, key))

@@ -8,7 +8,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
-from kd_runner.runs.transfer import asked_for
+from kd_runner.runs.unlabelled_images import asked_for
 from kd_runner.training.attack import attack_of
 from kd_runner.training.mode import Mode, learns_from_teacher
 

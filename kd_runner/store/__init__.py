@@ -1,1 +1,1 @@
-"""Networks trained once."""
+"""Networks trained once and teacher logits computed once, shared by runs."""

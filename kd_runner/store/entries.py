@@ -37,10 +37,10 @@ from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, contents, ownership
 from kd_runner.files.plain_files import read_plain
 from kd_runner.formats import network_and_seed
-from kd_runner.masking import masked_data
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.notes import note
+from kd_runner.redaction import masked_data
 from kd_runner.store import signing
 from kd_runner.training.resume_state import HOLDER, ResumeState
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from filelock import Timeout
 
 from kd_runner.command_line.overrides import is_undecisive, split
-from kd_runner.command_line.used_folder import refuse_other_contents
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.folder_checks import refuse_other_contents
 from kd_runner.files.locks import lock_at_once, lock_of
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.run_folder import CHECKED, EARLIER, GRID, LOCK, QUEUED, SLURM

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
@@ -47,7 +47,7 @@ def run_grid(
     for job in jobs:
         result = completed_result(job) if resumed else None
         if result is not None:
-            content = masking.masked_data(masking.hide_values(job.settings, list(job.expressions)))
+            content = redaction.masked_data(redaction.hide_values(job.settings, list(job.expressions)))
             refuse_other_settings(job.folder, content, job.overrides)
             outcomes[job.number] = result
     if outcomes:

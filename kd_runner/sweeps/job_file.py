@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.composition import with_values
 from kd_runner.files import atomic
 from kd_runner.sweeps.jobs import Job
@@ -18,7 +18,7 @@ ORIGINS = "environment.json"  # beside that file: how each job's hidden values a
 
 def write_jobs(path: Path, jobs: Sequence[Job]) -> None:
     """Write the settings of the jobs to `path`, and what their hidden values come from beside it."""
-    atomic.write_json(path, {job.number: masking.hide_values(job.settings, list(job.expressions)) for job in jobs})
+    atomic.write_json(path, {job.number: redaction.hide_values(job.settings, list(job.expressions)) for job in jobs})
     origins = {job.number: {"variables": sorted(job.variables), "expressions": dict(job.expressions)} for job in jobs}
     atomic.write_json(path.with_name(ORIGINS), origins)
 
@@ -34,6 +34,6 @@ def read_jobs(path: Path) -> dict[str, dict[str, Any]]:
     for number, content in json.loads(path.read_text()).items():
         origin = origins.get(number, {"variables": [], "expressions": {}})
         variables = {name: os.environ[name] for name in origin["variables"] if name in os.environ}
-        masking.hide(variables, origin["expressions"])
+        redaction.hide(variables, origin["expressions"])
         jobs[number] = with_values(content, origin["expressions"])
     return jobs

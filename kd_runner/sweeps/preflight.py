@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.messages import say
 from kd_runner.command_line.unused_in_sweep import OVERRIDES
 from kd_runner.config.fingerprint import digest
@@ -58,7 +58,7 @@ def examine(words: Sequence[str]) -> int:
         for number, (job, content) in enumerate(jobs.items()):
             progress.write(number)
             examination.try_job(job, content, overrides.get(job, []))
-    atomic.write_json(report_file, masking.masked_data(examination.report))
+    atomic.write_json(report_file, redaction.masked_data(examination.report))
     return 0
 
 
@@ -106,7 +106,7 @@ class Examination:
             if isinstance(rehearsal, str):
                 self.report["errors"][job] = rehearsal
                 return
-            unused = unused_settings(overrides, parts, rehearsal.tempered)
+            unused = unused_settings(overrides, parts, rehearsal.temperature_modes)
             ignored = OF_THE_DEVICE if self.is_remote else ()
             self.report["unused"][job] = {key: reason for key, reason in unused.items() if key not in ignored}
             self.report["bytes"][job] = bytes_of_job(parts)

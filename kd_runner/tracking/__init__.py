@@ -1,1 +1,1 @@
-"""TensorBoard."""
+"""TensorBoard, metrics.csv, Weights & Biases, MLflow and Trackio."""

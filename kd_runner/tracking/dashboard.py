@@ -81,7 +81,7 @@ def draw(writer: SummaryWriter, seen: dict[str, Any]) -> None:
     """Show the figures, and the precision and recall of few classes; where an image may have several labels, a table.
 
     Args:
-        seen: The result of `kd_runner.evaluation.analysis`, or of `label_analysis`.
+        seen: The result of `kd_runner.evaluation.analysis`, or of `multi_label_analysis`.
     """
     if "labels" in seen:
         writer.add_text("run/labels", table_of_labels(seen))

@@ -6,7 +6,7 @@ import functools
 import shlex
 from pathlib import Path
 
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.plain_files import is_file_name
 from kd_runner.files.run_folder import EVENTS as FOLDER
 from kd_runner.files.run_folder import GRID, NETWORKS
@@ -53,10 +53,10 @@ def _names_of_jobs(grid: Path, *_: int) -> dict[str, str] | None:
         grid: The sweep's file.
         _: What changes with the file.
     """
-    content, _wrong = reading.json_of(grid)
+    content, _wrong = tolerant_json.json_of(grid)
     if not content:
         return None
-    folders, jobs = (reading.texts(content.get(name)) for name in ("folders", "names"))
+    folders, jobs = (tolerant_json.texts(content.get(name)) for name in ("folders", "names"))
     return {job: name for job, name in zip(folders, jobs, strict=False) if is_file_name(name)}
 
 

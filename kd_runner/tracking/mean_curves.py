@@ -16,7 +16,7 @@ import numpy as np
 
 from kd_runner.comparison.groups import Group
 from kd_runner.config.fingerprint import digest
-from kd_runner.files import reading
+from kd_runner.files import result_schema, tolerant_json
 from kd_runner.files.run_folder import ANALYSIS, SETTINGS
 from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
 from kd_runner.formats import network_and_seed
@@ -89,8 +89,8 @@ def write(root: Path, groups: Sequence[Group]) -> list[str]:
 
 def epochs_of(run: Path) -> dict[str, Epochs]:
     """The metrics of each epoch, by stage, of the run in a folder; empty where they cannot be read."""
-    content, _ = reading.json_of(run / ANALYSIS)
-    usable, _ = reading.remove_misshapen({"epochs": content.get("epochs")}, reading.ANALYSIS)
+    content, _ = tolerant_json.json_of(run / ANALYSIS)
+    usable, _ = tolerant_json.remove_misshapen({"epochs": content.get("epochs")}, result_schema.ANALYSIS)
     stages: dict[str, Epochs] = usable.get("epochs") or {}
     return stages
 
@@ -143,7 +143,7 @@ def delete_earlier(root: Path) -> None:
 
 def _network(run: Path, stage: str) -> str:
     """The name of the mean of a stage's networks: mean_teacher_ResNet-56."""
-    content, _ = reading.json_of(run / SETTINGS)
+    content, _ = tolerant_json.json_of(run / SETTINGS)
     node = content.get("student" if stage == BASELINE else stage)
     words = network_and_seed(node if isinstance(node, Mapping) else {}, None)
     return f"mean_{stage}_{_slug(words.replace(' ', '-'))}"

@@ -19,7 +19,7 @@ from kd_runner.command_line.overrides import split
 from kd_runner.comparison.gap import gap_in
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.members import Member, members_in_file
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.files.run_folder import RESULT, SETTINGS
 from kd_runner.files.scores import ACCURACY, ScoreWords, words_of
@@ -128,7 +128,7 @@ def _settings_and_sections(path: Path) -> tuple[dict[str, Value], Collection[str
         if members is not None:
             columns = [_values_of(member) for member in members if member.name not in NO_COLUMNS]
             return dict(item for values in columns for item in values.items()), content
-        content, _ = reading.json_of(path)
+        content, _ = tolerant_json.json_of(path)
         return setting_values({name: value for name, value in content.items() if name not in NO_COLUMNS}), content
     except RecursionError:  # a file of anyone's
         return {}, content
@@ -177,7 +177,7 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         value: Any = result
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
-        number = reading.usable_number(value)
+        number = tolerant_json.usable_number(value)
         if number is not None:
             metrics[name] = float(number)
     if {"student_accuracy", "baseline_accuracy"} <= metrics.keys():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kd_runner.errors import SettingsError, one_line
-from kd_runner.masking import mask
+from kd_runner.redaction import mask
 from kd_runner.tracking.csv_metrics import CsvMetrics
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kd_runner.config.settings import AttackSettings, Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.input_pipeline.augmentation import Batch
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks.attacks import PixelRange, pgd
 from kd_runner.randomness import derived_seed, keyed_uniform

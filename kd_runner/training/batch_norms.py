@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kd_runner.ranks import Ranks, Rows
+from kd_runner.process_group import ProcessGroup, Rows
 
 
 class SharedBatchNorms:
@@ -19,14 +19,14 @@ class SharedBatchNorms:
     stay: their `forward` is replaced while a stage trains.
     """
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
+    def __init__(self, process_group: ProcessGroup) -> None:
+        self.process_group = process_group
         self.rows: Rows | None = None  # of the batch that is computed now
         self._norms: list[_BatchNorm] = []
 
     def share(self, modules: Iterable[nn.Module]) -> None:
         """Share the batch norms of these modules with the other processes, if there are any."""
-        if not self.ranks.are_several:
+        if not self.process_group.are_several:
             return
         norms = (norm for module in modules for norm in module.modules() if isinstance(norm, _BatchNorm))
         self._norms = list(dict.fromkeys(norms))
@@ -48,9 +48,9 @@ class SharedBatchNorms:
         own = precise[: self.rows.count]
         count = self.rows.of * precise[0, 0].numel()
         shape = [1, -1, *[1] * (features.dim() - 2)]
-        mean = self.ranks.sum_with_gradient(own.sum(dims)) / count
+        mean = self.process_group.sum_with_gradient(own.sum(dims)) / count
         centred = precise - mean.view(shape)
-        variance = self.ranks.sum_with_gradient(centred[: self.rows.count].square().sum(dims)) / count
+        variance = self.process_group.sum_with_gradient(centred[: self.rows.count].square().sum(dims)) / count
         _remember(norm, mean.detach(), variance.detach() * count / max(1, count - 1))
         normalised = centred * (variance + norm.eps).rsqrt().view(shape)
         if norm.weight is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.outputs import Outputs
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.teacher_outputs import OnlineTeacher, images_of

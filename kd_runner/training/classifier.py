@@ -22,8 +22,8 @@ from kd_runner.networks.faster import compile_call
 from kd_runner.networks.freezing import hold_statistics
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
+from kd_runner.process_group import SINGLE_PROCESS
 from kd_runner.randomness import derived_seed
-from kd_runner.ranks import ALONE
 from kd_runner.training.attack import Attacker, label_losses
 from kd_runner.training.averaging import WeightAverage
 from kd_runner.training.batch_norms import SharedBatchNorms
@@ -61,9 +61,9 @@ class Classifier(LightningModule):
         self.metrics: dict[str, float] = {}  # the last epoch's
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
-        self.ranks = batches.ranks
+        self.process_group = batches.process_group
         self.watch: Callable[[Iterator[Batch]], Iterable[Batch]] = iter  # a profiler puts its own in this place
-        self._batch_norms = SharedBatchNorms(self.ranks)
+        self._batch_norms = SharedBatchNorms(self.process_group)
         self._mixed = Mixed(recipe.precision, torch.device("cpu"))
         self._graphs: StepGraphs | None = None
         self._pruner: Pruner | None = None
@@ -72,7 +72,7 @@ class Classifier(LightningModule):
         self.average: WeightAverage | None = None
         self._averaged: dict[str, Any] | None = None  # the average's state before an interruption
         self._lasting_factor = 1.0  # of the learning rate in this epoch, by a schedule that follows the training
-        self._epoch_metrics: EpochMetrics = self.label_kind.epoch_metrics(ALONE)
+        self._epoch_metrics: EpochMetrics = self.label_kind.epoch_metrics(SINGLE_PROCESS)
         self._epoch_began = 0.0
         self._first_epoch = 0  # the epoch to start from; earlier ones were trained before an interruption
         self._logged_step = 0  # the step at which the loss was last logged by step
@@ -159,9 +159,9 @@ class Classifier(LightningModule):
         """Do what takes long and must be done before the first step, while signals still end the process at once."""
 
     def on_fit_start(self) -> None:
-        self._mixed = Mixed(self.recipe.precision, self.device, self.ranks, self.recipe.switches.clip)
+        self._mixed = Mixed(self.recipe.precision, self.device, self.process_group, self.recipe.switches.clip)
         self._batch_norms.share(self.modules_of_rows())
-        self._graphs = graphs_of(self.recipe.graph and not self.ranks.are_several, self.device)
+        self._graphs = graphs_of(self.recipe.graph and not self.process_group.are_several, self.device)
         self.network.train()  # it may have been built in evaluation mode
         if self.recipe.switches.freeze:
             hold_statistics(self.network)
@@ -203,13 +203,13 @@ class Classifier(LightningModule):
         self._epoch_began = run_seconds()
         self.batches.epoch = self.epoch
         self.seed_dropout(derived_seed(self.recipe.seed, "epoch", self.epoch))
-        self._epoch_metrics = self.label_kind.epoch_metrics(self.ranks)
+        self._epoch_metrics = self.label_kind.epoch_metrics(self.process_group)
         after = getattr(self.recipe.schedule, "after", None)
         self._lasting_factor = 1.0 if after is None else after(self.history)
 
     def seed_dropout(self, seed: int) -> None:
         """Seed PyTorch's generator: by `seed`, and by the number of the process where it is not the first."""
-        torch.manual_seed(derived_seed(seed, "rank", self.ranks.rank) if self.ranks.rank else seed)
+        torch.manual_seed(derived_seed(seed, "rank", self.process_group.rank) if self.process_group.rank else seed)
 
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
         optimizer = self._optimizer()
@@ -274,13 +274,13 @@ class Classifier(LightningModule):
         """Log the mean loss of `log_every` steps or a few more: reading it waits for the device."""
         self._unlogged.append((loss, images))
         every = self.recipe.log_every
-        has_reader = self.logger is not None or self.ranks.are_several
+        has_reader = self.logger is not None or self.process_group.are_several
         if not has_reader or not every or self.step - self._logged_step < every:
             return
         losses, counts = zip(*self._unlogged, strict=True)
         loss, images = sum_of(losses), sum(counts)
-        if self.ranks.are_several:
-            loss, count = self.ranks.sum(torch.stack([loss, loss.new_tensor(images)]))
+        if self.process_group.are_several:
+            loss, count = self.process_group.all_reduce_sum(torch.stack([loss, loss.new_tensor(images)]))
             images = int(count)
         mean = float(loss) / images
         if not math.isfinite(mean):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state
@@ -106,7 +106,7 @@ class Distiller(Classifier):
         ]
 
     def seed_dropout(self, seed: int) -> None:
-        if self.ranks.are_several:
+        if self.process_group.are_several:
             torch.manual_seed(seed)
             self._shared_generator = generator_state(self.device)
         super().seed_dropout(seed)
@@ -183,7 +183,7 @@ class Distiller(Classifier):
         teacher = replace(teacher, indices=indices, progress=progress)
         temperature = self.temperature(progress)
         comparing = [mode for mode, _ in active if mode.needs.whole_batch] if batch.rows is not None else []
-        whole = whole_outputs(self.ranks, batch, student, teacher, comparing) if comparing else None
+        whole = whole_outputs(self.process_group, batch, student, teacher, comparing) if comparing else None
         parts = []
         for mode, weight in active:
             if whole is not None and mode.needs.whole_batch:

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from kd_runner.input_pipeline.transfer import sent
-from kd_runner.ranks import ALONE, Ranks
+from kd_runner.input_pipeline.device_copy import sent
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 
 LABELLED = "labelled"  # sum of the images with labels
 PARTS = ("label_loss", "distillation_loss")  # their sum is the training loss of a student
@@ -30,11 +30,11 @@ class EpochMetrics:
     """Sums of losses and of right answers over an epoch's training and validation images.
 
     Args:
-        ranks: The processes that share the images; each adds its own.
+        process_group: The processes that share the images; each adds its own.
     """
 
-    def __init__(self, ranks: Ranks = ALONE) -> None:
-        self.ranks = ranks
+    def __init__(self, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.process_group = process_group
         self._sums: dict[str, Tensor] = {}  # on the device, float64
         self._step_losses: list[
             dict[str, Tensor]
@@ -95,19 +95,21 @@ class EpochMetrics:
 
     def _total(self, sums: Tensor) -> Tensor:
         """The sums of all processes; the numbers of images become those of all, too."""
-        if self.ranks.are_several:
+        if self.process_group.are_several:
             counts = torch.tensor(list(self.images.values()), dtype=torch.float64, device=sums.device)
-            sums, counts = self.ranks.sum(torch.cat([sums, counts])).split([len(sums), len(counts)])
+            sums, counts = self.process_group.all_reduce_sum(torch.cat([sums, counts])).split([len(sums), len(counts)])
             self.images = dict(zip(self.images, map(int, counts.tolist()), strict=True))
         return sums
 
     def first_step_without_a_number(self) -> tuple[int, dict[str, float]] | None:
         """The first training step, from 1, with a loss that is infinite or no number, and its losses; else None."""
         by_step = {name: torch.cat([chunk[name] for chunk in self._step_losses]) for name in self._step_losses[0]}
-        if self.ranks.are_several:
+        if self.process_group.are_several:
             weights = torch.cat(self._step_weights)
-            total = self.ranks.sum(weights.clone())
-            by_step = {name: self.ranks.sum(losses * weights) / total for name, losses in by_step.items()}
+            total = self.process_group.all_reduce_sum(weights.clone())
+            by_step = {
+                name: self.process_group.all_reduce_sum(losses * weights) / total for name, losses in by_step.items()
+            }
         for step, values in enumerate(zip(*(losses.tolist() for losses in by_step.values()), strict=True), 1):
             if not all(map(math.isfinite, values)):
                 return step, dict(zip(by_step, values, strict=True))

@@ -54,7 +54,7 @@ def fit(
         RunFailed: a loss that is not finite, no memory left on the GPU, or no space on the disk.
     """
     state = resume_state.load() if resume_state else None
-    module.ranks.send(
+    module.process_group.broadcast(
         {"stage": module.stage, "threads": torch.get_num_threads(), "weights": module.state_dict(), "state": state}
     )
     if state is not None:
@@ -100,7 +100,7 @@ def _trainer(
 
     Where several processes share the run, each has a trainer for its one device, which knows of no other: Lightning's
     own DDP sums gradients once a `training_step`, which is a chunk of steps here, and its processes run the command
-    again from the start. `kd_runner.ranks` does what is common.
+    again from the start. `kd_runner.process_group` does what is common.
     """
     quiet_lightning()
     device = device_of(settings)
@@ -111,8 +111,8 @@ def _trainer(
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     return Trainer(
         accelerator="cpu" if on_cpu else "gpu",
-        devices=[device.index] if module.ranks.are_several and not on_cpu else 1,
-        plugins=[LightningEnvironment()] if module.ranks.are_several else None,  # not that of torchrun or Slurm
+        devices=[device.index] if module.process_group.are_several and not on_cpu else 1,
+        plugins=[LightningEnvironment()] if module.process_group.are_several else None,  # not that of torchrun or Slurm
         precision="32-true",  # the module has its own: one autocast a step, not one a chunk
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
@@ -148,7 +148,7 @@ def _as_our_errors(trainer: Trainer, module: Classifier) -> Iterator[None]:
             "lower batch_size, or set trainer.precision=bf16-mixed"
         ) from error
     except RuntimeError as error:
-        explained = module.ranks.explained(error)
+        explained = module.process_group.with_cause(error)
         if explained is error:
             raise
         raise explained from error

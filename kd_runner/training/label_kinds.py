@@ -10,11 +10,11 @@ from torch import Tensor
 
 from kd_runner.datasets.splits import has_several_labels
 from kd_runner.input_pipeline.batches import TrainingBatches
-from kd_runner.ranks import Ranks
+from kd_runner.process_group import ProcessGroup
 from kd_runner.tensors import mean_kl, one_versus_all
-from kd_runner.training.binary_labels import BinaryLabelLoss, MetricsOfSeveralLabels
 from kd_runner.training.epoch_metrics import EpochMetrics
 from kd_runner.training.label_loss import LabelLoss
+from kd_runner.training.multi_label_loss import BinaryLabelLoss, MetricsOfSeveralLabels
 from kd_runner.training.recipe import Recipe
 
 
@@ -35,7 +35,7 @@ class LabelKind:
     in_words: str
     label_loss: Callable[[Recipe, TrainingBatches], LabelLoss]
     validation_loss: Callable[[Tensor, Tensor], Tensor]
-    epoch_metrics: Callable[[Ranks], EpochMetrics]
+    epoch_metrics: Callable[[ProcessGroup], EpochMetrics]
     closeness: Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 

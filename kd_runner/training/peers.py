@@ -28,7 +28,7 @@ from kd_runner.training.mode import Loss, Mode
 from kd_runner.training.recipe import Recipe, Schedule
 
 
-class OfOthers:
+class PeerOutputs:
     """The outputs of the other peers, in the place of a teacher's."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class OfOthers:
         return torch.stack([logits.softmax(1) for logits in self.validation]).mean(0).clamp_min(1e-30).log()
 
 
-class MeanOfPairs:
+class MeanOverPeers:
     """A loss of a student and one teacher, as the mean over the other peers in the teacher's place."""
 
     def __init__(self, loss: Loss) -> None:
@@ -60,8 +60,8 @@ class MeanOfPairs:
         return torch.stack([self.loss(student, other, labels, temperature) for other in others]).mean()
 
 
-class PeerModule(MeanOfPairs, nn.Module):
-    """`MeanOfPairs` of a loss with parameters, which train with the student."""
+class MeanOverPeersModule(MeanOverPeers, nn.Module):
+    """`MeanOverPeers` of a loss with parameters, which train with the student."""
 
     def __init__(self, loss: nn.Module) -> None:
         nn.Module.__init__(self)
@@ -73,7 +73,9 @@ def for_peers(mode: Mode) -> Mode:
     """The mode as it is between peers: one that looks at a single teacher is the mean over the other peers."""
     if mode.needs.peers:
         return mode
-    return replace(mode, loss=PeerModule(mode.loss) if isinstance(mode.loss, nn.Module) else MeanOfPairs(mode.loss))
+    return replace(
+        mode, loss=MeanOverPeersModule(mode.loss) if isinstance(mode.loss, nn.Module) else MeanOverPeers(mode.loss)
+    )
 
 
 class Peer(Distiller):
@@ -89,10 +91,10 @@ class Peer(Distiller):
         recipe: Recipe,
         stage: str = "student",
     ) -> None:
-        others, modes = OfOthers(), [for_peers(mode) for mode in modes]
+        others, modes = PeerOutputs(), [for_peers(mode) for mode in modes]
         super().__init__(student, others, modes, label_weight, temperature, batches, recipe, stage)
         self.others = others
-        self.says = Outputs(torch.empty(0))  # of the batch of the step, without gradient
+        self.current_outputs = Outputs(torch.empty(0))  # of the batch of the step, without gradient
         self.optimizer: torch.optim.Optimizer | None = None  # of a peer that Lightning does not know
         self._predicted: Outputs | None = None
         self._before_batch = torch.empty(0)  # as the next, before the network saw the batch of the step
@@ -120,7 +122,7 @@ class Peer(Distiller):
         self._before_batch = self._random_state
         with self._own_randomness():
             self._predicted = super().network_outputs(batch.images)
-        self.says = without_gradient(self._predicted)
+        self.current_outputs = without_gradient(self._predicted)
 
     def learn(self, batch: Batch) -> StepRecord:
         """The step on the batch that was predicted."""
@@ -131,7 +133,7 @@ class Peer(Distiller):
         """Say anew what the network gives for the batch, after its update; with the same dropout, and no trace."""
         after, self._random_state = self._random_state, self._before_batch
         with self._own_randomness(), held_statistics(self._batch_norms_that_learn), torch.no_grad():
-            self.says = super().network_outputs(batch.images)
+            self.current_outputs = super().network_outputs(batch.images)
         self._random_state = after
 
     @contextmanager
@@ -230,7 +232,7 @@ class PeerStudents(Peer):
             student.predict(seen)
         records = []
         for student, seen in zip(students, batches, strict=True):
-            student.others.outputs = [other.says for other in students if other is not student]
+            student.others.outputs = [other.current_outputs for other in students if other is not student]
             records.append(student.learn(seen))
             if self.in_turn and self.modes and student is not students[-1]:
                 student.predict_again(seen)

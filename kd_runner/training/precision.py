@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kd_runner.config.settings import Precision
 from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
-from kd_runner.ranks import ALONE, Ranks
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 
 DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -36,9 +36,13 @@ class Mixed:
     """
 
     def __init__(
-        self, precision: Precision, device: torch.device, ranks: Ranks = ALONE, clip: float | None = None
+        self,
+        precision: Precision,
+        device: torch.device,
+        process_group: ProcessGroup = SINGLE_PROCESS,
+        clip: float | None = None,
     ) -> None:
-        self.dtype, self.device, self.ranks, self.clip = DTYPES[precision], device, ranks, clip
+        self.dtype, self.device, self.process_group, self.clip = DTYPES[precision], device, process_group, clip
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -79,4 +83,6 @@ class Mixed:
                     parameter.grad = None
         self.scaler.scale(loss).backward(retain_graph=retain_graph)
         if part.is_last:
-            self.ranks.sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+            self.process_group.sum_gradients(
+                parameter for group in optimizer.param_groups for parameter in group["params"]
+            )

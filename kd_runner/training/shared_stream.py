@@ -44,7 +44,7 @@ class SharedStream:
 
     def __init__(self, batches: TrainingBatches, wait: Wait, board: Path | None = None) -> None:
         self.batches, self._wait, self.board = batches, wait, board
-        self.teachers: dict[object, OnceTeacher] = {}
+        self.teachers: dict[object, SharedTeacher] = {}
         self.block: list[Batch] = []
         self.seconds = 0.0  # that the block and the teacher's outputs for it took, whoever made them
         self.students = 1  # the number of students that go through the block
@@ -109,7 +109,7 @@ class SharedStream:
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
         self._batches_of_block = max(1, BLOCK_BYTES // (size * max(1, len(self.teachers))))
 
-    def teacher_for(self, teacher: Observed, recipe: Recipe, device: torch.device, is_asked: bool) -> OnceTeacher:
+    def teacher_for(self, teacher: Observed, recipe: Recipe, device: torch.device, is_asked: bool) -> SharedTeacher:
         """The teacher that all students share whose own teacher would give the same outputs to the bit.
 
         A teacher with layers that modes look at runs as it is, and one without with its batch norms folded. The first
@@ -118,7 +118,7 @@ class SharedStream:
         is_folded = is_asked and not teacher.layers
         key = (is_folded, teacher.layers if recipe.compile else None)
         if key not in self.teachers:
-            self.teachers[key] = OnceTeacher(teacher, self)
+            self.teachers[key] = SharedTeacher(teacher, self)
             self.teachers[key].begin(self.batches, recipe, device, is_asked)
         self.teachers[key].observe(teacher.layers)
         return self.teachers[key]
@@ -139,7 +139,7 @@ class SharedWork:
         leave_out(seconds)
 
 
-class OnceTeacher(OnlineTeacher):
+class SharedTeacher(OnlineTeacher):
     """A teacher that several students share: it runs once for each batch of a block, the first time it is asked."""
 
     def __init__(self, teacher: Observed, stream: SharedStream) -> None:
@@ -202,7 +202,7 @@ class TeacherOfStream:
     def __init__(self, teacher: Observed, stream: SharedStream) -> None:
         self.teacher, self.stream = teacher, stream
         teacher.network.requires_grad_(False).eval()
-        self.shared: OnceTeacher | None = None
+        self.shared: SharedTeacher | None = None
 
     def begin(self, batches: TrainingBatches, recipe: Recipe, device: torch.device, is_asked: bool) -> None:
         """Find the teacher of the stream that gives the outputs which this student's own would give."""

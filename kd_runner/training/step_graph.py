@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kd_runner.errors import one_line
 from kd_runner.input_pipeline.augmentation import Batch
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.outputs import Outputs
-from kd_runner.ranks import Ranks, Rows
+from kd_runner.process_group import ProcessGroup, Rows
 from kd_runner.training.mode import Mode
 
 
 def whole_outputs(
-    ranks: Ranks, batch: Batch, student: Outputs, teacher: Outputs, modes: Sequence[Mode]
+    process_group: ProcessGroup, batch: Batch, student: Outputs, teacher: Outputs, modes: Sequence[Mode]
 ) -> tuple[Batch, Outputs, Outputs]:
     """The batch and the outputs of student and teacher for all of its images, in all processes.
 
@@ -28,19 +28,23 @@ def whole_outputs(
     teacher_layers = dict.fromkeys(layer for mode in modes for layer in mode.teacher_layers)
     whole = replace(
         batch,
-        labels=ranks.whole(batch.labels, rows),
-        partners=None if batch.partners is None else ranks.whole(batch.partners, rows),
+        labels=process_group.all_gather_rows(batch.labels, rows),
+        partners=None if batch.partners is None else process_group.all_gather_rows(batch.partners, rows),
     )
-    return whole, _whole(ranks, rows, student, student_layers), _whole(ranks, rows, teacher, teacher_layers)
+    return (
+        whole,
+        _whole(process_group, rows, student, student_layers),
+        _whole(process_group, rows, teacher, teacher_layers),
+    )
 
 
-def _whole(ranks: Ranks, rows: Rows, outputs: Outputs, layers: Iterable[str]) -> Outputs:
+def _whole(process_group: ProcessGroup, rows: Rows, outputs: Outputs, layers: Iterable[str]) -> Outputs:
     """The outputs, with these layers, for all images of the batch."""
-    features = {name: ranks.whole(outputs.features[name], rows) for name in layers}
+    features = {name: process_group.all_gather_rows(outputs.features[name], rows) for name in layers}
     return replace(
         outputs,
-        logits=ranks.whole(outputs.logits, rows),
+        logits=process_group.all_gather_rows(outputs.logits, rows),
         features=features,
-        indices=None if outputs.indices is None else ranks.whole(outputs.indices, rows),
-        strong=None if outputs.strong is None else _whole(ranks, rows, outputs.strong, layers),
+        indices=None if outputs.indices is None else process_group.all_gather_rows(outputs.indices, rows),
+        strong=None if outputs.strong is None else _whole(process_group, rows, outputs.strong, layers),
     )

@@ -11,7 +11,7 @@ import pytest
 from browser import Browser, overflow
 from leaderboard_cases import right, write_run
 
-from kd_runner.reports import command
+from kd_runner.reports import report_arguments
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -43,7 +43,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     number += 1
     failed = write_run(folder / "bad", [f"{HOSTILE}=1"], status="failed", error=HOSTILE, student=None)
     (failed / "console.log").write_text("what it said")
-    command.write_page([folder], folder, None)
+    report_arguments.write_page([folder], folder, None)
     return folder
 
 
@@ -196,7 +196,7 @@ def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(2 ** len(LONG)):
         words = [f"{key}={(number >> place) % 2}" for place, key in enumerate(LONG)]
         write_run(folder / str(number), words, right(60 + number), seed=0)
-    command.write_page([folder], folder, None, interactive=True)
+    report_arguments.write_page([folder], folder, None, interactive=True)
     return folder
 
 

@@ -13,7 +13,7 @@ from leaderboard_cases import right, write_run
 from test_search_record import search_of
 
 from kd_runner.files.atomic import read_json
-from kd_runner.reports import command
+from kd_runner.reports import report_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "tracking.images=false", "hydra.sweep.dir=sweep")  # fmt: skip
     folder = place / "sweep"
     write_run(folder / "bad", [f"distillation={HOSTILE}"], right(1), status="failed", error=HOSTILE)
-    command.write_page([folder], folder, None)
+    report_arguments.write_page([folder], folder, None)
     return folder
 
 
@@ -41,14 +41,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     analysis = read_json(folder / "analysis.json")
     analysis["classes"][3] = HOSTILE
     (folder / "analysis.json").write_text(json.dumps(analysis))
-    command.write_page([folder], folder, None)
+    report_arguments.write_page([folder], folder, None)
     return folder
 
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = search_of(tmp_path_factory.mktemp("searched") / "search")
-    command.write_page([folder], folder, None)
+    report_arguments.write_page([folder], folder, None)
     return folder
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kd_runner.charts.svg import add, add_text, beside_each_other, chart, fit_text, fluid_chart, printable, text_width
+from kd_runner.charts.svg import add, add_text, beside_each_other, chart, fit_text, fluid_chart, text_width, xml_text
 
 
 def test_elements_say_their_numbers_shortly_and_their_texts_safely() -> None:
@@ -22,7 +22,7 @@ def test_elements_say_their_numbers_shortly_and_their_texts_safely() -> None:
 
 
 def test_signs_that_xml_cannot_hold() -> None:
-    assert printable("a\x00b\ud800c\ufffed\n🦊") == "a\ufffdb\ufffdc\ufffdd\n🦊"
+    assert xml_text("a\x00b\ud800c\ufffed\n🦊") == "a\ufffdb\ufffdc\ufffdd\n🦊"
     picture = fluid_chart(10, "\x1b[31m")
     add_text(picture.root, "5%", "50%", "\x00")
     assert ElementTree.fromstring(str(picture))[0].text == "\ufffd"

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_runner.command_line import composition
 from kd_runner.command_line.composition import composed_by, keys_from_environment, settings_of, variables_of
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes

@@ -11,9 +11,9 @@ from hydra._internal.utils import create_config_search_path
 from omegaconf import OmegaConf
 
 from kd_runner.command_line.composition_cache import CompositionCache
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.foreign_files import AS_A_RUN, GuardedLoader, guarded_composition
 from kd_runner.command_line.job_composer import JobComposer
+from kd_runner.config.conf_dir import CONF_DIR
 
 # Words of similar jobs.
 SIMILAR = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from conftest import composed
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.explain import ABOUT, comments_of, description_of, explanation, kind_of
 from kd_runner.command_line.messages import help_text
 from kd_runner.command_line.option_files import options_of
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
 
 

@@ -11,8 +11,8 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.foreign_files import GuardedLoader
+from kd_runner.config.conf_dir import CONF_DIR
 
 
 @pytest.fixture

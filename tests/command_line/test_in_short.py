@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.in_short import in_short, log_packages
+from kd_runner.config.conf_dir import CONF_DIR
 
 
 @pytest.mark.parametrize(

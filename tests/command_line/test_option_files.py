@@ -9,10 +9,10 @@ from conftest import composed
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import as_published, option_settings, options_of, published_options
 from kd_runner.command_line.resume import command_of_folder
+from kd_runner.config.conf_dir import CONF_DIR
 
 TAKEN = ("distillation=dkd", "distillation=soft", "student=resnet50", "student=vgg16", "optimizer=sgd")
 

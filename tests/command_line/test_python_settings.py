@@ -9,8 +9,8 @@ import pytest
 from conftest import composed
 from hydra import compose, initialize_config_dir
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.python_settings import composed_settings
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 

@@ -12,8 +12,8 @@ from hydra.initialize import initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.sweep_composition import SweepComposer
+from kd_runner.config.conf_dir import CONF_DIR
 
 # Words of jobs; those of a group are composed one after the other.
 GROUPS: list[list[list[str]]] = [

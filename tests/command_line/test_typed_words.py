@@ -10,7 +10,6 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from kd_runner.command_line.composition import FromEnvironment
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import options_of
 from kd_runner.command_line.typed_words import (
     idle_hydra_words,
@@ -21,6 +20,7 @@ from kd_runner.command_line.typed_words import (
     typed_settings,
     unknown_variables,
 )
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.checks import compose_jobs as jobs_of
 

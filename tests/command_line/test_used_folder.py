@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from jobs import Job, finished
 
-from kd_runner.command_line.used_folder import refuse_used_folder
 from kd_runner.errors import SettingsError
 from kd_runner.runs.run import run
 
@@ -40,33 +39,6 @@ def test_a_command_that_was_refused_leaves_its_folder_free(tmp_path: Path) -> No
     assert job.wait() == 2
     finished(tmp_path, *SHORT, "teacher.layers=?", "hydra.run.dir=run")  # nor does a question
     finished(tmp_path, *SHORT, "hydra.run.dir=run")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("result.json", '{"status": "failed"}', r"holds a run already \(failed\); go on with it: resume="),
-        ("result.json", '{"status": "interrupted"}', r"holds a run already \(interrupted\)"),
-        ("settings.json", "{}", r"holds a run already \(not finished\)"),
-        ("unfinished/begun.json", "{}", r"holds a run already \(not finished\)"),
-        (".hydra/overrides.yaml", "", r"holds a run already \(not finished\)"),
-        ("multirun.yaml", "", r"holds a sweep; go on with it: resume="),
-        ("thesis.tex", "", r"must be new or empty, it holds thesis\.tex"),
-    ],
-)
-def test_whatever_is_in_the_folder(tmp_path: Path, name: str, content: str, message: str) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(content)
-    with pytest.raises(SettingsError, match=rf"^hydra\.run\.dir: \S+ {message}"):
-        refuse_used_folder(tmp_path)
-
-
-@pytest.mark.parametrize("names", [[], ["console.log"], ["kd-runner.log"], [".DS_Store"]])
-def test_logs_and_hidden_files_are_in_nobodys_way(tmp_path: Path, names: list[str]) -> None:
-    for name in names:
-        (tmp_path / name).touch()
-    refuse_used_folder(tmp_path)
-    refuse_used_folder(tmp_path / "nowhere")
 
 
 def test_a_run_from_python_is_refused_too(settings: Callable[..., Any], tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 from conftest import composed
 from torch import nn
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import build, build_partial
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import check, fields_of
 from kd_runner.errors import SettingsError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.datasets.decoding import MAX_PIXELS
+from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.files import PixelSettings
 from kd_runner.datasets.image_input import RECORD, ImageInput, input_of_images, input_of_metadata
 

@@ -17,11 +17,11 @@ from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save
 import kd_runner
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.splits import Split
-from kd_runner.deploy import export_safetensors, exported_check, formats
+from kd_runner.deploy import export_formats, export_safetensors, exported_check
 from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
+from kd_runner.deploy.export_formats import Runtime
 from kd_runner.deploy.exportable import load_exportable
 from kd_runner.deploy.exporting import what_to_write
-from kd_runner.deploy.formats import Runtime
 from kd_runner.deploy.run_images import images_of_run
 
 
@@ -224,7 +224,7 @@ def test_a_runtime_that_fails_is_one_line(run, tmp_path, capsys, monkeypatch):
 
 
 def test_a_missing_library_is_a_line_with_the_command_that_installs_it(run, capsys, monkeypatch):
-    monkeypatch.setattr(formats, "is_installed", lambda library: False)
+    monkeypatch.setattr(export_formats, "is_installed", lambda library: False)
     needs = {
         "onnx": ("onnx and onnxscript and onnxruntime", "export"),
         "openvino": ("openvino and onnx and onnxscript and onnxruntime", "openvino"),
@@ -330,5 +330,5 @@ def test_a_run_of_somebody_else_extends_no_trust(tmp_path, capsys):
 
 
 def test_the_words_name_the_formats_that_there_are():
-    assert tuple(formats.MODULES) == FORMATS
-    assert set(QUANTIZED) == {formats.INT8, *formats.HALVES}
+    assert tuple(export_formats.MODULES) == FORMATS
+    assert set(QUANTIZED) == {export_formats.INT8, *export_formats.HALVES}

@@ -18,7 +18,7 @@ import kd_runner
 from kd_runner.datasets.image_input import input_of_metadata
 from kd_runner.deploy import exported_check
 from kd_runner.deploy.export_command import main
-from kd_runner.deploy.formats import MODULES, Format, is_installed
+from kd_runner.deploy.export_formats import MODULES, Format, is_installed
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.networks import checkpoints
 

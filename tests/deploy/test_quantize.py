@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_runner.deploy.formats import INPUT
+from kd_runner.deploy.export_formats import INPUT
 from kd_runner.deploy.quantize import int8_onnx
 
 onnx = pytest.importorskip("onnx", reason="no onnx")

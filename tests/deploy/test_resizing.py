@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_runner.datasets.pixels import middle_of
+from kd_runner.datasets.decoding.pixels import middle_of
 from kd_runner.deploy.resizing import Resized, weights
 
 SIZES = [1, 2, 3, 7, 8, 9, 16, 33, 64, 301]

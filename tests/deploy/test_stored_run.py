@@ -10,7 +10,7 @@ import pytest
 
 from kd_runner.deploy.stored_run import DATA_FOLDER, OF_DATA_FOLDER, evaluation_batch_of, read_settings, thread_count
 from kd_runner.errors import SettingsError
-from kd_runner.masking import MASK
+from kd_runner.redaction import MASK
 
 
 def write(folder: Path, **changes: Any) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_folders import write_classes
 from manifests import labelled_images, write_manifest
-from test_own_test import settings_of
+from test_stored_data import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy import trained_on
@@ -69,7 +69,7 @@ def test_a_folder_that_holds_the_home_folder_is_not_searched(
 ) -> None:
     """A stranger's run may say that its images are the whole disk."""
     monkeypatch.setenv("HOME", str(tmp_path / "data/ant"))
-    monkeypatch.setattr(trained_on, "own_test", lambda *_, **__: pytest.fail("it was searched"))
+    monkeypatch.setattr(trained_on, "read_stored_data", lambda *_, **__: pytest.fail("it was searched"))
     (line,) = noted(run, sorted((tmp_path / "data").glob("*/*.png"))[:1])
     assert line == f"these pictures lie in the folder that {run} learned from: most may be its training images"
 

@@ -15,10 +15,10 @@ from test_every_mode import MODES
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
-from kd_runner.config.fingerprint import DEFAULTS_OF_MODES
 from kd_runner.config.settings import Settings
 from kd_runner.distillation.class_maps import ClassMaps
 from kd_runner.errors import SettingsError
+from kd_runner.files.indifferent import DEFAULTS_OF_MODES
 from kd_runner.notes import collected_notes
 from kd_runner.outputs import AdapterExample, Needs, Outputs, needs_of
 from kd_runner.runs.assembly import assemble

@@ -16,7 +16,7 @@ import pytest
 import torch
 from jobs import Job, finished, result_in
 from safetensors.torch import load_file
-from test_faults import WORDS, same
+from test_killed_jobs import WORDS, same
 
 # The file that a stage writes, and how often it was written before this stage.
 WRITES = {
@@ -114,7 +114,7 @@ def assert_it_goes_on(folder: Path, undisturbed: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are those of Unix")
 @pytest.mark.parametrize(
-    ("stage", "sent"),  # test_faults.py sends the other signals to the stages before the report
+    ("stage", "sent"),  # test_killed_jobs.py sends the other signals to the stages before the report
     [*((stage, "KILL") for stage in WRITES), ("report", "TERM"), ("report", "INT")],
 )
 def test_a_signal_in_the_middle_of_a_stage(tmp_path: Path, undisturbed: Path, stage: str, sent: str) -> None:

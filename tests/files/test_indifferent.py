@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import composed
 
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.config.settings import Settings
 from kd_runner.files.indifferent import (

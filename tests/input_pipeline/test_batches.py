@@ -11,8 +11,8 @@ from kd_runner.datasets.splits import Split
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.input_pipeline.sources import MemorySource, source_of
+from kd_runner.process_group import ProcessGroup
 from kd_runner.randomness import derived_seed, keyed_uniform, seeded_generator
-from kd_runner.ranks import Ranks
 
 
 @pytest.mark.parametrize("batch_size", [3, 8, 50])
@@ -143,14 +143,14 @@ def test_the_rows_of_several_processes_are_the_batch(augmentation: Augmentation,
     shares = [
         list(
             TrainingBatches(
-                source(images), view(augmentation), 8, seed=3, strong=True, ranks=Ranks(rank, processes)
+                source(images), view(augmentation), 8, seed=3, strong=True, process_group=ProcessGroup(rank, processes)
             ).batches()
         )
         for rank in range(processes)
     ]
     assert {len(share) for share in shares} == {len(wholes)}
-    ranks = [Ranks(rank, processes) for rank in range(processes)]
-    everything = [TrainingBatches(source(images), view(), 8, 3, ranks=rank) for rank in ranks]
+    groups = [ProcessGroup(rank, processes) for rank in range(processes)]
+    everything = [TrainingBatches(source(images), view(), 8, 3, process_group=group) for group in groups]
     assert [batches.largest for batches in everything] == [len(share[0].labels) for share in shares]
     for whole, parts in zip(wholes, zip(*shares, strict=True), strict=True):
         rows = [part.rows for part in parts if part.rows is not None]
@@ -163,7 +163,7 @@ def test_the_rows_of_several_processes_are_the_batch(augmentation: Augmentation,
 
 
 def test_several_processes_share_plain_batches() -> None:
-    parts = [PlainBatches(source(11), view(), 4, Ranks(rank, 3)) for rank in range(3)]
+    parts = [PlainBatches(source(11), view(), 4, ProcessGroup(rank, 3)) for rank in range(3)]
     assert [len(part) for part in parts] == [1, 1, 1]
     assert torch.cat([batch.indices for part in parts for batch in part]).tolist() == list(range(11))
 
@@ -187,11 +187,11 @@ def test_a_balanced_epoch_draws_all_classes_equally_often_and_each_image_anew() 
     several = [shown for shown in seen.values() if len(shown) > 3]
     assert several
     assert all(any(not torch.equal(shown[0], image) for image in shown[1:]) for shown in several)
-    ranks = [
-        TrainingBatches(memory, batches.view, 64, seed=3, balanced=True, ranks=Ranks(rank, 2)).batches()
+    shares = [
+        TrainingBatches(memory, batches.view, 64, seed=3, balanced=True, process_group=ProcessGroup(rank, 2)).batches()
         for rank in range(2)
     ]
-    for batch, first, second in zip(batches.batches(), *ranks, strict=True):  # however many processes share it
+    for batch, first, second in zip(batches.batches(), *shares, strict=True):  # however many processes share it
         assert torch.equal(batch.images, torch.cat([first.images, second.images]))
     batches.epoch = 1
     assert not torch.equal(order, batches.order())

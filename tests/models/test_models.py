@@ -12,8 +12,8 @@ from conftest import composed
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import build
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
 from kd_runner.evaluation.cost import cost
 from kd_runner.models.mlp import mlp

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import composed
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.config.build import build
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import check
 
 SAID = re.compile(r"([\d,]+) parameters at ([\d,]+)\s+classes")

@@ -8,7 +8,7 @@ from torch import nn
 
 from kd_runner.models.mobilenet_v2 import MobileNetV2
 from kd_runner.models.resnet import ResNet
-from kd_runner.networks.channels import channel_groups, kept_channels, sliced
+from kd_runner.networks.channels import channel_groups, kept_channels, slice_channels
 
 pytestmark = pytest.mark.slow  # the import of torch-pruning takes seconds
 
@@ -33,7 +33,7 @@ def test_a_dense_layer_reads_all_places_of_a_map() -> None:
     state = two_layers().state_dict()
     assert torch.allclose(group.norms(state), state["0.weight"].abs().sum((1, 2, 3)))
     kept = kept_channels([group], [torch.tensor([False, True, False])])
-    smaller = sliced(state, kept)
+    smaller = slice_channels(state, kept)
     assert torch.equal(smaller["0.weight"], state["0.weight"][[0, 2]])
     assert torch.equal(smaller["1.running_var"], state["1.running_var"][[0, 2]])
     assert torch.equal(smaller["4.weight"], state["4.weight"][:, [0, 1, 2, 3, 8, 9, 10, 11]])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from kd_runner.networks.names_in_files import first_names, printable
+from kd_runner.networks.names_in_files import first_names, short_printable
 
 
 def test_a_name_is_one_line_of_at_most_so_many_letters() -> None:
-    assert printable("layer.\x1b[31m\nweight") == r"layer.\x1b[31m\nweight"
-    assert printable("gewicht_ü") == "gewicht_ü"
-    assert printable("a" * 100) == "a" * 100
-    assert printable("a" * 101) == "a" * 99 + "…"
+    assert short_printable("layer.\x1b[31m\nweight") == r"layer.\x1b[31m\nweight"
+    assert short_printable("gewicht_ü") == "gewicht_ü"
+    assert short_printable("a" * 100) == "a" * 100
+    assert short_printable("a" * 101) == "a" * 99 + "…"
 
 
 def test_the_remaining_names_are_counted() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from stored_runs import change_json
 
-from kd_runner.deploy import own_test as module
+from kd_runner.deploy import stored_data as module
 from kd_runner.networks import checkpoints
 from kd_runner.proof.report_command import main
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from made_runs import class_names, made_analysis, made_result, made_run
 from page_text import text_of
 
-from kd_runner.files import reading
+from kd_runner.files import result_schema, tolerant_json
 from kd_runner.files.results import MissingRun, Run, read_run
-from kd_runner.reports import command as report_command
+from kd_runner.reports import report_arguments as report_command
 
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 FILES = ("result.json", "analysis.json", "settings.json")
@@ -162,8 +162,8 @@ def test_every_part_of_a_result_alone(tmp_path: Path) -> None:
         for value in (..., "text", None, -1, [], {}):
             content = copy.deepcopy(RESULT)
             changed(content, place, value)
-            cleaned, gone = reading.remove_misshapen(content, reading.RESULT)
-            assert reading.remove_misshapen(copy.deepcopy(cleaned), reading.RESULT) == (cleaned, [])
+            cleaned, gone = tolerant_json.remove_misshapen(content, result_schema.RESULT)
+            assert tolerant_json.remove_misshapen(copy.deepcopy(cleaned), result_schema.RESULT) == (cleaned, [])
             assert len(gone) <= 2, place
 
 
@@ -220,4 +220,6 @@ def test_what_is_no_folder_of_runs(
 
 
 def test_signs_that_no_terminal_shows() -> None:
-    assert reading.readable({"a\ud800": ["\x1b[31mred", "fine 🦊\n"]}) == {"a\ufffd": ["\ufffd[31mred", "fine 🦊\n"]}
+    assert tolerant_json.readable({"a\ud800": ["\x1b[31mred", "fine 🦊\n"]}) == {
+        "a\ufffd": ["\ufffd[31mred", "fine 🦊\n"]
+    }

@@ -15,7 +15,7 @@ from page_text import text_of
 from test_data_table import DATA
 
 from kd_runner.config.settings import Settings
-from kd_runner.reports import command
+from kd_runner.reports import report_arguments
 from kd_runner.reports.run_page import write
 from kd_runner.reports.summary import table
 from kd_runner.reports.sweep_report import report
@@ -43,7 +43,7 @@ def test_the_page_of_a_run(settings: Callable[..., Settings], tmp_path: Path, ca
     (tmp_path / "report.html").unlink()
     (tmp_path / "analysis.json").unlink()
     monkeypatch.setattr(sys, "argv", ["kd-report", str(tmp_path)])
-    assert command.main() == 0
+    assert report_arguments.main() == 0
     out = capsys.readouterr().out
     assert out.rstrip().endswith("report.html")
     assert "Distillation gave" in out

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from leaderboard_cases import right, sweep_of_two_modes, write_run
 
-from kd_runner.reports import command, serve
+from kd_runner.reports import report_arguments, serve
 from kd_runner.reports.html import browser_file, script_digest
 from kd_runner.reports.serve import Board, Server, is_loopback
 
@@ -220,7 +220,7 @@ def test_what_cannot_be_served_is_one_line(
 ) -> None:
     def complaint(*words: str | Path) -> str:
         monkeypatch.setattr(sys, "argv", ["kd-report", *map(str, words)])
-        assert command.main() == 2
+        assert report_arguments.main() == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         return said

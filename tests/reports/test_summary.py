@@ -11,7 +11,7 @@ from made_runs import class_names, made_run
 
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
-from kd_runner.files import reading
+from kd_runner.files import result_schema, tolerant_json
 from kd_runner.files.results import Run
 from kd_runner.reports.summary import few_images, kept_outputs, table
 from kd_runner.reports.verdict import verdict_of
@@ -76,7 +76,7 @@ def test_what_is_left_of_classes_that_a_student_never_saw_is_said(key: str, valu
     found[key] = value
     if value == "gone":
         del found[key]
-    usable, gone = reading.remove_misshapen(made, reading.RESULT)
+    usable, gone = tolerant_json.remove_misshapen(made, result_schema.RESULT)
     is_wrong = value in ("x", []) or (value == -2.5 and key != "shift")
     assert gone == ([f"student.absent_classes.{key}"] if is_wrong else [])
     text = table(usable)

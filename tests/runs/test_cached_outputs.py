@@ -243,10 +243,10 @@ def test_the_baseline_replays_the_views_that_the_student_does(settings: Callable
 
 
 def test_hidden_values_are_not_written_into_the_store(result_of: RunIt, tmp_path: Path) -> None:
-    from kd_runner import masking
+    from kd_runner import redaction
 
-    masking.hide({}, ["dataset.flip"])
+    redaction.hide({}, ["dataset.flip"])
     result = result_of("baseline=false", "dataset.flip=true", "teacher_outputs=views:1")
     made_of = json.loads((tmp_path / "store" / result["teacher_outputs"]["key"] / "made_of.json").read_text())
-    assert made_of["augmentation"]["flip"] == masking.MASK
+    assert made_of["augmentation"]["flip"] == redaction.MASK
     assert result_of("baseline=false", "dataset.flip=true", "teacher_outputs=views:1")["teacher_outputs"]["reused"]

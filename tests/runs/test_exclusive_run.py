@@ -16,14 +16,14 @@ from typing import Any, NoReturn
 import pytest
 from filelock import FileLock
 
-from kd_runner.command_line.used_folder import refuse_no_run, refuse_running, refuse_used_folder
 from kd_runner.config.settings import Settings
 from kd_runner.errors import BAD_SETTINGS, SettingsError
+from kd_runner.files.folder_checks import refuse_no_run, refuse_running, refuse_used_folder
 from kd_runner.files.run_folder import LOG, RESULT, RUN_LOCK, SETTINGS
 from kd_runner.notes import collected_notes
 from kd_runner.runs.exclusive_run import exclusive_run
 from kd_runner.runs.run import failure_written, run
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.training.distiller import Distiller
 
 OTHER = "another process does the run in .*: wait for its end, or end it and then go on with it$"

@@ -9,9 +9,9 @@ import torch
 from conftest import composed
 from torch import nn
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import options_of, published_options
 from kd_runner.config.build import build, build_partial
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings, check
 
 EXPERIMENTS = options_of("experiment")

@@ -32,7 +32,7 @@ def foreseen(settings: Settings, **splits: Any) -> list[str]:
     usual = {"train": split_of(2000), "val": split_of(200), "test": split_of(200)}
     parts = assemble(settings, Splits(**{**usual, **splits}, classes=["cat", "dog"]))
     with collected_notes() as notes:
-        note_what_is_foreseen(parts, rehearse(parts).tempered)
+        note_what_is_foreseen(parts, rehearse(parts).temperature_modes)
     return notes
 
 

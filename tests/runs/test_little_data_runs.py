@@ -40,7 +40,7 @@ def test_shots_take_the_place_of_the_default_share_and_not_of_one_that_was_asked
     labels = parts.data.student_images.labels
     assert labels.bincount().tolist() == [12] * 10
     assert len(parts.data.images_of("teacher")) == 1132
-    reasons = unused_settings(by_default, parts, rehearse(parts).tempered)
+    reasons = unused_settings(by_default, parts, rehearse(parts).temperature_modes)
     assert reasons["student.fraction"] == "student.shots_per_class chooses the images"
     with pytest.raises(SettingsError, match=r"^student\.fraction: must be 1 where student\.shots_per_class=12 .* 0\.2"):
         assemble(settings("student.shots_per_class=12", "student.fraction=0.2"))

@@ -15,7 +15,7 @@ from image_folders import noisy_folder
 from kd_runner.config.settings import Settings, check
 from kd_runner.deploy.card import model_card
 from kd_runner.deploy.hub_folder import card_sources
-from kd_runner.files import reading
+from kd_runner.files import result_schema, tolerant_json
 from kd_runner.input_pipeline import batches
 from kd_runner.input_pipeline.sources import FileSource, Loader
 from kd_runner.interface.result import RunResult
@@ -69,7 +69,9 @@ def test_a_run_has_its_peers_in_result_files_and_report(result_of: Callable[...,
     assert re.search(r"stands beside peers\.wide \(\S+ %\) and peers\.same \(\S+ %\)", text)
     assert "without its peers on" in text
     assert "teacher has no effect: there is no teacher, peers learn from one another" in result["notes"]
-    assert reading.remove_misshapen(json.loads((folder / "result.json").read_text()), reading.RESULT)[1] == []
+    assert (
+        tolerant_json.remove_misshapen(json.loads((folder / "result.json").read_text()), result_schema.RESULT)[1] == []
+    )
     assert RunResult.of(folder).teacher is None
     assert "learned beside 2 other students (DML)" in model_card(card_sources(folder)[0])
     assert not (folder / "teacher.safetensors").exists()

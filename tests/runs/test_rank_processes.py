@@ -69,7 +69,7 @@ def test_one_device_starts_nothing() -> None:
         meeting.start()
         meeting.begin("1234")
         assert not meeting.processes
-        assert not meeting.ranks.are_several
+        assert not meeting.process_group.are_several
         assert not torch.distributed.is_initialized()
 
 
@@ -77,7 +77,9 @@ def others_of(job: Job) -> list[int]:
     """The process IDs of the other processes of a run that is a job."""
     children = Path(f"/proc/{job.process.pid}/task/{job.process.pid}/children").read_text().split()
     return [
-        int(child) for child in children if b"kd_runner.runs.following" in Path(f"/proc/{child}/cmdline").read_bytes()
+        int(child)
+        for child in children
+        if b"kd_runner.runs.worker_process" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 
@@ -170,9 +172,9 @@ def _break_process_1() -> None:
     from kd_runner.runs import rank_processes
 
     broken = (
-        "import sys; from kd_runner.runs import following, assembly; from kd_runner.errors import SettingsError\n"
+        "import sys; from kd_runner.runs import worker_process, assembly; from kd_runner.errors import SettingsError\n"
         "def assemble(*arguments, **options): raise SettingsError('dataset: there is nothing')\n"
-        "following.assemble = assemble; sys.exit(following.main())"
+        "worker_process.assemble = assemble; sys.exit(worker_process.main())"
     )
     start = subprocess.Popen
 

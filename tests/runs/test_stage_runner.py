@@ -10,7 +10,7 @@ import pytest
 from kd_runner.config.settings import Settings
 from kd_runner.networks import checkpoints
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.running import RunState
+from kd_runner.runs.run_state import RunState
 from kd_runner.runs.stage_runner import StageRunner
 from kd_runner.tracking.logger import RunLogger
 

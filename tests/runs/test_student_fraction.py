@@ -170,7 +170,7 @@ def tiny(labels: list[int]) -> Splits:
 def test_a_share_that_leaves_nothing_out_is_named(settings: Make) -> None:
     words = ("student.fraction=0.9", "trainer.accelerator=cpu")
     parts = assemble(settings(*words), tiny([0, 0, 1, 1]))
-    unused = unused_settings(words, parts, rehearse(parts).tempered)
+    unused = unused_settings(words, parts, rehearse(parts).temperature_modes)
     assert unused == {"student.fraction": "rounded for each class, it is all images"}
 
 

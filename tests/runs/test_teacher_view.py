@@ -106,7 +106,7 @@ def test_a_value_that_does_not_fit_the_images_is_refused(settings: Make, words: 
 )  # fmt: skip
 def test_what_changes_nothing_is_named(settings: Make, word: str, reasons: dict[str, str]) -> None:
     parts = assemble(settings(word, "trainer.accelerator=cpu"))
-    assert unused_settings([word], parts, rehearse(parts).tempered) == reasons
+    assert unused_settings([word], parts, rehearse(parts).temperature_modes) == reasons
 
 
 def test_a_run_says_it(result_of: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:

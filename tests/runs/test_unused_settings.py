@@ -16,9 +16,9 @@ from mode_names import OF_PEERS
 from omegaconf import OmegaConf
 from PIL import Image
 
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.command_line.typed_words import typed_settings
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import flat_keys  # fmt: skip
 from kd_runner.config.settings import (
     DatasetSettings,
@@ -77,7 +77,7 @@ def parts_of(*words: str, splits: Splits | None = None) -> Parts:
 def unused(*words: str, splits: Splits | None = None) -> dict[str, str]:
     """The keys without effect among these words, with the reasons."""
     parts = parts_of(*words, splits=splits)
-    return unused_settings(words, parts, rehearse(parts).tempered)
+    return unused_settings(words, parts, rehearse(parts).temperature_modes)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_what_counts_is_passed_in_silence(words: list[str], weights: str) -> Non
 
 @pytest.mark.slow
 def test_which_modes_depend_on_the_temperature_is_measured() -> None:
-    tempered = set()
+    temperature_modes = set()
     for path in sorted((CONF_DIR / "distillation").glob("*.yaml")):
         if path.stem == "deit":  # which asks for another student
             continue
@@ -223,9 +223,9 @@ def test_which_modes_depend_on_the_temperature_is_measured() -> None:
         content = plain() | {"distillation": node | {"weight": weight}, "teacher": teacher}
         content["peers"] = 2 if path.stem in OF_PEERS else 1
         content["adversarial"] = content["adversarial"] | {"eps": 0.1 if path.stem in ("ard", "rslad") else 0.0}
-        if rehearse(assemble(check(content), digits())).tempered:
-            tempered.add(path.stem)
-    assert tempered == TEMPERED
+        if rehearse(assemble(check(content), digits())).temperature_modes:
+            temperature_modes.add(path.stem)
+    assert temperature_modes == TEMPERED
 
 
 def test_anyones_mode_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,7 @@ def test_splits_that_come_with_the_data_are_not_cut(tmp_path: Path, splits: tupl
     words += ["dataset.val_fraction=0.3", "dataset.test_fraction=0.3", "data_seed=1", "dataset.cache=null"]
     words += ["batch_size=4"]
     parts = assemble(check(composed(*words)))
-    assert list(unused_settings(words, parts, rehearse(parts).tempered)) == keys
+    assert list(unused_settings(words, parts, rehearse(parts).temperature_modes)) == keys
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

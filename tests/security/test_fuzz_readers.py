@@ -33,8 +33,8 @@ from kd_runner.command_line.overrides import expand_modes, split
 from kd_runner.command_line.resume import command_of_folder
 from kd_runner.command_line.typed_words import idle_hydra_words, parse_overrides, repeated_words, typed_settings
 from kd_runner.command_line.yaml_files import bounded_files
-from kd_runner.datasets.archives import unpack
-from kd_runner.datasets.decoding import decode, facts
+from kd_runner.datasets.decoding.image_file import decode, facts
+from kd_runner.datasets.folders.archives import unpack
 from kd_runner.errors import SettingsError
 from kd_runner.files.plain_files import read_yaml
 from kd_runner.files.results import find_runs
@@ -235,7 +235,7 @@ def test_typed_words(words: list[str]) -> None:
 def test_options_of_a_stranger(tmp_path_factory: Any, content: bytes, edits: Any) -> None:
     from hydra import compose, initialize_config_dir
 
-    from kd_runner.command_line.conf_dir import CONF_DIR
+    from kd_runner.config.conf_dir import CONF_DIR
 
     top = tmp_path_factory.getbasetemp() / "options"
     (top / "teacher").mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hostile import Case, bounded, cases, nothing_happens
 
-from kd_runner.datasets.archives import unpack
+from kd_runner.datasets.folders.archives import unpack
 
 
 def tree(folder: Path) -> list[tuple[str, int, int]]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kd_runner.datasets import decoding
-from kd_runner.datasets.decoding import FORMATS, FORMATS_BY_SUFFIX, decode, facts
-from kd_runner.datasets.decoding_memory import SharedMemory
-from kd_runner.datasets.tiff_directory import check_tags, has_sound_tags
+from kd_runner.datasets.decoding import image_file
+from kd_runner.datasets.decoding.image_file import FORMATS, FORMATS_BY_SUFFIX, decode, facts
+from kd_runner.datasets.decoding.memory import SharedMemory
+from kd_runner.datasets.decoding.tiff_directory import check_tags, has_sound_tags
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as kd_runner does, and pytest undoes
 
@@ -69,11 +69,11 @@ def test_postscript_is_refused_whatever_it_is_called(name: str, tmp_path: Path, 
 
 def test_no_format_is_read_for_which_pillow_starts_a_program_or_reads_another_file() -> None:
     assert not DANGEROUS & {*FORMATS, *FORMATS_BY_SUFFIX.values()}
-    assert not DANGEROUS & set(decoding._formats())
+    assert not DANGEROUS & set(image_file._formats())
 
 
 def test_every_call_that_opens_an_image_names_its_formats() -> None:
-    package = Path(decoding.__file__).parents[1]
+    package = Path(image_file.__file__).parents[2]
     calls = [
         (path.relative_to(package).as_posix(), line.strip())
         for path in package.rglob("*.py")
@@ -83,7 +83,7 @@ def test_every_call_that_opens_an_image_names_its_formats() -> None:
     # Two open pictures that kd-runner has just drawn or written.
     assert sorted(file for file, _ in calls) == [
         "charts/png.py",
-        "datasets/decoding.py",
+        "datasets/decoding/image_file.py",
         "evaluation/corruptions/digital.py",
     ]
     assert all("formats=" in line for file, line in calls if not file.startswith("charts"))
@@ -205,7 +205,7 @@ def test_warnings_of_pillow_do_not_reach_the_terminal(tmp_path: Path) -> None:
     Image.new("P", (9, 9)).save(tmp_path / "palette.png", transparency=b"\0\1")
     (tmp_path / "large.png").write_bytes(png(9_500, bits=1, kind=0))  # Pillow warns from 89 million pixels on
     code = (
-        "import sys; from pathlib import Path; from kd_runner.datasets.decoding import facts\n"
+        "import sys; from pathlib import Path; from kd_runner.datasets.decoding.image_file import facts\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()): facts(path)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
@@ -236,15 +236,15 @@ def test_an_image_that_fails_gives_its_memory_back(tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(ValueError, match="cannot be read"):
             decode(tmp_path / "a.png", "rgb")
-    assert decoding.memory.used == 0
+    assert image_file.memory.used == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have() -> None:
-    with decoding.memory.reserve(decoding.memory.most):
+    with image_file.memory.reserve(image_file.memory.most):
         child = os.fork()
         if child == 0:
-            with decoding.memory.reserve(decoding.memory.most):
+            with image_file.memory.reserve(image_file.memory.most):
                 os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 

@@ -14,9 +14,9 @@ from made_runs import class_names, made_run
 from torch import nn
 
 from kd_runner.command_line.resume import command_of_folder
-from kd_runner.datasets.decoding import decode
+from kd_runner.datasets.decoding.image_file import decode
 from kd_runner.errors import SettingsError
-from kd_runner.reports import command as report_command
+from kd_runner.reports import report_arguments as report_command
 from kd_runner.store.command import main as store
 from kd_runner.store.entries import Stored, trained_once
 from kd_runner.training.resume_state import ResumeState

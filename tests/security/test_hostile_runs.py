@@ -23,7 +23,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files.results import find_runs
 from kd_runner.plain_text import printable
 from kd_runner.proof.verify import verify
-from kd_runner.reports import command as report_command
+from kd_runner.reports import report_arguments as report_command
 from kd_runner.runs.resuming import earlier_result
 from kd_runner.runs.same_settings import refuse_other_settings
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from kd_runner.command_line.resume import command_of_folder
-from kd_runner.command_line.used_folder import refuse_used_folder
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
+from kd_runner.files.folder_checks import refuse_used_folder
 from kd_runner.files.links import links_out_of, refuse_links
 from kd_runner.store import entries
 from kd_runner.store.entries import Entry, key_of, trained_once

@@ -25,7 +25,7 @@ from filelock import FileLock
 from test_used_folders import KEY, content_of, put
 from torch import nn
 
-from kd_runner import temporary
+from kd_runner import socket_folder
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.disk import quiet_threads, refusal, refusals_in_one_line
@@ -234,12 +234,12 @@ def test_a_temporary_folder_with_too_long_a_path(tmp_path: Path, monkeypatch: py
     made: list[str] = []
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     monkeypatch.setattr(util, "get_temp_dir", lambda: made.append(tempfile.gettempdir()))
-    temporary.settle_socket_folder()
+    socket_folder.settle_socket_folder()
     assert len(made) == 1
     assert len(made[0]) < 75
     assert tempfile.gettempdir() == str(long)  # for everything else
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
-    temporary.settle_socket_folder()
+    socket_folder.settle_socket_folder()
     assert len(made) == 1
 
 
@@ -260,7 +260,7 @@ def test_the_fork_server_starts_with_any_temporary_folder(tmp_path: Path, kind: 
 
 
 def test_read_only_outputs_are_refused_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kd_runner.command_line.used_folder import refuse_other_contents, refuse_used_folder
+    from kd_runner.files.folder_checks import refuse_other_contents, refuse_used_folder
 
     monkeypatch.setattr(os, "access", lambda *_: False)
     for check, key in ((refuse_used_folder, r"hydra\.run\.dir"), (refuse_other_contents, r"hydra\.sweep\.dir")):

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.composition import from_environment, hide_environment, settings_of, with_values
-from kd_runner.command_line.conf_dir import CONF_DIR
 from kd_runner.command_line.messages import say
+from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
 from kd_runner.plain_text import lines
 from kd_runner.runs.labels_only import masked_ingredients
@@ -34,35 +34,35 @@ def raise_with_a_secret(_words: list[str]) -> int:
 
 
 def test_texts_and_data_are_masked() -> None:
-    masking.hide({"MY_ROOT": f"/data/{SECRET}/", "SHORT": "2", "NUMBER": "12345", "USER": "anna-b"})
-    assert masking.mask(f"no folder /data/{SECRET}/images of 2 and 12345") == "no folder ***/images of 2 and 12345"
-    assert masking.mask("/home/anna-b/x") == "/home/***/x"
+    redaction.hide({"MY_ROOT": f"/data/{SECRET}/", "SHORT": "2", "NUMBER": "12345", "USER": "anna-b"})
+    assert redaction.mask(f"no folder /data/{SECRET}/images of 2 and 12345") == "no folder ***/images of 2 and 12345"
+    assert redaction.mask("/home/anna-b/x") == "/home/***/x"
     content = {"a": [f"/data/{SECRET}", 2], "b": {"c": 1.5, "d": None}}
-    assert masking.masked_data(content) == {"a": ["***", 2], "b": {"c": 1.5, "d": None}}
-    masking.forget()
-    assert masking.masked_data(content) is content
+    assert redaction.masked_data(content) == {"a": ["***", 2], "b": {"c": 1.5, "d": None}}
+    redaction.forget()
+    assert redaction.masked_data(content) is content
 
 
 @pytest.mark.parametrize("value", ['a"quoted"one', "back\\slash\\es", "tab\tulator", "~/se cret", "ünïcödé"])
 def test_every_form_of_a_value_is_masked(value: str) -> None:
-    masking.hide({"X": value})
+    redaction.hide({"X": value})
     home = str(Path(value).expanduser())
     for text in (value, repr(value), json.dumps(value), home, f"{home}/x", json.dumps({"a": [value]})):
-        shown = masking.mask(text)
+        shown = redaction.mask(text)
         assert "***" in shown
         assert value not in shown
 
 
 def test_a_short_word_is_masked_where_it_stands_alone() -> None:
-    masking.hide({"X": "annab"})
-    assert masking.mask("annab, /home/annab, Savannabel") == "***, /home/***, Savannabel"
+    redaction.hide({"X": "annab"})
+    assert redaction.mask("annab, /home/annab, Savannabel") == "***, /home/***, Savannabel"
 
 
 def test_a_line_says_which_variable_is_hidden(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_ROOT", SECRET)
-    masking.hide_named(["dataset.root=${oc.env:MY_ROOT}", "hydra.run.dir=${oc.env:HOME}", "x=${oc.env:NOT_SET,1}"])
+    redaction.hide_named(["dataset.root=${oc.env:MY_ROOT}", "hydra.run.dir=${oc.env:HOME}", "x=${oc.env:NOT_SET,1}"])
     say(lines([f"dataset.root: no folder /x/{SECRET}", "second line"]))
     assert capsys.readouterr().err == (
         "kd-runner: dataset.root: no folder /x/*** (*** is ${oc.env:MY_ROOT})\nkd-runner: second line\n"
@@ -70,7 +70,7 @@ def test_a_line_says_which_variable_is_hidden(
 
 
 def test_logs_and_tracebacks_are_masked(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
-    masking.hide({"X": SECRET})
+    redaction.hide({"X": SECRET})
     log = logging.getLogger("anyone")
     log.warning("%s of %d", SECRET, 3)
     try:
@@ -116,9 +116,9 @@ def test_the_file_of_a_sweeps_jobs_has_no_values(tmp_path: Path, monkeypatch: py
     write_jobs(tmp_path / "jobs.json", [job])
     text = "".join(path.read_text() for path in tmp_path.iterdir())
     assert not [value for value in (SECRET, "918273", '"epochs": 73') if value in text]
-    masking.forget()
+    redaction.forget()
     assert read_jobs(tmp_path / "jobs.json") == {"0": job.settings}
-    assert masking.mask(f"{SECRET}!") == "***!"
+    assert redaction.mask(f"{SECRET}!") == "***!"
     monkeypatch.delenv("MY_STORE")
     with pytest.raises(SettingsError, match="MY_STORE"):
         read_jobs(tmp_path / "jobs.json")
@@ -147,7 +147,7 @@ def test_what_made_an_entry_is_masked_and_the_entry_is_found_again(tmp_path: Pat
         raise AssertionError
 
     made_of = {"network": {"_target_": "x", "path": f"/{SECRET}", "width": 73}, "epochs": 5, "data": "digest"}
-    masking.hide({"X": SECRET}, ["teacher.width", "teacher.epochs"])
+    redaction.hide({"X": SECRET}, ["teacher.width", "teacher.epochs"])
     shown = masked_ingredients(made_of, "teacher")
     assert shown == {"network": {"_target_": "x", "path": "/***", "width": "***"}, "epochs": "***", "data": "digest"}
     stored = trained_once(tmp_path, "teacher", made_of, {}, train, shown)
@@ -155,10 +155,10 @@ def test_what_made_an_entry_is_masked_and_the_entry_is_found_again(tmp_path: Pat
     text = (stored.path.parent / MADE_OF).read_text()
     assert not [value for value in (SECRET, '"width": 73', '"epochs": 5') if value in text]
     assert trained_once(tmp_path, "teacher", made_of, {}, never, shown).reused
-    masking.forget()  # the same settings, typed
+    redaction.forget()  # the same settings, typed
     assert trained_once(tmp_path, "teacher", made_of, {}, never, masked_ingredients(made_of, "teacher")).reused
     plain = trained_once(tmp_path, "teacher", {**made_of, "epochs": 6}, {}, train)  # as earlier versions wrote it
-    masking.hide({"X": SECRET}, ["teacher.epochs"])
+    redaction.hide({"X": SECRET}, ["teacher.epochs"])
     again = {**made_of, "epochs": 6}
     assert trained_once(tmp_path, "teacher", again, {}, never, masked_ingredients(again, "teacher")).path == plain.path
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from image_folders import noisy_folder
 
-from kd_runner.datasets.image_cache import load_or_compute
+from kd_runner.datasets.decoding.image_cache import load_or_compute
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
 from kd_runner.files import ownership

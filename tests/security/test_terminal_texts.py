@@ -94,7 +94,7 @@ def test_logs_show_tracebacks_without_control_characters() -> None:
 
 
 def test_the_logs_of_runs_and_of_hydra_have_this_formatter() -> None:
-    from kd_runner.command_line.conf_dir import CONF_DIR
+    from kd_runner.config.conf_dir import CONF_DIR
 
     for group, formatters in (("job_logging", 2), ("hydra_logging", 1)):
         text = (CONF_DIR / "hydra" / group / "kd_runner.yaml").read_text()
@@ -169,7 +169,7 @@ def test_names_of_classes_and_files_reach_neither_terminal_nor_log_raw(hostile_f
     assert RED in json.loads((run / "analysis.json").read_text())["classes"]  # as they are
     assert "<script>alert" not in (run / "report.html").read_text()
     report = subprocess.run(
-        [sys.executable, "-m", "kd_runner.reports.command", "run", "--out", "out"],
+        [sys.executable, "-m", "kd_runner.proof.report_command", "run", "--out", "out"],
         cwd=hostile_folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert is_plain(report.stdout)

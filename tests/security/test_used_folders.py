@@ -13,18 +13,13 @@ from omegaconf import OmegaConf
 
 from kd_runner import cli
 from kd_runner.command_line.composition import FromEnvironment
-from kd_runner.command_line.traces import remove_traces
-from kd_runner.command_line.used_folder import (
-    RefuseUsedFolder,
-    refuse_no_run,
-    refuse_other_contents,
-    refuse_output_subdir,
-    refuse_used_folder,
-)
+from kd_runner.command_line.refused_command_cleanup import remove_traces
+from kd_runner.command_line.used_folder import RefuseUsedFolder
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, contents
-from kd_runner.reports.command import write_page
+from kd_runner.files.folder_checks import refuse_no_run, refuse_other_contents, refuse_output_subdir, refuse_used_folder
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
+from kd_runner.reports.report_arguments import write_page
 from kd_runner.runs.run import run
 from kd_runner.store.command import main as store
 from kd_runner.sweeps.checks import compose_jobs, refuse_completed, refuse_other_folders

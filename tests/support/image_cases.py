@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from kd_runner.datasets.decoding import decode, facts
+from kd_runner.datasets.decoding.image_file import decode, facts
 
 Array = np.ndarray
 LOSSLESS = ("png", "tif", "deflate.tif")

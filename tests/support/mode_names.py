@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kd_runner.command_line.conf_dir import CONF_DIR
+from kd_runner.config.conf_dir import CONF_DIR
 
 OF_PEERS = ("dml", "kdcl")  # whose students learn from one another: tests/runs/test_peer_stage.py tries these
 OTHERS = ("deit", *OF_PEERS)  # the first is of another student: tests/distillation/test_deit.py

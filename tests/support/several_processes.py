@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch.distributed import FileStore
 
-from kd_runner.ranks import Ranks
+from kd_runner.process_group import ProcessGroup
 
 SECONDS = 60.0  # until a process that hangs is ended
 
 
-def in_processes(count: int, folder: Path, work: Callable[[Ranks], Any]) -> list[Any]:
-    """The answers of `work`, called with the ranks of each of `count` processes, which are copies of this one.
+def in_processes(count: int, folder: Path, work: Callable[[ProcessGroup], Any]) -> list[Any]:
+    """The answers of `work`, called with the process group in each of `count` processes, which are copies of this one.
 
     Answers are plain data and tensors.
     """
@@ -37,14 +37,14 @@ def in_processes(count: int, folder: Path, work: Callable[[Ranks], Any]) -> list
     return [torch.load(folder / f"answer{rank}", weights_only=True) for rank in range(count)]
 
 
-def _work(rank: int, count: int, folder: Path, work: Callable[[Ranks], Any]) -> None:
+def _work(rank: int, count: int, folder: Path, work: Callable[[ProcessGroup], Any]) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     code = 1
     try:
-        ranks = Ranks(rank, count)
-        ranks.join(FileStore(str(folder / "store"), count), on_gpu=False)
-        torch.save(work(ranks), folder / f"answer{rank}")
-        ranks.leave()
+        process_group = ProcessGroup(rank, count)
+        process_group.join(FileStore(str(folder / "store"), count), on_gpu=False)
+        torch.save(work(process_group), folder / f"answer{rank}")
+        process_group.leave()
         code = 0
     except BaseException:
         traceback.print_exc()

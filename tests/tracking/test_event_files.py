@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.files import atomic, reading
+from kd_runner.files import atomic, tolerant_json
 from kd_runner.files.run_folder import GRID
 from kd_runner.tracking import event_files
 
@@ -26,8 +26,8 @@ def test_a_run_has_its_own_place_and_jobs_are_beside_each_other(tmp_path: Path) 
 def test_a_sweep_is_read_once_for_all_of_its_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     atomic.write_json(tmp_path / GRID, {"folders": ["0", "1"], "names": ["a", "b"]})
     read = []
-    json_of = reading.json_of
-    monkeypatch.setattr(reading, "json_of", lambda path: read.append(path) or json_of(path))
+    json_of = tolerant_json.json_of
+    monkeypatch.setattr(tolerant_json, "json_of", lambda path: read.append(path) or json_of(path))
     for job, name in (("0", "a"), ("1", "b"), ("0", "a")):
         assert event_files.event_folder_of(tmp_path / job) == tmp_path / "tensorboard" / name
     assert read == [tmp_path / GRID]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.plugins.hparams import api_pb2
 
-from kd_runner.files import reading
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import MissingRun, Run
 from kd_runner.tracking.sessions import (
     Session,
@@ -59,7 +59,7 @@ def test_files_of_anyone_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     content: dict[str, Any] = {}
     for _ in range(3000):  # some versions of Python read this
         content = {"a": content}
-    monkeypatch.setattr(reading, "json_of", lambda _: (content, ""))
+    monkeypatch.setattr(tolerant_json, "json_of", lambda _: (content, ""))
     result = {"overrides": None, "student": {"accuracy": 0.5, "nll": 10**400, "ece": math.nan, "brier": True}}
     row = completed_row(Run(tmp_path, (), (), result))
     assert row.metrics == {"student_accuracy": 0.5}

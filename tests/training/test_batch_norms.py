@@ -10,7 +10,7 @@ import torch
 from several_processes import in_processes
 from torch import nn
 
-from kd_runner.ranks import ALONE, Ranks
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.training.batch_norms import SharedBatchNorms
 
 IMAGES = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 + 1
@@ -35,8 +35,8 @@ def _outcome(network: nn.Module, images: torch.Tensor, factors: torch.Tensor) ->
 def test_two_processes_have_the_statistics_of_the_whole_batch(tmp_path: Path, momentum: float | None) -> None:
     factors = torch.randn(5, 48, generator=torch.Generator().manual_seed(1))
 
-    def work(ranks: Ranks) -> dict[str, Any]:
-        network, norms, rows = _network(momentum), SharedBatchNorms(ranks), ranks.rows(5)
+    def work(process_group: ProcessGroup) -> dict[str, Any]:
+        network, norms, rows = _network(momentum), SharedBatchNorms(process_group), process_group.rows(5)
         norms.share([network])
         norms.rows = rows
         outcome = _outcome(network, IMAGES[rows.start : rows.end], factors[rows.start : rows.end])
@@ -58,5 +58,5 @@ def test_two_processes_have_the_statistics_of_the_whole_batch(tmp_path: Path, mo
 
 def test_one_process_leaves_batch_norms_as_they_are() -> None:
     network = _network(0.1)
-    SharedBatchNorms(ALONE).share([network])
+    SharedBatchNorms(SINGLE_PROCESS).share([network])
     assert "forward" not in vars(network[0])

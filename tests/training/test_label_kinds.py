@@ -22,12 +22,12 @@ from kd_runner.schedule import Constant as ConstantRate
 from kd_runner.temperature import Constant
 from kd_runner.tensors import one_versus_all
 from kd_runner.tracking.logger import RunLogger
-from kd_runner.training.binary_labels import BinaryLabelLoss, MetricsOfSeveralLabels, weights_of_labels
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.epoch_metrics import StepRecord
 from kd_runner.training.fit import fit
 from kd_runner.training.label_kinds import ONE, SEVERAL, kind_of
 from kd_runner.training.mode import Mode
+from kd_runner.training.multi_label_loss import BinaryLabelLoss, MetricsOfSeveralLabels, weights_of_labels
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.resume_state import ResumeState
 from kd_runner.training.teacher_outputs import OnlineTeacher

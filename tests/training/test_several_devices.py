@@ -12,7 +12,7 @@ from mode_names import modes_of_any_student
 from several_processes import in_processes
 
 from kd_runner.config.settings import Settings, check
-from kd_runner.ranks import ALONE, Ranks
+from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import classifier
 from kd_runner.tracking.logger import RunLogger
@@ -38,18 +38,20 @@ def settings_of(*overrides: str) -> Settings:
     return check(composed(*SMALL, *overrides))
 
 
-def module_of(settings: Settings, stage: str, ranks: Ranks) -> tuple[Classifier, Any]:
-    parts = assemble(settings, ranks=ranks)
+def module_of(settings: Settings, stage: str, process_group: ProcessGroup) -> tuple[Classifier, Any]:
+    parts = assemble(settings, process_group=process_group)
     if stage == "student":
         return parts.distiller(parts.teacher_student_pair()), parts.data
     return classifier(parts.labels_only(stage), parts.data), parts.data
 
 
-def trained(settings: Settings, stage: str, folder: Path, ranks: Ranks = ALONE, resumes: bool = False) -> Any:
+def trained(
+    settings: Settings, stage: str, folder: Path, process_group: ProcessGroup = SINGLE_PROCESS, resumes: bool = False
+) -> Any:
     """What a stage comes to: all tensors of its module, and the metrics of its epochs."""
-    module, data = module_of(settings, stage, ranks)
-    if ranks.rank:
-        message = ranks.receive()
+    module, data = module_of(settings, stage, process_group)
+    if process_group.rank:
+        message = process_group.receive_broadcast()
         module.load_state_dict(message["weights"])
         fit_beside(module, data.shared_validation(), settings.trainer, message["state"])
     else:
@@ -75,7 +77,9 @@ def assert_equal(one: Any, other: Any, tolerance: float) -> None:
 def compare(tmp_path: Path, stage: str, words: list[str], count: int = 2, tolerance: float = 1e-5) -> None:
     settings = settings_of(*words)
     alone = trained(settings, stage, tmp_path / "alone")
-    answers = in_processes(count, tmp_path / "meeting", lambda ranks: trained(settings, stage, tmp_path / "run", ranks))
+    answers = in_processes(
+        count, tmp_path / "meeting", lambda process_group: trained(settings, stage, tmp_path / "run", process_group)
+    )
     for answer in answers:
         assert_equal(alone, answer, tolerance)
         assert answer["best"] == alone["best"]

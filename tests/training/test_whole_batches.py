@@ -7,12 +7,12 @@ from torch import Tensor
 
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.outputs import Outputs
-from kd_runner.ranks import Ranks
+from kd_runner.process_group import ProcessGroup
 from kd_runner.training.mode import Mode
 from kd_runner.training.whole_batches import whole_outputs
 
 
-class WithoutOthers(Ranks):
+class WithoutOthers(ProcessGroup):
     """The second of two processes, the first of which gives zeros."""
 
     def sum_with_gradient(self, values: Tensor) -> Tensor:
@@ -20,8 +20,8 @@ class WithoutOthers(Ranks):
 
 
 def test_all_that_a_loss_may_look_at_is_of_the_whole_batch_and_layers_of_no_mode_are_not_exchanged() -> None:
-    ranks = WithoutOthers(1, 2)
-    rows = ranks.rows(5)
+    group = WithoutOthers(1, 2)
+    rows = group.rows(5)
     assert (rows.start, rows.end) == (3, 5)
     images = torch.rand(2, 3, 4, 4)
     batch = Batch(images, torch.tensor([7, 8]), torch.tensor([30, 31]), partners=torch.tensor([8, 7]), rows=rows)
@@ -30,7 +30,7 @@ def test_all_that_a_loss_may_look_at_is_of_the_whole_batch_and_layers_of_no_mode
     student = Outputs(torch.full((2, 10), 2.0), features, batch.indices, strong)
     teacher = Outputs(torch.full((2, 10), 4.0), features)
     mode = Mode("distillation", lambda *_: torch.zeros(()), 1.0, student_layers=("a",), teacher_layers=("b",))
-    whole, of_student, of_teacher = whole_outputs(ranks, batch, student, teacher, [mode])
+    whole, of_student, of_teacher = whole_outputs(group, batch, student, teacher, [mode])
     assert whole.images is images
     assert whole.labels.tolist() == [0, 0, 0, 7, 8]
     assert whole.partners is not None

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from kd_runner.input_pipeline.transfer import sent
+from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.randomness import derived_seed, keyed_uniform
 
 HALF_A_STEP = 2.0**-25  # of keyed_uniform's numbers, which are multiples of 2^-24

@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kd_runner import masking
-from kd_runner.processes import die_with_parent
+from kd_runner import redaction
+from kd_runner.parent_process import die_with_parent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.threads import settle_threads
 
@@ -39,7 +39,7 @@ def call_function(call: str, words: Sequence[str], threads: int) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except BaseException:
-        masking.print_exception(*sys.exc_info())
+        redaction.print_exception(*sys.exc_info())
         return 1
     finally:
         sys.stdout.flush()

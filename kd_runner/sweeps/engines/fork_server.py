@@ -22,10 +22,10 @@ from kd_runner.command_line.composition_cache import CACHE
 from kd_runner.command_line.job_composer import JOB_COMPOSER
 from kd_runner.errors import RunFailed
 from kd_runner.files.run_folder import CONSOLE
-from kd_runner.processes import die_with_parent
+from kd_runner.parent_process import die_with_parent
+from kd_runner.socket_folder import settle_socket_folder
 from kd_runner.sweeps.engines.child import DRIVER, call_function, print_to
 from kd_runner.sweeps.engines.task import COMMAND
-from kd_runner.temporary import settle_socket_folder
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}  # the driver passes them on to its jobs; the server outlives them
 DIED = "the process that starts the jobs has died; see what it printed above"

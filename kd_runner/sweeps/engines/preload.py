@@ -10,7 +10,7 @@ import importlib
 import os
 import warnings
 
-from kd_runner.processes import die_with_parent
+from kd_runner.parent_process import die_with_parent
 from kd_runner.quick_imports import quick_imports
 from kd_runner.sweeps.engines.child import DRIVER
 from kd_runner.threads import settle_threads
@@ -43,7 +43,7 @@ def prepare() -> None:
     from kd_runner.config.build import warm_up_adapters
     from kd_runner.config.door import option_names
     from kd_runner.distillation.soft import Soft
-    from kd_runner.files import reading
+    from kd_runner.files import result_schema, tolerant_json
     from kd_runner.models.plain_cnn import plain_cnn
     from kd_runner.reports.html import TEMPLATES, pages
     from kd_runner.runs.unused_settings import RULES, covers
@@ -53,8 +53,8 @@ def prepare() -> None:
     option_names()
     for target in (Soft, plain_cnn):
         warm_up_adapters(target)
-    for shape in (reading.RESULT, reading.ANALYSIS):
-        reading.remove_misshapen({}, shape)
+    for shape in (result_schema.RESULT, result_schema.ANALYSIS):
+        tolerant_json.remove_misshapen({}, shape)
     for pattern, _ in RULES:
         covers(pattern, "")
     Image.preinit()

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from kd_runner import masking
+from kd_runner import redaction
 from kd_runner.command_line.composition_cache import CACHE
 from kd_runner.errors import COMPLETED, FAILED, TERMINATED
 from kd_runner.files import atomic
@@ -98,7 +98,7 @@ def _exit_code(job: Mapping[str, Any], folder: Path, companions: Companions) -> 
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FAILED
     except BaseException:
-        masking.print_exception(*sys.exc_info())
+        redaction.print_exception(*sys.exc_info())
         return FAILED
 
 

@@ -52,7 +52,7 @@ class Driver:
         return bool(self.name)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive_access(self) -> Iterator[None]:
         """Keep other drivers from proposing trials and telling their ends in this block, which may be entered twice."""
         with self._lock:
             yield
@@ -110,7 +110,7 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
         _enter(folder, name, lock)
         driver = Driver(folder, name)
         _tidy(driver)
-        with driver.alone():  # or the other driver that looks at this file would seem to run the search
+        with driver.exclusive_access():  # or the other driver that looks at this file would seem to run the search
             has_other = is_locked(folder / LOCK)
         if has_other:
             raise SettingsError(
@@ -141,7 +141,7 @@ def _enter(folder: Path, name: str, lock: FileLock) -> None:
 
 def _tidy(driver: Driver) -> None:
     """Remove what killed drivers left, which may hold settings from the environment, but for jobs in a queue."""
-    with driver.alone():
+    with driver.exclusive_access():
         for path in (driver.search_folder / DRIVERS).iterdir():
             is_queue = (path / SLURM).exists()
             if path.is_dir() and not path.is_symlink() and not is_queue and path.name != driver.name:

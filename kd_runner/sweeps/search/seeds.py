@@ -81,7 +81,7 @@ def may_be_best(first: float, trials: Sequence[FrozenTrial], count: int) -> bool
     return first >= best - deviation
 
 
-def ranked(trials: Sequence[FrozenTrial], count: int) -> list[FrozenTrial]:
+def rank_trials(trials: Sequence[FrozenTrial], count: int) -> list[FrozenTrial]:
     """The completed trials, those with all seeds first, then by the mean of their seeds, the first of equals first."""
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return sorted(completed, key=lambda trial: (not has_all_seeds(trial, count), -trial.values[0], trial.number))

@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import DRIVERS, JOURNAL
-from kd_runner.masking import MASK, without_passwords
 from kd_runner.plain_text import printable
+from kd_runner.redaction import MASK, without_passwords
 from kd_runner.sweeps.search.drivers import STUDY, Driver, JournalLock, study_record
 
 NAME = "kd-runner"  # the study's name in a journal of its own
@@ -77,7 +77,7 @@ def open_study(driver: Driver, storage: str | None, directions: list[Any]) -> tu
         SettingsError: the journal or the database cannot be read.
     """
     path = driver.search_folder / JOURNAL
-    with driver.alone():
+    with driver.exclusive_access():
         if kind_of(storage) == SHARED_JOURNAL:
             try:
                 lock = JournalLock(path) if driver.is_one_of_many else None

@@ -56,7 +56,7 @@ class TrialQueue:
     def run(self) -> None:
         """Run trials until the search has all of them, or its time is over."""
         trials, driver = self.trials, self.trials.driver
-        with driver.alone():
+        with driver.exclusive_access():
             trials.refresh()
             trials.write_grid()  # a kill may have kept the last job from it
         if not driver.is_one_of_many:
@@ -165,7 +165,7 @@ class TrialQueue:
             for member in newly_ended(task):
                 self.say_end(member)
             if not task.members and self.trials.search.pruning != "none":
-                task.unwanted |= bool(self.trials.verdict(self.live_view.jobs[task.name]))
+                task.unwanted |= bool(self.trials.report_epochs(self.live_view.jobs[task.name]))
         if time.monotonic() >= self.look_at_own:
             self.look_at_own = time.monotonic() + LOOK_AT_OWN
             for task in running:

@@ -27,12 +27,12 @@ from kd_runner.sweeps.grid import reason_of_failure
 from kd_runner.sweeps.jobs import Job, completed_result, write_end
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import Driver, is_name_of_driver
-from kd_runner.sweeps.search.pruning import pruning_reason
 from kd_runner.sweeps.search.record import importances_of, record_of
-from kd_runner.sweeps.search.seeds import ACCURACIES, SEEDS, SeedRun, accuracies_of, may_be_best, ranked, seed_runs
+from kd_runner.sweeps.search.seeds import ACCURACIES, SEEDS, SeedRun, accuracies_of, may_be_best, rank_trials, seed_runs
 from kd_runner.sweeps.search.space import Space
 from kd_runner.sweeps.search.storage import open_study
 from kd_runner.sweeps.search.study import SearchSettings, distribution_of, format_value, identity, propose_trial
+from kd_runner.sweeps.search.trial_pruning import pruning_reason
 
 OF_DRIVER = "driver"  # the name, in a trial's record, of the name of the driver that runs it
 PLANNED = "trials"  # the name, in the study's record, of the number of trials that several drivers are to come to
@@ -119,14 +119,14 @@ class Trials:
         self.folder, self.first_seed = driver.search_folder, 0
         self.settings: Mapping[str, Any] = {}  # of one of its jobs
         self.study, self.storage = open_study(driver, search.storage, search.directions)
-        with driver.alone():
+        with driver.exclusive_access():
             if "search" not in self.study.user_attrs:
                 self.study.set_user_attr("search", identity(search, space))
             if driver.is_one_of_many and self.study.user_attrs.get(PLANNED) != search.trials:
                 self.study.set_user_attr(PLANNED, search.trials)
         self.jobs: list[Job] = []
         self.mine: set[int] = set()  # the trials that this driver has proposed or taken over
-        self.verdicts: dict[int, str] = {}  # why trials are pruned
+        self.pruning_reasons: dict[int, str] = {}  # why trials are pruned
         self._ended_runs: dict[int, set[str]] = {}  # the names of runs with other seeds, by their trials
         self._unreported: dict[int, int] = {}  # the first epoch of each trial that the study may not know
         self.refresh()
@@ -216,7 +216,7 @@ class Trials:
 
     def new_trials(self, count: int, live_view: LiveView) -> list[Job]:
         """The jobs of up to so many new trials, as long as the search has fewer than it is to have."""
-        with self.driver.alone():
+        with self.driver.exclusive_access():
             self.refresh()
             jobs = []
             for _ in range(count):
@@ -231,7 +231,7 @@ class Trials:
         """
         if not any(self._is_orphan(trial) for trial in self.all()):
             return []
-        with self.driver.alone():
+        with self.driver.exclusive_access():
             orphans = []
             for trial in [trial for trial in self.refresh() if self._is_orphan(trial)][:most]:
                 orphans.append((self.jobs[trial.number], str(trial.user_attrs.get(OF_DRIVER, ""))))
@@ -266,14 +266,14 @@ class Trials:
             return [self.jobs[number]]
         return [run for run in self.other_runs(number) if completed_result(run) is None]
 
-    def verdict(self, job: Job) -> str:
-        """The reason why a trial is to be pruned, empty where it is not; reports its new epochs to the study.
+    def report_epochs(self, job: Job) -> str:
+        """Report the new epochs of a trial to the study; returns the reason to prune it, empty where it goes on.
 
-        The verdict depends on the accuracies of this and the earlier trials. On one slot it does not depend on how late
+        The reason depends on the accuracies of this and the earlier trials. On one slot it does not depend on how late
         they are looked at.
         """
-        if job.number in self.verdicts or self.search.pruning == "none" or isinstance(job, SeedRun):
-            return self.verdicts.get(job.number, "")
+        if job.number in self.pruning_reasons or self.search.pruning == "none" or isinstance(job, SeedRun):
+            return self.pruning_reasons.get(job.number, "")
         accuracies, epochs = student_epochs(job.folder)
         if len(accuracies) < self._unreported.get(job.number, 1):  # nothing to ask a database about
             return ""
@@ -281,11 +281,11 @@ class Trials:
         if trial.state.is_finished():  # another driver has taken it over
             return ""
         try:
-            return self._verdict_by_epochs(trial, accuracies, epochs)
+            return self._report_each_epoch(trial, accuracies, epochs)
         except UpdateFinishedTrialError:  # it has just done so
             return ""
 
-    def _verdict_by_epochs(self, trial: FrozenTrial, accuracies: Sequence[float], epochs: int) -> str:
+    def _report_each_epoch(self, trial: FrozenTrial, accuracies: Sequence[float], epochs: int) -> str:
         """Report the epochs that the study does not know, up to the one after which the trial is to be pruned."""
         number = trial.number
         for epoch in range(self._unreported.get(number, trial.last_step or 1), len(accuracies) + 1):
@@ -294,8 +294,10 @@ class Trials:
             reason = self._pruning_reason(number, epoch, epochs) if epoch < epochs else ""
             if reason:
                 at = f"at epoch {epoch} of {epochs}: validation accuracy"
-                self.verdicts[number] = f"{at} {format_value('accuracy', max(accuracies[:epoch]))} at best, {reason}"
-                return self.verdicts[number]
+                self.pruning_reasons[number] = (
+                    f"{at} {format_value('accuracy', max(accuracies[:epoch]))} at best, {reason}"
+                )
+                return self.pruning_reasons[number]
         return ""
 
     def _pruning_reason(self, number: int, epoch: int, epochs: int) -> str:
@@ -306,7 +308,7 @@ class Trials:
 
     def tell_outcome(self, job: Job, task: Task, timeout_s: float | None) -> tuple[str, str]:
         """Tell the study how a run of a trial ended; returns that in a word, and its result or the reason."""
-        pruned = self.verdict(job)
+        pruned = self.report_epochs(job)
         result = completed_result(job)
         values = self.search.values_of(result) if result is not None else None
         if pruned:
@@ -317,7 +319,7 @@ class Trials:
             status, outcome = "failed", f"its {' and '.join(self.search.objectives)} are not all finite numbers"
         else:
             status, outcome = "failed", reason_of_failure(job, task, timeout_s)
-        with self.driver.alone():
+        with self.driver.exclusive_access():
             if not self.is_still_mine(job.number):
                 return "left", "another driver has taken the trial over"
             if status != "done":
@@ -367,7 +369,7 @@ class Trials:
             result = completed_result(run)
             values = None if result is None else self.search.values_of(result)
             accuracies += values or []
-        with self.driver.alone():
+        with self.driver.exclusive_access():
             if not accuracies:  # somebody has removed its results
                 self._set(number, "reason", "its result is gone")
                 return self._tell(number, state=TrialState.FAIL)
@@ -379,7 +381,7 @@ class Trials:
     def best(self) -> list[FrozenTrial]:
         """The best trial, the first of equals; with several objectives, the trials that no other betters in all."""
         if self.search.seeds > 1:
-            return ranked(self.all(), self.search.seeds)[:1]
+            return rank_trials(self.all(), self.search.seeds)[:1]
         front = sorted(self.study.best_trials, key=lambda trial: trial.number)
         if len(self.search.objectives) == 1:
             return front[:1]
@@ -403,7 +405,7 @@ class Trials:
 
     def outcome(self) -> SearchOutcome:
         """The outcome of the search so far."""
-        with self.driver.alone():
+        with self.driver.exclusive_access():
             self.write_record(ended=True)
         trials, has_one_objective = self.all(), len(self.search.objectives) == 1
         failed = [

@@ -1,0 +1,1 @@
+"""Images inside other files: shards, saved data sets, and the splits that are made of them."""

@@ -1,0 +1,1 @@
+"""Parts of a data set: folds, cuts that separate no group, a few images of each class."""

@@ -1,0 +1,1 @@
+"""Tables of images, whoever wrote them: their files, their rows, and the labels in their cells."""

@@ -1,0 +1,130 @@
+"""The test images of a run read again by the settings in its folder, which may be anyone's.
+
+Nothing is downloaded or written for it: the folder says which images to read, and no more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from kd_runner.config.build import build
+from kd_runner.config.settings import DatasetSettings, Residency
+from kd_runner.datasets.folders.archives import is_archive
+from kd_runner.datasets.splits import Splits
+from kd_runner.datasets.subsets.folds import fold_of
+from kd_runner.datasets.tables.table_file import is_table_name
+from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
+from kd_runner.errors import SettingsError
+from kd_runner.files import tolerant_json
+from kd_runner.files.run_folder import RESULT, SETTINGS
+from kd_runner.input_pipeline.batches import evaluation_batch
+from kd_runner.notes import note
+from kd_runner.runs.data import VAL_FRACTION, fold_seed
+
+
+@dataclass(frozen=True)
+class StoredData:
+    """The test of a run.
+
+    Args:
+        splits: The images of the run.
+        settings: What its folder says of its images and its evaluation.
+        result: The content of its result.json; empty where there is none.
+    """
+
+    splits: Splits
+    settings: StoredSettings
+    result: Mapping[str, Any]
+
+    def settle(self, device: torch.device) -> None:
+        """Give this process what shows in the last bits of a prediction: the run's CPU threads and algorithms."""
+        self.settings.settle(self.result, on_gpu=device.type == "cuda")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order of the bytes of images that the run's networks had."""
+        return torch.channels_last if self.settings.trainer.channels_last else torch.contiguous_format
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images at once in the run's evaluation: its batch size, or more."""
+        _, height, width = self.splits.image_shape
+        said = evaluation_batch_of(self.result)
+        return said or max(self.settings.batch_size, evaluation_batch(height, width))
+
+
+@contextmanager
+def read_stored_data(
+    folder: Path, trust: Sequence[str] = (), root: str | None = None, residency: Residency | None = None
+) -> Iterator[StoredData]:
+    """The test of the run in `folder`; what is unpacked for it is deleted after the block.
+
+    Args:
+        trust: Packages that a person typed; the run's own record extends no trust.
+        root: Where the images are now; None: where they were.
+        residency: Where decoded images stay; None: as the run's settings say.
+
+    Raises:
+        SettingsError: the settings or the images cannot be read.
+    """
+    settings = read_settings(folder, root)
+    fields = {field.alias or name for name, field in DatasetSettings.model_fields.items()} - {"_target_"}
+    node = {name: value for name, value in settings.dataset.items() if name not in fields}
+    if "download" in node:
+        node["download"] = False
+    kept = residency or settings.dataset.get("residency", "auto")
+    with TemporaryDirectory(prefix="kd_runner_") as unpacked:
+        if "cache" in node:
+            in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
+            node["cache"] = unpacked if in_archive else None
+        try:
+            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=kept)
+        except SettingsError as error:
+            is_gone = str(error).startswith("dataset.root: no ")
+            moved = "; where the images lie elsewhere now, name their folder with --root" if is_gone else ""
+            raise SettingsError(f"{folder / SETTINGS}: {error}{moved}{_remedy_of_table(root)}") from error
+        if not isinstance(splits, Splits):
+            raise SettingsError(f"{folder / SETTINGS}: dataset: must return Splits, got {type(splits).__name__}")
+        if settings.folds is not None:
+            splits = _fold(folder, settings, splits)
+        result = tolerant_json.json_of(folder / RESULT)[0]
+        if residency is None:  # images that are read in another way than the run's have another fingerprint
+            _note_other_images(folder, result, splits)
+        yield StoredData(splits, settings, result)
+
+
+def _remedy_of_table(root: str | None) -> str:
+    """The end of a message where a table was typed in place of the run's own data set."""
+    if root is None or not is_table_name(Path(root)):
+        return ""
+    return f"; --root is for the run's own data set: kd-evaluate MODEL {root} judges the rows of another table"
+
+
+def _fold(folder: Path, settings: StoredSettings, splits: Splits) -> Splits:
+    """The splits of the run's fold."""
+    folds, fold, share = settings.folds or 0, settings.fold, settings.dataset.get("val_fraction", VAL_FRACTION)
+    share = share if type(share) is float else VAL_FRACTION
+    if fold is None or fold >= folds:
+        raise SettingsError(f"{folder / SETTINGS}: fold: must be 0 to {folds - 1} where folds={folds}, got {fold}")
+    try:
+        return fold_of(splits, folds, fold, fold_seed(settings.data_seed), settings.data_seed, share)
+    except ValueError as error:
+        raise SettingsError(f"{folder / SETTINGS}: {error}") from error
+
+
+def _note_other_images(folder: Path, result: dict[str, Any], splits: Splits) -> None:
+    """Note where the test images are not those that the run was evaluated on."""
+    value: Any = result
+    for name in ("student", "correct", "of"):
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) and value != splits.test_fingerprint[:16]:
+        files = " (or have another place or time of change)" if splits.pixels is not None else ""
+        note("data", f"the test images are not those that {folder} was evaluated on{files}")

@@ -1,0 +1,108 @@
+"""kd-report: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from leaderboard_cases import sweep_of_two_modes, sweep_over_a_grid, write_run
+
+from kd_runner.errors import SettingsError
+from kd_runner.reports import report_arguments
+from kd_runner.reports.sweep_report import report
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return sweep_of_two_modes(tmp_path / "sweep")
+
+
+@pytest.fixture
+def grid_sweep(tmp_path: Path) -> Path:
+    return sweep_over_a_grid(tmp_path / "grid")
+
+
+def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = sweep.parent / "copy"
+    shutil.copytree(sweep, copy)
+    monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep), str(copy), "--out", str(sweep.parent / "both")])
+    assert report_arguments.main() == 0
+    assert gc.isenabled()
+    assert (sweep.parent / "both" / "report.html").is_file()
+    for words, message in (
+        (["nowhere"], "no folder"),
+        ([str(sweep), "--reference", "nope"], "reference: must be part of a row's name, got nope: distillation=soft"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["kd-report", *words])
+        assert report_arguments.main() == 2
+        assert message in capsys.readouterr().err
+    (sweep.parent / "empty").mkdir()
+    with pytest.raises(SettingsError, match="no run of kd-runner in"):
+        report([sweep.parent / "empty"], sweep)
+    begun = sweep.parent / "just begun"
+    (begun / ".hydra").mkdir(parents=True)
+    with pytest.raises(SettingsError) as refused:
+        report([begun], sweep)
+    assert (
+        str(refused.value)
+        == f"{begun} has no result yet: kd-runner 'resume={begun}' begins its run, where that was stopped"
+    )
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(
+    sweep: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    closed = []
+    monkeypatch.setattr(report_arguments, "report", close)
+    monkeypatch.setattr(report_arguments, "discard_output", lambda: closed.append(True))
+    monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep)])
+    assert report_arguments.main() == 1
+    assert (closed, capfd.readouterr().err) == ([True], "")
+
+
+def test_no_report_takes_the_place_of_another(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second_sweep = sweep.parent / "other"
+    write_run(second_sweep / "0", ["distillation=dkd"])
+    monkeypatch.chdir(sweep.parent)
+    for folder in ("sweep", "other", "other/0"):
+        assert report_arguments.write_page([Path(folder)], None, None).is_file()
+    before = {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()}
+    for words, message in (
+        (["sweep", "other"], "must be given, as sweep has a report of its own"),
+        (["other", "sweep"], "must be given, as other has a report of its own"),
+        (["sweep/1", "other"], "must be given, as sweep/1 has a report of its own run"),
+        (["sweep", "other", "--out", "sweep/"], "must be another folder, as sweep has a report of its own"),
+        (["sweep", "other", "--out", "other"], "must be another folder, as other has a report of its own"),
+        (["other/0", "--out", "sweep"], "must be another folder, as sweep has a report of its own"),
+        (["sweep", "--out", "other/0"], "must be another folder, as other/0 has a report of its own run"),
+        (["sweep", "--out", "rep.html"], "must be a folder, got rep.html"),
+        (["sweep", "--out", "sweep/sweep.json"], "must be a folder, got sweep/sweep.json"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["kd-report", *words])
+        assert report_arguments.main() == 2
+        assert capsys.readouterr().err == f"kd-report: --out: {message}\n"
+    assert {path: path.read_bytes() for path in sweep.parent.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # its own report is written again
+        assert report_arguments.write_page([Path("sweep"), Path("other")], Path("v1.2"), None).is_file()
+    assert "kd-report sweep other --out v1.2<" in Path("v1.2/report.html").read_text()
+
+
+def test_what_kd_report_refuses(grid_sweep: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="has no result to report: failed: no good"):
+        report_arguments.write_page([grid_sweep / "12"], grid_sweep / "12", None)
+    with pytest.raises(SettingsError, match=r"--out: must be given, as .* has a report of its own run"):
+        report_arguments.write_page([grid_sweep / "1", grid_sweep / "2"], None, None)
+    with pytest.raises(SettingsError, match="--reference: has no effect on one run, got soft"):
+        report_arguments.write_page([grid_sweep / "1"], grid_sweep / "1", "soft")
+    assert report_arguments.write_page([grid_sweep / "1", grid_sweep / "2"], tmp_path / "out", None).is_file()
+    (grid_sweep / "1" / "result.json").write_text('{"accuracy": 0.9}')  # another program's, say
+    with pytest.raises(SettingsError, match=r"result\.json has no status: it is not one of kd-runner's"):
+        report_arguments.write_page([grid_sweep / "1"], grid_sweep / "1", None)
