@@ -129,11 +129,16 @@ def test_whoever_finds_the_disk_full_computes_by_itself_and_leaves_nobody_waitin
 def test_a_board_that_cannot_be_opened_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
 ) -> None:
+    ftruncate = os.ftruncate
+
     def refuse(*_: object, **__: object) -> None:
         raise error
 
+    def refuse_to_grow(file: int, size: int) -> None:
+        return refuse() if size else ftruncate(file, size)  # a lock empties its file
+
     with monkeypatch.context() as patch:
-        patch.setattr(step, refuse)
+        patch.setattr(step, refuse_to_grow if step == "os.ftruncate" else refuse)
         board = LogitsBoard(tmp_path / "board", ROWS, CLASSES)
     assert equal(board.logits(BATCHES, times_ten), wanted(BATCHES))
     assert equal(LogitsBoard(tmp_path / "board", ROWS, CLASSES).logits(BATCHES, times_ten), wanted(BATCHES))
