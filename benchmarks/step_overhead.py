@@ -85,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = measure.device(arguments.device)
     keep_memory()
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning's, and slow; see kd_runner/training.py
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning's, and slow; see kd_runner/training/fit.py
     rows, numbers = [], []
     for chosen in [case for case in CASES if case.name.startswith(arguments.only or "")]:
         case = replace(chosen, steps=chosen.steps * arguments.longer)
