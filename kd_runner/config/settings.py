@@ -400,7 +400,7 @@ def _named(value: Any) -> Any:
 
 
 OF_STUDENTS = ("fraction", "without_classes", "label_smoothing")  # what assistants have as the student has it
-STAGE_KEYS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial")
+STAGE_KEYS = ("epochs", "steps", "optimizer", "scheduler", "early_stopping", "adversarial")
 SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "adversarial", "dataset", "seed")
 
 
@@ -427,7 +427,7 @@ class AssistantSettings(Section):
     """A network between teacher and student; it takes from the student what its own settings lack.
 
     With a `_target_` it is another network, whose arguments are its own; without one, it is the student's network
-    with some other arguments.
+    with some other arguments. Its own `epochs` are passes over the images: the student's steps are not its own then.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -439,6 +439,12 @@ class AssistantSettings(Section):
     scheduler: Node | None = None
     early_stopping: Node | None = None
     input: InputSettings | None = None
+
+    @property
+    def is_of_another_length(self) -> bool:
+        """True where the number of steps of the student has another meaning than in earlier versions."""
+        has_steps = (self.model_extra or {}).get("steps") is not None
+        return not has_steps and (self.target is None) == (self.epochs is not None)
 
 
 class PeerSettings(Section):
@@ -680,6 +686,8 @@ class Settings(Section):
         student = self.student.model_dump(by_alias=True, exclude={"pruning", "layers", "init", "ema", "freeze"})
         if "_target_" in own:
             student = {name: student[name] for name in (*STAGE_KEYS, *OF_STUDENTS)}
+        if "epochs" in own:
+            student["steps"] = None
         return StudentSettings.model_validate({**student, "layers": [], **own})
 
     @property

@@ -152,23 +152,25 @@ class TrainingBatches:
                 with the number of the epoch.
         """
         if order is not None or self.budget is None:
-            yield from self._batches_of_rows(self.order() if order is None else order, self.epoch)
+            order = self.order() if order is None else order
+            yield from self._batches_of_rows(order, self._keys(order), self.epoch)
             return
         step, end = self.steps_before(self.epoch), self.steps_before(self.epoch + 1)
         while step < end:
             number, first = divmod(step, self.count)
             last = min(first + end - step, self.count)
-            part = slice(first * self.batch_size, last * self.batch_size)
-            yield from self._batches_of_rows(self.order(number)[part], number)
+            part, order = slice(first * self.batch_size, last * self.batch_size), self.order(number)
+            yield from self._batches_of_rows(order[part], self._keys(order)[part], number)
             step += last - first
 
-    def _batches_of_rows(self, order: Tensor, number: int) -> Iterator[Batch]:
+    def _batches_of_rows(self, order: Tensor, keys: Tensor, number: int) -> Iterator[Batch]:
         """The batches of the images at the indices `order`, of each the rows of this process.
 
         Args:
+            keys: The numbers that decide the images' augmentation, as `_keys` gives them for the whole pass.
             number: The number of the pass, which decides the views of the images.
         """
-        size, keys = self.batch_size, self._keys(order)
+        size = self.batch_size
         if not self.process_group.are_several:
             yield from self._batches_of(order, keys, size, number)
             return
@@ -186,9 +188,9 @@ class TrainingBatches:
             yield replace(batch, rows=its_rows)
 
     def _keys(self, order: Tensor) -> Tensor:
-        """The numbers that decide the augmentation of the images of an order, int64 [N]: those of the images.
+        """The numbers that decide the augmentation of the images of a pass, int64 [N]: those of the images.
 
-        An image that is drawn several times in an epoch looks different each time, unless its views are kept.
+        An image that is drawn several times in a pass looks different each time, unless its views are kept.
         """
         numbers = order if self.part is None else self.part.numbers[order]
         if not self.balanced or self.views is not None:

@@ -75,6 +75,7 @@ from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.precision import slow_bfloat16
 from kd_runner.training.pruning import Pruning
+from kd_runner.training.precision import takes_each_gradient
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.stopping import Stopping
 
@@ -336,9 +337,9 @@ def _recipe(settings: Settings, stage: str, section: Any) -> Recipe:
         raise SettingsError(refusal(error, node, optimizer_key)) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise SettingsError(f"{optimizer_key}: must be an optimizer, got {type(optimizer).__name__}")
-    if hasattr(optimizer, "keep") and settings.trainer.precision == "16-mixed":
+    if takes_each_gradient(optimizer) and settings.trainer.precision == "16-mixed":
         raise SettingsError("trainer.precision: must be 32 or bf16-mixed with this optimizer, got 16-mixed")
-    check_optimizer(settings, hasattr(optimizer, "keep"))
+    check_optimizer(settings, takes_each_gradient(optimizer))
     _note_large_rate(node, optimizer_key)
     scheduler_key = f"{stage}.scheduler" if section.scheduler else "scheduler"
     trainer = settings.trainer

@@ -29,6 +29,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.peer_stage import students_of
 from kd_runner.training.attack import Attack, attack_of
 from kd_runner.training.mode import Mode, clean_view, strong_view
+from kd_runner.training.precision import takes_each_gradient
 
 BACKWARD = 2  # multiply-accumulates of a backward pass for each of a forward pass: gradients of inputs and of weights
 FOR_PIXELS = 2  # the same of an attack's step: a forward pass, and gradients of inputs alone
@@ -132,7 +133,7 @@ def distillation_passes(
 
     Args:
         images, validation: Number of training images, and of validation images.
-        by_loss: True for an optimizer that is shown the gradient of each loss by itself.
+        by_loss: True where the gradient of each of two losses is computed by itself.
         filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
         trained: The number of epochs that were trained of the planned `epochs`; None for all.
         attack: The attack on the images.
@@ -156,10 +157,11 @@ def distillation_passes(
     # Where nothing changes over the stage, one pass over the images stands for all.
     for step in range(min(len(order), steps) if constant else steps):
         size, times = order[step % len(order)], whole_passes + (step < rest) if constant else 1
-        taking_part = modes_at(active, plan.step_of(step) / updates)
+        progress = plan.step_of(step) / updates
+        taking_part, is_without_labels = modes_at(active, progress), any(progress < mode.init_share for mode in active)
         if asks_teacher or any(mode.needs.uses_teacher for mode in taking_part):
             teacher += times * views * (order[0] if filled else size)
-        if by_loss and taking_part:
+        if by_loss and taking_part and not is_without_labels:
             backwards += times * (views if strong_view(taking_part) else 1) * size
         losses.update({(mode.key, size): times for mode in taking_part})
     return Passes(
@@ -345,7 +347,8 @@ def _section_of_student(
         peers: The number of peers that teach the student in a teacher's place.
         says_again: True where it runs once more on each batch, for peers that are updated after it.
     """
-    by_loss = hasattr(parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))]), "keep")
+    optimizer = parts.recipes[STUDENT].optimizer([torch.nn.Parameter(torch.zeros(1))])
+    by_loss = takes_each_gradient(optimizer) and parts.settings.distillation.label_weight > 0
     trained = trained or {}
     if parts.stage != STUDENT:
         trained = {STUDENT: trained[parts.stage]} if parts.stage in trained else {}

@@ -21,6 +21,7 @@ from kd_runner.files.run_folder import weights_file
 from kd_runner.files.scores import kept_metrics
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.networks import checkpoints
+from kd_runner.runs import corrected
 from kd_runner.runs.labels_only import LabelsOnly, ingredients, masked_ingredients, note_other_validation, take_weights
 from kd_runner.runs.outcome import Outcome, fit_to_best
 from kd_runner.runs.parts import Link, Parts
@@ -180,6 +181,7 @@ def ingredients_of_link(parts: Parts, pairing: Pairing) -> dict[str, Any]:
     return {
         **ingredients(trainee, settings, parts.data),
         **({} if parts.data.transfer is None else {"transfer": parts.data.taught_key}),
+        **corrected.of_two_losses(parts.recipes[STUDENT], settings.distillation.label_weight, parts.modes),
         "role": parts.stage,
         "taught_by": [digest(teachers), checkpoints.state_digest(pairing.teacher.network.state_dict())],
         "distillation": content["distillation"],

@@ -23,6 +23,7 @@ from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
+from kd_runner.runs import corrected
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
@@ -174,6 +175,8 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **_part_of_images(trainee.role, data),
         **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
+        **corrected.of_labels(recipe),
+        **corrected.of_drawn_images(trainee.role, recipe, settings, data),
         **_early_end(recipe),
         **_channels_of_frozen_layers(recipe),
         **_validation(recipe, data),

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
+from kd_runner.runs import corrected
 from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
@@ -194,4 +196,10 @@ class Parts:
         further = [files.fingerprint() for files in self.further.values()]
         transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
         images = [self.data.splits.fingerprint, *further]
-        return digest([self.settings.decisive(), *images, weights, *transfer])[:16]
+        changed = [] if not self.corrected else [self.corrected]
+        return digest([self.settings.decisive(), *images, weights, *transfer, *changed])[:16]
+
+    @property
+    def corrected(self) -> dict[str, dict[str, Any]]:
+        """What earlier versions trained otherwise under the settings of the run."""
+        return corrected.of_run(self.recipes, self.settings, self.data, self.modes)

@@ -25,22 +25,26 @@ from kd_runner.runs.thread_count import choose_threads
 SOURCES = "sources"  # the key of the digests of a person's own code, in what a run began with
 
 
-def earlier_result(folder: Path, fingerprint: str, checkpoints: Sequence[str] = ()) -> dict[str, Any] | None:
+def earlier_result(
+    folder: Path, fingerprint: str, checkpoints: Sequence[str] = (), is_corrected: bool = False
+) -> dict[str, Any] | None:
     """The result of the run in `folder` if it was completed.
 
     Args:
         checkpoints: The settings that name a file of weights, such as 'teacher.checkpoint', of those that are set.
+        is_corrected: True where earlier versions trained otherwise under these settings.
 
     Raises:
-        SettingsError: it was started with other data or other given weights.
+        SettingsError: it was started with other data or other given weights, or by such a version.
     """
     for path in (folder / UNFINISHED / BEGUN, folder / RESULT):
         content = atomic.read_json(path)
         # Where there is no fingerprint, the run was stopped before it had one.
         if content.get("fingerprint", fingerprint) != fingerprint:
             weights = f", or other weights in {' or '.join(checkpoints)}" if checkpoints else ""
+            version = ", or by an earlier version, which trained otherwise under these settings" if is_corrected else ""
             raise SettingsError(
-                f"resume: {folder} was started with other images or labels{weights}: its fingerprint was "
+                f"resume: {folder} was started with other images or labels{weights}{version}: its fingerprint was "
                 f"{content['fingerprint']}, is {fingerprint}"
             )
     return content if content.get("status") == "completed" else None

@@ -22,6 +22,7 @@ from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, label_loss_of, loss_over_labels, sum_of
 from kd_runner.training.label_loss import LossWhereLabelled
 from kd_runner.training.mode import Mode, clean_view, learns_from_teacher
+from kd_runner.training.precision import takes_each_gradient
 from kd_runner.training.recipe import Recipe, Schedule
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
 from kd_runner.training.whole_batches import whole_outputs
@@ -65,6 +66,7 @@ class Distiller(Classifier):
             self.label_loss = LossWhereLabelled(
                 recipe.label_smoothing, recipe.switches.class_weights, lambda: batches.labels
             )
+        self._takes_each_gradient = False  # True where the optimizer is shown the gradient of each loss by itself
         self._shared_generator: Tensor | None = None  # state of what modes of whole batches draw from, in all processes
 
     def training_state(self) -> dict[str, Any]:
@@ -93,6 +95,10 @@ class Distiller(Classifier):
         super().on_fit_start()
         self.loss_modules.train()
         self.teacher.begin(self.batches, self.recipe, self.device, is_asked=bool(self.modes))
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        self._takes_each_gradient = takes_each_gradient(self._optimizer())
 
     def training_step(self, chunk: Iterator[Batch], chunk_index: int) -> None:
         if isinstance(self.teacher, CachedTeacher):
@@ -123,10 +129,13 @@ class Distiller(Classifier):
         labelled = student if student.clean is None else student.clean
         # A mode that initialises the student does so alone.
         initialising = [mode for mode in self.modes if progress < mode.init_share]
-        label_loss = (0.0 if initialising else self.label_weight) * label_loss_of(
+        label_weight = 0.0 if initialising else self.label_weight
+        label_loss = label_weight * label_loss_of(
             batch,
             lambda labels, *weights: sum_of(self.label_loss(view.logits, labels, *weights) for view in views(labelled)),
         )
+        if label_weight == 0 and self._takes_each_gradient:  # zeros would count as the gradient of a second loss
+            label_loss = label_loss.detach()
         losses = {"label_loss": label_loss}
         if self.modes:
             losses["distillation_loss"] = self._distillation_loss(batch, student, initialising or self.modes, progress)

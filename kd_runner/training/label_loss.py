@@ -38,7 +38,9 @@ class LabelLoss:
     With weights of classes, of images, or of both, which multiply, each image's loss counts as often as they say, and
     the sum is divided by the number of images. PyTorch divides by the sum of the weights in the batch, which is the
     same over all training images, but makes an image count less that comes with many of its class; and parts of a batch
-    could not be added.
+    could not be added. It also weighs each class's share of a smoothed label by the weight of that class, so that the
+    network learns other labels than the smoothed ones: with two classes in the ratio 9 to 1 and smoothing 0.1, it
+    would be 68 % sure of the common class where the label says 95 %.
 
     Args:
         smoothing: Smoothing of the labels, in [0, 1).
@@ -59,11 +61,23 @@ class LabelLoss:
         """
         if self.class_weights is None and image_weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
-        if self.class_weights is not None and self._weights is None:
-            self._weights = weights_of_classes(self.class_weights, self.labels(), logits.shape[1])
-        weights = self._weights
-        losses = F.cross_entropy(logits, labels, weights, label_smoothing=self.smoothing, reduction="none")
+        return self._mean_of_weighted(logits, labels, image_weights)
+
+    def _mean_of_weighted(self, logits: Tensor, labels: Tensor, image_weights: Tensor | None) -> Tensor:
+        """The mean over all images, of which those without a label have no loss."""
+        losses = F.cross_entropy(
+            logits, labels, ignore_index=UNLABELLED, label_smoothing=self.smoothing, reduction="none"
+        )
+        if self.class_weights is not None:
+            losses = losses * self._weights_of_classes(logits.shape[1])[labels.clamp_min(0)]
         return (losses if image_weights is None else losses * image_weights).mean()
+
+    def _weights_of_classes(self, classes: int) -> Tensor:
+        """The weights of the classes, [K], which are counted once."""
+        if self._weights is None:
+            known = self.labels()
+            self._weights = weights_of_classes(self.class_weights, known[known != UNLABELLED], classes)
+        return self._weights
 
 
 class LossWhereLabelled(LabelLoss):
@@ -74,15 +88,4 @@ class LossWhereLabelled(LabelLoss):
     """
 
     def __call__(self, logits: Tensor, labels: Tensor, image_weights: Tensor | None = None) -> Tensor:
-        if self.class_weights is not None and self._weights is None:
-            known = self.labels()
-            self._weights = weights_of_classes(self.class_weights, known[known != UNLABELLED], logits.shape[1])
-        losses = F.cross_entropy(
-            logits,
-            labels,
-            self._weights,
-            ignore_index=UNLABELLED,
-            label_smoothing=self.smoothing,
-            reduction="none",
-        )
-        return (losses if image_weights is None else losses * image_weights).mean()
+        return self._mean_of_weighted(logits, labels, image_weights)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_runner.config.settings import Precision
+from kd_runner.config.settings import Precision, TrainerSettings
 from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 
@@ -24,6 +24,16 @@ def slow_bfloat16(device: torch.device) -> bool:
         return False
     is_supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return is_supported is not None and not is_supported()
+
+
+def computes_with_fewer_bits(trainer: TrainerSettings) -> bool:
+    """True where a student computes in its training, also on the validation images, with fewer bits than afterwards."""
+    return trainer.quantize is not None or DTYPES[trainer.precision] is not None
+
+
+def takes_each_gradient(optimizer: torch.optim.Optimizer) -> bool:
+    """True for an optimizer that is shown the gradient of each loss by itself."""
+    return hasattr(optimizer, "keep")
 
 
 class Mixed:
@@ -54,10 +64,11 @@ class Mixed:
 
         An optimizer with a method `keep(name)` is shown the gradient of each loss by itself before it steps.
         """
-        keep = getattr(optimizer, "keep", None)
-        if keep is None:
+        if not takes_each_gradient(optimizer):
             self._backward(functools.reduce(torch.add, losses.values()), optimizer, part=part)
         else:
+            keep = optimizer.keep  # type: ignore[attr-defined]
+            self._forget_gradients(optimizer)  # those of the last step, where no loss has one now
             for number, (name, loss) in enumerate(losses.items(), 1):
                 if loss.requires_grad:
                     self._backward(loss, optimizer, retain_graph=number < len(losses))
@@ -74,13 +85,16 @@ class Mixed:
         else:
             optimizer.step()
 
+    def _forget_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:  # as zero_grad does, without its profiling
+            for parameter in group["params"]:
+                parameter.grad = None
+
     def _backward(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, retain_graph: bool = False, part: PartOfStep = WHOLE
     ) -> None:
         if part.is_first:
-            for group in optimizer.param_groups:  # as zero_grad does, without its profiling
-                for parameter in group["params"]:
-                    parameter.grad = None
+            self._forget_gradients(optimizer)
         self.scaler.scale(loss).backward(retain_graph=retain_graph)
         if part.is_last:
             self.process_group.sum_gradients(

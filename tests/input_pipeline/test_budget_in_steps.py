@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from batch_cases import source, view
+from batch_cases import CPU, source, split, view
 from small_training import classifier, fitted
 
+from kd_runner.datasets.splits import Split
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
+from kd_runner.input_pipeline.sources import MemorySource
 
 CHANGES = Augmentation(crop_padding=2, flip=True, cutmix=1.0)
 
@@ -36,6 +38,24 @@ def test_parts_are_equal_up_to_a_step_and_go_on_through_the_passes() -> None:
         assert [len(part) for part in parts] == [2, 3, 2, 3]
         flat = [images for part in parts for images in part]
         assert all(torch.equal(one, other) for one, other in zip(flat, passes[:10], strict=True))
+
+
+def test_an_image_that_a_pass_draws_again_in_another_part_looks_as_in_a_whole_pass() -> None:
+    """Of 40 images of four classes, one has a single image, which each pass draws about ten times, in most batches."""
+    labels = torch.where(torch.arange(40) == 0, 3, torch.arange(40) % 3)
+    shown: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+    for budget in (StepBudget(10, 1), StepBudget(10, 4)):
+        images = MemorySource(Split(split(40).images, labels), CPU, CPU)
+        batches = TrainingBatches(
+            images, view(Augmentation(crop_padding=2, flip=True)), 8, seed=3, budget=budget, balanced=True
+        )
+        shown.append([])
+        for batches.epoch in range(budget.parts):
+            shown[-1] += [(batch.indices, batch.images) for batch in batches.batches()]
+    assert len(shown[0]) == len(shown[1]) == 10
+    for (indices, whole), (same_indices, cut) in zip(*shown, strict=True):
+        assert torch.equal(indices, same_indices)
+        assert torch.equal(whole, cut)
 
 
 def test_as_many_steps_as_the_passes_have_give_the_same_bits(tmp_path: Path) -> None:

@@ -43,6 +43,30 @@ def test_links_take_from_the_student_what_they_lack(settings: Callable[..., Sett
     assert (named.target, named.epochs, named.fraction) == ("kd_runner.models.plain_cnn.plain_cnn", 2, 0.5)
 
 
+CNN = "+student@assistants.cnn=small_cnn"
+
+
+@pytest.mark.parametrize(("words", "length"), [
+    ((CNN,), (4, 30)),
+    ((CNN, "+assistants.cnn.epochs=3"), (3, None)),
+    ((CNN, "+assistants.cnn.steps=12"), (4, 12)),
+    (("assistants=[{hidden: [8]}]",), (4, 30)),
+    (("assistants=[{hidden: [8], epochs: 3}]",), (3, None)),
+    (("assistants=[{hidden: [8], epochs: 3, steps: 12}]",), (3, 12)),
+])  # fmt: skip
+def test_an_assistant_trains_for_the_steps_of_the_student_unless_its_length_is_its_own(
+    settings: Callable[..., Settings], words: tuple[str, ...], length: tuple[int, int | None]
+) -> None:
+    made = settings(*SMALL, "student.steps=30", "student.epochs=4", *words)
+    (assistant,) = made.chain.values()
+    assert (assistant.epochs, assistant.steps) == length
+    parts = assemble(made)
+    (link,) = parts.chain
+    assert (link.recipe.epochs, link.recipe.steps) == length
+    # Where earlier versions trained it for another length, the run has another name.
+    assert bool(parts.corrected) == (words in {(CNN,), ("assistants=[{hidden: [8], epochs: 3}]",)})
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from kd_runner.config.fingerprint import digest
 from kd_runner.datasets.digits import digits
+from kd_runner.errors import SettingsError
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.labels_only import ingredients
+from kd_runner.runs.resuming import earlier_result
 from kd_runner.store.entries import key_of
 
 RunIt = Callable[..., dict[str, Any]]
@@ -80,3 +83,55 @@ def test_validation_images_are_in_the_name_of_a_network_whose_training_follows_t
         )
         assert (first != second) == follows
         assert ("validation" in first) == follows  # else networks in stores of earlier versions are found
+
+
+TWICE = ("dataset.balanced_sampling=true", "dataset.flip=true")
+STEPS = ("student.steps=45", "student.epochs=2")  # 18 batches of a pass
+
+
+@pytest.mark.parametrize(("words", "added"), [
+    (TWICE, {"drawn_twice": "anew"}),
+    ((*TWICE, "teacher_outputs=views:2", "student.epochs=3"), {"views": 2}),  # as before
+    ((*TWICE, "teacher_outputs=views:3", "student.epochs=3"), {"views": 3}),
+    ((*TWICE, "teacher_outputs=views:9", "student.epochs=3"), {"views": 3}),
+    ((*TWICE, *STEPS), {"drawn_twice": "counted_in_the_pass"}),
+    ((*TWICE, "student.steps=36", "student.epochs=2"), {}),  # a part is a pass
+    (("dataset.balanced_sampling=true", *STEPS), {}),
+    (("dataset.flip=true", *STEPS), {}),
+    (("dataset.flip=true", "teacher_outputs=views:3", "student.epochs=3"), {}),
+    (("student.label_smoothing=0.1",), {}),
+    (("dataset.class_weights=balanced",), {}),
+    (("dataset.class_weights=balanced", "student.label_smoothing=0.1"), {"smoothed_labels": "weighted_by_image"}),
+])  # fmt: skip
+def test_only_networks_that_earlier_versions_trained_otherwise_have_other_names(
+    settings: Callable[..., Any], words: tuple[str, ...], added: dict[str, Any]
+) -> None:
+    made = settings("teacher=mlp", "student=mlp", "batch_size=64", "student.fraction=1", *words)
+    parts = assemble(made, digits(0))
+    names = {"drawn_twice", "views", "smoothed_labels"}
+    found = ingredients(parts.labels_only("baseline"), made, parts.data)
+    assert {name: value for name, value in found.items() if name in names} == added
+    assert not names & set(ingredients(parts.labels_only("teacher"), made, parts.data))
+
+
+@pytest.mark.parametrize(("words", "is_other"), [
+    ((), False),
+    (TWICE, False),  # the store alone mistook one network for another
+    ((*TWICE, *STEPS), True),
+    (("dataset.class_weights=balanced",), False),
+    (("dataset.class_weights=balanced", "student.label_smoothing=0.1"), True),
+    (("dataset.class_weights=balanced", "teacher.label_smoothing=0.1"), True),
+    (("optimizer=dot",), False),
+    (("optimizer=dot", "distillation.label_weight=0"), True),
+    (("distillation.label_weight=0",), False),
+])  # fmt: skip
+def test_a_run_that_earlier_versions_trained_otherwise_has_another_fingerprint(
+    settings: Callable[..., Any], words: tuple[str, ...], is_other: bool, tmp_path: Path
+) -> None:
+    parts = assemble(settings("teacher=mlp", "student=mlp", "batch_size=64", *words), digits(0))
+    of_earlier_version = digest([parts.settings.decisive(), parts.data.splits.fingerprint, [None]])[:16]
+    assert (parts.fingerprint() != of_earlier_version) == is_other
+    if is_other:
+        (tmp_path / "result.json").write_text(f'{{"fingerprint": "{of_earlier_version}", "status": "completed"}}')
+        with pytest.raises(SettingsError, match="or by an earlier version, which trained otherwise under these"):
+            earlier_result(tmp_path, parts.fingerprint(), is_corrected=bool(parts.corrected))

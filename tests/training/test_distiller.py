@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
+from kd_runner.optimizer import DOT
 from kd_runner.temperature import Linear
 from kd_runner.training.mode import Mode
 from kd_runner.training.switches import Switches
@@ -82,6 +84,39 @@ def test_a_mode_that_initialises_the_student_trains_it_alone() -> None:
     afterwards, _ = module.losses(batch, 0.5)
     assert afterwards["label_loss"] > 0
     assert not torch.isclose(afterwards["distillation_loss"], losses["distillation_loss"])
+
+
+def test_without_a_weight_of_the_labels_an_optimizer_of_two_losses_is_sgd(tmp_path: Path) -> None:
+    weights = []
+    for name, optimizer in {
+        "sgd": lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9),
+        "dot": lambda parameters: DOT(parameters, 0.1, delta=0.0),
+        "other": lambda parameters: DOT(parameters, 0.1, delta=0.075),
+    }.items():
+        module = distiller(network(1), network(2).eval())
+        module.label_weight, module.recipe = 0.0, replace(module.recipe, optimizer=optimizer)
+        weights.append(torch.cat([value.flatten() for value in fitted(module, tmp_path / name).network.parameters()]))
+        assert module.history[-1]["label_loss"] == 0
+    assert torch.equal(weights[1], weights[2])
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-5)
+
+
+def test_an_optimizer_of_two_losses_rests_where_none_has_a_weight(tmp_path: Path) -> None:
+    """After its half of the stage the mode rests, and the labels have no weight: the second epoch changes nothing."""
+    seen: list[Tensor] = []
+
+    class Watched(DOT):
+        def step(self, closure: None = None) -> None:
+            super().step()
+            seen.append(torch.cat([value.flatten() for group in self.param_groups for value in group["params"]]))
+
+    module = distiller(network(1), network(2).eval())
+    module.recipe = replace(module.recipe, optimizer=lambda parameters: Watched(parameters, 0.1, weight_decay=0.1))
+    module.label_weight, module.modes = 0.0, [replace(module.modes[0], init_share=0.5)]
+    fitted(module, tmp_path)
+    assert len(seen) == 10  # two epochs of five batches
+    assert not torch.equal(seen[3], seen[4])
+    assert all(torch.equal(seen[4], weights) for weights in seen[5:])
 
 
 def test_parameters_of_a_mode_train_and_stay_out_of_the_students_weights() -> None:

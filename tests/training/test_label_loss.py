@@ -52,10 +52,44 @@ def test_weights_of_images_multiply_their_losses_and_those_of_their_classes(
     targets = np.full((len(LABELS), 5), smoothing / 5)
     targets[np.arange(len(LABELS)), LABELS] += 1 - smoothing
     of_class = weights_of_classes("balanced", LABELS, 5).numpy() if class_weights else np.ones(5)
-    losses = -(targets * log_probabilities * of_class).sum(1)
+    losses = -(targets * log_probabilities).sum(1) * of_class[LABELS]
     loss = kind(smoothing, class_weights, lambda: LABELS)
     value = loss(torch.tensor(logits).float(), LABELS, torch.tensor(image_weights).float())
     assert float(value) == pytest.approx(float((image_weights * losses).mean()), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [LabelLoss, LossWhereLabelled])
+def test_weights_of_classes_leave_the_smoothed_label_the_target(kind: type[LabelLoss]) -> None:
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    loss = kind(0.1, "balanced", lambda: labels)
+    # Where the softmax is the smoothed label of each image, the loss has no gradient, whatever the weights.
+    smoothed = (0.9 * F.one_hot(labels, 2) + 0.05).double()
+    logits = smoothed.log().requires_grad_()
+    loss(logits, labels).backward()
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) < 1e-9
+    # Both classes count the same, so that equal logits for all images are best at one half.
+    equal = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    loss(equal.expand(100, 2), labels).backward()
+    assert equal.grad is not None
+    assert float(equal.grad.abs().max()) < 1e-6
+
+
+def test_without_smoothing_weights_give_the_bits_that_pytorch_gives() -> None:
+    given = torch.randn(len(LABELS), 5, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for is_of_pytorch in (False, True):
+        logits = given.clone().requires_grad_()
+        if is_of_pytorch:
+            weights = weights_of_classes("balanced", LABELS, 5)
+            loss = F.cross_entropy(logits, LABELS, weights, reduction="none").mean()
+        else:
+            loss = LabelLoss(0.0, "balanced", lambda: LABELS)(logits, LABELS)
+        loss.backward()
+        assert logits.grad is not None
+        gradients.append((loss.detach(), logits.grad))
+    assert torch.equal(gradients[0][0], gradients[1][0])
+    assert torch.equal(gradients[0][1], gradients[1][1])
 
 
 def test_an_image_without_a_label_has_no_loss_whatever_its_weight() -> None:

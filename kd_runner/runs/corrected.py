@@ -1,0 +1,88 @@
+"""Settings under which earlier versions trained other weights than is right.
+
+Networks and runs of these settings have other names than before, so that a store gives none of those networks, and no
+run goes on from weights that were half trained so. All other names stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_runner.config.settings import Settings
+from kd_runner.files.stages import STUDENT
+from kd_runner.input_pipeline.step_plan import batches_per_epoch
+from kd_runner.runs.cached_outputs import is_augmented
+from kd_runner.runs.data import Data, is_teacher
+from kd_runner.training.mode import Mode
+from kd_runner.training.precision import takes_each_gradient
+from kd_runner.training.recipe import Recipe
+
+
+def of_labels(recipe: Recipe) -> dict[str, str]:
+    """Smoothed labels beside weights of classes: the share of each class was weighed by that class's weight."""
+    is_both = recipe.label_smoothing > 0 and recipe.switches.class_weights is not None
+    return {"smoothed_labels": "weighted_by_image"} if is_both else {}
+
+
+def of_drawn_images(role: str, recipe: Recipe, settings: Settings, data: Data) -> dict[str, Any]:
+    """Augmented images that a balanced pass draws more than once.
+
+    With replayed views they look alike, else not: one name stood for both where each epoch has a view of its own. And
+    where the parts of a number of steps cut a pass, their occurrences were counted in each part anew.
+    """
+    if not settings.dataset.balanced_sampling or not is_augmented(data.view_of(role).augmentation):
+        return {}
+    if is_teacher(role):
+        return {}
+    views, budget = data.replayed_views, recipe.budget
+    if views is not None:
+        return {} if budget is not None else {"views": min(views, recipe.epochs)}
+    if budget is None:
+        return {"drawn_twice": "anew"}
+    batches = batches_per_epoch(len(data.student_images), settings.batch_size)
+    is_cut = any(budget.before(part) % batches for part in range(1, budget.parts))
+    return {"drawn_twice": "counted_in_the_pass"} if is_cut else {}
+
+
+def of_two_losses(recipe: Recipe, label_weight: float, modes: Sequence[Mode]) -> dict[str, str]:
+    """An optimizer that is shown the gradient of each loss, where that of the labels has no weight at some steps."""
+    optimizer = recipe.optimizer([nn.Parameter(torch.zeros(1))])
+    is_without_labels = label_weight == 0 or any(mode.init_share for mode in modes if mode.weight > 0)
+    return {"label_loss_without_weight": "left_out"} if takes_each_gradient(optimizer) and is_without_labels else {}
+
+
+def of_assistants(settings: Settings) -> dict[str, str]:
+    """Assistants whose length is that of the student's steps, or their own epochs beside these steps."""
+    of_student = settings.student.steps is not None
+    changed = [name for name, assistant in settings.assistants.items() if assistant.is_of_another_length]
+    return {"length_of_assistants": ",".join(changed)} if of_student and changed else {}
+
+
+def of_run(
+    recipes: Mapping[str, Recipe], settings: Settings, data: Data, modes: Sequence[Mode]
+) -> dict[str, dict[str, Any]]:
+    """All of these of a run, by what it trains; those of the store's names alone are not among them.
+
+    Args:
+        recipes: The recipes of the stages.
+    """
+    given = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
+    found: dict[str, dict[str, Any]] = {
+        stage: of_labels(recipe) for stage, recipe in recipes.items() if stage not in given and recipe.epochs
+    }
+    recipe = recipes[STUDENT]
+    drawn = of_drawn_images(STUDENT, recipe, settings, data) if recipe.budget is not None else {}
+    found[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)
+    found["assistants"] = of_assistants(settings)
+    found |= {f"{name}.head": of_probes(settings) for name in given if settings.all_teachers[name].head == "probe"}
+    return {name: kinds for name, kinds in found.items() if kinds}
+
+
+def of_probes(settings: Settings) -> dict[str, Any]:
+    """Probes beside weights of classes, which they left aside."""
+    weights = settings.dataset.class_weights
+    return {} if weights is None else {"class_weights": weights}
