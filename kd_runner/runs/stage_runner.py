@@ -210,6 +210,8 @@ class StageRunner:
             {"teachers": {name: network.state_dict() for name, network in self.parts.teachers.items()}}
         )
         self.make_images()
+        # Modes may make another network of the student for its training, so that its baseline is copied before.
+        self.state.unpruned[BASELINE] = self.parts.labels_only(BASELINE).network
         parts = self.parts if not self.parts.chain else self.train_chain()
         pairing, distiller = self.training_of_student(parts)
         network = pairing.student.network
@@ -232,7 +234,7 @@ class StageRunner:
             outcome = train_on_labels(trainee, self.settings, self.data, self.logger, resume_state)
             self.state.add(FINETUNE, outcome.epochs, outcome.seconds_before)
             best, stage = better(best, outcome.best), FINETUNE
-        self.state.unpruned = {BASELINE: self.parts.labels_only(BASELINE).network, STUDENT: network}
+        self.state.unpruned[STUDENT] = network
         network, node, best = self.without_removed_channels(network, pairing.node, best)
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
         if outcome.average is not None:

@@ -96,6 +96,22 @@ def test_channels_that_still_count_stay_as_zeros() -> None:
 
 
 @pytest.mark.slow
+def test_the_baseline_of_a_student_that_its_mode_changes_is_recorded_with_its_classifier(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    words = ("teacher=mlp", "teacher.hidden=[4]", "student=mlp", "student.hidden=[10]", "student.epochs=1")
+    result = run(settings(*words, "distillation=simkd", "student.pruning.amount=0.4"), tmp_path / "run")
+    baseline = result["baseline"]
+    alone, _ = kd_runner.load(tmp_path / "run" / "baseline.safetensors")
+    zeros = sum(int((parameter == 0).sum()) for parameter in alone.parameters())
+    assert zeros == round(0.4 * 640) + round(0.4 * 100)
+    assert baseline["sparsity"] == pytest.approx(zeros / (640 + 100))
+    assert baseline["nonzero_parameters"] == baseline["parameters"] - zeros == 750 + 10 - zeros
+    assert "macs_in_training" not in baseline
+    assert result["budget"]["baseline"]["macs"]["sum"] == 3 * (64 * 10 + 10 * 10) * baseline["images_seen"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("structured", [False, True])
 def test_student_and_baseline_are_pruned_alike_through_finetuning(
     settings: Callable[..., Settings], tmp_path: Path, structured: bool
