@@ -21,13 +21,18 @@ from kd_runner.command_line.in_short import in_short
 from kd_runner.command_line.messages import messages_about, one_line_message
 from kd_runner.command_line.overrides import expand_modes
 from kd_runner.command_line.own_folder import refuse_ignored_files
+from kd_runner.command_line.resume import command_of_folder
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.config.conf_dir import CONF_DIR
+from kd_runner.config.fingerprint import changes_no_result
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
+from kd_runner.files.run_folder import MULTIRUN, without_page
 
 TARGET = "_target_"
-NOT_HERE = ("resume", "hydra")  # keys that are for commands
+RESUME = "resume"
+NOT_HERE = ("hydra",)  # keys that are for commands
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,38 @@ class Composed:
     overrides: list[str]
     secrets: list[str]
     in_short: str
+
+
+def resumed_run(
+    words: Sequence[str], given: Mapping[str, Any], folder: str | Path | None, config_dir: str | Path | None
+) -> tuple[Sequence[str], str | Path | None]:
+    """The words and the folder of a run, where it is one to be resumed those that it was started with.
+
+    Settings beside `resume` are the whole of the settings, as on a command line, but for those of where and how fast
+    the run goes on.
+
+    Args:
+        words, given, config_dir: As those of `composed_settings`.
+        folder: The folder of the run; None where it is not said.
+
+    Raises:
+        SettingsError: no run is in the folder, it is another one than `folder`, or has other settings.
+    """
+    words = [*words, *([f"{RESUME}={given[RESUME]}"] if given.get(RESUME) is not None else [])]
+    refuse_empty_paths(words)
+    typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith(f"{RESUME}=")]
+    if not typed or typed[-1] == "null":
+        return words, folder
+    resumed = without_page(with_home(typed[-1]))
+    if (resumed / MULTIRUN).is_file():
+        raise SettingsError(f"{RESUME}: must be the folder of a run for kd_runner.run, {typed[-1]} is that of a sweep")
+    if folder is not None and Path(folder).expanduser().absolute() != resumed.absolute():
+        raise SettingsError(f"folder: must be left out or the same beside {RESUME}={typed[-1]}, got {folder}")
+    if any(key != RESUME and not changes_no_result(key) for key in given):  # they are all settings, and are compared with those of the folder
+        return words, resumed
+    flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    words = [word for word in command_of_folder([*flags, *words]) if not word.startswith(("hydra.", "--config-dir="))]
+    return words, resumed
 
 
 def composed_settings(

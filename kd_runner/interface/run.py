@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kd_runner.command_line.python_settings import TARGET, composed_settings
+from kd_runner.command_line.python_settings import RESUME, TARGET, composed_settings, resumed_run
 from kd_runner.files.scores import with_scores
 from kd_runner.interface.objects import target_of
 from kd_runner.interface.result import RunResult
@@ -38,7 +38,10 @@ def run(
 
     Args:
         words: Settings as they are typed, such as "teacher.epochs=5".
-        folder: The folder of the run, which must be new or empty; None for one by date below outputs/runs.
+            "resume=FOLDER" goes on with a run that was interrupted, with the settings that its folder records, and
+            gives the result of a completed one.
+        folder: The folder of the run, which must be new or empty; None for one by date below outputs/runs, or for that
+            which is resumed.
         config_dir: A folder of own options, as behind --config-dir.
         quiet: True to print nothing.
         settings: Values of settings by their keys, with two underscores for a dot, and dictionaries for sections.
@@ -48,6 +51,8 @@ def run(
         RunFailed: a stage could not be finished.
     """
     given, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
+    words, folder = resumed_run(words, given, folder, config_dir)
+    given.pop(RESUME, None)
     place = Path(folder).expanduser() if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     with _printed(quiet):
         with collected_notes() as notes:

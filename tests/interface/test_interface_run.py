@@ -74,6 +74,31 @@ def test_a_network_is_trained_in_a_copy(
     assert json.loads((tmp_path / "run" / "result.json").read_text())["student"]["accuracy"] == result.student.accuracy
 
 
+def test_a_run_goes_on_in_its_folder_with_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("teacher=mlp", "teacher.epochs=1", "student=mlp", "student.hidden=[6]", "student.epochs=2")
+    first = run(*words, baseline=False, folder="run", quiet=True)
+    places = sorted(tmp_path.glob("*"))
+    completed = run("resume=run", quiet=True)
+    assert completed.folder == tmp_path / "run"
+    assert completed.numbers == first.numbers
+    change_json(tmp_path / "run" / "result.json", lambda content: content.update(status="interrupted"))
+    again = run(resume=Path("run"), folder="run", trainer__threads=1, quiet=True)
+    assert again.student.parameters == 64 * 6 + 6 + 6 * 10 + 10
+    assert again.student.accuracy == first.student.accuracy
+    assert set(again.numbers["overrides"]) > set(first.numbers["overrides"])
+    assert sorted(tmp_path.glob("*")) == places  # nothing was begun elsewhere
+    with pytest.raises(SettingsError, match="^folder: must be left out or the same beside resume=run, got other$"):
+        run("resume=run", folder="other")
+    with pytest.raises(SettingsError, match="^student\\.epochs: was 2 when the run began, got 3; "):
+        run("resume=run", "student.epochs=3")
+    with pytest.raises(SettingsError, match="^resume: run has other settings: student\\.epochs was 2, is 3$"):
+        run(*words, "resume=run", baseline=False, student__epochs=3)
+    (tmp_path / "run" / "multirun.yaml").touch()
+    with pytest.raises(SettingsError, match="^resume: must be the folder of a run for kd_runner.run, run is that of a"):
+        run("resume=run")
+
+
 @pytest.mark.slow
 def test_a_program_with_a_network_and_a_mode_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -105,7 +130,9 @@ def test_a_program_with_a_network_and_a_mode_of_its_own(tmp_path: Path) -> None:
         ({"lr": 0.1}, "lr: no such setting; type optimizer.lr=0.1"),
         ({"student__depth": 3}, "student.depth: no such setting; kd_runner.models.plain_cnn.plain_cnn takes "),
         ({"teacher": "resnet99"}, "teacher: must be one of cifar_cnn, "),
-        ({"resume": "x"}, "resume: is for the command kd-runner, and not for kd_runner.run, got 'x'"),
+        ({"resume": "x"}, "resume: must be the folder of a run or a sweep, got x: no folder "),
+        ({"resume": ""}, "resume: must be"),
+        ({"hydra": {}}, "hydra: is for the command kd-runner, and not for kd_runner.run, got {}"),
         ({"temperature": "constnt"}, "temperature: must be one of constant, "),
         ({"student": {"epochs": 0}}, "student.epochs: must be greater than or equal to 1, got 0"),
     ],
