@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from kd_runner.comparison.chance import share_of
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.evaluation.predictions import Predictions
@@ -16,6 +17,7 @@ from kd_runner.runs.chain_result import OF_NETWORKS, agreement_of, mean_of_predi
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.evaluation import images_seen
 from kd_runner.runs.parts import Parts
+from kd_runner.training.precision import computes_with_fewer_bits
 
 
 def peers_result(
@@ -28,7 +30,12 @@ def peers_result(
         predictions: Those of the student.
     """
     networks = {peer.stage: peer.network for peer in peers}
-    of_peers = companions.predictions("test", networks, {peer.stage: peer.node for peer in peers}, parts.data)
+    nodes = {peer.stage: peer.node for peer in peers}
+    of_peers = companions.predictions("test", networks, nodes, parts.data)
+    val_accuracies = {peer.stage: peer.val_accuracy for peer in peers}
+    if computes_with_fewer_bits(parts.settings.trainer):  # as the student, they are judged in float32
+        validation = companions.predictions("val", networks, nodes, parts.data)
+        val_accuracies = {stage: share_of(validation.logits[stage].argmax(1) == validation.labels) for stage in networks}
     logits, labels = {**of_peers.logits, STUDENT: predictions.logits[STUDENT]}, of_peers.labels
     image = torch.zeros(1, *parts.data.splits.image_shape, device=parts.data.device)
     records = []
@@ -39,7 +46,7 @@ def peers_result(
             {
                 "stage": peer.stage,
                 **{name: metrics[name] for name in OF_NETWORKS},
-                "val_accuracy": peer.val_accuracy,
+                "val_accuracy": val_accuracies[peer.stage],
                 "agreement": agreement_of(logits[peer.stage], logits[STUDENT]),
                 **cost(peer.network, image, peer.stage),
                 "epochs": len(peer.epochs),

@@ -54,6 +54,7 @@ from kd_runner.runs.student import BEST
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.best import Best
 from kd_runner.training.mode import learns_from_teacher
+from kd_runner.training.precision import computes_with_fewer_bits
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class StageResults:
         self.add_chain(stages, trained)
         self.add_peers(stages, trained)
         self.add_averages(stages, trained)
-        self.add_validation(stages)
+        self.add_validation(stages, trained)
         self.add_certainty(stages, trained)
         self.add_absent_classes(stages, trained)
         if self.has_one_label:
@@ -233,16 +234,32 @@ class StageResults:
                         stage, decay, trained.files[name], trained.predictions, validation
                     )
 
-    def add_validation(self, stages: dict[str, Any]) -> None:
-        """Add how the teacher was judged, and the score of each stage's network on the validation images."""
+    def add_validation(self, stages: dict[str, Any], trained: TrainedNetworks) -> None:
+        """Add how the teacher was judged, and the score of each stage's network on the validation images.
+
+        All networks are judged in float32, as they are saved: a student that computed in training with fewer bits was
+        chosen by what it gave then, and is judged anew, as its teacher and its baseline are.
+        """
         if self.parts.teachers:
             stages[TEACHER]["judged"] = summary_of_teachers(self.state.judgements)
         measures = measures_for(self.data.splits.val.labels)
         for stage, score in self.val_scores().items():
             stages[stage][measures.val_score] = score
+        if computes_with_fewer_bits(self.settings.trainer):
+            networks = trained.only((STUDENT, BEST))
+            validation = self.companions.predictions("val", networks, trained.nodes, self.data)
+            scores = {
+                name: measures.of_network(logits, validation.labels)[measures.score]
+                for name, logits in validation.logits.items()
+            }
+            stages[STUDENT][measures.val_score] = scores[STUDENT]
+            stages[STUDENT]["best_val"][measures.val_score] = scores[BEST]
 
     def val_scores(self) -> dict[str, float]:
-        """The accuracy, or mAP, of each stage's network on the validation images, with its final weights."""
+        """The accuracy, or mAP, of each stage's network on the validation images, with its final weights.
+
+        The student's is that of its training.
+        """
         judgements, epochs = self.state.judgements, self.state.epochs
         scores = {TEACHER: judgement_of_teachers(judgements).accuracy} if self.parts.teachers else {}
         scores |= {BASELINE: judgements[BASELINE].accuracy} if BASELINE in judgements else {}

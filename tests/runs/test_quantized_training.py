@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 from kd_runner.networks.fake_quantization import RoundedConv2d, RoundedLinear
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.data import read_data, view_of
 from kd_runner.runs.labels_only import ingredients
 
 SMALL = [f"{role}.{setting}" for role in ("teacher", "student") for setting in ("channels=[4]", "pool=1")]
@@ -56,6 +58,29 @@ def test_a_run_saves_a_network_in_float32_whose_weights_learned_to_be_rounded(re
     assert not torch.equal(networks[0][0].weight, networks[1][0].weight)
     assert results[0]["teacher"]["accuracy"] == results[1]["teacher"]["accuracy"]
     assert results[0]["fingerprint"] != results[1]["fingerprint"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("trainer.quantize=int8",), ("trainer.precision=bf16-mixed", "peers=2")])
+def test_all_networks_are_judged_in_float32_on_the_validation_images(result_of, settings, tmp_path, words):
+    result = result_of(*TINY, *words, "student.epochs=3")
+    made = settings(*TINY, *words)
+    splits = read_data(made)
+    view = view_of(made.dataset, splits, channels_last=False)
+    images = view.normalise(splits.val.images.permute(0, 2, 3, 1).contiguous())
+
+    def accuracy(name: str) -> float:
+        network, _ = kd_runner.load(tmp_path / "run0" / name)
+        with torch.inference_mode():
+            return float((network(images).argmax(1) == splits.val.labels).double().mean())
+
+    student = result["student"]
+    assert student["val_accuracy"] == pytest.approx(accuracy("student_last.safetensors"))
+    assert student["best_val"]["val_accuracy"] == pytest.approx(accuracy("student_best.safetensors"))
+    if result["baseline"]:
+        assert result["baseline"]["val_accuracy"] == pytest.approx(accuracy("baseline.safetensors"))
+    for peer in (result.get("peers") or {}).get("networks", []):
+        assert peer["val_accuracy"] == pytest.approx(accuracy(Path(peer["checkpoint"]).name))
 
 
 def test_several_devices_and_a_wrong_word_are_one_line(settings):
