@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner.config.settings import Settings
+from kd_runner.config.settings import DatasetSettings, Settings
 from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.step_plan import batches_per_epoch
 from kd_runner.runs.cached_outputs import is_augmented
@@ -78,11 +78,11 @@ def of_run(
     drawn = of_drawn_images(STUDENT, recipe, settings, data) if recipe.budget is not None else {}
     found[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)
     found["assistants"] = of_assistants(settings)
-    found |= {f"{name}.head": of_probes(settings) for name in given if settings.all_teachers[name].head == "probe"}
+    found |= {f"{name}.head": of_probes(settings.dataset) for name in given if settings.all_teachers[name].head == "probe"}
     return {name: kinds for name, kinds in found.items() if kinds}
 
 
-def of_probes(settings: Settings) -> dict[str, Any]:
-    """Probes beside weights of classes, which they left aside."""
-    weights = settings.dataset.class_weights
-    return {} if weights is None else {"class_weights": weights}
+def of_probes(settings: DatasetSettings) -> dict[str, Any]:
+    """Probes beside weights of classes or a balanced draw, which they left aside."""
+    weights = {} if settings.class_weights is None else {"class_weights": settings.class_weights}
+    return weights | ({"balanced_sampling": True} if settings.balanced_sampling else {})

@@ -1,12 +1,14 @@
 """A backbone as teacher: its last dense layer is fitted to the labels, all else stays as it is.
 
 This is a linear probe, as for judging pretrained networks (Kornblith et al. 2019, arXiv:1805.08974): multinomial
-logistic regression on the features, by L-BFGS, with the strength of L2 that is best on the validation images.
+logistic regression on the features, by L-BFGS, with the strength of L2 that is best on the validation images. Weights of
+classes weigh the images, and a balanced draw is the weights that it gives the classes on average.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -18,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.config.build import source_digest
-from kd_runner.config.settings import ExtraTeacherSettings, Settings, TeacherSettings
+from kd_runner.config.settings import DatasetSettings, ExtraTeacherSettings, Settings, TeacherSettings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import weights_file
@@ -29,12 +31,14 @@ from kd_runner.networks.observed import Observed
 from kd_runner.networks.weight_files import Entry
 from kd_runner.notes import note
 from kd_runner.outputs import INPUT
+from kd_runner.runs import corrected
 from kd_runner.runs.data import Data
 from kd_runner.runs.labels_only import TrainedNetwork, masked_ingredients, take_weights
 from kd_runner.runs.teacher_student import noise
 from kd_runner.store.entries import key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.tracking.shared_networks import SharedNetwork
+from kd_runner.training.label_loss import weights_of_classes
 from kd_runner.training.resume_state import ResumeState
 
 log = logging.getLogger(__name__)
@@ -93,7 +97,7 @@ def probe_or_load(
     info = data.record(section.node) | {"val_images": len(data.splits.val)}
 
     def train(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
-        return network, [fit_head(name, network, data)]
+        return network, [fit_head(name, network, data, settings.dataset)]
 
     root = Path(settings.store).expanduser()
     stored = trained_once(root, name, made_of, info, train, masked_ingredients(made_of, name), network=network)
@@ -117,10 +121,11 @@ def ingredients(
         "validation": data.splits.fingerprint,
         "device": data.device.type,
         "channels_last": settings.trainer.channels_last,
+        **corrected.of_probes(settings.dataset),
     }
 
 
-def fit_head(name: str, network: nn.Module, data: Data) -> dict[str, float]:
+def fit_head(name: str, network: nn.Module, data: Data, settings: DatasetSettings) -> dict[str, float]:
     """Fit the last layer of a network to the labels of the training images, as they are; returns its metrics."""
     started = time.monotonic()
     head = head_name(network, name, data.splits)
@@ -129,7 +134,9 @@ def fit_head(name: str, network: nn.Module, data: Data) -> dict[str, float]:
     network.to(data.device).eval()
     train = features_of(network, head, PlainBatches(data.source("train"), data.view, data.evaluation_batch))
     val = features_of(network, head, data.plain_batches("val"))
-    weight, bias, metrics = best_regression(train, val, data.splits.num_classes, layer.bias is not None)
+    classes = data.splits.num_classes
+    weights = image_weights(settings, train[1], classes)
+    weight, bias, metrics = best_regression(train, val, classes, layer.bias is not None, weights)
     with torch.no_grad():
         layer.weight.copy_(weight)
         if layer.bias is not None:
@@ -140,6 +147,18 @@ def fit_head(name: str, network: nn.Module, data: Data) -> dict[str, float]:
         *(metrics["val_accuracy"], metrics["l2"]),
     )
     return metrics
+
+
+def image_weights(settings: DatasetSettings, labels: Tensor, classes: int) -> Tensor | None:
+    """How often each training image counts in the fit, float32 [N]; None where all count alike.
+
+    Args:
+        labels: int64 [N].
+    """
+    asked = [tuple(settings.class_weights)] if isinstance(settings.class_weights, list) else [settings.class_weights]
+    asked += ["balanced"] if settings.balanced_sampling else []
+    weights = [weights_of_classes(kind, labels, classes)[labels] for kind in asked if kind is not None]
+    return functools.reduce(torch.mul, weights) if weights else None
 
 
 def features_of(network: nn.Module, head: str, batches: PlainBatches) -> tuple[Tensor, Tensor]:
@@ -155,7 +174,11 @@ def features_of(network: nn.Module, head: str, batches: PlainBatches) -> tuple[T
 
 
 def best_regression(
-    train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], classes: int, has_bias: bool
+    train: tuple[Tensor, Tensor],
+    val: tuple[Tensor, Tensor],
+    classes: int,
+    has_bias: bool,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
     """The weights [K, D] and the biases [K] of the regression that is most often right on the validation images.
 
@@ -164,6 +187,7 @@ def best_regression(
     Args:
         train, val: Features float32 [N, D] and labels [N].
         has_bias: False for a layer without biases, for which no mean can be taken off.
+        weights: How often each training image counts, [N]; None: all alike. All validation images count alike.
     """
     features, labels = train
     mean = features.mean(0) if has_bias else torch.zeros_like(features[0])
@@ -173,25 +197,28 @@ def best_regression(
     parameters = torch.zeros(classes, features.shape[1] + 1, device=features.device)
     fits = []
     for strength in STRENGTHS:
-        parameters = regression(seen, labels, parameters, strength, has_bias)
+        parameters = regression(seen, labels, parameters, strength, has_bias, weights)
         logits = _logits(seen_val, parameters)
         right = float((logits.argmax(1) == val[1]).double().mean())
-        losses = [float(F.cross_entropy(_logits(x, parameters), y)) for x, y in ((seen, labels), (seen_val, val[1]))]
-        metrics = {"train_loss": losses[0], "val_loss": losses[1], "val_accuracy": right, "l2": strength}
+        train_loss = float(_mean_loss(_logits(seen, parameters), labels, weights))
+        val_loss = float(F.cross_entropy(logits, val[1]))
+        metrics = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": right, "l2": strength}
         fits.append((parameters, metrics))
     best, metrics = max(fits, key=lambda fit: (fit[1]["val_accuracy"], -fit[1]["val_loss"]))
     weight = best[:, :-1] * inverse
     return weight, best[:, -1] - weight @ mean, metrics
 
 
-def regression(features: Tensor, labels: Tensor, start: Tensor, strength: float, has_bias: bool) -> Tensor:
+def regression(
+    features: Tensor, labels: Tensor, start: Tensor, strength: float, has_bias: bool, weights: Tensor | None = None
+) -> Tensor:
     """Weights and, in the last column, biases [K, D + 1] with the least mean cross-entropy plus L2, from `start`."""
     parameters = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([parameters], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = F.cross_entropy(_logits(features, parameters), labels)
+        value = _mean_loss(_logits(features, parameters), labels, weights)
         value = value + strength / 2 * parameters[:, :-1].square().sum()
         value.backward()
         if not has_bias and parameters.grad is not None:
@@ -200,6 +227,13 @@ def regression(features: Tensor, labels: Tensor, start: Tensor, strength: float,
 
     optimizer.step(loss)
     return parameters.detach()
+
+
+def _mean_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean cross-entropy of the images, each as often as its weight says."""
+    if weights is None:
+        return F.cross_entropy(logits, labels)
+    return (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
 
 
 def _logits(features: Tensor, parameters: Tensor) -> Tensor:

@@ -19,7 +19,15 @@ from kd_runner.networks.weight_files import Entry
 from kd_runner.notes import collected_notes
 from kd_runner.reports.summary import sentences, table
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.probe import STRENGTHS, best_regression, entries_without_head, without_head
+from kd_runner.runs.probe import (
+    STRENGTHS,
+    best_regression,
+    entries_without_head,
+    image_weights,
+    ingredients,
+    regression,
+    without_head,
+)
 
 RunIt = Callable[..., dict[str, Any]]
 BACKBONE = ("teacher=mlp", "teacher.hidden=[12]", "student=tiny_mlp")
@@ -47,6 +55,52 @@ def test_the_fit_is_that_of_scikit_learn_with_the_best_strength(has_bias: bool) 
     given = (val[0] @ weight.T + bias).softmax(1).numpy()
     np.testing.assert_allclose(given, expected, atol=0.02)
     assert has_bias or not bool(bias.any())
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    ((), None),
+    (("dataset.class_weights=[4,1,1]",), [4.0, 1.0, 1.0]),
+    (("dataset.class_weights=balanced",), [1 / 10, 1 / 60, 1 / 30]),
+    (("dataset.balanced_sampling=true",), [1 / 10, 1 / 60, 1 / 30]),
+    (("dataset.class_weights=[4,1,1]", "dataset.balanced_sampling=true"), [4 / 10, 1 / 60, 1 / 30]),
+])  # fmt: skip
+def test_images_count_by_their_classes_as_in_the_training_of_a_network(
+    settings: Callable[..., Settings], words: tuple[str, ...], expected: list[float] | None
+) -> None:
+    labels = torch.tensor([0] * 10 + [1] * 60 + [2] * 30)
+    weights = image_weights(settings(*words).dataset, labels, 3)
+    if expected is None:
+        assert weights is None
+        return
+    assert weights is not None
+    by_class = weights[[0, 10, 70]]
+    torch.testing.assert_close(by_class / by_class[0], torch.tensor(expected) / expected[0])
+    assert torch.equal(weights, by_class[labels])
+
+
+def test_a_weighted_fit_is_that_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(200, 4, generator=generator)
+    labels = (features[:, 0] + torch.randn(200, generator=generator) > 1).long()
+    weights = torch.tensor([0.5, 3.0])[labels]
+    found = regression(features, labels, torch.zeros(2, 5), 1e-2, True, weights)
+    fit = LogisticRegression(C=2 / (1e-2 * 200), tol=1e-10, max_iter=5000)  # two classes have one vector there
+    fit.fit(features.double().numpy(), labels.numpy(), sample_weight=weights.double().numpy())
+    logits = torch.nn.functional.linear(features, found[:, :-1], found[:, -1])
+    expected = fit.predict_proba(features.double().numpy())
+    np.testing.assert_allclose(logits.softmax(1).numpy(), expected, atol=1e-3)
+
+
+def test_only_probes_that_left_weights_aside_have_other_names(settings: Callable[..., Settings]) -> None:
+    found = []
+    for words in ((), ("dataset.class_weights=balanced",), ("dataset.balanced_sampling=true",)):
+        made = settings(*BACKBONE, "teacher.head=probe", *words)
+        parts = assemble(made)
+        found.append(ingredients("teacher", parts.teacher, made.teacher, made, parts.data))
+        assert bool(parts.corrected) == bool(words)
+    assert found[1:] == [{**found[0], "class_weights": "balanced"}, {**found[0], "balanced_sampling": True}]
 
 
 def test_other_layers_may_end_in_the_name_of_the_head() -> None:
