@@ -16,7 +16,7 @@ from kd_runner.input_pipeline.step_plan import batches_per_epoch
 from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.softness import note_low_temperature
-from kd_runner.training.mode import Mode
+from kd_runner.training.mode import Mode, without_label_loss
 from kd_runner.training.recipe import Recipe
 
 FEW_IMAGES = 100  # fewer validation or test images have a standard error of 3 points or more at 90 %
@@ -43,6 +43,7 @@ def note_what_is_foreseen(parts: Parts, temperature_modes: Collection[str]) -> N
     images = {stage: len(parts.data.images_of(stage)) for stage in parts.recipes}
     note_stages_that_do_not_stop(settings)
     note_steps(settings, parts.recipes, parts.modes, images)
+    note_labels_of_others(settings, parts.modes, parts.data.splits.train.weights is not None)
     note_long_average(settings, parts.recipes["student"], images["student"])
     note_low_temperature(parts.modes, parts.temperature, settings, temperature_modes)
 
@@ -90,6 +91,31 @@ def note_stages_that_do_not_stop(settings: Settings) -> None:
             f"stages on labels alone, such as the baseline, have no {metric} and do not stop by it "
             "(early_stopping.metric)",
         )
+
+
+def note_labels_of_others(settings: Settings, modes: Sequence[Mode], has_weights: bool) -> None:
+    """Note where the label loss is changed for other stages than the student, which has none.
+
+    Args:
+        has_weights: True where the images have weights.
+    """
+    reason = without_label_loss(modes, settings.distillation.label_weight)
+    asked = {
+        "student.label_smoothing": settings.student.label_smoothing > 0,
+        "dataset.class_weights": settings.dataset.class_weights is not None,
+        "dataset.weight": has_weights,
+    }
+    keys = [key for key, is_asked in asked.items() if is_asked]
+    stages = ["the baseline"] if settings.baseline else []
+    stages += ["finetuning"] if settings.finetune.epochs else []
+    if reason is None or not keys or not stages:
+        return
+    verb = "changes" if len(keys) == 1 else "change"
+    note(
+        "settings",
+        f"{' and '.join(keys)} {verb} {' and '.join(stages)}, not the student under its teacher, whose label loss has "
+        f"no weight ({reason}): the two are not trained alike",
+    )
 
 
 def note_labels(splits: Splits) -> None:

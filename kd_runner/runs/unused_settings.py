@@ -19,7 +19,14 @@ from torch import nn
 
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.build import names_of, takes
-from kd_runner.config.settings import ASKED, ONLINE, DistillationSettings, Settings
+from kd_runner.config.settings import (
+    ASKED,
+    ONLINE,
+    DistillationSettings,
+    ExtraTeacherSettings,
+    Settings,
+    TeacherSettings,
+)
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.packs.packed_images import PackedImages
@@ -30,7 +37,7 @@ from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.cached_outputs import is_augmented
 from kd_runner.runs.parts import Parts
 from kd_runner.temperature import Constant
-from kd_runner.training.mode import Mode, learns_from_teacher
+from kd_runner.training.mode import Mode, learns_from_teacher, without_label_loss
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
 OF_THE_DEVICE = (
@@ -246,6 +253,20 @@ def resting_labels(case: Case, key: str) -> str | None:
     return f"{alone[0]}.init_share leaves the labels no part of the stage" if alone else None
 
 
+def labels_of_no_stage(case: Case, key: str) -> str | None:
+    """What changes the label loss, where no stage has one; `kd_runner.runs.foresight` notes where some have."""
+    settings = case.settings
+    teachers = settings.all_teachers.values() if key.startswith("dataset.") else ()
+    learns = settings.baseline or settings.finetune.epochs or any(map(learns_labels, teachers))
+    reason = without_label_loss(case.parts.modes, settings.distillation.label_weight)
+    return f"no stage learns from labels by their loss ({reason}, baseline is false)" if reason and not learns else None
+
+
+def learns_labels(teacher: TeacherSettings | ExtraTeacherSettings) -> bool:
+    """True where a teacher, or its last layer, learns from labels here."""
+    return teacher.is_trained or teacher.head == "probe"
+
+
 def unheard_layers(case: Case, key: str) -> str | None:
     role = key.partition(".")[0]
     if getattr(case.settings, role).layers == ASKED:
@@ -416,6 +437,7 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
     (r"plus\.[^.]+", weightless),
     (rf"{MODE}\.adapter_weight_decay", no_adapters),
     (r"distillation\.label_weight", resting_labels),
+    (r"(student\.label_smoothing|dataset\.class_weights)", labels_of_no_stage),
     (r"(student|teacher)\.layers", unheard_layers),
     (rf"{MODE}\.(negatives|momentum)", in_batch_contrast),
     (rf"{MODE}\.hard_source", soft_alone),
@@ -440,11 +462,11 @@ RULES: tuple[tuple[str, Callable[[Case, str], str | None]], ...] = (
 ALWAYS: tuple[str, ...] = (
     r"(dataset|teacher|student|distillation|trainer|experiment)",  # the choice of an option
     r"dataset\.(mean|std|crop_padding|flip|resized_crop|rand_augment|cutout|random_erasing|mixup|cutmix|label_noise)",
-    r"dataset\.(class_weights|balanced_sampling|random_resized_crop)",
+    r"dataset\.(balanced_sampling|random_resized_crop)",
     rf"{TEACHER}\.(head|checkpoint(_key|_format)?)",  # without a checkpoint, these are refused
     r"teachers\.[^.]+(\.weight)?",
     rf"({TEACHER}|student)\.input\.(mean|std|size|channels)",
-    r"student\.(epochs|optimizer|scheduler|early_stopping|adversarial|init|without_classes|ema|freeze|label_smoothing)",
+    r"student\.(epochs|optimizer|scheduler|early_stopping|adversarial|init|without_classes|ema|freeze)",
     r"(student\.pruning\.amount|early_stopping\.metric|adversarial\.(eps|test_eps))",
     r"student\.(shots_per_class|steps|unlabelled_fraction)",
     r"(dataset\.unlabelled|data_free)",

@@ -73,3 +73,11 @@ def clean_view(modes: Sequence[Mode], label_weight: float) -> bool:
 def learns_from_teacher(modes: Sequence[Mode]) -> bool:
     """True where one of the modes that count looks at the teacher."""
     return any(mode.weight > 0 and mode.needs.uses_teacher for mode in modes)
+
+
+def without_label_loss(modes: Sequence[Mode], label_weight: float) -> str | None:
+    """The reason why the label loss has no weight at any step of the student; None where it has one."""
+    if label_weight == 0:
+        return "distillation.label_weight is 0"
+    alone = [mode.key for mode in modes if mode.weight > 0 and mode.init_share >= 1]
+    return f"{alone[0]}.init_share is 1" if alone else None

@@ -40,6 +40,27 @@ def test_nothing_is_said_of_a_usual_run(settings: MakeSettings) -> None:
     assert foreseen(settings()) == []
 
 
+@pytest.mark.parametrize(("words", "start", "reason"), [
+    (("distillation=function_matching", "student.label_smoothing=0.1"),
+     "student.label_smoothing changes the baseline, ", "distillation.label_weight is 0"),
+    (("distillation=function_matching", "student.label_smoothing=0.1", "dataset.class_weights=[1,2]",
+      "finetune.epochs=10"),
+     "student.label_smoothing and dataset.class_weights change the baseline and finetuning, ",
+     "distillation.label_weight is 0"),
+    (("+distillation.init_share=1.0", "dataset.class_weights=balanced", "distillation.label_weight=0"),
+     "dataset.class_weights changes the baseline, ", "distillation.label_weight is 0"),
+    (("student.label_smoothing=0.1", "dataset.class_weights=balanced"), None, None),
+    (("distillation=function_matching", "student.label_smoothing=0.1", "baseline=false"), None, None),
+    (("distillation=function_matching",), None, None),
+])  # fmt: skip
+def test_labels_that_only_others_than_the_student_learn_from(
+    settings: MakeSettings, words: tuple[str, ...], start: str | None, reason: str | None
+) -> None:
+    notes = [text for text in foreseen(settings(*words)) if "are not trained alike" in text]
+    end = f"not the student under its teacher, whose label loss has no weight ({reason}): the two are not trained alike"
+    assert notes == ([] if start is None else [f"{start}{end}"])
+
+
 def test_few_images_to_measure_on(settings: MakeSettings) -> None:
     val, test = foreseen(settings(), val=split_of(18), test=split_of(30))
     assert val.startswith("18 validation images: one is 5.6 points, ")

@@ -133,6 +133,10 @@ SECOND_GIVEN = "+teachers.second.checkpoint=WEIGHTS"
         ([SECOND, SECOND_GIVEN, "+teachers.second.epochs=4"],
          {"teachers.second.epochs": "teachers.second.checkpoint gives the weights"}),
         (["teacher.weight=2"], {"teacher.weight": "there is one teacher"}),
+        ([GIVEN, "distillation.label_weight=0", "baseline=false", "student.label_smoothing=0.1",
+          "dataset.class_weights=balanced"],
+         dict.fromkeys(("student.label_smoothing", "dataset.class_weights"),
+                       "no stage learns from labels by their loss (distillation.label_weight is 0, baseline is false)")),
         (["early_stopping.patience=3"], {"early_stopping.patience": "early_stopping.metric is null"}),
         (["student.pruning.times=3", "finetune.early_stopping={metric: val_loss}"],
          {"student.pruning.times": "student.pruning.amount is 0",
@@ -196,6 +200,9 @@ def test_what_has_no_effect_is_named_with_the_reason(words: list[str], reasons: 
         ["teacher.optimizer={lr: 0.1}", "student.optimizer={lr: 0.2}", "optimizer.weight_decay=0.1"],
         ["optimizer=dot", "optimizer.delta=0.05", "scheduler=steps", "scheduler.factor=0.5"],
         ["finetune.epochs=1", "finetune.optimizer={lr: 0.1}"],
+        ["distillation.label_weight=0", "student.label_smoothing=0.1"],  # of the baseline, which is foreseen
+        ["distillation.label_weight=0", "baseline=false", "dataset.class_weights=balanced"],  # of the teacher
+        [GIVEN, "distillation.label_weight=0", "baseline=false", "finetune.epochs=1", "student.label_smoothing=0.1"],
         ["dataset.rand_augment=2", "dataset.rand_augment_magnitude=5", "dataset.mixup=1", "dataset.cutmix=1"],
         ["dataset.residency=auto", "dataset.workers=null", "dataset.val_fraction=0.2", "data_seed=3", "seed=1"],
         ["batch_size=200", "baseline=false", "store=elsewhere", "resume=null", "trust=[]"],
