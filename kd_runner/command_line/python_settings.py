@@ -76,7 +76,8 @@ def resumed_run(
         raise SettingsError(f"{RESUME}: must be the folder of a run for kd_runner.run, {typed[-1]} is that of a sweep")
     if folder is not None and Path(folder).expanduser().absolute() != resumed.absolute():
         raise SettingsError(f"folder: must be left out or the same beside {RESUME}={typed[-1]}, got {folder}")
-    if any(key != RESUME and not changes_no_result(key) for key in given):  # they are all settings, and are compared with those of the folder
+    # They are all settings then, and are compared with those of the folder.
+    if any(key != RESUME and not changes_no_result(key) for key in given):
         return words, resumed
     flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
     words = [word for word in command_of_folder([*flags, *words]) if not word.startswith(("hydra.", "--config-dir="))]

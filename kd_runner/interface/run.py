@@ -51,12 +51,12 @@ def run(
         RunFailed: a stage could not be finished.
     """
     given, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
-    words, folder = resumed_run(words, given, folder, config_dir)
+    typed_words, folder = resumed_run(words, given, folder, config_dir)
     given.pop(RESUME, None)
     place = Path(folder).expanduser() if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     with _printed(quiet):
         with collected_notes() as notes:
-            composed = composed_settings(words, given, trust, config_dir)
+            composed = composed_settings(typed_words, given, trust, config_dir)
         logging.getLogger(__name__).info("starting  %s", composed.in_short)
         own = None if config_dir is None else Path(config_dir).expanduser()
         checked, typed = composed.settings, composed.overrides

@@ -73,9 +73,8 @@ from kd_runner.training.allocator import keep_memory
 from kd_runner.training.attack import attack_of
 from kd_runner.training.device import device_of
 from kd_runner.training.mode import Mode
-from kd_runner.training.precision import slow_bfloat16
+from kd_runner.training.precision import slow_bfloat16, takes_each_gradient
 from kd_runner.training.pruning import Pruning
-from kd_runner.training.precision import takes_each_gradient
 from kd_runner.training.recipe import Recipe
 from kd_runner.training.stopping import Stopping
 

@@ -78,7 +78,8 @@ def of_run(
     drawn = of_drawn_images(STUDENT, recipe, settings, data) if recipe.budget is not None else {}
     found[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)
     found["assistants"] = of_assistants(settings)
-    found |= {f"{name}.head": of_probes(settings.dataset) for name in given if settings.all_teachers[name].head == "probe"}
+    probes = [name for name in given if settings.all_teachers[name].head == "probe"]
+    found |= {f"{name}.head": of_probes(settings.dataset) for name in probes}
     return {name: kinds for name, kinds in found.items() if kinds}
 
 

@@ -35,7 +35,8 @@ def peers_result(
     val_accuracies = {peer.stage: peer.val_accuracy for peer in peers}
     if computes_with_fewer_bits(parts.settings.trainer):  # as the student, they are judged in float32
         validation = companions.predictions("val", networks, nodes, parts.data)
-        val_accuracies = {stage: share_of(validation.logits[stage].argmax(1) == validation.labels) for stage in networks}
+        right = {stage: logits.argmax(1) == validation.labels for stage, logits in validation.logits.items()}
+        val_accuracies = {stage: share_of(right[stage]) for stage in networks}
     logits, labels = {**of_peers.logits, STUDENT: predictions.logits[STUDENT]}, of_peers.labels
     image = torch.zeros(1, *parts.data.splits.image_shape, device=parts.data.device)
     records = []

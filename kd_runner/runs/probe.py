@@ -1,8 +1,8 @@
 """A backbone as teacher: its last dense layer is fitted to the labels, all else stays as it is.
 
 This is a linear probe, as for judging pretrained networks (Kornblith et al. 2019, arXiv:1805.08974): multinomial
-logistic regression on the features, by L-BFGS, with the strength of L2 that is best on the validation images. Weights of
-classes weigh the images, and a balanced draw is the weights that it gives the classes on average.
+logistic regression on the features, by L-BFGS, with the strength of L2 that is best on the validation images. Weights
+of classes weigh the images, and a balanced draw is the weights that it gives the classes on average.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from kd_runner.tracking.logger import RunLogger
 from kd_runner.tracking.shared_networks import SharedNetwork
 from kd_runner.training.label_loss import weights_of_classes
 from kd_runner.training.resume_state import ResumeState
+from kd_runner.training.switches import ClassWeights
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ def image_weights(settings: DatasetSettings, labels: Tensor, classes: int) -> Te
     Args:
         labels: int64 [N].
     """
-    asked = [tuple(settings.class_weights)] if isinstance(settings.class_weights, list) else [settings.class_weights]
+    given = settings.class_weights
+    asked: list[ClassWeights] = [tuple(given) if isinstance(given, list) else given]
     asked += ["balanced"] if settings.balanced_sampling else []
     weights = [weights_of_classes(kind, labels, classes)[labels] for kind in asked if kind is not None]
     return functools.reduce(torch.mul, weights) if weights else None

@@ -97,9 +97,9 @@ def run(
         fingerprint = parts.fingerprint()
         teachers = settings.all_teachers
         checkpoints = [f"{name}.checkpoint" for name, teacher in teachers.items() if teacher.checkpoint]
-        completed = None if settings.resume is None else earlier_result(
-            folder, fingerprint, checkpoints, is_corrected=bool(parts.corrected)
-        )
+        completed = None
+        if settings.resume is not None:
+            completed = earlier_result(folder, fingerprint, checkpoints, is_corrected=bool(parts.corrected))
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed

@@ -88,14 +88,16 @@ def test_a_run_goes_on_in_its_folder_with_its_settings(tmp_path: Path, monkeypat
     assert again.student.accuracy == first.student.accuracy
     assert set(again.numbers["overrides"]) > set(first.numbers["overrides"])
     assert sorted(tmp_path.glob("*")) == places  # nothing was begun elsewhere
-    with pytest.raises(SettingsError, match="^folder: must be left out or the same beside resume=run, got other$"):
+    with pytest.raises(SettingsError, match=r"^folder: must be left out or the same beside resume=run, got other$"):
         run("resume=run", folder="other")
-    with pytest.raises(SettingsError, match="^student\\.epochs: was 2 when the run began, got 3; "):
+    with pytest.raises(SettingsError, match=r"^student\.epochs: was 2 when the run began, got 3; "):
         run("resume=run", "student.epochs=3")
-    with pytest.raises(SettingsError, match="^resume: run has other settings: student\\.epochs was 2, is 3$"):
+    with pytest.raises(SettingsError, match=r"^resume: run has other settings: student\.epochs was 2, is 3$"):
         run(*words, "resume=run", baseline=False, student__epochs=3)
     (tmp_path / "run" / "multirun.yaml").touch()
-    with pytest.raises(SettingsError, match="^resume: must be the folder of a run for kd_runner.run, run is that of a"):
+    with pytest.raises(
+        SettingsError, match=r"^resume: must be the folder of a run for kd_runner\.run, run is that of a"
+    ):
         run("resume=run")
 
 

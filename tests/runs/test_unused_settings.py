@@ -136,7 +136,8 @@ SECOND_GIVEN = "+teachers.second.checkpoint=WEIGHTS"
         ([GIVEN, "distillation.label_weight=0", "baseline=false", "student.label_smoothing=0.1",
           "dataset.class_weights=balanced"],
          dict.fromkeys(("student.label_smoothing", "dataset.class_weights"),
-                       "no stage learns from labels by their loss (distillation.label_weight is 0, baseline is false)")),
+                       "no stage learns from labels by their loss (distillation.label_weight is 0, "
+                       "baseline is false)")),
         (["early_stopping.patience=3"], {"early_stopping.patience": "early_stopping.metric is null"}),
         (["student.pruning.times=3", "finetune.early_stopping={metric: val_loss}"],
          {"student.pruning.times": "student.pruning.amount is 0",
