@@ -25,6 +25,7 @@ from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
+from kd_runner.typed_files import remember_typed
 
 TARGET = "_target_"
 NOT_HERE = ("resume", "hydra")  # keys that are for commands
@@ -61,6 +62,7 @@ def composed_settings(
     Raises:
         SettingsError: they cannot be composed, or one is of the wrong kind or out of its range.
     """
+    remember_typed([*words, *_words({key: value for key, value in given.items() if key.startswith("dataset")})])
     refuse_empty_paths([*words, *(f"{key}={value}" for key, value in given.items())])
     folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]
     overrides = [*folder, *(as_hydra_reads_it(word) for word in words)]
