@@ -227,10 +227,11 @@ def hide_environment(config: DictConfig) -> None:
     for key, names in pairs:
         section, _, name = key.rpartition(".")
         with suppress(Exception):  # what cannot be resolved is said where the settings are read
-            parent = OmegaConf.select(config, section) if section else config
+            parent: Any = OmegaConf.select(config, section) if section else config
             value = parent[name]
             content = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            redaction.hide_made_of(content, OmegaConf.to_container(parent, resolve=False)[name], names)
+            written: Any = OmegaConf.to_container(parent, resolve=False)
+            redaction.hide_made_of(content, written[name], names)
 
 
 def from_environment(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 LARGEST_HEADER = 2**16  # bytes of names and attributes that a header of a tar may be followed by
 MOST_HEADERS = 16 * LARGEST_HEADER  # bytes of all headers in front of one file of a tar
-COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open, b"\x5d\x00\x00": lzma.open}
+COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
+}
 
 
 class GuardedFile:
@@ -62,4 +67,5 @@ def without_compression(file: IO[bytes]) -> IO[bytes]:
     start = file.read(6)
     file.seek(0)
     opened = [opener for magic, opener in COMPRESSED.items() if start.startswith(magic)]
-    return opened[0](file) if opened else file  # type: ignore[return-value]
+    content: IO[bytes] = opened[0](file) if opened else file
+    return content

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registration
+from torch.nn.parameter import is_lazy
 
 LIBRARIES = ("kd_runner.", "torch.", "torchvision.", "timm.")  # whose networks can be built twice
 # A network may replace what it had built, such as the last layer of published weights.
@@ -80,7 +81,7 @@ class _Limit:
         if threading.get_ident() != self.thread or part is None:
             return
         self.parts -= 1
-        if isinstance(part, Tensor) and not isinstance(part, nn.parameter.UninitializedTensorMixin):
+        if isinstance(part, Tensor) and not is_lazy(part):
             self.values -= part.numel()
         self.raise_if_exceeded()
 

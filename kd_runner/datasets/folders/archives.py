@@ -86,7 +86,7 @@ def _unpack(archive: Path, into: Path) -> None:
 def _unpack_zip(archive: Path, into: Path) -> list[str]:
     """The names of the files that were unpacked."""
     directory = max(LEAST_DIRECTORY, archive.stat().st_size // 8)  # its list of files
-    with archive.open("rb") as file, zipfile.ZipFile(GuardedFile(file, directory)) as opened:  # type: ignore[call-overload]
+    with archive.open("rb") as file, zipfile.ZipFile(GuardedFile(file, directory)) as opened:
         members = opened.infolist()
         _check_number(archive, len(members))
         for member in members:
@@ -103,9 +103,10 @@ def _unpack_tar(archive: Path, into: Path) -> list[str]:
     with (
         archive.open("rb") as file,
         without_compression(file) as content,
-        tarfile.open(fileobj=(guarded := GuardedFile(content, most=MOST_HEADERS)), mode="r:") as opened,  # type: ignore[call-overload]
+        tarfile.open(fileobj=(guarded := GuardedFile(content, most=MOST_HEADERS)), mode="r:") as opened,
     ):
-        members, size, most = [], 0, _most_bytes(archive)
+        members: list[tarfile.TarInfo] = []
+        size, most = 0, _most_bytes(archive)
         for member in opened:
             guarded.begin_file()
             _check_number(archive, len(members))

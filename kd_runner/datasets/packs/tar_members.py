@@ -10,7 +10,7 @@ import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from kd_runner.datasets.guarded_file import MOST_HEADERS, GuardedFile
 
@@ -72,7 +72,8 @@ def _read_headers(file: IO[bytes], size: int, members: Members) -> int:
         tarfile.TarError: the tar is broken.
     """
     guarded = GuardedFile(file, most=MOST_HEADERS)
-    with tarfile.open(fileobj=guarded, mode="r:") as opened:  # type: ignore[call-overload]
+    opened: Any  # its list of members is in no type stub
+    with tarfile.open(fileobj=guarded, mode="r:") as opened:
         last = -1
         if not opened.offset:  # an empty tar: before Python 3.11, the next header is looked for in front of it
             return 0
