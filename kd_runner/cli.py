@@ -54,6 +54,7 @@ from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.quick_imports import quick_imports
 from kd_runner.stop_signals import watch_stop_signals
 from kd_runner.threads import settle_threads
+from kd_runner.typed_files import remember_typed
 
 CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, too
 
@@ -99,10 +100,12 @@ def main(companions: Any = None) -> int:
         if words[:1] == [NEW]:
             raise new_part(words[1:])
         if words[:1] == [AGAIN]:
+            remember_typed(words)
             again = read_again(words[1:])
             invocation = Invocation(again.words, companions=companions, again=again)
             words = again.words
         redaction.hide_named(words)
+        remember_typed(words)
         sys.argv[1:] = invocation.translate()
         if launch is not None and SWEEP_FLAGS & set(sys.argv):
             raise SettingsError(

@@ -21,7 +21,11 @@ ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Letters and marks that fonts show as nothing.
 INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
 COMPUTED = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # beginnings of formulas in spreadsheets
-IN_MARKDOWN = re.compile(r"([\\`|<\[])")
+# Code, cells, tags, links, emphasis, deleted text, formulas and people's names; at a word's edge, numbers of issues and
+# emphasis; at the beginning, quotes and lists; in addresses, what makes them links; and what would be read as a sign.
+IN_MARKDOWN = re.compile(
+    r"[\\`|<\[*~$@]|(?<!\w)#|(?<![^\W_])_+|_+(?![^\W_])|^>|^[+-](?=\s|$)|(?<=:)/(?=/)|(?<=\b(?i:www))\.|&(?=#?\w+;)"
+)
 
 
 class Lines(str):
@@ -62,8 +66,11 @@ def _escape(letter: str) -> str:
 
 
 def markdown_text(text: object) -> str:
-    """A text in one line of Markdown, in which nothing is markup: no cell ends, no code, link, picture or tag."""
-    return IN_MARKDOWN.sub(r"\\\1", printable(text))
+    """A text in one line of Markdown, in which nothing is markup: no cell ends, no code, link, emphasis or tag.
+
+    Underscores inside of words, as in names of files, are none, and stay as they are.
+    """
+    return IN_MARKDOWN.sub(lambda found: "".join(f"\\{sign}" for sign in found[0]), printable(text))
 
 
 def markdown_code(text: str, language: str = "") -> str:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -42,6 +42,36 @@ def hide(variables: Mapping[str, str], keys: Iterable[str] = ()) -> None:
     if _variables:
         logging.setLogRecordFactory(_masked_record)
         sys.excepthook = print_exception
+
+
+def hide_made_of(content: Any, expression: Any, variables: Iterable[str]) -> None:
+    """Hide the texts in plain nested data that are made of environment variables, and do not hold their values.
+
+    So it is with an item of a list that a variable has as a text. What holds a value is hidden in part by `hide`.
+
+    Args:
+        expression: The same data as it was written; only what stems from an expression is hidden.
+    """
+    if isinstance(expression, Mapping) and isinstance(content, Mapping):
+        for key in content.keys() & expression.keys():
+            hide_made_of(content[key], expression[key], variables)
+    elif isinstance(expression, (list, tuple)) and isinstance(content, (list, tuple)):
+        for value, text in zip(content, expression, strict=False):
+            hide_made_of(value, text, variables)
+    elif isinstance(expression, str) and "${" in expression:
+        name = next(iter(variables), "")
+        for text in _texts(content):
+            if mask(text) == text:
+                hide({name: text})
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """The texts in plain nested data."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (list, tuple, Mapping)):
+        for value in content.values() if isinstance(content, Mapping) else content:
+            yield from _texts(value)
 
 
 def hide_named(words: Iterable[str]) -> None:

@@ -224,6 +224,14 @@ def hide_environment(config: DictConfig) -> None:
     """Hide, from now on, what the settings in `config` take from the environment."""
     pairs = list(_keys_and_variables(_without_hydra(config)))
     redaction.hide(_variables(pairs), [key for key, _ in pairs])
+    for key, names in pairs:
+        section, _, name = key.rpartition(".")
+        with suppress(Exception):  # what cannot be resolved is said where the settings are read
+            parent: Any = OmegaConf.select(config, section) if section else config
+            value = parent[name]
+            content = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            written: Any = OmegaConf.to_container(parent, resolve=False)
+            redaction.hide_made_of(content, written[name], names)
 
 
 def from_environment(

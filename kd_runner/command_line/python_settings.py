@@ -29,6 +29,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import MULTIRUN, without_page
+from kd_runner.typed_files import remember_typed
 
 TARGET = "_target_"
 RESUME = "resume"
@@ -99,6 +100,7 @@ def composed_settings(
     Raises:
         SettingsError: they cannot be composed, or one is of the wrong kind or out of its range.
     """
+    remember_typed([*words, *_words({key: value for key, value in given.items() if key.startswith("dataset")})])
     refuse_empty_paths([*words, *(f"{key}={value}" for key, value in given.items())])
     folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]
     overrides = [*folder, *(as_hydra_reads_it(word) for word in words)]

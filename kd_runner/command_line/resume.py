@@ -39,6 +39,7 @@ from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, h
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
 from kd_runner.redaction import MASK
+from kd_runner.typed_files import CLASS_NAMES, leads_out
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -292,7 +293,13 @@ def _root_of(word: str) -> str | None:
 
 
 def is_for_a_person(word: str) -> bool:
-    """True for a word that counts only where a person types it: it extends trust, or says what a launcher runs."""
+    """True for a word that counts only where a person types it.
+
+    It extends trust, says what a launcher runs, or has the names of classes read from a file outside of the data set.
+    """
+    if without_plus(word).startswith(f"{CLASS_NAMES}="):
+        value = word.partition("=")[2].strip("'\"")
+        return not value.startswith("[") and leads_out(value)
     root = _root_of(word)
     if root != "hydra":
         return root == "trust"
@@ -314,7 +321,8 @@ def words_for_a_person(words: Sequence[str]) -> list[str]:
             folders += flags[number : number + 2]
         elif flag.startswith(tuple(f"{name}=" for name in CONFIG_DIR)):
             folders.append(flag)
-    started_by = [word for word in settings if without_plus(word).startswith(OF_LAUNCHING) or _root_of(word) == "trust"]
+    keys = (*OF_LAUNCHING, CLASS_NAMES)
+    started_by = [word for word in settings if without_plus(word).startswith(keys) or _root_of(word) == "trust"]
     return [*folders, *filter(is_for_a_person, started_by)]
 
 

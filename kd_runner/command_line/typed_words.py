@@ -19,7 +19,7 @@ from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
 
 OF_A_SWEEP = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")  # also hydra.sweeper
-VARIABLES = ("KD_RUNNER_DATA", "KD_RUNNER_STORE_KEY")
+VARIABLES = ("KD_RUNNER_DATA", "KD_RUNNER_STORE_KEY", "KD_RUNNER_CLASS_NAMES")
 SHOWN = 3  # keys of one option
 
 

@@ -23,6 +23,7 @@ from kd_runner.deploy.run_images import RunImages, images_of_run
 from kd_runner.deploy.unfinished import unfinished_folder
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files import atomic
+from kd_runner.files.contents import is_link
 from kd_runner.files.run_folder import SETTINGS
 from kd_runner.formats import percent
 from kd_runner.formats import size as in_bytes
@@ -94,6 +95,8 @@ def output_of(arguments: argparse.Namespace, exportable: Exportable, chosen: For
     numbers = f".{arguments.quantize}" if arguments.quantize else ""
     name = f"{exportable.path.stem}{numbers}{chosen.ending}"
     output: Path = arguments.output or exportable.path.parent / FOLDER / name
+    if arguments.output is None and is_link(output.parent):  # in the folder of a run, which may be anyone's
+        raise SettingsError(f"{output.parent} must be a folder, it is a link: --output FILE names another place")
     if output.suffix != chosen.ending:
         raise SettingsError(f"--output: must end in {chosen.ending} for --format {arguments.format}, got {output}")
     for place in (output, *(output.with_suffix(ending) for ending in chosen.beside), record_file(output)):

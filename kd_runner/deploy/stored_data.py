@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kd_runner.config.build import build
+from kd_runner.config.build import build, takes
 from kd_runner.config.settings import DatasetSettings, Residency
 from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.splits import Splits
@@ -78,14 +78,12 @@ def read_stored_data(
     settings = read_settings(folder, root)
     fields = {field.alias or name for name, field in DatasetSettings.model_fields.items()} - {"_target_"}
     node = {name: value for name, value in settings.dataset.items() if name not in fields}
-    if "download" in node:
-        node["download"] = False
     kept = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
-        if "cache" in node:
-            in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
-            node["cache"] = unpacked if in_archive else None
+        in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
+        safe = {"download": False, "cache": unpacked if in_archive else None}
         try:
+            node = _with_arguments(node, "dataset", safe, trust)
             splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=kept)
         except SettingsError as error:
             is_gone = str(error).startswith("dataset.root: no ")
@@ -99,6 +97,16 @@ def read_stored_data(
         if residency is None:  # images that are read in another way than the run's have another fingerprint
             _note_other_images(folder, result, splits)
         yield StoredData(splits, settings, result)
+
+
+def _with_arguments(node: Any, key: str, arguments: Mapping[str, Any], trust: Sequence[str]) -> Any:
+    """The node, and each node in it, with these arguments wherever its callable has them, also where it names none."""
+    if not isinstance(node, dict):
+        return node
+    inside = {name: _with_arguments(value, f"{key}.{name}", arguments, trust) for name, value in node.items()}
+    if "_target_" not in node:
+        return inside
+    return inside | {name: value for name, value in arguments.items() if name in node or takes(node, key, name, trust)}
 
 
 def _remedy_of_table(root: str | None) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from kd_runner.child_python import settle_module_search
 from kd_runner.config.settings import Residency
 from kd_runner.datasets.beside_labels import weights_with_mean_one
 from kd_runner.datasets.files import ImageFiles
@@ -114,6 +115,7 @@ class FileSource:
 
     def _new_loader(self, count: int) -> Loader:
         """A loader of chunks of `count` images, with workers of its own."""
+        settle_module_search()
         order, workers = Order(), workers_with_room(self.workers, count * math.prod(self.image_shape))
         chunks = DataLoader(
             WindowedFiles(self.files),

@@ -19,6 +19,7 @@ from kd_runner.datasets.image_input import input_of_metadata
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.networks import weight_files
+from kd_runner.networks.bounded_building import TooLargeError, build_bounded
 from kd_runner.networks.weight_files import Entry
 
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
@@ -63,12 +64,15 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> tuple[nn.Module, dict[s
     except ValueError as error:
         raise weight_files.unreadable_file(Path(path), f"{DAMAGED} ({error})") from None
     offered = {"num_classes": info["num_classes"], "image_shape": tuple(info["image_shape"])}
-    network = build(_without_pretrained(info["network"]), str(path), trust, groups=("models",), **offered)
-    if not isinstance(network, nn.Module):
-        raise SettingsError(f"{path}._target_: must name a network, got {info['network']['_target_']}")
+    node = _without_pretrained(info["network"])
     try:
+        network = build_bounded(
+            state, lambda: build(node, str(path), trust, groups=("models",), **offered), info["network"]
+        )
+        if not isinstance(network, nn.Module):
+            raise SettingsError(f"{path}._target_: must name a network, got {info['network']['_target_']}")
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TooLargeError) as error:
         raise SettingsError(f"{path} does not hold the weights of the network it names: {one_line(error)}") from error
     return network.eval(), info
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import distributed
 
+from kd_runner.child_python import python_command
 from kd_runner.config.settings import Settings, TrainerSettings
 from kd_runner.distributed_launch import DistributedLaunch, launch_from_environment
 from kd_runner.errors import FAILED, RunFailed, SettingsError
@@ -186,7 +187,7 @@ class Meeting:
 
 def _start(rank: int, size: int, path: Path) -> subprocess.Popen[bytes]:
     """Another process of the run on this machine, which prints nothing but errors and ends with this one."""
-    words = [sys.executable, "-m", "kd_runner.runs.worker_process", str(os.getpid()), str(rank), str(size), str(path)]
+    words = python_command("kd_runner.runs.worker_process", str(os.getpid()), str(rank), str(size), str(path))
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 

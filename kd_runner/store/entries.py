@@ -486,8 +486,20 @@ def _in_words(ingredients: Mapping[str, Any]) -> str:
     return network_and_seed(network, ingredients.get("seed")) if isinstance(network, dict) else "logits"
 
 
+def since(folder: Path) -> str:
+    """The time since when a folder of the store is there, in words; what was unpacked or copied is as young as that."""
+    try:
+        changed = time.localtime(folder.stat().st_ctime)
+    except OSError:
+        return ""
+    return f", there since {time.strftime('%Y-%m-%d %H:%M', changed)}"
+
+
 def _reuse(entry: Entry, stage: str) -> Stored:
-    log.info("%-9s %s: reused from %s", stage, _in_words(atomic.read_json(entry.folder / MADE_OF)), entry.root)
+    log.info(
+        "%-9s %s: reused from %s%s",
+        stage, _in_words(atomic.read_json(entry.folder / MADE_OF)), entry.root, since(entry.folder),
+    )  # fmt: skip
     with suppress(OSError):  # a store that may only be read
         os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
     content = atomic.read_json(entry.folder / EPOCHS)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents, ownership
-from kd_runner.store.entries import LOGITS, MANIFEST, RECORD, Entry, made_once
+from kd_runner.store.entries import LOGITS, MANIFEST, RECORD, Entry, made_once, since
 from kd_runner.training.resume_state import HOLDER
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def computed_once(
         return opened(entry, reused=False) if is_published else None
 
     def reuse(entry: Entry) -> StoredLogits:
-        log.info("logits    of the teacher reused from %s", entry.root)
+        log.info("logits    of the teacher reused from %s%s", entry.root, since(entry.folder))
         with suppress(OSError):  # a store that may only be read
             os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
         return opened(entry, reused=True)

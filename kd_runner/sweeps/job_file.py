@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -36,4 +37,7 @@ def read_jobs(path: Path) -> dict[str, dict[str, Any]]:
         variables = {name: os.environ[name] for name in origin["variables"] if name in os.environ}
         redaction.hide(variables, origin["expressions"])
         jobs[number] = with_values(content, origin["expressions"])
+        for key, expression in origin["expressions"].items():
+            value = functools.reduce(lambda section, name: section[name], key.split("."), jobs[number])
+            redaction.hide_made_of(value, expression, variables)
     return jobs

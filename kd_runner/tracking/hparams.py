@@ -20,6 +20,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files.contents import is_link
 from kd_runner.files.results import MissingRun, Run
+from kd_runner.files.run_folder import EVENTS
 from kd_runner.files.scores import common_words, has_map
 from kd_runner.tracking import event_files, event_records, layouts, mean_curves
 from kd_runner.tracking.layouts import SUMMARY
@@ -148,7 +149,7 @@ def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
 
 def _refuse_link(folder: Path) -> None:
     """Raise SettingsError where `folder` is a link: what is written there would land outside."""
-    if folder.is_symlink():
+    if is_link(folder) or (folder.parent.name == EVENTS and is_link(folder.parent)):
         raise SettingsError(f"{folder} must be a folder, it is a link: event files are not written to other places")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from kd_runner.comparison.groups import Group
 from kd_runner.config.fingerprint import digest
 from kd_runner.files import result_schema, tolerant_json
+from kd_runner.files.contents import is_link
 from kd_runner.files.run_folder import ANALYSIS, SETTINGS
 from kd_runner.files.stages import BASELINE, STUDENT, TEACHER
 from kd_runner.formats import network_and_seed
@@ -119,7 +120,7 @@ def mean_and_band(curves: Sequence[Epochs], metric: str) -> Iterator[tuple[int, 
 
 def _write_run(folder: Path, curves: Sequence[Epochs]) -> set[str]:
     """Write the means of these curves as a run of TensorBoard; returns the tags that it has."""
-    if len(curves) < 2 or folder.is_symlink():
+    if len(curves) < 2 or is_link(folder) or is_link(folder.parent):
         return set()
     scalars = [
         (end, value, number)
@@ -135,7 +136,7 @@ def _write_run(folder: Path, curves: Sequence[Epochs]) -> set[str]:
 
 def delete_earlier(root: Path) -> None:
     """Delete the means of an earlier report."""
-    for path in root.glob(f"mean_*/{FILE}"):
+    for path in [] if is_link(root) else root.glob(f"mean_*/{FILE}"):
         if not path.parent.is_symlink() and [entry.name for entry in path.parent.iterdir()] == [FILE]:
             path.unlink()
             path.parent.rmdir()

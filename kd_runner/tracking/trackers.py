@@ -11,13 +11,13 @@ import logging
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from kd_runner.child_python import python_command
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.redaction import mask
 from kd_runner.tracking.csv_metrics import CsvMetrics
@@ -119,13 +119,12 @@ class Feed:
         self.name, self.fault = name, ""
         self.messages: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         package = Path(__file__).parents[2]
-        paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-        variables = {**SILENT, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        variables = {**SILENT, **os.environ}
         self.process: subprocess.Popen[str] | None = None
         try:
             # In a session of its own, it closes the tracker's run where the run's processes are killed as a group.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kd_runner.tracking.feeder", name], stdin=subprocess.PIPE,
+                python_command("kd_runner.tracking.feeder", name), stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8", errors="replace",
                 cwd=package, env=variables, start_new_session=True,
             )  # fmt: skip

@@ -107,7 +107,7 @@ def test_a_misspelt_variable_is_said() -> None:
     assert list(unknown_variables(environment, [])) == [
         "the environment variable KD_RUNNER_DAT has no effect: no setting reads it (did you mean KD_RUNNER_DATA?)",
         "the environment variable KD_RUNNER_NUMBER_OF_JOB has no effect: no setting reads it "
-        "(there is KD_RUNNER_DATA, KD_RUNNER_STORE_KEY)",
+        "(there is KD_RUNNER_DATA, KD_RUNNER_STORE_KEY, KD_RUNNER_CLASS_NAMES)",
     ]
     assert list(unknown_variables(["KD_RUNNER_STORE"], ["KD_RUNNER_STORE"])) == []
 

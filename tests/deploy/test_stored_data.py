@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from image_folders import write_classes
 
 from kd_runner.datasets.image_folder import image_folder
@@ -50,6 +51,28 @@ def test_the_test_images_of_a_run(folder: Path) -> None:
     with read_stored_data(folder) as test:
         assert test.batch_size == 64  # that of a run whose teacher sees larger images
     assert not (folder / "cache").exists()  # a folder of anyone's does not say where to write
+
+
+@pytest.mark.parametrize("said", [{}, {"download": True}])
+def test_a_missing_data_set_is_not_downloaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, bool]
+) -> None:
+    """Nor written: the record of a stranger may leave `download` out, which is true where nothing says it."""
+    calls = []
+
+    def mnist(root: str, train: bool, download: bool) -> None:
+        calls.append(download)
+        raise RuntimeError("Dataset not found. You can use download=True to download it")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", mnist)
+    node = {"_target_": "kd_runner.datasets.torchvision_set.torchvision_set", "name": "MNIST", **said}
+    settings = settings_of(folder)
+    settings["dataset"] = {**node, "root": str(folder / "elsewhere" / "planted"), "flip": True}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(SettingsError, match=r"dataset\.download is false"), read_stored_data(folder):
+        pass
+    assert set(calls) == {False}
+    assert not (folder / "elsewhere").exists()
 
 
 def test_images_that_lie_elsewhere_now(folder: Path) -> None:
@@ -124,15 +147,6 @@ def test_broken_settings_get_one_clear_line(folder: Path, content: str) -> None:
     with pytest.raises(SettingsError, match=r"settings\.json") as caught, read_stored_data(folder):
         pass
     assert "\n" not in str(caught.value)
-
-
-def test_nothing_is_downloaded(folder: Path) -> None:
-    node = {"_target_": "kd_runner.datasets.torchvision_set.torchvision_set", "name": "MNIST", "download": True}
-    settings = {**settings_of(folder), "dataset": {**node, "root": str(folder / "mnist")}}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    with pytest.raises(SettingsError, match=r"and dataset\.download is false"), read_stored_data(folder):
-        pass
-    assert not (folder / "mnist").exists()
 
 
 def test_the_test_images_of_a_fold(folder: Path) -> None:

@@ -55,6 +55,41 @@ def test_no_cell_of_markdown_ends_early_or_opens_markup(text: str) -> None:
         assert plain.count(sign) == plain.count(f"\\{sign}") == text.count(sign)
 
 
+MARKUP = {
+    "*a*": r"\*a\*",
+    "__a__ _b_ c_": r"\_\_a\_\_ \_b\_ c\_",
+    "a_b_c.png: student_last, 1_000": "a_b_c.png: student_last, 1_000",
+    "é_ü": "é_ü",
+    "~~a~~ $a$ @team a@b.c": r"\~\~a\~\~ \$a\$ \@team a\@b.c",
+    "#1 (#2) C#": r"\#1 (\#2) C#",
+    "see https://a.b and www.c.d, Www.e": r"see https:\//a.b and www\.c.d, Www\.e",
+    "a://b ftp:x wwww.": r"a:\//b ftp:x wwww.",
+    "> a > b": r"\> a > b",
+    "- a - b": r"\- a - b",
+    "+": r"\+",
+    "-8.07 ± 3": "-8.07 ± 3",
+    "&lt;b&gt; a&b; R&D &#60;": r"\&lt;b\&gt; a\&b; R&D \&\#60;",
+    "![a](b)": r"!\[a](b)",
+}
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_nothing_is_markup(text: str) -> None:
+    assert markdown_text(text) == MARKUP[text]
+
+
+MARKUP_LETTERS = st.text("ab1 _*~`[]()<>!&;#@$:/\\\\|.-+=w", max_size=24)
+
+
+@steady
+@given(MARKUP_LETTERS)
+def test_a_parser_of_markdown_finds_text_alone(text: str) -> None:
+    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    _, inline, _ = parser.parse(f"x {markdown_text(text)}")
+    assert {token.type for token in inline.children} <= {"text", "text_special"}
+    assert "".join(token.content for token in inline.children) == f"x {text}".rstrip(" ")
+
+
 @pytest.mark.parametrize("text", ["```\n<script>alert(1)</script>", "````````", "a\n```yaml\n", "`"])
 def test_no_line_ends_a_block_of_code(text: str) -> None:
     first, *content, last = markdown_code(text, "yaml").split("\n")

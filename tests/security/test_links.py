@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +15,16 @@ import torch
 from torch import nn
 
 from kd_runner.command_line.resume import command_of_folder
+from kd_runner.deploy.exporting import output_of
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.folder_checks import refuse_used_folder
 from kd_runner.files.links import links_out_of, refuse_links
+from kd_runner.files.run_folder import EVENTS
 from kd_runner.store import entries
 from kd_runner.store.entries import Entry, key_of, trained_once
 from kd_runner.sweeps.folder import exclusive_folder
+from kd_runner.tracking import hparams, mean_curves
 from kd_runner.training.resume_state import ResumeState
 
 KEY = key_of({"seed": 1})
@@ -65,6 +70,34 @@ def test_links_in_a_shared_store(root: Path, victim: Path, name: str, target: st
     assert stored.path.parent.parent.parent == root
     assert set(stored.state) == {"weight", "bias"}
     assert (root / name).is_symlink()
+
+
+def test_a_report_writes_into_no_link(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / EVENTS).symlink_to(victim)
+    (tmp_path / "sweep" / "linked").symlink_to(victim)
+    for folder in (tmp_path / "sweep" / EVENTS / "leaderboard", tmp_path / "sweep" / "linked"):
+        with pytest.raises(SettingsError, match="it is a link: event files are not written to other places"):
+            hparams.write_events(folder, [])
+    root = tmp_path / "sweep" / EVENTS
+    (tmp_path / "curves").mkdir()
+    assert mean_curves._write_run(root / "mean_x", [{}, {}]) == set()
+    (victim / "mean_x").mkdir()
+    (victim / "mean_x" / mean_curves.FILE).write_text(PRECIOUS)
+    mean_curves.delete_earlier(root)
+    assert (victim / "mean_x" / mean_curves.FILE).read_text() == PRECIOUS
+
+
+def test_an_export_writes_into_no_link(tmp_path: Path, victim: Path) -> None:
+    exportable = SimpleNamespace(path=tmp_path / "run" / "student_last.safetensors")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "export").symlink_to(victim)
+    arguments = argparse.Namespace(output=None, quantize=None, format="safetensors", overwrite=True)
+    chosen: Any = SimpleNamespace(ending=".safetensors", beside=())
+    with pytest.raises(SettingsError, match=r"run/export must be a folder, it is a link: --output FILE names another"):
+        output_of(arguments, exportable, chosen)  # type: ignore[arg-type]
+    arguments.output = tmp_path / "run" / "export" / "typed.safetensors"
+    assert output_of(arguments, exportable, chosen) == arguments.output  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["state.pt", "epoch.json", entries.HOLDER])

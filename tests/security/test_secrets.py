@@ -109,6 +109,30 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SEED", "918273")
 
 
+def test_what_is_made_of_a_value_is_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As is an item of a list that the variable has as a text; other items of a list stay as they are."""
+    monkeypatch.setenv("MY_TAGS", "[pa55word, second-word, ab]")
+    monkeypatch.setenv("SHORT", "42")
+    words = (
+        "tags='${oc.decode:${oc.env:MY_TAGS}}'",
+        "tracking.loggers=[tensorboard,'${oc.decode:${oc.env:SHORT}}']",
+        "notes='grant ${oc.env:SHORT}'",
+    )
+    text = "pa55word, second-word, grant 42, 42, ab, tensorboard"
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("config", overrides=list(words), return_hydra_config=True)
+    hide_environment(config)
+    assert redaction.mask(text) == "***, ***, ***, 42, ab, tensorboard"
+    assert redaction.explain("pa55word") == "*** (*** is ${oc.env:MY_TAGS})"
+    redaction.forget()
+    job = job_of(words[0], words[2], folder=tmp_path)
+    write_jobs(tmp_path / "jobs.json", [job])
+    assert not [value for value in ("pa55word", "grant") if value in (tmp_path / "jobs.json").read_text()]
+    redaction.forget()
+    assert read_jobs(tmp_path / "jobs.json") == {"0": job.settings}
+    assert redaction.mask(text) == "***, ***, ***, 42, ab, tensorboard"
+
+
 @pytest.mark.usefixtures("environment")
 def test_the_file_of_a_sweeps_jobs_has_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = job_of(*WORDS, folder=tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
 
+from kd_runner.datasets.guarded_file import MOST_HEADERS, GuardedFile, without_compression
 from kd_runner.files import atomic, contents
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
 from kd_runner.notes import note
@@ -20,6 +21,8 @@ from kd_runner.notes import note
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+LEAST_DIRECTORY = 2**27  # bytes that the list of files of a .zip may always have
+LEAST_FILES, SMALLEST_FILE = 10**6, 2**8  # files that an archive may always have, and compressed bytes of one beyond
 MOST_TIMES = 100  # the files may be this many times larger than their archive; images hardly shrink
 
 
@@ -82,8 +85,10 @@ def _unpack(archive: Path, into: Path) -> None:
 
 def _unpack_zip(archive: Path, into: Path) -> list[str]:
     """The names of the files that were unpacked."""
-    with zipfile.ZipFile(archive) as opened:
+    directory = max(LEAST_DIRECTORY, archive.stat().st_size // 8)  # its list of files
+    with archive.open("rb") as file, zipfile.ZipFile(GuardedFile(file, directory)) as opened:
         members = opened.infolist()
+        _check_number(archive, len(members))
         for member in members:
             mode = member.external_attr >> 16
             is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
@@ -95,15 +100,23 @@ def _unpack_zip(archive: Path, into: Path) -> list[str]:
 
 def _unpack_tar(archive: Path, into: Path) -> list[str]:
     """The names of the files that were unpacked."""
-    with tarfile.open(archive) as opened:
-        members, size, most = [], 0, _most_bytes(archive)
+    with (
+        archive.open("rb") as file,
+        without_compression(file) as content,
+        tarfile.open(fileobj=(guarded := GuardedFile(content, most=MOST_HEADERS)), mode="r:") as opened,
+    ):
+        members: list[tarfile.TarInfo] = []
+        size, most = 0, _most_bytes(archive)
         for member in opened:
+            guarded.begin_file()
+            _check_number(archive, len(members))
             _check_entry(archive, member.name, member.isreg() or member.isdir())
             members.append(member)
             size += max(0, member.size)
             if size > most:  # before all its bytes are read to find the next entry
                 break
         _check_size(archive, size, into)
+        guarded.most = guarded.left = None  # from here on files are read, a piece at a time
         if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
             opened.extractall(into, filter="data")
         else:
@@ -128,6 +141,15 @@ def _check_entry(archive: Path, name: str, is_file_or_folder: bool) -> None:
 
 def _most_bytes(archive: Path) -> int:
     return MOST_TIMES * max(archive.stat().st_size, 2**20)
+
+
+def _check_number(archive: Path, number: int) -> None:
+    """Refuse more files than memory should hold the names of."""
+    most = max(LEAST_FILES, archive.stat().st_size // SMALLEST_FILE)
+    if number > most:
+        raise RefusedArchive(
+            f"{archive} has more than {most:,} files in {archive.stat().st_size / 1e6:,.1f} MB: refused"
+        )
 
 
 def _check_size(archive: Path, size: int, into: Path) -> None:

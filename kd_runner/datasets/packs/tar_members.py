@@ -10,9 +10,10 @@ import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-LARGEST_HEADER = 2**16  # bytes of names and attributes that a header may be followed by
+from kd_runner.datasets.guarded_file import MOST_HEADERS, GuardedFile
+
 PADDING = 20 * tarfile.BLOCKSIZE  # zeros at the end of a tar, which writers round up to
 LINK, SPARSE, SPECIAL = "link in a tar", "sparse file in a tar", "special file in a tar"
 LONGEST_NAME = 1000
@@ -70,11 +71,14 @@ def _read_headers(file: IO[bytes], size: int, members: Members) -> int:
         ValueError: a header that leads back, or beyond the end of the file.
         tarfile.TarError: the tar is broken.
     """
-    with tarfile.open(fileobj=_Guarded(file), mode="r:") as opened:  # type: ignore[call-overload]
+    guarded = GuardedFile(file, most=MOST_HEADERS)
+    opened: Any  # its list of members is in no type stub
+    with tarfile.open(fileobj=guarded, mode="r:") as opened:
         last = -1
         if not opened.offset:  # an empty tar: before Python 3.11, the next header is looked for in front of it
             return 0
         while (header := opened.next()) is not None:
+            guarded.begin_file()
             opened.members.clear()  # a million of them would take a gigabyte
             if header.offset <= last or header.size < 0 or header.offset_data < header.offset:
                 raise ValueError("a header leads back to one before it")
@@ -90,24 +94,6 @@ def _read_headers(file: IO[bytes], size: int, members: Members) -> int:
             elif not header.isdir():
                 members.unread[LINK if header.islnk() or header.issym() else SPECIAL] += 1
         return int(opened.offset)
-
-
-class _Guarded:
-    """A file for tarfile, which otherwise reads as many bytes into memory as a header claims."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.name, self.mode = file, "", "rb"
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= LARGEST_HEADER:
-            raise ValueError(f"a header with {size:,} bytes of attributes")
-        return self.file.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
 
 
 def _look_behind(file: IO[bytes], end: int, size: int, members: Members) -> None:

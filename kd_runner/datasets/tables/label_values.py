@@ -18,6 +18,7 @@ from kd_runner.datasets.tables.written_labels import (
     without_decimals,
 )
 from kd_runner.notes import note
+from kd_runner.typed_files import TYPED, is_typed, leads_out
 
 Value: TypeAlias = "int | str"
 LONGEST_LIST = 2**24  # bytes of a file of class names
@@ -45,13 +46,17 @@ def label_value(value: object) -> Value | None:
 def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[str] | None:
     """The setting `class_names`: a list, or a text file with a name in each line; relative to `folder`.
 
+    The file must lie in `folder`, also by links, unless a person typed it: the names are handed on with the networks.
+
     Raises:
-        ValueError: the file cannot be read, or a name stands there twice.
+        ValueError: the file lies elsewhere or cannot be read, or a name stands there twice.
     """
     if names is None:
         return None
     if isinstance(names, str):
         file = folder / Path(names).expanduser()
+        if not is_typed(names):
+            _refuse_outside(file, names, folder)
         try:
             with file.open("rb") as opened:
                 content = opened.read(LONGEST_LIST + 1)
@@ -73,6 +78,16 @@ def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[st
         )
         raise ValueError(f"class_names must be two names or more, each once, got {shown}")
     return [str(name) for name in names]
+
+
+def _refuse_outside(file: Path, name: str, folder: Path) -> None:
+    """Refuse a file of class names outside of the data set's folder."""
+    real = file.resolve()
+    if leads_out(name) or not real.is_relative_to(folder.resolve()) or (real.exists() and not real.is_file()):
+        raise ValueError(
+            f"class_names must be a list or a text file in {folder} that is no link out of it, got {name}; a file "
+            f"elsewhere counts only where dataset.class_names=FILE is typed, or named in the variable {TYPED}"
+        )
 
 
 def _as_numbers(values: Mapping[str, Sequence[Value]], names: Sequence[str] | None) -> Mapping[str, Sequence[Value]]:

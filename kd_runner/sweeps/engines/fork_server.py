@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from kd_runner.child_python import settle_module_search
 from kd_runner.command_line.composition_cache import CACHE
 from kd_runner.command_line.job_composer import JOB_COMPOSER
 from kd_runner.errors import RunFailed
@@ -52,6 +53,7 @@ class ForkServer:
         self.processes: list[BaseProcess] = []  # those that run
         try:
             settle_socket_folder()
+            settle_module_search()
             resource_tracker.ensure_running()  # which unblocks the signals in this process when it starts
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             os.environ[DRIVER] = str(os.getpid())

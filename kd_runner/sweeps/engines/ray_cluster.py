@@ -13,12 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from kd_runner.child_python import python_command
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
@@ -111,11 +112,25 @@ def run_job(
     return code, timed_out
 
 
+@contextlib.contextmanager
+def _unseen_folder() -> Iterator[None]:
+    """Hide the current folder from Ray, which has its workers look there for modules, unless this process does, too."""
+    folder = Path.cwd()
+    if {"", str(folder)} & set(sys.path):
+        yield
+        return
+    os.chdir("/")
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+
+
 def _start_process(words: Sequence[str], job: Mapping[str, Any], limits: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     """The process of a job, which ends with this one; see `run_job`."""
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    child = [sys.executable, "-m", "kd_runner.sweeps.engines.child", str(os.getpid()), str(limits["threads"])]
+    child = python_command("kd_runner.sweeps.engines.child", str(os.getpid()), str(limits["threads"]))
     with (folder / CONSOLE).open("ab") as console:
         return subprocess.Popen(
             [*child, job["call"], *words],
@@ -229,7 +244,8 @@ class RayEngine:
         if settings.address is None:
             arguments |= {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, "include_dashboard": False}
         try:
-            ray.init(address=settings.address or "local", **arguments)
+            with _unseen_folder():
+                ray.init(address=settings.address or "local", **arguments)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise SettingsError(

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from kd_runner.child_python import python_for_shell
 from kd_runner.config.settings import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError, one_line
 from kd_runner.files import atomic, run_folder
@@ -347,7 +348,9 @@ class SlurmEngine:
         files = self.folder / SLURM_FOLDER
         files.mkdir(parents=True, exist_ok=True)
         timeouts = settings.max_num_timeout * jobs_of_task
-        executor = submitit.AutoExecutor(files / "%j", cluster="slurm", slurm_max_num_timeout=timeouts)
+        executor = submitit.AutoExecutor(
+            files / "%j", cluster="slurm", slurm_max_num_timeout=timeouts, slurm_python=python_for_shell()
+        )
         optional: dict[str, Any] = {"partition": settings.partition, "account": settings.account, "qos": settings.qos}
         optional |= {"constraint": settings.constraint, "gpus_per_node": settings.gpus_per_node or None}
         executor.update_parameters(

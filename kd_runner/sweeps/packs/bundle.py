@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kd_runner.child_python import python_command
 from kd_runner.errors import COMPLETED, INTERRUPTED, TERMINATED
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import CONSOLE, RESULT, holds_a_run
@@ -82,8 +83,8 @@ def _start(job: Mapping[str, Any], threads: int) -> subprocess.Popen[bytes]:
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     words = job["again"] if holds_a_run(folder) else job["words"]
-    command = [sys.executable, "-m", "kd_runner.sweeps.engines.child", str(os.getpid()), str(threads), job["call"]]
+    command = python_command("kd_runner.sweeps.engines.child", str(os.getpid()), str(threads), job["call"])
     if atomic.read_json(folder / RESULT).get("status") == "completed":
-        command, words = [sys.executable, "-c", ""], []
+        command, words = [sys.executable, "-I", "-c", ""], []
     with (folder / CONSOLE).open("ab") as console:
         return subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL, stdout=console, stderr=console)

@@ -1,0 +1,76 @@
+"""A file of class names lies in the data set's folder, unless a person typed it: its lines are handed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd_runner.cli import command
+from kd_runner.command_line.python_settings import composed_settings
+from kd_runner.command_line.resume import is_for_a_person, words_for_a_person
+from kd_runner.datasets.tables.label_values import names_of_classes
+from kd_runner.errors import BAD_SETTINGS
+from kd_runner.typed_files import TYPED, is_typed, remember_typed
+
+SECRET = "machine github.com\nlogin me\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set in a folder, and a home folder with a secret; the test stands in an empty folder."""
+    monkeypatch.setenv(TYPED, "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("home", "data", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "home" / ".netrc").write_text(SECRET)
+    (tmp_path / "data" / "names.txt").write_text("ant\nbee\n")
+    (tmp_path / "data" / "link.txt").symlink_to(tmp_path / "home" / ".netrc")
+    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([[0], [1], [0], [1]])
+    arrays = {f"{split}_{kind}": value for split in ("train", "val", "test") for kind, value in
+              (("images", images), ("labels", labels))}  # fmt: skip
+    np.savez(tmp_path / "data" / "d.npz", **arrays)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    "name", ["~/.netrc", "{home}/.netrc", "../home/.netrc", "link.txt", ".", "x/../../home/.netrc"]
+)
+def test_no_file_elsewhere_is_read(data: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"a text file in .*data that is no link out") as error:
+        names_of_classes(name.format(home=data.parent / "home"), data)
+    assert "github" not in str(error.value)
+    assert names_of_classes("names.txt", data) == names_of_classes("./names.txt", data) == ["ant", "bee"]
+
+
+def test_a_strangers_option_reads_none(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/x.yaml").write_text("# @package _global_\ndataset: {class_names: ~/.netrc}\n")
+    words = ["--config-dir", "conf", "experiment=x", "dataset=medmnist", f"dataset.root={data / 'd.npz'}", "dataset=?"]
+    assert command(words) == BAD_SETTINGS
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("kd-runner: dataset.class_names must be")
+    assert "github" not in line
+    assert command([*words, "dataset.class_names=~/.netrc"]) == 0
+
+
+def test_what_a_person_typed_is_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAMES", str(data / "names.txt"))
+    remember_typed(["seed=1", "dataset.class_names=~/a,'/b c'", "+dataset.class_names=${oc.env:NAMES}", "x=/d"])
+    assert all(map(is_typed, ["~/a", "/b c", str(data / "names.txt")]))
+    assert not any(map(is_typed, ["", "/d", "~/.netrc"]))
+    assert names_of_classes(str(data / "names.txt"), data / "elsewhere") == ["ant", "bee"]
+    composed_settings([], {"dataset": "medmnist", "dataset.root": "x.npz", "dataset.class_names": "/of/python.txt"})
+    assert is_typed("/of/python.txt")
+    remember_typed(["dataset.class_names=link.txt"])
+    assert not is_typed("link.txt")
+
+
+def test_what_a_folder_recorded_must_be_typed_again() -> None:
+    words = ["dataset.class_names=~/.netrc", "dataset.class_names=[a,b]", "dataset.class_names=a.txt", "dataset.x=/a"]
+    assert list(map(is_for_a_person, words)) == [True, False, False, False]
+    assert is_for_a_person("dataset.class_names='../x'")
+    assert is_for_a_person("dataset.class_names=${oc.env:X}")
+    assert words_for_a_person(words) == words[:1]
