@@ -24,10 +24,11 @@ from kd_runner.datasets.tables.table_file import is_table_name
 from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
 from kd_runner.errors import SettingsError
 from kd_runner.files import tolerant_json
-from kd_runner.files.run_folder import RESULT, SETTINGS
+from kd_runner.files.run_folder import ANALYSIS, RESULT, SETTINGS
 from kd_runner.input_pipeline.batches import evaluation_batch
 from kd_runner.notes import note
 from kd_runner.runs.data import VAL_FRACTION, fold_seed
+from kd_runner.typed_files import is_typed, leads_out
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def read_stored_data(
     settings = read_settings(folder, root)
     fields = {field.alias or name for name, field in DatasetSettings.model_fields.items()} - {"_target_"}
     node = {name: value for name, value in settings.dataset.items() if name not in fields}
+    node |= _recorded_class_names(folder, node)
     kept = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
         in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
@@ -97,6 +99,18 @@ def read_stored_data(
         if residency is None:  # images that are read in another way than the run's have another fingerprint
             _note_other_images(folder, result, splits)
         yield StoredData(splits, settings, result)
+
+
+def _recorded_class_names(folder: Path, node: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of the classes as the run recorded them, where its settings name a file that is not read for a folder.
+
+    Empty where the settings name none, or one in the data set's folder, and where nothing is recorded.
+    """
+    file = node.get("class_names")
+    if not isinstance(file, str) or not leads_out(file) or is_typed(file):
+        return {}
+    names = tolerant_json.texts(tolerant_json.json_of(folder / ANALYSIS)[0].get("classes"))
+    return {"class_names": names} if names else {}
 
 
 def _with_arguments(node: Any, key: str, arguments: Mapping[str, Any], trust: Sequence[str]) -> Any:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -165,3 +166,20 @@ def test_the_test_images_of_a_fold(folder: Path) -> None:
         (folder / "settings.json").write_text(json.dumps(settings | changes))
         with pytest.raises(SettingsError, match=message), read_stored_data(folder):
             pass
+
+
+def test_a_file_of_class_names_elsewhere_is_not_read_and_the_names_of_the_run_stand(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "names.txt").write_text("secret\nother\n")
+    arrays = {f"{split}_{kind}": value for split in ("train", "val", "test") for kind, value in
+              (("images", np.zeros((4, 28, 28), np.uint8)), ("labels", np.array([[0], [1], [0], [1]])))}  # fmt: skip
+    np.savez(tmp_path / "data" / "d.npz", **arrays)
+    node = {"_target_": "kd_runner.datasets.medmnist.medmnist", "root": str(tmp_path / "data" / "d.npz")}
+    settings = settings_of(tmp_path)
+    settings["dataset"] = {**node, "class_names": str(tmp_path / "names.txt")}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(SettingsError, match="class_names must be"), read_stored_data(tmp_path):
+        pass
+    (tmp_path / "analysis.json").write_text(json.dumps({"classes": ["ant", "bee"]}))
+    with read_stored_data(tmp_path) as test:
+        assert list(test.splits.classes) == ["ant", "bee"]

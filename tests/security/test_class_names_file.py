@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kd_runner.cli import command
 from kd_runner.command_line.python_settings import composed_settings
 from kd_runner.command_line.resume import is_for_a_person, words_for_a_person
 from kd_runner.datasets.tables.label_values import names_of_classes
@@ -15,6 +16,10 @@ from kd_runner.errors import BAD_SETTINGS
 from kd_runner.typed_files import TYPED, is_typed, remember_typed
 
 SECRET = "machine github.com\nlogin me\n"
+
+
+def kd_runner(words: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "kd_runner", *words], capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -45,15 +50,16 @@ def test_no_file_elsewhere_is_read(data: Path, name: str) -> None:
     assert names_of_classes("names.txt", data) == names_of_classes("./names.txt", data) == ["ant", "bee"]
 
 
-def test_a_strangers_option_reads_none(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_strangers_option_reads_none(data: Path) -> None:
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/x.yaml").write_text("# @package _global_\ndataset: {class_names: ~/.netrc}\n")
     words = ["--config-dir", "conf", "experiment=x", "dataset=medmnist", f"dataset.root={data / 'd.npz'}", "dataset=?"]
-    assert command(words) == BAD_SETTINGS
-    (line,) = capsys.readouterr().err.splitlines()
+    refused = kd_runner(words)
+    assert refused.returncode == BAD_SETTINGS
+    (line,) = refused.stderr.splitlines()
     assert line.startswith("kd-runner: dataset.class_names must be")
     assert "github" not in line
-    assert command([*words, "dataset.class_names=~/.netrc"]) == 0
+    assert kd_runner([*words, "dataset.class_names=~/.netrc"]).returncode == 0
 
 
 def test_what_a_person_typed_is_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
