@@ -2,18 +2,22 @@
 
 Test images have no part in the order: what was chosen by them would be flattered by them. A group that lacks the
 results of some seeds stands below all complete ones, since those of its seeds that are left may be the lucky ones.
+Groups of each data set are ranked, corrected and compared by themselves.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from kd_runner.command_line.overrides import split
+from kd_runner.comparison.data_sets import data_sets_of
 from kd_runner.comparison.equal_settings import rows_of
+from kd_runner.comparison.equal_students import mark_equal_students
 from kd_runner.comparison.gap import gap_of
-from kd_runner.comparison.groups import Group, corrected_gains, gain_of, gain_over
+from kd_runner.comparison.groups import Group, by_data_set, corrected_gains, gain_of, gain_over
 from kd_runner.errors import SettingsError
 from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import MissingRun, Run, decisive_words, typed_seeds
@@ -26,34 +30,57 @@ def compared_groups(
 ) -> list[Group]:
     """The groups, in their order, named by the overrides in which they differ, each compared with the reference.
 
-    Complete groups come first, by their accuracy on the validation images, the first of equals first. Those whose
-    accuracy there is not known follow, by that on the test images.
+    Those of one data set follow those of another. Of each, complete groups come first, by their accuracy on the
+    validation images, the first of equals first. Those whose accuracy there is not known follow, by that on the test
+    images.
 
     Args:
-        reference: A part of the reference's name; of several groups with it, the first. None: no comparison.
+        reference: A part of the reference's name; of several groups of a data set with it, the first. None: no
+            comparison.
         missing: The runs without a result, which make a group incomplete.
 
     Raises:
         SettingsError: no group has such a name.
     """
-    groups = [Group((*row.words, *row.apart), row.runs, differing=row.differing) for row in rows_of(runs)]
+    groups = [
+        Group((*row.words, *row.apart), row.runs, differing=row.differing, data_set=data_set.name)
+        for data_set in data_sets_of(runs)
+        for row in rows_of(data_set.runs)
+    ]
     lacking = _lacking_seeds(missing)
     common = _words_in_common([group.words for group in groups], lacking)
-    for group in groups:
+    words_of = [{_less_root(run.words) for run in group.runs} for group in groups]
+    times = Counter(words for of_group in words_of for words in of_group)
+    for group, of_group in zip(groups, words_of, strict=True):
         group.name = " ".join(_listed_modes(word for word in group.words if word not in common)) or "defaults"
         seeds = {run.seeds for run in group.runs}
         # Of rows with the same overrides, nothing says which of them a run without a result would be in.
-        lacks = set() if group.differing else lacking.get(_less_root(group.runs[0].words), set())
+        lacks = set().union(*(lacking.get(words, set()) for words in of_group if times[words] == 1))
         group.planned = len(seeds | lacks)
         group.gain, group.gap = gain_of(group), gap_of(group)
-    groups.sort(key=_place)
-    taught = [group for group in groups if group.taught]
-    gains_at = [functools.partial(gain_of, group) for group in taught]
-    for group, corrected in zip(taught, corrected_gains([group.gain for group in taught], gains_at), strict=True):
-        group.corrected = corrected
+    ranked = [sorted(of_data_set, key=_place) for of_data_set in by_data_set(groups)]
+    for of_data_set in ranked:
+        mark_equal_students(of_data_set)
+        taught = [group for group in of_data_set if group.taught]
+        gains_at = [functools.partial(gain_of, group) for group in taught]
+        gains = corrected_gains([group.gain for group in taught], gains_at, _same_as(taught))
+        for group, corrected in zip(taught, gains, strict=True):
+            group.corrected = corrected
+    groups = [group for of_data_set in ranked for group in of_data_set]
     if reference is not None and groups:
-        _compare_with(_named(reference, groups), groups)
+        if not any(_with_words(reference, of_data_set) for of_data_set in ranked):
+            names = ", ".join(group.name for group in groups)
+            raise SettingsError(f"reference: must be part of a row's name, got {without_plus(reference)}: {names}")
+        for of_data_set in ranked:
+            for group in _with_words(reference, of_data_set)[:1]:
+                _compare_with(group, of_data_set)
     return groups
+
+
+def _same_as(groups: Sequence[Group]) -> list[int | None]:
+    """For each group the index of the one that has the same students and counts for both; None: none of these."""
+    index_of = {id(group): index for index, group in enumerate(groups)}
+    return [None if group.same_as is None else index_of.get(id(group.same_as)) for group in groups]
 
 
 def _place(group: Group) -> tuple[bool, bool, float]:
@@ -108,21 +135,22 @@ def _less_root(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(word for word in words if not word.startswith("dataset.root="))
 
 
-def _named(reference: str, groups: Sequence[Group]) -> Group:
+def _with_words(reference: str, groups: Sequence[Group]) -> list[Group]:
+    """The groups with these words in their names, else those with a part of their names that is written so."""
     reference = without_plus(reference)
-    chosen = [group for group in groups if reference in group.name.split()] or [
+    return [group for group in groups if reference in group.name.split()] or [
         group for group in groups if reference in group.name
     ]
-    if not chosen:
-        raise SettingsError(
-            f"reference: must be part of a row's name, got {reference}: {', '.join(g.name for g in groups)}"
-        )
-    return chosen[0]
 
 
 def _compare_with(reference: Group, groups: Sequence[Group]) -> None:
-    """Give all other groups their gain over the reference."""
+    """Give all other groups their gain over the reference; those of its own students need no correction."""
     others = [group for group in groups if group is not reference]
-    gains_at = [functools.partial(gain_over, group, reference) for group in others]
-    for group, gain in zip(others, corrected_gains([at() for at in gains_at], gains_at), strict=True):
-        group.against, group.reference = gain, reference.name
+    for group in others:
+        group.against, group.reference = gain_over(group, reference), reference.name
+    known = reference.same_as or reference
+    distinct = [group for group in others if group is not known and group.same_as is not known]
+    gains_at = [functools.partial(gain_over, group, reference) for group in distinct]
+    gains = corrected_gains([group.against for group in distinct], gains_at, _same_as(distinct))
+    for group, gain in zip(distinct, gains, strict=True):
+        group.against = gain

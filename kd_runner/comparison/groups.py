@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -197,27 +197,45 @@ def accuracies_to_choose_by(groups: Sequence[Group]) -> tuple[list[float], Liter
     return [group.mean("student", "accuracy") or 0.0 for group in groups], "test"
 
 
+def by_data_set(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups that are ranked against one another: those of each data set, in their order."""
+    of_data_set: dict[str, list[Group]] = {}
+    for group in groups:
+        of_data_set.setdefault(group.data_set, []).append(group)
+    return list(of_data_set.values())
+
+
 def corrected_gains(
-    gains: Sequence[Gain | None], gain_at: Sequence[Callable[[float], Gain | None]]
+    gains: Sequence[Gain | None],
+    gain_at: Sequence[Callable[[float], Gain | None]],
+    same_as: Sequence[int | None] | None = None,
 ) -> list[Gain | None]:
     """The gains of several rows, with p and interval corrected for the number of those that have a p.
 
-    p is Holm's, and the interval is for the error that his correction leaves to the row, so that the two agree.
+    p is Holm's, and the interval is for the error that his correction leaves to the row, so that the two agree. Rows of
+    the same students count once. One of them that has fewer seeds is no surer than the row that it is the same as: so
+    the chance of an error in any row stays that of the rows that count.
 
     Args:
         gain_at: For each row, its gain with an interval for a given error.
+        same_as: For each row the index of the row that has the same students and counts for both; None: it counts.
     """
-    tested = [gain.p for gain in gains if gain is not None and gain.p is not None]
-    factors = iter(holm_factors(tested))
-    corrected: list[Gain | None] = []
-    for gain, at in zip(gains, gain_at, strict=True):
-        if gain is None or gain.p is None:
-            corrected.append(gain)
-            continue
-        factor = next(factors)
-        widened = at(SURE / factor) if factor > 1 else gain
+    p_of = {index: gain.p for index, gain in enumerate(gains) if gain is not None and gain.p is not None}
+    counting = {index: index for index in p_of}
+    for index, other in enumerate(same_as or ()):
+        if index in p_of and other in p_of:
+            counting[index] = other
+    counted = [index for index, other in counting.items() if index == other]
+    factors = dict(zip(counted, holm_factors([p_of[index] for index in counted]), strict=True))
+    corrected = list(gains)
+    for index, p in p_of.items():
+        other = counting[index]
+        factor = factors[other]
+        if other != index and p > 0:
+            factor = max(factor, factor * p_of[other] / p)
+        widened = gain_at[index](SURE / factor) if factor > 1 else gains[index]
         assert widened is not None
-        corrected.append(replace(widened, p=min(1.0, factor * gain.p), rows=len(tested)))
+        corrected[index] = replace(widened, p=min(1.0, factor * p), rows=len(counted))
     return corrected
 
 
@@ -231,6 +249,8 @@ class Group:
         against: The gain over the reference, corrected for all rows; None where there is none.
         reference: The name of the reference; empty for the reference itself and without one.
         differing: The keys of the settings that differ from those of groups with the same overrides.
+        data_set: What its runs were tested on; empty where all groups have the same.
+        same_as: The group whose students are the same for every seed of this one, and which counts for both.
     """
 
     words: tuple[str, ...]
@@ -243,6 +263,8 @@ class Group:
     against: Gain | None = None
     reference: str = ""
     differing: tuple[str, ...] = ()
+    data_set: str = ""
+    same_as: Group | None = field(default=None, repr=False)
 
     @property
     def lacking(self) -> int:

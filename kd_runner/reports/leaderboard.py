@@ -25,14 +25,14 @@ from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.name_tags_notes import described_rows
 from kd_runner.reports.report_sources import Sources
+from kd_runner.reports.row_notes import first_ranks, note_on_repeated, row_notes
 from kd_runner.reports.search_record import Search, searches_in
 from kd_runner.reports.shared_notes import SharedNote, note_lines, shared_notes
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NAME = "leaderboard"
-MOST_RANKS = 8  # ranks that a sentence names
-MOST_KEYS = 5  # settings that it names
+MOST_KEYS = 5  # settings that a sentence names
 TOO_FEW = "too few to tell"
 MOST_LINES = 10  # lines about parts of results that are left out
 MOST_ROWS = 60  # rows of the table in a terminal
@@ -47,7 +47,7 @@ COLUMNS = (
     "times_baseline", "seconds", "reference", "difference", "difference_low", "difference_high",
     "p", "nll_scaled", "ece_scaled", "corruption_accuracy", "baseline_corruption_accuracy", "corruption_error",
     "pgd_accuracy", "baseline_pgd_accuracy", "balanced_accuracy", "brier", "auroc", "average_precision",
-    "name", "notes",
+    "name", "notes", "seeds_compared", "data_set",
 )  # fmt: skip
 
 
@@ -59,7 +59,10 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     `agreement`, `nll` and `ece` are of the test images, after the last epoch; `sd` and `ci95`, half the width of
     Student's 95 % interval, are of `test_accuracy` over seeds. `n` runs of the `n_planned` that were begun or planned
     have a result. `gain_p` is of one row alone, `gain_p_corrected` Holm's for all rows with a teacher; each has an
-    interval that agrees with it. `difference` and what follows it are corrected for all rows. `gap_closed` is the share
+    interval that agrees with it; rows of the same students count once. `difference` and what follows it are corrected
+    for all rows, `difference_low` and `difference_high` are within [-1, 1], and `seeds_compared` is the number of seeds
+    that a row has in common with the reference, of a cross-validation that of folds. `rank` numbers all rows, also
+    where they are of several data sets; `data_set` is None where they are of one. `gap_closed` is the share
     of `kd_runner.comparison.gap`, and `gap_note` says why there is none. Accuracies are in [0, 1], `seconds` are those
     of the student's stage, `times_baseline` its training's multiply-accumulates, its teacher's passes included, divided
     by those of the baseline's, `latency` seconds of one image on the run's device. `nll_scaled` and `ece_scaled` are
@@ -73,9 +76,11 @@ def rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
         yield {"rank": rank, "settings": group.name, **_accuracies(group), **_gains(group), **_means(group)} | {
             "reference": group.reference or None,
             "difference": against and against.mean,
-            "difference_low": against and against.low,
-            "difference_high": against and against.high,
+            "difference_low": None if against is None or against.low is None else max(-1.0, against.low),
+            "difference_high": None if against is None or against.high is None else min(1.0, against.high),
             "p": against and against.p,
+            "seeds_compared": against and against.seeds,
+            "data_set": group.data_set or None,
             **described_rows(group.runs),
         }
 
@@ -172,9 +177,10 @@ def _difference(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return ""
     difference, low, high = (points(row[name]) for name in ("difference", "difference_low", "difference_high"))
+    n = f"n={row['seeds_compared']}"
     if row["p"] is None:
-        return difference
-    return f"{difference} [{low}, {high}] p={row['p']:.2g}"
+        return f"{difference} {n}"
+    return f"{difference} [{low}, {high}] p={row['p']:.2g} {n}"
 
 
 def _beside_teacher(row: Mapping[str, Any], key: str, words: Words) -> str:
@@ -212,6 +218,7 @@ class Column:
 
 SHOWN = (
     Column("", "rank", lambda row: str(row["rank"])),
+    Column("data set", "data_set", lambda row: row["data_set"] or "", 12),
     Column("settings", "settings", lambda row: row["settings"]),
     Column("name", "name", lambda row: row["name"] or "", 8),
     Column("n", "n", _seeds, 8),
@@ -240,7 +247,7 @@ SHOWN = (
 )
 
 
-TEXTS = ("settings", "name", "notes")  # columns of text
+TEXTS = ("settings", "data_set", "name", "notes")  # columns of text
 
 
 @dataclass(frozen=True)
@@ -250,6 +257,7 @@ class Leaderboard:
     Args:
         searches: The searches that the runs are trials of.
         faults: A line for each record of a search that cannot be shown.
+        repeated: A sentence on the runs that are not counted, as others of the same settings and seeds are.
     """
 
     groups: list[Group]
@@ -258,6 +266,7 @@ class Leaderboard:
     verdict: Verdict
     searches: list[Search] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def columns(self) -> list[Column]:
@@ -281,19 +290,19 @@ class Leaderboard:
 
     @functools.cached_property
     def order_notes(self) -> list[str]:
-        """Sentences on the rows that stand last whatever their accuracy; none where there are none."""
+        """Sentences on the order of rows: what is not ranked by accuracy, and what cannot be compared by it."""
         ranked = list(enumerate(self.groups, 1))
         incomplete = [rank for rank, group in ranked if group.lacking]
         unknown = [rank for rank, group in ranked if not group.lacking and group.val_accuracy is None]
-        notes = self._notes_of_equal_overrides()
+        notes = [*row_notes(self.groups), *self._notes_of_equal_overrides(), *self.repeated]
         if unknown:
             notes.append(
                 "Rows without an accuracy on validation images are in the order of their test accuracy, by which none "
-                f"should be chosen ({_first_ranks(unknown)})."
+                f"should be chosen ({first_ranks(unknown)})."
             )
         if incomplete:
             notes.append(
-                f"Rows that lack the results of some seeds stand below complete ones ({_first_ranks(incomplete)})."
+                f"Rows that lack the results of some seeds stand below complete ones ({first_ranks(incomplete)})."
             )
         return [self.words.instead(text) for text in notes]
 
@@ -304,7 +313,7 @@ class Leaderboard:
             if group.differing:
                 ranks.setdefault((group.runs[0].words, group.differing), []).append(rank)
         return [
-            f"The same overrides led to different settings ({_first_ranks(numbers)}): {_first_keys(keys)}."
+            f"The same overrides led to different settings ({first_ranks(numbers)}): {_first_keys(keys)}."
             for (_, keys), numbers in ranks.items()
         ]
 
@@ -315,7 +324,7 @@ class Leaderboard:
         for rank, group in enumerate(self.groups, 1):
             if group.gap is not None and group.gap.kind:
                 ranks.setdefault(group.gap.kind, []).append(rank)
-        reasons = [f"{kind} ({_first_ranks(numbers)})" for kind, numbers in ranks.items()]
+        reasons = [f"{kind} ({first_ranks(numbers)})" for kind, numbers in ranks.items()]
         return [f"Gap closed is no number (–) where {'; where '.join(reasons)}."] if reasons else []
 
     @functools.cached_property
@@ -332,12 +341,18 @@ class Leaderboard:
     def to_use(self) -> tuple[str, str] | None:
         """A sentence on which student of the first row is best on the validation images, and a command that uses it.
 
-        None where a search has its own choice, where each run of the row saw a part of the images (folds), where the
-        students are surely worse than their baselines, where the results do not say how right they are on the
-        validation images, and where the student is not there.
+        None where a search has its own choice, where there are several data sets, where each run of the row saw a part
+        of the images (folds), where the students are surely worse than their baselines, where the results do not say
+        how right they are on the validation images, and where the student is not there.
         """
         first = self.groups[0] if self.groups else None
-        if first is None or self.searches or first.has_folds or (first.taught and self.verdict.word == "cost"):
+        if (
+            first is None
+            or self.searches
+            or first.data_set
+            or first.has_folds
+            or (first.taught and self.verdict.word == "cost")
+        ):
             return None
         scores = [run.result["student"].get("val_map" if has_map(run.result) else "val_accuracy") for run in first.runs]
         known = [score for score in scores if score is not None]
@@ -356,12 +371,6 @@ class Leaderboard:
     def notes(self) -> list[SharedNote]:
         """The notes of the runs with a result."""
         return shared_notes(self.runs)
-
-
-def _first_ranks(ranks: Sequence[int]) -> str:
-    """The first ranks of rows with commas, and the number of the others, such as 'rows 2, 4 and 3 more'."""
-    more = f" and {len(ranks) - MOST_RANKS} more" if len(ranks) > MOST_RANKS else ""
-    return f"row{'' if len(ranks) == 1 else 's'} {', '.join(map(str, ranks[:MOST_RANKS]))}{more}"
 
 
 def _first_keys(keys: Sequence[str]) -> str:
@@ -390,7 +399,8 @@ def leaderboard_of(
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(latest_runs(runs), reference, missing)
     searches, faults = searches_in(folders, runs)
-    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups), searches, faults)
+    repeated = note_on_repeated(runs, [run for group in groups for run in group.runs])
+    return Leaderboard(groups, missing, list(rows(groups)), verdict_of(groups), searches, faults, repeated)
 
 
 def terminal_text(leaderboard: Leaderboard, width: int | None, with_commands: bool = True) -> str:
@@ -489,6 +499,7 @@ FOLDS_NOTE = (
     "share (Nadeau and Bengio 2003)."
 )
 REFERENCE_NOTE = (
-    "Against the reference: difference on common seeds, its 95 % interval and its p, by a paired t-test over seeds, of "
-    "one seed by McNemar's test over test images; with Holm's correction for all rows."
+    "Against the reference: difference on the n seeds that both rows have, its 95 % interval, as far as it is between "
+    "-100 and 100 points, and its p, by a paired t-test over seeds, of one seed by McNemar's test over test images; "
+    "with Holm's correction for all rows."
 )

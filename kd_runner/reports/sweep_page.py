@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_runner.charts.little_data import over_compute, over_images
 from kd_runner.charts.sweep_charts import pareto, strips
-from kd_runner.comparison.groups import Group
+from kd_runner.comparison.groups import Group, by_data_set
 from kd_runner.files import tolerant_json
 from kd_runner.files.results import FOLD, SEEDS, Run
 from kd_runner.files.run_folder import MULTIRUN, NETWORKS, NOW
@@ -70,6 +70,8 @@ def sweep_page(
     headline = _headline(leaderboard)
     large = interactive or is_large(leaderboard)
     most = MOST_ROWS if large else None
+    ranked = by_data_set(leaderboard.groups)
+    compared = leaderboard.groups if len(ranked) < 2 else []  # pictures across data sets would compare their accuracies
     names = ", ".join(folder.resolve().name for folder in folders[:3]) + (" …" if len(folders) > 3 else "")
     return render(
         "sweep.html",
@@ -91,10 +93,10 @@ def sweep_page(
         rows=leaderboard.rows[:most],
         most=most,
         strips=strips(leaderboard.groups),
-        pareto=pareto(leaderboard.groups[:MOST_POINTS] if large else leaderboard.groups),
-        over_images=over_images(leaderboard.groups) if not large else None,
-        over_compute=over_compute(leaderboard.groups) if not large else None,
-        two_settings=two_settings(leaderboard.groups),
+        pareto=pareto(compared[:MOST_POINTS] if large else compared),
+        over_images=over_images(compared) if not large else None,
+        over_compute=over_compute(compared) if not large else None,
+        two_settings=two_settings(compared),
         runs=list(islice(run_rows(leaderboard.groups, out, sources), most)),
         missing=[missing_row(run, out, sources) for run in leaderboard.missing[: MOST_MISSING if large else None]],
         cost=_cost_table(leaderboard.groups[:most]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,11 @@ def write(
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in leaderboard.rows)
+    ranks: Counter[str | None] = Counter()  # of each data set
+    for row in leaderboard.rows:
+        ranks[row["data_set"]] += 1
+        cells = {**row, "rank": ranks[row["data_set"]]}
+        writer.writerow({name: csv_cell(value) for name, value in cells.items()})
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
     page = out / PAGE

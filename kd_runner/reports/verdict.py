@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kd_runner.comparison.fold_samples import fold_key
-from kd_runner.comparison.groups import Group
+from kd_runner.comparison.groups import Group, by_data_set
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.files.scores import words_of
 from kd_runner.formats import number_of
@@ -37,10 +37,19 @@ class Verdict:
 
 
 def verdict_of(groups: Sequence[Group]) -> Verdict:
-    """The verdict on groups as `compared_groups` gives them, in their order.
+    """The verdict on groups as `compared_groups` gives them, in their order; of several data sets, one for each.
 
     Headline, interval and p are of one test: with several rows, all three are corrected for their number.
     """
+    of_data_sets = by_data_set(groups)
+    if len(of_data_sets) > 1:
+        sentences = [f"{ranked[0].data_set}: {_verdict_of_one(ranked)}" for ranked in of_data_sets]
+        return Verdict("unknown", f"{len(of_data_sets)} data sets, each ranked by itself", sentences)
+    return _verdict_of_one(groups)
+
+
+def _verdict_of_one(groups: Sequence[Group]) -> Verdict:
+    """The verdict on the groups of one data set."""
     if not groups:
         return Verdict("unknown", "No result yet", ["No run has been completed."])
     taught = [group for group in groups if group.taught]
@@ -54,7 +63,10 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
         runs = runs if len(groups) == 1 else "The runs of the first row have"
         sentence = f"{runs} no baseline, the same student trained without a teacher."
         return Verdict("unknown", "The gain is not known", [sentence], best)
-    words = [_word(group.corrected) for group in taught]
+    distinct: dict[int, Group] = {}  # rows of the same students count once
+    for group in taught:
+        distinct.setdefault(id(group.same_as or group), group)
+    words = [_word(group.corrected) for group in distinct.values()]
     points = f"{100 * gain.mean:+.2f} points"
     headline = {
         "helped": f"Distillation helped: {points}",
@@ -63,7 +75,7 @@ def verdict_of(groups: Sequence[Group]) -> Verdict:
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
     sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
-    if len(taught) > 1:
+    if len(distinct) > 1:
         kind = "a teacher or peers" if any(map(_has_peers, taught)) else "a teacher"
         summary = _summary_of_rows(words, kind, best.val_accuracy is not None)
         sentences.append(words_of(best.runs[0].result).instead(summary))
