@@ -1,8 +1,9 @@
-"""Rows of runs whose settings are equal, too: equal overrides may lead to others, as files of one's own change.
+"""Rows of runs whose settings are equal: equal overrides may lead to others, and other overrides to the same.
 
 A result has a digest of its decisive settings less its seeds. Where runs of the same overrides have several, their
-settings.json say what differs: that tells the rows apart, also in their names. Results of earlier versions, which have
-no digest, are taken to have that of the others where these agree.
+settings.json say what differs: that tells the rows apart, also in their names. Rows of other overrides that have the
+same digest are one row, as where a default was typed. Results of earlier versions, which have no digest, are taken to
+have that of the others with their overrides where these agree.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kd_runner.config.fingerprint import decisive_of_row, digest
+from kd_runner.config.fingerprint import OF_A_MACHINE, SEED, decisive_of_row, digest, flat_keys, names_a_place
 from kd_runner.files import tolerant_json
-from kd_runner.files.results import Run, latest
+from kd_runner.files.indifferent import HOW_FAST
+from kd_runner.files.results import FOLD, ROOT, SEEDS, Run, latest
 from kd_runner.files.run_folder import SETTINGS
 
 MOST_WORDS = 3  # settings in a row's name, where fewer tell it from the others
@@ -26,6 +28,10 @@ MOST_LETTERS = 100  # of a value in a name; of a longer one, its first letters a
 MOST_COMPARED = 50  # rows of the same overrides that a run's settings are compared with, beyond its digest
 NUMBERS = re.compile(r"(\d+)")
 ABSENT = object()
+# Words of other rows though the digest knows nothing of them: a sweep over them compares times.
+MACHINE_WORDS = ("trainer", *HOW_FAST, *OF_A_MACHINE)
+# Places where other images, weights or results may not lie: those of the test images are compared by the images.
+SAME_FROM_ANYWHERE = (ROOT.rstrip("="), "dataset.image_root", "dataset.cache", "evaluate.also", "store")
 DIGEST = "settings_digest"  # the key of a result, in a name where the settings themselves cannot be read
 
 
@@ -34,7 +40,7 @@ class RowOfRuns:
     """The runs of a row.
 
     Args:
-        words: The overrides of its runs.
+        words: The overrides of its runs; where they have several, those of most of them.
         apart: The settings, as overrides, that tell it from rows of the same overrides; empty where there are none.
         differing: The keys of all settings in which these rows differ; empty for a row that is alone.
     """
@@ -46,7 +52,7 @@ class RowOfRuns:
 
 
 def rows_of(runs: Iterable[Run]) -> list[RowOfRuns]:
-    """The runs by their overrides, and by their settings where these are known and differ."""
+    """The runs by their settings where these are known, else by their overrides."""
     by_words: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         by_words.setdefault(run.words, []).append(run)
@@ -54,7 +60,51 @@ def rows_of(runs: Iterable[Run]) -> list[RowOfRuns]:
     for words, members in by_words.items():
         several = len({run.settings_digest for run in members if run.settings_digest}) > 1
         rows += _told_apart(words, members) if several else [RowOfRuns(words, members)]
-    return rows
+    return _of_equal_settings(rows)
+
+
+def _of_equal_settings(rows: Sequence[RowOfRuns]) -> list[RowOfRuns]:
+    """The rows, those of equal settings as one: rows of which every run has a digest, and that have one in common."""
+    alike: list[list[RowOfRuns]] = []
+    of_key: dict[Hashable, list[list[RowOfRuns]]] = {}
+    for row in rows:
+        digests = {run.settings_digest for run in row.runs}
+        machine = tuple(word for word in row.words if word.partition("=")[0] in MACHINE_WORDS)
+        keys = [] if None in digests else [(digest, machine) for digest in digests]
+        candidates = [known for key in keys for known in of_key.get(key, [])]
+        others = next((known for known in candidates if _has_places_of(known[0], row)), None)
+        if others is None:
+            others = []
+            alike.append(others)
+        others.append(row)
+        for key in keys:
+            if not any(known is others for known in of_key.setdefault(key, [])):
+                of_key[key].append(others)
+    return [_one_row(members) for members in alike]
+
+
+def _one_row(rows: Sequence[RowOfRuns]) -> RowOfRuns:
+    """The rows as one, called by the words of most runs, of equals by the shortest; a run that was repeated is in it
+    once.
+    """
+    if len(rows) == 1:
+        return rows[0]
+    named = min(rows, key=lambda row: (-len(row.runs), len(row.words), sum(map(len, row.words))))
+    return replace(named, runs=latest([run for row in rows for run in row.runs], _seeds))
+
+
+def _has_places_of(first: RowOfRuns, second: RowOfRuns) -> bool:
+    """True where the runs of two rows have what their digest leaves out: files with weights and images, other seeds."""
+    settings, others = (_Settings.of(row.runs[0], _places_and_seeds) for row in (first, second))
+    return settings is not None and others is not None and not any(True for _ in settings.differing(others))
+
+
+def _places_and_seeds(content: Any) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in flat_keys(content)
+        if (names_a_place(key) and key not in SAME_FROM_ANYWHERE) or (SEED.fullmatch(key) and key not in (*SEEDS, FOLD))
+    }
 
 
 @dataclass
@@ -96,10 +146,11 @@ class _Settings:
     seeds: frozenset[str]
 
     @staticmethod
-    def of(run: Run) -> _Settings | None:
+    def of(run: Run, chosen: Callable[[Any], dict[str, Any]] = decisive_of_row) -> _Settings | None:
+        """The settings of a run that `chosen` takes from its settings.json; None where they cannot be read."""
         content, wrong = tolerant_json.json_of(run.folder / SETTINGS)
         try:
-            values = {} if wrong else decisive_of_row(content)
+            values = {} if wrong else chosen(content)
         except (LookupError, TypeError, AttributeError, ValueError, RecursionError):  # not as kd-runner writes it
             return None
         environment = run.result.get("environment") or {}

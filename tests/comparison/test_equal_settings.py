@@ -17,7 +17,7 @@ from kd_runner.comparison.groups import Group
 from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.config.settings import check
 from kd_runner.files.results import find_runs
-from kd_runner.reports.leaderboard import leaderboard_of, terminal_text
+from kd_runner.reports.leaderboard import leaderboard_of, markdown, terminal_text
 
 VERSION = {"kd_runner": "9.9", "git": None}
 
@@ -27,11 +27,13 @@ def settings() -> dict[str, Any]:
     return json.loads(json.dumps(check(composed("teacher=mlp")).plain()))
 
 
-def write(folder: Path, content: dict[str, Any], seed: int, count: int, **changes: Any) -> Path:
-    """Write a run of the words `experiment=mine`, with the digest of its settings."""
+def write(
+    folder: Path, content: dict[str, Any], seed: int, count: int, typed: tuple[str, ...] = (), **changes: Any
+) -> Path:
+    """Write a run of the words `experiment=mine` and those that were typed, with the digest of its settings."""
     content = copy.deepcopy(content) | {"seed": seed}
     known = {"settings_digest": digest_of_row(content), "environment": VERSION}
-    write_run(folder, ["experiment=mine", f"seed={seed}"], right(count), seed=seed, **(known | changes))
+    write_run(folder, ["experiment=mine", *typed, f"seed={seed}"], right(count), seed=seed, **(known | changes))
     (folder / "settings.json").write_text(json.dumps(content))
     os.utime(folder / "result.json", (1e9 + int(folder.name), 1e9 + int(folder.name)))
     return folder
@@ -143,3 +145,57 @@ def test_of_many_settings_a_name_has_those_that_it_needs(tmp_path: Path, setting
         "The same overrides led to different settings (rows 1, 2, 3): baseline, batch_size, optimizer.lr, "
         "scheduler.floor, student.epochs."
     )
+
+
+DEFAULT = ("optimizer.weight_decay=0.0",)
+
+
+def test_a_default_that_was_typed_makes_no_other_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """One row, called by the shorter words, in which the run that both sweeps made is once, and the last one counts."""
+    for number, (seed, count, typed) in enumerate([(0, 60, ()), (1, 62, ()), (1, 64, DEFAULT), (2, 66, DEFAULT)]):
+        write(tmp_path / str(number), settings, seed, count, typed)
+    write(tmp_path / "4", changed(settings, student={"epochs": 6}), 0, 90, ("student.epochs=6",))
+    assert rows(tmp_path) == {"student.epochs=6": ["4"], "defaults": ["0", "2", "3"]}
+    leaderboard = leaderboard_of([tmp_path])
+    assert [row["n"] for row in leaderboard.rows] == [1, 3]
+    assert leaderboard.rows[1]["test_accuracy"] == pytest.approx((0.6 + 0.64 + 0.66) / 3)
+    line = f"1 run has the settings and seeds of a later one, which counts alone (not counted: {tmp_path / '1'})."
+    assert line in markdown(leaderboard).replace("\\", "")
+    assert line in " ".join(terminal_text(leaderboard, None).split())
+    write(tmp_path / "5", settings, 3, 68, ("optimizer.weight_decay=0.00",), settings_digest=None)
+    assert rows(tmp_path)["defaults"] == ["0", "2", "3"]  # an older result is of the row of its words
+    write(tmp_path / "6", settings, 5, 68, DEFAULT)
+    assert set(rows(tmp_path)) == {
+        "student.epochs=6",
+        DEFAULT[0],
+        "optimizer.weight_decay=0.00",
+    }  # its most common words
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("teacher.checkpoint", ("a.pth", "b.pth")),  # other weights, of which the digest knows nothing
+        ("teacher.seed", (1, 2)),
+        ("trainer.compile", (True, False)),  # the same numbers: somebody compares times
+    ],
+)
+def test_what_the_digest_leaves_out_still_makes_a_row(
+    key: str, values: tuple[Any, Any], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    section, _, name = key.partition(".")
+    for number, value in enumerate(values):
+        write(tmp_path / str(number), changed(settings, **{section: {name: value}}), 0, 60, (f"{key}={value}",))
+    digests = {run.settings_digest for run in find_runs([tmp_path])[0]}
+    assert len(digests) == 1
+    assert list(rows(tmp_path)) == [f"{key}={value}" for value in values]
+
+
+def test_a_run_that_is_missing_under_other_words_is_of_the_row(tmp_path: Path, settings: dict[str, Any]) -> None:
+    write(tmp_path / "0", settings, 0, 60)
+    write(tmp_path / "1", settings, 1, 60, DEFAULT)
+    words = ["experiment=mine", *DEFAULT, "seed=2"]
+    write_run(tmp_path / "2", words, status="failed", error="no", student=None)
+    runs, missing = find_runs([tmp_path])
+    (group,) = compared_groups(runs, None, missing)
+    assert (len(group.runs), group.planned) == (2, 3)
