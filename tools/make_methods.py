@@ -30,6 +30,10 @@ weight is free has another where another was better on validation images ([resul
 `distillation.weight` that is typed counts in any case. A data set of your own may have such weights, too:
 `default_weights: {at: 30}` in its file.
 
+At its defaults, `hybrid` is the loss of `soft` at its own: 0.9 of the soft targets and 0.1 of the labels, which are its
+`soft_share` and the rest, and `weight` and `label_weight` of `soft`. Both give the same student; another `soft_share`,
+`hard_source` or `form` makes `hybrid` a mode of its own.
+
 """
 
 

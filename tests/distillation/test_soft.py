@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import Golden, finite_with_a_gradient, softmax
 
 from kd_runner.distillation.hard import Hard
@@ -114,6 +116,18 @@ def test_hybrid_ends_are_soft_and_hard(golden: Golden) -> None:
     assert Hybrid(soft_share=1)(*arguments).item() == pytest.approx(Soft()(*arguments).item(), rel=1e-6)
     hard = Hybrid(soft_share=0, hard_source="teacher_argmax")(*arguments)
     assert hard.item() == pytest.approx(Hard()(*arguments).item(), rel=1e-6)
+
+
+def test_hybrid_at_its_defaults_is_the_loss_of_soft(golden: Golden) -> None:
+    """As docs/methods.md says of the two files: with the labels that a mode gets from outside, both are one loss."""
+    folder = Path(__file__).parents[2] / "conf" / "distillation"
+    soft, hybrid = (yaml.safe_load((folder / f"{name}.yaml").read_text()) for name in ("soft", "hybrid"))
+    arguments = (golden.student, golden.teacher, golden.labels, 4)
+    labels = torch.nn.functional.cross_entropy(golden.student.logits, golden.labels)
+    of_soft = soft["weight"] * Soft()(*arguments) + soft["label_weight"] * labels
+    mixed = Hybrid(soft_share=hybrid["soft_share"], hard_source=hybrid["hard_source"], form=hybrid["form"])
+    of_hybrid = hybrid["weight"] * mixed(*arguments) + hybrid["label_weight"] * labels
+    assert of_hybrid.item() == pytest.approx(of_soft.item(), rel=1e-6)
 
 
 def test_target_mix_has_the_gradient_of_loss_mix_at_temperature_one(golden: Golden) -> None:
