@@ -6,7 +6,6 @@ Nothing here imports torch before a run starts, so `--help`, `--cfg job` and she
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,6 +44,9 @@ from kd_runner.errors import (
     RunFailed,
     SettingsError,
     exit_code_of,
+    raise_errors_of_hydra,
+    traceback_of,
+    traceback_remedy,
 )
 from kd_runner.files.atomic import write_json
 from kd_runner.files.disk import refusal
@@ -75,8 +77,7 @@ def main(companions: Any = None) -> int:
 
     0: completed. 1: a run failed. 2: a setting, file or data set cannot work. 130: Ctrl-C. 143: terminated.
     """
-    # With this, Hydra raises its errors instead of printing them, and we print each in one line.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    raise_errors_of_hydra()  # and we print each in one line
     sys.excepthook = print_exception
     settle_threads()
     words = sys.argv[1:]
@@ -166,8 +167,15 @@ def _exit_code_after(error: Exception, invocation: Invocation) -> int:
     is_a_list = isinstance(message, Lines)  # of jobs or trials that failed, which say how to go on where one can
     if code == FAILED and not is_a_list and "resume=" not in message:  # the process that starts jobs was killed, say
         message += invocation.resume_hint
+    _print_traceback(error)
     say(message)
     return BAD_SETTINGS if code is None else code
+
+
+def _print_traceback(error: Exception) -> None:
+    """Print what an error was raised from, where the person has set HYDRA_FULL_ERROR=1."""
+    if text := traceback_of(error):
+        print(redaction.mask(text), file=sys.stderr)
 
 
 def _hydra_main(invocation: Invocation) -> None:
@@ -201,8 +209,9 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         invocation.exit_code = FAILED if code is None else code
         if code is None:
             raise
-        message = with_origin(str(error), overrides)
+        message = with_origin(f"{error}{traceback_remedy(error)}", overrides)
         message += where_they_are_now(message, invocation.typed_words, invocation.again)
+        _print_traceback(error)
         say(message)
         logging.getLogger("kd_runner.problems").error("%s", message)
         if code == BAD_SETTINGS:

@@ -19,7 +19,7 @@ from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_targe
 from kd_runner.config.given import is_name_of_given
 from kd_runner.config.own_files import own_digest
 from kd_runner.config.settings import Node, as_number, fields_of, rule_of
-from kd_runner.errors import SettingsError, one_line
+from kd_runner.errors import SettingsError, code_error, one_line
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
 
@@ -28,6 +28,7 @@ INVALID = re.compile(r"Invalid (learning rate|beta parameter|\w+)(?: at index \d
 TORCH_WORDS = {"learning rate": "lr", "beta parameter": "betas", "epsilon": "eps"}
 ARGUMENT_RANGES = dict.fromkeys(("lr", "momentum", "weight_decay", "eps", "lr_decay"), "0 or more")
 ARGUMENT_RANGES |= {"betas": "from 0 to below 1"}
+LOSS = ("student", "teacher", "labels", "temperature")  # what a loss is called with
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args and **kwargs
 
 
@@ -50,6 +51,36 @@ def build(node: Node, key: str, trust: Iterable[str] = (), groups: Sequence[str]
         raise SettingsError(refusal(error, node, key)) from error
 
 
+def build_loss(node: Node, key: str, trust: Iterable[str] = ()) -> Any:
+    """The loss that `node` names: what a class or function makes, or a function that is the loss itself.
+
+    A function is the loss itself where it needs exactly four arguments besides those of the node, its first ones: the
+    outputs of student and teacher, the labels and the temperature. Its others are bound to it.
+
+    Raises:
+        SettingsError: as in `build`.
+    """
+    target = _locate(node, key, tuple(trust))
+    parameters = list(inspect.signature(target).parameters.values()) if inspect.isfunction(target) else []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in _VARIADIC and parameter.name not in node
+    ]
+    first = [parameter.name for parameter in parameters[: len(LOSS)] if parameter.kind in positional]
+    if needed != first or len(first) != len(LOSS):
+        if {*LOSS[:2]} <= set(needed):
+            raise SettingsError(
+                f"{key}._target_: must be a function of ({', '.join(LOSS)}) and of settings behind them, or a class "
+                f"whose objects are called with these, got {node['_target_']}({', '.join(needed)})"
+            )
+        return build(node, key, trust)
+    arguments = _prepare(node, key, trust, OPTIONS, dict.fromkeys(first))[1]
+    settings = {name: value for name, value in arguments.items() if name not in first}
+    return functools.update_wrapper(functools.partial(target, **settings), target) if settings else target
+
+
 def refusal(error: Exception, node: Node, key: str) -> str:
     """The message for an error of the callable that `node` names, with the key of the argument that it is about."""
     message = one_line(error)
@@ -62,7 +93,7 @@ def refusal(error: Exception, node: Node, key: str) -> str:
         return f"{key}.{message}"
     if isinstance(error, FileNotFoundError) and "root" in node:
         return f"{key}.root: {message}"
-    return f"{key}: {message}"
+    return f"{key}: {message if isinstance(error, SettingsError) else code_error(error)}"
 
 
 def build_partial(node: Node, key: str, first: str, trust: Iterable[str] = ()) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner.config.build import build, build_partial, refusal
+from kd_runner.config.build import build, build_loss, build_partial, refusal
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import (
     ONLINE,
@@ -398,7 +398,7 @@ def _modes(settings: Settings) -> tuple[Mode, ...]:
 
 
 def _mode(key: str, section: DistillationSettings, trust: list[str]) -> Mode:
-    loss = build(section.node, key, trust)
+    loss = build_loss(section.node, key, trust)
     if section.standardize and not needs_of(loss).teacher_logits:
         raise SettingsError(f"{key}.standardize: has no effect, {section.target} does not compare logits, got true")
     return Mode(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from kd_runner.config.settings import Settings
-from kd_runner.errors import SettingsError, one_line
+from kd_runner.errors import SettingsError, code_error
 from kd_runner.files.stages import STUDENT
 from kd_runner.notes import note
 from kd_runner.outputs import Outputs
@@ -19,6 +19,7 @@ from kd_runner.runs.cache_checks import MIXING, check_cache
 from kd_runner.runs.data_free import check_data_free
 from kd_runner.runs.injected import check_injection
 from kd_runner.runs.loss_cost import loss_macs
+from kd_runner.runs.missing_layer import missing_layer
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.peer_stage import students_of
 from kd_runner.runs.pruned import check_pruning
@@ -93,7 +94,7 @@ def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     macs: dict[str, list[int] | None] = {}
     for mode in (mode for mode in pairing.modes if mode.weight > 0):  # others take no part, and get no features
         _refuse_mixed_images(parts.settings, mode)
-        _check_loss(mode, first)
+        _check_loss(mode, first, pairing, parts)
         _check_effects(mode, attempts, circumstances)
         macs |= {mode.key: loss_macs(mode, first)} if count_macs else {}
         layers[mode.key] = {"student": list(mode.student_layers), "teacher": list(mode.teacher_layers)}
@@ -132,12 +133,13 @@ def _refuse_mixed_images(settings: Settings, mode: Mode) -> None:
             )
 
 
-def _check_loss(mode: Mode, attempt: Attempt) -> None:
-    """Raise SettingsError where a mode gives other than one number."""
+def _check_loss(mode: Mode, attempt: Attempt, pairing: Pairing, parts: Parts) -> None:
+    """Raise SettingsError where a mode cannot take what the networks give, or gives other than one number."""
     try:
         loss = mode(attempt.student, attempt.teacher, attempt.labels, attempt.temperature)
     except Exception as error:  # anyone's loss
-        raise SettingsError(f"{mode.key}: {one_line(error)}") from error
+        reason = missing_layer(mode, attempt, pairing, parts) if isinstance(error, KeyError) else None
+        raise SettingsError(f"{mode.key}: {reason or code_error(error)}") from error
     if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
         kind = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
         raise SettingsError(f"{mode.key}: must give one number for a batch, gave {kind}")

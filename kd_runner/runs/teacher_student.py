@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kd_runner.config.settings import ASKED, Node, Settings
 from kd_runner.datasets.splits import Splits
-from kd_runner.errors import Answer, SettingsError, one_line
+from kd_runner.errors import Answer, SettingsError, code_error, one_line, own_frame
 from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.networks.layers import Layers, layers_of
 from kd_runner.networks.observed import Observed
@@ -110,7 +110,7 @@ def pair_networks(
     by_role = {"teacher": teacher, "student": student}
     layers = {role: _layers(role, network, images, splits.num_classes) for role, network in by_role.items()}
     labels = splits.train.labels if labels is None else labels
-    keys = {(mode.key, role): _layers_key(mode, role, settings) for mode in modes for role in ROLES}
+    keys = {(mode.key, role): layers_key(mode, role, settings) for mode in modes for role in ROLES}
     networks = Networks(by_role, layers, images, splits, labels, keys)
     for role in by_role:
         _check_named_layers(role, getattr(settings, role).layers, networks)
@@ -144,6 +144,8 @@ def _layers(role: str, network: nn.Module, images: Tensor, num_classes: int) -> 
         message = one_line(error)
         if message.startswith("must return logits"):
             raise SettingsError(f"{role}: {message}") from error
+        if own_frame(error) is not None:  # the size of the images need not be why
+            raise SettingsError(f"{role}: failed on images of {shape}: {code_error(error)}") from error
         raise SettingsError(f"{role}: cannot take images of {shape}: {message}") from error
 
 
@@ -171,7 +173,7 @@ def _with_layers(mode: Mode, settings: Settings, networks: Networks) -> Mode:
     return replace(mode, student_layers=chosen["student"], teacher_layers=chosen["teacher"])
 
 
-def _layers_key(mode: Mode, role: str, settings: Settings) -> str:
+def layers_key(mode: Mode, role: str, settings: Settings) -> str:
     """The key that names a mode's layers of a network, or may name them."""
     is_added = mode.key != "distillation" and not getattr(settings, role).layers
     return f"{mode.key}.{role}_layers" if getattr(mode, f"{role}_layers") or is_added else f"{role}.layers"
@@ -247,7 +249,7 @@ def _call_method(key: str, method: Any, example: AdapterExample) -> Any:
     try:
         return method(example)
     except Exception as error:  # anyone's mode
-        raise SettingsError(f"{key}: {one_line(error)}") from error
+        raise SettingsError(f"{key}: {code_error(error)}") from error
 
 
 def _adapter_example(mode: Mode, networks: Networks) -> AdapterExample:
