@@ -108,7 +108,13 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["distillation=null"], "distillation: must be one of ab, ard, "),
         (["dataset=image_folder"], "dataset.root: must be given"),
         (["+distillation@plus.l2=logits_l2", "plus.l2.label_weight=9"], "plus.l2.label_weight: has no effect"),
-        (["teacher.optimizer.lr=0.1"], "teacher.optimizer.lr: write 'teacher.optimizer={lr: …}'"),
+        (["teacher.optimizer.lrr=0.1"], "teacher.optimizer.lrr: no such setting (did you mean lr?)"),
+        (
+            ["-m", "student.optimizer={lr: tag(log,interval(1e-3,1e-1))}"],
+            "student.optimizer: must hold no tag(…) inside { }, got {lr: tag(log,interval(1e-3,1e-1))}; type -m "
+            "'student.optimizer.lr=tag(log,interval(1e-3,1e-1))'",
+        ),
+        (["-m", "student=mlp", "student.hidden=[choice(8,9)]"], "student.hidden: must be one list or several such as"),
         (
             ["-m", "teacher=resnet", "teacher.dept=8", "seed=0,1"],
             "teacher.dept: no such setting (did you mean teacher.dep",

@@ -18,7 +18,7 @@ from kd_runner.command_line.command_help import refuse_commands
 from kd_runner.command_line.empty_values import refuse_empty_paths
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.fold_words import with_folds
-from kd_runner.command_line.overrides import expand_modes
+from kd_runner.command_line.overrides import expand
 from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.resume import command_of_folder, resume_override, words_beside, words_for_a_person
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
@@ -84,7 +84,7 @@ class Invocation:
         flags, settings = split_flags(words)
         settings = with_folds(settings, bool(SWEEP_FLAGS & set(flags)), self.asks_for_data)
         self.flags = [flag for flag in flags if flag not in SWEEP_FLAGS]
-        return [override for word in [*flags, *settings] for override in expand_modes(word)]
+        return expand([*flags, *settings])
 
     def remember_folder(self, folder: Path) -> None:
         """Make the message about an interruption say how to go on with the run or sweep in `folder`."""

@@ -30,7 +30,7 @@ from kd_runner.command_line.option_files import (
     published_options,
 )
 from kd_runner.command_line.own_folder import config_dirs
-from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept
+from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept, sweep_inside
 from kd_runner.config.conf_dir import CONF_DIR, NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
@@ -90,6 +90,8 @@ def one_line_message(error: Exception) -> str:
     if re.search(UNREADABLE, text):
         text = _unreadable_word(_typed_words()) or text
     if re.match(NOT_SWEPT, text) and (line := not_swept(_typed_words())):
+        return line
+    if re.search(r"\w+Sweep\b", f"{text} {error.__cause__}") and (line := sweep_inside(_typed_words())):
         return line
     several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL)
     if several:

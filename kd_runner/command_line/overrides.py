@@ -14,6 +14,9 @@ PUBLISHED_WEIGHTS = "++dataset.default_weights=null"  # those of runs before a d
 # Overrides that do not say what is run.
 UNDECISIVE = (*WORDS_OUTSIDE_A_JOB, *EARLIER_DEFAULTS, PUBLISHED_WEIGHTS)
 
+# A setting of a stage's own optimizer or scheduler.
+OF_A_STAGE = re.compile(r"((?:teacher|student|finetune)\.(?:optimizer|scheduler))\.\w[\w.]*=")
+
 
 def is_undecisive(word: str) -> bool:
     """True for an override that does not say what is run."""
@@ -38,6 +41,21 @@ def expand_modes(word: str) -> list[str]:
     if not modes or len(set(modes)) < len(modes):
         raise SettingsError(f"distillation: must name one mode or more, each once, got {word.partition('=')[2]}")
     return [f"distillation={modes[0]}", *(f"+distillation@plus.{name}={name}" for name in modes[1:])]
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """The words as Hydra takes them: `expand_modes` of each, and `student.optimizer.lr=0.1` with the ++ that it needs.
+
+    A stage's own optimizer and scheduler are null until it has some settings, so that there is nothing to change. Where
+    a word chooses an option for it, there is.
+
+    Raises:
+        SettingsError: as in `expand_modes`.
+    """
+    chosen = {word.partition("=")[0].partition("@")[2] for word in words}
+    expanded = [part for word in words for part in expand_modes(word)]
+    parts = [OF_A_STAGE.match(word) for word in expanded]
+    return [f"++{word}" if part and part[1] not in chosen else word for word, part in zip(expanded, parts, strict=True)]
 
 
 def check_overrides(overrides: Sequence[str]) -> None:

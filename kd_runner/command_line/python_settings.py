@@ -19,7 +19,7 @@ from kd_runner.command_line.empty_values import refuse_empty_paths
 from kd_runner.command_line.foreign_files import guarded_composition
 from kd_runner.command_line.in_short import in_short
 from kd_runner.command_line.messages import messages_about, one_line_message
-from kd_runner.command_line.overrides import expand_modes
+from kd_runner.command_line.overrides import expand
 from kd_runner.command_line.own_folder import refuse_ignored_files
 from kd_runner.command_line.resume import command_of_folder
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
@@ -115,7 +115,7 @@ def composed_settings(
             values[key] = value
         else:
             values[key] = value
-    overrides = [expanded for word in overrides for expanded in expand_modes(word)]
+    overrides = expand(overrides)
     refuse_ignored_files(overrides)
     config = _composed(overrides)
     with open_dict(config):

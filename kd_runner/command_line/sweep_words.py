@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import IntervalSweep, Sweep
 from hydra.errors import HydraException
 
 from kd_runner.command_line.typed_words import parse_overrides
@@ -20,6 +21,7 @@ INTERVAL = re.compile(
     rf"(?P<names>(?:\w+\s*[(\[]\s*|log\s*,\s*)+)(?P<low>{NUMBER})\s*[,;:]\s*(?P<high>{NUMBER})\s*(?P<log>,\s*log\s*)?[)\]\s]+",
     re.IGNORECASE,
 )
+SWEEP_CALL = re.compile(r"\w+\((?:[^()]|\([^()]*\))*\)")  # such as tag(log,interval(1,8))
 KNOWN = r"tag|int|float|interval|q?uniform|log|(?:q?log_?)uniform|randint|range"
 
 
@@ -38,6 +40,34 @@ def not_swept(words: Sequence[str]) -> str | None:
     kind = "an interval is for a search" if intervals else "several values are for a sweep"
     remedy = f"type kd-runner {' '.join(missing)} {shlex.quote(word)}"
     return f"{override.key_or_group}: must be one value, got {word.partition('=')[2]}; {kind}: {remedy}"
+
+
+def sweep_inside(words: Sequence[str]) -> str | None:
+    """A line about several values inside a dictionary or a list, where nothing sweeps over them; None without any."""
+    for override in parse_overrides(words):
+        key, value = override.key_or_group, str(override.input_line).partition("=")[2]
+        inside = None if override.is_sweep_override() else _path_to_sweep(override.value())
+        if inside is None:
+            continue
+        found = SWEEP_CALL.search(value)
+        values = found[0] if found else "a,b"
+        if not inside or any(isinstance(part, int) for part in inside):  # a list, of which whole ones are swept
+            return f"{key}: must be one list or several such as choice([…],[…]), got {value}"
+        typed = shlex.quote(f"{'.'.join([key, *map(str, inside)])}={values}")
+        return f"{key}: must hold no {values.partition('(')[0]}(…) inside {{ }}, got {value}; type -m {typed}"
+    return None
+
+
+def _path_to_sweep(value: Any) -> tuple[str | int, ...] | None:
+    """The keys and positions that lead to the first of several values in plain data; None where there are none."""
+    if isinstance(value, Sweep):
+        return ()
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in pairs:
+        rest = _path_to_sweep(child)
+        if rest is not None:
+            return (key if isinstance(key, int) else str(key), *rest)
+    return None
 
 
 def meant_sweep(word: str) -> str | None:

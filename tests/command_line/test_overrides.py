@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from conftest import composed
 
-from kd_runner.command_line.overrides import check_overrides, expand_modes, is_undecisive, split
+from kd_runner.command_line.overrides import check_overrides, expand, expand_modes, is_undecisive, split
+from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 
 
@@ -44,3 +46,14 @@ def test_a_label_weight_of_a_further_mode_is_refused() -> None:
         SettingsError, match=r"^plus\.at\.label_weight: has no effect; .*, got \+plus\.at\.label_weight=1$"
     ):
         check_overrides(["+plus.at.label_weight=1"])
+
+
+def test_a_setting_of_a_stage_that_has_none_is_added() -> None:
+    rate, sweep = "student.optimizer.lr=0.1", "finetune.scheduler.floor=choice(0,1)"
+    assert expand([rate, sweep, "optimizer.lr=1"]) == [f"++{rate}", f"++{sweep}", "optimizer.lr=1"]
+    chosen = "+optimizer@student.optimizer=sgd"
+    others = ["student.optimizer={lr: 1}", "++teacher.optimizer.lr=1", "student.optimizer.lr"]
+    assert expand([chosen, rate, *others]) == [chosen, rate, *others]
+    assert check(composed(*expand([rate, "teacher.optimizer.momentum=0.5", "optimizer=sgd"]))).student.optimizer == {
+        "lr": 0.1
+    }
