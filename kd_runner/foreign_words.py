@@ -71,6 +71,12 @@ def option_for(group: str, option: str) -> str | None:
     return None if found is None else str(found).replace("{group}", group)
 
 
+def format_for(name: str) -> str | None:
+    """The words to type behind `kd-export` for a format that has another name elsewhere; None for an unknown name."""
+    found, _, remark = table()["export"].get(_normal(name).replace(".", ""), "").partition("; ")
+    return f"type --format {found}{f' ({remark})' if remark else ''}" if found else None
+
+
 def _normal(key: str) -> str:
     return key.lstrip("+~-").lower().replace("-", "_")
 

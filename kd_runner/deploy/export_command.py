@@ -12,8 +12,10 @@ from kd_runner.deploy.commands import add_network_argument, run_command, say, tr
 from kd_runner.errors import COMPLETED, SettingsError
 from kd_runner.files.home import typed_path, typed_run
 from kd_runner.files.stages import STUDENT
+from kd_runner.foreign_words import format_for
 from kd_runner.plain_text import printable
 from kd_runner.quick_imports import quick_imports
+from kd_runner.suggestions import did_you_mean
 
 COMMAND = "kd-export"
 FORMATS = ("onnx", "torch_export", "openvino", "executorch", "safetensors")
@@ -39,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", type=typed_run, metavar="RUN|MODEL", help="folder of a run, or a file that kd-runner saved")
-    add("--format", choices=FORMATS, help="the file's format")
+    add("--format", type=_format, metavar=f"{{{','.join(FORMATS)}}}", help="the file's format")
     add("--quantize", choices=QUANTIZED, help="smaller numbers; int8 is calibrated on training images")
     add(
         "--with-preprocessing",
@@ -60,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--hub-folder", type=typed_path, metavar="FOLDER", help="also lay out a new folder for the Hugging Face Hub")
     add("--trust", action="append", default=[], metavar="PACKAGE", help="your package that the file names a network of")
     return parser
+
+
+def _format(name: str) -> str:
+    if name in FORMATS:
+        return name
+    remedy = format_for(name) or did_you_mean(name, FORMATS).strip()
+    text = f"must be one of {', '.join(FORMATS)}, got {printable(name)}"
+    raise argparse.ArgumentTypeError(f"{text}; {remedy}" if remedy else text)
 
 
 def export(arguments: argparse.Namespace) -> int:

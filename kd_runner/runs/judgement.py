@@ -197,9 +197,9 @@ def remedy_for(settings: Settings, role: str) -> str:
     section = settings.student if role == STUDENT else settings.all_teachers[role]
     rate = settings.for_stage(section.optimizer, "optimizer").get("lr", "…")
     steps = settings.student.steps if role == STUDENT else None  # its epochs only part them then
-    length = f"epochs ({role}.epochs={section.epochs})" if steps is None else f"steps ({role}.steps={steps})"
+    length = f"epochs ({role}.epochs, now {section.epochs})" if steps is None else f"steps ({role}.steps, now {steps})"
     return (
-        f"more {length}, another learning rate ({settings.rate_key(role)}={rate}) "
+        f"more {length}, another learning rate ({settings.rate_key(role)}, now {rate}) "
         "or a look at the images and their labels (dataset=?) may help"
     )
 

@@ -23,6 +23,7 @@ from kd_runner.deploy.export_formats import Runtime
 from kd_runner.deploy.exportable import load_exportable
 from kd_runner.deploy.exporting import what_to_write
 from kd_runner.deploy.run_images import images_of_run
+from kd_runner.foreign_words import format_for, table
 
 
 @pytest.fixture(autouse=True)
@@ -332,3 +333,24 @@ def test_a_run_of_somebody_else_extends_no_trust(tmp_path, capsys):
 def test_the_words_name_the_formats_that_there_are():
     assert tuple(export_formats.MODULES) == FORMATS
     assert set(QUANTIZED) == {export_formats.INT8, *export_formats.HALVES}
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("torchscript", "; type --format torch_export (PyTorch has given TorchScript up)"),
+        ("TensorRT", "; type --format onnx (TensorRT reads it)"),
+        ("onx", "; (did you mean onnx?)"),
+        ("qqqq", ""),
+    ],
+)
+def test_a_format_by_its_name_elsewhere_is_answered_with_the_words_to_type(name, remedy, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--format", name])
+    assert ended.value.code == 2
+    line = f"argument --format: must be one of {', '.join(FORMATS)}, got {name}{remedy}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"kd-export: error: {line}"
+
+
+def test_formats_elsewhere_lead_to_formats_here():
+    assert {format_for(name).split()[2] for name in table()["export"]} <= set(FORMATS)

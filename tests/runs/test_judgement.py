@@ -182,7 +182,7 @@ def test_several_teachers_and_their_mean_are_judged(result_of: RunIt, good: Stat
     assert re.match(
         r"teachers\.second (has not|may not have) learned: ", judged["members"]["teachers.second"]["warning"]
     )
-    assert "teachers.second.epochs=1" in judged["members"]["teachers.second"]["warning"]
+    assert "teachers.second.epochs, now 1" in judged["members"]["teachers.second"]["warning"]
     assert 0 < judged["val_accuracy"] <= 1
 
 
@@ -199,13 +199,14 @@ def test_what_has_not_learned_is_said_when_it_has_trained(result_of: RunIt, capl
     caplog.set_level("INFO", "kd_runner")
     result = result_of("teacher=mlp", "student=tiny_mlp", "optimizer=sgd", "optimizer.lr=1e-9", "student.epochs=2")
     said = {}
-    for role, settings in (("teacher", "teacher.epochs=1"), ("baseline", "student.epochs=2"), ("student", "student.e")):
+    lengths = {"teacher": "teacher.epochs, now 1", "baseline": "student.epochs, now 2", "student": "student.e"}
+    for role, settings in lengths.items():
         (said[role],) = (note for note in result["notes"] if note.startswith(f"the {role} ") and " learned: " in note)
         assert settings in said[role]
         # An accuracy above that of the largest class may be chance, and may be a little that was learned.
         surely = "so it is no better than chance" in said[role]
         assert said[role].startswith(f"the {role} {'has not' if surely else 'may not have'} learned: ")
-    assert "optimizer.lr=1e-09" in caplog.text
+    assert "(optimizer.lr, now 1e-09)" in caplog.text
     assert caplog.text.index(said["teacher"]) < caplog.text.index("baseline  epoch 1/2")
     assert caplog.text.index(said["baseline"]) < caplog.text.index("student   epoch 1/2")
     assert result["teacher"]["judged"]["warning"] == said["teacher"]
@@ -216,13 +217,15 @@ def test_what_may_be_chance_is_not_said_to_be(settings: Callable[..., Any], accu
     with collected_notes() as notes:
         note_not_learned(settings(), "student", accuracy, 100, 0.5, ["a reason"])
     assert notes[-1].startswith(f"the student {words}: it is right on {100 * accuracy:.1f} % of 100 ")
-    assert f"; more epochs (student.epochs={settings().student.epochs}), another learning rate" in notes[-1]
+    assert f"; more epochs (student.epochs, now {settings().student.epochs}), another learning rate" in notes[-1]
 
 
 def test_a_training_of_a_number_of_steps_is_made_longer_by_more_of_them(settings: Callable[..., Any]) -> None:
     of_steps = settings("student.steps=2000", "teacher.epochs=7")
-    assert remedy_for(of_steps, "student").startswith("more steps (student.steps=2000), another learning rate")
-    assert remedy_for(of_steps, "teacher").startswith("more epochs (teacher.epochs=7), another learning rate")
+    assert remedy_for(of_steps, "student").startswith(
+        "more steps (student.steps, now 2000), another learning rate (optimizer.lr, now 0.001)"
+    )
+    assert remedy_for(of_steps, "teacher").startswith("more epochs (teacher.epochs, now 7), another learning rate")
 
 
 @pytest.mark.slow
@@ -328,7 +331,7 @@ def test_a_teacher_with_a_warning_is_blamed_for_a_student_that_fails(settings: C
         )
     (text,) = notes
     assert "its teacher, of which a note says what is wrong, is the likely cause" in text
-    assert "(student.optimizer.lr=0.5)" in text
+    assert "(student.optimizer.lr, now 0.5)" in text
 
 
 def test_a_student_better_than_its_given_teacher_is_said_without_a_baseline(settings: Callable[..., Any]) -> None:
