@@ -26,12 +26,13 @@ from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.distributed_launch import launch_from_environment
-from kd_runner.errors import SettingsError
+from kd_runner.errors import SettingsError, code_error
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.models.own_input import OwnInput, own_shape
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
+from kd_runner.networks.lazy_layers import settle_lazy_layers
 from kd_runner.notes import note
 from kd_runner.outputs import needs_of
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
@@ -432,8 +433,13 @@ def _network(settings: Settings, role: str, section: NetworkSettings, data: Data
     shape = own_shape(splits.image_shape, **own)
     with seeded_generator(settings.seed_of(role), role, "weights"):
         network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=shape)
-    if not isinstance(network, nn.Module):
-        raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
+        if not isinstance(network, nn.Module):
+            raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
+        try:
+            settle_lazy_layers(network, shape)
+        except Exception as error:  # anyone's network
+            size = "x".join(map(str, shape))
+            raise SettingsError(f"{role}: failed on images of {size}: {code_error(error)}") from error
     if own:
         network = _with_own_input(network, role, own, data)
     return network.to(memory_format=torch.channels_last) if settings.trainer.channels_last else network

@@ -22,6 +22,7 @@ from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.networks import checkpoints
+from kd_runner.networks.lazy_layers import settle_lazy_layers
 from kd_runner.runs.data import Data, step_budget, without_fetching
 from kd_runner.runs.student import BEST
 from kd_runner.tracking import dashboard
@@ -37,6 +38,7 @@ def load_network(path: Path, node: Node, settings: Settings, data: Data) -> nn.M
     """The network that `node` builds, with the weights in a file of this run; what the file names is not built."""
     shape: dict[str, Any] = {"num_classes": data.splits.num_classes, "image_shape": data.splits.image_shape}
     network: nn.Module = build(without_fetching(node), str(path), settings.trust, **shape)
+    settle_lazy_layers(network, data.splits.image_shape)
     network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     return network.eval().to(memory_format=data.view.memory_format)
 
