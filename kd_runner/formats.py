@@ -68,6 +68,15 @@ def relative(number: float, reference: float, less: str = "fewer", more: str = "
     return f"{ratio:,.1f} times {word}"
 
 
+def roughly_relative(number: float, reference: float, less: str, more: str, same: str) -> str:
+    """As `relative`, with two digits, for numbers that are not sure: 'about 37 times faster', 'about as fast'."""
+    word, ratio = (more, number / reference) if number > reference else (less, reference / number)
+    if ratio < 1.05:
+        return f"about {same}"
+    rounded = float(f"{ratio:.2g}")
+    return f"about {rounded:,.{0 if rounded >= 10 else 1}f} times {word}"
+
+
 def milliseconds(seconds: float | None, unknown: str = UNKNOWN) -> str:
     """Seconds in three digits of milliseconds, such as 0.0664 ms or 12.3 ms."""
     return unknown if seconds is None else f"{three_digits(1000 * seconds)} ms"

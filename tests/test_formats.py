@@ -14,6 +14,7 @@ from kd_runner.formats import (
     number_of,
     percent,
     points,
+    roughly_relative,
     short_count,
     short_percent,
     stopwatch,
@@ -79,3 +80,18 @@ def test_a_name_that_fits_is_whole() -> None:
 
 def test_multiples() -> None:
     assert [times(value) for value in (None, 1.0, 3.24, 9.96, 1234.5)] == ["", "1.0", "3.2", "10", "1,234"]
+
+
+@pytest.mark.parametrize(
+    ("number", "reference", "text"),
+    [
+        (1, 36.8, "about 37 times faster"),
+        (1, 103.04, "about 100 times faster"),
+        (1, 2.26, "about 2.3 times faster"),
+        (3, 2, "about 1.5 times slower"),
+        (1, 1.04, "about as fast"),
+        (2, 2, "about as fast"),
+    ],
+)
+def test_what_was_measured_badly_has_two_digits(number: float, reference: float, text: str) -> None:
+    assert roughly_relative(number, reference, "faster", "slower", "as fast") == text

@@ -11,7 +11,7 @@ from torch import nn
 from kd_runner.evaluation.energy import energy_counter, energy_of_image
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.memory import peak_memory
-from kd_runner.evaluation.timing import FEWEST_BATCHES, MOST_BATCHES, times_of_network, timing
+from kd_runner.evaluation.timing import FEWEST_BATCHES, MOST_BATCHES, times_of_networks, timing
 
 # Images of a large batch: enough for a processor of each kind to be busy.
 MANY, MANY_ON_A_GPU = 64, 256
@@ -32,16 +32,17 @@ def cost(network: nn.Module, image: torch.Tensor, name: str = "network") -> dict
 
 
 def inference(
-    network: nn.Module,
+    networks: Sequence[nn.Module],
     image_shape: Sequence[int],
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
     most: int = MANY_ON_A_GPU,
-) -> dict[str, Any]:
-    """The cost of a network's predictions on a device: seconds, bytes of memory, and joules where the system tells.
+) -> list[dict[str, Any]]:
+    """The cost of each network's predictions on a device: seconds, bytes of memory, and joules where the system tells.
 
-    `one` and `many` are the times of one image and of a batch of 64 (on a GPU 256), `peak_memory` that of both,
-    `energy` joules for an image of such a batch, by `energy_counter`, `threads` the CPU threads.
+    `one` and `many` are the times of one image and of a batch of 64 (on a GPU 256), for which the networks take turns,
+    `peak_memory` that of both, `energy` joules for an image of such a batch, by `energy_counter`, `threads` the CPU
+    threads.
 
     Args:
         image_shape: [C, H, W].
@@ -52,12 +53,17 @@ def inference(
         torch.zeros(images, *image_shape, device=device).to(memory_format=memory_format) for images in (1, count)
     )
     counter = energy_counter(device)
-    energy = energy_of_image(network, many, counter)
-    return {
-        "one": timing(times_of_network(network, one), 1),
-        "many": timing(times_of_network(network, many, FEWEST_BATCHES, MOST_BATCHES), count),
-        "peak_memory": {"one": peak_memory(network, one), "many": peak_memory(network, many)},
-        "energy": energy,
-        "energy_counter": None if energy is None or counter is None else counter.name,
-        "threads": torch.get_num_threads(),
-    }
+    energies = [energy_of_image(network, many, counter) for network in networks]
+    times_of_one = times_of_networks(networks, one)
+    times_of_many = times_of_networks(networks, many, FEWEST_BATCHES, MOST_BATCHES)
+    return [
+        {
+            "one": timing(times_of_one[number], 1),
+            "many": timing(times_of_many[number], count),
+            "peak_memory": {"one": peak_memory(network, one), "many": peak_memory(network, many)},
+            "energy": energies[number],
+            "energy_counter": None if energies[number] is None or counter is None else counter.name,
+            "threads": torch.get_num_threads(),
+        }
+        for number, network in enumerate(networks)
+    ]

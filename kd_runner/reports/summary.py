@@ -9,7 +9,17 @@ from kd_runner.comparison.gap import gap_in, in_points, run_of
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ACCURACY, ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT, TEACHER
-from kd_runner.formats import count, four_digits, milliseconds, number_of, percent, points, relative, times
+from kd_runner.formats import (
+    count,
+    four_digits,
+    milliseconds,
+    number_of,
+    percent,
+    points,
+    relative,
+    roughly_relative,
+    times,
+)
 from kd_runner.reports.certainty import certainty_of
 from kd_runner.reports.name_tags_notes import sentence_of
 from kd_runner.reports.peer_sentences import gain_with_peers, peer_sentences
@@ -18,6 +28,7 @@ from kd_runner.reports.shift_tables import shift_sentences
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
 NOTHING_DISTILLED = "Nothing was distilled: the student learned from labels alone, as the baseline did"
+DISTURBED = 2  # the 95th percentile of the passes beside their median, above which other jobs had the processor
 FEW_IMAGES = 100  # among fewer images, one image is more than a point of accuracy
 
 # The columns of the table: heading, key in a stage's result, rank (the lowest is left out first), text of a number.
@@ -290,9 +301,21 @@ def speed_sentence(result: Mapping[str, Any]) -> str:
     student, teacher = ((result.get(stage) or {}).get("latency") for stage in (STUDENT, TEACHER))
     if not student or not teacher:
         return ""
-    beside = relative(student, teacher, "faster", "slower", "as fast")
     times_of_both = f"{milliseconds(student)} {_device_in_words(result)}, and the teacher {milliseconds(teacher)}"
-    return f"One image takes it {times_of_both}: {beside}."
+    if any(_was_disturbed(result.get(stage)) for stage in (STUDENT, TEACHER)):
+        beside = roughly_relative(student, teacher, "faster", "slower", "as fast")
+        return (
+            f"One image takes it {times_of_both}: {beside}. The machine was busy meanwhile: some passes took more than "
+            f"{DISTURBED:g} times the median."
+        )
+    return f"One image takes it {times_of_both}: {relative(student, teacher, 'faster', 'slower', 'as fast')}."
+
+
+def _was_disturbed(network: Any) -> bool:
+    """True where one pass in 20 of one image took far longer than the median one: other jobs had the processor."""
+    passes = (((network or {}).get("inference")) or {}).get("one") or {}
+    median, p95 = passes.get("median"), passes.get("p95")
+    return bool(median and p95 and p95 > DISTURBED * median)
 
 
 def _device_in_words(result: Mapping[str, Any]) -> str:

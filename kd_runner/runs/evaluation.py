@@ -60,9 +60,18 @@ def evaluate(
         best: The student's best epoch on the validation split.
     """
     stages: dict[str, Any] = dict.fromkeys(STAGES)
-    for stage in [stage for stage in STAGES if stage in files]:
+    evaluated = [stage for stage in STAGES if stage in files]
+    passes = inference(
+        [networks[stage] for stage in evaluated],
+        data.splits.image_shape,
+        data.device,
+        data.view.memory_format,
+        data.evaluation_batch,
+    )
+    for stage, times in zip(evaluated, passes, strict=True):
+        logits, labels = predictions.logits[stage], predictions.labels
         stages[stage] = {
-            **_evaluate_network(stage, networks[stage], predictions.logits[stage], predictions.labels, data),
+            **_evaluate_network(stage, networks[stage], logits, labels, data, times),
             "images_seen": images_seen[stage],
             "file_bytes": files[stage].stat().st_size,
             "checkpoint": str(files[stage]),
@@ -85,10 +94,15 @@ def evaluate(
     return {**stages, "gap_closed": closed, **measures.record}
 
 
-def _evaluate_network(stage: str, network: nn.Module, logits: Tensor, labels: Tensor, data: Data) -> dict[str, Any]:
-    """The metrics and the cost of one network, and the test images that it is right on, where these have one label."""
+def _evaluate_network(
+    stage: str, network: nn.Module, logits: Tensor, labels: Tensor, data: Data, passes: dict[str, Any]
+) -> dict[str, Any]:
+    """The metrics and the cost of one network, and the test images that it is right on, where these have one label.
+
+    Args:
+        passes: The cost of its predictions.
+    """
     shape = data.splits.image_shape
-    passes = inference(network, shape, data.device, data.view.memory_format, data.evaluation_batch)
     right = None if has_several_labels(labels) else pack_bits(logits.argmax(1) == labels)
     return {
         **measures_for(labels).of_network(logits, labels),

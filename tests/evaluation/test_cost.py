@@ -23,7 +23,7 @@ def test_inference_has_times_of_one_and_of_many_memory_and_no_energy_where_nobod
 ) -> None:
     monkeypatch.setattr(module, "energy_counter", lambda _: None)
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    record = inference(network, (1, 2, 2), torch.device("cpu"))
+    record, larger = inference([network, nn.Sequential(nn.Flatten(), nn.Linear(4, 30))], (1, 2, 2), torch.device("cpu"))
     assert (record["one"]["images"], record["many"]["images"]) == (1, 64)
     for name in ("one", "many"):
         assert 0 < record[name]["median"] <= record[name]["p95"] < 1
@@ -31,4 +31,5 @@ def test_inference_has_times_of_one_and_of_many_memory_and_no_energy_where_nobod
     assert record["peak_memory"] == {"one": weights + 4 * 7, "many": weights + 64 * 4 * 7}
     assert (record["energy"], record["energy_counter"]) == (None, None)
     assert record["threads"] == torch.get_num_threads()
-    assert inference(network, (1, 2, 2), torch.device("cpu"), most=20)["many"]["images"] == 20
+    assert larger["peak_memory"]["one"] == 4 * (4 * 30 + 30) + 4 * 34
+    assert inference([network], (1, 2, 2), torch.device("cpu"), most=20)[0]["many"]["images"] == 20

@@ -13,7 +13,7 @@ from kd_runner.comparison.grouping import compared_groups
 from kd_runner.evaluation.metrics import gap_closed
 from kd_runner.files import result_schema, tolerant_json
 from kd_runner.files.results import Run
-from kd_runner.reports.summary import few_images, kept_outputs, table
+from kd_runner.reports.summary import few_images, kept_outputs, speed_sentence, table
 from kd_runner.reports.verdict import verdict_of
 
 
@@ -184,3 +184,22 @@ def test_two_classes_have_a_column_for_auroc() -> None:
     assert unknown in table(content)
     content["data"]["classes"] = 3
     assert unknown not in table(content)
+
+
+@pytest.mark.parametrize(
+    ("p95", "sentence"),
+    [
+        (0.0019, "One image takes it 1 ms on the CPU with 1 thread, and the teacher 36.8 ms: 36.8 times faster."),
+        (
+            0.0021,
+            "One image takes it 1 ms on the CPU with 1 thread, and the teacher 36.8 ms: about 37 times faster. The "
+            "machine was busy meanwhile: some passes took more than 2 times the median.",
+        ),
+    ],
+)
+def test_a_ratio_of_times_on_a_busy_machine_is_said_roughly(p95: float, sentence: str) -> None:
+    def network(median: float, p95: float) -> dict[str, Any]:
+        return {"latency": median, "inference": {"one": {"median": median, "p95": p95}, "threads": 1}}
+
+    result = {"student": network(0.001, p95), "teacher": network(0.03682, 0.04), "environment": {"device": "cpu"}}
+    assert speed_sentence(result) == sentence
