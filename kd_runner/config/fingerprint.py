@@ -18,6 +18,7 @@ OWN_INPUT = {"mean": None, "std": None, "size": None, "channels": None}
 ADDED: dict[str, Any] = {
     **ADDED_TO_STAGES,
     "checkpoint_key": None,
+    "classes": None,
     "dataset": None,
     "seed": None,
     **ADDED_TO_NETWORKS,

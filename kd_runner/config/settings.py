@@ -244,7 +244,7 @@ class TeacherView(Section):
         return {name: value for name, value in self if value is not None}
 
 
-def _needs_a_checkpoint(value: str | None, info: ValidationInfo) -> str | None:
+def _needs_a_checkpoint(value: Any, info: ValidationInfo) -> Any:
     if value is not None and info.data.get("checkpoint") is None:
         raise ValueError("has no effect without teacher.checkpoint")
     return value
@@ -354,6 +354,13 @@ class AdversarialSettings(AttackSettings):
         return self.eps if self.test_eps is None else self.test_eps
 
 
+def _class_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # YAML reads 3 as a number
+
+
+ClassNames = list[Annotated[str, BeforeValidator(_class_name)]] | None
+
+
 class _Teacher(NetworkSettings):
     """What all teachers have."""
 
@@ -371,6 +378,7 @@ class TeacherSettings(_Teacher):
     checkpoint: FilePath
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None
     checkpoint_key: Keys
+    classes: ClassNames = None
     layers: Layers
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)]
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
@@ -382,7 +390,7 @@ class TeacherSettings(_Teacher):
     seed: Seed | None = None
     freeze: list[LayerName] = []
 
-    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
+    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key", "classes")(_needs_a_checkpoint)
 
 
 def _named(value: Any) -> Any:
@@ -411,6 +419,7 @@ class ExtraTeacherSettings(_Teacher):
     checkpoint: FilePath = None
     checkpoint_format: Literal["repdistiller", "mdistiller"] | None = None
     checkpoint_key: Keys = None
+    classes: ClassNames = None
     optimizer: Node | None = None
     scheduler: Node | None = None
     early_stopping: Node | None = None
@@ -420,7 +429,7 @@ class ExtraTeacherSettings(_Teacher):
     freeze: list[LayerName] = []
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
-    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key")(_needs_a_checkpoint)
+    _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key", "classes")(_needs_a_checkpoint)
 
 
 class AssistantSettings(Section):
@@ -478,10 +487,6 @@ def _by_number(value: Any) -> Any:
     """A list of networks has their numbers as names; null is none."""
     value = {} if value is None else value
     return {str(number): item for number, item in enumerate(value, 1)} if isinstance(value, list) else value
-
-
-def _class_name(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # YAML reads 3 as a number
 
 
 class StudentSettings(NetworkSettings):

@@ -49,7 +49,7 @@ def misfit(
     if classes is not None:
         return (
             f"{source} has {classes[0]} classes, the data set has {classes[1]}: they must be equal, unless head=probe "
-            "fits a new last layer"
+            "fits a new last layer or teacher.classes names the classes of the file"
         )
     if not (reshaped or missing or extras):
         # Two tensors among others, which any larger network has.

@@ -29,7 +29,7 @@ from kd_runner.distributed_launch import launch_from_environment
 from kd_runner.errors import SettingsError, code_error
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
 from kd_runner.files.stages import FINETUNE, STUDENT
-from kd_runner.models.own_input import OwnInput, own_shape
+from kd_runner.models.own_input import OwnInput, inner, own_shape
 from kd_runner.networks.channels import refuse_missing_library
 from kd_runner.networks.fake_quantization import round_layers
 from kd_runner.networks.lazy_layers import settle_lazy_layers
@@ -163,7 +163,11 @@ def _teacher(settings: Settings, name: str, data: Data) -> nn.Module:
     section, splits = settings.all_teachers[name], data.splits
     network = _network(settings, name, section, data)
     if section.checkpoint is not None:
-        load_given_weights(network, name, section, settings.dataset, splits, data.view)
+
+        def make(num_classes: int) -> nn.Module:
+            return inner(_network(settings, name, section, data, num_classes))
+
+        load_given_weights(network, name, section, settings.dataset, splits, data.view, make)
     elif section.head != "trained":
         note_first_weights(name, section)
     if section.head != "trained":
@@ -427,12 +431,18 @@ def _prepare_device(trainer: TrainerSettings) -> torch.device:
     return device
 
 
-def _network(settings: Settings, role: str, section: NetworkSettings, data: Data) -> nn.Module:
-    """The network of a section. Another student, mode or data order leaves a teacher's first weights alone."""
+def _network(
+    settings: Settings, role: str, section: NetworkSettings, data: Data, num_classes: int | None = None
+) -> nn.Module:
+    """The network of a section. Another student, mode or data order leaves a teacher's first weights alone.
+
+    Args:
+        num_classes: The number of its classes; None: that of the data set.
+    """
     node, splits, own = section.bare_node, data.splits, section.input.changes()
     shape = own_shape(splits.image_shape, **own)
     with seeded_generator(settings.seed_of(role), role, "weights"):
-        network = build(node, role, settings.trust, num_classes=splits.num_classes, image_shape=shape)
+        network = build(node, role, settings.trust, num_classes=num_classes or splits.num_classes, image_shape=shape)
         if not isinstance(network, nn.Module):
             raise SettingsError(f"{role}: {node['_target_']} must return an nn.Module, got {type(network).__name__}")
         try:

@@ -94,7 +94,8 @@ def _as_teacher(settings: Settings, node: Node, layers: Sequence[LayerName]) -> 
     """The settings of a link as those of the teacher of the next one."""
     names = set(TeacherSettings.model_fields) - {"target", "input", "checkpoint_format", "checkpoint_key", "dataset"}
     stage = {name: getattr(settings.teacher, name) for name in names}
-    stage |= {"checkpoint": None, "checkpoint_format": None, "checkpoint_key": None, "layers": list(layers)}
+    stage |= {"checkpoint": None, "checkpoint_format": None, "checkpoint_key": None, "classes": None}
+    stage |= {"layers": list(layers)}
     return TeacherSettings.model_validate({**stage, **node})
 
 

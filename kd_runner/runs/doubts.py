@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,21 +24,32 @@ MOST_TRIED, MOST_PIXELS = 2000, 2**27  # of the validation images, on which othe
 SURELY = 0.01  # the largest p at which a difference between two readings of the same images is believed
 BETTER_ORDER, BETTER_NORMALISATION = 0.10, 0.05  # the least gains in accuracy that are noted
 SENSIBLE = 0.5  # the least accuracy in another order that is noted; relabelling helps a random network, too
+LISTED = 20  # the largest number of names in a setting that is written out
+PLAIN = re.compile(r"\w[\w.-]*")  # a name that needs no quotes in a list
 MOVED = 5  # the number of classes in another order that are named
 
 Normalisation = tuple[list[float], list[float]]
 
 
-def causes(network: nn.Module, logits: Tensor, labels: Tensor, data: Data, look_at_normalisation: bool) -> list[str]:
+def causes(
+    network: nn.Module,
+    logits: Tensor,
+    labels: Tensor,
+    data: Data,
+    look_at_normalisation: bool,
+    setting: str = "teacher.classes",
+    named: Sequence[str] | None = None,
+) -> list[str]:
     """The faults of a network that show on the validation images, in words.
 
     Args:
+        setting: The key that names the network's classes, and `named` its value.
         logits: [N, K], the network's for the validation images.
         labels: int64 [N].
         look_at_normalisation: Try other normalisations, too, which takes some passes over the images.
     """
     classes = data.splits.classes
-    faults = [*one_class_for_all(logits, labels, classes), *other_order(logits, labels, classes)]
+    faults = [*one_class_for_all(logits, labels, classes), *other_order(logits, labels, classes, setting, named)]
     return [*faults, *other_normalisation(network, data)] if look_at_normalisation else faults
 
 
@@ -57,11 +70,21 @@ def one_class_for_all(logits: Tensor, labels: Tensor, classes: Sequence[str]) ->
     return [f'it says "{classes[int(predicted[0])]}" for every image']
 
 
-def other_order(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[str]:
-    """The order of classes with which the network would be right far more often, where there is one.
+def other_order(
+    logits: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    setting: str = "teacher.classes",
+    named: Sequence[str] | None = None,
+) -> list[str]:
+    """The order of classes with which the network would be right far more often, where there is one, and its remedy.
 
     The best one-to-one relabelling of one half of the images is tried on the other half, so that what fits by chance
     does not count.
+
+    Args:
+        setting: The key that names the network's outputs in their order.
+        named: Its value; None: the outputs are taken as `classes`.
     """
     if len(labels) < 2 * len(classes):
         return []
@@ -78,7 +101,11 @@ def other_order(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[
     moved = [number for number in predicted.unique().tolist() if order[number] != number]
     shown = ", ".join(f"{classes[number]}→{classes[int(order[number])]}" for number in moved[:MOVED])
     more = f" and {len(moved) - MOVED} more" if len(moved) > MOVED else ""
-    return [f"its classes seem to be in another order: {percent(after, 1)} with {shown}{more}"]
+    meant = {name: classes[int(number)] for name, number in zip(classes, order, strict=True)}
+    names = [meant.get(name, name) for name in named or classes]
+    listed = ",".join(name if PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in names)
+    remedy = f"'{setting}=[{listed}]'" if len(names) <= LISTED else f"{setting} names its outputs in their order"
+    return [f"its classes seem to be in another order: {percent(after, 1)} with {shown}{more} ({remedy})"]
 
 
 def best_order(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:

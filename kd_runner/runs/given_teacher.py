@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.own_input import inner, own_shape
 from kd_runner.networks import checkpoints
+from kd_runner.networks.class_order import check_logits, load_classes, rows_of_classes, tensors_of_classes
 from kd_runner.networks.foreign_weights import weights_of
 from kd_runner.networks.published_weights import renamed_entries
 from kd_runner.networks.weight_files import Entry, size_of_file
@@ -24,7 +26,9 @@ from kd_runner.notes import note
 from kd_runner.redaction import masked_data
 from kd_runner.runs.data import without_fetching
 from kd_runner.runs.probe import entries_without_head, head_name, without_head
+from kd_runner.runs.teacher_student import noise
 
+OTHER_CLASSES = r"has (\d+) classes, the data set has (\d+)"  # in the message about a last layer of another size
 ROUNDING = 1e-3  # of a mean or std between 0 and 1: a quarter of a level of 8 bits
 INSIDE = "network."  # begins the names of the layers of a network with its own input
 FOREIGN = 0.05  # a difference of mean or std that means other images
@@ -73,12 +77,19 @@ def refuse_missing_file(key: str, settings: TeacherNode) -> None:
 
 
 def load_given_weights(
-    teacher: nn.Module, key: str, settings: TeacherNode, data: DatasetSettings, splits: Splits, view: View
+    teacher: nn.Module,
+    key: str,
+    settings: TeacherNode,
+    data: DatasetSettings,
+    splits: Splits,
+    view: View,
+    make: Callable[[int], nn.Module],
 ) -> None:
     """Load the weights in a teacher's `checkpoint` into it, and note what the file leaves open.
 
     Args:
         key: The key of the teacher's settings, such as 'teachers.second'.
+        make: The same network, without its own input, for another number of classes.
 
     Raises:
         SettingsError: the file cannot be read, does not fit the network, or is of a teacher of other images.
@@ -96,13 +107,24 @@ def load_given_weights(
             entries = renamed_entries(entries)
     except SettingsError as error:
         raise SettingsError(f"{setting}: {error}") from error
-    bare = teacher
+    in_file = None if settings.classes is None else _InFile.of(settings, key, splits, make)
+    bare = teacher if in_file is None else in_file.network
     if head is not None:
         bare = without_head(teacher, head)
         entries = entries_without_head(entries, bare, head)
-    weights = weights_of(bare, entries, settings.checkpoint_key, setting, str(path), bare=info is not None)
     try:
-        teacher.load_state_dict({**teacher.state_dict(), **weights.state})
+        weights = weights_of(bare, entries, settings.checkpoint_key, setting, str(path), bare=info is not None)
+    except SettingsError as error:
+        counts = re.search(OTHER_CLASSES, str(error))
+        if in_file is None or counts is None:
+            raise
+        of_file, named = counts.groups()
+        raise SettingsError(f"{key}.classes: must name the {of_file} classes of {path}, got {named} names") from error
+    try:
+        if in_file is None:
+            teacher.load_state_dict({**teacher.state_dict(), **weights.state})
+        else:
+            in_file.load_into(teacher, weights.state, f"{key}.classes", seen.image_shape)
     except RuntimeError as error:  # what is no tensor in a network of someone's own
         raise SettingsError(f"{setting}: {path} cannot be loaded: {one_line(error)}") from error
     if info is None:
@@ -115,6 +137,48 @@ def load_given_weights(
         _note_other_settings(info, settings, path)
     for text in weights.notes:
         note("teacher", text)
+
+
+@dataclass(frozen=True)
+class _InFile:
+    """The network as a file has it, with more classes than the data set or in another order.
+
+    Args:
+        network: The network for the number of its classes.
+        tensors: The names of its tensors that have a row for each class.
+        rows: The row of each class of the data set.
+    """
+
+    network: nn.Module
+    tensors: Sequence[str]
+    rows: Sequence[int]
+
+    @classmethod
+    def of(cls, settings: TeacherNode, key: str, splits: Splits, make: Callable[[int], nn.Module]) -> _InFile:
+        names = settings.classes or []
+        if settings.head != "trained":
+            raise SettingsError(f"{key}.classes: has no effect with {key}.head={settings.head}, got {_shown(names)}")
+        try:
+            rows = rows_of_classes(names, splits.classes)
+            return cls(make(len(names)), tensors_of_classes(make, len(names)), rows)
+        except SettingsError:
+            raise
+        except ValueError as error:
+            raise SettingsError(f"{key}.classes: {error}") from error
+
+    def load_into(self, teacher: nn.Module, state: Mapping[str, Any], key: str, image_shape: Sequence[int]) -> None:
+        """Load the weights of a file into the teacher, which has the classes of the data set then."""
+        self.network.load_state_dict({**self.network.state_dict(), **state})
+        try:
+            load_classes(teacher, self.network, self.tensors, self.rows)
+            check_logits(teacher, self.network, self.rows, noise(image_shape))
+        except ValueError as error:
+            raise SettingsError(f"{key}: {error}") from error
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names of classes, in words; of many the first."""
+    return ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _bare_entries(entries: Sequence[Entry], info: Mapping[str, Any]) -> Sequence[Entry]:
@@ -157,10 +221,17 @@ def _refuse_other_images(
             f"{path} was trained with image_shape {saved['image_shape']}, this run shows it {seen.image_shape} "
             f"({seen.key}.input.size gives it its own)"
         )
-    if settings.head == "trained" and info["classes"] != list(splits.classes):
+    if settings.classes is not None and settings.classes != info["classes"]:
+        raise SettingsError(
+            f"{path} was saved by kd-runner and knows its classes: {seen.key}.classes must be {info['classes']}, got "
+            f"{settings.classes}"
+        )
+    if settings.head == "trained" and settings.classes is None and info["classes"] != list(splits.classes):
+        has_all = set(splits.classes) <= set(info["classes"])
+        remedy = f"{seen.key}.classes with its names takes these from it, " if has_all else ""
         raise SettingsError(
             f"{path} was trained with classes {info['classes']}, this data set has {list(splits.classes)} "
-            f"({seen.key}.head=probe fits a new last layer to these)"
+            f"({remedy}{seen.key}.head=probe fits a new last layer to these)"
         )
     for name, values in (("mean", seen.mean), ("std", seen.std)):
         difference = max(abs(before - value) for before, value in zip(saved[name], values, strict=True))
@@ -214,8 +285,11 @@ def _meaning_of_outputs(settings: TeacherNode, splits: Splits) -> str:
         return "its last layer is fitted to the labels"
     if settings.head == "none":
         return "its last layer is not used"
-    classes = ", ".join(repr(name) for name in splits.classes[:3]) + (", …" if len(splits.classes) > 3 else "")
-    return f"its outputs are taken as {classes}"
+    if settings.classes is not None:
+        unused = len(settings.classes) - len(splits.classes)
+        left_out = f", {unused:,} of which are left out" if unused else ""
+        return f"its outputs are {_shown(settings.classes)}, as said{left_out}"
+    return f"its outputs are taken as {_shown(splits.classes)}"
 
 
 def _note_other_settings(info: Mapping[str, Any], settings: TeacherNode, path: Path) -> None:

@@ -110,9 +110,11 @@ def judge_given(
     normalised = record is not None and record.normalised
     own = settings.all_teachers[name].input.changes()
     is_tried = (doubt is not None or not normalised) and not {"mean", "std"} & set(own)  # which are not the run's
+    of_classes = (f"{name}.classes", settings.all_teachers[name].classes)
+    images_and_classes = digest([settings.dataset.mean, settings.dataset.std, *of_classes])
     causes = companions.once(
-        ("causes", network_key(network, node, data), digest([settings.dataset.mean, settings.dataset.std]), is_tried),
-        lambda: doubts.causes(network, logits, labels, data, look_at_normalisation=is_tried),
+        ("causes", network_key(network, node, data), images_and_classes, is_tried),
+        lambda: doubts.causes(network, logits, labels, data, is_tried, *of_classes),
     )
     if doubt is None and not causes:
         return Judgement(name, right, largest, record.accuracy if record else None)

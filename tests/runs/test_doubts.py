@@ -28,7 +28,11 @@ def test_one_class_for_all_images_is_named_where_the_labels_differ() -> None:
 def test_classes_that_are_rotated_are_put_in_order() -> None:
     labels = torch.arange(90) % 3
     (text,) = other_order(one_hot(((labels + 1) % 3).tolist(), 3), labels, ["a", "b", "c"])
-    assert text == "its classes seem to be in another order: 100.0 % with a→c, b→a, c→b"
+    assert text == "its classes seem to be in another order: 100.0 % with a→c, b→a, c→b ('teacher.classes=[c,a,b]')"
+    (text,) = other_order(
+        one_hot(((labels + 1) % 3).tolist(), 3), labels, ["a", "b", "c d"], "teachers.x.classes", ["b", "e", "a", "c d"]
+    )
+    assert text.endswith("""('teachers.x.classes=[a,e,"c d",b]')""")
     assert best_order((labels + 1) % 3, labels, 3).tolist() == [2, 0, 1]
 
 

@@ -11,7 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kd_runner.config.fingerprint import digest
 from kd_runner.errors import SettingsError
+from kd_runner.notes import collected_notes
+from kd_runner.runs.assembly import assemble
 
 RunIt = Callable[..., dict[str, Any]]
 
@@ -67,3 +70,91 @@ def test_a_teacher_with_its_own_input_answers_the_same_in_a_run_with_another_nor
     again = result_of(*words, *other, "teacher.input.mean=[0.3]", "teacher.input.std=[0.4]")
     assert again["teacher"]["nll"] == pytest.approx(trained["teacher"]["nll"], rel=1e-4)
     assert again["student"]["nll"] != trained["student"]["nll"]  # which sees the run's normalisation
+
+
+def mlp_file(folder: Path, classes: int) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A file of others with the weights of teacher=mlp teacher.hidden=[4], and these weights."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"1.weight": (4, 64), "1.bias": (4,), "3.weight": (classes, 4), "3.bias": (classes,)}
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, folder / "others.pth")
+    return folder / "others.pth", state
+
+
+NAMES = ["7", "0", "x", "1", "2", "3", "y", "9", "4", "5", "6", "8"]
+
+
+@pytest.mark.parametrize("names", [NAMES, [name for name in NAMES if name not in "xy"]])
+def test_a_teachers_own_classes_are_put_into_the_order_of_the_data_set(
+    settings: Callable[..., Any], tmp_path: Path, names: list[str]
+) -> None:
+    """The last layer has the rows of the data set's classes, so that the logits are those of the file's network."""
+    path, state = mlp_file(tmp_path, len(names))
+    words = ("teacher=mlp", "teacher.hidden=[4]", f"teacher.checkpoint={path}", f"teacher.classes=[{','.join(names)}]")
+    with collected_notes() as notes:
+        teacher = assemble(settings(*words)).teachers["teacher"]
+    rows = [names.index(str(digit)) for digit in range(10)]
+    expected = {**state, "3.weight": state["3.weight"][rows], "3.bias": state["3.bias"][rows]}
+    assert {name: value.tolist() for name, value in teacher.state_dict().items()} == {
+        name: value.tolist() for name, value in expected.items()
+    }
+    images = torch.randn(5, 1, 8, 8)
+    hidden = (images.flatten(1) @ state["1.weight"].T + state["1.bias"]).relu()
+    torch.testing.assert_close(teacher(images), (hidden @ state["3.weight"].T + state["3.bias"])[:, rows])
+    left_out = ", 2 of which are left out" if len(names) == 12 else ""
+    assert any(note.endswith(f"its outputs are '7', '0', {names[2]!r}, …, as said{left_out}") for note in notes)
+
+
+def test_other_classes_are_other_runs(settings: Callable[..., Any]) -> None:
+    plain, *others = (
+        digest(settings("teacher.checkpoint=x.pth", *words).decisive())
+        for words in ([], ["teacher.classes=null"], ["teacher.classes=[a,b]"], ["teacher.classes=[b,a]"])
+    )
+    assert others[0] == plain
+    assert len({plain, *others}) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "message"),
+    [
+        ("0,1,2,3,4,5,6,7,8", (), r"teacher\.classes: must name all classes of the data set, got 9 names, without '9'"),
+        ("0,1,2,3,4,5,6,7,8,8", (), r"teacher\.classes: must name each output by another class, got '8' 2 times"),
+        ("0,1,2,3,4,5,6,7,8,9,a", (), r"teacher\.classes: must name the 10 classes of .*others\.pth, got 11 names"),
+        ("0,1,2,3,4,5,6,7,8,9", ("teacher.head=probe",), r"teacher\.classes: has no effect with teacher\.head=probe"),
+    ],
+)
+def test_classes_that_do_not_fit_are_one_line(
+    settings: Callable[..., Any], tmp_path: Path, names: str, more: tuple[str, ...], message: str
+) -> None:
+    path, _ = mlp_file(tmp_path, 10)
+    words = ("teacher=mlp", "teacher.hidden=[4]", f"teacher.checkpoint={path}", f"teacher.classes=[{names}]")
+    with pytest.raises(SettingsError, match=f"^{message}"):
+        assemble(settings(*words, *more))
+
+
+def test_classes_without_a_file_have_no_effect(settings: Callable[..., Any]) -> None:
+    with pytest.raises(SettingsError, match=r"^teacher\.classes: has no effect without teacher\.checkpoint, got "):
+        settings("teacher.classes=[a,b]")
+
+
+def test_a_rotated_teacher_is_put_right_and_its_copy_in_the_run_is_in_the_order_of_the_data_set(
+    result_of: RunIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("baseline=false", "student=tiny_mlp")
+    trained = result_of(*words, "teacher=cnn")
+    state = load_file(tmp_path / "run0" / "teacher.safetensors")
+    torch.save(
+        {name: value.roll(1, 0) if value.shape[:1] == (10,) else value for name, value in state.items()}, "r.pth"
+    )
+    given = (*words, "teacher=cnn", "teacher.checkpoint=r.pth")
+    wrong = result_of(*given)
+    remedy = "teacher.classes=[9,0,1,2,3,4,5,6,7,8]"
+    assert any("another order" in note and f"('{remedy}')" in note for note in wrong["notes"])
+    right = result_of(*given, remedy)
+    assert right["teacher"]["nll"] == trained["teacher"]["nll"] != wrong["teacher"]["nll"]
+    assert right["student"]["nll"] == trained["student"]["nll"]
+    stored = load_file(right["teacher"]["checkpoint"])
+    assert all(torch.equal(stored[name], value) for name, value in state.items())
+    again = result_of(*words, "teacher=cnn", f"teacher.checkpoint={right['teacher']['checkpoint']}")
+    assert again["teacher"]["nll"] == right["teacher"]["nll"]

@@ -116,7 +116,7 @@ def test_classes_in_another_order_are_named(given: RunIt) -> None:
     pixels = split.images.float() / 255
     text = teacher_note(given(trained(float(pixels.mean()), float(pixels.std()), SWAPPED)))
     assert "its classes seem to be in another order: 9" in text
-    assert text.endswith(" % with 3→8, 8→3")
+    assert text.endswith(" % with 3→8, 8→3 ('teacher.classes=[0,1,2,8,4,5,6,7,3,9]')")
 
 
 @pytest.mark.parametrize(
