@@ -311,7 +311,7 @@ def test_a_source_that_is_none_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), "--format", "tflite"])
     assert ended.value.code == 2
-    assert "--format: must be one of onnx, torch_export, openvino, executorch, safetensors, got tflite" in capsys.readouterr().err
+    assert f"--format: must be one of {', '.join(FORMATS)}, got tflite" in capsys.readouterr().err
 
 
 def test_a_run_of_somebody_else_extends_no_trust(tmp_path, capsys):
