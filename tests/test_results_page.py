@@ -306,6 +306,9 @@ def test_what_the_readme_says_of_the_modes_is_on_the_page() -> None:
         assert len(losing) == int(lose)
         if pair == "digits_resnet":
             assert f"of the {over} from ResNet-20, {len(cheaper_than_longer(pair))} took less" in " ".join(text.split())
+        elif pair == "fashion_five_percent":
+            words = f"of the {over} with 5 % of Fashion-MNIST, {len(cheaper_than_longer(pair))}."
+            assert words in " ".join(text.split())
         else:
             assert cheaper_than_longer(pair) == []
     later = evidence.PAIRS["mnist_all"].more_seeds

@@ -217,14 +217,14 @@ PAIRS = {
     ),
     "fashion_five_percent": Pair(
         "Fashion-MNIST, 5 % of the images for the student: CNN to CNN",
-        MORE_NOTE,
+        f"{MORE_NOTE} {LATER_NOTE}",
         (*FASHION, *MORE),
         40,
         rates=(0.005, 0.01),
         longer=160,
         search_seeds=(100,),
         seeds=TEN,
-        modes=FEW_MODES,
+        modes=NOT_ROBUST,
     ),
     "mnist_five_percent": Pair(
         "MNIST, 5 % of the images for the student: CNN to CNN",
