@@ -18,14 +18,19 @@ SETTLE = "import sys; path = {path!r}; sys.path[:] = [name for name in sys.path 
 RUN = "del sys.argv[: sys.argv.index('-m') + 1]; import runpy; runpy.run_module(sys.argv[0], None, '__main__', True)"
 
 
+def _settle() -> str:
+    """The first words of a child's program. As Python does, it passes over paths that are no texts."""
+    return SETTLE.format(path=[name for name in sys.path if isinstance(name, str)])
+
+
 def python_command(module: str, *arguments: str) -> list[str]:
     """The command line that runs a module as `python -m` does, without looking for modules in the current folder."""
-    return [sys.executable, "-c", SETTLE.format(path=sys.path) + RUN, "-m", module, *arguments]
+    return [sys.executable, "-c", _settle() + RUN, "-m", module, *arguments]
 
 
 def python_for_shell() -> str:
     """A command for a shell script that takes '-u -m MODULE ARGUMENT …' as `python` does, and looks for it as above."""
-    return shlex.join([sys.executable, "-u", "-c", SETTLE.format(path=sys.path) + RUN])
+    return shlex.join([sys.executable, "-u", "-c", _settle() + RUN])
 
 
 def settle_module_search() -> None:
@@ -42,7 +47,7 @@ def settle_module_search() -> None:
         args = list(args)
         if "-c" in args[:-1]:
             code = args.index("-c") + 1
-            args[code] = SETTLE.format(path=sys.path) + args[code]
+            args[code] = _settle() + args[code]
         return int(start_process(path, args, passfds))
 
     util.spawnv_passfds = spawnv_passfds

@@ -22,11 +22,7 @@ def remember_typed(words: Iterable[str]) -> None:
         key, equals, value = word.lstrip("+").partition("=")
         if not equals or key != CLASS_NAMES:
             continue
-        # Of a sweep, each choice is one.
-        for path in {value, *value.split(",")}:
-            text = path.strip().strip("'\"").replace("\\", "")
-            if expression := EXPRESSION.fullmatch(text):
-                text = os.environ.get(expression[1], expression[2] or "")
+        for text in _choices(value):
             # Words that a folder recorded are among those of a sweep's jobs; none of them leads out.
             if leads_out(text) and not is_typed(text):
                 os.environ[TYPED] = "\n".join([*_typed(), text])
@@ -35,6 +31,23 @@ def remember_typed(words: Iterable[str]) -> None:
 def is_typed(path: str) -> bool:
     """True for a file of class names that a person typed."""
     return os.path.expanduser(path) in map(os.path.expanduser, _typed())  # noqa: PTH111
+
+
+def are_typed(value: str) -> bool:
+    """True for a value of `dataset.class_names` whose files a person typed, as far as they lead out."""
+    return all(map(is_typed, filter(leads_out, _choices(value))))
+
+
+def typed_variable() -> dict[str, str]:
+    """The variable that hands on what was typed, for processes that do not inherit it; empty where nothing was."""
+    return {TYPED: os.environ[TYPED]} if os.environ.get(TYPED) else {}
+
+
+def _choices(value: str) -> set[str]:
+    """The paths that a word's value may be: of a sweep, each choice is one."""
+    texts = {path.strip().strip("'\"").replace("\\", "") for path in (value, *value.split(","))}
+    expressions = {text: EXPRESSION.fullmatch(text) for text in texts}
+    return {os.environ.get(found[1], found[2] or "") if found else text for text, found in expressions.items()}
 
 
 def leads_out(path: str) -> bool:

@@ -29,7 +29,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import MULTIRUN, without_page
-from kd_runner.typed_files import remember_typed
+from kd_runner.typed_files import CLASS_NAMES, remember_typed
 
 TARGET = "_target_"
 RESUME = "resume"
@@ -77,8 +77,9 @@ def resumed_run(
         raise SettingsError(f"{RESUME}: must be the folder of a run for kd_runner.run, {typed[-1]} is that of a sweep")
     if folder is not None and Path(folder).expanduser().absolute() != resumed.absolute():
         raise SettingsError(f"folder: must be left out or the same beside {RESUME}={typed[-1]}, got {folder}")
+    remember_typed([*words, *_words({key: value for key, value in given.items() if key == CLASS_NAMES})])
     # They are all settings then, and are compared with those of the folder.
-    if any(key != RESUME and not changes_no_result(key) for key in given):
+    if any(key not in (RESUME, CLASS_NAMES) and not changes_no_result(key) for key in given):
         return words, resumed
     flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
     words = [word for word in command_of_folder([*flags, *words]) if not word.startswith(("hydra.", "--config-dir="))]

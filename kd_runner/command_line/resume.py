@@ -39,7 +39,7 @@ from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS, TYPED, h
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
 from kd_runner.redaction import MASK
-from kd_runner.typed_files import CLASS_NAMES, leads_out
+from kd_runner.typed_files import CLASS_NAMES, are_typed, leads_out
 
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
@@ -63,6 +63,7 @@ def command_of_folder(words: list[str]) -> list[str]:
     is_sweep = _holds_a_sweep(folder, typed[-1])
     refuse_links(folder, "resume")
     has_flag = bool(SWEEP_FLAGS & set(words))
+    words = _without_typed_again(words, folder, is_sweep)
     beside = words_beside(words)
     if has_flag and not is_sweep:
         raise SettingsError(f"resume: {typed[-1]} is the folder of a run: leave -m out")
@@ -76,7 +77,7 @@ def command_of_folder(words: list[str]) -> list[str]:
         if any(word.startswith("hydra/launcher=") for word in words):  # another launcher has other settings
             recorded = [word for word in recorded if not without_plus(word).startswith(LAUNCHER)]
         typed_keys = {key_of(word) for word in words}
-        taken = [word for word in recorded if not is_for_a_person(word) and key_of(word) not in typed_keys]
+        taken = [word for word in recorded if not _must_be_typed(word) and key_of(word) not in typed_keys]
         _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep), "resume", f"resume={typed[-1]}")
         words = [*taken, *words]
         words = ["-m", *words] if is_sweep and not has_flag else words
@@ -89,6 +90,18 @@ def command_of_folder(words: list[str]) -> list[str]:
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {typed[-1]}")
     words = [f'resume="{folder}"' if word.startswith("resume=") else word for word in words]
     return [*words, f'hydra.{"sweep" if is_sweep else "run"}.dir="{folder}"', "hydra.output_subdir=null"]
+
+
+def _without_typed_again(words: list[str], folder: Path, is_sweep: bool) -> list[str]:
+    """The words less a file of class names that the folder recorded, too: it was typed, so that the record counts."""
+    if not any(_is_of_class_names(word) for word in words):
+        return words
+    try:
+        recorded = {without_plus(word) for word in recorded_settings(folder, is_sweep)}
+    except SettingsError:
+        return words  # all settings are typed then
+    left = [word for word in words if not _is_of_class_names(word) or without_plus(word) not in recorded]
+    return left if not _keys(left) - {key_of(word) for word in words_beside(left)} else words
 
 
 def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
@@ -202,7 +215,7 @@ def settings_of_run(folder: Path, words: Sequence[str], command: Sequence[str]) 
     """
     recorded = recorded_settings(folder, False, command[0])
     _ask_for_words(str(folder), words, recorded, _config_dir(folder, False), command[0], *command)
-    return [word for word in recorded if not is_for_a_person(word)]
+    return [word for word in recorded if not _must_be_typed(word)]
 
 
 def recorded_settings(folder: Path, is_sweep: bool, key: str = "resume") -> list[str]:
@@ -297,7 +310,7 @@ def is_for_a_person(word: str) -> bool:
 
     It extends trust, says what a launcher runs, or has the names of classes read from a file outside of the data set.
     """
-    if without_plus(word).startswith(f"{CLASS_NAMES}="):
+    if _is_of_class_names(word):
         value = word.partition("=")[2].strip("'\"")
         return not value.startswith("[") and leads_out(value)
     root = _root_of(word)
@@ -310,6 +323,15 @@ def is_for_a_person(word: str) -> bool:
         return "${oc." in value  # the environment is nothing to name folders by
     override = OverridesParser.create().parse_override(word)
     return not may_be_in_a_file(key.lstrip("+"), None if override.is_sweep_override() else override.value())
+
+
+def _must_be_typed(word: str) -> bool:
+    """True for a recorded word that counts only where a person types it, and that none has typed."""
+    return is_for_a_person(word) and not (_is_of_class_names(word) and are_typed(word.partition("=")[2]))
+
+
+def _is_of_class_names(word: str) -> bool:
+    return without_plus(word).startswith(f"{CLASS_NAMES}=")
 
 
 def words_for_a_person(words: Sequence[str]) -> list[str]:
@@ -340,7 +362,7 @@ def _ask_for_words(
     missing = [*([] if has_folder else config_dir)]
     for word in recorded:
         is_nothing = word.partition("=")[2] in ("[]", "null")
-        if is_for_a_person(word) and key_of(word) not in typed_keys and not is_nothing:
+        if _must_be_typed(word) and key_of(word) not in typed_keys and not is_nothing:
             missing.append(word)
     if missing:
         again = " ".join(shlex.quote(printable(word)) for word in missing)

@@ -13,6 +13,7 @@ from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
 from kd_runner.files.scores import with_scores
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.network_names import network_names
+from kd_runner.typed_files import typed_variable
 
 WITHOUT_RECORD = "hydra.output_subdir=null"  # our own files say the same as Hydra's record of a command
 
@@ -82,13 +83,14 @@ def training_tasks(
     shared = {key: network for key, network in missing.items() if len(network["jobs"]) > 1}
     names = network_names(shared, {str(job.number): job.varying for job in jobs})
     tasks: dict[str, Task] = {}
+    handed_on = {**variables, **typed_variable()}
     for key, network in shared.items():
         stage, numbers = network["stage"], network["jobs"]
         log_folder = folder / NETWORKS / f"{stage}_{key}"
         words = [str(folder / CHECKED / "jobs.json"), numbers[0], stage, str(log_folder)]
         serves = frozenset(int(number) for number in numbers)
         call = "kd_runner.sweeps.preflight:prepare"
-        tasks[key] = Task(names[key], log_folder, words, words, call=call, serves=serves, variables=variables)
+        tasks[key] = Task(names[key], log_folder, words, words, call=call, serves=serves, variables=handed_on)
     return tasks
 
 
@@ -98,4 +100,4 @@ def task_of(job: Job, training: Mapping[str, Task], flags: Sequence[str]) -> Tas
     folder = str(job.folder).replace("\\", "\\\\").replace('"', '\\"')
     needed = [task for task in training.values() if job.number in task.serves]
     first, again = [*words, f'hydra.run.dir="{folder}"', WITHOUT_RECORD], [*words, f'resume="{folder}"']
-    return Task(job.name, job.folder, first, again, after=needed, variables=job.variables)
+    return Task(job.name, job.folder, first, again, after=needed, variables={**job.variables, **typed_variable()})

@@ -45,7 +45,7 @@ def test_a_network_that_knows_nothing_is_doubted(
     assert notes[0].startswith(
         "the baseline has an mAP of 34.4 % on 60 validation images: it has not learned; its answers"
     )
-    assert "student.epochs=1" in notes[0]
+    assert "(student.epochs, now 1)" in notes[0]
 
 
 def test_no_gap_is_noted(settings: Callable[..., Settings], tmp_path: Path) -> None:

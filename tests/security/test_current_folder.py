@@ -79,6 +79,13 @@ def test_the_folder_of_a_trusted_package_is_handed_on(tmp_path: Path, monkeypatc
     assert subprocess.run(python_command("mine"), capture_output=True, text=True).stdout == "ran\n"
 
 
+def test_a_path_that_is_no_text_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python passes it over; notebooks add such."""
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/nowhere")])
+    for command in (python_command("this"), ["sh", "-c", f"{python_for_shell()} -m this"]):
+        assert subprocess.run(command, capture_output=True, text=True).stdout.startswith("The Zen of Python")
+
+
 def test_no_other_module_writes_a_command_line_of_python() -> None:
     """Outside of `child_python`, Python is started in isolation alone."""
     package = Path(kd_runner.__file__).parent

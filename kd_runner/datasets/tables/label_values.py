@@ -83,10 +83,13 @@ def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[st
 def _refuse_outside(file: Path, name: str, folder: Path) -> None:
     """Refuse a file of class names outside of the data set's folder."""
     real = file.resolve()
-    if leads_out(name) or not real.is_relative_to(folder.resolve()) or (real.exists() and not real.is_file()):
+    inside = real.is_relative_to(folder.resolve())
+    if leads_out(name) or not inside or (real.exists() and not real.is_file()):
+        path = name if leads_out(name) or inside else f"{name}, which is a link to {real}"
+        typed = name if leads_out(name) or inside else real
         raise ValueError(
-            f"class_names must be a list or a text file in {folder} that is no link out of it, got {name}; a file "
-            f"elsewhere counts only where dataset.class_names=FILE is typed, or named in the variable {TYPED}"
+            f"class_names must be a list or a text file in {folder}, got {path}; a file elsewhere counts only where "
+            f"dataset.class_names={typed} is typed, or named in the variable {TYPED}"
         )
 
 
