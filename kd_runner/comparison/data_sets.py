@@ -7,12 +7,14 @@ another machine, and another split of them by `data_seed` or by folds.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from kd_runner.config.settings import DatasetSettings
 from kd_runner.files import tolerant_json
 from kd_runner.files.indifferent import SPEED_OF_DATASET
 from kd_runner.files.recorded_words import without_plus
@@ -22,13 +24,17 @@ from kd_runner.formats import number_of
 
 SECTION = "dataset"
 FOLDERS = ("root", "image_root")
-# Settings of a data set that leave its test images the same pictures with the same labels.
-PREPROCESSING = (
-    *("image_size", "resize_size", "color", "mean", "std", "background", "white", "max_pixels", "crop_padding", "flip"),
-    *("val_fraction", "on_bad_image", "label_noise", "class_weights", "balanced_sampling", "random_resized_crop"),
-    *("unlabelled", "on_empty_label", "may_lead_to", "download"),
-    *("default_fraction", "default_lr", "default_weights"),
-    *SPEED_OF_DATASET,
+TARGET = "target"  # the field of the callable that makes the data set
+# Settings of a data set that leave its test images the same pictures with the same labels: all that every data set has,
+# which are about training or about how images are given to networks, and arguments of its callable.
+OF_EVERY_DATA_SET = tuple(name for name in DatasetSettings.model_fields if name != TARGET)
+PREPROCESSING = frozenset(
+    (
+        *OF_EVERY_DATA_SET,
+        *("image_size", "resize_size", "color", "background", "white", "max_pixels"),
+        *("val_fraction", "on_bad_image", "on_empty_label", "may_lead_to", "download", "weight"),
+        *SPEED_OF_DATASET,
+    )
 )
 
 
@@ -73,18 +79,52 @@ class _Images:
         largest = (data.get("largest_class") or {}).get("test")
         return _Images(run, *_tested_on(run), data.get("classes"), largest)
 
-    def are_of_the_data_set_of(self, others: _Images) -> bool:
-        """True where these images may be those of the other runs in another size, or another part of the same data."""
-        if _differ(self.classes, others.classes) or self._settings_differ(others):
-            return False
-        same_split = self.splits & others.splits
-        return not same_split or not (_differ(self.number, others.number) or _differ(self.largest, others.largest))
+    @property
+    def kind(self) -> str:
+        """A text for its classes and its settings."""
+        return json.dumps([self.classes, self.settings, self.typed], sort_keys=True)
+
+    def are_of_the_kind_of(self, others: _Images) -> bool:
+        """True where classes and settings may be those of the same data."""
+        return not _differ(self.classes, others.classes) and not self._settings_differ(others)
+
+    def are_as_many_as(self, others: _Images) -> bool:
+        """True where these images may be the other ones, of the same split, in another size."""
+        return not _differ(self.number, others.number) and not _differ(self.largest, others.largest)
 
     def _settings_differ(self, others: _Images) -> bool:
         known, of_others = self.typed, others.typed
         if self.settings is not None and others.settings is not None:
             known, of_others = self.settings, others.settings
         return any(known[key] != of_others[key] for key in known.keys() & of_others.keys())
+
+
+@dataclass
+class _Members:
+    """All test images of a data set, of which those that would tell the same of others are kept once.
+
+    Args:
+        kinds: The first images of each kind.
+        of_split: Those of each split whose numbers differ.
+    """
+
+    first: _Images
+    kinds: dict[str, _Images] = field(default_factory=dict)
+    of_split: dict[Hashable, list[_Images]] = field(default_factory=dict)
+
+    def may_have(self, images: _Images) -> bool:
+        """True where images may be those of the members in another size, or another part of the same data."""
+        return all(map(images.are_of_the_kind_of, self.kinds.values())) and all(
+            images.are_as_many_as(known) for split in images.splits for known in self.of_split.get(split, ())
+        )
+
+    def add(self, images: _Images) -> None:
+        """Take images that the data set may have."""
+        self.kinds.setdefault(images.kind, images)
+        for split in images.splits:
+            known = self.of_split.setdefault(split, [])
+            if not any((images.number, images.largest) == (other.number, other.largest) for other in known):
+                known.append(images)
 
 
 def _differ(first: Any, second: Any) -> bool:
@@ -103,19 +143,16 @@ def data_sets_of(runs: Iterable[Run]) -> list[DataSet]:
         images[key].splits.add((run.seeds[1 : len(SEEDS)], run.folds, run.fold))
     if len(images) < 2:
         return [DataSet("", runs)] if runs else []
-    data_sets: list[list[_Images]] = []
+    data_sets: list[_Members] = []
     number_of_key = {}
     for key, of_key in images.items():
         of_key.settings, of_key.typed = _settings(of_key.first), _typed(of_key.first.words)
-        number = next(
-            (number for number, known in enumerate(data_sets) if all(map(of_key.are_of_the_data_set_of, known))),
-            len(data_sets),
-        )
+        number = next((n for n, members in enumerate(data_sets) if members.may_have(of_key)), len(data_sets))
         if number == len(data_sets):
-            data_sets.append([])
-        data_sets[number].append(of_key)
+            data_sets.append(_Members(of_key))
+        data_sets[number].add(of_key)
         number_of_key[key] = number
-    names = _names([members[0] for members in data_sets]) if len(data_sets) > 1 else [""]
+    names = _names([members.first for members in data_sets]) if len(data_sets) > 1 else [""]
     found = [DataSet(name, []) for name in names]
     for run, key in zip(runs, keys, strict=True):
         found[number_of_key[key]].runs.append(run)
@@ -152,7 +189,7 @@ def _typed(words: Iterable[str]) -> dict[str, Any]:
 
 def _less_preprocessing(section: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what a data set holds; of a folder or an archive its name, wherever it lies."""
-    kept = {key: value for key, value in section.items() if key not in PREPROCESSING}
+    kept = {key: value for key, value in section.items() if key.partition(".")[0] not in PREPROCESSING}
     return kept | {key: PurePath(kept[key]).stem for key in FOLDERS if isinstance(kept.get(key), str)}
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from kd_runner.comparison.data_sets import data_sets_of
+from kd_runner.comparison import data_sets as of_module
+from kd_runner.comparison.data_sets import OF_EVERY_DATA_SET, data_sets_of
+from kd_runner.config.settings import DatasetSettings, TeacherView
 from kd_runner.files.results import Run
 
 
@@ -90,3 +92,80 @@ def test_the_name_of_a_data_set_says_what_it_is(tmp_path: Path) -> None:
         "image_folder, 4 classes, 100 test images (dddddddd)",
     ]
     assert data_sets[0].runs == [runs[0], runs[4]]
+
+
+# Fields of every data set that have no part in which pictures are its test images, and with which labels.
+OF_TRAINING = {
+    *(
+        "crop_padding",
+        "flip",
+        "resized_crop",
+        "random_resized_crop",
+        "rand_augment",
+        "rand_augment_magnitude",
+        "cutout",
+    ),
+    *("random_erasing", "mixup", "cutmix", "label_noise", "unlabelled", "class_weights", "balanced_sampling"),
+    *("default_fraction", "default_lr", "default_weights"),
+}
+OF_NETWORKS = {"mean", "std"}
+OF_SPEED = {"residency", "workers"}
+OF_WHAT_IT_IS = {"target"}
+
+
+def test_each_field_of_a_data_set_is_of_its_test_images_or_not() -> None:
+    """A new field must be put into one of the sets above. One of test images is taken out of OF_EVERY_DATA_SET."""
+    assert {*OF_TRAINING, *OF_NETWORKS, *OF_SPEED, *OF_WHAT_IT_IS} == set(DatasetSettings.model_fields)
+    assert set(OF_EVERY_DATA_SET) == {*OF_TRAINING, *OF_NETWORKS, *OF_SPEED}
+    assert set(TeacherView.model_fields) <= OF_TRAINING
+
+
+AUGMENTATION = [
+    *[("mixup", 0, 0.2), ("cutmix", 0, 1.0), ("resized_crop", 0, 0.5), ("rand_augment", 0, 2), ("cutout", 0, 8)],
+    *[("rand_augment_magnitude", 9, 15), ("random_erasing", 0, 0.25), ("default_weights.soft", 1, 2), ("weight", 0, 1)],
+]
+
+
+@pytest.mark.parametrize(("key", "off", "on"), AUGMENTATION)
+@pytest.mark.parametrize("images", [("a", "b"), (None, None)], ids=["digests", "older results"])
+@pytest.mark.parametrize("with_settings", [True, False])
+def test_the_augmentation_of_training_images_makes_no_data_set(
+    key: str, off: float, on: float, images: tuple[str | None, ...], with_settings: bool, tmp_path: Path
+) -> None:
+    """Two sweeps over other data seeds, or one whose first run of the second data seed failed."""
+    runs = [
+        run(tmp_path / data_seed, of, (f"dataset.{key}={value}",), data_seed, folder_of("/a", **{key: value}))
+        if with_settings
+        else run(tmp_path / data_seed, of, (f"dataset.{key}={value}",), data_seed)
+        for data_seed, of, value in zip("01", images, (off, on), strict=True)
+    ]
+    assert [data_set.runs for data_set in data_sets_of(runs)] == [runs]
+
+
+def test_a_data_set_is_that_of_all_its_runs(tmp_path: Path) -> None:
+    """Images are compared with each kind and split of a data set, not with its first alone."""
+    first = run(tmp_path / "0", "a")
+    second = run(tmp_path / "1", "b", settings=folder_of("/a/pets"), data_seed="1")
+    other_folder = run(tmp_path / "2", "c", settings=folder_of("/a/dogs"), data_seed="2")
+    other_number = run(tmp_path / "3", "d", data_seed="1", test=99)
+    runs = [first, second, other_folder, other_number]
+    # The last may be of the dogs: nothing says which folder it had.
+    assert [data_set.runs for data_set in data_sets_of(runs)] == [[first, second], [other_folder, other_number]]
+
+
+def test_other_test_images_for_each_of_many_data_seeds_are_compared_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = folder_of("/a/pets")
+    runs = [run(tmp_path / str(seed), f"{seed:012}", (), str(seed), settings) for seed in range(100)]
+    compared = 0
+    has_settings_of = of_module._Images._settings_differ
+
+    def counted(images: Any, others: Any) -> bool:
+        nonlocal compared
+        compared += 1
+        return has_settings_of(images, others)
+
+    monkeypatch.setattr(of_module._Images, "_settings_differ", counted)
+    assert [data_set.runs for data_set in data_sets_of(runs)] == [runs]
+    assert compared == 99
