@@ -9,6 +9,7 @@ have that of the others with their overrides where these agree.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections import Counter
@@ -32,7 +33,10 @@ ABSENT = object()
 MACHINE_WORDS = ("trainer", *HOW_FAST, *OF_A_MACHINE)
 # Places where other images, weights or results may not lie: those of the test images are compared by the images.
 SAME_FROM_ANYWHERE = (ROOT.rstrip("="), "dataset.image_root", "dataset.cache", "evaluate.also", "store")
+SEED_IN_A_NAME = "{seed}"
+MOST_SEEDS_IN_NAMES = 6  # numbers in names of files that may be a seed; of more, all are or none
 DIGEST = "settings_digest"  # the key of a result, in a name where the settings themselves cannot be read
+Differing = tuple[tuple[str, ...], tuple[str, ...]]  # overrides, and the keys of settings in which their rows differ
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,14 @@ class RowOfRuns:
     Args:
         words: The overrides of its runs; where they have several, those of most of them.
         apart: The settings, as overrides, that tell it from rows of the same overrides; empty where there are none.
-        differing: The keys of all settings in which these rows differ; empty for a row that is alone.
+        differing: The overrides that led to several rows, of which this is one, each with the keys of all settings in
+            which these rows differ.
     """
 
     words: tuple[str, ...]
     runs: list[Run]
     apart: tuple[str, ...] = ()
-    differing: tuple[str, ...] = ()
+    differing: tuple[Differing, ...] = ()
 
 
 def rows_of(runs: Iterable[Run]) -> list[RowOfRuns]:
@@ -64,23 +69,35 @@ def rows_of(runs: Iterable[Run]) -> list[RowOfRuns]:
 
 
 def _of_equal_settings(rows: Sequence[RowOfRuns]) -> list[RowOfRuns]:
-    """The rows, those of equal settings as one: rows of which every run has a digest, and that have one in common."""
+    """The rows, those of equal settings as one: rows of which every run has a digest, and that have one in common.
+
+    The settings of a row are read once, and only where another one has its digest.
+    """
+    keys_of = list(map(_digests_on_a_machine, rows))
+    times = Counter(key for keys in keys_of for key in keys)
     alike: list[list[RowOfRuns]] = []
-    of_key: dict[Hashable, list[list[RowOfRuns]]] = {}
-    for row in rows:
-        digests = {run.settings_digest for run in row.runs}
-        machine = tuple(word for word in row.words if word.partition("=")[0] in MACHINE_WORDS)
-        keys = [] if None in digests else [(digest, machine) for digest in digests]
-        candidates = [known for key in keys for known in of_key.get(key, [])]
-        others = next((known for known in candidates if _has_places_of(known[0], row)), None)
-        if others is None:
-            others = []
-            alike.append(others)
-        others.append(row)
-        for key in keys:
-            if not any(known is others for known in of_key.setdefault(key, [])):
-                of_key[key].append(others)
+    forms_of: list[Sequence[Hashable]] = []  # of the first of the rows that are alike
+    number_of: dict[Hashable, int] = {}
+    for row, keys in zip(rows, keys_of, strict=True):
+        shared = [key for key in keys if times[key] > 1]
+        forms = _forms_of_places_and_seeds(row) if shared else []
+        found = [number_of[key, form] for key in shared for form in forms if (key, form) in number_of]
+        number = min(found, default=len(alike))
+        if not found:
+            alike.append([])
+            forms_of.append(forms)
+        alike[number].append(row)
+        for key in shared:
+            for form in forms_of[number]:
+                number_of.setdefault((key, form), number)
     return [_one_row(members) for members in alike]
+
+
+def _digests_on_a_machine(row: RowOfRuns) -> list[Hashable]:
+    """A key for each digest of the runs of a row; none where a run has no digest."""
+    digests = {run.settings_digest for run in row.runs}
+    machine = tuple(word for word in row.words if word.partition("=")[0] in MACHINE_WORDS)
+    return [] if None in digests else [(digest, machine) for digest in digests]
 
 
 def _one_row(rows: Sequence[RowOfRuns]) -> RowOfRuns:
@@ -90,13 +107,29 @@ def _one_row(rows: Sequence[RowOfRuns]) -> RowOfRuns:
     if len(rows) == 1:
         return rows[0]
     named = min(rows, key=lambda row: (-len(row.runs), len(row.words), sum(map(len, row.words))))
-    return replace(named, runs=latest([run for row in rows for run in row.runs], _seeds))
+    differing = tuple(dict.fromkeys(pair for row in rows for pair in row.differing))
+    return replace(named, runs=latest([run for row in rows for run in row.runs], _seeds), differing=differing)
 
 
-def _has_places_of(first: RowOfRuns, second: RowOfRuns) -> bool:
-    """True where the runs of two rows have what their digest leaves out: files with weights and images, other seeds."""
-    settings, others = (_Settings.of(row.runs[0], _places_and_seeds) for row in (first, second))
-    return settings is not None and others is not None and not any(True for _ in settings.differing(others))
+def _forms_of_places_and_seeds(row: RowOfRuns) -> list[Hashable]:
+    """What the digest of a row leaves out, files with weights and images and other seeds: rows have the same where they
+    have a form in common. None where the settings cannot be read.
+
+    A number in the name of a file may be the run's seed, or may not be: there is a form for either.
+    """
+    settings = _Settings.of(row.runs[0], _places_and_seeds)
+    if settings is None:
+        return []
+    choices: list[tuple[Hashable, ...]] = []
+    for key, value in sorted(settings.values.items()):
+        if isinstance(value, str):
+            parts = NUMBERS.split(value)
+            choices += [(key,), *((part, SEED_IN_A_NAME) if part in settings.seeds else (part,) for part in parts)]
+        elif value is not None:  # an older version may not have written it
+            choices += [(key,), (json.dumps(value, sort_keys=True),)]
+    if sum(len(choice) > 1 for choice in choices) > MOST_SEEDS_IN_NAMES:
+        return [tuple(choice[0] for choice in choices), tuple(choice[-1] for choice in choices)]
+    return list(itertools.product(*choices))
 
 
 def _places_and_seeds(content: Any) -> dict[str, Any]:
@@ -198,7 +231,7 @@ def _told_apart(words: tuple[str, ...], runs: Sequence[Run]) -> list[RowOfRuns]:
     differing = _differing(rows) or [DIGEST]
     apart = _words_apart(rows, differing)
     return [
-        RowOfRuns(words, latest(row.runs, _seeds), more, tuple(differing))
+        RowOfRuns(words, latest(row.runs, _seeds), more, ((words, tuple(differing)),))
         for row, more in zip(rows, apart, strict=True)
     ]
 

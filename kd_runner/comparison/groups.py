@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import special
 
+from kd_runner.comparison.equal_settings import Differing
 from kd_runner.comparison.fold_samples import Sample, fold_key, sample_of
 from kd_runner.comparison.sign_flips import SignFlips
 from kd_runner.comparison.statistics import RESAMPLES, SURE, Gain, deviation_of, holm_factors, interval, mean_of
@@ -248,7 +249,8 @@ class Group:
         gain, corrected: The gain over the baselines, alone, and corrected for all rows with a teacher.
         against: The gain over the reference, corrected for all rows; None where there is none.
         reference: The name of the reference; empty for the reference itself and without one.
-        differing: The keys of the settings that differ from those of groups with the same overrides.
+        differing: The overrides that led to several groups, of which this is one, each with the keys of the settings in
+            which these groups differ.
         data_set: What its runs were tested on; empty where all groups have the same.
         same_as: The group whose students are the same for every seed of this one, and which counts for both.
     """
@@ -262,7 +264,7 @@ class Group:
     gap: Gap | None = None
     against: Gain | None = None
     reference: str = ""
-    differing: tuple[str, ...] = ()
+    differing: tuple[Differing, ...] = ()
     data_set: str = ""
     same_as: Group | None = field(default=None, repr=False)
 

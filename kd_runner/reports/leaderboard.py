@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_runner.comparison.equal_settings import Differing
 from kd_runner.comparison.fold_samples import sample_of
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
@@ -308,14 +309,15 @@ class Leaderboard:
 
     def _notes_of_equal_overrides(self) -> list[str]:
         """Sentences on rows whose overrides are the same, and whose settings are not."""
-        ranks: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
+        ranks: dict[Differing, list[int]] = {}
         for rank, group in enumerate(self.groups, 1):
-            if group.differing:
-                ranks.setdefault((group.runs[0].words, group.differing), []).append(rank)
-        return [
+            for differing in group.differing:
+                ranks.setdefault(differing, []).append(rank)
+        sentences = [
             f"The same overrides led to different settings ({first_ranks(numbers)}): {_first_keys(keys)}."
             for (_, keys), numbers in ranks.items()
         ]
+        return list(dict.fromkeys(sentences))  # rows of which several overrides led to each
 
     @functools.cached_property
     def gap_notes(self) -> list[str]:

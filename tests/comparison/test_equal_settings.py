@@ -12,10 +12,12 @@ import pytest
 from conftest import composed
 from leaderboard_cases import right, write_run
 
+from kd_runner.comparison import equal_settings
 from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.config.settings import check
+from kd_runner.files import tolerant_json
 from kd_runner.files.results import find_runs
 from kd_runner.reports.leaderboard import leaderboard_of, markdown, terminal_text
 
@@ -199,3 +201,109 @@ def test_a_run_that_is_missing_under_other_words_is_of_the_row(tmp_path: Path, s
     runs, missing = find_runs([tmp_path])
     (group,) = compared_groups(runs, None, missing)
     assert (len(group.runs), group.planned) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        # The first run of one row is of a sweep that typed a default, and was not edited.
+        (
+            [(1, 0, DEFAULT), (1, 1, ()), (1, 2, ()), (6, 0, ()), (6, 1, ()), (6, 2, ())],
+            ["student.epochs=6", "student.epochs=1"],
+        ),
+        # It has most runs, so that the row has its words.
+        (
+            [(1, 0, DEFAULT), (1, 1, DEFAULT), (1, 2, ()), *((6, seed, ()) for seed in range(3))],
+            ["student.epochs=6", DEFAULT[0]],
+        ),
+        # It was edited, too, and its runs count in place of the others: both notes would say the same.
+        (
+            [(1, 0, ()), (1, 1, ()), (6, 0, ()), (1, 0, DEFAULT), (1, 2, DEFAULT), (6, 1, DEFAULT), (6, 2, DEFAULT)],
+            [f"{DEFAULT[0]} student.epochs=6", "student.epochs=1"],
+        ),
+    ],
+)
+def test_overrides_that_were_edited_have_one_note(
+    runs: list[tuple[int, int, tuple[str, ...]]], names: list[str], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    for number, (epochs, seed, typed) in enumerate(runs):
+        write(tmp_path / str(number), changed(settings, student={"epochs": epochs}), seed, 60 + epochs, typed)
+    leaderboard = leaderboard_of([tmp_path])
+    assert [(row["settings"], row["n"]) for row in leaderboard.rows] == [(name, 3) for name in names]
+    notes = [note for note in leaderboard.order_notes if note.startswith("The same overrides")]
+    assert notes == ["The same overrides led to different settings (rows 1, 2): student.epochs."]
+
+
+@pytest.mark.parametrize("key", ["teacher.seed", "teacher.checkpoint"])
+def test_the_settings_of_many_rows_of_one_digest_are_read_once(
+    key: str, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 rows whose digest is the same, each of two sweeps, of which one typed a default: 120 rows of overrides."""
+    section, _, name = key.partition(".")
+    values = [number if name == "seed" else f"/weights/{number}.pth" for number in range(100, 160)]
+    for number, value in enumerate(2 * values):
+        content = changed(settings, **{section: {name: value}})
+        write(tmp_path / str(number), content, number // 60, 60, (f"{key}={value}", *DEFAULT[: number // 60]))
+    runs = find_runs([tmp_path])[0]
+    assert len({run.settings_digest for run in runs}) == 1
+    read: list[Path] = []
+
+    def counted(path: Path) -> tuple[dict[str, Any], str]:
+        read.append(path)
+        return json_of(path)
+
+    json_of = tolerant_json.json_of
+    monkeypatch.setattr(tolerant_json, "json_of", counted)
+    monkeypatch.setattr(equal_settings._Settings, "differing", None)  # of two rows: for pairs there is no time
+    found = equal_settings.rows_of(runs)
+    assert sorted(read) == sorted(tmp_path / str(number) / "settings.json" for number in range(120))
+    assert {row.words: sorted(int(run.folder.name) for run in row.runs) for row in found} == {
+        ("experiment=mine", f"{key}={value}"): [number, number + 60] for number, value in enumerate(values)
+    }
+
+
+def test_rows_whose_digests_differ_are_not_read(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        content = changed(settings, student={"epochs": number + 1})
+        write(tmp_path / str(number), content, 0, 60, (f"student.epochs={number + 1}",))
+    runs = find_runs([tmp_path])[0]
+    monkeypatch.setattr(tolerant_json, "json_of", None)
+    assert len(equal_settings.rows_of(runs)) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("/t/3.pth", "/t/4.pth", True),  # each the run's seed
+        ("/t/3.pth", "/t/3.pth", True),
+        ("/v4/s3.pth", "/v4/s4.pth", True),  # one number is the second run's seed, too, and not meant
+        ("/t/7.pth", "/t/8.pth", False),
+        ("/t/3.pth", "/t/8.pth", False),
+        ("/t/3.pth", "/u/4.pth", False),
+        ("/t/3.pth", None, False),
+        (None, None, True),
+        (f"/{7 * 'a3/'}t.pth", f"/{7 * 'a4/'}t.pth", True),  # more numbers than are told apart one by one
+    ],
+)
+def test_a_teacher_of_the_runs_own_seed_makes_no_row(
+    first: str | None, second: str | None, same: bool, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    for seed, path, typed in ((3, first, ()), (4, second, DEFAULT)):
+        write(tmp_path / str(seed), changed(settings, teacher={"checkpoint": path}), seed, 60, typed)
+    assert [len(row.runs) for row in equal_settings.rows_of(find_runs([tmp_path])[0])] == ([2] if same else [1, 1])
+
+
+def test_the_teachers_seed_is_not_the_runs(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """A number that is a setting is compared as such, also where it happens to be the seed."""
+    for seed, typed in ((3, ()), (4, DEFAULT)):
+        write(tmp_path / str(seed), changed(settings, teacher={"seed": seed}), seed, 60, typed)
+    assert [len(row.runs) for row in equal_settings.rows_of(find_runs([tmp_path])[0])] == [1, 1]
+
+
+def test_a_seed_that_an_older_version_did_not_write_is_null(tmp_path: Path, settings: dict[str, Any]) -> None:
+    older = {key: value for key, value in settings.items() if key != "order_seed"}
+    write(tmp_path / "0", older, 0, 60, environment=VERSION | {"kd_runner": "9.8"})
+    write(tmp_path / "1", settings | {"order_seed": None}, 1, 60, DEFAULT)
+    assert [len(row.runs) for row in equal_settings.rows_of(find_runs([tmp_path])[0])] == [2]
