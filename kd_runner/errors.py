@@ -32,7 +32,7 @@ def code_error(error: BaseException) -> str:
         return one_line(error)
     frame = frame or next(iter(reversed(traceback.extract_tb(error.__traceback__))), None)
     text, kind = one_line(error), type(error).__name__
-    place = "" if frame is None else f" ({printable(frame.filename)}:{frame.lineno}, in {printable(frame.name)})"
+    place = "" if frame is None else _place_of(frame)
     return f"{text if text == kind else f'{kind}: {text}'}{place}"
 
 
@@ -64,10 +64,15 @@ def traceback_of(error: BaseException) -> str:
 
 
 def traceback_remedy(error: BaseException) -> str:
-    """The end of a message about an error of the person's own code, which says how to see more; empty for others."""
+    """The end of a message that names a place in the person's own code, which says how to see more; else empty."""
     causes = list(_causes(error))
-    is_own = bool(causes) and own_frame(causes[-1]) is not None and ONE_LINE in os.environ
-    return f"; {FULL_ERROR}=1 in front of the command shows the traceback" if is_own else ""
+    frame = own_frame(causes[-1]) if causes and ONE_LINE in os.environ else None
+    is_named = frame is not None and _place_of(frame) in str(error)
+    return f"; {FULL_ERROR}=1 in front of the command shows the traceback" if is_named else ""
+
+
+def _place_of(frame: traceback.FrameSummary) -> str:
+    return f" ({printable(frame.filename)}:{frame.lineno}, in {printable(frame.name)})"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -179,7 +179,7 @@ def _break_process_1() -> None:
     start = subprocess.Popen
 
     def started(words: list[str], **options: Any) -> Any:
-        return start([words[0], "-c", broken, *words[3:]], **options)
+        return start([words[0], "-c", broken, *words[words.index("-m") + 2 :]], **options)
 
     rank_processes.subprocess.Popen = started  # type: ignore[misc, assignment]
 
