@@ -64,14 +64,15 @@ def test_a_message_of_ours_stands_alone() -> None:
 def test_the_traceback_is_shown_to_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(json.JSONDecodeError) as raised:
         own()
-    error = SettingsError("distillation: …")
-    error.__cause__ = raised.value
+    error, without_place = SettingsError(f"distillation: {code_error(raised.value)}"), RunFailed("the disk is full")
+    error.__cause__ = without_place.__cause__ = raised.value
     monkeypatch.delenv(ONE_LINE, raising=False)
     monkeypatch.delenv(FULL_ERROR, raising=False)
     raise_errors_of_hydra()
     raise_errors_of_hydra()  # as a process does that this one starts
     assert traceback_of(error) == ""
     assert traceback_remedy(error) == "; HYDRA_FULL_ERROR=1 in front of the command shows the traceback"
+    assert traceback_remedy(without_place) == ""
     monkeypatch.delenv(ONE_LINE)
     raise_errors_of_hydra()
     shown = traceback_of(error)
