@@ -2,18 +2,19 @@
 
 Usage: `python -m kd_runner.runs.worker_process PID RANK SIZE PATH`, with the process ID of process 0, this process's
 number, the number of all, and the file at which they meet. Under torchrun and srun, `kd_runner.cli` calls
-`follow_started`.
+`follow_started`. Both end with `end_process`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import distributed
@@ -74,6 +75,17 @@ def follow(store: distributed.Store, rank: int, size: int, local_rank: int) -> i
         return FAILED
 
 
+def end_process(code: int) -> NoReturn:
+    """End this process, which has written no file, with the exit code.
+
+    The usual teardown is left out: after a failure, threads of Gloo are still there, and may abort in it with a line of
+    C++ beside the reason.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def train_beside(process_group: ProcessGroup, local_rank: int) -> None:
     """Train each stage that process 0 names, until it says that all are done.
 
@@ -128,4 +140,4 @@ class Follower:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

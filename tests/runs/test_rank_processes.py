@@ -172,9 +172,9 @@ def _break_process_1() -> None:
     from kd_runner.runs import rank_processes
 
     broken = (
-        "import sys; from kd_runner.runs import worker_process, assembly; from kd_runner.errors import SettingsError\n"
+        "from kd_runner.runs import worker_process; from kd_runner.errors import SettingsError\n"
         "def assemble(*arguments, **options): raise SettingsError('dataset: there is nothing')\n"
-        "worker_process.assemble = assemble; sys.exit(worker_process.main())"
+        "worker_process.assemble = assemble; worker_process.end_process(worker_process.main())"
     )
     start = subprocess.Popen
 
