@@ -182,6 +182,27 @@ class AdapterExample:
             )
         return map_pairs(self.student, self.teacher)
 
+    def width_adapters(self, least: int = 1) -> nn.ModuleList:
+        """For each pair of layers, a 1x1 convolution from the student's channels to the teacher's, or the identity.
+
+        The identity is for pairs of equal width.
+
+        Args:
+            least: Number of layers that the mode needs of each network.
+
+        Raises:
+            ValueError: as `pairs`, or a network has fewer layers.
+        """
+        pairs = self.pairs()
+        if len(pairs) < least:
+            raise ValueError(f"must have {least} layers or more of each network, got {len(pairs)}")
+        return nn.ModuleList(
+            nn.Identity()
+            if student.shape[1] == teacher.shape[1]
+            else nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False)
+            for student, teacher in pairs
+        )
+
     def preactivation_pairs(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs as `pairs` gives them, of layers that lie in front of their activations.
 

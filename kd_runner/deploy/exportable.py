@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +60,3 @@ def load_exportable(
     if run is not None and not (run / SETTINGS).is_file():
         raise SettingsError(f"--run: must be the folder of a run, with {SETTINGS} in it, got {run}")
     return Exportable(module, info, image_input, file, folder if (folder / SETTINGS).is_file() else None)
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of the bytes of a file, in hexadecimal digits."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            sha.update(block)
-    return sha.hexdigest()

@@ -12,11 +12,11 @@ from typing import Any
 from kd_runner import __version__
 from kd_runner.datasets.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.card import PREPROCESSING, WEIGHTS, CardSources, model_card
-from kd_runner.deploy.exportable import file_digest
 from kd_runner.deploy.model_files import run_files
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, result_schema, tolerant_json
 from kd_runner.files.contents import foreign_names, is_link
+from kd_runner.files.file_digest import file_digest
 from kd_runner.files.results import Run, completed_result, find_runs, read_run
 from kd_runner.files.run_folder import ANALYSIS, GRID, RESULT, SETTINGS, STUDENT_LAST
 from kd_runner.files.stages import STUDENT

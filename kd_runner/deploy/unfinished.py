@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 from kd_runner.errors import SettingsError
 from kd_runner.files.contents import is_link
+from kd_runner.files.locks import NO_LOCKS, lock_of
 
 PREFIX = ".kd-export-"
 ABANDONED = re.compile(rf"{re.escape(PREFIX)}\w{{8}}")  # as `tempfile.mkdtemp` names it
 LOCK, FILES = "lock", "files"  # in such a folder: the lock of its process, and what is being written
-NO_LOCKS = (NotImplementedError, OSError)  # raised where a file system has none
 ATTEMPTS = 10  # at a folder that no other process takes for abandoned before it has its lock
 
 
@@ -48,7 +48,7 @@ def remove_abandoned_folders(place: Path) -> None:
     for folder in place.iterdir():
         if not ABANDONED.fullmatch(folder.name) or is_link(folder) or not folder.is_dir():
             continue
-        lock = FileLock(folder / LOCK, timeout=0)
+        lock = lock_of(folder / LOCK, timeout=0)
         try:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -60,7 +60,7 @@ def _locked_folder(place: Path) -> tuple[Path, FileLock]:
     """A new folder in `place`, and its lock, which this process holds where the file system has locks."""
     for _ in range(ATTEMPTS):
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        lock = FileLock(folder / LOCK, timeout=0)
+        lock = lock_of(folder / LOCK, timeout=0)
         try:
             lock.acquire()
             (folder / FILES).mkdir()

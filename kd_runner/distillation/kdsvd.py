@@ -93,15 +93,7 @@ class KDSVD(nn.Module):
         Raises:
             ValueError: a network has fewer than two layers, or not as many as the other.
         """
-        pairs = example.pairs()
-        if len(pairs) < 2:
-            raise ValueError(f"must have two layers or more of each network, got {len(pairs)}")
-        self.adapters = nn.ModuleList(
-            nn.Identity()
-            if student.shape[1] == teacher.shape[1]
-            else nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False)
-            for student, teacher in pairs
-        )
+        self.adapters = example.width_adapters(least=2)
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         pairs = zip(self.adapters, map_pairs(student, teacher), strict=True)

@@ -11,9 +11,13 @@ NO_LOCKS = (NotImplementedError, OSError)  # raised where a file system has none
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL}
 
 
-def lock_of(path: Path) -> FileLock:
-    """The lock of a file. Where there are none, it is no file that stands for one, and would outlive its process."""
-    return FileLock(path, fallback_to_soft=False)
+def lock_of(path: Path, timeout: float = -1) -> FileLock:
+    """The lock of a file. Where there are none, it is no file that stands for one, and would outlive its process.
+
+    Args:
+        timeout: Seconds after which taking it raises a Timeout; negative: never.
+    """
+    return FileLock(path, timeout=timeout, fallback_to_soft=False)
 
 
 def lock_at_once(lock: FileLock) -> bool:

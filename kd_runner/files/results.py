@@ -130,26 +130,28 @@ class MissingRun:
     seeds: tuple[str, ...] = ()
 
 
-def find_runs(
-    folders: Iterable[Path], trees: Sequence[Tree] | None = None, cache: ReadCache | None = None
-) -> tuple[list[Run], list[MissingRun]]:
+def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[MissingRun]]:
     """The runs under `folders`, with and without a result, less those that were done again later.
-
-    Args:
-        trees: The names below each of the folders, where they are known.
-        cache: What was read of results earlier; None to read all of them.
 
     Raises:
         SettingsError: no such folder.
     """
-    runs, missing = all_runs(folders, trees, cache)
+    runs, missing = all_runs(folders)
     return latest_runs(runs), missing
 
 
 def all_runs(
     folders: Iterable[Path], trees: Sequence[Tree] | None = None, cache: ReadCache | None = None
 ) -> tuple[list[Run], list[MissingRun]]:
-    """The runs of `find_runs`, and those that were done again later, too."""
+    """The runs of `find_runs`, and those that were done again later, too.
+
+    Args:
+        trees: The names below each of the folders, where they are known.
+        cache: The results that were read earlier; None to read all of them.
+
+    Raises:
+        SettingsError: no such folder.
+    """
     runs: dict[str, Run | MissingRun] = {}  # by their folders, resolved: folders may lie in one another
     cache = cache or ReadCache()
     for tree in trees if trees is not None else trees_below(folders):

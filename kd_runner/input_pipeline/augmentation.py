@@ -51,7 +51,7 @@ class Augmentation:
 
     Args:
         crop_padding: Pad by this many black pixels on each side and crop at a random position.
-        flip: Mirror every second image left to right.
+        flip: Mirror each image left to right with a probability of 0.5.
         resized_crop: The smallest share of an image's area that a random window takes, which is then enlarged to the
             image's size; 0 for no such window.
         rand_augment: Number of RandAugment's operations on each image.

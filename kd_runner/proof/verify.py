@@ -45,13 +45,11 @@ class Verification:
 
     Args:
         remarks: What differs beside the numbers, and what could not be measured.
-        same_machine: The numbers must be the same to the digit.
     """
 
     folder: Path
     pairs: list[Pair]
     remarks: list[str] = field(default_factory=list)
-    same_machine: bool = True
 
     @property
     def different(self) -> list[Pair]:
@@ -121,7 +119,7 @@ def verify(
     pairs = [
         pair for name in (chosen or predictions.logits) for pair in _pairs(name, result, predictions, sizes[name], same)
     ]
-    return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *others], same)
+    return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *others])
 
 
 @contextmanager

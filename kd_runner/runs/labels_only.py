@@ -18,6 +18,7 @@ from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, older_node, 
 from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
 from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
+from kd_runner.files.file_digest import file_digest
 from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
@@ -27,7 +28,7 @@ from kd_runner.runs import corrected
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judgement import note_flat_loss
 from kd_runner.runs.outcome import Outcome, fit_to_best
-from kd_runner.store.entries import Stored, file_digest, is_stored, key_of, trained_once
+from kd_runner.store.entries import Stored, is_stored, key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.tracking.shared_networks import SharedNetwork
 from kd_runner.training.classifier import Classifier

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings, StudentSettings
 from kd_runner.datasets.files import ImageFiles
+from kd_runner.files.file_digest import file_digest
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -192,7 +192,7 @@ class Parts:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with whatever can change the result."""
         paths = [settings.checkpoint for settings in self.settings.all_teachers.values()]
-        weights = [path and hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest() for path in paths]
+        weights = [path and file_digest(Path(path).expanduser()) for path in paths]
         further = [files.fingerprint() for files in self.further.values()]
         transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
         images = [self.data.splits.fingerprint, *further]

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
@@ -24,6 +23,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.environment import processor_name
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic
+from kd_runner.files.locks import lock_of
 from kd_runner.runs.data import Data
 from kd_runner.runs.teacher_student import noise
 
@@ -76,7 +76,7 @@ def _lock(store: Path) -> Iterator[None]:
     with ExitStack() as locks:
         with suppress(OSError, NotImplementedError):  # a store that may only be read, or a file system without locks
             store.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(store / f"{CHOICES}.lock", timeout=WAIT))
+            locks.enter_context(lock_of(store / f"{CHOICES}.lock", timeout=WAIT))
         yield
 
 

@@ -35,6 +35,7 @@ from torch.nn.parameter import is_lazy
 from kd_runner.config.fingerprint import digest, flat_keys
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic, contents, ownership
+from kd_runner.files.file_digest import file_digest
 from kd_runner.files.plain_files import read_plain
 from kd_runner.formats import network_and_seed
 from kd_runner.networks import checkpoints
@@ -234,15 +235,6 @@ class Entry:
             process = "another job"
         epoch = ResumeState(self.work, self.key).epoch()
         return f"{process} ({epoch})" if epoch else process
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest_so_far = hashlib.sha256()
-        while block := file.read(2**20):
-            digest_so_far.update(block)
-    return digest_so_far.hexdigest()
 
 
 def key_of(ingredients: dict[str, Any]) -> str:

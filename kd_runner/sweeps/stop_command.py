@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from kd_runner.closed_output import Parser
 from kd_runner.command_line.messages import say
 from kd_runner.command_line.resume import resume_override
 from kd_runner.errors import BAD_SETTINGS, COMPLETED, INTERRUPTED, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.home import typed_run
-from kd_runner.files.locks import NO_LOCKS
+from kd_runner.files.locks import is_locked
 from kd_runner.files.plain_files import is_path_inside, read_plain
 from kd_runner.files.run_folder import GRID, JOURNAL, LOCK, MULTIRUN, RESULT, SEARCH, holds_a_run
 from kd_runner.formats import number_of
@@ -112,31 +110,16 @@ def _wait_for_answer(request: Path, folder: Path) -> dict[str, Any] | None:
     started, answer = time.monotonic(), take_answer(request)
     while answer is None:
         waited = time.monotonic() - started
-        if waited > LOCKED or (waited > UNLOCKED and not _is_locked(folder)):
+        if waited > LOCKED or (waited > UNLOCKED and not is_locked(folder / LOCK)):
             return None
         time.sleep(POLL)
         answer = take_answer(request)
     return answer
 
 
-def _is_locked(folder: Path) -> bool:
-    """True where a process has locked the sweep, as far as the file system tells."""
-    if not (folder / LOCK).is_file():
-        return False
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except NO_LOCKS:
-        return False
-    lock.release()
-    return False
-
-
 def _why_no_answer(folder: Path, folders: Sequence[str]) -> str:
     """The reason why nobody answers a request, in a line."""
-    if _is_locked(folder):
+    if is_locked(folder / LOCK):
         return f"the process that runs {folder} does not answer: its jobs may still be checked; try again later"
     results = (atomic.read_json(folder / name / RESULT) for name in folders if is_path_inside(name))
     completed = sum(result.get("status") == "completed" for result in results)

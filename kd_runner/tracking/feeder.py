@@ -19,9 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from filelock import FileLock
-
 from kd_runner.errors import one_line
+from kd_runner.files.locks import lock_of
 from kd_runner.files.run_folder import TRACKERS
 from kd_runner.tracking.tracker_clients import CLIENTS, Client, Epoch, RunRecord
 
@@ -37,7 +36,7 @@ class State:
         self.path = folder / TRACKERS / f"{kind}.json"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(TimeoutError, NotImplementedError, OSError):  # a file system may have no locks
-            self.lock = FileLock(self.path.with_suffix(".lock"))
+            self.lock = lock_of(self.path.with_suffix(".lock"))
             self.lock.acquire(timeout=BEFORE)
         self.content: dict[str, Any] = {"id": uuid.uuid4().hex[:8], "sent": {}}
         with suppress(OSError, ValueError, TypeError, LookupError, ArithmeticError):  # a damaged file

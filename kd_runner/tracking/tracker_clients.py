@@ -189,10 +189,10 @@ class MLflow:
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
     """Keep the other jobs of a sweep out during this block, where the file system has locks."""
-    from filelock import FileLock
+    from kd_runner.files.locks import lock_of
 
     try:
-        held = FileLock(root / TRACKERS_LOCK)
+        held = lock_of(root / TRACKERS_LOCK)
         held.acquire(timeout=120)
     except (NotImplementedError, OSError):
         yield

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from kd_runner.errors import one_line
+from kd_runner.files.locks import lock_of
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class LogitsBoard:
 
     def __init__(self, path: Path, rows: int, classes: int) -> None:
         self.places, self.rows, self.classes = MOST_BYTES // (4 * rows * classes), rows, classes
-        self._path, self._lock = path, FileLock(f"{path}.lock")
+        self._path, self._lock = path, lock_of(Path(f"{path}.lock"))
         self._begin_of_logits = self.places * HEADER.itemsize
         self._patience = PATIENCE
         self._file, self._is_left = -1, False

@@ -11,9 +11,9 @@ import torch
 from stored_runs import change_json
 
 import kd_runner
-from kd_runner.deploy.exportable import file_digest
 from kd_runner.deploy.hub_folder import card_sources, write_card, write_hub_folder
 from kd_runner.errors import SettingsError
+from kd_runner.files.file_digest import file_digest
 from kd_runner.networks import checkpoints
 
 

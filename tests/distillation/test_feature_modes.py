@@ -254,7 +254,7 @@ def test_fsp() -> None:
         ((gram(ours[i], ours[i + 1]) - gram(theirs[i], theirs[i + 1])) ** 2).mean() for i in range(len(ours) - 1)
     )
     assert loss_of(adapted(FSP(), ours, theirs), ours, theirs) == pytest.approx(restated, rel=1e-6)
-    with pytest.raises(ValueError, match="must have two layers or more of each network, got 1"):
+    with pytest.raises(ValueError, match="must have 2 layers or more of each network, got 1"):
         adapted(FSP(), [MS], [MT])
 
 

@@ -88,7 +88,7 @@ def test_layers_of_equal_numbers_have_a_finite_gradient(fill: float) -> None:
 
 
 def test_refuses_one_layer_and_no_vectors() -> None:
-    with pytest.raises(ValueError, match="must have two layers or more of each network, got 1"):
+    with pytest.raises(ValueError, match="must have 2 layers or more of each network, got 1"):
         adapted(KDSVD(), [MS], [MT])
     with pytest.raises(ValueError, match="vectors must be 1 or more, got 0"):
         KDSVD(0)

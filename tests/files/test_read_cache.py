@@ -12,7 +12,7 @@ import pytest
 
 from kd_runner.files import read_cache
 from kd_runner.files.read_cache import ReadCache, ValueAndLine
-from kd_runner.files.results import find_runs
+from kd_runner.files.results import all_runs, latest_runs
 
 
 @pytest.fixture
@@ -136,13 +136,13 @@ def test_runs_from_the_cache_are_those_of_the_files(place: Path) -> None:
     (place / "several").mkdir()
     (place / "several" / "result.json").write_text(json.dumps(several, indent=2))
     cache = ReadCache(place / ".report_cache")
-    first = find_runs([place], cache=cache)
+    first = all_runs([place], cache=cache)
     cache.save()
     again = ReadCache(place / ".report_cache")
-    assert find_runs([place], cache=again) == first == find_runs([place])
+    assert all_runs([place], cache=again) == first == all_runs([place])
     assert again.unchanged
     assert next(run.left_out for run in first[0] if run.folder.name == "odd").endswith("seconds")
-    accuracies = {run.folder.name: run.result["student"]["accuracy"] for run in first[0]}
+    accuracies = {run.folder.name: run.result["student"]["accuracy"] for run in latest_runs(first[0])}
     assert accuracies == dict.fromkeys(("odd", "indented", "compact", "tabs"), 0.1 + 0.2) | {"several": 0.25}
 
 

@@ -86,7 +86,7 @@ def test_jobs_that_start_at_once_share_a_choice(
         (tmp_path / "store" / CHOICES).write_text(json.dumps({thread_count._key(parts.settings, parts.data, 2): 1}))
         yield
 
-    monkeypatch.setattr(thread_count, "FileLock", locked)
+    monkeypatch.setattr(thread_count, "lock_of", locked)
     monkeypatch.setattr(thread_count, "fastest_count", lambda *_: pytest.fail("measured beside another job"))
     assert choose(parts) == 1
 
@@ -99,7 +99,7 @@ def test_without_a_lock_a_choice_is_made_all_the_same(
     def refused(*_: Any, **__: Any) -> None:
         raise error("threads.json.lock")
 
-    monkeypatch.setattr(thread_count, "FileLock", refused)
+    monkeypatch.setattr(thread_count, "lock_of", refused)
     monkeypatch.setattr(thread_count, "_seconds_of_step", _steps_of(0.002, 0.003))
     assert choose(assemble(settings("trainer.accelerator=cpu"))) == 1
 

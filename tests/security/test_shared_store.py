@@ -15,6 +15,7 @@ from torch import nn
 
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import ownership
+from kd_runner.files.file_digest import file_digest
 from kd_runner.networks import checkpoints
 from kd_runner.runs.labels_only import take_weights
 from kd_runner.store import entries, signing
@@ -75,7 +76,7 @@ def swap_weights(entry: Path) -> None:
     checkpoints.save(entry / entries.NETWORK, {"weight": torch.zeros(4, 8), "bias": torch.zeros(4)}, INFO)
     manifest = json.loads((entry / entries.MANIFEST).read_text())
     path = entry / entries.NETWORK
-    manifest["files"][entries.NETWORK] = {"size": path.stat().st_size, "sha256": entries.file_digest(path)}
+    manifest["files"][entries.NETWORK] = {"size": path.stat().st_size, "sha256": file_digest(path)}
     (entry / entries.MANIFEST).write_text(json.dumps(manifest))
     assert Entry(entry.parent, entry.name).fault() is None
 
@@ -261,7 +262,7 @@ def test_entries_made_before_are_used(root: Path) -> None:
     checkpoints.save(folder / entries.NETWORK, train(ResumeState(root, ""))[0].state_dict(), old_info)
     (folder / entries.MADE_OF).write_text(json.dumps({**INGREDIENTS, "semantics": entries.SEMANTICS}))
     names = (entries.NETWORK, entries.MADE_OF)
-    files = {n: {"size": (folder / n).stat().st_size, "sha256": entries.file_digest(folder / n)} for n in names}
+    files = {n: {"size": (folder / n).stat().st_size, "sha256": file_digest(folder / n)} for n in names}
     (folder / entries.MANIFEST).write_text(json.dumps({"files": files}))
     assert is_trained(stored_in(root, never))
 
@@ -276,7 +277,7 @@ def test_an_entry_that_names_another_network_is_moved_away(root: Path, change: d
     )
     manifest = json.loads((entry / entries.MANIFEST).read_text())
     path = entry / entries.NETWORK
-    manifest["files"][entries.NETWORK] = {"size": path.stat().st_size, "sha256": entries.file_digest(path)}
+    manifest["files"][entries.NETWORK] = {"size": path.stat().st_size, "sha256": file_digest(path)}
     (entry / entries.MANIFEST).write_text(json.dumps(manifest))
     assert not stored_in(root).reused
     assert len(list(root.glob(f"{KEY}.corrupt.*"))) == 1

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from kd_runner.files.file_digest import file_digest
 from kd_runner.networks.checkpoints import read_checkpoint
 from kd_runner.store import entries
 from kd_runner.store.entries import Entry, Stored, key_of, trained_once
@@ -40,7 +41,7 @@ def other_origin(entry: Path) -> None:
     """A sound entry, of another network."""
     (entry / entries.MADE_OF).write_text("{}")
     manifest = json.loads((entry / entries.MANIFEST).read_text())
-    manifest["files"][entries.MADE_OF] = {"size": 2, "sha256": entries.file_digest(entry / entries.MADE_OF)}
+    manifest["files"][entries.MADE_OF] = {"size": 2, "sha256": file_digest(entry / entries.MADE_OF)}
     (entry / entries.MANIFEST).write_text(json.dumps(manifest))
 
 

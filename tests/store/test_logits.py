@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
+from kd_runner.files.file_digest import file_digest
 from kd_runner.store import entries, logits
 from kd_runner.store.command import main
 from kd_runner.store.entries import LOGITS, MANIFEST, RECORD, Entry
@@ -95,7 +96,7 @@ def pickled(entry: Path) -> None:
 def _record_anew(entry: Path) -> None:
     manifest = entries.atomic.read_json(entry / MANIFEST)
     path = entry / LOGITS
-    manifest["files"][LOGITS] = {"size": path.stat().st_size, "sha256": entries.file_digest(path)}
+    manifest["files"][LOGITS] = {"size": path.stat().st_size, "sha256": file_digest(path)}
     entries.atomic.write_json(entry / MANIFEST, manifest)
 
 

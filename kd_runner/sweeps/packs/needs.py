@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from kd_runner.config.fingerprint import digest
+from kd_runner.files.file_digest import file_digest
 from kd_runner.files.stages import STUDENT
 from kd_runner.networks.checkpoints import state_digest
 from kd_runner.runs.labels_only import ingredients
@@ -47,7 +47,7 @@ def _weights_of_teacher(parts: Parts, name: str) -> str | list[str]:
         return key_of(ingredients(parts.labels_only(name, to_train=False), parts.settings, parts.data))
     if teacher.checkpoint is None or teacher.head != "trained":
         return [teacher.head, state_digest(parts.teachers[name].state_dict())]
-    return hashlib.sha256(Path(teacher.checkpoint).expanduser().read_bytes()).hexdigest()
+    return file_digest(Path(teacher.checkpoint).expanduser())
 
 
 def bytes_of_job(parts: Parts) -> int:

@@ -22,6 +22,7 @@ from optuna.storages.journal import JournalFileOpenLock
 
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, locks
+from kd_runner.files.locks import is_locked, lock_of
 from kd_runner.files.run_folder import DRIVERS, JOURNAL, LOCK, SLURM
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.jobs import Job
@@ -45,7 +46,7 @@ class Driver:
         self.search_folder, self.name = search_folder, name
         # What a check of jobs, a pack or a queue leaves is this driver's own.
         self.folder = search_folder / DRIVERS / name if name else search_folder
-        self._lock = FileLock(search_folder / DRIVERS / OF_STUDY) if name else nullcontext()
+        self._lock = lock_of(search_folder / DRIVERS / OF_STUDY) if name else nullcontext()
 
     @property
     def is_one_of_many(self) -> bool:
@@ -77,19 +78,6 @@ def is_name_of_driver(name: Any) -> bool:
     return isinstance(name, str) and re.fullmatch(r"([\w-][\w.-]*)?", name) is not None
 
 
-def is_locked(path: Path) -> bool:
-    """True where a process, on whatever machine, has locked this file."""
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
-
-
 def living_drivers(folder: Path) -> list[str]:
     """The names of the drivers that run the search in a folder."""
     files = sorted((folder / DRIVERS).glob(f"*{OF_DRIVER}"))
@@ -105,7 +93,7 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
     """
     sweep_folder.refuse_unfit_folder(folder, resumed)
     name = f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    lock = FileLock(folder / DRIVERS / f"{name}{OF_DRIVER}")
+    lock = lock_of(folder / DRIVERS / f"{name}{OF_DRIVER}")
     try:
         _enter(folder, name, lock)
         driver = Driver(folder, name)
@@ -145,7 +133,7 @@ def _tidy(driver: Driver) -> None:
         for path in (driver.search_folder / DRIVERS).iterdir():
             is_queue = (path / SLURM).exists()
             if path.is_dir() and not path.is_symlink() and not is_queue and path.name != driver.name:
-                with suppress(Timeout), FileLock(path.with_name(f"{path.name}{OF_DRIVER}")).acquire(blocking=False):
+                with suppress(Timeout), lock_of(path.with_name(f"{path.name}{OF_DRIVER}")).acquire(blocking=False):
                     shutil.rmtree(path, ignore_errors=True)
                     path.with_name(f"{path.name}{OF_DRIVER}").unlink(missing_ok=True)
 
@@ -160,7 +148,7 @@ def _leave(folder: Path, name: str, lock: FileLock) -> None:
     if not has_study(folder):  # it was refused
         of_study = folder / DRIVERS / OF_STUDY
         try:
-            with FileLock(of_study).acquire(blocking=False):
+            with lock_of(of_study).acquire(blocking=False):
                 of_study.unlink(missing_ok=True)  # whoever waits for it makes another one
         except Timeout:
             return
@@ -193,7 +181,7 @@ class JournalLock(JournalFileOpenLock):
     """
 
     def __init__(self, journal: Path) -> None:
-        self.journal, self.lock, self._thread = journal, FileLock(f"{journal}.lock"), threading.Lock()
+        self.journal, self.lock, self._thread = journal, lock_of(Path(f"{journal}.lock")), threading.Lock()
 
     def acquire(self) -> bool:
         """Wait for the lock; returns True."""
