@@ -14,7 +14,7 @@ from torch import nn
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
-from kd_runner.evaluation.calibration import calibrated
+from kd_runner.evaluation.calibration import calibrated_metrics
 from kd_runner.evaluation.corruptions.judged import judged_under_corruptions
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.measures import measures_for
@@ -285,7 +285,7 @@ class StageResults:
     def add_calibrated(self, stages: dict[str, Any], trained: TrainedNetworks) -> None:
         """Add the temperature that fits each network's validation logits, and the test metrics at that temperature."""
         for stage, logits_and_labels in self.test_and_validation(trained.only(STAGES), trained).items():
-            stages[stage]["calibrated"] = calibrated(*logits_and_labels)
+            stages[stage]["calibrated"] = calibrated_metrics(*logits_and_labels)
 
     def test_and_validation(
         self, networks: Mapping[str, nn.Module], trained: TrainedNetworks
